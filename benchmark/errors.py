@@ -1,0 +1,65 @@
+"""The errors that a user can meet, each one line long.
+
+BenchError                  exit code 2: wrong input, nothing was written
+├── ConfigError             a flag, a YAML key or a value
+│   └── UnknownName         a name that no table holds, with "did you mean"
+├── DataError               a data set that can't be read or makes no sense
+├── ModelError              a model that can't be built for these data
+├── SuiteError              a suite file, an attack or its arguments
+├── StoreError              an output folder that can't be used
+└── CellError               exit code 1: a cell failed while it ran
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Wrong input: says what was given, what is allowed and the likely fix."""
+
+    exit_code = 2
+
+
+class ConfigError(BenchError):
+    """A flag, a configuration key or a value that is not allowed."""
+
+
+class UnknownName(ConfigError):
+    """A name that is not in its table."""
+
+    def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
+        allowed = list(allowed)
+        super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, allowed)}")
+
+
+class DataError(BenchError):
+    """A data set that can't be read, or whose content can't be used."""
+
+
+class ModelError(BenchError):
+    """A model that can't be built for this input shape or class count."""
+
+
+class SuiteError(BenchError):
+    """A suite that can't be read, or an attack in it that can't be run."""
+
+
+class StoreError(BenchError):
+    """An output folder that can't be written, locked or understood."""
+
+
+class CellError(BenchError):
+    """A cell failed while it ran; the others went on."""
+
+    exit_code = 1
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """The end of an error line: the nearest allowed name, or all of them."""
+    allowed = sorted(allowed)
+    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; allowed: {', '.join(allowed)}"
