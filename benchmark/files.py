@@ -1,0 +1,98 @@
+"""Files that are whole or absent (written aside, flushed, renamed), and JSON with its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+Record = dict[str, Any]
+Writer = Callable[[Path], None]
+
+TEMPORARY = ".tmp-"
+
+
+def write_file(path: Path, write: Writer) -> str:
+    """Lets `write` fill a temporary file, flushes it, renames it to `path`; returns its SHA-256.
+
+    The temporary name ends like the final one, for writers that go by the suffix.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as stream:
+            checksum = hashlib.file_digest(stream, "sha256").hexdigest()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    flush_folder(path.parent)
+    return checksum
+
+
+def write_text(path: Path, content: str) -> None:
+    """Writes UTF-8 text as `write_file` does, with line ends as they are."""
+    write_file(path, lambda temporary: _write_bytes(temporary, content.encode()))
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes a record as readable JSON; raises `ValueError` for a number that isn't finite."""
+    write_text(path, _canonical(record) + "\n")
+
+
+def read_json(path: Path) -> Record | None:
+    """The JSON object in a file, or None if there is none that can be read."""
+    try:
+        record = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def write_sealed(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes a record with its own checksum, which `read_sealed` verifies and takes off."""
+    plain: Record = json.loads(_canonical(record))  # as JSON will give it back: keys are strings
+    write_json(path, {**plain, "checksum": _checksum(plain)})
+
+
+def read_sealed(path: Path) -> Record | None:
+    """A record that `write_sealed` wrote, or None if it is missing, cut short or changed."""
+    record = read_json(path)
+    if record is None or record.pop("checksum", None) != _checksum(record):
+        return None
+    return record
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and its parents, and flushes the entry in its parent."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        flush_folder(folder.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Waits until the folder's entries are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _canonical(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True, indent=2, allow_nan=False)
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(record).encode()).hexdigest()
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -1,0 +1,340 @@
+"""The store: what is written is whole or absent, and what is read is what was written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.errors import StoreError
+from benchmark.results import SCHEMA_VERSION, Store, npz_writer
+
+CELL = "digits-cnn-torch-none-s0-0123456789"
+ATTACK = "attacks/pgd-1a2b3c4d"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "out")
+
+
+def write_attack(store: Store) -> None:
+    arrays = {"label": np.arange(3), "linf": np.array([0.1, np.nan, np.inf])}
+    store.write_stage(CELL, ATTACK, {"name": "pgd"}, {"pgd-1a2b3c4d.npz": npz_writer(arrays)})
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_create_makes_parents_and_keeps_what_is_there(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b"
+    Store.create(out).write_cell(CELL, {"status": "ok"})
+    assert json.loads((out / "bench.json").read_text()) == {"schema_version": SCHEMA_VERSION}
+    again = Store.create(out)
+    assert again.cell_ids() == [CELL]
+    assert Store.open(out).read_cell(CELL) == {
+        "status": "ok",
+        "cell_id": CELL,
+        "schema_version": SCHEMA_VERSION,
+    }
+
+
+def test_create_goes_on_where_a_kill_stopped_it(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-77-bench.json").write_text("{")
+    assert Store.create(tmp_path).cell_ids() == []
+
+
+def foreign(path: Path) -> None:
+    path.mkdir()
+    (path / "thesis.tex").touch()
+
+
+def other_schema(path: Path) -> None:
+    path.mkdir()
+    (path / "bench.json").write_text('{"schema_version": 7}')
+
+
+def garbled(path: Path) -> None:
+    path.mkdir()
+    (path / "bench.json").write_text('{"schema_ver')
+
+
+def a_file(path: Path) -> None:
+    path.touch()
+
+
+def dangling_link(path: Path) -> None:
+    path.symlink_to(path.parent / "nowhere")
+
+
+def cells_is_a_file(path: Path) -> None:
+    Store.create(path)
+    (path / "cells").rmdir()
+    (path / "cells").touch()
+
+
+@pytest.mark.parametrize("check", [Store.create, Store.check_writable], ids=["create", "check"])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (foreign, "holds other files .'thesis.tex'. and no results"),
+        (other_schema, "schema version 7, this bench reads and writes version 1"),
+        (garbled, "can't be understood"),
+        (a_file, "is not a folder"),
+        (dangling_link, "is not a folder"),
+        (cells_is_a_file, "cells is not a folder"),
+    ],
+)
+def test_unusable_output_folder_is_refused_and_left_alone(
+    tmp_path: Path, check: Callable[[Path], object], make: Callable[[Path], None], message: str
+) -> None:
+    out = tmp_path / "out"
+    make(out)
+    before = tree(tmp_path)
+    with pytest.raises(StoreError, match=message) as caught:
+        check(out)
+    assert "\n" not in str(caught.value)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300], ids=["null character", "name too long"])
+def test_impossible_path_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError):
+        Store.check_writable(tmp_path / name)
+
+
+def test_folder_without_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may all
+    with pytest.raises(StoreError, match="no permission for"):
+        Store.create(tmp_path / "new" / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_writable_writes_nothing(tmp_path: Path) -> None:
+    Store.check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no results folder"),
+        (foreign, "is not a results folder"),
+        (other_schema, "version 7"),
+        (garbled, "can't be understood"),
+    ],
+    ids=["missing", "foreign", "other schema", "garbled"],
+)
+def test_open_says_why_a_folder_is_not_one(
+    tmp_path: Path, make: Callable[[Path], None], message: str
+) -> None:
+    make(tmp_path / "out")
+    with pytest.raises(StoreError, match=message):
+        Store.open(tmp_path / "out")
+
+
+def test_stage_comes_back_as_written(store: Store) -> None:
+    record = {"name": "pgd", "numbers": [0.1, 1e-300, 3], "by_class": {2: 0.5, 10: 1.0}}
+    arrays = {"label": np.arange(3), "linf": np.array([0.1, np.nan, np.inf])}
+    store.write_stage(CELL, ATTACK, record, {"pgd-1a2b3c4d.npz": npz_writer(arrays)})
+    found = store.read_stage(CELL, ATTACK)
+    assert found is not None
+    assert set(found.pop("files")) == {"pgd-1a2b3c4d.npz"}
+    assert found == {**record, "by_class": {"2": 0.5, "10": 1.0}}
+    assert store.attack_keys(CELL) == ["pgd-1a2b3c4d"]
+    read = store.read_arrays(CELL, ATTACK, "pgd-1a2b3c4d.npz")
+    assert {k: v.dtype for k, v in read.items()} == {k: v.dtype for k, v in arrays.items()}
+    np.testing.assert_array_equal(read["linf"], arrays["linf"])
+
+
+def test_writer_sees_the_final_suffix_and_leaves_no_temporary_file(store: Store) -> None:
+    seen: list[str] = []
+
+    def write(path: Path) -> None:
+        seen.append(path.name)
+        path.write_bytes(b"weights")
+
+    store.write_stage(CELL, "training", {}, {"weights.weights.h5": write})
+    assert seen == [f".tmp-{os.getpid()}-weights.weights.h5"]
+    names = sorted(p.name for p in store.cell_folder(CELL).iterdir())
+    assert names == ["training.json", "weights.weights.h5"]
+
+
+def test_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.npz", "b.npz"):
+        npz_writer({"x": np.linspace(0, 1, 50)})(tmp_path / name)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def flip_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def improve_number(path: Path) -> None:
+    path.write_text(path.read_text().replace('"pgd"', '"pgd2"'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        (Path.unlink, "pgd-1a2b3c4d.npz"),
+        (cut_short, "pgd-1a2b3c4d.npz"),
+        (flip_byte, "pgd-1a2b3c4d.npz"),
+        (Path.unlink, "pgd-1a2b3c4d.json"),
+        (cut_short, "pgd-1a2b3c4d.json"),
+        (improve_number, "pgd-1a2b3c4d.json"),
+    ],
+)
+def test_damaged_stage_reads_as_missing(
+    store: Store, damage: Callable[[Path], None], file: str
+) -> None:
+    write_attack(store)
+    damage(store.cell_folder(CELL) / "attacks" / file)
+    assert store.read_stage(CELL, ATTACK) is None
+    with pytest.raises(StoreError):
+        store.read_arrays(CELL, ATTACK, "pgd-1a2b3c4d.npz")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b'{"a": NaN}', b"\xff\xfe", b"[" * 100_000, b'{"files": {"../../x": "0"}}'],
+    ids=["empty", "not an object", "NaN", "not text", "deep", "file outside"],
+)
+def test_unreadable_json_reads_as_missing(store: Store, content: bytes) -> None:
+    store.cell_folder(CELL).mkdir()
+    for name in ("cell.json", "training.json"):
+        (store.cell_folder(CELL) / name).write_bytes(content)
+    assert store.read_cell(CELL) is None
+    assert store.read_stage(CELL, "training") is None
+
+
+def test_cell_copied_under_another_id_reads_as_missing(store: Store) -> None:
+    store.write_cell(CELL, {"status": "ok"})
+    store.cell_folder(CELL).rename(store.cell_folder("renamed"))
+    assert store.read_cell("renamed") is None
+
+
+def test_pickled_arrays_are_refused(store: Store) -> None:
+    with pytest.raises(TypeError, match="'evil' holds Python objects"):
+        npz_writer({"evil": np.array([{}], dtype=object)})
+
+    def write(path: Path) -> None:
+        np.savez(path, evil=np.array([{}], dtype=object))
+
+    store.write_stage(CELL, "training", {}, {"evil.npz": write})
+    with pytest.raises(StoreError, match="Object arrays cannot be loaded"):
+        store.read_arrays(CELL, "training", "evil.npz")
+
+
+def test_failing_writer_keeps_the_former_stage(store: Store) -> None:
+    write_attack(store)
+    before = tree(store.path)
+
+    def write(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match="No space left on device"):
+        store.write_stage(CELL, ATTACK, {}, {"pgd-1a2b3c4d.npz": write})
+    assert tree(store.path) == before
+
+
+def test_number_that_is_not_finite_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write_stage(CELL, "training", {"loss": float("nan")})
+    assert store.read_stage(CELL, "training") is None
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from benchmark.results import Store
+
+def write(path):
+    path.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Store.open(sys.argv[1]).write_stage(sys.argv[2], sys.argv[3], {}, {"pgd-1a2b3c4d.npz": write})
+"""
+
+
+def test_kill_in_the_middle_leaves_the_former_stage_and_the_lock_sweeps(store: Store) -> None:
+    write_attack(store)
+    before = tree(store.path)
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING, str(store.path), CELL, ATTACK],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert len(tree(store.path)) == len(before) + 1
+    assert store.read_stage(CELL, ATTACK) is not None
+    assert store.attack_keys(CELL) == ["pgd-1a2b3c4d"]
+    with store.lock():
+        pass
+    after = tree(store.path)
+    after.pop(str(store.path / ".lock"))
+    assert after == before
+
+
+def test_lock_is_exclusive_and_ends_with_its_block(store: Store) -> None:
+    with store.lock():
+        with (
+            pytest.raises(StoreError, match=rf"another run .process {os.getpid()}. is writing"),
+            Store.open(store.path).lock(),
+        ):
+            pass
+        store.write_cell(CELL, {})
+    with store.lock():
+        pass
+
+
+@pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "a b", "x" * 201, "a\n"])
+def test_unsafe_names_are_refused(store: Store, name: str) -> None:
+    for use in (
+        lambda: store.cell_folder(name),
+        lambda: store.write_stage(CELL, f"attacks/{name}", {}),
+        lambda: store.write_stage(CELL, "training", {}, {name: Path.touch}),
+        lambda: store.read_arrays(CELL, "training", name),
+    ):
+        with pytest.raises(StoreError, match=r"is not allowed|unknown stage"):
+            use()
+    assert store.read_stage(CELL, "training") is None
+
+
+def test_unknown_stage_names_the_allowed_ones(store: Store) -> None:
+    with pytest.raises(StoreError, match="allowed: training, adaptation, attacks/<key>"):
+        store.read_stage(CELL, "trainning")
+
+
+def test_foreign_names_are_not_cells(store: Store) -> None:
+    (store.path / "cells" / ".DS_Store").touch()
+    (store.path / "cells" / "notes.txt").touch()
+    (store.path / "cells" / "a b").mkdir()
+    store.write_cell("b", {})
+    store.write_stage("a", "training", {})
+    assert store.cell_ids() == ["a", "b"]
+    assert store.read_cell("a") is None
+
+
+def test_files_have_ordinary_permissions(store: Store) -> None:
+    write_attack(store)
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in store.cell_folder(CELL).rglob("*.*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
