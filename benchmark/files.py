@@ -61,9 +61,11 @@ def write_sealed(path: Path, record: Mapping[str, Any]) -> None:
 def read_sealed(path: Path) -> Record | None:
     """A record that `write_sealed` wrote, or None if it is missing, cut short or changed."""
     record = read_json(path)
-    if record is None or record.pop("checksum", None) != _checksum(record):
+    try:
+        intact = record is not None and record.pop("checksum", None) == _checksum(record)
+    except (ValueError, RecursionError):  # such as 1e999, which is read as infinity
         return None
-    return record
+    return record if intact else None
 
 
 def make_folder(folder: Path) -> None:

@@ -28,6 +28,7 @@ import numpy as np
 from benchmark import files as disk
 from benchmark.errors import StoreError
 from benchmark.files import Record, Writer
+from benchmark.files import write_text as write_text  # for the writers of reports
 
 SCHEMA_VERSION = 1
 
