@@ -1,1 +1,1 @@
-
+"""Suites of attacks as YAML files; `benchmark.attacks.suites` reads them."""

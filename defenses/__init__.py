@@ -1,1 +1,74 @@
+"""Defenses against adversarial examples, trained in PyTorch and in TensorFlow.
 
+    from defenses import MetaAdversarial, Threat
+
+    defense = MetaAdversarial(threat=Threat("linf", 0.3), inner_steps=1)
+    fitted = defense.fit(model, x_train, y_train, epochs=5, seed=0)
+    adapted = fitted.adapt(x_support, y_support, steps=5)
+
+`model` is a `torch.nn.Module`, a `keras.Model`, or ART's `PyTorchClassifier` or
+`TensorFlowV2Classifier`; data are NumPy. Importing this package loads no framework: a kernel is
+imported when a model of its framework is fitted.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from defenses.adversarial.spec import AdversarialTraining
+from defenses.defense import Defense, Fitted
+from defenses.errors import DefenseError, TrainingDiverged, did_you_mean
+from defenses.meta.spec import MetaAdversarial
+from defenses.standard.spec import StandardTraining
+from defenses.threat import Threat
+
+__all__ = [
+    "TABLE",
+    "AdversarialTraining",
+    "Defense",
+    "DefenseError",
+    "Fitted",
+    "MetaAdversarial",
+    "StandardTraining",
+    "Threat",
+    "TrainingDiverged",
+    "create",
+    "describe",
+    "names",
+]
+
+# Name on the command line to "module:class".
+TABLE: dict[str, str] = {
+    "none": "defenses.standard.spec:StandardTraining",
+    "pgd-at": "defenses.adversarial.spec:AdversarialTraining",
+    "meta-adv": "defenses.meta.spec:MetaAdversarial",
+}
+
+
+def names() -> list[str]:
+    """The defenses that can be named on the command line."""
+    return list(TABLE)
+
+
+def describe(name: str) -> str:
+    """One line about a defense: the first of its docstring."""
+    return (_load(name).__doc__ or "").strip().splitlines()[0]
+
+
+def create(name: str, threat: Threat, parameters: Mapping[str, Any] | None = None) -> Defense:
+    """The defense `name` against `threat`, with `parameters` on top of its defaults.
+
+    Raises:
+        DefenseError: unknown name, unknown parameter or a value out of range.
+    """
+    return _load(name).from_parameters(threat, parameters or {})
+
+
+def _load(name: str) -> type[Defense]:
+    if name not in TABLE:
+        raise DefenseError(f"unknown defense {name!r}{did_you_mean(name, TABLE)}")
+    module, _, attribute = TABLE[name].partition(":")
+    defense: type[Defense] = getattr(importlib.import_module(module), attribute)
+    return defense

@@ -1,0 +1,1 @@
+"""Suites of ART attacks: what they are, running them, and measuring what they return."""

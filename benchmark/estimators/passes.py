@@ -1,0 +1,40 @@
+"""What an attack asked of a model, counted in examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Small enough for the activations of a small network to stay in the cache.
+CHUNK = 250
+
+
+@dataclass
+class Passes:
+    """Forward and backward passes of single examples."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+    def add(self, *, forwards: int = 0, backwards: int = 0) -> None:
+        """Count passes that ran."""
+        self.forwards += forwards
+        self.backwards += backwards
+
+
+def chunks(size: int) -> list[slice]:
+    """Slices that cover `size` rows, `CHUNK` at a time; one empty slice where there are none."""
+    return [slice(first, first + CHUNK) for first in range(0, max(size, 1), CHUNK)]
+
+
+def is_identity(classifier: object) -> bool:
+    """Whether an ART classifier has no defenses and no preprocessing of its own."""
+    if getattr(classifier, "postprocessing_defences", None):
+        return False
+    operations = getattr(classifier, "preprocessing_operations", None) or []
+    return all(
+        np.all(np.asarray(getattr(operation, "mean", 1)) == 0)
+        and np.all(np.asarray(getattr(operation, "std", 0)) == 1)
+        for operation in operations
+    )

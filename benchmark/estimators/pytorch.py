@@ -1,0 +1,149 @@
+"""ART's `PyTorchClassifier` without what slows it down.
+
+ART collates `predict` row by row, pays for the gradients of the weights whenever it wants that of
+the input, and rejects float64. Where a classifier has preprocessing, defenses or a loss of its
+own, ART's code does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from art.estimators.classification import PyTorchClassifier
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from benchmark.estimators.passes import Passes, chunks, is_identity
+
+
+class ChannelsLast(nn.Module):
+    """Lets a model that takes NCHW take NHWC: the permuted view is the fast layout."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of NHWC images; (n, d) inputs pass unchanged."""
+        logits: torch.Tensor = self.model(x.permute(0, 3, 1, 2) if x.ndim == 4 else x)
+        return logits
+
+
+class FastPyTorchClassifier(PyTorchClassifier):
+    """A drop-in `PyTorchClassifier`; takes any floating-point type and counts its passes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.passes = Passes()
+        loss = self._loss
+        self._is_plain = (
+            type(loss) is nn.CrossEntropyLoss
+            and loss.weight is None
+            and loss.label_smoothing == 0
+            and loss.reduction == "mean"
+            and not self.is_rnn
+            and not self._use_amp
+        )
+
+    def predict(
+        self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: Any
+    ) -> np.ndarray:
+        """Outputs of the model, (n, classes) float32, in chunks of its own size."""
+        x = _float32(x)
+        self.passes.add(forwards=len(x))
+        if training_mode or not is_identity(self):
+            return super().predict(x, batch_size, training_mode, **kwargs)
+        with self._frozen(), torch.inference_mode():
+            outputs = [self._forward(self._tensor(x[part])).cpu() for part in chunks(len(x))]
+        return torch.cat(outputs).float().numpy()
+
+    def loss_gradient(
+        self, x: Any, y: Any, training_mode: bool = False, **kwargs: Any
+    ) -> np.ndarray | torch.Tensor:
+        """The gradient of the mean loss with respect to `x`, of its type and shape."""
+        x = _float32(x)
+        self.passes.add(forwards=len(x), backwards=len(x))
+        if training_mode or not self._is_plain or not is_identity(self):
+            return super().loss_gradient(x, y, training_mode, **kwargs)
+        labels = self._label_indices(y)
+        with self._frozen():
+            parts = [self._chunk_gradient(x[part], labels[part]) for part in chunks(len(x))]
+        gradient = torch.cat(parts).div_(len(x))
+        return gradient if isinstance(x, torch.Tensor) else gradient.cpu().numpy()
+
+    def compute_loss(
+        self, x: Any, y: Any, reduction: str = "none", **kwargs: Any
+    ) -> np.ndarray | torch.Tensor:
+        """The loss of each example, or their mean or sum."""
+        x = _float32(x)
+        self.passes.add(forwards=len(x))
+        if isinstance(x, torch.Tensor) or not self._is_plain or not is_identity(self):
+            return super().compute_loss(x, y, reduction, **kwargs)
+        labels = self._label_indices(y)
+        with self._frozen(), torch.inference_mode():
+            logits = torch.cat([self._forward(self._tensor(x[part])) for part in chunks(len(x))])
+            return cross_entropy(logits, labels, reduction=reduction).cpu().numpy()
+
+    def _chunk_gradient(self, x: Any, labels: torch.Tensor) -> torch.Tensor:
+        inputs = self._tensor(x).detach().requires_grad_()
+        loss = cross_entropy(self._forward(inputs), labels, reduction="sum")
+        return torch.autograd.grad(loss, inputs)[0]
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self._model(x)[-1]
+        return outputs
+
+    def _tensor(self, x: Any) -> torch.Tensor:
+        tensor = x if isinstance(x, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(x))
+        return tensor.to(self._device)
+
+    def _label_indices(self, y: Any) -> torch.Tensor:
+        labels = y if isinstance(y, torch.Tensor) else torch.from_numpy(np.asarray(y))
+        if labels.ndim == 2:
+            labels = labels.argmax(dim=1)
+        return labels.to(self._device, torch.int64)
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        """Evaluation mode, and no gradients for the weights."""
+        self._model.eval()
+        trained = [value for value in self._model.parameters() if value.requires_grad]
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+
+def wrap(
+    model: nn.Module, *, input_shape: tuple[int, ...], classes: int, device: str
+) -> FastPyTorchClassifier:
+    """An estimator for NHWC or (n, d) inputs in [0, 1] of a model that takes NCHW.
+
+    Args:
+        model: gives logits.
+        input_shape: (H, W, C) or (d,).
+        classes: their number.
+        device: "cpu" or "cuda".
+    """
+    return FastPyTorchClassifier(
+        model=ChannelsLast(model),
+        loss=nn.CrossEntropyLoss(),
+        input_shape=input_shape,
+        nb_classes=classes,
+        channels_first=False,
+        clip_values=(0.0, 1.0),
+        device_type="gpu" if device == "cuda" else "cpu",
+    )
+
+
+def _float32(x: Any) -> Any:
+    if isinstance(x, torch.Tensor):
+        return x.float()
+    return np.asarray(x, dtype=np.float32)

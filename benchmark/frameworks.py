@@ -1,0 +1,86 @@
+"""Everything that must happen before a framework runs: import order, threads, device, seeds.
+
+Loading triton after TensorFlow kills the process, and ART imports torch wherever it is
+installed. So torch (with triton and its compiler) always comes first, also for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import random
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from benchmark.errors import ConfigError
+
+FRAMEWORKS = ("torch", "tensorflow")
+
+
+def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
+    """Import `framework` safely and set its threads; returns the device that it will use.
+
+    Args:
+        framework: "torch" or "tensorflow".
+        device: "auto" (a GPU where there is one), "cpu" or "cuda".
+        threads: CPU threads of one operation.
+
+    Returns:
+        "cpu" or "cuda".
+
+    Raises:
+        ConfigError: "cuda" was asked for and the framework sees no GPU.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_torch_first()
+    found = _prepare_torch(threads) if framework == "torch" else _prepare_tensorflow(threads, device)
+    if device == "cuda" and not found:
+        raise ConfigError(f"--device cuda: {framework} sees no GPU here; use --device cpu or auto")
+    return "cuda" if found and device != "cpu" else "cpu"
+
+
+def import_torch_first() -> None:
+    """Import torch, and triton and its compiler where they are installed."""
+    for name in ("torch", "triton", "torch._dynamo"):
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            importlib.import_module(name)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators that ART's attacks draw from."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - ART draws from the global generator
+
+
+def versions(framework: str) -> dict[str, str]:
+    """The versions of what decides a cell's numbers."""
+    packages = ["meta-adv-bench", "numpy", "adversarial-robustness-toolbox"]
+    packages += ["torch", "higher"] if framework == "torch" else ["tensorflow", "keras"]
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _prepare_torch(threads: int) -> bool:
+    torch = importlib.import_module("torch")
+    torch.set_num_threads(threads)
+    return bool(torch.cuda.is_available())
+
+
+def _prepare_tensorflow(threads: int, device: str) -> bool:
+    tensorflow = importlib.import_module("tensorflow")
+    config = tensorflow.config
+    config.threading.set_intra_op_parallelism_threads(threads)
+    config.threading.set_inter_op_parallelism_threads(1)
+    gpus = config.list_physical_devices("GPU")
+    if device == "cpu":
+        config.set_visible_devices([], "GPU")
+    for gpu in gpus:
+        config.experimental.set_memory_growth(gpu, True)
+    return bool(gpus)

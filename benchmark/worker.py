@@ -1,0 +1,290 @@
+"""One cell from data to stored attacks: the only place that orders the stages.
+
+    data ▸ training ▸ adaptation ▸ attacks ▸ cell.json
+
+A stage that is stored already is read, not done again.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import defenses
+from benchmark import datasets, frameworks, models
+from benchmark.attacks.running import Target, run_attack
+from benchmark.cells import Cell, Job, cell_record
+from benchmark.datasets import Dataset
+from benchmark.datasets.splits import stratified
+from benchmark.results import Record, Store, npz_writer
+from defenses.checkpoints import Checkpoint
+from defenses.cost import Cost
+
+# Framework to its builder of models and its estimators.
+_BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
+_ESTIMATORS = {
+    "torch": "benchmark.estimators.pytorch",
+    "tensorflow": "benchmark.estimators.tensorflow",
+}
+
+# Keep the draw of the attacked examples and of the support apart from others of the same seed.
+_EXAMPLES_STREAM = 0x7E57
+_SUPPORT_STREAM = 0x5089
+
+# Training examples that a defense which adapts is adapted to before it is attacked.
+SUPPORT = 100
+
+_SECONDS_BETWEEN_MESSAGES = 0.1
+
+
+def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
+    """Work through the jobs that come over `connection` until None comes.
+
+    Sends ("ready",), ("progress", cell_id, stage, fraction) and
+    ("finished", cell_id, status, reason).
+    """
+    place = frameworks.prepare(framework, device=device, threads=threads)
+    connection.send(("ready",))
+    while (job := connection.recv()) is not None:
+        status, reason = _run(job, place, threads, connection)
+        connection.send(("finished", job.cell.cell_id, status, reason))
+
+
+def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[str, str]:
+    """Run a cell and write its record; returns status and reason."""
+    store = Store.open(job.out)
+    run = _CellRun(job, store, device, _Reporter(connection, job.cell.cell_id))
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    status, reason = "ok", ""
+    try:
+        run.work()
+    except defenses.TrainingDiverged as error:
+        status, reason = "diverged", str(error)
+    except Exception as error:
+        traceback.print_exc()
+        status, reason = "failed", _explain(error)
+    before = (store.read_cell(job.cell.cell_id) or {}).get("suites", {})
+    record = cell_record(
+        job.cell,
+        status=status,
+        reason=reason,
+        suites={**before, job.suite: list(job.attack_keys().values())},
+        device=device,
+        threads=threads,
+        seconds=time.perf_counter() - clock,
+        started=started,
+        gradient_evaluations=run.gradient_evaluations,
+    )
+    store.write_cell(job.cell.cell_id, record)
+    return status, reason
+
+
+def _explain(error: Exception) -> str:
+    words = f"{type(error).__name__}: {error}".splitlines()[0]
+    memory = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
+    if type(error).__name__ in memory or "can't allocate memory" in str(error):
+        return f"out of memory ({words}); try a smaller batch_size or fewer --jobs"
+    return words
+
+
+@dataclass
+class _Reporter:
+    """Sends progress, but not more often than anyone can read it."""
+
+    connection: Connection
+    cell_id: str
+    last: float = 0.0
+
+    def stage(self, name: str) -> Callable[[float], None]:
+        """A function that reports the fraction of the stage `name`; reports its beginning now."""
+        self.connection.send(("progress", self.cell_id, name, 0.0))
+
+        def report(fraction: float) -> None:
+            now = time.monotonic()
+            if now - self.last > _SECONDS_BETWEEN_MESSAGES or fraction >= 1:
+                self.last = now
+                self.connection.send(("progress", self.cell_id, name, fraction))
+
+        return report
+
+
+@dataclass
+class _CellRun:
+    """The stages of one cell."""
+
+    job: Job
+    store: Store
+    device: str
+    reporter: _Reporter
+    gradient_evaluations: float = 0.0
+    _dataset: Dataset = field(init=False)
+
+    @property
+    def cell(self) -> Cell:
+        return self.job.cell
+
+    def work(self) -> None:
+        """Every stage in order."""
+        self.reporter.stage("data")
+        self._dataset = _load(self.cell, self.job.data_dir)
+        fitted = self._adapted(self._trained())
+        target = self._target(fitted)
+        for spec in self.job.attacks:
+            key = self.job.attack_keys()[spec.name]
+            if self._is_stored(f"attacks/{key}"):
+                continue
+            record, arrays = run_attack(
+                spec,
+                target,
+                key=key,
+                norm=self.cell.norm,
+                eps=self.cell.eps,
+                seed=self.cell.seed,
+                progress=self.reporter.stage(f"attack {spec.name}"),
+            )
+            files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
+            self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+
+    def _is_stored(self, stage: str) -> bool:
+        """Whether a stage is done; an attack that failed is tried again."""
+        record = self.store.read_stage(self.cell.cell_id, stage)
+        return record is not None and record.get("status") != "failed"
+
+    def _trained(self) -> defenses.Fitted:
+        """The defense's training, from the store where it is there."""
+        model, stored = self._build(), self._stored("training", "weights")
+        defense = defenses.create(
+            self.cell.defense,
+            defenses.Threat(self.cell.norm, self.cell.eps),
+            self.cell.parameters,
+        )
+        if stored is not None:
+            self.builder.load_weights(model, stored)
+            return defense.resume(model)
+        data, folder = self._dataset, self.store.cell_folder(self.cell.cell_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = Checkpoint(folder / "checkpoint.npz", identity=self.cell.cell_id)
+        started = time.perf_counter()
+        fitted = defense.fit(
+            model,
+            data.x_train,
+            data.y_train,
+            epochs=self.cell.epochs,
+            budget_ge=self.cell.budget_ge,
+            seed=self.cell.seed,
+            validation=(data.x_validation, data.y_validation),
+            progress=self.reporter.stage("training"),
+            checkpoint=checkpoint,
+        )
+        record = {"history": fitted.history, "steps": fitted.outcome.steps}
+        self._write("training", "weights", fitted, record, started)
+        checkpoint.remove()
+        return fitted
+
+    def _adapted(self, fitted: defenses.Fitted) -> defenses.Fitted:
+        """The model as it will be attacked: adapted, if the defense is meant to be."""
+        if not fitted.defense.adapts:
+            return fitted
+        stored = self._stored("adaptation", "adapted")
+        if stored is not None:
+            model = self._build()
+            self.builder.load_weights(model, stored)
+            return fitted.defense.resume(model)
+        self.reporter.stage("adaptation")
+        data, started = self._dataset, time.perf_counter()
+        generator = np.random.default_rng([self.cell.seed, _SUPPORT_STREAM])
+        support = _draw(data.y_train, SUPPORT, generator)
+        adapted = fitted.adapt(data.x_train[support], data.y_train[support], seed=self.cell.seed)
+        record = {"labels_used": len(support), "steps": adapted.outcome.steps}
+        self._write("adaptation", "adapted", adapted, record, started)
+        return adapted
+
+    def _target(self, fitted: defenses.Fitted) -> Target:
+        data, estimators = self._dataset, importlib.import_module(_ESTIMATORS[self.cell.framework])
+        generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
+        index = np.sort(_draw(data.y_test, self.cell.examples, generator))
+        estimator = estimators.wrap(
+            fitted.model, input_shape=data.input_shape, classes=data.classes, device=self.device
+        )
+        x, y = data.x_test[index], data.y_test[index]
+        return Target(estimator, x, y, estimator.predict(x).argmax(axis=1), index)
+
+    @property
+    def builder(self) -> Any:
+        """`benchmark.models.pytorch` or `benchmark.models.tensorflow`."""
+        return importlib.import_module(_BUILDERS[self.cell.framework])
+
+    def _build(self) -> Any:
+        specification = models.specification(
+            self.cell.model, self._dataset.input_shape, self._dataset.classes
+        )
+        model = self.builder.build(specification, specification.initial_weights(self.cell.seed))
+        return model.to(self.device) if self.cell.framework == "torch" else model
+
+    def _stored(self, stage: str, name: str) -> Path | None:
+        """The weights file of a stage that is done; its cost is added to the cell's."""
+        record = self.store.read_stage(self.cell.cell_id, stage)
+        if record is None:
+            return None
+        self.gradient_evaluations += record["cost"]["gradient_evaluations"]
+        return self.store.cell_folder(self.cell.cell_id) / f"{name}{self.builder.WEIGHTS_SUFFIX}"
+
+    def _write(
+        self, stage: str, name: str, fitted: defenses.Fitted, record: Record, started: float
+    ) -> None:
+        self.gradient_evaluations += fitted.cost.gradient_evaluations
+        save = functools.partial(self.builder.save_weights, fitted.model)
+        self.store.write_stage(
+            self.cell.cell_id,
+            stage,
+            {**record, "seconds": time.perf_counter() - started, "cost": _cost(fitted.cost)},
+            {f"{name}{self.builder.WEIGHTS_SUFFIX}": save},
+        )
+
+
+def _draw(labels: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+    """Indices of about `size` examples, classes in proportion; all where there are no more."""
+    if size >= len(labels):
+        return np.arange(len(labels))
+    return stratified(labels, size, rng=generator)
+
+
+def _cost(cost: Cost) -> dict[str, float]:
+    return {
+        "forwards": cost.forwards,
+        "backwards": cost.backwards,
+        "second_order": cost.second_order,
+        "gradient_evaluations": cost.gradient_evaluations,
+    }
+
+
+def _load(cell: Cell, data_dir: str | None) -> Dataset:
+    """The cell's data set; a worker keeps the last one for the cells that follow."""
+    return _load_cached(
+        cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _load_cached(
+    name: str, fingerprint: str, data_dir: str | None, image_size: int | None, split_seed: int
+) -> Dataset:
+    dataset = datasets.load(
+        name,
+        data_dir=Path(data_dir) if data_dir else None,
+        image_size=image_size,
+        split_seed=split_seed,
+    )
+    if dataset.fingerprint != fingerprint:
+        raise RuntimeError(f"data set {name} changed while the run was going on; start again")
+    return dataset

@@ -1,0 +1,40 @@
+"""Adaptation of a trained model to a new task: a few labelled examples under an attack.
+
+    x_adv     = A(f_theta_0, x, y), attacked once, before any step      (step 1)
+    theta_k+1 = theta_k - r grad l(f(x_adv; theta_k), y)                (step 2)
+
+l is the cross-entropy, averaged over the support.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from defenses.cost import Cost, gradients
+from defenses.perturbation.spec import Ascent, default_relative_step
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How a model adapts.
+
+    Args:
+        norm: of the attack on the support.
+        attack_steps: of the attack on the support.
+        steps: gradient steps.
+        rate: of plain gradient descent.
+    """
+
+    norm: str
+    attack_steps: int = 10
+    steps: int = 1
+    rate: float = 0.01
+
+    @property
+    def ascent(self) -> Ascent:
+        """The attack on the support."""
+        return Ascent(self.norm, self.attack_steps, default_relative_step(self.attack_steps))
+
+    def cost(self, examples: int) -> Cost:
+        """Of attacking and learning a support of `examples`."""
+        return self.ascent.cost(examples) + gradients(examples) * self.steps

@@ -1,0 +1,35 @@
+"""Adversarial training in TensorFlow; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from defenses.adversarial.spec import AdversarialTraining
+from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.perturbation.tensorflow import perturb
+from defenses.training import Arrays
+
+
+class AdversarialKernel(Kernel):
+    """Cross-entropy on adversarial examples."""
+
+    defense: AdversarialTraining
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One update; returns the loss before it."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        start = self.images(draws["start"])
+        loss = self.compiled_step(x, y, start, self.scalar(learning_rate), self.scalar(eps))
+        return float(loss)
+
+    def graph_step(
+        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
+    ) -> tf.Tensor:
+        """`step` as a graph."""
+        # Step 1
+        x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
+        # Step 2
+        with tf.GradientTape() as tape:
+            loss = cross_entropy(self.model(x_adv, training=True), y)
+        self.update(tape.gradient(loss, self.parameters), learning_rate)
+        return loss

@@ -1,0 +1,44 @@
+"""Compute, counted in passes of one example through the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What a backward pass through an inner gradient step adds, in gradient evaluations an example:
+# the product of the loss's second derivative with a vector, a forward and a backward pass.
+SECOND_ORDER_GE = 1.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Passes of single examples.
+
+    Args:
+        forwards: forward passes.
+        backwards: backward passes, to the input or to the weights.
+        second_order: examples whose inner gradient step was differentiated.
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    second_order: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.forwards + other.forwards,
+            self.backwards + other.backwards,
+            self.second_order + other.second_order,
+        )
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(self.forwards * times, self.backwards * times, self.second_order * times)
+
+    @property
+    def gradient_evaluations(self) -> float:
+        """A forward and its backward pass are 1; a forward alone is a third."""
+        return self.forwards / 3 + self.backwards * 2 / 3 + self.second_order * SECOND_ORDER_GE
+
+
+def gradients(examples: int) -> Cost:
+    """`examples` forward passes, each with its backward pass."""
+    return Cost(forwards=examples, backwards=examples)

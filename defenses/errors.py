@@ -1,0 +1,25 @@
+"""What can go wrong in a defense.
+
+DefenseError        wrong input: a parameter, a model or data that the defense can't take
+TrainingDiverged    the training's loss is no longer a number
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DefenseError(ValueError):
+    """Says what was given, what is allowed and the likely fix, in one line."""
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss became infinite or not a number."""
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """The end of an error line: the nearest allowed name, or all of them."""
+    allowed = sorted(allowed)
+    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(allowed)}"

@@ -1,0 +1,61 @@
+"""Torch's update rules in TensorFlow.
+
+Keras's Adam adds its epsilon before the bias correction, torch's after it, so the two take
+different steps from the same gradients. A defense takes the same steps in both frameworks; here
+they are those of `torch.optim`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+class Sgd:
+    """torch.optim.SGD with momentum: v <- m v + g; theta <- theta - r v."""
+
+    def __init__(self, parameters: Sequence[tf.Variable], momentum: float = 0.9) -> None:
+        self._parameters = parameters
+        self._momentum = momentum
+        self.variables = [tf.Variable(tf.zeros_like(value)) for value in parameters]
+
+    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """Move the parameters by one step."""
+        for parameter, velocity, gradient in zip(
+            self._parameters, self.variables, gradients, strict=True
+        ):
+            velocity.assign(self._momentum * velocity + gradient)
+            parameter.assign_sub(learning_rate * velocity)
+
+
+class Adam:
+    """torch.optim.Adam (Kingma & Ba 2015, algorithm 1), betas 0.9 and 0.999, epsilon 1e-8."""
+
+    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+
+    def __init__(self, parameters: Sequence[tf.Variable]) -> None:
+        self._parameters = parameters
+        self._step = tf.Variable(0, dtype=tf.int64)
+        self._means = [tf.Variable(tf.zeros_like(value)) for value in parameters]
+        self._squares = [tf.Variable(tf.zeros_like(value)) for value in parameters]
+        self.variables = [self._step, *self._means, *self._squares]
+
+    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """Move the parameters by one step."""
+        self._step.assign_add(1)
+        # float64 as in torch, where both corrections are Python numbers.
+        step = tf.cast(self._step, tf.float64)
+        dtype = learning_rate.dtype
+        correction1 = tf.cast(1 - tf.constant(self.beta1, tf.float64) ** step, dtype)
+        correction2 = tf.cast(tf.sqrt(1 - tf.constant(self.beta2, tf.float64) ** step), dtype)
+        for parameter, mean, square, gradient in zip(
+            self._parameters, self._means, self._squares, gradients, strict=True
+        ):
+            mean.assign(self.beta1 * mean + (1 - self.beta1) * gradient)
+            square.assign(self.beta2 * square + (1 - self.beta2) * gradient**2)
+            denominator = tf.sqrt(square) / correction2 + self.epsilon
+            parameter.assign_sub(learning_rate / correction1 * mean / denominator)
+
+
+OPTIMIZERS: dict[str, type[Adam] | type[Sgd]] = {"adam": Adam, "sgd": Sgd}

@@ -1,0 +1,59 @@
+"""Parameters of a defense: dataclass fields that know their range, and the one check of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from defenses.errors import DefenseError
+
+
+def parameter(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """A dataclass field with a range (both ends allowed) or a list of choices."""
+    return dataclasses.field(
+        default=default, metadata={"low": low, "high": high, "choices": choices}
+    )
+
+
+def check_parameters(owner: Any) -> None:
+    """Hold every `parameter` field of the dataclass instance `owner` against its range.
+
+    Raises:
+        DefenseError: names the parameter, the value and what is allowed.
+    """
+    for field in dataclasses.fields(owner):
+        if "low" in field.metadata:
+            _check(field.name, getattr(owner, field.name), field.default, **field.metadata)
+
+
+def _check(
+    name: str,
+    value: Any,
+    default: Any,
+    *,
+    low: float | None,
+    high: float | None,
+    choices: Sequence[str] | None,
+) -> None:
+    if choices is not None:
+        if value not in choices:
+            raise DefenseError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        return
+    if value is None and default is None:
+        return
+    whole = isinstance(default, int)
+    kind = "a whole number" if whole else "a number"
+    right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not right or not math.isfinite(value):
+        raise DefenseError(f"{name} must be {kind}, got {value!r}")
+    if (low is not None and value < low) or (high is not None and value > high):
+        allowed = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise DefenseError(f"{name} must be {allowed}, got {value}")

@@ -1,0 +1,44 @@
+"""Projected gradient ascent on the loss, the inner maximisation of every training here.
+
+Madry et al. 2018, "Towards deep learning models resistant to adversarial attacks", eq. (2); with
+one step and a random start it is FGSM-RS of Wong et al. 2020.
+
+    x_0     = clip(x + eps * start, 0, 1)                              (step 1)
+    g_k     = grad_x l(f(x_k), y)                                      (step 2)
+    x_{k+1} = x_k + a sign(g_k)            for linf                    (step 3)
+              x_k + a g_k / |g_k|_2        for l2
+    x_{k+1} = clip(project(x_{k+1}, ball(x, eps)), 0, 1)               (step 4)
+
+`start` lies in the unit ball and comes from outside: kernels draw nothing. The result is a
+constant, no gradient goes through it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from defenses.cost import Cost, gradients
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """The settings of one inner maximisation.
+
+    Args:
+        norm: "linf" or "l2".
+        steps: gradient steps, at least 1.
+        relative_step: the step size as a share of eps, so that it follows eps when that ramps up.
+    """
+
+    norm: str
+    steps: int
+    relative_step: float
+
+    def cost(self, examples: int) -> Cost:
+        """One forward and one backward pass a step and example."""
+        return gradients(examples) * self.steps
+
+
+def default_relative_step(steps: int) -> float:
+    """2.5 / steps lets every point of the ball be reached; a single step stays at 1.25."""
+    return min(1.25, 2.5 / steps)

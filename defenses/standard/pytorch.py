@@ -1,0 +1,22 @@
+"""Standard training in PyTorch; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from defenses.kernels.pytorch import Kernel
+from defenses.training import Arrays
+
+
+class StandardKernel(Kernel):
+    """Cross-entropy on clean examples."""
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One update; returns the loss before it."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        # Step 1
+        self.model.train()
+        loss = cross_entropy(self.model(x), y)
+        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        return float(loss.detach())
