@@ -1,0 +1,226 @@
+"""A cell is one (data set, model, framework, defense, seed): what it is called, what is recorded.
+
+Its id hashes its whole configuration and the schema version. Equal ids mean equal work.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from benchmark.frameworks import versions
+from benchmark.results import SCHEMA_VERSION, Record
+
+if TYPE_CHECKING:
+    from benchmark.attacks.suites import AttackSpec
+    from benchmark.config import RunConfig
+    from benchmark.datasets import Dataset
+
+BASELINE = "none"  # the undefended twin
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to train and to attack.
+
+    parameters: all of the defense's parameters, as JSON values. eps: in pixel scale [0, 1] under
+    `norm`. examples: how many test examples are attacked.
+    """
+
+    dataset: str
+    dataset_fingerprint: str
+    image_size: int | None
+    split_seed: int
+    model: str
+    framework: str
+    defense: str
+    parameters: Mapping[str, Any] = field(hash=False)
+    norm: str
+    eps: float
+    seed: int
+    epochs: int | None
+    budget_ge: int | None
+    examples: int
+
+    def config(self) -> Record:
+        """The configuration as `cell.json` holds it."""
+        return {
+            "dataset": {
+                "name": self.dataset,
+                "fingerprint": self.dataset_fingerprint,
+                "image_size": self.image_size,
+                "split_seed": self.split_seed,
+            },
+            "model": self.model,
+            "framework": self.framework,
+            "defense": {"name": self.defense, "parameters": dict(self.parameters)},
+            "threat": {"norm": self.norm, "eps": self.eps},
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "budget_ge": self.budget_ge,
+            "examples": self.examples,
+        }
+
+    @functools.cached_property
+    def cell_id(self) -> str:
+        """A readable name, safe as a folder's, that ends with the configuration's hash."""
+        whole = {"schema_version": SCHEMA_VERSION, **self.config()}
+        digest = _digest(whole)[:10]
+        names = [_slug(self.dataset), self.model, self.framework, self.defense]
+        return "-".join([*names, f"s{self.seed}", digest])
+
+    @property
+    def label(self) -> str:
+        """What a person calls the cell within one run."""
+        return f"{self.defense} {self.framework} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is asked to do: one cell, and the attacks of one suite on it."""
+
+    cell: Cell
+    suite: str
+    attacks: tuple[AttackSpec, ...]
+    out: str
+    data_dir: str | None
+
+    def attack_keys(self) -> dict[str, str]:
+        """Name of an attack in the suite to its key in the store, in the suite's order.
+
+        The key changes with everything that changes the attack on this cell.
+        """
+        keys = {}
+        for spec in self.attacks:
+            whole = [spec.attack, dict(spec.arguments), self.cell.examples]
+            keys[spec.name] = f"{spec.name}-{_digest(whole)[:8]}"
+        return keys
+
+
+def expand(
+    run: RunConfig, dataset: Dataset, *, parameters: Mapping[str, Mapping[str, Any]]
+) -> list[Cell]:
+    """The cells of a run, undefended twins first, never one twice.
+
+    Args:
+        run: a resolved configuration: `model` and `eps` are not None.
+        parameters: all parameters of each defense in `defenses_of(run)`.
+    """
+    assert run.model is not None
+    assert run.eps is not None
+    return [
+        Cell(
+            dataset=dataset.name,
+            dataset_fingerprint=dataset.fingerprint,
+            image_size=run.image_size,
+            split_seed=run.split_seed,
+            model=run.model,
+            framework=framework,
+            defense=defense,
+            parameters=_canonical(parameters[defense]),
+            norm=run.norm,
+            eps=run.eps,
+            seed=seed,
+            epochs=run.epochs,
+            budget_ge=run.budget_ge,
+            examples=min(run.examples, len(dataset.x_test)),
+        )
+        for defense in defenses_of(run)
+        for seed in run.seed
+        for framework in run.framework
+    ]
+
+
+def defenses_of(run: RunConfig) -> list[str]:
+    """The defenses of a run, with the undefended twin in front unless it was turned off."""
+    twin = [BASELINE] if run.baseline else []
+    return list(dict.fromkeys([*twin, *run.defense]))
+
+
+def cell_record(
+    cell: Cell,
+    *,
+    status: str,
+    suites: Mapping[str, Sequence[str]],
+    device: str,
+    threads: int,
+    seconds: float,
+    started: str,
+    gradient_evaluations: float = 0.0,
+    reason: str = "",
+) -> Record:
+    """The content of `cell.json` for a cell that ended, well or not.
+
+    Args:
+        status: "ok", "failed", "timeout" or "diverged"; `reason` says why if not ok.
+        suites: suite name to the keys of its attacks.
+        device: "cpu", or "cuda:0" with the device's name.
+        seconds: wall time of the whole cell.
+        started: ISO 8601 time at which the cell began.
+        gradient_evaluations: of training and adaptation together.
+    """
+    return {
+        "config": cell.config(),
+        "status": status,
+        "reason": reason,
+        "suites": {name: list(keys) for name, keys in suites.items()},
+        "versions": versions(cell.framework),
+        "git": git_state(),
+        "device": device,
+        "threads": threads,
+        "seconds": seconds,
+        "gradient_evaluations": gradient_evaluations,
+        "started": started,
+    }
+
+
+@functools.cache
+def git_state() -> dict[str, str | bool] | None:
+    """Commit and cleanness of the checkout that this package runs from, or None outside of one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():  # installed: a repository further up would be the user's own
+        return None
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain")
+    if commit is None or status is None:
+        return None
+    return {"commit": commit, "dirty": bool(status)}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _canonical(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters as JSON gives them back, so that a tuple and a list are one configuration."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(parameters), allow_nan=False))
+    return plain
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _slug(dataset: str) -> str:
+    """A data set's name in safe characters: "npz:some/My Data.npz" is "npz-my-data"."""
+    kind, _, path = dataset.partition(":")
+    stem = re.sub(r"[^a-z0-9]+", "-", PurePath(path).stem.lower()).strip("-")[:40]
+    return f"{kind}-{stem}".strip("-")

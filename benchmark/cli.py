@@ -1,0 +1,253 @@
+"""The `bench` command: the only place that prints to the user and sets exit codes.
+
+Imports wait inside the commands, so that `bench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from benchmark import options
+from benchmark.errors import BenchError, CellError
+from benchmark.text import clean
+
+if TYPE_CHECKING:
+    from benchmark.plan import Plan
+    from benchmark.runner import CellFinished
+
+app = typer.Typer(
+    name="bench",
+    help="Trains defenses against adversarial examples, attacks them, and ranks what holds.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# Options of `bench run` that are no keys of a configuration.
+_NO_KEYS = ("config", "assignment", "dry_run")
+
+
+def main() -> None:
+    """The console script: one line and an exit code for everything that a user can get wrong."""
+    try:
+        app(prog_name="bench")
+    except BenchError as error:
+        _say(f"error: {error}")
+        sys.exit(error.exit_code)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"bench {version('meta-adv-bench')}")
+        except PackageNotFoundError:
+            typer.echo("bench (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _bench(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    defense: options.Defense = None,
+    framework: options.Framework = None,
+    dataset: options.Dataset = None,
+    model: options.Model = None,
+    suite: options.Suite = None,
+    eps: options.Eps = None,
+    norm: options.Norm = None,
+    seed: options.Seed = None,
+    epochs: options.Epochs = None,
+    budget_ge: options.BudgetGe = None,
+    examples: options.Examples = None,
+    out: options.Out = None,
+    data_dir: options.DataDir = None,
+    download: options.Download = None,
+    image_size: options.ImageSize = None,
+    split_seed: options.SplitSeed = None,
+    device: options.Device = None,
+    jobs: options.Jobs = None,
+    baseline: options.Baseline = None,
+    config: options.Config = None,
+    assignment: options.Assignment = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Train defenses, attack them, and write the leaderboard."""
+    given = dict(locals())  # the parameters; all but _NO_KEYS bear the names of RunConfig's keys
+    flags = {k: v for k, v in given.items() if k not in _NO_KEYS and v is not None}
+    try:
+        with _endings_as_interrupts():
+            plan = _plan(flags, config, assignment or [], dry_run=dry_run)
+            outcomes = [] if dry_run else _execute(plan)
+    except KeyboardInterrupt as interrupt:
+        _say("stopped; the same command goes on where this one stopped")
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        raise typer.Exit(128 + number) from None
+    if dry_run:
+        _print_plan(plan)
+    _fail_for(outcomes, plan.config.out / "logs")
+
+
+@app.command("list")
+def list_names(
+    what: Annotated[str, typer.Argument(metavar="defenses|attacks|suites|datasets|models")],
+) -> None:
+    """List what can be named on the command line."""
+    from benchmark.listing import descriptions
+
+    found = descriptions(what)
+    width = max(map(len, found), default=0)
+    for name, description in found.items():
+        typer.echo(f"{name:<{width}}  {description}")
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder with the results.")
+    ] = options.DEFAULT_OUT,
+) -> None:
+    """Show one cell: configuration, training and every attack."""
+    from benchmark.listing import cell_details, find_cell
+    from benchmark.results import Store
+
+    store = Store.open(out.expanduser())
+    for line in cell_details(store, find_cell(store, cell)):
+        typer.echo(clean(line))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the results.")],
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the report; DIR/report unless given."),
+    ] = None,
+) -> None:
+    """Write the report of existing results again."""
+    import reports
+
+    index = reports.write(folder.expanduser(), to.expanduser() if to else None)
+    typer.echo(clean(index))
+
+
+def _plan(
+    flags: dict[str, Any], file: Path | None, assignments: list[str], *, dry_run: bool
+) -> Plan:
+    """Checks everything, and tells what the user should know beforehand."""
+    from benchmark.config import read
+    from benchmark.plan import make_plan
+
+    plan = make_plan(read(flags, file=file, assignments=assignments), dry_run=dry_run)
+    for notice in plan.notices:
+        _say(notice)
+    return plan
+
+
+def _execute(plan: Plan) -> list[CellFinished]:
+    """Does what is pending, writes the report and prints the table; returns how the cells ended."""
+    import reports
+    from benchmark import runner
+    from benchmark.display import display, print_table
+    from benchmark.progress import Progress
+    from benchmark.results import Store
+    from benchmark.resume import pending
+
+    store = Store.create(plan.config.out)
+    with store.lock():
+        jobs = pending(plan.jobs, store)
+        if done := len(plan.jobs) - len(jobs):
+            _say(f"{done} of {len(plan.jobs)} cells are done already and are not done again")
+        with display(Progress(jobs, plan.estimates, workers=plan.workers)) as shown:
+            outcomes = runner.run(
+                jobs,
+                store,
+                workers=plan.workers,
+                device=plan.config.device,
+                on_event=shown.show,
+            )
+        index = reports.write(store.path)
+    table = reports.terminal_table(store.path, [job.cell.cell_id for job in plan.jobs])
+    optional = ["training", *([] if len(plan.config.seed) > 1 else ["seed"])]
+    print_table(table.columns, table.rows, right_aligned=table.right_aligned, optional=optional)
+    for note in table.notes:
+        typer.echo(clean(note))
+    typer.echo(f"report: {clean(index)}")
+    return outcomes
+
+
+def _fail_for(outcomes: list[CellFinished], logs: Path) -> None:
+    failed = [outcome for outcome in outcomes if outcome.status != "ok"]
+    if failed:
+        named = "; ".join(f"{o.job.cell.label}: {o.status}, {o.reason}" for o in failed[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        raise CellError(
+            f"{len(failed)} of {len(outcomes)} cells failed (logs in {logs}): {named}{more}"
+        )
+
+
+def _print_plan(plan: Plan) -> None:
+    from benchmark.display import print_table
+    from benchmark.results import Store
+    from benchmark.resume import pending
+
+    out = plan.config.out
+    stored = (out / "bench.json").exists()
+    to_do = pending(plan.jobs, Store.open(out)) if stored else plan.jobs
+    waiting = {job.cell.cell_id for job in to_do}
+    rows = [
+        [cell_id, f"{plan.estimates[cell_id]:,.0f}", "to do" if cell_id in waiting else "done"]
+        for cell_id in (job.cell.cell_id for job in plan.jobs)
+    ]
+    columns = ["cell", "training GE", "state"]
+    print_table(columns, rows, right_aligned=[False, True, False])
+    total = sum(plan.estimates[cell_id] for cell_id in waiting)
+    typer.echo(
+        f"{len(waiting)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
+        "of training; nothing was written"
+    )
+
+
+@contextmanager
+def _endings_as_interrupts() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a run as orderly as Ctrl-C does."""
+
+    def interrupt(number: int, _: Any) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _say(line: str) -> None:
+    """One line to the user, on standard error."""
+    print(f"bench: {clean(line)}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

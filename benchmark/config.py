@@ -1,0 +1,280 @@
+"""What a run was asked for: a YAML file, flags and `--set`, as one validated, frozen RunConfig.
+
+Precedence: file < flags < `--set`. Names that live in tables (defenses, data sets, models, suites)
+are checked where the run is planned; everything that can be judged alone is judged here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from benchmark.errors import ConfigError, UnknownName
+from benchmark.frameworks import FRAMEWORKS
+
+NORMS = ("linf", "l2")
+DEVICES = ("auto", "cpu", "cuda")
+
+# ART seeds NumPy's global generator, which takes no more than 32 bits.
+MAX_SEED = 2**32 - 1
+
+_FRACTION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*/\s*([0-9]+(?:\.[0-9]*)?)\s*")
+# YAML 1.1 reads 1e-2 as text, because it has no dot.
+_EXPONENT = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?[eE][+-]?[0-9]+")
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list from a list, a single value or text such as "a,b"."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    parts = [v.split(",") if isinstance(v, str) else [v] for v in values]
+    cleaned = [p.strip() if isinstance(p, str) else p for part in parts for p in part]
+    return [p for p in cleaned if p != ""]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value) else value
+
+
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _number(value: Any) -> Any:
+    """A number from text such as "8/255" or "1e-2"; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    if fraction := _FRACTION.fullmatch(value):
+        over, under = map(float, fraction.groups())
+        return over / under if under else value
+    return float(value) if _EXPONENT.fullmatch(value) else value
+
+
+def _budget(value: Any) -> float:
+    """A perturbation budget: a finite number above 0."""
+    number = _number(value)
+    if isinstance(number, str):
+        with contextlib.suppress(ValueError):
+            number = float(number)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ConfigError(f"eps {value!r} is not a number; give one such as 0.15 or 8/255")
+    if not math.isfinite(number) or number <= 0:
+        raise ConfigError(f"eps {value!r} is not allowed; give a finite number above 0")
+    return float(number)
+
+
+def _one_of(kind: str, allowed: Sequence[str]) -> BeforeValidator:
+    def check(value: Any) -> str:
+        name = str(value).strip().lower()
+        if name not in allowed:
+            raise UnknownName(kind, str(value), allowed)
+        return name
+
+    return BeforeValidator(check)
+
+
+def _expanded(path: Path) -> Path:
+    return path.expanduser()
+
+
+def _plain(value: Any, path: str) -> Any:
+    """`value`, with its numbers read; ConfigError unless it is made of JSON's types only."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ConfigError(f"{path}: key {key!r} is not a name")
+        return {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, path) for item in value]
+    value = _number(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path}: {value!r} is not a finite number")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(
+        f"{path}: {value!r} is not allowed; give a number, text, true, false or a list"
+    )
+
+
+def _settings(kind: str) -> BeforeValidator:
+    """A mapping of names to mappings: {name: {setting: value}}."""
+
+    def check(value: Any) -> dict[str, dict[str, Any]]:
+        whole = _plain({} if value is None else value, kind)
+        if not isinstance(whole, dict):
+            raise ConfigError(f"{kind} must map names to their settings, got {value!r}")
+        for name, settings in whole.items():
+            if settings is not None and not isinstance(settings, dict):
+                raise ConfigError(f"{kind}.{name} must map settings to values, got {settings!r}")
+        return {name: settings or {} for name, settings in whole.items()}
+
+    return BeforeValidator(check)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_unique)]
+Frameworks = Annotated[
+    tuple[Annotated[str, _one_of("framework", FRAMEWORKS)], ...],
+    BeforeValidator(_listed),
+    AfterValidator(_unique),
+]
+Seed = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=MAX_SEED)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_listed), AfterValidator(_unique)]
+Count = Annotated[int, Field(strict=True, gt=0)]
+Budget = Annotated[float, BeforeValidator(_budget)]
+Settings = dict[str, dict[str, Any]]
+UserPath = Annotated[Path, AfterValidator(_expanded)]
+
+
+class RunConfig(BaseModel):
+    """One `bench run`. None means the data set's (eps, epochs, model) or the machine's default.
+
+    defense, framework, seed: cells are made for every combination. eps: budget in pixel scale
+    [0, 1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`.
+    examples: test examples that are attacked. parameters: {defense: {parameter: value}}.
+    attacks: {attack of the suite: {argument: value}}.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    defense: Names
+    framework: Frameworks = FRAMEWORKS
+    dataset: str = "digits"
+    model: str | None = None
+    suite: str = "quick"
+    norm: Annotated[str, _one_of("norm", NORMS)] = "linf"
+    eps: Budget | None = None
+    seed: Seeds = (0,)
+    epochs: Count | None = None
+    budget_ge: Count | None = None
+    examples: Count = 1000
+    out: UserPath = Path("bench-results")
+    data_dir: UserPath | None = None
+    download: Annotated[bool, Field(strict=True)] = False
+    image_size: Count | None = None
+    split_seed: Seed = 0
+    device: Annotated[str, _one_of("device", DEVICES)] = "auto"
+    jobs: Count | None = None
+    baseline: Annotated[bool, Field(strict=True)] = True
+    parameters: Annotated[Settings, _settings("parameters")] = Field(default_factory=dict)
+    attacks: Annotated[Settings, _settings("attacks")] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        for key in ("defense", "framework", "seed"):
+            if not getattr(self, key):
+                raise ConfigError(f"{key} is empty; give at least one --{key}")
+        if self.epochs is not None and self.budget_ge is not None:
+            raise ConfigError(
+                f"epochs {self.epochs} and budget_ge {self.budget_ge} are both given; give one"
+            )
+        if self.norm == "linf" and self.eps is not None and self.eps > 1:
+            raise ConfigError(
+                f"eps {self.eps:g} is above 1 under linf, where pixels lie in [0, 1]; "
+                f"did you mean {self.eps:g}/255?"
+            )
+        return self
+
+
+def read(
+    flags: Mapping[str, Any], *, file: Path | None = None, assignments: Sequence[str] = ()
+) -> RunConfig:
+    """The configuration of one run.
+
+    `flags` holds only what was given. `file` is a YAML mapping with RunConfig's keys.
+    `assignments` are texts "path.to.key=value", the value parsed as YAML. The environment's
+    BENCH_DATA_DIR counts where nothing else names a data_dir.
+
+    Raises:
+        ConfigError: anything unknown or not allowed, in one line.
+    """
+    merged: dict[str, Any] = {} if file is None else _read_file(file)
+    merged.update(flags)
+    for text in assignments:
+        _assign(merged, text)
+    for key in merged:
+        if key not in RunConfig.model_fields:
+            raise UnknownName("configuration key", str(key), RunConfig.model_fields)
+    if merged.get("data_dir") is None and (found := os.environ.get("BENCH_DATA_DIR")):
+        merged["data_dir"] = found
+    # A null in YAML asks for the default, as leaving the key out does.
+    given = {key: value for key, value in merged.items() if value is not None}
+    if "defense" not in given:
+        raise ConfigError("no defense given; give at least one, such as --defense meta-adv")
+    try:
+        return RunConfig.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from error
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration file at {path}; check the path") from None
+    except OSError as error:
+        raise ConfigError(f"can't read the configuration {path}: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not YAML: {_yaml_problem(error)}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path} holds {_kind(content)}, not a mapping; write lines such as 'defense: meta-adv'"
+        )
+    return content
+
+
+def _assign(merged: dict[str, Any], text: str) -> None:
+    """Put "path.to.key=value" into the nested mapping `merged`."""
+    path, equals, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {text!r} is not an assignment; write --set path.to.key=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"--set {text!r}: its value is not YAML: {_yaml_problem(error)}"
+        ) from error
+    for key in keys[:-1]:
+        if merged.get(key) is None:
+            merged[key] = {}
+        if not isinstance(merged[key], dict):
+            raise ConfigError(f"--set {text!r}: {key!r} is {_kind(merged[key])}, it holds no keys")
+        merged = merged[key]
+    merged[keys[-1]] = parsed
+
+
+def _yaml_problem(error: Exception) -> str:
+    problem = getattr(error, "problem", None) or " ".join(str(error).split()) or "too deeply nested"
+    mark = getattr(error, "problem_mark", None)
+    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})" if mark else str(problem)
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "a mapping", list: "a list", str: "text", bool: "true or false"}
+    return kinds.get(type(value), "a single value")
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first thing that pydantic found wrong, as one line of ours."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    message = first["msg"].replace("Input should be", "must be")
+    given = repr(first["input"])
+    return f"{path} {message[0].lower()}{message[1:]}, got {given[:77] + '...' * (len(given) > 77)}"

@@ -1,0 +1,121 @@
+"""What `bench list` and `bench show` have to tell, as plain data."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+
+from benchmark.errors import ConfigError, UnknownName
+from benchmark.results import Record, Store
+from benchmark.text import duration
+
+
+def descriptions(what: str) -> dict[str, str]:
+    """Name to one line, of all "defenses", "attacks", "suites", "datasets" or "models"."""
+    tables: dict[str, Callable[[], dict[str, str]]] = {
+        "defenses": _defenses,
+        "attacks": _attacks,
+        "suites": _suites,
+        "datasets": _datasets,
+        "models": _models,
+    }
+    if what not in tables:
+        raise UnknownName("list", what, tables)
+    return tables[what]()
+
+
+def find_cell(store: Store, given: str) -> str:
+    """The one cell whose id begins with `given`; ConfigError if there is none, or more than one."""
+    known = store.cell_ids()
+    if given in known:
+        return given
+    found = [cell_id for cell_id in known if given and cell_id.startswith(given)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ConfigError(f"cell {given!r} is not unique in {store.path}: {_some(found)}")
+    if not known:
+        raise ConfigError(f"unknown cell {given!r}; {store.path} holds no cells yet")
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"{store.path} holds {_some(known)}"
+    raise ConfigError(f"unknown cell {given!r}; {hint}")
+
+
+def cell_details(store: Store, cell_id: str) -> Iterator[str]:
+    """Everything worth reading about a cell, line by line."""
+    record = store.read_cell(cell_id)
+    yield cell_id
+    yield f"folder: {store.cell_folder(cell_id)}"
+    if record is None:
+        yield "status: unfinished"
+    else:
+        yield f"status: {record['status']}" + (f": {record['reason']}" if record["reason"] else "")
+        yield from _flat(record["config"])
+        for key in ("started", "seconds", "gradient_evaluations", "device", "threads"):
+            yield f"{key}: {record.get(key)}"
+        yield from _flat({"versions": record.get("versions"), "git": record.get("git")})
+    for stage in ("training", "adaptation"):
+        if (done := store.read_stage(cell_id, stage)) is not None:
+            yield f"{stage}: {duration(done['seconds'])}, {_cost(done)}"
+    for key in store.attack_keys(cell_id):
+        if (done := store.read_stage(cell_id, f"attacks/{key}")) is not None:
+            yield f"attack {key}: {_attack(done)}"
+
+
+def _attack(record: Record) -> str:
+    if record["status"] != "ok":
+        return f"{record['status']}: {record['reason']}"
+    return (
+        f"clean {record['clean_accuracy']:.1%}, robust {record['robust_accuracy']:.1%} "
+        f"of {record['examples']} examples, {record['norm']} eps {record['eps']:g}, "
+        f"{duration(record['seconds'])}"
+    )
+
+
+def _cost(record: Record) -> str:
+    return f"{record['cost']['gradient_evaluations']:,.0f} gradient evaluations"
+
+
+def _flat(record: Record, prefix: str = "") -> Iterator[str]:
+    for key, value in record.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}: {value}"
+
+
+def _some(cell_ids: list[str]) -> str:
+    rest = f" and {len(cell_ids) - 3} more" if len(cell_ids) > 3 else ""
+    return ", ".join(cell_ids[:3]) + rest
+
+
+def _defenses() -> dict[str, str]:
+    import defenses
+
+    return {name: defenses.describe(name) for name in defenses.names()}
+
+
+def _attacks() -> dict[str, str]:
+    from benchmark.attacks.table import ATTACKS
+
+    return {
+        name: f"{entry.description} ({', '.join(entry.norms)})" for name, entry in ATTACKS.items()
+    }
+
+
+def _suites() -> dict[str, str]:
+    from benchmark.attacks.suites import list_suites
+
+    return list_suites()
+
+
+def _datasets() -> dict[str, str]:
+    from benchmark.datasets import DESCRIPTIONS
+
+    return DESCRIPTIONS
+
+
+def _models() -> dict[str, str]:
+    from benchmark import models
+
+    return {name: models.describe(name) for name in models.names()}

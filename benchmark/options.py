@@ -1,0 +1,119 @@
+"""The options of `bench run`: all but Config, Assignment and DryRun are RunConfig's keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_OUT = Path("bench-results")
+
+Names = list[str] | None
+
+Defense = Annotated[
+    Names,
+    typer.Option(metavar="NAME", help="Defense to measure; repeatable, or names with commas."),
+]
+
+Framework = Annotated[
+    Names, typer.Option(metavar="NAME", help="torch, tensorflow; both unless given.")
+]
+
+Dataset = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="digits (default), mnist, npz:FILE or folder:DIR."),
+]
+
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Architecture; cnn unless given, mlp for tabular data."),
+]
+
+Suite = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Attack suite; quick unless given.")
+]
+
+Eps = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Budget in pixel scale [0, 1], such as 0.15 or 8/255; by data set unless given.",
+    ),
+]
+
+Norm = Annotated[str | None, typer.Option(metavar="NAME", help="linf (default) or l2.")]
+
+Seed = Annotated[
+    Names, typer.Option(metavar="INTEGER", help="Training seed; repeatable; 0 unless given.")
+]
+
+Epochs = Annotated[
+    int | None,
+    typer.Option(metavar="INTEGER", help="Training epochs; by data set unless given."),
+]
+
+BudgetGe = Annotated[
+    int | None,
+    typer.Option(metavar="INTEGER", help="Gradient evaluations to train for, instead of --epochs."),
+]
+
+Examples = Annotated[
+    int | None,
+    typer.Option(metavar="INTEGER", help="Test examples to attack; 1000 unless given."),
+]
+
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help=f"Folder for the results; {DEFAULT_OUT} unless given."),
+]
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder that holds the data; else $BENCH_DATA_DIR."),
+]
+
+Download = Annotated[
+    bool | None, typer.Option("--download/--no-download", help="May missing data be fetched?")
+]
+
+ImageSize = Annotated[
+    int | None,
+    typer.Option(metavar="INTEGER", help="Resize folder:DIR's images to this many pixels square."),
+]
+
+SplitSeed = Annotated[
+    int | None,
+    typer.Option(metavar="INTEGER", help="Seed of the data's splits; 0 unless given."),
+]
+
+Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto (default), cpu or cuda.")]
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="INTEGER", help="Cells at a time; one a framework unless given."),
+]
+
+Baseline = Annotated[
+    bool | None,
+    typer.Option(
+        "--baseline/--no-baseline", help="Also measure each cell's undefended twin (default)."
+    ),
+]
+
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE.yaml", help="Options from a file; flags go first.")
+]
+
+Assignment = Annotated[
+    Names,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Set one key on top, such as parameters.meta-adv.inner_steps=2; repeatable.",
+    ),
+]
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the cells and what they cost; write nothing.")
+]

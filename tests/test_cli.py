@@ -1,0 +1,377 @@
+"""The command line: what it prints, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import reports
+from benchmark import cli, runner
+from benchmark.results import Store
+from reports.terminal import TerminalTable
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fake workers, no report, and a folder of our own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("BENCH_DATA_DIR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.setattr(
+        runner, "run", functools.partial(runner.run, serve="fake_worker:serve_by_seed")
+    )
+    monkeypatch.setattr(
+        reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
+    )
+    table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])
+    monkeypatch.setattr(reports, "terminal_table", lambda out, cell_ids=None: table)
+
+
+class Result:
+    """How a command ended, and what it printed."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        else:
+            code = 0
+        out, err = capsys.readouterr()
+        return Result(int(code), out, err)
+
+    return call
+
+
+RUN = ("run", "--defense", "pgd-at", "--framework", "torch", "--epochs", "1")
+
+
+def test_run_says_where_the_report_is(bench: Any, tmp_path: Path) -> None:
+    result = bench(*RUN)
+
+    assert result.code == 0
+    assert "report: bench-results/report/index.html" in result.out
+    assert "[b]pgd-at\\x1b[0m" in result.out
+    assert "a note" in result.out
+    assert [line.partition("] ")[2] for line in result.err.splitlines()] == [
+        "none torch seed 0: started",
+        "none torch seed 0: training done in 0 s",
+        "none torch seed 0: done in 0 s",
+        "pgd-at torch seed 0: started",
+        "pgd-at torch seed 0: training done in 0 s",
+        "pgd-at torch seed 0: done in 0 s",
+    ]
+    assert len(Store.open(tmp_path / "bench-results").cell_ids()) == 2
+
+
+def test_run_does_nothing_twice(bench: Any, tmp_path: Path) -> None:
+    bench(*RUN)
+    before = (tmp_path / "bench-results" / "served.txt").read_text()
+    result = bench(*RUN)
+
+    assert result.code == 0
+    assert "bench: 2 of 2 cells are done already and are not done again" in result.err
+    assert (tmp_path / "bench-results" / "served.txt").read_text() == before
+
+
+def test_failed_cell_is_named_and_tried_again(bench: Any) -> None:
+    seeds = ("--seed", "0", "--seed", "9")
+    result = bench(*RUN, "--no-baseline", *seeds)
+
+    assert result.code == 1
+    assert "report: " in result.out
+    assert result.err.splitlines()[-1].startswith(
+        "bench: error: 1 of 2 cells failed (logs in bench-results/logs): "
+        "pgd-at torch seed 9: failed, killed by SIGKILL while training (out of memory?)"
+    )
+
+    result = bench(*RUN, "--no-baseline", *seeds)
+    assert result.code == 1
+    assert "1 of 2 cells are done already" in result.err
+
+
+def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path) -> None:
+    result = bench(*RUN, "--seed", "0,1", "--dry-run")
+
+    assert result.code == 0
+    cells = [line for line in result.out.splitlines() if "digits-cnn-torch-" in line]
+    assert len(cells) == 4
+    assert all("to do" in line for line in cells)
+    assert "4 of 4 cells to do, about " in result.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_knows_what_is_done(bench: Any) -> None:
+    bench(*RUN)
+    result = bench(*RUN, "--seed", "0,1", "--dry-run")
+
+    assert "2 of 4 cells to do" in result.out
+
+
+def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "defense: [pgd-at]\nframework: torch\nepochs: 1\nbaseline: false\nseed: [0, 1]\n"
+    )
+    result = bench("run", "--config", "run.yaml", "--set", "seed=[0, 1, 2]", "--dry-run")
+
+    assert "3 of 3 cells to do" in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--defense", "pgd-att"], "unknown defense 'pgd-att'; did you mean 'pgd-at'?"),
+        (["--framework", "jax"], "unknown framework 'jax'; allowed: tensorflow, torch"),
+        (["--dataset", "digit"], "unknown dataset 'digit'; did you mean 'digits'?"),
+        (["--dataset", "npz:no.npz"], "no.npz"),
+        (["--model", "cnnn"], "unknown model 'cnnn'; did you mean 'cnn'?"),
+        (["--suite", "quik"], "did you mean 'quick'?"),
+        (["--norm", "l3"], "unknown norm 'l3'; did you mean 'l2'?"),
+        (["--eps", "-0.1"], "eps '-0.1' is not allowed; give a finite number above 0"),
+        (["--eps", "0"], "eps '0' is not allowed; give a finite number above 0"),
+        (["--seed", "-3"], "seed must be greater than or equal to 0, got '-3'"),
+        (["--config", "no.yaml"], "no configuration file at no.yaml; check the path"),
+        (["--set", "seed"], "--set 'seed' is not an assignment; write --set path.to.key=value"),
+        (["--set", "sede=1"], "unknown configuration key 'sede'; did you mean 'seed'?"),
+        (["--set", "parameters.pgd-a.x=1"], "unknown defense 'pgd-a'; did you mean 'pgd-at'?"),
+        (["--set", "parameters.pgd-at.batch_sise=1"], "did you mean 'batch_size'?"),
+        (["--set", "parameters.meta-adv.inner_step=1"], "did you mean 'inner_steps'?"),
+        (["--set", "attacks.pdg.max_iter=1"], "did you mean 'pgd'?"),
+        (["--set", "attacks.pgd.max_itr=1"], "did you mean 'max_iter'?"),
+        (["--out", "file"], "can't write results to file: file is not a folder"),
+        (["--out", "foreign"], "holds other files"),
+        (["--budget-ge", "5"], "epochs 1 and budget_ge 5 are both given; give one"),
+    ],
+    ids=lambda value: value[0].lstrip("-") if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("dry", [False, True], ids=["run", "dry"])
+def test_bad_input_is_answered_in_one_line_and_nothing_is_written(
+    bench: Any, tmp_path: Path, arguments: list[str], line: str, dry: bool
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "other.txt").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+
+    result = bench(*RUN, *arguments, *(["--dry-run"] if dry else []))
+
+    assert result.code == 2
+    assert result.err.startswith("bench: error: ")
+    assert line in result.err
+    assert len(result.err.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_run_needs_a_defense(bench: Any) -> None:
+    result = bench("run")
+
+    assert result.code == 2
+    assert result.err.startswith("bench: error: no defense given; give at least one")
+
+
+def test_cuda_is_refused_where_there_is_none(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.plan._cuda_devices", lambda: 0)
+    result = bench(*RUN, "--device", "cuda")
+
+    assert (result.code, "shows no CUDA device" in result.err) == (2, True)
+
+
+def test_cnn_is_refused_for_tabular_data_and_mlp_is_their_default(
+    bench: Any, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 20)
+    x = rng.random((40, 6), dtype=np.float32)
+    np.savez(tmp_path / "table.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+
+    refused = bench(*RUN, "--dataset", "npz:table.npz", "--model", "cnn", "--dry-run")
+    taken = bench(*RUN, "--dataset", "npz:table.npz", "--dry-run")
+
+    assert (refused.code, "use --model mlp for tabular data" in refused.err) == (2, True)
+    assert "npz-table-mlp-torch-none-s0-" in taken.out
+    assert "not applicable here, left out: square" in taken.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "--nonsense"], ["run", "--epochs", "x"], ["nonsense"], ["show"]],
+    ids=["option", "number", "command", "argument"],
+)
+def test_usage_errors_exit_with_2(bench: Any, arguments: list[str]) -> None:
+    result = bench(*arguments)
+
+    assert result.code == 2
+    assert "Error: " in result.err
+
+
+def test_control_characters_are_never_printed_back(bench: Any) -> None:
+    result = bench("run", "--defense", "\x1b]0;owned\x07\n")
+
+    assert result.code == 2
+    assert not set("\x1b\x07") & set(result.err)
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("defenses", {"none", "pgd-at", "meta-adv"}),
+        ("attacks", {"pgd", "apgd", "square"}),
+        ("suites", {"quick"}),
+        ("datasets", {"digits", "mnist", "npz", "folder"}),
+        ("models", {"cnn", "cnn-small", "mlp"}),
+    ],
+)
+def test_list(bench: Any, what: str, expected: set[str]) -> None:
+    lines = bench("list", what).out.splitlines()
+
+    assert expected <= {line.split()[0] for line in lines}
+    assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_list_of_something_else(bench: Any) -> None:
+    result = bench("list", "defences")
+
+    assert (result.code, "did you mean 'defenses'?" in result.err) == (2, True)
+
+
+@pytest.fixture
+def cells(bench: Any) -> list[str]:
+    bench(*RUN)
+    return Store.open("bench-results").cell_ids()
+
+
+def test_show_takes_a_unique_beginning(bench: Any, cells: list[str]) -> None:
+    result = bench("show", "digits-cnn-torch-pgd")
+
+    assert result.code == 0
+    assert result.out.splitlines()[0] == cells[1]
+    assert "status: ok" in result.out
+    assert "threat.eps: 0.15" in result.out
+    assert "training: 1 s, 7 gradient evaluations" in result.out
+    assert ": clean 90.0%, robust 50.0% of 10 examples, linf eps 0.15, 2 s" in result.out
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("digits-", "cell 'digits-' is not unique in bench-results: digits-cnn-torch-none-s0-"),
+        ("digit-cnn-torch-none-s0-00", "; did you mean 'digits-cnn-torch-none-s0-"),
+        ("?", "unknown cell '?'; bench-results holds digits-cnn-torch-none-s0-"),
+    ],
+    ids=["ambiguous", "close", "unknown"],
+)
+@pytest.mark.usefixtures("cells")
+def test_show_of_an_unknown_cell(bench: Any, given: str, line: str) -> None:
+    result = bench("show", given)
+
+    assert (result.code, line in result.err) == (2, True)
+
+
+def test_show_escapes_what_is_stored(bench: Any, cells: list[str]) -> None:
+    store = Store.open("bench-results")
+    record = store.read_cell(cells[0])
+    assert record is not None
+    store.write_cell(cells[0], {**record, "reason": "\x1b[2J"})
+
+    assert "\\x1b[2J" in bench("show", cells[0]).out
+
+
+@pytest.mark.parametrize(
+    "command", [["show", "x"], ["report", "bench-results"]], ids=["show", "report"]
+)
+def test_missing_results_are_said_so(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(sys, "argv", ["bench", *command])
+    result = bench(*command)
+
+    assert (result.code, "no results folder at bench-results" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("extra", "path"),
+    [([], "bench-results/report/index.html"), (["--to", "site"], "site/index.html")],
+)
+@pytest.mark.usefixtures("cells")
+def test_report_prints_its_path(bench: Any, extra: list[str], path: str) -> None:
+    assert bench("report", "bench-results", *extra).out.splitlines() == [path]
+
+
+def test_version(bench: Any) -> None:
+    assert bench("--version").out.startswith("bench ")
+
+
+def test_second_run_on_the_same_folder_is_refused(bench: Any) -> None:
+    with Store.create("bench-results").lock():
+        result = bench(*RUN)
+
+    assert (result.code, "another run" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_interrupted_run_leaves_no_process_and_says_how_to_go_on(
+    bench: Any, tmp_path: Path, number: int, code: int
+) -> None:
+    def press() -> None:
+        served = tmp_path / "bench-results" / "served.txt"
+        deadline = time.monotonic() + 20
+        while not served.exists() and time.monotonic() < deadline:
+            threading.Event().wait(0.05)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    result = bench(*RUN, "--no-baseline", "--seed", "8")
+    thread.join()
+
+    assert result.code == code
+    assert (
+        result.err.splitlines()[-1]
+        == "bench: stopped; the same command goes on where this one stopped"
+    )
+    process = (tmp_path / "bench-results" / "served.txt").read_text().split()[0]
+    assert not Path(f"/proc/{process}").exists()
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    """The modules that `bench --help` needs."""
+    program = "import sys, benchmark.cli; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=HERE.parent
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["torch", "tensorflow", "art", "numpy", "pandas", "matplotlib", "sklearn", "pydantic", "rich"],
+)
+def test_help_waits_for_no_heavy_import(imported: set[str], module: str) -> None:
+    assert module not in imported
