@@ -37,7 +37,9 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import_torch_first()
-    found = _prepare_torch(threads) if framework == "torch" else _prepare_tensorflow(threads, device)
+    found = (
+        _prepare_torch(threads) if framework == "torch" else _prepare_tensorflow(threads, device)
+    )
     if device == "cuda" and not found:
         raise ConfigError(f"--device cuda: {framework} sees no GPU here; use --device cpu or auto")
     return "cuda" if found and device != "cpu" else "cpu"

@@ -68,7 +68,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
     status, reason = "ok", ""
     try:
         run.work()
-    except defenses.TrainingDiverged as error:
+    except defenses.TrainingDivergedError as error:
         status, reason = "diverged", str(error)
     except Exception as error:
         traceback.print_exc()

@@ -19,7 +19,7 @@ from typing import Any
 
 from defenses.adversarial.spec import AdversarialTraining
 from defenses.defense import Defense, Fitted
-from defenses.errors import DefenseError, TrainingDiverged, did_you_mean
+from defenses.errors import DefenseError, TrainingDivergedError, did_you_mean
 from defenses.meta.spec import MetaAdversarial
 from defenses.standard.spec import StandardTraining
 from defenses.threat import Threat
@@ -33,7 +33,7 @@ __all__ = [
     "MetaAdversarial",
     "StandardTraining",
     "Threat",
-    "TrainingDiverged",
+    "TrainingDivergedError",
     "create",
     "describe",
     "names",

@@ -39,7 +39,8 @@ class Checkpoint:
         }
         temporary = self._path.with_name(f".tmp-{os.getpid()}-{self._path.name}")
         with temporary.open("wb") as file:
-            np.savez(file, **{_META: np.array(json.dumps(meta))}, **kernel.state())
+            arrays = {_META: np.array(json.dumps(meta)), **kernel.state()}
+            np.savez(file, **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._path)

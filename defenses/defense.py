@@ -113,8 +113,8 @@ class Defense(ABC):
         if steps < 1:
             given = f"epochs {epochs}" if epochs is not None else f"a budget of {budget_ge}"
             raise DefenseError(
-                f"{given} trains nothing: one update costs {per_step:g} gradient evaluations and an "
-                f"epoch has {per_epoch} updates; give more"
+                f"{given} trains nothing: one update costs {per_step:g} gradient evaluations and "
+                f"an epoch has {per_epoch} updates; give more"
             )
         return Plan(-(-steps // per_epoch), steps, per_epoch, steps * per_step)
 
@@ -148,7 +148,7 @@ class Defense(ABC):
 
         Raises:
             DefenseError: the model or the data can't be used.
-            TrainingDiverged: the loss is no longer finite.
+            TrainingDivergedError: the loss is no longer finite.
         """
         subject = recognise(model)
         x, y = checked_data(subject.channels_last(x), y)
@@ -233,9 +233,11 @@ class Fitted:
             seed: of the attack's start on the support.
         """
         x, y = checked_data(self.subject.channels_last(x), y)
-        given = {"steps": steps, "rate": rate}
+        adaptation = self.defense.adaptation
         adaptation = dataclasses.replace(
-            self.defense.adaptation, **{k: v for k, v in given.items() if v is not None}
+            adaptation,
+            steps=adaptation.steps if steps is None else steps,
+            rate=adaptation.rate if rate is None else rate,
         )
         generator = np.random.default_rng([seed, ADAPTATION_STREAM])
         start = self.defense.threat.random_starts(generator, x.shape)

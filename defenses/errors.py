@@ -1,7 +1,7 @@
 """What can go wrong in a defense.
 
 DefenseError        wrong input: a parameter, a model or data that the defense can't take
-TrainingDiverged    the training's loss is no longer a number
+TrainingDivergedError    the training's loss is no longer a number
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class DefenseError(ValueError):
     """Says what was given, what is allowed and the likely fix, in one line."""
 
 
-class TrainingDiverged(ArithmeticError):
+class TrainingDivergedError(ArithmeticError):
     """The loss became infinite or not a number."""
 
 

@@ -77,7 +77,7 @@ def _refuse_preprocessing(classifier: Any) -> None:
 
 def _is_identity(operation: Any) -> bool:
     mean, std = getattr(operation, "mean", None), getattr(operation, "std", None)
-    return mean is not None and not np.any(mean) and np.all(np.asarray(std) == 1)
+    return mean is not None and not np.any(mean) and bool(np.all(np.asarray(std) == 1))
 
 
 def _refuse_softmax(model: Any) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from defenses.cost import Cost
-from defenses.errors import TrainingDiverged
+from defenses.errors import TrainingDivergedError
 from defenses.schedules import SCHEDULES, ramp
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def train(
         checkpoint: where to save after each epoch and to continue from.
 
     Raises:
-        TrainingDiverged: the loss is no longer finite.
+        TrainingDivergedError: the loss is no longer finite.
     """
     generator = np.random.default_rng([seed, TRAINING_STREAM])
     history: list[dict[str, float]] = []
@@ -135,9 +135,7 @@ def accuracy(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(kernel.predict(x).argmax(axis=1) == y))
 
 
-def _checked_step(
-    defense: Defense, kernel: Kernel, draws: Arrays, step: int, plan: Plan
-) -> float:
+def _checked_step(defense: Defense, kernel: Kernel, draws: Arrays, step: int, plan: Plan) -> float:
     done = step / plan.steps
     loss = kernel.step(
         draws,
@@ -146,7 +144,7 @@ def _checked_step(
         eps=defense.threat.eps * ramp((step + 1) / plan.steps, defense.eps_warmup),
     )
     if not math.isfinite(loss):
-        raise TrainingDiverged(
+        raise TrainingDivergedError(
             f"the loss became {loss} at step {step + 1} of {plan.steps}; "
             f"try a learning_rate below {defense.learning_rate:g}"
         )

@@ -182,6 +182,9 @@ def ten_steps(defense, examples):
     return round(10 * defense.sized_for(examples).step_cost().gradient_evaluations + 1)
 
 
+META = {"tasks": 1, "support": 6, "query": 8, "inner_steps": 3, "inner_rate": 0.7}
+
+
 class TestMetaGradient:
     """The meta-gradient against finite differences of the outer loss, in float64.
 
@@ -189,14 +192,12 @@ class TestMetaGradient:
     zero eps leave every example where it is.
     """
 
-    settings = {"tasks": 1, "support": 6, "query": 8, "inner_steps": 3, "inner_rate": 0.7}
-
     def task(self):
         x, y = images((12,), 14, classes=4, seed=9)
         return x, y.astype(np.int64), np.zeros_like(x)
 
     def kernels(self):
-        defense = defenses.create("meta-adv", defenses.Threat("linf", 0.1), self.settings)
+        defense = defenses.create("meta-adv", defenses.Threat("linf", 0.1), META)
         return [defense.kernel(recognise(model)) for model in smooth_pair("float64")]
 
     def gradient(self, kernel, *, first_order=False):
@@ -222,7 +223,7 @@ class TestMetaGradient:
                 for sign in (1, -1):
                     moved = [value.copy() for value in weights]
                     moved[index][position] += sign * step
-                    losses.append(outer_loss(moved, x, y, self.settings))
+                    losses.append(outer_loss(moved, x, y, META))
                 gradient[position] = (losses[0] - losses[1]) / (2 * step)
             gradients.append(gradient)
         return gradients

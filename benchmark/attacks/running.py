@@ -115,7 +115,9 @@ def _generate(
     rows = np.flatnonzero(target.clean_prediction == target.y)
     for first in range(0, len(rows), CHUNK):
         part = rows[first : first + CHUNK]
-        x_adv[part] = attack.generate(x=target.x[part], y=target.y[part])
+        # ART's Square divides by zero under l2; it takes no such point, and `measure` none either.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x_adv[part] = attack.generate(x=target.x[part], y=target.y[part])
         progress((first + len(part)) / len(rows))
     return x_adv
 
@@ -133,9 +135,7 @@ def _seed(seed: int, spec: AttackSpec) -> int:
     return (seed * 1_000_003 + zlib.crc32(spec.name.encode())) % 2**32
 
 
-def _arrays(
-    target: Target, x_adv: np.ndarray, measurement: Measurement
-) -> dict[str, np.ndarray]:
+def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict[str, np.ndarray]:
     samples = np.flatnonzero(measurement.success)[:SAMPLES]
     return {
         "test_index": target.index,

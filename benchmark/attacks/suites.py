@@ -75,9 +75,7 @@ def list_suites() -> dict[str, str]:
     return {name: load_suite(name).description for name in names}
 
 
-def load_suite(
-    name: str, overrides: Mapping[str, Mapping[str, Value]] | None = None
-) -> Suite:
+def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = None) -> Suite:
     """A suite by its name, or by the path of a YAML file, with arguments set on top.
 
     Args:
@@ -95,7 +93,9 @@ def load_suite(
     overrides = overrides or {}
     for attack in overrides:
         if attack not in attacks:
-            raise SuiteError(f"suite {name!r} has no attack {attack!r}{did_you_mean(attack, attacks)}")
+            raise SuiteError(
+                f"suite {name!r} has no attack {attack!r}{did_you_mean(attack, attacks)}"
+            )
     specs = [
         _attack(name, attack, _mapping(body, f"attack {attack!r}"), overrides.get(attack, {}))
         for attack, body in attacks.items()
@@ -145,7 +145,10 @@ def _attack(
         raise SuiteError(
             f"attack {name!r} names the unknown attack {attack!r}{did_you_mean(attack, ATTACKS)}"
         )
-    arguments = {**_mapping(body.get("arguments", {}), f"attack {name!r}: 'arguments'"), **overrides}
+    arguments = {
+        **_mapping(body.get("arguments", {}), f"attack {name!r}: 'arguments'"),
+        **overrides,
+    }
     _check_keys(arguments, ATTACKS[attack].arguments, f"attack {name!r}")
     for argument, value in arguments.items():
         _check_value(name, argument, value)

@@ -17,7 +17,7 @@ class AttackEntry:
         target: "module:class".
         description: one line.
         norms: threat models that it serves.
-        arguments: names that a suite may set; norm, eps, batch size and verbosity are the harness's.
+        arguments: what a suite may set; norm, eps and batch size are the harness's.
         images_only: whether it needs (H, W, C) inputs.
         smallest_side: norm to the fewest pixels of a side that ART's code can work on.
     """

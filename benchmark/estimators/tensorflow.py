@@ -64,7 +64,8 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         labels = _label_indices(y)
         parts = [self._compiled_losses(x[part], labels[part]).numpy() for part in chunks(len(x))]
         losses = np.concatenate(parts)
-        return {"none": lambda: losses, "mean": losses.mean, "sum": losses.sum}[reduction]()
+        reduced = {"none": losses, "mean": losses.mean(), "sum": losses.sum()}[reduction]
+        return np.asarray(reduced)
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return self._model(x, training=False)

@@ -80,7 +80,12 @@ class ModelSpecification:
         shapes: dict[str, tuple[int, ...]] = {}
         for layer, shape in self.walk():
             if isinstance(layer, Conv):
-                shapes[f"{layer.name}.weight"] = (layer.kernel, layer.kernel, shape[-1], layer.filters)
+                shapes[f"{layer.name}.weight"] = (
+                    layer.kernel,
+                    layer.kernel,
+                    shape[-1],
+                    layer.filters,
+                )
                 shapes[f"{layer.name}.bias"] = (layer.filters,)
             elif isinstance(layer, Dense):
                 shapes[f"{layer.name}.weight"] = (shape[0], layer.units)

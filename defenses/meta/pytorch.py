@@ -1,4 +1,7 @@
-"""Meta-adversarial training in PyTorch, inner steps through `higher`; the steps are those of `spec`."""
+"""Meta-adversarial training in PyTorch, inner steps through `higher`.
+
+The steps are those of `spec`.
+"""
 
 from __future__ import annotations
 
@@ -51,14 +54,20 @@ class MetaKernel(Kernel):
         # Step 1
         with self.attacked():
             support = perturb(
-                self.model, x[:shots], y[:shots], start[:shots], eps=eps, ascent=defense.support_ascent
+                self.model,
+                x[:shots],
+                y[:shots],
+                start[:shots],
+                eps=eps,
+                ascent=defense.support_ascent,
             )
         # Step 2: copy_initial_weights=False keeps the way back to the model's own weights
         self.model.train()
         inner_optimizer = torch.optim.SGD(self.parameters, lr=defense.inner_rate)
-        with higher.innerloop_ctx(
-            self.model, inner_optimizer, copy_initial_weights=False
-        ) as (adapted, inner_step):
+        with higher.innerloop_ctx(self.model, inner_optimizer, copy_initial_weights=False) as (
+            adapted,
+            inner_step,
+        ):
             for _ in range(defense.inner_steps):
                 inner_step.step(cross_entropy(adapted(support), y[:shots]))
             # Step 3: on detached weights, so that the attack pays for the input alone; not through
@@ -90,6 +99,6 @@ def _refuse_batch_statistics(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise DefenseError(
-                f"meta-adv can't train through layer {name!r} ({type(module).__name__}): its running "
-                "statistics would be lost with each task; use LayerNorm or no normalisation"
+                f"meta-adv can't train through layer {name!r} ({type(module).__name__}): its "
+                "running statistics would be lost with each task; use LayerNorm or no normalisation"
             )

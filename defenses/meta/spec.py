@@ -117,8 +117,8 @@ class MetaAdversarial(Defense):
         size = self.support + self.query
         if examples < size:
             raise DefenseError(
-                f"a task takes {self.support} support and {self.query} query examples, the training "
-                f"set has {examples}; lower support or query"
+                f"a task takes {self.support} support and {self.query} query examples, the "
+                f"training set has {examples}; lower support or query"
             )
         return dataclasses.replace(self, tasks=min(self.tasks, examples // size))
 

@@ -1,5 +1,7 @@
-"""Meta-adversarial training in TensorFlow, inner steps through `stateless_call` inside a compiled
-tape; the steps are those of `spec`."""
+"""Meta-adversarial training in TensorFlow, inner steps through `stateless_call` in a compiled tape.
+
+The steps are those of `spec`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ class MetaKernel(Kernel):
         """One update; returns the outer loss before it."""
         tasks = list(zip(draws["x"], draws["y"], draws["start"], strict=True))
         loss = 0.0
-        total: Sequence[tf.Tensor] = [tf.zeros_like(parameter) for parameter in self.parameters]
+        total = [tf.zeros_like(parameter) for parameter in self.parameters]
         for x, y, start in tasks:
             task_loss, gradients = self.compiled_task(
                 self.images(x), self.labels(y), self.images(start), self.scalar(eps)
@@ -59,7 +61,7 @@ class MetaKernel(Kernel):
         )
         with tf.GradientTape() as outer:
             # Step 2: fast weights are tensors; assigning to the variables would cut the graph
-            adapted = self.parameters
+            adapted: Sequence[tf.Tensor] = self.parameters
             for _ in range(defense.inner_steps):
                 adapted = self._inner_step(adapted, support, y[:shots])
             # Step 3: off the tape, so that the attack pays for the input alone

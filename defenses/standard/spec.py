@@ -1,6 +1,6 @@
 """Standard training: the undefended twin that every defense is compared with.
 
-    theta <- optimiser(theta, grad l(f(x; theta), y))                  (step 1)
+theta <- optimiser(theta, grad l(f(x; theta), y))                  (step 1)
 """
 
 from __future__ import annotations

@@ -1,0 +1,203 @@
+"""Suites, the attack table, re-measuring, and running attacks through the estimators."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+from benchmark import frameworks, models
+from benchmark.attacks.measure import measure
+from benchmark.attacks.running import Target, run_attack
+from benchmark.attacks.suites import AttackSpec, list_suites, load_suite
+from benchmark.attacks.table import ATTACKS
+from benchmark.errors import BenchError
+
+frameworks.import_torch_first()
+
+ESTIMATORS = {"torch": "pytorch", "tensorflow": "tensorflow"}
+
+
+def make_target(framework, *, shape=(8, 8, 1), classes=3, count=24, seed=0):
+    """An estimator of an untrained model that is right about every other example."""
+    architecture = "cnn" if len(shape) == 3 else "mlp"
+    specification = models.specification(architecture, shape, classes)
+    builder = importlib.import_module(f"benchmark.models.{ESTIMATORS[framework]}")
+    estimators = importlib.import_module(f"benchmark.estimators.{ESTIMATORS[framework]}")
+    estimator = estimators.wrap(
+        builder.build(specification, specification.initial_weights(seed)),
+        input_shape=shape,
+        classes=classes,
+        device="cpu",
+    )
+    x = np.random.default_rng(seed).random((count, *shape), dtype=np.float32)
+    prediction = estimator.predict(x).argmax(axis=1)
+    y = np.where(np.arange(count) % 2 == 0, prediction, (prediction + 1) % classes)
+    return Target(estimator, x, y, prediction, np.arange(count))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_table_names_arguments_that_art_knows(name):
+    module, _, attack = ATTACKS[name].target.partition(":")
+    known = getattr(importlib.import_module(module), attack).attack_params
+    assert set(ATTACKS[name].arguments) <= set(known)
+    assert {"norm", "eps"} <= set(known)
+
+
+@pytest.mark.parametrize("name", list_suites())
+def test_every_suite_can_be_read(name):
+    suite = load_suite(name)
+    assert suite.attacks
+    assert suite.description
+
+
+def test_shares_of_eps_are_resolved():
+    spec = AttackSpec("pgd", "pgd", {"eps_step": "0.1 eps", "max_iter": 7})
+    assert spec.resolved(0.3) == {"eps_step": pytest.approx(0.03), "max_iter": 7}
+
+
+BAD_SUITES = {
+    "not YAML": ("attacks: [", "is not valid YAML"),
+    "no mapping": ("- pgd", "must be a mapping"),
+    "no attacks": ("description: x\nattacks: {}", "has no attacks"),
+    "unknown key": ("attack: {}", "unknown key 'attack'; did you mean 'attacks'?"),
+    "unknown attack": ("attacks: {a: {attack: pdg}}", "unknown attack 'pdg'; did you mean 'pgd'?"),
+    "a class path": ("attacks: {a: {attack: 'os:system'}}", "unknown attack 'os:system'"),
+    "unknown argument": (
+        "attacks: {a: {attack: pgd, arguments: {max_itr: 3}}}",
+        "unknown key 'max_itr'; did you mean 'max_iter'?",
+    ),
+    "a share of nothing": (
+        "attacks: {a: {attack: pgd, arguments: {eps_step: eps/4}}}",
+        "a share of the budget such as '0.1 eps'",
+    ),
+    "negative": ("attacks: {a: {attack: pgd, arguments: {max_iter: -1}}}", "from 0 up, got -1"),
+    "a Python object": ("attacks: !!python/object/apply:os.getcwd []", "is not valid YAML"),
+    "unsafe name": ("attacks: {../a: {attack: pgd}}", "may hold a-z, 0-9 and hyphens only"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_SUITES.values(), ids=BAD_SUITES)
+def test_a_bad_suite_is_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(BenchError) as caught:
+        load_suite(str(path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("quik", {}, "unknown suite 'quik'; did you mean 'quick'?"),
+        ("../quick", {}, "unknown suite"),
+        ("missing.yaml", {}, "can't read suite file"),
+        ("quick", {"pdg": {}}, "has no attack 'pdg'; did you mean 'pgd'?"),
+        ("quick", {"pgd": {"steps": 1}}, "unknown key 'steps'"),
+    ],
+)
+def test_unknown_names_are_refused(name, overrides, message):
+    with pytest.raises(BenchError, match=message.replace("?", r"\?")):
+        load_suite(name, overrides)
+
+
+POINTS = {
+    "adversarial in budget": ([0.6, 0.5], [0, 1], True, {}),
+    "prediction unchanged": ([0.6, 0.5], [1, 0], False, {}),
+    "over budget": ([0.61, 0.5], [0, 1], False, {"budget": 1}),
+    "at the budget in float32": ([0.5 + np.float32(0.1), 0.5], [0, 1], True, {}),
+    "not finite": ([np.nan, 0.5], [0, 1], False, {"non_finite": 1}),
+    "logits not finite": ([0.6, 0.5], [np.nan, 1], False, {"non_finite": 1}),
+}
+
+
+class TestMeasure:
+    """One clean example of two pixels, labelled 0 and classified so, under linf 0.1."""
+
+    @pytest.mark.parametrize(
+        ("point", "logits", "success", "violations"), POINTS.values(), ids=POINTS
+    )
+    def test_success_is_measured(self, point, logits, success, violations):
+        found = self.measured([0.5, 0.5], point, logits)
+        assert found.success.tolist() == [success]
+        assert found.violations == {"budget": 0, "box": 0, "non_finite": 0} | violations
+
+    def test_a_point_outside_the_box_does_not_count(self):
+        found = self.measured([0.95, 0.5], [1.05, 0.5], [0, 1])
+        assert not found.success[0]
+        assert found.violations["box"] == 1
+
+    def test_a_misclassified_example_is_no_success(self):
+        found = self.measured([0.5, 0.5], [0.6, 0.5], [0, 1], clean_prediction=1)
+        assert not found.success[0]
+
+    def test_distances_are_those_of_every_norm(self):
+        found = self.measured([0.5, 0.5], [0.8, 0.1], [0, 1])
+        assert found.distances["linf"][0] == pytest.approx(0.4)
+        assert found.distances["l2"][0] == pytest.approx(0.5)
+        assert found.distances["l1"][0] == pytest.approx(0.7)
+        assert found.distances["l0"][0] == 2
+
+    def measured(self, clean, point, logits, *, clean_prediction=0):
+        return measure(
+            np.array([clean], dtype=np.float32),
+            np.array([point], dtype=np.float32),
+            np.array([logits], dtype=np.float32),
+            clean_prediction=np.array([clean_prediction]),
+            label=np.array([0]),
+            norm="linf",
+            eps=0.1,
+        )
+
+
+@pytest.mark.parametrize("framework", ESTIMATORS)
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.5), ("l2", 3.0)])
+@pytest.mark.parametrize("name", [spec.name for spec in load_suite("quick").attacks])
+def test_every_quick_attack_runs_within_its_budget(framework, norm, eps, name):
+    overrides = {"square": {"max_iter": 20}, "apgd": {"max_iter": 10}, "pgd": {"max_iter": 5}}
+    spec = next(s for s in load_suite("quick", overrides).attacks if s.name == name)
+    shape = (12, 12, 1)
+    target = make_target(framework, shape=shape)
+
+    record, arrays = run_attack(spec, target, key="k", norm=norm, eps=eps, seed=0)
+
+    assert record["status"] == "ok", record["reason"]
+    assert record["violations"] == {"budget": 0, "box": 0, "non_finite": 0}
+    assert 0 < arrays[norm].max() <= eps * (1 + 1e-5)
+    assert not arrays["success"][1::2].any()
+    assert arrays["success"].any()
+    assert record["clean_accuracy"] == 0.5
+    assert record["robust_accuracy"] == (arrays["clean_correct"] & ~arrays["success"]).mean()
+    assert record["forwards"] >= 12
+
+
+@pytest.mark.parametrize("framework", ESTIMATORS)
+def test_the_same_seed_gives_the_same_adversarial_examples(framework):
+    target = make_target(framework)
+    for spec in load_suite("quick", {"square": {"max_iter": 20}}).attacks:
+        runs = [run_attack(spec, target, key="k", norm="linf", eps=0.3, seed=7) for _ in range(2)]
+        samples = [arrays["sample_adversarial"] for _, arrays in runs]
+        assert np.array_equal(*samples), spec.name
+
+
+def test_an_attack_that_raises_is_recorded_as_failed(capsys):
+    target = make_target("torch")
+    target.estimator.loss_gradient = None
+    spec = load_suite("quick").attacks[0]
+    record, arrays = run_attack(spec, target, key="k", norm="linf", eps=0.3, seed=0)
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("TypeError")
+    assert "robust_accuracy" not in record
+    assert not arrays
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_square_does_not_apply_to_tabular_data():
+    target = make_target("torch", shape=(10,))
+    spec = next(s for s in load_suite("quick").attacks if s.name == "square")
+    record, arrays = run_attack(spec, target, key="k", norm="linf", eps=0.3, seed=0)
+    assert record["status"] == "not-applicable"
+    assert "images only" in record["reason"]
+    assert not arrays
