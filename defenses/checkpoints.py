@@ -48,8 +48,8 @@ class Checkpoint:
     def resume(self, kernel: Kernel, generator: np.random.Generator) -> list[dict[str, float]]:
         """Load kernel and generator and return the history so far; empty where there is none."""
         try:
-            with np.load(self._path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
             meta = json.loads(str(arrays.pop(_META)))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             # No file yet, or one that can't be read: the training starts from the beginning,

@@ -1,0 +1,369 @@
+"""The library API: what `fit` and `adapt` take, refuse, count, save and continue."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from benchmark import frameworks, models
+
+frameworks.import_torch_first()
+
+import keras  # noqa: E402
+import torch  # noqa: E402
+from art.estimators.classification import PyTorchClassifier, TensorFlowV2Classifier  # noqa: E402
+
+import benchmark.models.pytorch as in_torch  # noqa: E402
+import benchmark.models.tensorflow as in_tensorflow  # noqa: E402
+import defenses  # noqa: E402
+from defenses.checkpoints import Checkpoint  # noqa: E402
+from defenses.schedules import SCHEDULES, ramp  # noqa: E402
+
+SMALL = {
+    "none": {"batch_size": 16},
+    "pgd-at": {"batch_size": 16, "attack_steps": 2},
+    "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
+}
+BUILDERS = {"torch": in_torch, "tensorflow": in_tensorflow}
+THREAT = defenses.Threat("linf", 0.1)
+
+
+def data(shape=(6, 6, 1), count=48, classes=3, seed=0):
+    generator = np.random.default_rng(seed)
+    x = generator.random((count, *shape), dtype=np.float32)
+    return x, generator.integers(0, classes, count)
+
+
+def build(framework, shape=(6, 6, 1), classes=3):
+    specification = models.specification("cnn" if len(shape) == 3 else "mlp", shape, classes)
+    return BUILDERS[framework].build(specification, specification.initial_weights(0))
+
+
+@pytest.mark.parametrize("framework", BUILDERS)
+@pytest.mark.parametrize("shape", [(6, 6, 1), (7,)], ids=["images", "tabular"])
+@pytest.mark.parametrize("name", SMALL)
+class TestConformance:
+    """Every defense, in both frameworks, on images and on tabular data."""
+
+    def test_learns_and_reports(self, name, shape, framework):
+        x, y = data(shape)
+        y = (x.reshape(len(x), -1)[:, 0] * 2.999).astype(int)  # the first pixel tells the class
+        defense = defenses.create(name, THREAT, SMALL[name])
+        seen = []
+        fitted = defense.fit(
+            build(framework, shape), x, y, epochs=3, validation=(x, y), progress=seen.append
+        )
+        assert [entry["epoch"] for entry in fitted.history] == [1, 2, 3]
+        assert all(math.isfinite(entry["loss"]) for entry in fitted.history)
+        assert fitted.history[-1]["validation_accuracy"] == pytest.approx(
+            (fitted.predict(x).argmax(axis=1) == y).mean()
+        )
+        assert seen == sorted(seen)
+        assert seen[-1] == 1
+        assert fitted.cost.gradient_evaluations == pytest.approx(
+            defense.plan(len(x), epochs=3).gradient_evaluations
+        )
+
+    def test_an_interrupted_fit_continues_to_the_same_weights(
+        self, name, shape, framework, tmp_path
+    ):
+        x, y = data(shape)
+        defense = defenses.create(name, THREAT, SMALL[name])
+        whole = defense.fit(build(framework, shape), x, y, epochs=3, seed=5)
+
+        class Killed(BaseException):
+            pass
+
+        def kill(done):
+            if done > 0.7:
+                raise Killed
+
+        checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "this one")
+        with pytest.raises(Killed):
+            defense.fit(
+                build(framework, shape),
+                x,
+                y,
+                epochs=3,
+                seed=5,
+                checkpoint=checkpoint,
+                progress=kill,
+            )
+        seen = []
+        continued = defense.fit(
+            build(framework, shape),
+            x,
+            y,
+            epochs=3,
+            seed=5,
+            checkpoint=checkpoint,
+            progress=seen.append,
+        )
+
+        assert seen[0] > 0.6, "it started from the beginning"
+        assert continued.history == whole.history
+        assert np.array_equal(continued.predict(x), whole.predict(x))
+
+    def test_adapting_leaves_the_fitted_model_alone(self, name, shape, framework):
+        x, y = data(shape)
+        defense = defenses.create(name, THREAT, SMALL[name])
+        fitted = defense.fit(build(framework, shape), x, y, epochs=1)
+        before = fitted.predict(x)
+        adapted = fitted.adapt(x[:9], y[:9], steps=3, rate=0.5)
+        assert np.array_equal(fitted.predict(x), before)
+        assert np.abs(adapted.predict(x) - before).max() > 1e-3
+        assert adapted.cost.forwards >= 9 * 4
+
+    def test_stays_within_its_budget_while_training(self, name, shape, framework, monkeypatch):
+        x, y = data(shape)
+        defense = defenses.create(name, THREAT, SMALL[name])
+        model = build(framework, shape)
+        kernel = defense.kernel(defenses.defense.recognise(model))
+        generator = np.random.default_rng(0)
+        size = defense.examples_per_step
+        draws = defense.draw(generator, x[:size], y[:size])
+        if "start" in draws:
+            assert np.abs(draws["start"]).max() <= 1
+        assert math.isfinite(kernel.step(draws, learning_rate=0.01, eps=0.1))
+
+
+class Counted(torch.autograd.Function):
+    """The identity, which counts the examples that go through it forwards and backwards."""
+
+    ran: ClassVar[dict[str, int]] = {}
+
+    @staticmethod
+    def forward(ctx, x):
+        Counted.ran["forwards"] += len(x)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        Counted.ran["backwards"] += len(gradient)
+        return gradient
+
+
+class Counter(torch.nn.Module):
+    def forward(self, x):
+        return Counted.apply(x)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_cost_is_that_of_the_passes_that_ran(name):
+    x, y = data()
+    model = torch.nn.Sequential(*build("torch"), Counter())
+    defense = defenses.create(name, THREAT, SMALL[name])
+    Counted.ran.update(forwards=0, backwards=0)
+
+    fitted = defense.fit(model, x, y, budget_ge=int(defense.step_cost().gradient_evaluations) + 1)
+
+    assert fitted.outcome.steps == 1
+    assert Counted.ran["forwards"] == fitted.cost.forwards
+    # Differentiating an inner step goes back through its logits once more.
+    assert Counted.ran["backwards"] == fitted.cost.backwards + fitted.cost.second_order
+
+
+class TestSubjects:
+    """What `fit` accepts as a model."""
+
+    def test_art_classifiers(self):
+        x, y = data()
+        plain = build("torch")
+        wrapped = build("torch")
+        classifier = PyTorchClassifier(
+            wrapped, torch.nn.CrossEntropyLoss(), input_shape=(1, 6, 6), nb_classes=3
+        )
+        defense = defenses.create("pgd-at", THREAT, SMALL["pgd-at"])
+        ours = defense.fit(plain, x, y, epochs=1).predict(x)
+        channels_first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        theirs = defense.fit(classifier, channels_first, y, epochs=1)
+        assert np.array_equal(theirs.predict(channels_first), ours)
+        assert np.allclose(classifier.predict(channels_first), ours, atol=1e-6)
+
+    def test_keras_classifier(self):
+        x, y = data()
+        classifier = TensorFlowV2Classifier(
+            build("tensorflow"), nb_classes=3, input_shape=(6, 6, 1), clip_values=(0, 1)
+        )
+        fitted = defenses.create("none", THREAT, SMALL["none"]).fit(classifier, x, y, epochs=1)
+        assert fitted.model is classifier.model
+
+    def refused(self, model, name="none"):
+        with pytest.raises(defenses.DefenseError) as caught:
+            defenses.create(name, THREAT, SMALL[name]).fit(model, *data(), epochs=1)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_other_objects_are_refused(self):
+        assert "can't train a builtins.object; allowed: torch.nn.Module" in self.refused(object())
+
+    def test_preprocessing_is_refused(self):
+        classifier = PyTorchClassifier(
+            build("torch"),
+            torch.nn.CrossEntropyLoss(),
+            input_shape=(1, 6, 6),
+            nb_classes=3,
+            preprocessing=(0.5, 0.5),
+        )
+        assert "make the normalisation a layer" in self.refused(classifier)
+
+    def test_a_softmax_is_refused(self):
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 3), torch.nn.Softmax(1))
+        assert "need logits" in self.refused(model)
+        layers = [keras.Input((6, 6, 1)), keras.layers.Flatten()]
+        layers.append(keras.layers.Dense(3, activation="softmax"))
+        assert "need logits" in self.refused(keras.Sequential(layers))
+
+    def test_batch_statistics_are_refused_in_second_order(self):
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Flatten()
+        )
+        assert "can't train through layer '1'" in self.refused(model, "meta-adv")
+        layers = [keras.Input((6, 6, 1)), keras.layers.BatchNormalization(), keras.layers.Flatten()]
+        layers.append(keras.layers.Dense(3))
+        assert "second derivatives are wrong" in self.refused(keras.Sequential(layers), "meta-adv")
+
+
+BAD_PARAMETERS = {
+    "unknown defense": ("pgd_at", {}, "unknown defense 'pgd_at'; did you mean 'pgd-at'?"),
+    "unknown parameter": ("pgd-at", {"atack_steps": 3}, "did you mean 'attack_steps'?"),
+    "out of range": ("pgd-at", {"attack_steps": 0}, "attack_steps must be at least 1, got 0"),
+    "not whole": ("pgd-at", {"batch_size": 1.5}, "batch_size must be a whole number, got 1.5"),
+    "a flag": ("pgd-at", {"batch_size": True}, "batch_size must be a whole number, got True"),
+    "not finite": ("none", {"learning_rate": math.inf}, "learning_rate must be a number, got inf"),
+    "no choice": ("none", {"optimizer": "adm"}, "optimizer must be one of adam, sgd, got 'adm'"),
+    "share": ("none", {"eps_warmup": 2}, "eps_warmup must be from 0 to 1, got 2"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"), BAD_PARAMETERS.values(), ids=BAD_PARAMETERS
+)
+def test_bad_parameters_are_refused(name, parameters, message):
+    with pytest.raises(defenses.DefenseError) as caught:
+        defenses.create(name, THREAT, parameters)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "message"),
+    [
+        ("l3", 0.1, "unknown norm 'l3'"),
+        ("linf", 0, "eps must be a positive number, got 0"),
+        ("linf", -1, "eps must be a positive number, got -1"),
+        ("linf", math.nan, "eps must be a positive number, got nan"),
+    ],
+)
+def test_bad_threats_are_refused(norm, eps, message):
+    with pytest.raises(defenses.DefenseError, match=message):
+        defenses.Threat(norm, eps)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((4, 6, 6)), np.zeros(4, int), r"must be \(n, H, W, C\) or \(n, d\)"),
+        (np.zeros((4, 6, 6, 1)), np.zeros(3, int), "labels must be whole numbers of shape"),
+        (np.zeros((4, 6, 6, 1)), np.zeros(4), "labels must be whole numbers of shape"),
+        (np.full((4, 6, 6, 1), 2.0), np.zeros(4, int), r"must lie in \[0, 1\], got \[2.0, 2.0\]"),
+        (np.full((4, 6, 6, 1), np.nan), np.zeros(4, int), r"must lie in \[0, 1\]"),
+        (np.zeros((0, 6, 6, 1)), np.zeros(0, int), "no examples"),
+    ],
+)
+def test_bad_data_are_refused(x, y, message):
+    with pytest.raises(defenses.DefenseError, match=message):
+        defenses.create("none", THREAT).fit(build("torch"), x, y, epochs=1)
+
+
+class TestPlan:
+    def test_a_budget_is_never_exceeded(self):
+        defense = defenses.create("pgd-at", THREAT, {"batch_size": 10, "attack_steps": 4})
+        plan = defense.plan(100, budget_ge=1234)
+        assert plan.steps == 24  # an update costs 50
+        assert plan.epochs == 3
+        assert plan.gradient_evaluations == 1200
+
+    def test_equal_budgets_buy_equal_work(self):
+        plans = [defenses.create(name, THREAT).plan(5000, budget_ge=100_000) for name in SMALL]
+        assert all(98_000 < plan.gradient_evaluations <= 100_000 for plan in plans)
+
+    @pytest.mark.parametrize("given", [{}, {"epochs": 1, "budget_ge": 9}])
+    def test_needs_one_length(self, given):
+        with pytest.raises(defenses.DefenseError, match="either epochs or a budget"):
+            defenses.create("none", THREAT).plan(100, **given)
+
+    @pytest.mark.parametrize("given", [{"epochs": 0}, {"budget_ge": 5}])
+    def test_refuses_to_train_nothing(self, given):
+        with pytest.raises(defenses.DefenseError, match="trains nothing"):
+            defenses.create("none", THREAT).plan(100, **given)
+
+    def test_small_data_shrink_the_updates(self):
+        assert defenses.create("none", THREAT).plan(7, epochs=2).steps == 2
+
+    def test_a_task_that_can_not_be_filled(self):
+        with pytest.raises(defenses.DefenseError, match="lower support or query"):
+            defenses.create("meta-adv", THREAT).plan(7, epochs=2)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_random_starts_fill_the_unit_ball(norm):
+    threat = defenses.Threat(norm, 0.1)
+    starts = threat.random_starts(np.random.default_rng(0), (4000, 2))
+    lengths = np.abs(starts).max(axis=1) if norm == "linf" else np.linalg.norm(starts, axis=1)
+    assert lengths.max() <= 1
+    # Uniform in two dimensions: a quarter of the points lies within half of the radius.
+    assert (lengths < 0.5).mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_divergence_is_an_error_that_helps():
+    x, y = data()
+    defense = defenses.create("none", THREAT, {"optimizer": "sgd", "learning_rate": 1e30})
+    with pytest.raises(defenses.TrainingDivergedError, match="try a learning_rate below 1e\\+30"):
+        defense.fit(build("torch"), x, y, epochs=50)
+
+
+@pytest.mark.parametrize(
+    ("name", "done", "factor"),
+    [
+        ("constant", 0.9, 1.0),
+        ("cosine", 0.0, 1.0),
+        ("cosine", 0.5, 0.5),
+        ("cyclic", 0.2, 0.5),
+        ("cyclic", 0.4, 1.0),
+        ("cyclic", 0.7, 0.5),
+        ("piecewise", 0.6, 0.1),
+        ("piecewise", 0.8, 0.01),
+    ],
+)
+def test_schedules(name, done, factor):
+    assert SCHEDULES[name](done) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("done", "share", "factor"), [(0.1, 0, 1), (0.1, 0.4, 0.25), (0.9, 0.4, 1)]
+)
+def test_ramp(done, share, factor):
+    assert ramp(done, share) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip file", b"PK\x03\x04broken"])
+def test_a_broken_checkpoint_starts_the_training_anew(content, tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes(content)
+    x, y = data()
+    defense = defenses.create("none", THREAT, SMALL["none"])
+    fitted = defense.fit(build("torch"), x, y, epochs=2, checkpoint=Checkpoint(path, "a"))
+    assert np.array_equal(fitted.predict(x), defense.fit(build("torch"), x, y, epochs=2).predict(x))
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    x, y = data()
+    defense = defenses.create("none", THREAT, SMALL["none"])
+    defense.fit(build("torch"), x, y, epochs=2, checkpoint=Checkpoint(path, "a"))
+    again = defense.fit(build("torch"), x, y, epochs=3, seed=1, checkpoint=Checkpoint(path, "b"))
+    plain = defense.fit(build("torch"), x, y, epochs=3, seed=1)
+    assert np.array_equal(again.predict(x), plain.predict(x))
