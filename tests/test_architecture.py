@@ -1,0 +1,90 @@
+"""The rules of the design that a careless import would break."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import benchmark
+
+ROOT = Path(benchmark.__file__).parent.parent
+PACKAGES = ("benchmark", "defenses", "attacks_cfg", "reports")
+FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "higher", "art"}
+
+# Files that may import a framework at their top, by their name without a suffix.
+FRAMEWORK_FILES = {"pytorch", "tensorflow", "tensorflow_optimizers", "mnist"}
+
+
+def sources(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path):
+    """The modules that a file imports, at its top and inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("module", ["benchmark.cli", "benchmark.runner", "defenses", "reports"])
+def test_importing_loads_no_framework(module):
+    code = f"import {module}, sys; print(sorted({FRAMEWORKS!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_frameworks_are_imported_in_framework_files_only():
+    for package in PACKAGES:
+        for path in sources(package):
+            if path.stem not in FRAMEWORK_FILES:
+                found = {name.partition(".")[0] for name in imported(path)} & FRAMEWORKS
+                assert not found, f"{path.relative_to(ROOT)} imports {found}"
+
+
+def test_defenses_need_no_harness():
+    for path in sources("defenses"):
+        found = {name for name in imported(path) if name.split(".")[0] in ("benchmark", "reports")}
+        assert not found, f"{path.relative_to(ROOT)} imports {found}"
+
+
+def test_reports_read_results_only():
+    allowed = {"benchmark.results", "benchmark.errors"}
+    for path in sources("reports"):
+        found = {name for name in imported(path) if name.split(".")[0] in ("benchmark", "defenses")}
+        assert found <= allowed, f"{path.relative_to(ROOT)} imports {found - allowed}"
+
+
+@pytest.mark.parametrize("family", ["standard", "adversarial", "meta"])
+def test_both_kernels_name_the_steps_of_their_specification(family):
+    folder = ROOT / "defenses" / family
+    steps = {name: numbered_steps((folder / f"{name}.py").read_text()) for name in KERNELS}
+    specified = numbered_steps((folder / "spec.py").read_text())
+    assert specified
+    assert all(found == specified for found in steps.values()), (specified, steps)
+
+
+KERNELS = ("pytorch", "tensorflow")
+
+
+def numbered_steps(text):
+    words = text.replace("(", " ").replace(")", " ").replace(":", " ").split()
+    return {
+        second
+        for first, second in itertools.pairwise(words)
+        if first.lower() == "step" and second.isdigit()
+    }
+
+
+def test_nothing_is_unpickled():
+    unsafe = ("pickle.load", "torch.load(", "allow_pickle=True", "yaml.load(", "load_model(")
+    for package in PACKAGES:
+        for path in sources(package):
+            text = path.read_text(encoding="utf-8")
+            assert not [call for call in unsafe if call in text], path.relative_to(ROOT)
