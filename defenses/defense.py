@@ -42,10 +42,10 @@ class Defense(ABC):
 
     threat: Threat
     batch_size: int = parameter(128, low=1)
-    learning_rate: float = parameter(1e-3, low=0)
+    learning_rate: float = parameter(3e-3, low=0)
     optimizer: str = parameter("adam", choices=OPTIMIZERS)
-    schedule: str = parameter("constant", choices=tuple(SCHEDULES))
-    eps_warmup: float = parameter(0.0, low=0, high=1)
+    schedule: str = parameter("cyclic", choices=tuple(SCHEDULES))
+    eps_warmup: float = parameter(0.3, low=0, high=1)
 
     # Framework to "module:class" of the kernel.
     kernels: ClassVar[Mapping[str, str]]

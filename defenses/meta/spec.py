@@ -58,7 +58,7 @@ class MetaAdversarial(Defense):
     support: int = parameter(8, low=1)
     query: int = parameter(32, low=1)
     inner_steps: int = parameter(1, low=1)
-    inner_rate: float = parameter(0.01, low=0)
+    inner_rate: float = parameter(0.05, low=0)
     support_attack_steps: int = parameter(1, low=1)
     query_attack_steps: int = parameter(10, low=1)
     clean_weight: float = parameter(0.2, low=0, high=1)
