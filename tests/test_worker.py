@@ -1,0 +1,237 @@
+"""The real worker: every stage stored, resumed, and the same as of an unbroken run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import Pipe
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark import datasets, frameworks
+from benchmark.config import read
+from benchmark.results import Store
+
+frameworks.import_torch_first()
+
+from benchmark import worker  # noqa: E402
+from benchmark.plan import make_plan  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _threads_are_set_already(monkeypatch):
+    """TensorFlow's can be set only once in a process, and this one has run other tests."""
+    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
+
+
+QUICK = ["attacks.pgd.max_iter=3", "attacks.apgd.max_iter=5", "attacks.square.max_iter=5"]
+
+
+def jobs(out, *assignments, defense="meta-adv", framework=("torch",), **flags):
+    """What `bench run` would do, small."""
+    config = read(
+        {
+            "defense": [defense],
+            "framework": list(framework),
+            "model": "cnn-small",
+            "epochs": 1,
+            "examples": 40,
+            "baseline": False,
+            "out": out,
+            **flags,
+        },
+        assignments=[*QUICK, *assignments],
+    )
+    return make_plan(config).jobs
+
+
+def serve(store, *todo, framework="torch"):
+    """Serve jobs in this process; returns the messages that were sent."""
+    ours, theirs = Pipe()
+    for job in (*todo, None):
+        ours.send(job)
+    worker.serve(theirs, framework, "cpu", 1)
+    messages = []
+    while ours.poll():
+        messages.append(ours.recv())
+    return messages
+
+
+def stages(messages):
+    """The stages that were worked on, in order, each once."""
+    return list(dict.fromkeys(message[2] for message in messages if message[0] == "progress"))
+
+
+def outcomes(store, job):
+    """Per-example arrays of every attack of a job."""
+    return {
+        name: store.read_arrays(job.cell.cell_id, f"attacks/{key}", f"{key}.npz")
+        for name, key in job.attack_keys().items()
+    }
+
+
+def assert_same(ours, theirs):
+    for name in ours:
+        for array in ours[name]:
+            assert np.array_equal(ours[name][array], theirs[name][array]), (name, array)
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_a_cell_goes_through_every_stage(tmp_path, framework):
+    store = Store.create(tmp_path)
+    (job,) = jobs(tmp_path, framework=[framework])
+    cell_id = job.cell.cell_id
+
+    messages = serve(store, job, framework=framework)
+
+    assert messages[0] == ("ready",)
+    assert messages[-1] == ("finished", cell_id, "ok", "")
+    attacks = ["attack fgsm", "attack pgd", "attack apgd", "attack square"]
+    assert stages(messages) == ["data", "training", "adaptation", *attacks]
+    record = store.read_cell(cell_id)
+    training = store.read_stage(cell_id, "training")
+    adaptation = store.read_stage(cell_id, "adaptation")
+    assert record["status"] == "ok"
+    assert record["suites"] == {"quick": list(job.attack_keys().values())}
+    assert record["config"] == job.cell.config()
+    assert record["versions"][framework]
+    assert record["gradient_evaluations"] == pytest.approx(
+        training["cost"]["gradient_evaluations"] + adaptation["cost"]["gradient_evaluations"]
+    )
+    assert adaptation["labels_used"] == 100
+    arrays = outcomes(store, job)
+    indices = arrays["pgd"]["test_index"]
+    assert len(indices) == 40
+    assert all(np.array_equal(values["test_index"], indices) for values in arrays.values())
+    data = datasets.load("digits")
+    assert np.array_equal(arrays["pgd"]["label"], data.y_test[indices])
+    assert not (store.cell_folder(cell_id) / "checkpoint.npz").exists()
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize("lost", ["training", "adaptation", "attacks/pgd"])
+def test_a_lost_stage_is_done_again_with_the_same_result(tmp_path, framework, lost):
+    store = Store.create(tmp_path)
+    (job,) = jobs(tmp_path, framework=[framework])
+    serve(store, job, framework=framework)
+    before = outcomes(store, job)
+    folder = store.cell_folder(job.cell.cell_id)
+    lost = lost.replace("attacks/pgd", f"attacks/{job.attack_keys()['pgd']}")
+    (folder / f"{lost}.json").unlink()
+
+    messages = serve(store, job, framework=framework)
+
+    done = stages(messages)
+    expected = {"training": "training", "adaptation": "adaptation"}.get(lost, "attack pgd")
+    assert done == ["data", expected]
+    assert_same(before, outcomes(store, job))
+
+
+def test_both_frameworks_attack_the_same_examples_from_the_same_starts(tmp_path):
+    store = Store.create(tmp_path)
+    pair = jobs(tmp_path, framework=["torch", "tensorflow"], defense="none")
+    for job in pair:
+        serve(store, job, framework=job.cell.framework)
+    ours, theirs = (outcomes(store, job) for job in pair)
+    for name in ours:
+        assert np.array_equal(ours[name]["test_index"], theirs[name]["test_index"])
+        agree = (ours[name]["success"] == theirs[name]["success"]).mean()
+        assert agree >= 0.9, name
+
+
+def test_a_diverging_training_is_recorded(tmp_path):
+    store = Store.create(tmp_path)
+    (job,) = jobs(
+        tmp_path,
+        "parameters.none.optimizer=sgd",
+        "parameters.none.learning_rate=1e30",
+        defense="none",
+    )
+    messages = serve(store, job)
+    assert messages[-1][2] == "diverged"
+    record = store.read_cell(job.cell.cell_id)
+    assert record["status"] == "diverged"
+    assert "the loss became" in record["reason"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 TB"), "out of memory"),
+        (ValueError("first line\nsecond line"), "ValueError: first line"),
+    ],
+)
+def test_an_error_fails_the_cell_and_the_next_goes_on(tmp_path, monkeypatch, error, reason, capsys):
+    store = Store.create(tmp_path)
+    broken, fine = jobs(tmp_path, seed=["0", "1"], defense="none")
+    fit = worker.defenses.Defense.fit
+
+    def fit_or_fail(self, *arguments, seed, **options):
+        if seed == 0:
+            raise error
+        return fit(self, *arguments, seed=seed, **options)
+
+    monkeypatch.setattr(worker.defenses.Defense, "fit", fit_or_fail)
+    finished = [message for message in serve(store, broken, fine) if message[0] == "finished"]
+
+    assert [message[2] for message in finished] == ["failed", "ok"]
+    assert finished[0][3].startswith(reason)
+    assert "\n" not in finished[0][3]
+    assert store.read_cell(broken.cell.cell_id)["reason"] == finished[0][3]
+    assert "Traceback" in capsys.readouterr().err
+
+
+def bench(out, *options):
+    command = [sys.executable, "-m", "benchmark", "run", "--out", str(out), *options]
+    command += ["--defense", "pgd-at", "--framework", "torch", "--no-baseline", "--epochs", "4"]
+    command += ["--examples", "30", "--model", "cnn-small"]
+    for setting in QUICK:
+        command += ["--set", setting]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=Path(out).parent
+    )
+
+
+def test_a_run_killed_in_training_ends_as_an_unbroken_one(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    with bench(whole) as process:
+        assert process.wait(120) == 0, process.stdout.read()
+
+    with bench(killed) as process:
+        deadline = time.monotonic() + 60
+        while not list(killed.glob("cells/*/checkpoint.npz")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    wait_for_workers(killed)
+    assert not list(killed.glob("cells/*/training.json"))
+    with bench(killed) as process:
+        output = process.stdout.read()
+        assert process.wait(120) == 0, output
+
+    (job,) = jobs(whole, defense="pgd-at", epochs=4, examples=30)
+    assert_same(outcomes(Store.open(whole), job), outcomes(Store.open(killed), job))
+
+
+def wait_for_workers(out):
+    """Until the workers of a killed run, which hold its logs open, are gone."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        held = [link for link in Path("/proc").glob("[0-9]*/fd/1") if str(out) in read_link(link)]
+        if not held:
+            return
+        time.sleep(0.05)
+    raise AssertionError("a worker outlived its run")
+
+
+def read_link(link):
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
