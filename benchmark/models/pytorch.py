@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import ModelError
-from benchmark.models.specification import Conv, Dense, MaxPool, ModelSpecification
+from benchmark.models.specification import Conv, Dense, MaxPool, ModelSpecification, Relu
 
 WEIGHTS_SUFFIX = ".safetensors"
 
@@ -36,8 +36,8 @@ def build(specification: ModelSpecification, weights: dict[str, np.ndarray]) -> 
             layers[layer.name] = nn.MaxPool2d(2, ceil_mode=True)
         elif isinstance(layer, Dense):
             layers[layer.name] = nn.Linear(shape[0], layer.units)
-            if layer.relu:
-                layers[f"{layer.name}_relu"] = nn.ReLU()
+        elif isinstance(layer, Relu):
+            layers[layer.name] = nn.ReLU()
         else:
             layers[layer.name] = FlattenChannelsLast()
     model = nn.Sequential(layers)
@@ -56,7 +56,6 @@ def _convolution(layer: Conv, shape: tuple[int, ...]) -> dict[str, nn.Module]:
     layers[layer.name] = nn.Conv2d(
         shape[-1], layer.filters, layer.kernel, stride=layer.stride, padding=padding
     )
-    layers[f"{layer.name}_relu"] = nn.ReLU()
     return layers
 
 

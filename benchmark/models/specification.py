@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution followed by ReLU, padded so that the output is ceil(input / stride)."""
+    """A convolution, padded so that the output is ceil(input / stride)."""
 
     name: str
     filters: int
@@ -36,6 +36,13 @@ class MaxPool:
 
 
 @dataclass(frozen=True)
+class Relu:
+    """max(x, 0). After a pooling layer it gives what it would give before, for a quarter."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Flatten:
     """All axes but the first into one, channels last."""
 
@@ -44,14 +51,13 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Dense:
-    """A dense layer, followed by ReLU unless it gives the logits."""
+    """A dense layer."""
 
     name: str
     units: int
-    relu: bool = True
 
 
-Layer = Conv | MaxPool | Flatten | Dense
+Layer = Conv | MaxPool | Relu | Flatten | Dense
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class ModelSpecification:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Every layer, the one that gives the logits included."""
-        return (*self.hidden, Dense("logits", units=self.classes, relu=False))
+        return (*self.hidden, Dense("logits", units=self.classes))
 
     def walk(self) -> Iterator[tuple[Layer, tuple[int, ...]]]:
         """Each layer with the shape of what goes into it."""
@@ -117,4 +123,4 @@ def _output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
         return math.ceil(height / 2), math.ceil(width / 2), channels
     if isinstance(layer, Flatten):
         return (math.prod(shape),)
-    return (layer.units,)
+    return shape if isinstance(layer, Relu) else (layer.units,)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from benchmark.errors import ModelError
-from benchmark.models.specification import Conv, Dense, MaxPool, ModelSpecification
+from benchmark.models.specification import Conv, Dense, MaxPool, ModelSpecification, Relu
 
 WEIGHTS_SUFFIX = ".weights.h5"
 
@@ -20,17 +20,17 @@ def build(specification: ModelSpecification, weights: dict[str, np.ndarray]) -> 
     """A model with these weights (neutral layout), in their floating-point type."""
     dtype = next(iter(weights.values())).dtype.name
     layers: list[keras.Layer] = [keras.Input(specification.input_shape, dtype=dtype)]
-    for layer, shape in specification.walk():
+    for layer in specification.layers:
         if isinstance(layer, Conv):
-            layers += _convolution(layer, shape, dtype)
+            layers.append(_convolution(layer, dtype))
         elif isinstance(layer, MaxPool):
             layers.append(
                 keras.layers.MaxPooling2D(2, padding="same", name=layer.name, dtype=dtype)
             )
         elif isinstance(layer, Dense):
             layers.append(keras.layers.Dense(layer.units, name=layer.name, dtype=dtype))
-            if layer.relu:
-                layers.append(keras.layers.ReLU(name=f"{layer.name}_relu", dtype=dtype))
+        elif isinstance(layer, Relu):
+            layers.append(keras.layers.ReLU(name=layer.name, dtype=dtype))
         else:
             layers.append(keras.layers.Flatten(name=layer.name, dtype=dtype))
     model = keras.Sequential(layers)
@@ -38,19 +38,16 @@ def build(specification: ModelSpecification, weights: dict[str, np.ndarray]) -> 
     return model
 
 
-def _convolution(layer: Conv, shape: tuple[int, ...], dtype: str) -> list[keras.Layer]:
+def _convolution(layer: Conv, dtype: str) -> keras.Layer:
     # Keras's "same" pads exactly as the specification does.
-    return [
-        keras.layers.Conv2D(
-            layer.filters,
-            layer.kernel,
-            strides=layer.stride,
-            padding="same",
-            name=layer.name,
-            dtype=dtype,
-        ),
-        keras.layers.ReLU(name=f"{layer.name}_relu", dtype=dtype),
-    ]
+    return keras.layers.Conv2D(
+        layer.filters,
+        layer.kernel,
+        strides=layer.stride,
+        padding="same",
+        name=layer.name,
+        dtype=dtype,
+    )
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
