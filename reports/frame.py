@@ -1,0 +1,183 @@
+"""The tidy DataFrame that everything in a report is made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from reports.records import Attack, Cell, Results, read
+
+
+@dataclass(frozen=True)
+class Column:
+    """The type of a column, which holds NA where there is no value, and what it means."""
+
+    dtype: str
+    meaning: str
+
+
+TEXT, WHOLE, NUMBER, YES_NO = "string", "Int64", "Float64", "boolean"
+
+CELL_COLUMNS = {
+    "cell_id": Column(TEXT, "the cell's id, which is also the name of its folder"),
+    "dataset": Column(TEXT, "name of the data set"),
+    "dataset_fingerprint": Column(TEXT, "start of the SHA-256 of all its arrays"),
+    "model": Column(TEXT, "name of the architecture"),
+    "norm": Column(TEXT, "norm of the threat model"),
+    "eps": Column(NUMBER, "perturbation budget in pixel scale [0, 1]"),
+    "suite": Column(TEXT, 'name of the attack suite; "" for a cell that ended before any'),
+    "examples": Column(WHOLE, "how many test examples were asked for"),
+    "defense": Column(TEXT, 'name of the defense; "none" is the undefended twin'),
+    "framework": Column(TEXT, "torch or tensorflow"),
+    "seed": Column(WHOLE, "training seed"),
+    "epochs": Column(WHOLE, "training epochs asked for; NA where the defense chose"),
+    "budget_ge": Column(NUMBER, "gradient evaluations allowed; NA where there was no limit"),
+    "parameters": Column(TEXT, "the defense's parameters as JSON"),
+    "status": Column(TEXT, "how the cell ended: ok, failed, timeout or diverged"),
+    "reason": Column(TEXT, "why, in words"),
+    "training_gradient_evaluations": Column(
+        NUMBER, "gradient evaluations of training and adaptation together"
+    ),
+    "training_seconds": Column(NUMBER, "wall seconds of training and adaptation together"),
+}
+WORST_CASE_COLUMNS = {
+    "attacked": Column(WHOLE, "how many test examples were attacked"),
+    "clean_correct": Column(WHOLE, "how many of them are right before any attack"),
+    "worst_case_correct": Column(
+        WHOLE, "how many stay right under every attack of the suite that ran"
+    ),
+    "worst_case_complete": Column(
+        YES_NO,
+        "whether every attack of the suite ran or is not applicable; "
+        "if not, the worst case is only an upper bound",
+    ),
+}
+ATTACK_COLUMNS = {
+    "attack": Column(TEXT, 'name of the attack in the suite; "" for a cell without any'),
+    "attack_key": Column(TEXT, "its name with a hash of its arguments and examples"),
+    "attack_status": Column(TEXT, "ok, failed, not-applicable, or missing (also: damaged)"),
+    "attack_reason": Column(TEXT, "why, in words"),
+    "robust_correct": Column(WHOLE, "how many examples are right before and after this attack"),
+    "robust_accuracy": Column(NUMBER, "the same as a share of the examples attacked"),
+    "attack_arguments": Column(TEXT, "its arguments as run, as JSON"),
+    "attack_seconds": Column(NUMBER, "wall seconds of the attack"),
+    "forwards": Column(NUMBER, "forward passes of single examples"),
+    "backwards": Column(NUMBER, "backward passes of single examples"),
+    "violations_budget": Column(WHOLE, "examples outside the budget, never successes"),
+    "violations_box": Column(WHOLE, "examples outside [0, 1], never successes"),
+    "violations_non_finite": Column(WHOLE, "examples that are not finite, never successes"),
+}
+COLUMNS = {**CELL_COLUMNS, **WORST_CASE_COLUMNS, **ATTACK_COLUMNS}
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Column]) -> pd.DataFrame:
+    """A frame of these columns and types; what a row lacks is NA."""
+    return pd.DataFrame(
+        {
+            name: pd.array([row.get(name) for row in rows], dtype=cast(Any, column.dtype))
+            for name, column in columns.items()
+        }
+    )
+
+
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as plain Python values, with None for NA."""
+    return [
+        {str(name): None if value is pd.NA else value for name, value in row.items()}
+        for row in frame.astype(object).to_dict("records")
+    ]
+
+
+def load(out: Path | str) -> pd.DataFrame:
+    """One row per (cell, suite, attack); see `reports.load`."""
+    return frame(read(out))
+
+
+def frame(results: Results) -> pd.DataFrame:
+    """One row per (cell, suite, attack); a cell without attacks has one row with attack ""."""
+    rows = [row for cell in results.cells for row in _rows(cell)]
+    tidy = table(rows, COLUMNS)
+    tidy.attrs["left_out"] = results.left_out.as_list()
+    return tidy
+
+
+def _rows(cell: Cell) -> Iterator[dict[str, Any]]:
+    about = _about(cell)
+    suites = {name: keys for name, keys in sorted(cell.record.suites.items()) if keys}
+    if not suites:
+        yield {**about, "suite": "", "attack": "", "worst_case_complete": False}
+    for suite, keys in suites.items():
+        attacks = [cell.attacks[key] for key in dict.fromkeys(keys)]
+        worst_case = _worst_case(attacks)
+        for attack in attacks:
+            yield {**about, "suite": suite, **worst_case, **_attack_columns(attack)}
+
+
+def _about(cell: Cell) -> dict[str, Any]:
+    record, config = cell.record, cell.record.config
+    stages = [stage for stage in (cell.training, cell.adaptation) if stage is not None]
+    return {
+        "cell_id": cell.cell_id,
+        "dataset": config.dataset.name,
+        "dataset_fingerprint": config.dataset.fingerprint,
+        "model": config.model,
+        "norm": config.threat.norm,
+        "eps": config.threat.eps,
+        "examples": config.examples,
+        "defense": config.defense.name,
+        "framework": config.framework,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "budget_ge": config.budget_ge,
+        "parameters": json.dumps(config.defense.parameters, sort_keys=True),
+        "status": record.status,
+        "reason": record.reason,
+        "training_gradient_evaluations": record.gradient_evaluations,
+        "training_seconds": sum(s.seconds for s in stages) if cell.training else None,
+    }
+
+
+def _worst_case(attacks: list[Attack]) -> dict[str, Any]:
+    """Per-example AND over the attacks that ran; a failed attack never counts as robustness."""
+    outcomes = [attack.outcomes for attack in attacks if attack.outcomes is not None]
+    complete = all(attack.status in ("ok", "not-applicable") for attack in attacks)
+    if not outcomes:
+        return {"worst_case_complete": False}
+    return {
+        "attacked": len(outcomes[0].robust),
+        "clean_correct": int(np.count_nonzero(outcomes[0].clean_correct)),
+        "worst_case_correct": int(np.count_nonzero(np.all([o.robust for o in outcomes], axis=0))),
+        "worst_case_complete": complete,
+    }
+
+
+def _attack_columns(attack: Attack) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "attack": attack.name,
+        "attack_key": attack.key,
+        "attack_status": attack.status,
+        "attack_reason": attack.reason,
+    }
+    if attack.record is not None:
+        columns |= {
+            "attack_arguments": json.dumps(attack.record.arguments, sort_keys=True),
+            "attack_seconds": attack.record.seconds,
+            "forwards": attack.record.forwards,
+            "backwards": attack.record.backwards,
+            "violations_budget": attack.record.violations.budget,
+            "violations_box": attack.record.violations.box,
+            "violations_non_finite": attack.record.violations.non_finite,
+        }
+    if attack.outcomes is not None:
+        robust = int(np.count_nonzero(attack.outcomes.robust))
+        columns |= {
+            "robust_correct": robust,
+            "robust_accuracy": robust / len(attack.outcomes.robust),
+        }
+    return columns

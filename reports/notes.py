@@ -1,0 +1,67 @@
+"""What a reader must know about rows of a group before trusting their numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from reports.records import Attack
+from reports.rows import Row
+
+_BOUND = "so the worst case is only an upper bound (≤) and has no rank"
+_WITHOUT_RESULT = {
+    "failed": f"failed, {_BOUND}",
+    "missing": f"has no readable result, {_BOUND}",
+    "not-applicable": "is not applicable",
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a reader must know about some rows of a group."""
+
+    subject: str
+    text: str
+    labels: list[str]
+
+
+def notes(rows: Sequence[Row]) -> list[Note]:
+    """Failed and inapplicable attacks, broken budgets, unequal arguments; equal ones are joined."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for attack in row.attacks:
+            for text in _about(attack):
+                found.setdefault((attack.name, text), []).append(row.label)
+    joined = [Note(subject, text, labels) for (subject, text), labels in found.items()]
+    return [*joined, *_unequal_arguments(rows)]
+
+
+def _about(attack: Attack) -> Iterator[str]:
+    if attack.status in _WITHOUT_RESULT:
+        yield _WITHOUT_RESULT[attack.status] + (f": {attack.reason}" if attack.reason else "")
+    if attack.record is None:
+        return
+    counts = attack.record.violations
+    for count, what in (
+        (counts.budget, "left the perturbation budget"),
+        (counts.box, "left the value range [0, 1]"),
+        (counts.non_finite, "held values that are not finite"),
+    ):
+        if count:
+            yield f"{count} of its examples {what}; none of them counts as a success"
+
+
+def _unequal_arguments(rows: Sequence[Row]) -> list[Note]:
+    seen: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for attack in row.attacks:
+            if attack.record is not None and attack.status == "ok":
+                arguments = json.dumps(attack.record.arguments, sort_keys=True)
+                seen.setdefault(attack.name, {}).setdefault(arguments, []).append(row.label)
+    return [
+        Note(name, f"ran with arguments that others did not have: {arguments}", labels)
+        for name, variants in seen.items()
+        if len(variants) > 1
+        for arguments, labels in variants.items()
+    ]

@@ -1,0 +1,141 @@
+"""What the page shows, as values: groups of comparable rows, their notes, plots and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.errors import StoreError
+from benchmark.results import Store
+from reports import plot
+from reports.frame import frame, plain_rows
+from reports.leaderboard import GROUP, leaderboard
+from reports.notes import Note, notes
+from reports.pictures import Example, examples
+from reports.records import Outcomes, read
+from reports.rows import Row, rows
+from reports.text import budget, norm, percent
+
+_PICTURE_ROWS = 8
+_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Adversarial examples against one row."""
+
+    label: str
+    attack: str
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that can be compared: the same data, model, threat model, suite and examples."""
+
+    title: str
+    about: dict[str, Any]  # the values that all rows share
+    attacked: list[int]
+    attacks: list[str]
+    rows: list[Row]
+    headline: str
+    notes: list[Note]
+    galleries: list[Gallery]
+    plot: str  # an SVG element
+    plot_in_words: str
+    rows_not_in_plot: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    groups: list[Group]
+    failed: list[dict[str, Any]]
+    left_out: list[dict[str, str]]
+    board: pd.DataFrame
+
+
+def build(out: Path | str) -> Page:
+    """Reads a results folder into a page; raises `StoreError` if it isn't one."""
+    results = read(out)
+    store = Store.open(out)
+    board = leaderboard(frame(results))
+    cells = {cell.cell_id: cell for cell in results.cells}
+    grouped: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    failed: dict[str, dict[str, Any]] = {}
+    for values in plain_rows(board):
+        if values["status"] != "ok":
+            failed.setdefault(values["cell_id"], {**values, "title": _title(values)})
+        elif values["suite"]:
+            grouped.setdefault(tuple(values[name] for name in GROUP), []).append(values)
+    groups = [
+        _group(store, rows(members, cells), number)
+        for number, members in enumerate(grouped.values(), 1)
+    ]
+    return Page(groups, list(failed.values()), results.left_out.as_list(), board)
+
+
+def _group(store: Store, members: list[Row], number: int) -> Group:
+    about = {name: members[0].values[name] for name in GROUP}
+    attacks = list(dict.fromkeys(attack.name for row in members for attack in row.attacks))
+    return Group(
+        title=_title(about),
+        about=about,
+        attacked=sorted({row.values["attacked"] for row in members if row.values["attacked"]}),
+        attacks=attacks,
+        rows=members,
+        headline=_headline(members),
+        notes=notes(members),
+        galleries=_galleries(store, members),
+        plot=plot.draw(members, attacks, prefix=f"plot-{number}"),
+        plot_in_words=plot.tell(members, attacks),
+        rows_not_in_plot=max(0, len(members) - plot.MOST_ROWS),
+    )
+
+
+def _title(values: dict[str, Any]) -> str:
+    threat = f"{norm(values['norm'])} ε = {budget(values['eps'])}"
+    return f"{values['dataset']}, {values['model']}, {threat}"
+
+
+def _headline(members: Sequence[Row]) -> str:
+    first = [row for row in members if row.values["rank"] == 1]
+    if not first:
+        return "No row has a complete worst case."
+    best = first[0].values
+    names = " and ".join(row.label for row in first)
+    interval = f"{percent(best['worst_case_low'])} to {percent(best['worst_case_high'])} %"
+    told = (
+        f"Best worst case: {names} with {percent(best['worst_case'])} % (95 % interval {interval})."
+    )
+    bare = [r.values["worst_case"] for r in members if r.undefended and r.values["rank"]]
+    if bare and not all(row.undefended for row in first):
+        least, most = percent(min(bare)), percent(max(bare))
+        told += f" Undefended: {least if least == most else f'{least} to {most}'} %."
+    return told
+
+
+def _galleries(store: Store, members: Sequence[Row]) -> list[Gallery]:
+    """Examples of the strongest attack that has pictures, for the first rows."""
+    found = [_gallery(store, row) for row in members[:_PICTURE_ROWS]]
+    return [gallery for gallery in found if gallery is not None]
+
+
+def _gallery(store: Store, row: Row) -> Gallery | None:
+    def strength(outcomes: Outcomes | None) -> float:
+        return 1.0 if outcomes is None else float(outcomes.robust.mean())
+
+    for attack in sorted(row.attacks, key=lambda attack: strength(attack.outcomes)):
+        stage = f"attacks/{attack.key}"
+        try:
+            arrays = store.read_arrays(row.cell.cell_id, stage, f"{attack.key}.npz")
+        except StoreError:  # it has none, or was removed a moment ago
+            continue
+        if pictures := examples(arrays, limit=_PICTURES):
+            return Gallery(row.label, attack.name, pictures)
+    return None

@@ -1,0 +1,61 @@
+"""The plot of one group: accuracy by attack, and the same in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from reports.figures import Point, Series, accuracy_by_attack
+from reports.rows import UNDEFENDED, Row
+from reports.statistics import wilson
+from reports.text import one_line, percent
+
+MOST_ROWS = 12
+_LABEL_LENGTH = 40
+
+
+def draw(rows: Sequence[Row], attacks: Sequence[str], *, prefix: str) -> str:
+    """The plot of the first rows as an SVG element; `prefix` makes its ids unique in the page."""
+    defenses = sorted({row.values["defense"] for row in rows} - {UNDEFENDED})
+    filled = max(row.values["framework"] for row in rows)
+    series = [
+        Series(
+            _short(row.label),
+            -1 if row.undefended else defenses.index(row.values["defense"]),
+            row.values["framework"] != filled,
+            tuple(_points(row, attacks)),
+        )
+        for row in rows[:MOST_ROWS]
+    ]
+    names = ["clean", *(_short(name) for name in attacks), "worst case"]
+    return accuracy_by_attack(names, series, prefix=prefix)
+
+
+def tell(rows: Sequence[Row], attacks: Sequence[str]) -> str:
+    """The plot's text alternative."""
+    told = [
+        f"{row.label}: clean {percent(row.values['clean_accuracy'])}, "
+        + "".join(f"{name} {percent(row.accuracy(name))}, " for name in attacks)
+        + f"worst case {percent(row.values['worst_case'])}"
+        for row in rows[:MOST_ROWS]
+    ]
+    return "Accuracy by attack in per cent. " + "; ".join(told) + "."
+
+
+def _points(row: Row, attacks: Sequence[str]) -> Iterator[Point | None]:
+    """Clean accuracy, each attack's and the worst case's, with intervals."""
+    attacked = row.values["attacked"]
+    shares = (
+        row.values["clean_accuracy"],
+        *(row.accuracy(name) for name in attacks),
+        row.values["worst_case"],
+    )
+    for share in shares:
+        if share is None:
+            yield None
+        else:
+            yield Point(share, *wilson(round(share * attacked), attacked))
+
+
+def _short(name: str) -> str:
+    line = one_line(name)
+    return line if len(line) <= _LABEL_LENGTH else line[: _LABEL_LENGTH - 1] + "…"

@@ -1,0 +1,287 @@
+"""From a results folder to checked values; whatever can't be read is named and left out.
+
+Stored records are taken as hostile: each is checked against the schema here, once, and everything
+after can trust the types. Texts in them remain texts, to be escaped where they are shown.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from benchmark.errors import StoreError
+from benchmark.results import Store
+
+Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
+Count = Annotated[int, Field(ge=0, le=2**62)]
+Amount = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class DatasetConfig(_Record):
+    name: str
+    fingerprint: str = ""
+
+
+class DefenseConfig(_Record):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class ThreatConfig(_Record):
+    norm: str
+    eps: Amount
+
+
+class Config(_Record):
+    """What a cell was asked to do."""
+
+    dataset: DatasetConfig
+    model: str
+    framework: str
+    defense: DefenseConfig
+    threat: ThreatConfig
+    seed: Integer
+    epochs: Count | None = None
+    budget_ge: Amount | None = None
+    examples: Count
+
+
+class CellRecord(_Record):
+    """cell.json"""
+
+    config: Config
+    status: Literal["ok", "failed", "timeout", "diverged"]
+    reason: str = ""
+    suites: dict[str, list[str]] = {}
+    versions: dict[str, Any] = {}
+    git: dict[str, Any] | None = None
+    device: str = ""
+    threads: Count | None = None
+    seconds: Amount | None = None
+    gradient_evaluations: Amount | None = None
+    started: str = ""
+
+
+class StageRecord(_Record):
+    """training.json or adaptation.json"""
+
+    seconds: Amount
+    labels_used: Count | None = None
+
+
+class Violations(_Record):
+    budget: Count = 0
+    box: Count = 0
+    non_finite: Count = 0
+
+
+class AttackRecord(_Record):
+    """attacks/<key>.json"""
+
+    name: str
+    attack: str = ""
+    arguments: dict[str, Any] = {}
+    status: Literal["ok", "failed", "not-applicable"]
+    reason: str = ""
+    seconds: Amount | None = None
+    forwards: Amount | None = None
+    backwards: Amount | None = None
+    violations: Violations = Violations()
+    files: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What an attack did, example by example; the arrays are (n,) and of the same examples."""
+
+    test_index: np.ndarray
+    clean_correct: np.ndarray
+    robust: np.ndarray  # correct before and after the attack
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack of one cell; `outcomes` is there exactly when the status is "ok"."""
+
+    key: str
+    name: str
+    status: str  # "ok", "failed", "not-applicable" or "missing"
+    reason: str = ""
+    record: AttackRecord | None = None
+    outcomes: Outcomes | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell that ended, with all of its attacks by key."""
+
+    cell_id: str
+    record: CellRecord
+    config: dict[str, Any]  # as stored, to be shown
+    training: StageRecord | None
+    adaptation: StageRecord | None
+    attacks: dict[str, Attack]
+
+
+@dataclass
+class LeftOut:
+    """Names and reasons of what is not in the report; paths are relative to the results folder."""
+
+    entries: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, path: str, reason: str) -> None:
+        self.entries.add((path, reason))
+
+    def as_list(self) -> list[dict[str, str]]:
+        return [{"path": path, "reason": reason} for path, reason in sorted(self.entries)]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that could be read, by cell id, and what could not."""
+
+    cells: tuple[Cell, ...]
+    left_out: LeftOut
+
+
+def read(out: Path | str) -> Results:
+    """All cells of a results folder; raises `StoreError` if it isn't one."""
+    store = Store.open(out)
+    left_out = LeftOut()
+    cell_ids = store.cell_ids()
+    for name in _names(store.path / "cells") - set(cell_ids):
+        left_out.add(f"cells/{name}", "not a cell of this benchmark")
+    cells = [_read_cell(store, cell_id, left_out) for cell_id in cell_ids]
+    return Results(tuple(cell for cell in cells if cell is not None), left_out)
+
+
+def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
+    folder = store.cell_folder(cell_id)
+    stored = store.read_cell(cell_id)
+    if stored is None:
+        exists = (folder / "cell.json").exists()
+        reason = "damaged, changed, or of another schema" if exists else "this cell hasn't ended"
+        left_out.add(f"cells/{cell_id}" + ("/cell.json" if exists else ""), reason)
+        return None
+    try:
+        record = CellRecord.model_validate(stored)
+    except ValidationError as error:
+        left_out.add(f"cells/{cell_id}/cell.json", _first_line(error))
+        return None
+    known = {"cell.json", "attacks"}
+    stages = {}
+    for stage in ("training", "adaptation"):
+        stages[stage], names = _read_stage(store, cell_id, stage, left_out)
+        known |= names
+    for name in _names(folder) - known:
+        left_out.add(f"cells/{cell_id}/{name}", "half-written or foreign: no stage names it")
+    return Cell(
+        cell_id,
+        record,
+        stored["config"],
+        stages["training"],
+        stages["adaptation"],
+        _read_attacks(store, cell_id, record, left_out),
+    )
+
+
+def _read_stage(
+    store: Store, cell_id: str, stage: str, left_out: LeftOut
+) -> tuple[StageRecord | None, set[str]]:
+    """The stage, and the names of the files that belong to it."""
+    path = f"{stage}.json"
+    stored = store.read_stage(cell_id, stage)
+    if stored is None:
+        if (store.cell_folder(cell_id) / path).exists():
+            left_out.add(f"cells/{cell_id}/{path}", "it or a file that it names is damaged")
+        return None, {path}
+    names = {path, *stored["files"]}
+    try:
+        return StageRecord.model_validate(stored), names
+    except ValidationError as error:
+        left_out.add(f"cells/{cell_id}/{path}", _first_line(error))
+        return None, names
+
+
+def _read_attacks(
+    store: Store, cell_id: str, record: CellRecord, left_out: LeftOut
+) -> dict[str, Attack]:
+    """The attacks that the suites name; one that can't be read has the status "missing"."""
+    prefix = f"cells/{cell_id}/attacks"
+    stored = store.attack_keys(cell_id)
+    known = {f"{key}{suffix}" for key in stored for suffix in (".json", ".npz")}
+    for name in _names(store.cell_folder(cell_id) / "attacks") - known:
+        left_out.add(f"{prefix}/{name}", "half-written or foreign: no attack names it")
+    attacks: dict[str, Attack] = {}
+    index: np.ndarray | None = None
+    for key in sorted({key for keys in record.suites.values() for key in keys}):
+        attack = _read_attack(store, cell_id, key)
+        if attack.outcomes is not None:
+            found = attack.outcomes.test_index
+            index = found if index is None else index
+            if not np.array_equal(index, found):
+                attack = _missing(key, "attacked other examples than the attacks before it")
+        if attack.status == "missing" and record.status == "ok":
+            left_out.add(f"{prefix}/{key}.json", attack.reason)
+        attacks[key] = attack
+    return attacks
+
+
+def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
+    stage = f"attacks/{key}"
+    try:
+        stored = store.read_stage(cell_id, stage)
+        if stored is None:
+            return _missing(key, "missing or damaged")
+        record = AttackRecord.model_validate(stored)
+        if record.status != "ok":
+            return Attack(key, record.name or key, record.status, record.reason, record)
+        outcomes = _outcomes(store.read_arrays(cell_id, stage, f"{key}.npz"))
+    except ValidationError as error:
+        return _missing(key, _first_line(error))
+    except StoreError:
+        return _missing(key, "it has no outcomes that can be read")
+    if outcomes is None:
+        return _missing(key, "its outcomes don't follow the schema")
+    return Attack(key, record.name or key, "ok", record.reason, record, outcomes)
+
+
+def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:
+    """The outcomes, or None if an array is missing or of another type or shape."""
+    try:
+        index, correct, success = (
+            arrays[name] for name in ("test_index", "clean_correct", "success")
+        )
+    except KeyError:
+        return None
+    types = (index.dtype.kind, correct.dtype.kind, success.dtype.kind)
+    shapes = {index.shape, correct.shape, success.shape}
+    if types != ("i", "b", "b") or shapes != {(index.size,)} or index.size == 0:
+        return None
+    return Outcomes(index, correct, correct & ~success)
+
+
+def _missing(key: str, reason: str) -> Attack:
+    return Attack(key, key.rpartition("-")[0] or key, "missing", reason)
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
+
+
+def _first_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"doesn't follow the schema: {where}: {first['msg'].lower()}"

@@ -1,0 +1,89 @@
+"""The rows of one group as the page shows them, each with its cell and a name of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.leaderboard import ATTACK_PREFIX
+from reports.records import Attack, Cell
+
+UNDEFENDED = "none"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a leaderboard: the numbers, and the cell that they are from."""
+
+    values: dict[str, Any]  # a row of `reports.leaderboard`, None where there is no value
+    cell: Cell
+    attacks: tuple[Attack, ...]  # of the group's suite
+    label: str
+    variant: str  # what tells this row from others of the same defense
+
+    @property
+    def undefended(self) -> bool:
+        return self.values["defense"] == UNDEFENDED
+
+    def state(self, attack: str) -> str:
+        """The status of an attack by name; "missing" if this cell knows nothing of it."""
+        return {a.name: a.status for a in self.attacks}.get(attack, "missing")
+
+    def accuracy(self, attack: str) -> float | None:
+        """The accuracy left under an attack, None where it has no result."""
+        share: float | None = self.values.get(f"{ATTACK_PREFIX}{attack}")
+        return share
+
+
+def rows(members: Sequence[dict[str, Any]], cells: dict[str, Cell]) -> list[Row]:
+    """The rows of one group, in its order."""
+    variants = _variants(members)
+    labels = _labels(members, variants)
+    found = []
+    for values, variant, label in zip(members, variants, labels, strict=True):
+        cell = cells[values["cell_id"]]
+        keys = dict.fromkeys(cell.record.suites[values["suite"]])
+        found.append(Row(values, cell, tuple(cell.attacks[k] for k in keys), label, variant))
+    return found
+
+
+def _variants(members: Sequence[dict[str, Any]]) -> list[str]:
+    """What differs between the rows of one defense: parameters, epochs, budget."""
+    settings = [
+        {
+            "epochs": values["epochs"],
+            "budget": values["budget_ge"],
+            **json.loads(values["parameters"]),
+        }
+        for values in members
+    ]
+    found = []
+    for values, mine in zip(members, settings, strict=True):
+        twins = [
+            other
+            for them, other in zip(members, settings, strict=True)
+            if them["defense"] == values["defense"]
+        ]
+        names = sorted({name for other in twins for name in other})
+        differing = [n for n in names if len({json.dumps(o.get(n)) for o in twins}) > 1]
+        found.append(
+            ", ".join(f"{n}={json.dumps(mine[n])}" for n in differing if mine.get(n) is not None)
+        )
+    return found
+
+
+def _labels(members: Sequence[dict[str, Any]], variants: list[str]) -> list[str]:
+    """Names of rows for text: the seed and the variant are told only where they vary."""
+    seeds = {values["seed"] for values in members}
+    return [
+        ", ".join(
+            [
+                f"{values['defense']} ({values['framework']})",
+                *([f"seed {values['seed']}"] if len(seeds) > 1 else []),
+                *([variant] if variant else []),
+            ]
+        )
+        for values, variant in zip(members, variants, strict=True)
+    ]

@@ -1,0 +1,74 @@
+"""Stored texts, which nobody vouches for, made fit to be shown; and numbers made readable."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
+_REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+_REPLACEMENT = "\ufffd"
+
+
+def plain(text: str) -> str:
+    """The text without control, escape and reversing characters; line ends stay."""
+    return "".join(c if c == "\n" or _shows(c) else _stand_in(c) for c in text)
+
+
+def one_line(text: str) -> str:
+    """The same on one line."""
+    return " ".join(plain(text).split())
+
+
+def spreadsheet(text: str) -> str:
+    """The same for a spreadsheet, which must not take it for a formula."""
+    line = one_line(text)
+    return f"'{line}" if line.startswith(_FORMULA) or text.startswith(_FORMULA) else line
+
+
+def percent(share: float | None) -> str:
+    """A share as per cent with one decimal, and no sign: the column's head has it."""
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def amount(number: float | None) -> str:
+    """A large number with three digits and a unit prefix."""
+    if number is None:
+        return "–"
+    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= 0.9995 * size:
+            return f"{number / size:#.3g}".rstrip(".") + f" {suffix}"
+    return f"{number:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None:
+        return "–"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def norm(name: str) -> str:
+    """A norm as it is written in a threat model."""
+    return _NORMS.get(name, name)
+
+
+def budget(eps: float) -> str:
+    """A perturbation budget, with its usual name where it is a number of grey levels."""
+    levels = 255 * eps
+    if levels >= 0.5 and abs(levels - round(levels)) < 1e-6 and eps < 1:
+        return f"{round(levels)}/255"
+    return f"{eps:.4g}"
+
+
+def _shows(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cs") and character not in _REVERSING
+
+
+def _stand_in(character: str) -> str:
+    return " " if character in "\t\r" else _REPLACEMENT
