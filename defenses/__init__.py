@@ -17,7 +17,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from defenses.adversarial.spec import AdversarialTraining
+from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
 from defenses.defense import Defense, Fitted
 from defenses.errors import DefenseError, TrainingDivergedError, did_you_mean
 from defenses.meta.spec import MetaAdversarial
@@ -29,6 +29,8 @@ __all__ = [
     "AdversarialTraining",
     "Defense",
     "DefenseError",
+    "FastTraining",
+    "FgsmTraining",
     "Fitted",
     "MetaAdversarial",
     "StandardTraining",
@@ -42,6 +44,8 @@ __all__ = [
 # Name on the command line to "module:class".
 TABLE: dict[str, str] = {
     "none": "defenses.standard.spec:StandardTraining",
+    "fgsm-at": "defenses.adversarial.spec:FgsmTraining",
+    "fgsm-rs": "defenses.adversarial.spec:FastTraining",
     "pgd-at": "defenses.adversarial.spec:AdversarialTraining",
     "meta-adv": "defenses.meta.spec:MetaAdversarial",
 }

@@ -24,6 +24,8 @@ from defenses.schedules import SCHEDULES, ramp  # noqa: E402
 
 SMALL = {
     "none": {"batch_size": 16},
+    "fgsm-at": {"batch_size": 16},
+    "fgsm-rs": {"batch_size": 16},
     "pgd-at": {"batch_size": 16, "attack_steps": 2},
     "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
 }
@@ -64,7 +66,7 @@ class TestConformance:
         assert seen == sorted(seen)
         assert seen[-1] == 1
         assert fitted.cost.gradient_evaluations == pytest.approx(
-            defense.plan(len(x), epochs=3).gradient_evaluations
+            defense.plan(len(x), epochs=3, validation=len(x)).gradient_evaluations
         )
 
     def test_an_interrupted_fit_continues_to_the_same_weights(
