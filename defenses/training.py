@@ -177,12 +177,15 @@ class _Course:
 
     def overfitting(self) -> Overfitting | None:
         """Catastrophic overfitting, where it was seen."""
-        return overfitting(self.history) if self.watched else None
+        after = math.ceil(self.defense.eps_warmup * self.plan.epochs)
+        return overfitting(self.history, after=after) if self.watched else None
 
     def overfitting_notice(self, found: Overfitting) -> str:
         """What the user is told about it."""
-        if self.defense.on_overfit == "restore":
+        if self.defense.on_overfit == "restore" and found.collapsed:
             return f"{found}; the weights of epoch {found.good_epoch} were restored"
+        if self.defense.on_overfit == "restore":
+            return f"{found}; no earlier epoch was robust, so the training went on"
         return f"{found}; the training went on (on_overfit 'restore' goes back to the good weights)"
 
     def is_over(self) -> bool:
@@ -236,7 +239,8 @@ class _Course:
         self.history = meta["history"]
 
     def _undoes_overfitting(self) -> bool:
-        return self.defense.on_overfit == "restore" and self.overfitting() is not None
+        found = self.overfitting()
+        return self.defense.on_overfit == "restore" and found is not None and found.collapsed
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -32,6 +32,10 @@ LARGEST_SHARE = 0.1
 
 # PGD accuracy that falls by more than this has collapsed (Wong et al. 2020 take the same).
 COLLAPSE = 0.2
+# Where PGD accuracy never rose: FGSM accuracy above it by so much, and by so many times, says the
+# same. Healthy trainings stay within 0.1.
+GAP = 0.3
+TIMES = 4
 
 History = Sequence[dict[str, float]]
 
@@ -51,6 +55,11 @@ class Overfitting:
     good_epoch: int
     pgd: tuple[float, float]
     fgsm: tuple[float, float]
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether there was robustness to lose, so that the good epoch is worth going back to."""
+        return self.pgd[0] - self.pgd[1] > COLLAPSE
 
     def __str__(self) -> str:
         return (
@@ -93,15 +102,26 @@ def best_epoch(history: History) -> int:
     return 1 + int(np.argmax([entry["robust_validation_accuracy"] for entry in history]))
 
 
-def overfitting(history: History) -> Overfitting | None:
-    """The first catastrophic overfitting of a watched training, if there is one."""
-    for count in range(1, len(history)):
+def overfitting(history: History, *, after: int = 0) -> Overfitting | None:
+    """Catastrophic overfitting in a watched training: the first collapse, or else the first sign.
+
+    Since the epoch with the highest PGD accuracy, PGD accuracy fell while FGSM accuracy rose: PGD
+    by more than COLLAPSE, or until the two are more than GAP and TIMES apart.
+
+    Args:
+        after: the epochs in which eps still rises: what they defend against is weaker than what
+            they are measured by, so that the two accuracies are far apart without overfitting.
+    """
+    found = []
+    for count in range(max(1, after), len(history)):
         good, now = history[best_epoch(history[:count]) - 1], history[count]
         pgd = (good["robust_validation_accuracy"], now["robust_validation_accuracy"])
         fgsm = (good["fgsm_validation_accuracy"], now["fgsm_validation_accuracy"])
-        if pgd[0] - pgd[1] > COLLAPSE and fgsm[1] > fgsm[0]:
-            return Overfitting(int(now["epoch"]), int(good["epoch"]), pgd, fgsm)
-    return None
+        seen = Overfitting(count + 1, int(good["epoch"]), pgd, fgsm)
+        apart = seen.collapsed or fgsm[1] > max(pgd[1] + GAP, pgd[1] * TIMES)
+        if pgd[1] < pgd[0] and fgsm[1] > fgsm[0] and apart:
+            found.append(seen)
+    return next((seen for seen in found if seen.collapsed), found[0] if found else None)
 
 
 def _pgd(norm: str) -> Ascent:

@@ -26,7 +26,11 @@ SMALL = {
     "none": {"batch_size": 16},
     "fgsm-at": {"batch_size": 16},
     "fgsm-rs": {"batch_size": 16},
+    "free-at": {"batch_size": 16, "replays": 3},
     "pgd-at": {"batch_size": 16, "attack_steps": 2},
+    "trades": {"batch_size": 16, "attack_steps": 2},
+    "mart": {"batch_size": 16, "attack_steps": 2},
+    "awp": {"batch_size": 16, "attack_steps": 2},
     "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
 }
 BUILDERS = {"torch": in_torch, "tensorflow": in_tensorflow}

@@ -39,6 +39,11 @@ DEFENSES = {
     "pgd-at-decay": {"attack_steps": 3, "weight_decay": 0.1},
     "pgd-at-sgd-decay": {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.1},
     "pgd-at-averaging": {"attack_steps": 3, "weight_averaging": 0.9},
+    "free-at": {"replays": 3},
+    "trades": {"attack_steps": 3},
+    "mart": {"attack_steps": 3},
+    "awp": {"attack_steps": 3, "gamma": 0.05},
+    "awp-trades": {"attack_steps": 3, "base": "trades", "gamma": 0.05},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
 }
 
@@ -145,7 +150,7 @@ def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
         assert np.abs(ours - theirs).max() <= tolerance
 
 
-@pytest.mark.parametrize("case", ["none", "pgd-at", "meta-adv"])
+@pytest.mark.parametrize("case", ["none", "pgd-at", "free-at", "awp-trades", "meta-adv"])
 @pytest.mark.parametrize("name", ["cnn", "cnn-small"])
 def test_ten_steps_of_a_convolutional_network_agree(name, case):
     specification = models.specification(name, (8, 8, 1), 10)
