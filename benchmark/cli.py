@@ -19,8 +19,8 @@ from benchmark.errors import BenchError, CellError
 from benchmark.text import clean
 
 if TYPE_CHECKING:
+    from benchmark.events import CellFinished
     from benchmark.plan import Plan
-    from benchmark.runner import CellFinished
 
 app = typer.Typer(
     name="bench",
@@ -87,6 +87,7 @@ def run(
     device: options.Device = None,
     jobs: options.Jobs = None,
     baseline: options.Baseline = None,
+    on_overfit: options.OnOverfit = None,
     config: options.Config = None,
     assignment: options.Assignment = None,
     dry_run: options.DryRun = False,

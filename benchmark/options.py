@@ -101,6 +101,15 @@ Baseline = Annotated[
     ),
 ]
 
+OnOverfit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="restore|warn",
+        help="At catastrophic overfitting, go back to the last good weights, or only tell "
+        "(default; fgsm-rs goes back).",
+    ),
+]
+
 Config = Annotated[
     Path | None, typer.Option(metavar="FILE.yaml", help="Options from a file; flags go first.")
 ]

@@ -52,7 +52,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     return Plan(
         config=config,
         jobs=tuple(_job(cell, suite, config) for cell in cells),
-        estimates=_estimate(cells, chosen, len(dataset.x_train)),
+        estimates=_estimate(cells, chosen, dataset),
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
     )
@@ -103,9 +103,12 @@ def _create_defenses(config: RunConfig) -> dict[str, defenses.Defense]:
     assert config.eps is not None
     created = {}
     for name in dict.fromkeys([*defenses_of(config), *config.parameters]):
+        parameters = dict(config.parameters.get(name, {}))
+        if config.on_overfit is not None and name != BASELINE:
+            parameters.setdefault("on_overfit", config.on_overfit)
         try:
             threat = defenses.Threat(config.norm, config.eps)
-            created[name] = defenses.create(name, threat, config.parameters.get(name, {}))
+            created[name] = defenses.create(name, threat, parameters)
         except defenses.DefenseError as error:
             raise ConfigError(f"defense {name!r}: {error}") from error
     return {name: created[name] for name in defenses_of(config)}
@@ -117,12 +120,17 @@ def _job(cell: Cell, suite: Suite, config: RunConfig) -> Job:
 
 
 def _estimate(
-    cells: list[Cell], chosen: Mapping[str, defenses.Defense], examples: int
+    cells: list[Cell], chosen: Mapping[str, defenses.Defense], dataset: Dataset
 ) -> dict[str, float]:
     estimates = {}
     for cell in cells:
         try:
-            plan = chosen[cell.defense].plan(examples, epochs=cell.epochs, budget_ge=cell.budget_ge)
+            plan = chosen[cell.defense].plan(
+                len(dataset.x_train),
+                epochs=cell.epochs,
+                budget_ge=cell.budget_ge,
+                validation=len(dataset.x_validation),
+            )
         except defenses.DefenseError as error:
             raise ConfigError(f"defense {cell.defense!r}: {error}") from error
         estimates[cell.cell_id] = plan.gradient_evaluations

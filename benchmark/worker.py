@@ -7,11 +7,11 @@ A stage that is stored already is read, not done again.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -26,9 +26,11 @@ from benchmark.attacks.running import Target, run_attack
 from benchmark.cells import Cell, Job, cell_record
 from benchmark.datasets import Dataset
 from benchmark.datasets.splits import stratified
+from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
+from defenses.training import Outcome
 
 # Framework to its builder of models and its estimators.
 _BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
@@ -44,13 +46,11 @@ _SUPPORT_STREAM = 0x5089
 # Training examples that a defense which adapts is adapted to before it is attacked.
 SUPPORT = 100
 
-_SECONDS_BETWEEN_MESSAGES = 0.1
-
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
     """Work through the jobs that come over `connection` until None comes.
 
-    Sends ("ready",), ("progress", cell_id, stage, fraction) and
+    Sends ("ready",), ("progress", cell_id, stage, fraction), ("notice", cell_id, text) and
     ("finished", cell_id, status, reason).
     """
     place = frameworks.prepare(framework, device=device, threads=threads)
@@ -63,7 +63,7 @@ def serve(connection: Connection, framework: str, device: str, threads: int) -> 
 def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[str, str]:
     """Run a cell and write its record; returns status and reason."""
     store = Store.open(job.out)
-    run = _CellRun(job, store, device, _Reporter(connection, job.cell.cell_id))
+    run = _CellRun(job, store, device, Reporter(connection, job.cell.cell_id))
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status, reason = "ok", ""
     try:
@@ -98,34 +98,13 @@ def _explain(error: Exception) -> str:
 
 
 @dataclass
-class _Reporter:
-    """Sends progress, but not more often than anyone can read it."""
-
-    connection: Connection
-    cell_id: str
-    last: float = 0.0
-
-    def stage(self, name: str) -> Callable[[float], None]:
-        """A function that reports the fraction of the stage `name`; reports its beginning now."""
-        self.connection.send(("progress", self.cell_id, name, 0.0))
-
-        def report(fraction: float) -> None:
-            now = time.monotonic()
-            if now - self.last > _SECONDS_BETWEEN_MESSAGES or fraction >= 1:
-                self.last = now
-                self.connection.send(("progress", self.cell_id, name, fraction))
-
-        return report
-
-
-@dataclass
 class _CellRun:
     """The stages of one cell."""
 
     job: Job
     store: Store
     device: str
-    reporter: _Reporter
+    reporter: Reporter
     gradient_evaluations: float = 0.0
     _dataset: Dataset = field(init=False)
 
@@ -184,10 +163,10 @@ class _CellRun:
             seed=self.cell.seed,
             validation=(data.x_validation, data.y_validation),
             progress=self.reporter.stage("training"),
+            notify=self.reporter.notice,
             checkpoint=checkpoint,
         )
-        record = {"history": fitted.history, "steps": fitted.outcome.steps}
-        self._write("training", "weights", fitted, record, started)
+        self._write("training", "weights", fitted, _training_record(fitted.outcome), started)
         checkpoint.remove()
         return fitted
 
@@ -257,6 +236,17 @@ def _draw(labels: np.ndarray, size: int, generator: np.random.Generator) -> np.n
     if size >= len(labels):
         return np.arange(len(labels))
     return stratified(labels, size, rng=generator)
+
+
+def _training_record(outcome: Outcome) -> Record:
+    found = outcome.overfitting
+    return {
+        "history": outcome.history,
+        "steps": outcome.steps,
+        "overfitting": None if found is None else dataclasses.asdict(found),
+        "restored_epoch": outcome.restored_epoch,
+        "notices": list(outcome.notices),
+    }
 
 
 def _cost(cost: Cost) -> dict[str, float]:

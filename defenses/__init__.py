@@ -17,23 +17,33 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from defenses.adversarial.spec import AdversarialTraining
+from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
+from defenses.awp.spec import WeightPerturbation
 from defenses.defense import Defense, Fitted
 from defenses.errors import DefenseError, TrainingDivergedError, did_you_mean
+from defenses.free.spec import FreeTraining
+from defenses.mart.spec import Mart
 from defenses.meta.spec import MetaAdversarial
 from defenses.standard.spec import StandardTraining
 from defenses.threat import Threat
+from defenses.trades.spec import Trades
 
 __all__ = [
     "TABLE",
     "AdversarialTraining",
     "Defense",
     "DefenseError",
+    "FastTraining",
+    "FgsmTraining",
     "Fitted",
+    "FreeTraining",
+    "Mart",
     "MetaAdversarial",
     "StandardTraining",
     "Threat",
+    "Trades",
     "TrainingDivergedError",
+    "WeightPerturbation",
     "create",
     "describe",
     "names",
@@ -42,7 +52,13 @@ __all__ = [
 # Name on the command line to "module:class".
 TABLE: dict[str, str] = {
     "none": "defenses.standard.spec:StandardTraining",
+    "fgsm-at": "defenses.adversarial.spec:FgsmTraining",
+    "fgsm-rs": "defenses.adversarial.spec:FastTraining",
+    "free-at": "defenses.free.spec:FreeTraining",
     "pgd-at": "defenses.adversarial.spec:AdversarialTraining",
+    "trades": "defenses.trades.spec:Trades",
+    "mart": "defenses.mart.spec:Mart",
+    "awp": "defenses.awp.spec:WeightPerturbation",
     "meta-adv": "defenses.meta.spec:MetaAdversarial",
 }
 

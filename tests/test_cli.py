@@ -262,6 +262,41 @@ def cells(bench: Any) -> list[str]:
     return Store.open("bench-results").cell_ids()
 
 
+def test_show_tells_what_was_noticed_in_training(bench: Any, cells: list[str]) -> None:
+    store = Store.open("bench-results")
+    cost = {"forwards": 1, "backwards": 1, "second_order": 0, "gradient_evaluations": 7.0}
+    record = {"seconds": 1.0, "cost": cost, "notices": ["it overfits\x1b[31m"]}
+    store.write_stage(cells[1], "training", record)
+    assert "training: it overfits\\x1b[31m" in bench("show", cells[1]).out
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], {"pgd-at": "warn", "fgsm-rs": "restore"}),
+        (["--on-overfit", "restore"], {"pgd-at": "restore", "fgsm-rs": "restore"}),
+        (["--on-overfit", "warn"], {"pgd-at": "warn", "fgsm-rs": "warn"}),
+        (
+            ["--on-overfit", "warn", "--set", "parameters.fgsm-rs.on_overfit=restore"],
+            {"pgd-at": "warn", "fgsm-rs": "restore"},
+        ),
+    ],
+    ids=["defaults", "restore", "warn", "one defense apart"],
+)
+def test_on_overfit_reaches_every_defense_but_the_twin(
+    bench: Any, flags: list[str], expected: dict[str, str]
+) -> None:
+    assert bench(*RUN, "--defense", "fgsm-rs", *flags).code == 0
+    store = Store.open("bench-results")
+    found = {}
+    for cell_id in store.cell_ids():
+        record = store.read_cell(cell_id)
+        assert record is not None
+        defense = record["config"]["defense"]
+        found[defense["name"]] = defense["parameters"]["on_overfit"]
+    assert found == {"none": "warn", **expected}
+
+
 def test_show_takes_a_unique_beginning(bench: Any, cells: list[str]) -> None:
     result = bench("show", "digits-cnn-torch-pgd")
 

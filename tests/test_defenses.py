@@ -13,6 +13,7 @@ from benchmark import frameworks, models
 frameworks.import_torch_first()
 
 import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
 from art.estimators.classification import PyTorchClassifier, TensorFlowV2Classifier  # noqa: E402
 
@@ -24,7 +25,13 @@ from defenses.schedules import SCHEDULES, ramp  # noqa: E402
 
 SMALL = {
     "none": {"batch_size": 16},
+    "fgsm-at": {"batch_size": 16},
+    "fgsm-rs": {"batch_size": 16},
+    "free-at": {"batch_size": 16, "replays": 3},
     "pgd-at": {"batch_size": 16, "attack_steps": 2},
+    "trades": {"batch_size": 16, "attack_steps": 2},
+    "mart": {"batch_size": 16, "attack_steps": 2},
+    "awp": {"batch_size": 16, "attack_steps": 2},
     "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
 }
 BUILDERS = {"torch": in_torch, "tensorflow": in_tensorflow}
@@ -35,6 +42,27 @@ def data(shape=(6, 6, 1), count=48, classes=3, seed=0):
     generator = np.random.default_rng(seed)
     x = generator.random((count, *shape), dtype=np.float32)
     return x, generator.integers(0, classes, count)
+
+
+def recorded_inputs(model, monkeypatch):
+    """A list that receives the inputs, NHWC or (n, d), of every pass through the model."""
+    seen = []
+    if isinstance(model, torch.nn.Module):
+
+        def record(_, inputs):
+            x = inputs[0].detach().numpy()
+            seen.append((x.transpose(0, 2, 3, 1) if x.ndim == 4 else x).copy())
+
+        model.register_forward_pre_hook(record)
+        return seen
+    call = model.call
+
+    def recording(x, *arguments, **keywords):
+        tf.numpy_function(lambda x: seen.append(x.copy()), [x], [])
+        return call(x, *arguments, **keywords)
+
+    monkeypatch.setattr(model, "call", recording)
+    return seen
 
 
 def build(framework, shape=(6, 6, 1), classes=3):
@@ -64,7 +92,7 @@ class TestConformance:
         assert seen == sorted(seen)
         assert seen[-1] == 1
         assert fitted.cost.gradient_evaluations == pytest.approx(
-            defense.plan(len(x), epochs=3).gradient_evaluations
+            defense.plan(len(x), epochs=3, validation=len(x)).gradient_evaluations
         )
 
     def test_an_interrupted_fit_continues_to_the_same_weights(
@@ -121,13 +149,23 @@ class TestConformance:
         x, y = data(shape)
         defense = defenses.create(name, THREAT, SMALL[name])
         model = build(framework, shape)
+        seen = recorded_inputs(model, monkeypatch)
         kernel = defense.kernel(defenses.defense.recognise(model))
         generator = np.random.default_rng(0)
         size = defense.examples_per_step
-        draws = defense.draw(generator, x[:size], y[:size])
-        if "start" in draws:
-            assert np.abs(draws["start"]).max() <= 1
-        assert math.isfinite(kernel.step(draws, learning_rate=0.01, eps=0.1))
+        eps = THREAT.eps / 2  # as if it were still rising
+        for _ in range(2):
+            index = generator.permutation(len(x))[:size]
+            del seen[:]
+            kernel.step(defense.draw(generator, x[index], y[index]), learning_rate=0.01, eps=eps)
+            inputs = np.concatenate([part.reshape(len(part), -1) for part in seen])
+            natural = x[index].reshape(size, -1)
+            # Each input belongs to the nearest example: random ones are far apart.
+            distances = np.abs(inputs[:, None] - natural[None]).max(axis=2).min(axis=1)
+            assert distances.max() <= eps + 1e-6
+            assert name == "none" or distances.max() > 0.9 * eps
+            assert inputs.min() >= 0
+            assert inputs.max() <= 1
 
 
 class Counted(torch.autograd.Function):
@@ -276,6 +314,18 @@ def test_bad_threats_are_refused(norm, eps, message):
 def test_bad_data_are_refused(x, y, message):
     with pytest.raises(defenses.DefenseError, match=message):
         defenses.create("none", THREAT).fit(build("torch"), x, y, epochs=1)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_cost_of_watching_is_that_of_the_passes_that_ran(name):
+    x, y = data()
+    model = torch.nn.Sequential(*build("torch"), Counter())
+    defense = defenses.create(name, THREAT, {**SMALL[name], "on_overfit": "restore"})
+    Counted.ran.update(forwards=0, backwards=0)
+    fitted = defense.fit(model, x, y, epochs=2, validation=(x, y))
+    # Clean accuracy on validation data is looked at in every training, and not counted.
+    assert Counted.ran["forwards"] - 2 * len(x) == fitted.cost.forwards
+    assert Counted.ran["backwards"] == fitted.cost.backwards + fitted.cost.second_order
 
 
 class TestPlan:

@@ -32,10 +32,26 @@ SHAPES = {
 
 DEFENSES = {
     "none": {},
+    "fgsm-at": {},
+    "fgsm-rs": {},
     "pgd-at": {"attack_steps": 3},
     "pgd-at-sgd": {"attack_steps": 3, "optimizer": "sgd", "learning_rate": 0.05},
+    "pgd-at-decay": {"attack_steps": 3, "weight_decay": 0.1},
+    "pgd-at-sgd-decay": {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.1},
+    "pgd-at-averaging": {"attack_steps": 3, "weight_averaging": 0.9},
+    "free-at": {"replays": 3},
+    "trades": {"attack_steps": 3},
+    "mart": {"attack_steps": 3},
+    "awp": {"attack_steps": 3, "gamma": 0.05},
+    "awp-trades": {"attack_steps": 3, "base": "trades", "gamma": 0.05},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
 }
+
+
+def create(case, threat):
+    """A case of DEFENSES: a defense's name, and after it what is special about the case."""
+    name = max((name for name in defenses.names() if case.startswith(name)), key=len)
+    return defenses.create(name, threat, DEFENSES[case])
 
 
 def build_both(specification, *, seed=0, dtype="float32"):
@@ -120,7 +136,7 @@ def smooth_weights(torch_model, keras_model):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("case", DEFENSES)
 def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
-    defense = defenses.create(case.removesuffix("-sgd"), defenses.Threat(norm, 0.1), DEFENSES[case])
+    defense = create(case, defenses.Threat(norm, 0.1))
     x, y = images((12,), 96, classes=4)
     torch_model, keras_model = smooth_pair(dtype)
     start = [value.copy() for value, _ in smooth_weights(torch_model, keras_model)]
@@ -135,12 +151,12 @@ def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-3)])
-@pytest.mark.parametrize("case", ["none", "pgd-at", "meta-adv"])
+@pytest.mark.parametrize("case", ["none", "pgd-at", "free-at", "awp-trades", "meta-adv"])
 @pytest.mark.parametrize("name", ["cnn", "cnn-small"])
 def test_ten_steps_of_a_convolutional_network_agree(name, case, dtype, tolerance):
     """In float32 only while no input gradient is so near zero that rounding decides its sign."""
     specification = models.specification(name, (8, 8, 1), 10)
-    defense = defenses.create(case, defenses.Threat("linf", 0.15), DEFENSES[case])
+    defense = create(case, defenses.Threat("linf", 0.15))
     x, y = images((8, 8, 1), 128)
     torch_model, keras_model = build_both(specification, dtype=dtype)
 

@@ -20,28 +20,46 @@ def perturb(
     ascent: Ascent,
 ) -> torch.Tensor:
     """Adversarial examples within `eps` of `x` and within [0, 1], detached; shape of `x`."""
-    step_size = ascent.relative_step * eps
     # Step 1
     x_adv = (x + eps * start).clamp_(0, 1)
+
+    def loss_of(x_adv: torch.Tensor) -> torch.Tensor:
+        # The sum, so that an example's gradient does not depend on its batch
+        return cross_entropy(logits_of(x_adv), y, reduction="sum")
+
+    return ascend(loss_of, x, x_adv, eps=eps, ascent=ascent)
+
+
+def ascend(
+    loss_of: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    x_adv: torch.Tensor,
+    *,
+    eps: float,
+    ascent: Ascent,
+) -> torch.Tensor:
+    """`perturb` for any loss, summed over the batch, from any starting point `x_adv`."""
+    step_size = ascent.relative_step * eps
     for _ in range(ascent.steps):
-        # Step 2: the sum, so that an example's gradient does not depend on its batch
+        # Step 2
         x_adv.requires_grad_()
-        loss = cross_entropy(logits_of(x_adv), y, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, x_adv)
+        (gradient,) = torch.autograd.grad(loss_of(x_adv), x_adv)
         # Step 3
-        x_adv = x_adv.detach() + step_size * _direction(gradient, ascent.norm)
+        x_adv = x_adv.detach() + step_size * direction(gradient, ascent.norm)
         # Step 4
-        x_adv = _project(x_adv, x, eps, ascent.norm).clamp_(0, 1)
+        x_adv = project(x_adv, x, eps, ascent.norm).clamp_(0, 1)
     return x_adv.detach()
 
 
-def _direction(gradient: torch.Tensor, norm: str) -> torch.Tensor:
+def direction(gradient: torch.Tensor, norm: str) -> torch.Tensor:
+    """The steepest step of length 1 in the norm; may reuse the gradient's memory."""
     if norm == "linf":
         return gradient.sign_()
     return gradient / _lengths(gradient).clamp_min(1e-12)
 
 
-def _project(x_adv: torch.Tensor, x: torch.Tensor, eps: float, norm: str) -> torch.Tensor:
+def project(x_adv: torch.Tensor, x: torch.Tensor, eps: float, norm: str) -> torch.Tensor:
+    """The nearest point within `eps` of `x`."""
     if norm == "linf":
         return torch.minimum(torch.maximum(x_adv, x - eps), x + eps)
     difference = x_adv - x

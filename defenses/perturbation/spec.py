@@ -4,13 +4,13 @@ Madry et al. 2018, "Towards deep learning models resistant to adversarial attack
 one step and a random start it is FGSM-RS of Wong et al. 2020.
 
     x_0     = clip(x + eps * start, 0, 1)                              (step 1)
-    g_k     = grad_x l(f(x_k), y)                                      (step 2)
+    g_k     = grad_x L(x_k), where L(x) = l(f(x), y)                   (step 2)
     x_{k+1} = x_k + a sign(g_k)            for linf                    (step 3)
               x_k + a g_k / |g_k|_2        for l2
     x_{k+1} = clip(project(x_{k+1}, ball(x, eps)), 0, 1)               (step 4)
 
 `start` lies in the unit ball and comes from outside: kernels draw nothing. The result is a
-constant, no gradient goes through it.
+constant, no gradient goes through it. `ascend` takes another loss L, and x_0 from its caller.
 """
 
 from __future__ import annotations
