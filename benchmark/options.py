@@ -42,7 +42,7 @@ Eps = Annotated[
     ),
 ]
 
-Norm = Annotated[str | None, typer.Option(metavar="NAME", help="linf (default) or l2.")]
+Norm = Annotated[str | None, typer.Option(metavar="NAME", help="linf (default), l2 or l1.")]
 
 Seed = Annotated[
     Names, typer.Option(metavar="INTEGER", help="Training seed; repeatable; 0 unless given.")

@@ -308,12 +308,14 @@ class TestPlan:
             defenses.create("meta-adv", THREAT).plan(7, epochs=2)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_random_starts_fill_the_unit_ball(norm):
     threat = defenses.Threat(norm, 0.1)
     starts = threat.random_starts(np.random.default_rng(0), (4000, 2))
-    lengths = np.abs(starts).max(axis=1) if norm == "linf" else np.linalg.norm(starts, axis=1)
-    assert lengths.max() <= 1
+    order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
+    lengths = np.linalg.norm(starts.astype(np.float64), ord=order, axis=1)
+    assert lengths.max() <= 1 + 1e-6
+    assert np.abs(starts.mean(axis=0)).max() < 0.03
     # Uniform in two dimensions: a quarter of the points lies within half of the radius.
     assert (lengths < 0.5).mean() == pytest.approx(0.25, abs=0.03)
 

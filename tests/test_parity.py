@@ -117,7 +117,7 @@ def smooth_weights(torch_model, keras_model):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-3)])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("case", DEFENSES)
 def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
     defense = defenses.create(case.removesuffix("-sgd"), defenses.Threat(norm, 0.1), DEFENSES[case])

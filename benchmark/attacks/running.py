@@ -18,7 +18,7 @@ from benchmark.attacks.suites import AttackSpec
 from benchmark.estimators.passes import CHUNK
 
 # ART's name of each norm.
-_ART_NORMS = {"linf": np.inf, "l2": 2}
+_ART_NORMS = {"linf": np.inf, "l2": 2, "l1": 1}
 
 SAMPLES = 8
 
