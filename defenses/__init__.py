@@ -13,6 +13,7 @@ imported when a model of its framework is fitted.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -37,12 +38,16 @@ __all__ = [
     "create",
     "describe",
     "names",
+    "parameter_names",
 ]
 
 # Name on the command line to "module:class".
 TABLE: dict[str, str] = {
     "none": "defenses.standard.spec:StandardTraining",
     "pgd-at": "defenses.adversarial.spec:AdversarialTraining",
+    "random-norm": "defenses.random_norm.spec:RandomNorm",
+    "msd": "defenses.msd.spec:MultiSteepestDescent",
+    "gaussian": "defenses.gaussian.spec:GaussianTraining",
     "meta-adv": "defenses.meta.spec:MetaAdversarial",
 }
 
@@ -55,6 +60,11 @@ def names() -> list[str]:
 def describe(name: str) -> str:
     """One line about a defense: the first of its docstring."""
     return (_load(name).__doc__ or "").strip().splitlines()[0]
+
+
+def parameter_names(name: str) -> list[str]:
+    """What `create` takes as parameters of a defense."""
+    return [field.name for field in dataclasses.fields(_load(name)) if field.name != "threat"]
 
 
 def create(name: str, threat: Threat, parameters: Mapping[str, Any] | None = None) -> Defense:

@@ -61,7 +61,7 @@ def test_reports_read_results_only():
         assert found <= allowed, f"{path.relative_to(ROOT)} imports {found - allowed}"
 
 
-@pytest.mark.parametrize("family", ["standard", "adversarial", "meta"])
+@pytest.mark.parametrize("family", ["standard", "adversarial", "random_norm", "msd", "meta"])
 def test_both_kernels_name_the_steps_of_their_specification(family):
     folder = ROOT / "defenses" / family
     steps = {name: numbered_steps((folder / f"{name}.py").read_text()) for name in KERNELS}

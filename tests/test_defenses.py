@@ -25,8 +25,13 @@ from defenses.schedules import SCHEDULES, ramp  # noqa: E402
 SMALL = {
     "none": {"batch_size": 16},
     "pgd-at": {"batch_size": 16, "attack_steps": 2},
+    "random-norm": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
+    "msd": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
+    "gaussian": {"batch_size": 16},
     "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
 }
+ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
+STARTS = {"start": "linf", "start_linf": "linf", "start_l2": "l2", "start_l1": "l1"}
 BUILDERS = {"torch": in_torch, "tensorflow": in_tensorflow}
 THREAT = defenses.Threat("linf", 0.1)
 
@@ -125,8 +130,10 @@ class TestConformance:
         generator = np.random.default_rng(0)
         size = defense.examples_per_step
         draws = defense.draw(generator, x[:size], y[:size])
-        if "start" in draws:
-            assert np.abs(draws["start"]).max() <= 1
+        for key, norm in STARTS.items():
+            if key in draws:
+                flat = draws[key].reshape(-1, x[0].size)
+                assert np.linalg.norm(flat, ord=ORDERS[norm], axis=1).max() <= 1 + 1e-6
         assert math.isfinite(kernel.step(draws, learning_rate=0.01, eps=0.1))
 
 
@@ -235,6 +242,9 @@ BAD_PARAMETERS = {
     "a flag": ("pgd-at", {"batch_size": True}, "batch_size must be a whole number, got True"),
     "not finite": ("none", {"learning_rate": math.inf}, "learning_rate must be a number, got inf"),
     "no choice": ("none", {"optimizer": "adm"}, "optimizer must be one of adam, sgd, got 'adm'"),
+    "one norm": ("msd", {}, "only linf has a budget; give eps_l2 or eps_l1"),
+    "one norm, explicitly": ("random-norm", {"eps_l2": 0}, "only linf has a budget"),
+    "a budget twice": ("msd", {"eps_linf": 0.2, "eps_l1": 3}, "leave eps_linf out"),
     "share": ("none", {"eps_warmup": 2}, "eps_warmup must be from 0 to 1, got 2"),
 }
 
@@ -287,7 +297,13 @@ class TestPlan:
         assert plan.gradient_evaluations == 1200
 
     def test_equal_budgets_buy_equal_work(self):
-        plans = [defenses.create(name, THREAT).plan(5000, budget_ge=100_000) for name in SMALL]
+        budgets = {"eps_l2": 0.5, "eps_l1": 1.0}
+        plans = [
+            defenses.create(
+                name, THREAT, {k: v for k, v in budgets.items() if k in SMALL[name]}
+            ).plan(5000, budget_ge=100_000)
+            for name in SMALL
+        ]
         assert all(98_000 < plan.gradient_evaluations <= 100_000 for plan in plans)
 
     @pytest.mark.parametrize("given", [{}, {"epochs": 1, "budget_ge": 9}])
@@ -312,8 +328,7 @@ class TestPlan:
 def test_random_starts_fill_the_unit_ball(norm):
     threat = defenses.Threat(norm, 0.1)
     starts = threat.random_starts(np.random.default_rng(0), (4000, 2))
-    order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
-    lengths = np.linalg.norm(starts.astype(np.float64), ord=order, axis=1)
+    lengths = np.linalg.norm(starts.astype(np.float64), ord=ORDERS[norm], axis=1)
     assert lengths.max() <= 1 + 1e-6
     assert np.abs(starts.mean(axis=0)).max() < 0.03
     # Uniform in two dimensions: a quarter of the points lies within half of the radius.

@@ -11,12 +11,16 @@ from benchmark import frameworks
 
 frameworks.import_torch_first()
 
+import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
 
+import defenses  # noqa: E402
 import defenses.perturbation.pytorch as in_torch  # noqa: E402
 import defenses.perturbation.tensorflow as in_tensorflow  # noqa: E402
 from defenses.perturbation.spec import Ascent  # noqa: E402
+from defenses.random_norm.spec import RunningAccuracy  # noqa: E402
+from defenses.subject import recognise  # noqa: E402
 from defenses.threat import Threat  # noqa: E402
 
 SIZE, CLASSES, COUNT = 40, 4, 16
@@ -142,3 +146,120 @@ def test_an_l1_step_passes_over_pixels_at_the_edge(framework):
     found = np.asarray(module._direction(convert(gradient), convert(x_adv), "l1"))
 
     assert found[0, :5].tolist() == [0, 0, 0.5, -0.5, 0]
+
+
+class TestMultiSteepestDescent:
+    """`msd`'s inner maximisation: every step that of the norm with the highest loss."""
+
+    STEPS = 6
+
+    def kernel(self, framework, weights):
+        budgets = {f"eps_{norm}": eps for norm, eps in EPS.items() if norm != "l2"}
+        defense = defenses.create(
+            "msd", Threat("l2", EPS["l2"]), {"attack_steps": self.STEPS, **budgets}
+        )
+        return defense.kernel(recognise(linear(framework, weights)))
+
+    def reference(self, x, y, weights, start, norms):
+        """Maini et al. 2020, algorithm 1; also how often each norm took the step."""
+        x_adv = (x + EPS["l2"] * start).clip(0, 1)
+        taken = np.zeros(len(norms), int)
+        for _ in range(self.STEPS):
+            gradient = gradient_reference(x_adv, y, weights)
+            for row in range(len(x)):
+                points, losses = [], []
+                for norm in norms:
+                    step = direction_reference(gradient[row], x_adv[row], norm)
+                    moved = x_adv[row] + 2.5 / self.STEPS * EPS[norm] * step
+                    point = x[row] + project_reference(moved - x[row], norm, EPS[norm])
+                    points.append(point.clip(0, 1))
+                    logits = points[-1] @ weights
+                    losses.append(np.log(np.exp(logits).sum()) - logits[y[row]])
+                taken[np.argmax(losses)] += 1
+                x_adv[row] = points[np.argmax(losses)]
+        return x_adv, taken
+
+    @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+    def test_takes_the_worst_norm_of_each_example(self, framework):
+        x, y, weights = problem(seed=3)
+        start = Threat("l2", 1).random_starts(np.random.default_rng(1), x.shape).astype(np.float64)
+        kernel = self.kernel(framework, weights)
+
+        tensors = [kernel.images(x), kernel.labels(y), kernel.images(start)]
+        if framework == "torch":
+            found = kernel.perturb(*tensors, EPS["l2"]).numpy()
+        else:
+            run = tf.function(kernel.perturb)
+            found = run(*tensors, kernel.scalar(EPS["l2"])).numpy()
+
+        expected, taken = self.reference(x, y, weights, start, list(ORDERS))
+        assert (taken > 0).all(), "the example is no test: a norm is never the worst"
+        assert np.abs(found - expected).max() < 1e-10
+        for norm in ORDERS:  # without the maximum over the norms
+            alone, _ = self.reference(x, y, weights, start, [norm])
+            assert np.abs(found - alone).max() > 0.05
+
+
+class TestRandomNorm:
+    def running(self, **parameters):
+        parameters = {"eps_l2": 0.5, "eps_l1": 1.0, **parameters}
+        return RunningAccuracy(defenses.create("random-norm", Threat("linf", 0.1), parameters))
+
+    def test_a_norm_is_drawn_in_proportion_to_its_robust_error(self):
+        running = self.running()
+        running.values = np.array([0.9, 0.5, 0.6])  # errors .1, .5, .4
+
+        numbers = (np.arange(1000) + 0.5) / 1000
+        drawn = [running.pick(number) for number in numbers]
+
+        assert [drawn.count(norm) for norm in ORDERS] == [100, 500, 400]
+
+    def test_all_norms_are_equal_where_nothing_is_left_to_gain(self):
+        running = self.running()
+        running.values = np.ones(3)
+        assert [running.pick(number) for number in (0.1, 0.5, 0.999999)] == list(ORDERS)
+
+    def test_a_norm_without_a_budget_is_never_drawn(self):
+        running = self.running(eps_l2=0)
+        assert {running.pick(number) for number in np.linspace(0, 0.999, 50)} == {"linf", "l1"}
+
+    def test_the_running_accuracy_moves_for_the_drawn_norm_alone(self):
+        running = self.running(momentum=0.75)
+        running.update("l1", 0.8)
+        running.update("l1", 0.4)
+        assert running.values.tolist() == pytest.approx([0, 0, 0.75 * 0.2 + 0.1])
+
+    @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+    def test_the_state_survives_a_checkpoint_and_is_that_of_the_other_framework(self, framework):
+        x, _, weights = problem(seed=3)
+        y = (x @ weights).argmax(axis=1)
+        defense = defenses.create("random-norm", Threat("linf", 0.1), {"eps_l2": 0.1, "eps_l1": 1})
+        kernels = {}
+        for name in ("torch", "tensorflow"):
+            kernel = defense.kernel(recognise(linear(name, weights)))
+            generator = np.random.default_rng(4)
+            for _ in range(12):
+                draws = defense.draw(generator, x[:8].astype(np.float32), y[:8])
+                kernel.step(draws, learning_rate=0.01, eps=0.1)
+            kernels[name] = kernel
+
+        values = kernels["torch"].running.values
+        assert np.array_equal(values, kernels["tensorflow"].running.values)
+        assert len(set(values)) > 1
+        again = defense.kernel(recognise(linear(framework, weights)))
+        again.load_state(kernels[framework].state())
+        assert np.array_equal(again.running.values, values)
+
+
+def linear(framework, weights):
+    """A linear classifier in float64 with the given weights."""
+    if framework == "torch":
+        model = torch.nn.Linear(SIZE, CLASSES, bias=False).double()
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor(weights.T))
+        return model
+    layers = [keras.Input((SIZE,), dtype="float64")]
+    layers.append(keras.layers.Dense(CLASSES, use_bias=False, dtype="float64"))
+    model = keras.Sequential(layers)
+    model.set_weights([weights])
+    return model

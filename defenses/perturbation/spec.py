@@ -29,7 +29,6 @@ from dataclasses import dataclass
 
 from defenses.cost import Cost, gradients
 
-
 # The share of the pixels that a step under l1 moves.
 SPARSE_SHARE = 0.05
 
