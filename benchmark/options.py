@@ -13,7 +13,10 @@ Names = list[str] | None
 
 Defense = Annotated[
     Names,
-    typer.Option(metavar="NAME", help="Defense to measure; repeatable, or names with commas."),
+    typer.Option(
+        metavar="NAME",
+        help="Defense to measure, such as pgd-at or pgd-at+jpeg; repeatable, or with commas.",
+    ),
 ]
 
 Framework = Annotated[

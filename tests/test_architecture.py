@@ -17,7 +17,7 @@ PACKAGES = ("benchmark", "defenses", "attacks_cfg", "reports")
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "higher", "art"}
 
 # Files that may import a framework at their top, by their name without a suffix.
-FRAMEWORK_FILES = {"pytorch", "tensorflow", "tensorflow_optimizers", "mnist"}
+FRAMEWORK_FILES = {"pytorch", "tensorflow", "tensorflow_optimizers", "mnist", "wrapped"}
 
 
 def sources(package):

@@ -9,9 +9,10 @@ import pytest
 
 from benchmark import frameworks, models
 from benchmark.attacks.measure import measure
-from benchmark.attacks.running import Target, run_attack
+from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec, list_suites, load_suite
 from benchmark.attacks.table import ATTACKS
+from benchmark.attacks.target import Target
 from benchmark.errors import BenchError
 
 frameworks.import_torch_first()

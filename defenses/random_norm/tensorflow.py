@@ -31,20 +31,19 @@ class RandomNormKernel(Kernel):
         start = self.images(draws[f"start_{norm}"])
         budget = self.scalar(eps * self.defense.shares[norm])
         rate = self.scalar(learning_rate)
-        loss, accuracy = self.compiled_step(x, y, start, rate, budget, norm=norm)
+        loss, accuracy = self.compiled_step(norm, x, y, start, rate, budget)
         # Step 4
         self.running.update(norm, float(accuracy))
         return float(loss)
 
     def graph_step(
         self,
+        norm: str,
         x: tf.Tensor,
         y: tf.Tensor,
         start: tf.Tensor,
         learning_rate: tf.Tensor,
         eps: tf.Tensor,
-        *,
-        norm: str,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Loss and robust accuracy before the update, as a graph: one a norm."""
         # Step 2
