@@ -45,7 +45,7 @@ class Wrapper:
             works on probabilities.
         description: one line.
         differentiable: whether its gradient is known; where it isn't, attacks go straight through
-            it (BPDA, Athalye et al. 2018), by ART's own estimate of the gradient.
+            it (BPDA, Athalye et al. 2018).
         random: whether it draws; attacks then average `draws` gradients (expectation over
             transformation, Athalye et al. 2018).
         arguments: name to `Argument`; what a user may set.
@@ -122,8 +122,8 @@ WRAPPERS: dict[str, Wrapper] = {
         differentiable=False,
         random=True,
         arguments={
-            "prob": Argument(0.3, 0, 1),
-            "lamb": Argument(0.5, 0),
+            "prob": Argument(0.5, 0, 1),
+            "lamb": Argument(0.03, 0),
             "max_iter": Argument(10, 1),
         },
         fixed=_BOX,

@@ -40,8 +40,23 @@ class Stage:
         return np.asarray(flat, dtype=np.float32).reshape(*x.shape[:-1], depth)
 
     def back(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """The gradient at its output taken back to its input `x`, by ART's estimate."""
+        """The gradient at its output taken back to its input `x`, by an estimate (BPDA)."""
+        if self.wrapper.depth:
+            return self._back_through_thresholds(x, gradient)
         return np.asarray(self.defence.estimate_gradient(x, gradient))
+
+    def _back_through_thresholds(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """The gradient back through a step at each k / levels: a hat two levels wide on each side.
+
+        ART's own estimate passes the gradient of the steps below `x` only, so that an attack can't
+        see what brightening a pixel would do: on `digits` (linf 0.15) PGD left 50 % with it and
+        22 % with the hat, Square 28 %.
+        """
+        levels = getattr(self.defence, self.wrapper.depth)
+        steps = np.arange(1, levels)  # the first channel is always on
+        hat = np.maximum(0, 1 - np.abs(x[..., np.newaxis] * levels - steps) / 2)
+        by_step = gradient.reshape(*x.shape, levels)[..., 1:]  # (n, H, W, C, levels - 1)
+        return np.asarray((by_step * hat).sum(axis=-1))
 
     def on_outputs(self, probabilities: np.ndarray) -> np.ndarray:
         """The scores that are given out for `probabilities`, (n, classes)."""
