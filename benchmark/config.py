@@ -28,7 +28,7 @@ from pydantic import (
 from benchmark.errors import ConfigError, UnknownName
 from benchmark.frameworks import FRAMEWORKS
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
 ON_OVERFIT = ("warn", "restore")
 

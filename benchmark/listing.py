@@ -92,8 +92,11 @@ def _some(cell_ids: list[str]) -> str:
 
 def _defenses() -> dict[str, str]:
     import defenses
+    from defenses import wrappers
 
-    return {name: defenses.describe(name) for name in defenses.names()}
+    trained = {name: defenses.describe(name) for name in defenses.names()}
+    attached = {f"+{name}": wrappers.describe(name) for name in wrappers.WRAPPERS}
+    return trained | attached
 
 
 def _attacks() -> dict[str, str]:

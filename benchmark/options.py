@@ -13,7 +13,10 @@ Names = list[str] | None
 
 Defense = Annotated[
     Names,
-    typer.Option(metavar="NAME", help="Defense to measure; repeatable, or names with commas."),
+    typer.Option(
+        metavar="NAME",
+        help="Defense to measure, such as pgd-at or pgd-at+jpeg; repeatable, or with commas.",
+    ),
 ]
 
 Framework = Annotated[
@@ -42,7 +45,7 @@ Eps = Annotated[
     ),
 ]
 
-Norm = Annotated[str | None, typer.Option(metavar="NAME", help="linf (default) or l2.")]
+Norm = Annotated[str | None, typer.Option(metavar="NAME", help="linf (default), l2 or l1.")]
 
 Seed = Annotated[
     Names, typer.Option(metavar="INTEGER", help="Training seed; repeatable; 0 unless given.")

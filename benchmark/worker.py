@@ -22,7 +22,8 @@ import numpy as np
 
 import defenses
 from benchmark import datasets, frameworks, models
-from benchmark.attacks.running import Target, run_attack
+from benchmark.attacks.running import run_attack
+from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
 from benchmark.datasets import Dataset
 from benchmark.datasets.splits import stratified
@@ -31,13 +32,10 @@ from benchmark.results import Record, Store, npz_writer
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 from defenses.training import Outcome
+from defenses.wrappers import encoded_shape
 
-# Framework to its builder of models and its estimators.
+# Framework to its builder of models.
 _BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
-_ESTIMATORS = {
-    "torch": "benchmark.estimators.pytorch",
-    "tensorflow": "benchmark.estimators.tensorflow",
-}
 
 # Keep the draw of the attacked examples and of the support apart from others of the same seed.
 _EXAMPLES_STREAM = 0x7E57
@@ -143,9 +141,9 @@ class _CellRun:
         """The defense's training, from the store where it is there."""
         model, stored = self._build(), self._stored("training", "weights")
         defense = defenses.create(
-            self.cell.defense,
+            self.cell.trained_by,
             defenses.Threat(self.cell.norm, self.cell.eps),
-            self.cell.parameters,
+            self.cell.training_parameters,
         )
         if stored is not None:
             self.builder.load_weights(model, stored)
@@ -156,12 +154,12 @@ class _CellRun:
         started = time.perf_counter()
         fitted = defense.fit(
             model,
-            data.x_train,
+            encoded(self.cell, data.x_train),
             data.y_train,
             epochs=self.cell.epochs,
             budget_ge=self.cell.budget_ge,
             seed=self.cell.seed,
-            validation=(data.x_validation, data.y_validation),
+            validation=(encoded(self.cell, data.x_validation), data.y_validation),
             progress=self.reporter.stage("training"),
             notify=self.reporter.notice,
             checkpoint=checkpoint,
@@ -189,14 +187,10 @@ class _CellRun:
         return adapted
 
     def _target(self, fitted: defenses.Fitted) -> Target:
-        data, estimators = self._dataset, importlib.import_module(_ESTIMATORS[self.cell.framework])
+        data = self._dataset
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
         index = np.sort(_draw(data.y_test, self.cell.examples, generator))
-        estimator = estimators.wrap(
-            fitted.model, input_shape=data.input_shape, classes=data.classes, device=self.device
-        )
-        x, y = data.x_test[index], data.y_test[index]
-        return Target(estimator, x, y, estimator.predict(x).argmax(axis=1), index)
+        return target(self.cell, fitted.model, data, index, device=self.device)
 
     @property
     def builder(self) -> Any:
@@ -205,7 +199,9 @@ class _CellRun:
 
     def _build(self) -> Any:
         specification = models.specification(
-            self.cell.model, self._dataset.input_shape, self._dataset.classes
+            self.cell.model,
+            encoded_shape(self.cell.wrapped_in, self._dataset.input_shape),
+            self._dataset.classes,
         )
         model = self.builder.build(specification, specification.initial_weights(self.cell.seed))
         return model.to(self.device) if self.cell.framework == "torch" else model

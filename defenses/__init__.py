@@ -13,6 +13,7 @@ imported when a model of its framework is fitted.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -47,6 +48,7 @@ __all__ = [
     "create",
     "describe",
     "names",
+    "parameter_names",
 ]
 
 # Name on the command line to "module:class".
@@ -59,6 +61,9 @@ TABLE: dict[str, str] = {
     "trades": "defenses.trades.spec:Trades",
     "mart": "defenses.mart.spec:Mart",
     "awp": "defenses.awp.spec:WeightPerturbation",
+    "random-norm": "defenses.random_norm.spec:RandomNorm",
+    "msd": "defenses.msd.spec:MultiSteepestDescent",
+    "gaussian": "defenses.gaussian.spec:GaussianTraining",
     "meta-adv": "defenses.meta.spec:MetaAdversarial",
 }
 
@@ -71,6 +76,11 @@ def names() -> list[str]:
 def describe(name: str) -> str:
     """One line about a defense: the first of its docstring."""
     return (_load(name).__doc__ or "").strip().splitlines()[0]
+
+
+def parameter_names(name: str) -> list[str]:
+    """What `create` takes as parameters of a defense."""
+    return [field.name for field in dataclasses.fields(_load(name)) if field.name != "threat"]
 
 
 def create(name: str, threat: Threat, parameters: Mapping[str, Any] | None = None) -> Defense:

@@ -32,8 +32,12 @@ SMALL = {
     "trades": {"batch_size": 16, "attack_steps": 2},
     "mart": {"batch_size": 16, "attack_steps": 2},
     "awp": {"batch_size": 16, "attack_steps": 2},
+    "random-norm": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
+    "msd": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
+    "gaussian": {"batch_size": 16},
     "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
 }
+ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
 BUILDERS = {"torch": in_torch, "tensorflow": in_tensorflow}
 THREAT = defenses.Threat("linf", 0.1)
 
@@ -161,11 +165,25 @@ class TestConformance:
             inputs = np.concatenate([part.reshape(len(part), -1) for part in seen])
             natural = x[index].reshape(size, -1)
             # Each input belongs to the nearest example: random ones are far apart.
-            distances = np.abs(inputs[:, None] - natural[None]).max(axis=2).min(axis=1)
-            assert distances.max() <= eps + 1e-6
-            assert name == "none" or distances.max() > 0.9 * eps
+            differences = inputs[:, None] - natural[None]
+            nearest = np.abs(differences).max(axis=2).argmin(axis=1)
+            used = budget_used(name, differences[np.arange(len(inputs)), nearest], eps)
+            assert name == "gaussian" or used.max() <= 1 + 1e-5
+            assert name == "none" or used.max() > 0.9
             assert inputs.min() >= 0
             assert inputs.max() <= 1
+
+
+def budget_used(name, differences, eps):
+    """The share of the budget that each perturbation takes, in the norm that it takes least of."""
+    rise = eps / THREAT.eps
+    others = {norm: SMALL[name].get(f"eps_{norm}") for norm in ("l2", "l1")}
+    budgets = {"linf": eps} | {norm: full * rise for norm, full in others.items() if full}
+    lengths = [
+        np.linalg.norm(differences.astype(np.float64), ord=ORDERS[norm], axis=1) / budget
+        for norm, budget in budgets.items()
+    ]
+    return np.min(lengths, axis=0)
 
 
 class Counted(torch.autograd.Function):
@@ -273,6 +291,9 @@ BAD_PARAMETERS = {
     "a flag": ("pgd-at", {"batch_size": True}, "batch_size must be a whole number, got True"),
     "not finite": ("none", {"learning_rate": math.inf}, "learning_rate must be a number, got inf"),
     "no choice": ("none", {"optimizer": "adm"}, "optimizer must be one of adam, sgd, got 'adm'"),
+    "one norm": ("msd", {}, "only linf has a budget; give eps_l2 or eps_l1"),
+    "one norm, explicitly": ("random-norm", {"eps_l2": 0}, "only linf has a budget"),
+    "a budget twice": ("msd", {"eps_linf": 0.2, "eps_l1": 3}, "leave eps_linf out"),
     "share": ("none", {"eps_warmup": 2}, "eps_warmup must be from 0 to 1, got 2"),
 }
 
@@ -337,7 +358,13 @@ class TestPlan:
         assert plan.gradient_evaluations == 1200
 
     def test_equal_budgets_buy_equal_work(self):
-        plans = [defenses.create(name, THREAT).plan(5000, budget_ge=100_000) for name in SMALL]
+        budgets = {"eps_l2": 0.5, "eps_l1": 1.0}
+        plans = [
+            defenses.create(
+                name, THREAT, {k: v for k, v in budgets.items() if k in SMALL[name]}
+            ).plan(5000, budget_ge=100_000)
+            for name in SMALL
+        ]
         assert all(98_000 < plan.gradient_evaluations <= 100_000 for plan in plans)
 
     @pytest.mark.parametrize("given", [{}, {"epochs": 1, "budget_ge": 9}])
@@ -358,12 +385,13 @@ class TestPlan:
             defenses.create("meta-adv", THREAT).plan(7, epochs=2)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_random_starts_fill_the_unit_ball(norm):
     threat = defenses.Threat(norm, 0.1)
     starts = threat.random_starts(np.random.default_rng(0), (4000, 2))
-    lengths = np.abs(starts).max(axis=1) if norm == "linf" else np.linalg.norm(starts, axis=1)
-    assert lengths.max() <= 1
+    lengths = np.linalg.norm(starts.astype(np.float64), ord=ORDERS[norm], axis=1)
+    assert lengths.max() <= 1 + 1e-6
+    assert np.abs(starts.mean(axis=0)).max() < 0.03
     # Uniform in two dimensions: a quarter of the points lies within half of the radius.
     assert (lengths < 0.5).mean() == pytest.approx(0.25, abs=0.03)
 

@@ -44,6 +44,9 @@ DEFENSES = {
     "mart": {"attack_steps": 3},
     "awp": {"attack_steps": 3, "gamma": 0.05},
     "awp-trades": {"attack_steps": 3, "base": "trades", "gamma": 0.05},
+    "random-norm": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
+    "msd": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
+    "gaussian": {"sigma": 0.1},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
 }
 
@@ -51,7 +54,10 @@ DEFENSES = {
 def create(case, threat):
     """A case of DEFENSES: a defense's name, and after it what is special about the case."""
     name = max((name for name in defenses.names() if case.startswith(name)), key=len)
-    return defenses.create(name, threat, DEFENSES[case])
+    # The threat's own norm has the threat's budget.
+    own = f"eps_{threat.norm}"
+    parameters = {key: value for key, value in DEFENSES[case].items() if key != own}
+    return defenses.create(name, threat, parameters)
 
 
 def build_both(specification, *, seed=0, dtype="float32"):
@@ -133,7 +139,7 @@ def smooth_weights(torch_model, keras_model):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-3)])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("case", DEFENSES)
 def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
     defense = create(case, defenses.Threat(norm, 0.1))

@@ -34,7 +34,8 @@ class FreeKernel(Kernel):
             # Step 3
             self.update(gradients, learning_rate)
             # Step 4
-            delta = project(delta + eps * direction(gradient, norm), origin, eps, norm)
+            delta = delta + eps * direction(gradient, x_adv, norm)
+            delta = project(delta, origin, eps, norm)
             total += float(loss.detach())
         self.delta = delta
         return total / self.defense.replays

@@ -43,7 +43,8 @@ class FreeKernel(Kernel):
             # Step 3
             self.update(gradients, learning_rate)
             # Step 4
-            delta = project(delta + eps * direction(gradient, norm), origin, eps, norm)
+            delta = delta + eps * direction(gradient, x_adv, norm)
+            delta = project(delta, origin, eps, norm)
             total += loss
         return total / self.defense.replays, delta
 
