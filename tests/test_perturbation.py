@@ -143,7 +143,7 @@ def test_an_l1_step_passes_over_pixels_at_the_edge(framework):
     module = {"torch": in_torch, "tensorflow": in_tensorflow}[framework]
     convert = torch.tensor if framework == "torch" else tf.constant
 
-    found = np.asarray(module._direction(convert(gradient), convert(x_adv), "l1"))
+    found = np.asarray(module.direction(convert(gradient), convert(x_adv), "l1"))
 
     assert found[0, :5].tolist() == [0, 0, 0.5, -0.5, 0]
 

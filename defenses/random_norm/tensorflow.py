@@ -60,7 +60,7 @@ class RandomNormKernel(Kernel):
         """Weights, optimiser state and the running robust accuracies, by name."""
         return super().state() | {_STATE: self.running.values.copy()}
 
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
+    def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
         self.running.values = state[_STATE].copy()
         super().load_state({name: value for name, value in state.items() if name != _STATE})
