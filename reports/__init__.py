@@ -11,17 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from pandas import DataFrame
 
     from reports.terminal import TerminalTable
 
-__all__ = ["leaderboard", "load", "terminal_table", "write"]
+__all__ = ["leaderboard", "load", "outcomes", "terminal_table", "write"]
 
 
 def load(out: Path | str) -> DataFrame:
-    """All stored results, one row per (cell, suite, attack); `reports.frame.COLUMNS` explains each.
+    """All stored results as a tidy DataFrame, one row per (cell, suite, attack).
 
-    What could not be read is in `.attrs["left_out"]`: a list of {"path", "reason"}.
+    Everything that a report shows is made from it. `.attrs["columns"]` says what each column means,
+    and `.attrs["left_out"]` what could not be read: a list of {"path", "reason"}. The columns of
+    outcomes hold one character for each test example; `outcomes` makes arrays of them:
+
+        frame = reports.load("bench-results")
+        pgd = frame[frame.attack == "pgd"].set_index("cell_id").robust_outcomes
+        right = np.stack(pgd.map(reports.outcomes))      # (cells, examples)
+
     Raises `StoreError` if `out` is not a results folder.
     """
     from reports.frame import load
@@ -29,14 +37,21 @@ def load(out: Path | str) -> DataFrame:
     return load(out)
 
 
+def outcomes(text: str) -> ndarray:
+    """Outcomes as a column of `load` holds them, to an array (examples,) of bool."""
+    from reports.frame import outcomes
+
+    return outcomes(text)
+
+
 def leaderboard(source: DataFrame | Path | str) -> DataFrame:
     """One row per (cell, suite), ranked on the worst case within each comparable group.
 
-    `source` is a results folder or the frame that `load` gave.
-    `reports.leaderboard.COLUMNS` explains each column.
+    `source` is a results folder or the frame that `load` gave. `.attrs["columns"]` says what each
+    column means.
     """
+    from reports.board import leaderboard
     from reports.frame import load
-    from reports.leaderboard import leaderboard
 
     return leaderboard(load(source) if isinstance(source, str | Path) else source)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from benchmark.results import SCHEMA_VERSION
+from reports.board import COLUMNS
 from reports.frame import plain_rows
-from reports.leaderboard import COLUMNS
 from reports.text import spreadsheet
 
 
