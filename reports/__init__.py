@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 
     from reports.terminal import TerminalTable
 
-__all__ = ["leaderboard", "load", "outcomes", "terminal_table", "write"]
+__all__ = [
+    "FORMATS",
+    "compare",
+    "comparison_table",
+    "formatted",
+    "formatted_comparison",
+    "leaderboard",
+    "load",
+    "outcomes",
+    "terminal_table",
+    "write",
+]
+
+FORMATS = ("table", "csv", "json", "markdown", "latex")
 
 
 def load(out: Path | str) -> DataFrame:
@@ -65,6 +78,42 @@ def write(out: Path | str, to: Path | str | None = None) -> Path:
     from reports.site import write
 
     return write(out, to)
+
+
+def formatted(out: Path | str, form: str) -> str:
+    """The leaderboard as "csv", "json", "markdown" or "latex".
+
+    CSV and JSON hold every number in full; the other two are what `terminal_table` shows.
+    """
+    from reports.exports import formatted
+
+    return formatted(leaderboard(out), form)
+
+
+def compare(out: Path | str, a: str, b: str) -> DataFrame:
+    """Two cells side by side: clean, each attack of a common suite, and the worst case.
+
+    `a` and `b` are ids of cells that attacked the same test examples. `.attrs["columns"]` says what
+    each column means, `.attrs["differs"]` how the configurations differ, path to both values.
+    Raises `ConfigError` if they can't be compared.
+    """
+    from reports.comparison import compare
+
+    return compare(out, a, b)
+
+
+def comparison_table(compared: DataFrame) -> TerminalTable:
+    """What `compare` gave as text cells for a terminal, with its verdict in the notes."""
+    from reports.comparison import as_table
+
+    return as_table(compared)
+
+
+def formatted_comparison(compared: DataFrame, form: str) -> str:
+    """What `compare` gave as "csv", "json", "markdown" or "latex"."""
+    from reports.comparison import formatted
+
+    return formatted(compared, form)
 
 
 def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:

@@ -11,8 +11,17 @@ import pandas as pd
 
 from benchmark.results import SCHEMA_VERSION
 from reports.board import COLUMNS
-from reports.frame import plain_rows
+from reports.formats import WRITERS
+from reports.frame import meanings, plain_rows
+from reports.terminal import table_of
 from reports.text import spreadsheet
+
+
+def formatted(board: pd.DataFrame, form: str) -> str:
+    """The leaderboard as csv, json, markdown or latex."""
+    if form in WRITERS:
+        return WRITERS[form](table_of(board))
+    return as_csv(board) if form == "csv" else as_json(board)
 
 
 def as_csv(board: pd.DataFrame) -> str:
@@ -30,7 +39,7 @@ def as_json(board: pd.DataFrame) -> str:
     rows = [{**row, "parameters": json.loads(row["parameters"])} for row in plain_rows(board)]
     content = {
         "schema_version": SCHEMA_VERSION,
-        "columns": {name: column.meaning for name, column in COLUMNS.items()},
+        "columns": meanings(COLUMNS),
         "rows": rows,
         "left_out": board.attrs["left_out"],
     }

@@ -14,7 +14,7 @@ from reports.rows import variants
 from reports.seeds import over_seeds
 from reports.text import amount, budget, duration, norm, one_line, percent
 
-_TEXT_COLUMNS = ("setting", "defense", "framework")
+_TEXT_COLUMNS = ("setting", "defense", "framework", "suite", "attack")
 
 
 class TerminalTable(NamedTuple):

@@ -1,0 +1,86 @@
+"""The commands on stored results. They are part of `benchmark.cli`: they print, and import late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark import options
+from benchmark.errors import ConfigError, UnknownName
+from benchmark.text import clean
+
+if TYPE_CHECKING:
+    from reports.terminal import TerminalTable
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the results.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder with the results.")]
+Format = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Print it instead: table, csv, json, markdown or latex."),
+]
+
+
+def report(
+    folder: Folder,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the report; DIR/report unless given."),
+    ] = None,
+    format: Format = None,
+) -> None:
+    """Write the report of existing results again, or print the leaderboard."""
+    import reports
+
+    folder = folder.expanduser()
+    if format is None:
+        typer.echo(clean(reports.write(folder, to.expanduser() if to else None)))
+        return
+    if to is not None:
+        raise ConfigError("--format prints, --to writes a report; give one of them")
+    _check_format(format)
+    if format == "table":
+        _print(reports.terminal_table(folder))
+    else:
+        typer.echo(reports.formatted(folder, format), nl=False)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A cell's id, or the beginning of it.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other cell's.")],
+    out: Out = options.DEFAULT_OUT,
+    format: Annotated[
+        str, typer.Option(metavar="NAME", help="table, csv, json, markdown or latex.")
+    ] = "table",
+) -> None:
+    """Compare two cells on the same test examples: differences, intervals, paired tests."""
+    import reports
+    from benchmark.listing import find_cell
+    from benchmark.results import Store
+
+    _check_format(format)
+    store = Store.open(out.expanduser())
+    first, second = find_cell(store, a), find_cell(store, b)
+    if first == second:
+        raise ConfigError(f"both name the cell {first!r}; give two different ones")
+    compared = reports.compare(store.path, first, second)
+    if format == "table":
+        _print(reports.comparison_table(compared))
+    else:
+        typer.echo(reports.formatted_comparison(compared, format), nl=False)
+
+
+def _check_format(name: str) -> None:
+    import reports
+
+    if name not in reports.FORMATS:
+        raise UnknownName("format", name, reports.FORMATS)
+
+
+def _print(table: TerminalTable) -> None:
+    from benchmark.display import print_table
+
+    print_table(table.columns, table.rows, right_aligned=table.right_aligned)
+    for note in table.notes:
+        typer.echo(clean(note))
