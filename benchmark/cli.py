@@ -138,6 +138,7 @@ def show(
 
 app.command()(commands.report)
 app.command()(commands.compare)
+app.command()(commands.merge)
 
 
 def _plan(

@@ -71,6 +71,27 @@ def compare(
         typer.echo(reports.formatted_comparison(compared, format), nl=False)
 
 
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders with results.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder to join them in; it may hold results.")
+    ],
+) -> None:
+    """Join results of several runs or machines; the same cell twice must have the same result."""
+    import reports
+    from benchmark.merge import merge
+
+    out = out.expanduser()
+    merged = merge([folder.expanduser() for folder in folders], out)
+    for path, reason in sorted(merged.left_out.items()):
+        typer.echo(clean(f"left out: {path}: {reason}"))
+    typer.echo(
+        f"{len(merged.added)} cells added, {len(merged.extended)} extended, "
+        f"{len(merged.equal)} there already"
+    )
+    typer.echo(f"report: {clean(reports.write(out))}")
+
+
 def _check_format(name: str) -> None:
     import reports
 

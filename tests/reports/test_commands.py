@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,32 @@ def test_wrong_input_is_answered_in_one_line(
     assert (code, printed) == (2, "")
     assert line in err
     assert err.count("\n") == 1
+
+
+def test_merge_joins_folders_and_writes_the_report(bench: Any, out: Path, tmp_path: Path) -> None:
+    (out / "cells/evil/cell.json").write_text("torn")
+
+    code, printed, err = bench("merge", out, "--out", tmp_path / "all")
+
+    assert (code, err) == (0, "")
+    assert printed.splitlines() == [
+        f"left out: {out}/cells/evil: its cell.json is damaged",
+        "2 cells added, 0 extended, 0 there already",
+        f"report: {tmp_path}/all/report/index.html",
+    ]
+    assert (tmp_path / "all/report/index.html").exists()
+
+
+def test_merge_says_where_results_contradict_each_other(
+    bench: Any, out: Path, synthetic: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(out, tmp_path / "other")
+    record = synthetic.store.read_cell("evil")
+    synthetic.store.write_cell("evil", {**record, "status": "failed"})
+
+    code, printed, err = bench("merge", out, tmp_path / "other", "--out", tmp_path / "all")
+
+    assert (code, printed) == (2, "")
+    assert "cell evil has different results" in err
+    assert f"{out}/cells/evil/cell.json and {tmp_path}/other/cells/evil/cell.json" in err
+    assert not (tmp_path / "all").exists()
