@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark import options
-from benchmark.errors import ConfigError, UnknownName
+from benchmark.errors import CellError, ConfigError, UnknownName
 from benchmark.text import clean
 
 if TYPE_CHECKING:
@@ -29,11 +30,30 @@ def report(
         typer.Option(metavar="DIR", help="Folder for the report; DIR/report unless given."),
     ] = None,
     format: Format = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Replay a sample of the stored claims instead; see --sample."
+        ),
+    ] = False,
+    sample: Annotated[
+        int, typer.Option(metavar="INTEGER", min=0, help="Claims to verify; 0 for all.")
+    ] = 20,
+    data_dir: options.DataDir = None,
 ) -> None:
-    """Write the report of existing results again, or print the leaderboard."""
+    """Write the report of existing results again, print the leaderboard, or verify the results.
+
+    --verify loads stored weights, replays stored adversarial examples and says whether what is
+    stored still holds; it ends with exit code 1 where it doesn't.
+    """
     import reports
 
     folder = folder.expanduser()
+    if verify:
+        if format is not None or to is not None:
+            raise ConfigError("--verify writes and prints no report; leave out --format and --to")
+        _verify(folder, sample, data_dir)
+        return
     if format is None:
         typer.echo(clean(reports.write(folder, to.expanduser() if to else None)))
         return
@@ -90,6 +110,29 @@ def merge(
         f"{len(merged.equal)} there already"
     )
     typer.echo(f"report: {clean(reports.write(out))}")
+
+
+def _verify(folder: Path, size: int, data_dir: Path | None) -> None:
+    from benchmark.results import Store
+    from benchmark.verify import DIFFERS, UNCHECKED, sample, verify
+
+    store = Store.open(folder)
+    data = data_dir or os.environ.get("BENCH_DATA_DIR")
+    claims = sample(store, size=size or None, data_dir=Path(data).expanduser() if data else None)
+    if not claims:
+        raise ConfigError(f"{folder} holds no attack with a result, so there is nothing to verify")
+    states = []
+    for verdict in verify(claims):
+        claim = verdict.claim
+        typer.echo(clean(f"{verdict.state}: {claim.cell_id} {claim.key}: {verdict.text}"))
+        states.append(verdict.state)
+    differ, unchecked = states.count(DIFFERS), states.count(UNCHECKED)
+    summary = f"{len(states) - differ - unchecked} of {len(states)} claims hold"
+    summary += f", {differ} differ" if differ else ""
+    summary += f", {unchecked} could not be checked" if unchecked else ""
+    if differ or unchecked == len(states):
+        raise CellError(f"{summary} in {folder}")
+    typer.echo(summary)
 
 
 def _check_format(name: str) -> None:

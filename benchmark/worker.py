@@ -31,8 +31,8 @@ from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 
 # Framework to its builder of models and its estimators.
-_BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
-_ESTIMATORS = {
+BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
+ESTIMATORS = {
     "torch": "benchmark.estimators.pytorch",
     "tensorflow": "benchmark.estimators.tensorflow",
 }
@@ -136,7 +136,7 @@ class _CellRun:
     def work(self) -> None:
         """Every stage in order."""
         self.reporter.stage("data")
-        self._dataset = _load(self.cell, self.job.data_dir)
+        self._dataset = load_dataset(self.cell, self.job.data_dir)
         fitted = self._adapted(self._trained())
         target = self._target(fitted)
         for spec in self.job.attacks:
@@ -210,7 +210,7 @@ class _CellRun:
         return adapted
 
     def _target(self, fitted: defenses.Fitted) -> Target:
-        data, estimators = self._dataset, importlib.import_module(_ESTIMATORS[self.cell.framework])
+        data, estimators = self._dataset, importlib.import_module(ESTIMATORS[self.cell.framework])
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
         index = np.sort(_draw(data.y_test, self.cell.examples, generator))
         estimator = estimators.wrap(
@@ -222,7 +222,7 @@ class _CellRun:
     @property
     def builder(self) -> Any:
         """`benchmark.models.pytorch` or `benchmark.models.tensorflow`."""
-        return importlib.import_module(_BUILDERS[self.cell.framework])
+        return importlib.import_module(BUILDERS[self.cell.framework])
 
     def _build(self) -> Any:
         specification = models.specification(
@@ -268,7 +268,7 @@ def _cost(cost: Cost) -> dict[str, float]:
     }
 
 
-def _load(cell: Cell, data_dir: str | None) -> Dataset:
+def load_dataset(cell: Cell, data_dir: str | None) -> Dataset:
     """The cell's data set; a worker keeps the last one for the cells that follow."""
     return _load_cached(
         cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
