@@ -30,6 +30,10 @@ def report(
         typer.Option(metavar="DIR", help="Folder for the report; DIR/report unless given."),
     ] = None,
     format: Format = None,
+    robustbench: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write RobustBench-style JSON entries there instead."),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -41,7 +45,7 @@ def report(
     ] = 20,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Write the report of existing results again, print the leaderboard, or verify the results.
+    """Write the report of existing results again; or print, export or verify them.
 
     --verify loads stored weights, replays stored adversarial examples and says whether what is
     stored still holds; it ends with exit code 1 where it doesn't.
@@ -49,21 +53,23 @@ def report(
     import reports
 
     folder = folder.expanduser()
+    chosen = {"--to": to, "--format": format, "--robustbench": robustbench, "--verify": verify}
+    given = [name for name, value in chosen.items() if value]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} ask for different things; give one of them")
     if verify:
-        if format is not None or to is not None:
-            raise ConfigError("--verify writes and prints no report; leave out --format and --to")
         _verify(folder, sample, data_dir)
-        return
-    if format is None:
+    elif robustbench is not None:
+        paths = reports.write_robustbench(folder, robustbench.expanduser())
+        typer.echo(f"{len(paths)} entries in {clean(robustbench.expanduser())}")
+    elif format is None:
         typer.echo(clean(reports.write(folder, to.expanduser() if to else None)))
-        return
-    if to is not None:
-        raise ConfigError("--format prints, --to writes a report; give one of them")
-    _check_format(format)
-    if format == "table":
-        _print(reports.terminal_table(folder))
     else:
-        typer.echo(reports.formatted(folder, format), nl=False)
+        _check_format(format)
+        if format == "table":
+            _print(reports.terminal_table(folder))
+        else:
+            typer.echo(reports.formatted(folder, format), nl=False)
 
 
 def compare(

@@ -27,6 +27,7 @@ __all__ = [
     "outcomes",
     "terminal_table",
     "write",
+    "write_robustbench",
 ]
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
@@ -114,6 +115,16 @@ def formatted_comparison(compared: DataFrame, form: str) -> str:
     from reports.comparison import formatted
 
     return formatted(compared, form)
+
+
+def write_robustbench(out: Path | str, to: Path | str) -> list[Path]:
+    """Writes each entry that has a worst case as RobustBench-style JSON below the folder `to`.
+
+    Returns the paths: <data set>/<norm>/<cell>-<suite>.json. Raises `StoreError` as `write` does.
+    """
+    from reports.robustbench import write
+
+    return write(out, to)
 
 
 def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:

@@ -71,6 +71,7 @@ WORST_CASE_COLUMNS = {
 }
 ATTACK_COLUMNS = {
     "attack": Column(TEXT, 'name of the attack in the suite; "" for a cell without any'),
+    "attack_class": Column(TEXT, "ART's class of the attack"),
     "attack_key": Column(TEXT, "its name with a hash of its arguments and examples"),
     "attack_status": Column(TEXT, "ok, failed, not-applicable, or missing (also: damaged)"),
     "attack_reason": Column(TEXT, "why, in words"),
@@ -199,6 +200,7 @@ def _attack_columns(attack: Attack) -> dict[str, Any]:
     }
     if attack.record is not None:
         columns |= {
+            "attack_class": attack.record.attack,
             "attack_arguments": json.dumps(attack.record.arguments, sort_keys=True),
             "attack_seconds": attack.record.seconds,
             "forwards": attack.record.forwards,

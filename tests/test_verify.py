@@ -356,8 +356,8 @@ def test_the_command_fails_where_a_claim_differs(bench, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--verify", "--format", "csv"], "leave out --format and --to"),
-        (["--verify", "--to", "x"], "leave out --format and --to"),
+        (["--verify", "--format", "csv"], "--format and --verify ask for different things"),
+        (["--verify", "--to", "x"], "--to and --verify ask for different things"),
         (["--verify"], "holds no attack with a result"),
     ],
     ids=["format", "to", "empty"],
