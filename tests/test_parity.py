@@ -134,13 +134,15 @@ def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
         assert np.abs(ours - theirs).max() <= tolerance
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-3)])
 @pytest.mark.parametrize("case", ["none", "pgd-at", "meta-adv"])
 @pytest.mark.parametrize("name", ["cnn", "cnn-small"])
-def test_ten_steps_of_a_convolutional_network_agree(name, case):
+def test_ten_steps_of_a_convolutional_network_agree(name, case, dtype, tolerance):
+    """In float32 only while no input gradient is so near zero that rounding decides its sign."""
     specification = models.specification(name, (8, 8, 1), 10)
     defense = defenses.create(case, defenses.Threat("linf", 0.15), DEFENSES[case])
     x, y = images((8, 8, 1), 128)
-    torch_model, keras_model = build_both(specification, dtype="float64")
+    torch_model, keras_model = build_both(specification, dtype=dtype)
 
     for model in (torch_model, keras_model):
         defense.fit(model, x, y, budget_ge=ten_steps(defense, len(x)), seed=1)
@@ -148,7 +150,7 @@ def test_ten_steps_of_a_convolutional_network_agree(name, case):
     ours, theirs = in_torch.get_weights(torch_model), in_tensorflow.get_weights(keras_model)
     initial = specification.initial_weights(0)
     assert max(np.abs(ours[key] - initial[key]).max() for key in ours) > 1e-3
-    assert max(np.abs(ours[key] - theirs[key]).max() for key in ours) <= 1e-8
+    assert max(np.abs(ours[key] - theirs[key]).max() for key in ours) <= tolerance
 
 
 def test_adaptation_agrees():
