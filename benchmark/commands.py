@@ -21,28 +21,28 @@ Format = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Print it instead: table, csv, json, markdown or latex."),
 ]
+To = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder for the report; DIR/report unless given."),
+]
+Robustbench = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write RobustBench-style JSON entries there instead."),
+]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="Replay a sample of the stored claims instead; see --sample."),
+]
+Sample = Annotated[int, typer.Option(metavar="INTEGER", min=0, help="Claims to verify; 0 for all.")]
 
 
 def report(
     folder: Folder,
-    to: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for the report; DIR/report unless given."),
-    ] = None,
+    to: To = None,
     format: Format = None,
-    robustbench: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write RobustBench-style JSON entries there instead."),
-    ] = None,
-    verify: Annotated[
-        bool,
-        typer.Option(
-            "--verify", help="Replay a sample of the stored claims instead; see --sample."
-        ),
-    ] = False,
-    sample: Annotated[
-        int, typer.Option(metavar="INTEGER", min=0, help="Claims to verify; 0 for all.")
-    ] = 20,
+    robustbench: Robustbench = None,
+    verify: Verify = False,
+    sample: Sample = 20,
     data_dir: options.DataDir = None,
 ) -> None:
     """Write the report of existing results again; or print, export or verify them.
