@@ -101,6 +101,30 @@ class Cell:
         return f"{self.defense} {self.framework} seed {self.seed}"
 
 
+def cell_of(config: Mapping[str, Any]) -> Cell:
+    """The cell of a configuration as `cell.json` holds it: the inverse of `Cell.config`.
+
+    Raises `KeyError` or `TypeError` for what is no such configuration.
+    """
+    dataset, defense, threat = config["dataset"], config["defense"], config["threat"]
+    return Cell(
+        dataset=dataset["name"],
+        dataset_fingerprint=dataset["fingerprint"],
+        image_size=dataset["image_size"],
+        split_seed=dataset["split_seed"],
+        model=config["model"],
+        framework=config["framework"],
+        defense=defense["name"],
+        parameters=defense["parameters"],
+        norm=threat["norm"],
+        eps=threat["eps"],
+        seed=config["seed"],
+        epochs=config["epochs"],
+        budget_ge=config["budget_ge"],
+        examples=config["examples"],
+    )
+
+
 @dataclass(frozen=True)
 class Job:
     """What a worker is asked to do: one cell, and the attacks of one suite on it."""

@@ -35,7 +35,7 @@ from defenses.training import Outcome
 from defenses.wrappers import encoded_shape
 
 # Framework to its builder of models.
-_BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
+BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
 
 # Keep the draw of the attacked examples and of the support apart from others of the same seed.
 _EXAMPLES_STREAM = 0x7E57
@@ -113,7 +113,7 @@ class _CellRun:
     def work(self) -> None:
         """Every stage in order."""
         self.reporter.stage("data")
-        self._dataset = _load(self.cell, self.job.data_dir)
+        self._dataset = load_dataset(self.cell, self.job.data_dir)
         fitted = self._adapted(self._trained())
         target = self._target(fitted)
         for spec in self.job.attacks:
@@ -195,7 +195,7 @@ class _CellRun:
     @property
     def builder(self) -> Any:
         """`benchmark.models.pytorch` or `benchmark.models.tensorflow`."""
-        return importlib.import_module(_BUILDERS[self.cell.framework])
+        return importlib.import_module(BUILDERS[self.cell.framework])
 
     def _build(self) -> Any:
         specification = models.specification(
@@ -254,7 +254,7 @@ def _cost(cost: Cost) -> dict[str, float]:
     }
 
 
-def _load(cell: Cell, data_dir: str | None) -> Dataset:
+def load_dataset(cell: Cell, data_dir: str | None) -> Dataset:
     """The cell's data set; a worker keeps the last one for the cells that follow."""
     return _load_cached(
         cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed

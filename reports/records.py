@@ -7,6 +7,7 @@ after can trust the types. Texts in them remain texts, to be escaped where they 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -153,13 +154,16 @@ class Results:
     left_out: LeftOut
 
 
-def read(out: Path | str) -> Results:
-    """All cells of a results folder; raises `StoreError` if it isn't one."""
+def read(out: Path | str, only: Collection[str] | None = None) -> Results:
+    """All cells of a results folder, or those given; raises `StoreError` if it isn't one."""
     store = Store.open(out)
     left_out = LeftOut()
     cell_ids = store.cell_ids()
-    for name in _names(store.path / "cells") - set(cell_ids):
-        left_out.add(f"cells/{name}", "not a cell of this benchmark")
+    if only is None:
+        for name in _names(store.path / "cells") - set(cell_ids):
+            left_out.add(f"cells/{name}", "not a cell of this benchmark")
+    else:
+        cell_ids = [cell_id for cell_id in cell_ids if cell_id in only]
     cells = [_read_cell(store, cell_id, left_out) for cell_id in cell_ids]
     return Results(tuple(cell for cell in cells if cell is not None), left_out)
 

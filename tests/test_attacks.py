@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 
 import numpy as np
@@ -177,6 +178,16 @@ def test_every_quick_attack_runs_within_its_budget(framework, norm, eps, name):
     assert record["clean_accuracy"] == 0.5
     assert record["robust_accuracy"] == (arrays["clean_correct"] & ~arrays["success"]).mean()
     assert record["forwards"] >= 12
+
+
+def test_samples_are_named_by_their_index_in_the_data():
+    target = make_target("torch")
+    target = dataclasses.replace(target, index=target.index + 100)
+    (spec,) = [spec for spec in load_suite("quick").attacks if spec.name == "pgd"]
+    _, arrays = run_attack(spec, target, key="k", norm="linf", eps=0.5, seed=0)
+    assert len(arrays["sample_index"])
+    assert np.array_equal(arrays["sample_clean"], target.x[arrays["sample_index"] - 100])
+    assert arrays["success"][arrays["sample_index"] - 100].all()
 
 
 @pytest.mark.parametrize("framework", ESTIMATORS)

@@ -133,7 +133,7 @@ def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict
         **measurement.distances,
         # ART doesn't say at which query it found a point.
         "first_query": np.full(len(target.y), -1, dtype=np.int64),
-        "sample_index": samples,
+        "sample_index": target.index[samples],
         "sample_clean": target.x[samples],
         "sample_adversarial": x_adv[samples].astype(np.float32),
     }

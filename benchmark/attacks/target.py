@@ -14,7 +14,8 @@ from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from defenses.wrappers import encoded_shape
 
-_ESTIMATORS = {
+# Framework to its estimators.
+ESTIMATORS = {
     "torch": "benchmark.estimators.pytorch",
     "tensorflow": "benchmark.estimators.tensorflow",
 }
@@ -63,7 +64,7 @@ def target(cell: Cell, model: Any, dataset: Dataset, index: np.ndarray, *, devic
     """
     x, y = dataset.x_test[index], dataset.y_test[index]
     model_input = encoded_shape(cell.wrapped_in, dataset.input_shape)
-    bare = importlib.import_module(_ESTIMATORS[cell.framework]).wrap(
+    bare = importlib.import_module(ESTIMATORS[cell.framework]).wrap(
         model, input_shape=model_input, classes=dataset.classes, device=device
     )
     if not cell.wrapped_in:
