@@ -164,8 +164,9 @@ class TestConformance:
             distances = np.abs(inputs[:, None] - natural[None]).max(axis=2).min(axis=1)
             assert distances.max() <= eps + 1e-6
             assert name == "none" or distances.max() > 0.9 * eps
-            assert inputs.min() >= 0
-            assert inputs.max() <= 1
+            # What is trained on comes last; fgsm-rs attacks from starts outside of the box.
+            assert seen[-1].min() >= 0
+            assert seen[-1].max() <= 1
 
 
 class Counted(torch.autograd.Function):
