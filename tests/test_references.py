@@ -292,6 +292,21 @@ def test_the_updates_are_those_of_the_equations(case, framework):
         assert distance(weights, reference(batches, **switches)) > 1e-4, left_out
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_fgsm_rs_keeps_its_random_start_at_the_edge_of_the_box(framework):
+    """On black pixels whose gradient is positive, delta is min(eps, start + 1.25 eps), above 0.
+
+    Were the start clipped to the box, every one of them would end at eps, as with FGSM.
+    """
+    defense = defenses.create("fgsm-rs", defenses.Threat("linf", EPS), {})
+    model = build(framework)
+    kernel = defense.kernel(recognise(model))
+    x, y = np.zeros((8, INPUTS), np.float32), np.zeros(8, int)
+    start = np.full_like(x, -0.9)
+    x_adv = kernel.attack(x, y, start, eps=EPS, ascent=defense.ascent)
+    assert np.unique(x_adv.round(6)).tolist() == pytest.approx([0, 0.35 * EPS])
+
+
 def logits_pair():
     generator = np.random.default_rng(3)
     return generator.normal(0, 3, (50, 7)), generator.normal(0, 3, (50, 7))

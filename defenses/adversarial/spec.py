@@ -8,8 +8,10 @@ catastrophically. fgsm-rs: Wong et al. 2020, "Fast is better than free", algorit
     theta <- optimiser(theta, grad l(f(x_adv; theta), y))              (step 2)
 
 The start is drawn uniformly from the ball; fgsm-at starts at x itself. fgsm-rs takes one step of
-1.25 eps, and ends at catastrophic overfitting with the last good weights, as its authors do; they
-look at PGD accuracy on a training batch, here it is validation accuracy (`defenses.validation`).
+1.25 eps, from a start that is not clipped to [0, 1]: on black and white pixels a clipped one would
+always end at the full eps, as FGSM does, and the random start would be lost. It goes back to the
+last good weights at catastrophic overfitting, as its authors do; they look at PGD accuracy on a
+training batch, here it is validation accuracy (`defenses.validation`).
 """
 
 from __future__ import annotations
@@ -99,6 +101,8 @@ class FastTraining(Defense):
     """FGSM training from random starts (Wong et al. 2020, "Fast is better than free").
 
     The defaults are those of the paper for MNIST: batches of 100, Adam at 5e-3, a cyclic schedule.
+    The paper has no `eps_warmup`; without it, short trainings at a large eps can get stuck at
+    predicting one class.
 
     Args:
         relative_step: step size of the attack as a share of eps.
@@ -106,7 +110,6 @@ class FastTraining(Defense):
 
     batch_size: int = parameter(100, low=1)
     learning_rate: float = parameter(5e-3, low=0)
-    eps_warmup: float = parameter(0.0, low=0, high=1)
     on_overfit: str = parameter("restore", choices=ON_OVERFIT)
     relative_step: float = parameter(1.25, low=0)
 
@@ -120,7 +123,9 @@ class FastTraining(Defense):
     @property
     def ascent(self) -> Ascent:
         """One step from a random start."""
-        return Ascent(self.threat.norm, steps=1, relative_step=self.relative_step)
+        return Ascent(
+            self.threat.norm, steps=1, relative_step=self.relative_step, clipped_start=False
+        )
 
     def step_cost(self) -> Cost:
         """Two passes forward and back."""

@@ -21,7 +21,9 @@ def perturb(
 ) -> torch.Tensor:
     """Adversarial examples within `eps` of `x` and within [0, 1], detached; shape of `x`."""
     # Step 1
-    x_adv = (x + eps * start).clamp_(0, 1)
+    x_adv = x + eps * start
+    if ascent.clipped_start:
+        x_adv = x_adv.clamp_(0, 1)
 
     def loss_of(x_adv: torch.Tensor) -> torch.Tensor:
         # The sum, so that an example's gradient does not depend on its batch

@@ -41,11 +41,13 @@ class Ascent:
         norm: "linf", "l2" or "l1".
         steps: gradient steps, at least 1.
         relative_step: the step size as a share of eps, so that it follows eps when that ramps up.
+        clipped_start: whether x_0 is clipped to [0, 1]; only the final result has to be.
     """
 
     norm: str
     steps: int
     relative_step: float
+    clipped_start: bool = True
 
     def cost(self, examples: int) -> Cost:
         """One forward and one backward pass a step and example."""

@@ -21,7 +21,9 @@ def perturb(
 ) -> tf.Tensor:
     """Adversarial examples within `eps` of `x` and within [0, 1], detached; shape of `x`."""
     # Step 1
-    x_adv = tf.clip_by_value(x + eps * start, 0, 1)
+    x_adv = x + eps * start
+    if ascent.clipped_start:
+        x_adv = tf.clip_by_value(x_adv, 0, 1)
 
     def loss_of(x_adv: tf.Tensor) -> tf.Tensor:
         # The sum, so that an example's gradient does not depend on its batch
