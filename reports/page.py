@@ -106,19 +106,27 @@ def _title(values: dict[str, Any]) -> str:
     return f"{values['dataset']}, {values['model']}, {threat}"
 
 
+# Rows that the headline names; more are counted.
+_MOST_NAMED = 3
+
+
+def _named(labels: Sequence[str], separator: str, kind: str) -> str:
+    return separator.join(labels) if len(labels) <= _MOST_NAMED else f"{len(labels)} {kind}"
+
+
 def _headline(members: Sequence[Row]) -> str:
     leading = [row for row in members if row.values["rank"] == 1]
     if not leading:
         return "No row has a complete worst case."
     best = leading[0].values
     first = [row for row in leading if row.values["worst_case"] == best["worst_case"]]
-    names = " and ".join(row.label for row in first)
+    names = _named([row.label for row in first], " and ", "rows")
     interval = f"{percent(best['worst_case_low'])} to {percent(best['worst_case_high'])} %"
     told = (
         f"Best worst case: {names} with {percent(best['worst_case'])} % (95 % interval {interval})."
     )
     if tied := [row.label for row in leading if row not in first]:
-        told += f" The data can't tell {', '.join(tied)} from the best."
+        told += f" The data can't tell {_named(tied, ', ', 'other rows')} from the best."
     bare = [r.values["worst_case"] for r in members if r.undefended and r.values["rank"]]
     if bare and not all(row.undefended for row in first):
         least, most = percent(min(bare)), percent(max(bare))
