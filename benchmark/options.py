@@ -15,7 +15,7 @@ Defense = Annotated[
     Names,
     typer.Option(
         metavar="NAME",
-        help="Defense to measure, such as pgd-at or pgd-at+jpeg; repeatable, or with commas.",
+        help="Defense to measure, such as pgd-at+jpeg, or all; repeatable, or with commas.",
     ),
 ]
 

@@ -17,6 +17,9 @@ from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.results import Store
 from defenses import wrappers
 
+# Stands for every defense that trains, on the command line and in files.
+ALL_DEFENSES = "all"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -39,6 +42,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     Raises:
         BenchError: anything that would stop the run or one of its cells from the outset.
     """
+    config = _spelled_out(config)
     _check_names(config)
     Store.check_writable(config.out)
     if config.device == "cuda" and not _cuda_devices():
@@ -58,6 +62,16 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
     )
+
+
+def _spelled_out(config: RunConfig) -> RunConfig:
+    """The configuration with every defense's name in the place of "all"."""
+    names = [
+        name
+        for given in config.defense
+        for name in (defenses.names() if given == ALL_DEFENSES else [given])
+    ]
+    return config.model_copy(update={"defense": tuple(dict.fromkeys(names))})
 
 
 def _check_names(config: RunConfig) -> None:

@@ -28,16 +28,22 @@ class _Record(BaseModel):
 
 
 class DatasetConfig(_Record):
+    """The data set's name and the fingerprint of its arrays."""
+
     name: str
     fingerprint: str = ""
 
 
 class DefenseConfig(_Record):
+    """The defense's name and all of its parameters."""
+
     name: str
     parameters: dict[str, Any] = {}
 
 
 class ThreatConfig(_Record):
+    """Norm and budget, in pixel scale."""
+
     norm: str
     eps: Amount
 
@@ -80,6 +86,8 @@ class StageRecord(_Record):
 
 
 class Violations(_Record):
+    """How many points of an attack left the budget or the box, or are not finite."""
+
     budget: Count = 0
     box: Count = 0
     non_finite: Count = 0
