@@ -13,11 +13,16 @@ import numpy as np
 import tensorflow as tf
 from art.estimators.classification import TensorFlowV2Classifier
 
-from benchmark.estimators.passes import Passes, chunks, is_identity
+from benchmark.estimators.passes import Observer, Passes, chunks, is_identity
 
 
 class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
-    """A drop-in `TensorFlowV2Classifier`; takes any floating-point type and counts its passes."""
+    """A drop-in `TensorFlowV2Classifier`; takes any floating-point type and counts its passes.
+
+    `observer`, where one is set, is told of every point that is asked about.
+    """
+
+    observer: Observer | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -37,8 +42,12 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         x = _float32(x)
         self.passes.add(forwards=len(x))
         if training_mode or not is_identity(self):
-            return super().predict(x, batch_size, training_mode, **kwargs)
-        return np.concatenate([self._compiled_forward(x[part]).numpy() for part in chunks(len(x))])
+            outputs = super().predict(x, batch_size, training_mode, **kwargs)
+        else:
+            parts = [self._compiled_forward(x[part]).numpy() for part in chunks(len(x))]
+            outputs = np.concatenate(parts)
+        self._tell(x, outputs)
+        return outputs
 
     def loss_gradient(
         self, x: Any, y: Any, training_mode: bool = False, **kwargs: Any
@@ -47,10 +56,12 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         x = _float32(x)
         self.passes.add(forwards=len(x), backwards=len(x))
         if training_mode or not self._is_plain or not is_identity(self):
+            self._tell(x)
             return super().loss_gradient(x, y, training_mode, **kwargs)
         labels = _label_indices(y)
         parts = [self._compiled_gradient(x[part], labels[part]) for part in chunks(len(x))]
-        gradient = tf.concat(parts, axis=0) / len(x)
+        self._tell(x, *[outputs for _, outputs in parts])
+        gradient = tf.concat([gradient for gradient, _ in parts], axis=0) / len(x)
         return gradient if tf.is_tensor(x) else gradient.numpy()
 
     def compute_loss(
@@ -60,24 +71,44 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         x = _float32(x)
         self.passes.add(forwards=len(x))
         if training_mode or not self._is_plain or not is_identity(self):
+            self._tell(x)
             return super().compute_loss(x, y, reduction, training_mode, **kwargs)
         labels = _label_indices(y)
-        parts = [self._compiled_losses(x[part], labels[part]).numpy() for part in chunks(len(x))]
-        losses = np.concatenate(parts)
+        parts = [self._compiled_losses(x[part], labels[part]) for part in chunks(len(x))]
+        self._tell(x, *[outputs for _, outputs in parts])
+        losses = np.concatenate([loss.numpy() for loss, _ in parts])
         reduced = {"none": losses, "mean": losses.mean(), "sum": losses.sum()}[reduction]
         return np.asarray(reduced)
+
+    def class_gradient(
+        self, x: Any, label: Any = None, training_mode: bool = False, **kwargs: Any
+    ) -> np.ndarray:
+        """The gradients of the outputs with respect to `x`, (n, classes or 1, ...)."""
+        x = _float32(x)
+        self._tell(x)
+        return super().class_gradient(x, label, training_mode, **kwargs)
+
+    def _tell(self, x: Any, *outputs: Any) -> None:
+        """Tell the observer, if there is one, of these points and their outputs, in chunks."""
+        if self.observer is not None:
+            known = np.concatenate([np.asarray(part) for part in outputs]) if outputs else None
+            self.observer(np.asarray(x), known)
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return self._model(x, training=False)
 
-    def _losses(self, x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self._forward(x))
+    def _losses(self, x: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss of each example, and the outputs."""
+        outputs = self._forward(x)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs), outputs
 
-    def _gradient(self, x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def _gradient(self, x: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The gradient of the summed loss, and the outputs."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            loss = tf.reduce_sum(self._losses(x, labels))
-        return tape.gradient(loss, x)
+            losses, outputs = self._losses(x, labels)
+            loss = tf.reduce_sum(losses)
+        return tape.gradient(loss, x), outputs
 
 
 def wrap(
