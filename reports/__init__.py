@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from reports.terminal import TerminalTable
 
-__all__ = ["leaderboard", "load", "terminal_table", "write"]
+__all__ = ["leaderboard", "load", "publish", "terminal_table", "write"]
 
 
 def load(out: Path | str) -> DataFrame:
@@ -50,6 +50,18 @@ def write(out: Path | str, to: Path | str | None = None) -> Path:
     from reports.site import write
 
     return write(out, to)
+
+
+def publish(out: Path | str, site: Path | str) -> Path:
+    """Writes the site of static pages to the folder `site`; returns the path of its index.html.
+
+    Files whose content is the same are left alone, and files of an earlier publication that have no
+    place any more are removed. The same results give the same bytes. Raises `StoreError` if `out`
+    is not a results folder, or if `site` can't be written or holds something else.
+    """
+    from reports.website.publish import publish
+
+    return publish(out, site)
 
 
 def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:

@@ -12,6 +12,8 @@ _REPLACEMENT = "\ufffd"
 
 def plain(text: str) -> str:
     """The text without control, escape and reversing characters; line ends stay."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if c == "\n" or _shows(c) else _stand_in(c) for c in text)
 
 

@@ -1,0 +1,40 @@
+"""The exact command that makes a cell again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from reports.records import Cell
+
+
+def command(cell: Cell, suite: str) -> str:
+    """`bench run` with everything that the cell's configuration holds, for a shell."""
+    config, stored = cell.record.config, cell.config.get("dataset", {})
+    options: dict[str, Any] = {
+        "defense": config.defense.name,
+        "framework": config.framework,
+        "dataset": config.dataset.name,
+        "image-size": stored.get("image_size"),
+        "split-seed": stored.get("split_seed") or 0,
+        "model": config.model,
+        "norm": config.threat.norm,
+        "eps": repr(config.threat.eps),
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "budget-ge": None if config.budget_ge is None else round(config.budget_ge),
+        "examples": config.examples,
+        "suite": suite or None,
+    }
+    words = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    words += [
+        f"--set=parameters.{config.defense.name}.{name}={_yaml(value)}"
+        for name, value in sorted(config.defense.parameters.items())
+    ]
+    return " ".join(["bench", "run", *map(shlex.quote, words), "--no-baseline"])
+
+
+def _yaml(value: Any) -> str:
+    """JSON, which the command line reads as the YAML it expects."""
+    return json.dumps(value)
