@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.frameworks import versions
 from benchmark.results import SCHEMA_VERSION, Record
+from defenses import wrappers
 
 if TYPE_CHECKING:
     from benchmark.attacks.suites import AttackSpec
@@ -30,8 +31,9 @@ BASELINE = "none"  # the undefended twin
 class Cell:
     """One model to train and to attack.
 
-    parameters: all of the defense's parameters, as JSON values. eps: in pixel scale [0, 1] under
-    `norm`. examples: how many test examples are attacked.
+    defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
+    defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
+    scale [0, 1] under `norm`. examples: how many test examples are attacked.
     """
 
     dataset: str
@@ -73,13 +75,54 @@ class Cell:
         """A readable name, safe as a folder's, that ends with the configuration's hash."""
         whole = {"schema_version": SCHEMA_VERSION, **self.config()}
         digest = _digest(whole)[:10]
-        names = [_slug(self.dataset), self.model, self.framework, self.defense]
+        defense = self.defense.replace(wrappers.SEPARATOR, "_")
+        names = [_slug(self.dataset), self.model, self.framework, defense]
         return "-".join([*names, f"s{self.seed}", digest])
+
+    @property
+    def trained_by(self) -> str:
+        """The defense that trains the model, without its wrappers."""
+        return wrappers.split(self.defense)[0]
+
+    @property
+    def wrapped_in(self) -> dict[str, Mapping[str, Any]]:
+        """Wrapper to its arguments, in the order in which they were attached."""
+        return {name: self.parameters[name] for name in wrappers.split(self.defense)[1]}
+
+    @property
+    def training_parameters(self) -> dict[str, Any]:
+        """The parameters of the training alone."""
+        attached = self.wrapped_in
+        return {name: value for name, value in self.parameters.items() if name not in attached}
 
     @property
     def label(self) -> str:
         """What a person calls the cell within one run."""
         return f"{self.defense} {self.framework} seed {self.seed}"
+
+
+def cell_of(config: Mapping[str, Any]) -> Cell:
+    """The cell of a configuration as `cell.json` holds it: the inverse of `Cell.config`.
+
+    Raises `KeyError` or `TypeError` for what is no such configuration.
+    """
+    dataset, defense, threat = config["dataset"], config["defense"], config["threat"]
+    return Cell(
+        dataset=dataset["name"],
+        dataset_fingerprint=dataset["fingerprint"],
+        image_size=dataset["image_size"],
+        split_seed=dataset["split_seed"],
+        model=config["model"],
+        framework=config["framework"],
+        defense=defense["name"],
+        parameters=defense["parameters"],
+        norm=threat["norm"],
+        eps=threat["eps"],
+        seed=config["seed"],
+        epochs=config["epochs"],
+        budget_ge=config["budget_ge"],
+        examples=config["examples"],
+    )
 
 
 @dataclass(frozen=True)
@@ -100,6 +143,8 @@ class Job:
         keys = {}
         for spec in self.attacks:
             whole = [spec.attack, dict(spec.arguments), self.cell.examples]
+            if spec.transfers:
+                whole.append("transfers")
             keys[spec.name] = f"{spec.name}-{_digest(whole)[:8]}"
         return keys
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from benchmark import options
+from benchmark import commands, options
 from benchmark.errors import BenchError, CellError
 from benchmark.text import clean
 
 if TYPE_CHECKING:
+    from benchmark.events import CellFinished
     from benchmark.plan import Plan
-    from benchmark.runner import CellFinished
 
 app = typer.Typer(
     name="bench",
@@ -87,6 +87,7 @@ def run(
     device: options.Device = None,
     jobs: options.Jobs = None,
     baseline: options.Baseline = None,
+    on_overfit: options.OnOverfit = None,
     config: options.Config = None,
     assignment: options.Assignment = None,
     dry_run: options.DryRun = False,
@@ -136,19 +137,9 @@ def show(
         typer.echo(clean(line))
 
 
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the results.")],
-    to: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for the report; DIR/report unless given."),
-    ] = None,
-) -> None:
-    """Write the report of existing results again."""
-    import reports
-
-    index = reports.write(folder.expanduser(), to.expanduser() if to else None)
-    typer.echo(clean(index))
+app.command()(commands.report)
+app.command()(commands.compare)
+app.command()(commands.merge)
 
 
 def _plan(

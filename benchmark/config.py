@@ -28,8 +28,9 @@ from pydantic import (
 from benchmark.errors import ConfigError, UnknownName
 from benchmark.frameworks import FRAMEWORKS
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
+ON_OVERFIT = ("warn", "restore")
 
 # ART seeds NumPy's global generator, which takes no more than 32 bits.
 MAX_SEED = 2**32 - 1
@@ -145,8 +146,9 @@ class RunConfig(BaseModel):
 
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale
     [0, 1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`.
-    examples: test examples that are attacked. parameters: {defense: {parameter: value}}.
-    attacks: {attack of the suite: {argument: value}}.
+    examples: test examples that are attacked. on_overfit: what defenses, but not the undefended
+    twin, do at catastrophic overfitting; their own `parameters` go first. parameters: {defense:
+    {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -170,6 +172,7 @@ class RunConfig(BaseModel):
     device: Annotated[str, _one_of("device", DEVICES)] = "auto"
     jobs: Count | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
+    on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
     parameters: Annotated[Settings, _settings("parameters")] = Field(default_factory=dict)
     attacks: Annotated[Settings, _settings("attacks")] = Field(default_factory=dict)
 

@@ -14,8 +14,9 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
 from benchmark.progress import Progress
-from benchmark.runner import DATA, STARTING, CellFinished, CellProgress, CellStarted, Event
+from benchmark.runner import DATA, STARTING
 from benchmark.text import clean, duration
 
 
@@ -42,7 +43,7 @@ def display(progress: Progress, stream: TextIO | None = None) -> Display:
 
 
 class PlainDisplay:
-    """One line when a cell begins, when a stage of it is over, and when it ends."""
+    """One line when a cell begins, when a stage of it is over, at a notice, and when it ends."""
 
     def __init__(self, progress: Progress, stream: TextIO) -> None:
         self._progress = progress
@@ -62,6 +63,8 @@ class PlainDisplay:
             self._line(f"{label}: {clean(over[0])} done in {duration(over[1])}")
         if isinstance(event, CellStarted):
             self._line(f"{label}: started")
+        if isinstance(event, CellNotice):
+            self._line(f"{label}: {clean(event.text)}")
         if isinstance(event, CellFinished):
             self._line(ending(event))
 
@@ -96,7 +99,7 @@ class LiveDisplay:
         self._bars.stop()
 
     def show(self, event: Event) -> None:
-        """Moves the bars; a finished cell leaves a line above them."""
+        """Moves the bars; a notice and a finished cell leave a line above them."""
         self._progress.update(event)
         cell = event.job.cell
         match event:
@@ -113,6 +116,8 @@ class LiveDisplay:
                     completed=self._progress.cell_fraction(cell.cell_id),
                     left=_left(self._progress.cell_left(cell.cell_id)),
                 )
+            case CellNotice():
+                self._bars.console.print(Text(clean(f"{cell.label}: {event.text}")))
             case CellFinished():
                 self._bars.remove_task(self._workers.pop(event.slot))
                 self._bars.console.print(Text(ending(event)))

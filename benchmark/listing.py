@@ -57,6 +57,7 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     for stage in ("training", "adaptation"):
         if (done := store.read_stage(cell_id, stage)) is not None:
             yield f"{stage}: {duration(done['seconds'])}, {_cost(done)}"
+            yield from (f"{stage}: {notice}" for notice in done.get("notices", []))
     for key in store.attack_keys(cell_id):
         if (done := store.read_stage(cell_id, f"attacks/{key}")) is not None:
             yield f"attack {key}: {_attack(done)}"
@@ -91,8 +92,11 @@ def _some(cell_ids: list[str]) -> str:
 
 def _defenses() -> dict[str, str]:
     import defenses
+    from defenses import wrappers
 
-    return {name: defenses.describe(name) for name in defenses.names()}
+    trained = {name: defenses.describe(name) for name in defenses.names()}
+    attached = {f"+{name}": wrappers.describe(name) for name in wrappers.WRAPPERS}
+    return trained | attached
 
 
 def _attacks() -> dict[str, str]:

@@ -13,7 +13,10 @@ Names = list[str] | None
 
 Defense = Annotated[
     Names,
-    typer.Option(metavar="NAME", help="Defense to measure; repeatable, or names with commas."),
+    typer.Option(
+        metavar="NAME",
+        help="Defense to measure, such as pgd-at+jpeg, or all; repeatable, or with commas.",
+    ),
 ]
 
 Framework = Annotated[
@@ -42,7 +45,7 @@ Eps = Annotated[
     ),
 ]
 
-Norm = Annotated[str | None, typer.Option(metavar="NAME", help="linf (default) or l2.")]
+Norm = Annotated[str | None, typer.Option(metavar="NAME", help="linf (default), l2 or l1.")]
 
 Seed = Annotated[
     Names, typer.Option(metavar="INTEGER", help="Training seed; repeatable; 0 unless given.")
@@ -98,6 +101,15 @@ Baseline = Annotated[
     bool | None,
     typer.Option(
         "--baseline/--no-baseline", help="Also measure each cell's undefended twin (default)."
+    ),
+]
+
+OnOverfit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="restore|warn",
+        help="At catastrophic overfitting, go back to the last good weights, or only tell "
+        "(default; fgsm-rs goes back).",
     ),
 ]
 

@@ -9,12 +9,16 @@ from typing import Any
 
 import defenses
 from benchmark import datasets, models
-from benchmark.attacks.suites import Suite, load_suite
+from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, Job, defenses_of, expand
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.results import Store
+from defenses import wrappers
+
+# Stands for every defense that trains, on the command line and in files.
+ALL_DEFENSES = "all"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     Raises:
         BenchError: anything that would stop the run or one of its cells from the outset.
     """
+    config = _spelled_out(config)
     _check_names(config)
     Store.check_writable(config.out)
     if config.device == "cuda" and not _cuda_devices():
@@ -47,22 +52,43 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     config = _resolve(config, dataset)
     assert config.model is not None
     models.specification(config.model, dataset.input_shape, dataset.classes)
-    chosen = _create_defenses(config)
-    cells = expand(config, dataset, parameters={n: d.parameters() for n, d in chosen.items()})
+    chosen = _create_defenses(config, dataset)
+    parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
+    cells = expand(config, dataset, parameters=parameters)
     return Plan(
         config=config,
         jobs=tuple(_job(cell, suite, config) for cell in cells),
-        estimates=_estimate(cells, chosen, len(dataset.x_train)),
+        estimates=_estimate(cells, chosen, dataset),
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
     )
 
 
+def _spelled_out(config: RunConfig) -> RunConfig:
+    """The configuration with every defense's name in the place of "all"."""
+    names = [
+        name
+        for given in config.defense
+        for name in (defenses.names() if given == ALL_DEFENSES else [given])
+    ]
+    return config.model_copy(update={"defense": tuple(dict.fromkeys(names))})
+
+
 def _check_names(config: RunConfig) -> None:
     """What can be looked up before any data are read."""
     for name in (*config.defense, *config.parameters):
-        if name not in defenses.names():
+        base = name.partition(wrappers.SEPARATOR)[0]
+        if base not in (*defenses.names(), *wrappers.WRAPPERS):
             raise UnknownName("defense", name, defenses.names())
+    for name in config.defense:
+        try:
+            wrappers.split(name)
+        except defenses.DefenseError as error:
+            raise ConfigError(str(error)) from error
+    for name in config.parameters:
+        if wrappers.SEPARATOR in name:
+            parts = " and ".join(map(repr, name.split(wrappers.SEPARATOR)))
+            raise ConfigError(f"parameters.{name}: give the parameters of {parts} apart")
     if config.model is not None and config.model not in models.names():
         raise UnknownName("model", config.model, models.names())
     datasets.defaults(config.dataset)
@@ -98,31 +124,61 @@ def _resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
     )
 
 
-def _create_defenses(config: RunConfig) -> dict[str, defenses.Defense]:
-    """The run's defenses by name; parameters of others are checked as well."""
+def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.Defense]:
+    """The run's trained defenses by their names, wrappers included; all parameters are checked."""
     assert config.eps is not None
     created = {}
     for name in dict.fromkeys([*defenses_of(config), *config.parameters]):
         try:
+            if name in wrappers.WRAPPERS:
+                wrappers.arguments(name, config.parameters[name])
+                continue
+            base, _ = wrappers.split(name)
+            parameters = dict(config.parameters.get(base, {}))
+            if config.on_overfit is not None and base != BASELINE:
+                parameters.setdefault("on_overfit", config.on_overfit)
+            wrappers.check_inputs(name, dataset.input_shape)
             threat = defenses.Threat(config.norm, config.eps)
-            created[name] = defenses.create(name, threat, config.parameters.get(name, {}))
+            base_parameters = {**_other_budgets(base, config), **parameters}
+            created[name] = defenses.create(base, threat, base_parameters)
         except defenses.DefenseError as error:
             raise ConfigError(f"defense {name!r}: {error}") from error
     return {name: created[name] for name in defenses_of(config)}
 
 
+def _other_budgets(name: str, config: RunConfig) -> dict[str, float]:
+    """The data set's budgets under the other norms, for a defense that takes them."""
+    known = defenses.parameter_names(name)
+    budgets = datasets.defaults(config.dataset).eps.items()
+    named = {f"eps_{norm}": eps for norm, eps in budgets if norm != config.norm}
+    return {key: eps for key, eps in named.items() if key in known}
+
+
+def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict[str, Any]:
+    """What a cell holds: the training's parameters, and each wrapper's arguments by its name."""
+    attached = wrappers.split(name)[1]
+    given = {wrapper: config.parameters.get(wrapper, {}) for wrapper in attached}
+    return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
+
+
 def _job(cell: Cell, suite: Suite, config: RunConfig) -> Job:
     data_dir = None if config.data_dir is None else str(config.data_dir)
-    return Job(cell, suite.name, suite.attacks, str(config.out), data_dir)
+    attacks = (*suite.attacks, TRANSFER) if cell.wrapped_in else suite.attacks
+    return Job(cell, suite.name, attacks, str(config.out), data_dir)
 
 
 def _estimate(
-    cells: list[Cell], chosen: Mapping[str, defenses.Defense], examples: int
+    cells: list[Cell], chosen: Mapping[str, defenses.Defense], dataset: Dataset
 ) -> dict[str, float]:
     estimates = {}
     for cell in cells:
         try:
-            plan = chosen[cell.defense].plan(examples, epochs=cell.epochs, budget_ge=cell.budget_ge)
+            plan = chosen[cell.defense].plan(
+                len(dataset.x_train),
+                epochs=cell.epochs,
+                budget_ge=cell.budget_ge,
+                validation=len(dataset.x_validation),
+            )
         except defenses.DefenseError as error:
             raise ConfigError(f"defense {cell.defense!r}: {error}") from error
         estimates[cell.cell_id] = plan.gradient_evaluations

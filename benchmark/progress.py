@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.cells import Job
-from benchmark.runner import CellFinished, CellProgress, CellStarted, Event
+from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
 
 TRAINING = "training"
 _ATTACK = "attack "
@@ -72,6 +72,8 @@ class Progress:
                 return None
             case CellProgress():
                 return self._move(self._running[cell_id], event.stage, event.fraction)
+            case CellNotice():
+                return None
             case CellFinished():
                 running = self._running.pop(cell_id)
                 self._ended.add(cell_id)

@@ -20,6 +20,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from benchmark.cells import Job, cell_record
+from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
 from benchmark.process import enter, last_words
 from benchmark.results import Store
 from benchmark.resume import spent, suites_of
@@ -29,38 +30,6 @@ SERVE = "benchmark.worker:serve"
 # Stage while a worker imports its framework; the others are the worker's own.
 STARTING = "starting"
 DATA = "data"
-
-
-@dataclass(frozen=True)
-class CellStarted:
-    """A worker has taken a cell; the worker may have to start first."""
-
-    job: Job
-    slot: int
-
-
-@dataclass(frozen=True)
-class CellProgress:
-    """Where a cell is: `fraction` (0 to 1) of `stage`."""
-
-    job: Job
-    slot: int
-    stage: str
-    fraction: float
-
-
-@dataclass(frozen=True)
-class CellFinished:
-    """A cell has ended; `reason` says why if `status` is not "ok"."""
-
-    job: Job
-    slot: int
-    status: str
-    reason: str
-    seconds: float
-
-
-Event = CellStarted | CellProgress | CellFinished
 
 
 def run(
@@ -203,6 +172,8 @@ class _Pool:
             case ("progress", _, str(stage), float() | int() as fraction):
                 worker.stage = stage
                 self.on_event(CellProgress(worker.job, worker.slot, stage, float(fraction)))
+            case ("notice", _, str(text)):
+                self.on_event(CellNotice(worker.job, worker.slot, text))
             case ("finished", _, str(status), str(reason)):
                 self._finish(worker, status, reason)
                 self._next(worker)

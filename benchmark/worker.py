@@ -7,11 +7,11 @@ A stage that is stored already is read, not done again.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -22,20 +22,20 @@ import numpy as np
 
 import defenses
 from benchmark import datasets, frameworks, models
-from benchmark.attacks.running import Target, run_attack
+from benchmark.attacks.running import run_attack
+from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
 from benchmark.datasets import Dataset
 from benchmark.datasets.splits import stratified
+from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
+from defenses.training import Outcome
+from defenses.wrappers import encoded_shape
 
-# Framework to its builder of models and its estimators.
-_BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
-_ESTIMATORS = {
-    "torch": "benchmark.estimators.pytorch",
-    "tensorflow": "benchmark.estimators.tensorflow",
-}
+# Framework to its builder of models.
+BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
 
 # Keep the draw of the attacked examples and of the support apart from others of the same seed.
 _EXAMPLES_STREAM = 0x7E57
@@ -44,13 +44,11 @@ _SUPPORT_STREAM = 0x5089
 # Training examples that a defense which adapts is adapted to before it is attacked.
 SUPPORT = 100
 
-_SECONDS_BETWEEN_MESSAGES = 0.1
-
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
     """Work through the jobs that come over `connection` until None comes.
 
-    Sends ("ready",), ("progress", cell_id, stage, fraction) and
+    Sends ("ready",), ("progress", cell_id, stage, fraction), ("notice", cell_id, text) and
     ("finished", cell_id, status, reason).
     """
     place = frameworks.prepare(framework, device=device, threads=threads)
@@ -63,7 +61,7 @@ def serve(connection: Connection, framework: str, device: str, threads: int) -> 
 def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[str, str]:
     """Run a cell and write its record; returns status and reason."""
     store = Store.open(job.out)
-    run = _CellRun(job, store, device, _Reporter(connection, job.cell.cell_id))
+    run = _CellRun(job, store, device, Reporter(connection, job.cell.cell_id))
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status, reason = "ok", ""
     try:
@@ -98,34 +96,13 @@ def _explain(error: Exception) -> str:
 
 
 @dataclass
-class _Reporter:
-    """Sends progress, but not more often than anyone can read it."""
-
-    connection: Connection
-    cell_id: str
-    last: float = 0.0
-
-    def stage(self, name: str) -> Callable[[float], None]:
-        """A function that reports the fraction of the stage `name`; reports its beginning now."""
-        self.connection.send(("progress", self.cell_id, name, 0.0))
-
-        def report(fraction: float) -> None:
-            now = time.monotonic()
-            if now - self.last > _SECONDS_BETWEEN_MESSAGES or fraction >= 1:
-                self.last = now
-                self.connection.send(("progress", self.cell_id, name, fraction))
-
-        return report
-
-
-@dataclass
 class _CellRun:
     """The stages of one cell."""
 
     job: Job
     store: Store
     device: str
-    reporter: _Reporter
+    reporter: Reporter
     gradient_evaluations: float = 0.0
     _dataset: Dataset = field(init=False)
 
@@ -136,7 +113,7 @@ class _CellRun:
     def work(self) -> None:
         """Every stage in order."""
         self.reporter.stage("data")
-        self._dataset = _load(self.cell, self.job.data_dir)
+        self._dataset = load_dataset(self.cell, self.job.data_dir)
         fitted = self._adapted(self._trained())
         target = self._target(fitted)
         for spec in self.job.attacks:
@@ -164,9 +141,9 @@ class _CellRun:
         """The defense's training, from the store where it is there."""
         model, stored = self._build(), self._stored("training", "weights")
         defense = defenses.create(
-            self.cell.defense,
+            self.cell.trained_by,
             defenses.Threat(self.cell.norm, self.cell.eps),
-            self.cell.parameters,
+            self.cell.training_parameters,
         )
         if stored is not None:
             self.builder.load_weights(model, stored)
@@ -177,17 +154,17 @@ class _CellRun:
         started = time.perf_counter()
         fitted = defense.fit(
             model,
-            data.x_train,
+            encoded(self.cell, data.x_train),
             data.y_train,
             epochs=self.cell.epochs,
             budget_ge=self.cell.budget_ge,
             seed=self.cell.seed,
-            validation=(data.x_validation, data.y_validation),
+            validation=(encoded(self.cell, data.x_validation), data.y_validation),
             progress=self.reporter.stage("training"),
+            notify=self.reporter.notice,
             checkpoint=checkpoint,
         )
-        record = {"history": fitted.history, "steps": fitted.outcome.steps}
-        self._write("training", "weights", fitted, record, started)
+        self._write("training", "weights", fitted, _training_record(fitted.outcome), started)
         checkpoint.remove()
         return fitted
 
@@ -210,23 +187,21 @@ class _CellRun:
         return adapted
 
     def _target(self, fitted: defenses.Fitted) -> Target:
-        data, estimators = self._dataset, importlib.import_module(_ESTIMATORS[self.cell.framework])
+        data = self._dataset
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
         index = np.sort(_draw(data.y_test, self.cell.examples, generator))
-        estimator = estimators.wrap(
-            fitted.model, input_shape=data.input_shape, classes=data.classes, device=self.device
-        )
-        x, y = data.x_test[index], data.y_test[index]
-        return Target(estimator, x, y, estimator.predict(x).argmax(axis=1), index)
+        return target(self.cell, fitted.model, data, index, device=self.device)
 
     @property
     def builder(self) -> Any:
         """`benchmark.models.pytorch` or `benchmark.models.tensorflow`."""
-        return importlib.import_module(_BUILDERS[self.cell.framework])
+        return importlib.import_module(BUILDERS[self.cell.framework])
 
     def _build(self) -> Any:
         specification = models.specification(
-            self.cell.model, self._dataset.input_shape, self._dataset.classes
+            self.cell.model,
+            encoded_shape(self.cell.wrapped_in, self._dataset.input_shape),
+            self._dataset.classes,
         )
         model = self.builder.build(specification, specification.initial_weights(self.cell.seed))
         return model.to(self.device) if self.cell.framework == "torch" else model
@@ -259,6 +234,17 @@ def _draw(labels: np.ndarray, size: int, generator: np.random.Generator) -> np.n
     return stratified(labels, size, rng=generator)
 
 
+def _training_record(outcome: Outcome) -> Record:
+    found = outcome.overfitting
+    return {
+        "history": outcome.history,
+        "steps": outcome.steps,
+        "overfitting": None if found is None else dataclasses.asdict(found),
+        "restored_epoch": outcome.restored_epoch,
+        "notices": list(outcome.notices),
+    }
+
+
 def _cost(cost: Cost) -> dict[str, float]:
     return {
         "forwards": cost.forwards,
@@ -268,7 +254,7 @@ def _cost(cost: Cost) -> dict[str, float]:
     }
 
 
-def _load(cell: Cell, data_dir: str | None) -> Dataset:
+def load_dataset(cell: Cell, data_dir: str | None) -> Dataset:
     """The cell's data set; a worker keeps the last one for the cells that follow."""
     return _load_cached(
         cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed

@@ -13,36 +13,57 @@ imported when a model of its framework is fitted.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from defenses.adversarial.spec import AdversarialTraining
+from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
+from defenses.awp.spec import WeightPerturbation
 from defenses.defense import Defense, Fitted
 from defenses.errors import DefenseError, TrainingDivergedError, did_you_mean
+from defenses.free.spec import FreeTraining
+from defenses.mart.spec import Mart
 from defenses.meta.spec import MetaAdversarial
 from defenses.standard.spec import StandardTraining
 from defenses.threat import Threat
+from defenses.trades.spec import Trades
 
 __all__ = [
     "TABLE",
     "AdversarialTraining",
     "Defense",
     "DefenseError",
+    "FastTraining",
+    "FgsmTraining",
     "Fitted",
+    "FreeTraining",
+    "Mart",
     "MetaAdversarial",
     "StandardTraining",
     "Threat",
+    "Trades",
     "TrainingDivergedError",
+    "WeightPerturbation",
     "create",
     "describe",
     "names",
+    "parameter_names",
 ]
 
 # Name on the command line to "module:class".
 TABLE: dict[str, str] = {
     "none": "defenses.standard.spec:StandardTraining",
+    "fgsm-at": "defenses.adversarial.spec:FgsmTraining",
+    "fgsm-rs": "defenses.adversarial.spec:FastTraining",
+    "free-at": "defenses.free.spec:FreeTraining",
     "pgd-at": "defenses.adversarial.spec:AdversarialTraining",
+    "trades": "defenses.trades.spec:Trades",
+    "mart": "defenses.mart.spec:Mart",
+    "awp": "defenses.awp.spec:WeightPerturbation",
+    "random-norm": "defenses.random_norm.spec:RandomNorm",
+    "msd": "defenses.msd.spec:MultiSteepestDescent",
+    "gaussian": "defenses.gaussian.spec:GaussianTraining",
     "meta-adv": "defenses.meta.spec:MetaAdversarial",
 }
 
@@ -55,6 +76,11 @@ def names() -> list[str]:
 def describe(name: str) -> str:
     """One line about a defense: the first of its docstring."""
     return (_load(name).__doc__ or "").strip().splitlines()[0]
+
+
+def parameter_names(name: str) -> list[str]:
+    """What `create` takes as parameters of a defense."""
+    return [field.name for field in dataclasses.fields(_load(name)) if field.name != "threat"]
 
 
 def create(name: str, threat: Threat, parameters: Mapping[str, Any] | None = None) -> Defense:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from defenses.training import Kernel
-
 _META = "checkpoint"
+
+Arrays = dict[str, np.ndarray]
 
 
 class Checkpoint:
@@ -28,25 +28,18 @@ class Checkpoint:
         self._path = path
         self._identity = identity
 
-    def save(
-        self, kernel: Kernel, generator: np.random.Generator, history: list[dict[str, float]]
-    ) -> None:
-        """Replace the file by the state after this epoch."""
-        meta = {
-            "identity": self._identity,
-            "generator": generator.bit_generator.state,
-            "history": history,
-        }
+    def save(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+        """Replace the file by these arrays and JSON values."""
+        text = json.dumps({"identity": self._identity, **meta})
         temporary = self._path.with_name(f".tmp-{os.getpid()}-{self._path.name}")
         with temporary.open("wb") as file:
-            arrays = {_META: np.array(json.dumps(meta)), **kernel.state()}
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, **{_META: np.array(text), **arrays})  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._path)
 
-    def resume(self, kernel: Kernel, generator: np.random.Generator) -> list[dict[str, float]]:
-        """Load kernel and generator and return the history so far; empty where there is none."""
+    def read(self) -> tuple[Arrays, dict[str, Any]] | None:
+        """What was saved, or None where there is nothing of this training."""
         try:
             with self._path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
@@ -54,13 +47,8 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             # No file yet, or one that can't be read: the training starts from the beginning,
             # which gives the same result, only later.
-            return []
-        if meta["identity"] != self._identity:
-            return []
-        kernel.load_state(arrays)
-        generator.bit_generator.state = meta["generator"]
-        history: list[dict[str, float]] = meta["history"]
-        return history
+            return None
+        return (arrays, meta) if meta["identity"] == self._identity else None
 
     def remove(self) -> None:
         """Delete the file, once the training is saved elsewhere."""

@@ -14,17 +14,18 @@ import numpy as np
 from defenses.adaptation.spec import Adaptation
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
+from defenses.data import checked_data
 from defenses.errors import DefenseError, did_you_mean
+from defenses.fitted import Fitted as Fitted
 from defenses.parameters import check_parameters, parameter
 from defenses.schedules import SCHEDULES
 from defenses.subject import Subject, recognise
 from defenses.threat import Threat
 from defenses.training import Arrays, Kernel, Outcome, Plan, train
+from defenses.validation import validation_cost, watched_examples
 
 OPTIMIZERS = ("adam", "sgd")
-
-# Keeps the draws of an adaptation apart from those of the training under the same seed.
-ADAPTATION_STREAM = 0xADA7
+ON_OVERFIT = ("warn", "restore")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,13 @@ class Defense(ABC):
         optimizer: "adam" or "sgd" (momentum 0.9).
         schedule: how the rate moves: "constant", "cosine", "cyclic" or "piecewise".
         eps_warmup: share of the training over which the attack's eps rises to its full value.
+        weight_decay: L2 penalty that the optimiser adds to the gradient, as in `torch.optim`.
+        weight_averaging: decay of the exponential moving average of the weights, which is what
+            is validated and returned; 0 turns it off.
+        early_stopping: epochs without a gain in robust validation accuracy after which the
+            training ends; the best epoch's weights are restored. 0 turns it off.
+        on_overfit: "warn" tells of catastrophic overfitting, where it is watched for; "restore"
+            watches for it, ends the training there and goes back to the last good weights.
     """
 
     threat: Threat
@@ -46,6 +54,10 @@ class Defense(ABC):
     optimizer: str = parameter("adam", choices=OPTIMIZERS)
     schedule: str = parameter("cyclic", choices=tuple(SCHEDULES))
     eps_warmup: float = parameter(0.3, low=0, high=1)
+    weight_decay: float = parameter(0.0, low=0)
+    weight_averaging: float = parameter(0.0, low=0, high=0.9999)
+    early_stopping: int = parameter(0, low=0)
+    on_overfit: str = parameter("warn", choices=ON_OVERFIT)
 
     # Framework to "module:class" of the kernel.
     kernels: ClassVar[Mapping[str, str]]
@@ -79,6 +91,21 @@ class Defense(ABC):
         """Training examples that one update takes."""
         return self.batch_size
 
+    @property
+    def single_step(self) -> bool:
+        """Whether the training's attack is so short that catastrophic overfitting threatens."""
+        return False
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best epoch's weights may be restored."""
+        return self.early_stopping > 0 or self.on_overfit == "restore"
+
+    @property
+    def watched(self) -> bool:
+        """Whether robust accuracy on validation data is measured after each epoch."""
+        return self.keeps_best or self.single_step
+
     @abstractmethod
     def step_cost(self) -> Cost:
         """What one update costs."""
@@ -97,9 +124,18 @@ class Defense(ABC):
         return dataclasses.replace(self, batch_size=min(self.batch_size, examples))
 
     def plan(
-        self, examples: int, *, epochs: int | None = None, budget_ge: int | None = None
+        self,
+        examples: int,
+        *,
+        epochs: int | None = None,
+        budget_ge: int | None = None,
+        validation: int = 0,
     ) -> Plan:
         """The training's length on `examples` examples, from either epochs or a compute budget.
+
+        Args:
+            validation: validation examples that there are; attacking them, where the defense is
+                watched, is part of the cost.
 
         Raises:
             DefenseError: neither or both are given, or nothing can be trained with that.
@@ -109,14 +145,22 @@ class Defense(ABC):
         sized = self.sized_for(examples)
         per_epoch = examples // sized.examples_per_step
         per_step = sized.step_cost().gradient_evaluations
-        steps = epochs * per_epoch if epochs is not None else int((budget_ge or 0) // per_step)
+        watched = watched_examples(examples, validation) if self.watched else 0
+        check = validation_cost(self.threat.norm, watched).gradient_evaluations
+        if epochs is not None:
+            steps = epochs * per_epoch
+        else:
+            whole, rest = divmod(budget_ge or 0, per_epoch * per_step + check)
+            steps = int(whole * per_epoch + max(0, rest - check) // per_step)
         if steps < 1:
             given = f"epochs {epochs}" if epochs is not None else f"a budget of {budget_ge}"
+            checked = f" and its check on validation data {check:g}" if check else ""
             raise DefenseError(
-                f"{given} trains nothing: one update costs {per_step:g} gradient evaluations and "
-                f"an epoch has {per_epoch} updates; give more"
+                f"{given} trains nothing: one update costs {per_step:g} gradient evaluations, "
+                f"an epoch has {per_epoch} updates{checked}; give more"
             )
-        return Plan(-(-steps // per_epoch), steps, per_epoch, steps * per_step)
+        epochs = -(-steps // per_epoch)
+        return Plan(epochs, steps, per_epoch, steps * per_step + epochs * check)
 
     def fit(
         self,
@@ -129,6 +173,7 @@ class Defense(ABC):
         seed: int = 0,
         validation: tuple[np.ndarray, np.ndarray] | None = None,
         progress: Callable[[float], None] = lambda done: None,
+        notify: Callable[[str], None] = lambda notice: None,
         checkpoint: Checkpoint | None = None,
     ) -> Fitted:
         """Train `model` in place.
@@ -142,8 +187,10 @@ class Defense(ABC):
             epochs: passes over the data; or
             budget_ge: gradient evaluations to spend.
             seed: of batch order, tasks and attack starts.
-            validation: inputs and labels whose accuracy is recorded each epoch.
+            validation: inputs and labels whose accuracy is recorded each epoch, and some of which
+                are attacked where the defense is watched.
             progress: called with the share of the training done.
+            notify: called with a line when the user should know something at once.
             checkpoint: where an interrupted training is continued from.
 
         Raises:
@@ -153,16 +200,22 @@ class Defense(ABC):
         subject = recognise(model)
         x, y = checked_data(subject.channels_last(x), y)
         defense = self.sized_for(len(x))
+        if validation is not None:
+            validation = checked_data(subject.channels_last(validation[0]), validation[1])
+        elif self.early_stopping:
+            raise DefenseError("early_stopping needs validation data; give validation=(x, y)")
+        count = 0 if validation is None else len(validation[1])
         kernel = defense.kernel(subject)
         outcome = train(
             defense,
             kernel,
             x,
             y,
-            plan=defense.plan(len(x), epochs=epochs, budget_ge=budget_ge),
+            plan=defense.plan(len(x), epochs=epochs, budget_ge=budget_ge, validation=count),
             seed=seed,
-            validation=validation and (subject.channels_last(validation[0]), validation[1]),
+            validation=validation,
             progress=progress,
+            notify=notify,
             checkpoint=checkpoint,
         )
         return Fitted(defense=defense, kernel=kernel, subject=subject, outcome=outcome)
@@ -177,86 +230,3 @@ class Defense(ABC):
         module, _, attribute = self.kernels[subject.framework].partition(":")
         kernel: Kernel = getattr(importlib.import_module(module), attribute)(subject.model, self)
         return kernel
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained model with its history and cost.
-
-    Args:
-        defense: the defense that trained it.
-        kernel: its differentiable part, which holds the model.
-        subject: what `fit` was given.
-        outcome: history, cost and steps.
-    """
-
-    defense: Defense
-    kernel: Kernel
-    subject: Subject
-    outcome: Outcome
-
-    @property
-    def model(self) -> Any:
-        """The trained `torch.nn.Module` or `keras.Model`."""
-        return self.kernel.model
-
-    @property
-    def history(self) -> list[dict[str, float]]:
-        """One entry an epoch: epoch, loss, and validation_accuracy where one was asked for."""
-        return self.outcome.history
-
-    @property
-    def cost(self) -> Cost:
-        """The passes that the training, or the adaptation, took."""
-        return self.outcome.cost
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Logits, (n, classes), in evaluation mode."""
-        return self.kernel.predict(self.subject.channels_last(x))
-
-    def adapt(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        *,
-        steps: int | None = None,
-        rate: float | None = None,
-        seed: int = 0,
-    ) -> Fitted:
-        """A copy of the model, adapted to a support set under the defense's threat.
-
-        Args:
-            x: support inputs, laid out as in `fit`.
-            y: their labels; the defender spends them.
-            steps: gradient steps, by default those of the defense.
-            rate: their rate, by default that of the defense.
-            seed: of the attack's start on the support.
-        """
-        x, y = checked_data(self.subject.channels_last(x), y)
-        adaptation = self.defense.adaptation
-        adaptation = dataclasses.replace(
-            adaptation,
-            steps=adaptation.steps if steps is None else steps,
-            rate=adaptation.rate if rate is None else rate,
-        )
-        generator = np.random.default_rng([seed, ADAPTATION_STREAM])
-        start = self.defense.threat.random_starts(generator, x.shape)
-        kernel = self.kernel.copy()
-        kernel.adapt(x, y, start, eps=self.defense.threat.eps, adaptation=adaptation)
-        outcome = Outcome([], adaptation.cost(len(x)), adaptation.steps)
-        return Fitted(self.defense, kernel, self.subject, outcome)
-
-
-def checked_data(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs as float32 and labels as int64; DefenseError where they can't be trained on."""
-    x, y = np.asarray(x), np.asarray(y)
-    if x.ndim not in (2, 4):
-        raise DefenseError(f"inputs must be (n, H, W, C) or (n, d), got shape {x.shape}")
-    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
-        raise DefenseError(
-            f"labels must be whole numbers of shape ({len(x)},), got {y.dtype} of shape {y.shape}"
-        )
-    if len(x) == 0 or not (x.min() >= 0 and x.max() <= 1):
-        found = f"[{x.min()}, {x.max()}]" if len(x) else "no examples"
-        raise DefenseError(f"inputs must lie in [0, 1], got {found}; scale them first")
-    return x.astype(np.float32, copy=False), y.astype(np.int64, copy=False)

@@ -19,3 +19,11 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 def ramp(done: float, share: float) -> float:
     """A factor that rises linearly from near 0 to 1 over the first `share` of the training."""
     return 1.0 if share == 0 else min(1.0, done / share)
+
+
+def averaging_decay(decay: float, step: int) -> float:
+    """The averaged weights' decay after update `step`, counted from 0.
+
+    It rises to `decay`, so that the first weights are forgotten soon.
+    """
+    return min(decay, (1 + step) / (10 + step))

@@ -63,16 +63,17 @@ def recognise(model: Any) -> Subject:
 
 
 def _refuse_preprocessing(classifier: Any) -> None:
-    operations = [
-        operation
-        for operation in getattr(classifier, "preprocessing_operations", None) or []
-        if not _is_identity(operation)
-    ]
-    if operations:
+    if operations := preprocessing(classifier):
         raise DefenseError(
             f"the classifier preprocesses its input ({type(operations[0]).__name__}), and a budget "
             "means pixel scale; make the normalisation a layer of the model instead"
         )
+
+
+def preprocessing(classifier: Any) -> list[Any]:
+    """The preprocessing operations of an ART classifier that change its input."""
+    operations = getattr(classifier, "preprocessing_operations", None) or []
+    return [operation for operation in operations if not _is_identity(operation)]
 
 
 def _is_identity(operation: Any) -> bool:

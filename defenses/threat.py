@@ -9,7 +9,7 @@ import numpy as np
 
 from defenses.errors import DefenseError, did_you_mean
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Threat:
     """Perturbations of norm at most `eps`, on inputs in [0, 1].
 
     Args:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         eps: the budget in pixel scale, greater than 0.
 
     Raises:
@@ -42,7 +42,15 @@ class Threat:
         """
         if self.norm == "linf":
             return generator.uniform(-1.0, 1.0, shape).astype(np.float32)
-        directions = generator.standard_normal((shape[0], math.prod(shape[1:])))
+        size = math.prod(shape[1:])
+        if self.norm == "l1":
+            # Shares of d + 1 exponentials fill the simplex evenly; the last one is the distance
+            # to the sphere.
+            shares = generator.standard_exponential((shape[0], size + 1))
+            shares /= shares.sum(axis=1, keepdims=True)
+            signs = generator.integers(0, 2, (shape[0], size)) * 2 - 1
+            return (shares[:, :-1] * signs).reshape(shape).astype(np.float32)
+        directions = generator.standard_normal((shape[0], size))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         radii = generator.random((shape[0], 1)) ** (1 / directions.shape[1])
         return (directions * radii).reshape(shape).astype(np.float32)

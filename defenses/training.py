@@ -2,21 +2,34 @@
 
 Everything random comes from one generator, in this order at each step: the epoch's permutation
 (first step only), then what the defense draws. A kernel draws nothing, so that both frameworks see
-the same examples, tasks and attack starts.
+the same examples, tasks and attack starts. Validation draws from a generator of its own, so that
+watching a training does not change it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from defenses.cost import Cost
 from defenses.errors import TrainingDivergedError
-from defenses.schedules import SCHEDULES, ramp
+from defenses.kernel import Arrays as Arrays
+from defenses.kernel import Kernel as Kernel
+from defenses.schedules import SCHEDULES, averaging_decay, ramp
+from defenses.validation import (
+    Overfitting,
+    accuracy,
+    best_epoch,
+    overfitting,
+    robust_accuracies,
+    validation_cost,
+    watched_examples,
+)
 
 if TYPE_CHECKING:
     from defenses.checkpoints import Checkpoint
@@ -24,34 +37,6 @@ if TYPE_CHECKING:
 
 # Keeps the training's draws apart from other uses of the same seed.
 TRAINING_STREAM = 0x7124
-
-Arrays = Mapping[str, np.ndarray]
-
-
-class Kernel(Protocol):
-    """The differentiable part of a defense in one framework."""
-
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update of the weights; returns the loss before it."""
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Logits of NHWC or (n, d) inputs, in evaluation mode; (n, classes)."""
-
-    def adapt(self, x: np.ndarray, y: np.ndarray, start: np.ndarray, **settings: Any) -> None:
-        """Adapt the weights to a support set, in place."""
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Weights and optimiser state, by name."""
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-
-    def copy(self) -> Kernel:
-        """An independent kernel with the same weights."""
-
-    @property
-    def model(self) -> Any:
-        """The framework's model."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,8 @@ class Plan:
         epochs: passes over the data, the last one possibly cut short.
         steps: updates of the weights in all.
         steps_per_epoch: updates in a whole epoch.
-        gradient_evaluations: what the steps cost.
+        gradient_evaluations: what the steps and their robust validation cost, at most: a training
+            that is stopped early costs less.
     """
 
     epochs: int
@@ -73,11 +59,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training leaves beside the weights: an entry an epoch, its cost and its steps."""
+    """What a training leaves beside the weights.
+
+    Args:
+        history: an entry an epoch.
+        cost: of the steps, and of robust validation where it was measured.
+        steps: updates of the weights that ran.
+        overfitting: catastrophic overfitting, where it was seen.
+        restored_epoch: the epoch whose weights the model has, where they are not the last ones.
+        notices: what the user should know, one line each.
+    """
 
     history: list[dict[str, float]]
     cost: Cost
     steps: int
+    overfitting: Overfitting | None = None
+    restored_epoch: int | None = None
+    notices: tuple[str, ...] = ()
 
 
 def train(
@@ -90,9 +88,10 @@ def train(
     seed: int,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     progress: Callable[[float], None] = lambda done: None,
+    notify: Callable[[str], None] = lambda notice: None,
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
-    """Run `plan` and return its history; the kernel's model is trained in place.
+    """Run `plan`, or stop early, and return what came of it; the model is trained in place.
 
     Args:
         defense: gives batch size, schedules and draws.
@@ -100,39 +99,157 @@ def train(
         y: labels, int64, (n,).
         seed: of the generator that everything is drawn from.
         validation: inputs and labels whose clean accuracy is recorded after each epoch; the
-            passes that this takes are no part of the cost.
+            passes that this takes are no part of the cost. Where the defense is watched, some of
+            them are attacked too, and these passes are part of it.
         progress: called with the share of the steps done.
+        notify: called with a line when there is something that the user should know at once.
         checkpoint: where to save after each epoch and to continue from.
 
     Raises:
         TrainingDivergedError: the loss is no longer finite.
     """
-    generator = np.random.default_rng([seed, TRAINING_STREAM])
-    history: list[dict[str, float]] = []
+    course = _Course(defense, kernel, plan, seed, validation, len(x))
     if checkpoint is not None:
-        history = checkpoint.resume(kernel, generator)
-    for epoch in range(len(history), plan.epochs):
-        first = epoch * plan.steps_per_epoch
-        steps = range(first, min(first + plan.steps_per_epoch, plan.steps))
-        order = generator.permutation(len(x))
-        losses = []
-        for step in steps:
-            index = order[(step - first) * defense.examples_per_step :][: defense.examples_per_step]
-            draws = defense.draw(generator, x[index], y[index])
-            losses.append(_checked_step(defense, kernel, draws, step, plan))
-            progress((step + 1) / plan.steps)
-        entry = {"epoch": epoch + 1, "loss": float(np.mean(losses))}
-        if validation is not None:
-            entry["validation_accuracy"] = accuracy(kernel, *validation)
-        history.append(entry)
+        course.resume(checkpoint)
+    while not course.is_over():
+        entry = course.epoch(x, y, progress)
+        course.validate(entry)
+        if (found := course.overfitting()) and found.epoch == entry["epoch"]:
+            notify(course.overfitting_notice(found))
         if checkpoint is not None:
-            checkpoint.save(kernel, generator, history)
-    return Outcome(history, defense.step_cost() * plan.steps, plan.steps)
+            course.save(checkpoint)
+    progress(1.0)
+    return course.finish()
 
 
-def accuracy(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> float:
-    """The share of `x` that the model gives the label `y`."""
-    return float(np.mean(kernel.predict(x).argmax(axis=1) == y))
+class _Course:
+    """A training between its epochs."""
+
+    def __init__(
+        self,
+        defense: Defense,
+        kernel: Kernel,
+        plan: Plan,
+        seed: int,
+        validation: tuple[np.ndarray, np.ndarray] | None,
+        examples: int,
+    ) -> None:
+        self.defense, self.kernel, self.plan, self.seed = defense, kernel, plan, seed
+        self.validation = validation
+        # Validation examples that are attacked after each epoch.
+        self.watched = 0
+        if validation is not None and defense.watched:
+            self.watched = watched_examples(examples, len(validation[1]))
+        self.generator = np.random.default_rng([seed, TRAINING_STREAM])
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, np.ndarray] = {}  # weights of the best epoch, where they may be needed
+
+    def epoch(
+        self, x: np.ndarray, y: np.ndarray, progress: Callable[[float], None]
+    ) -> dict[str, float]:
+        """Train for one epoch; returns its entry in the history."""
+        defense, kernel, plan = self.defense, self.kernel, self.plan
+        first = len(self.history) * plan.steps_per_epoch
+        order = self.generator.permutation(len(x))
+        losses = []
+        for step in range(first, min(first + plan.steps_per_epoch, plan.steps)):
+            index = order[(step - first) * defense.examples_per_step :][: defense.examples_per_step]
+            draws = defense.draw(self.generator, x[index], y[index])
+            losses.append(_checked_step(defense, kernel, draws, step, plan))
+            if defense.weight_averaging:
+                kernel.average(averaging_decay(defense.weight_averaging, step))
+            progress((step + 1) / plan.steps)
+        self.history.append({"epoch": len(self.history) + 1, "loss": float(np.mean(losses))})
+        return self.history[-1]
+
+    def validate(self, entry: dict[str, float]) -> None:
+        """Add to the epoch's entry how the weights do that would be returned now."""
+        if self.validation is None:
+            return
+        x, y = self.validation
+        with self._averaged():
+            entry["validation_accuracy"] = accuracy(self.kernel, x, y)
+            if self.watched:
+                part = x[: self.watched], y[: self.watched]
+                entry |= robust_accuracies(self.kernel, self.defense.threat, *part, seed=self.seed)
+                if self.defense.keeps_best and best_epoch(self.history) == entry["epoch"]:
+                    self.best = self.kernel.weights()
+
+    def overfitting(self) -> Overfitting | None:
+        """Catastrophic overfitting, where it was seen."""
+        after = math.ceil(self.defense.eps_warmup * self.plan.epochs)
+        return overfitting(self.history, after=after) if self.watched else None
+
+    def overfitting_notice(self, found: Overfitting) -> str:
+        """What the user is told about it."""
+        if self.defense.on_overfit == "restore" and found.collapsed:
+            return f"{found}; the weights of epoch {found.good_epoch} were restored"
+        if self.defense.on_overfit == "restore":
+            return f"{found}; no earlier epoch was robust, so the training went on"
+        return f"{found}; the training went on (on_overfit 'restore' goes back to the good weights)"
+
+    def is_over(self) -> bool:
+        """Whether no epoch follows; told by the history alone, so that it outlasts interruption."""
+        if len(self.history) == self.plan.epochs:
+            return True
+        if not (self.watched and self.history):
+            return False
+        waited = len(self.history) - best_epoch(self.history)
+        return self._undoes_overfitting() or 0 < self.defense.early_stopping <= waited
+
+    def finish(self) -> Outcome:
+        """Give the model the weights that are to be returned, and account for the training."""
+        if self.defense.weight_averaging:
+            self.kernel.swap_average()
+        restored = None
+        if self.watched and (self.defense.early_stopping or self._undoes_overfitting()):
+            restored = best_epoch(self.history)
+            self.kernel.load_weights(self.best)
+        found = self.overfitting()
+        notices = [self.overfitting_notice(found)] if found else []
+        if self.defense.watched and not self.watched:
+            notices.append(
+                "not watched for catastrophic overfitting: no validation data were given"
+            )
+        steps = min(len(self.history) * self.plan.steps_per_epoch, self.plan.steps)
+        validation = validation_cost(self.defense.threat.norm, self.watched) * len(self.history)
+        cost = self.defense.step_cost() * steps + validation
+        return Outcome(self.history, cost, steps, found, restored, tuple(notices))
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint by where the training is now."""
+        arrays = {f"kernel/{name}": value for name, value in self.kernel.state().items()}
+        arrays |= {f"best/{name}": value for name, value in self.best.items()}
+        state = self.generator.bit_generator.state
+        checkpoint.save(arrays, {"generator": state, "history": self.history})
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on where the checkpoint is, if there is one."""
+        saved = checkpoint.read()
+        if saved is None:
+            return
+        arrays, meta = saved
+        parts: dict[str, dict[str, np.ndarray]] = {"kernel": {}, "best": {}}
+        for name, value in arrays.items():
+            part, _, key = name.partition("/")
+            parts[part][key] = value
+        self.kernel.load_state(parts["kernel"])
+        self.best = parts["best"]
+        self.generator.bit_generator.state = meta["generator"]
+        self.history = meta["history"]
+
+    def _undoes_overfitting(self) -> bool:
+        found = self.overfitting()
+        return self.defense.on_overfit == "restore" and found is not None and found.collapsed
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in the model, where the defense averages them."""
+        if self.defense.weight_averaging:
+            self.kernel.swap_average()
+        yield
+        if self.defense.weight_averaging:
+            self.kernel.swap_average()
 
 
 def _checked_step(defense: Defense, kernel: Kernel, draws: Arrays, step: int, plan: Plan) -> float:

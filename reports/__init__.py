@@ -11,17 +11,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from pandas import DataFrame
 
     from reports.terminal import TerminalTable
 
-__all__ = ["leaderboard", "load", "publish", "terminal_table", "write"]
+__all__ = [
+    "FORMATS",
+    "compare",
+    "comparison_table",
+    "formatted",
+    "formatted_comparison",
+    "leaderboard",
+    "load",
+    "outcomes",
+    "publish",
+    "terminal_table",
+    "write",
+    "write_robustbench",
+]
+
+FORMATS = ("table", "csv", "json", "markdown", "latex")
 
 
 def load(out: Path | str) -> DataFrame:
-    """All stored results, one row per (cell, suite, attack); `reports.frame.COLUMNS` explains each.
+    """All stored results as a tidy DataFrame, one row per (cell, suite, attack).
 
-    What could not be read is in `.attrs["left_out"]`: a list of {"path", "reason"}.
+    Everything that a report shows is made from it. `.attrs["columns"]` says what each column means,
+    and `.attrs["left_out"]` what could not be read: a list of {"path", "reason"}. The columns of
+    outcomes hold one character for each test example; `outcomes` makes arrays of them:
+
+        frame = reports.load("bench-results")
+        pgd = frame[frame.attack == "pgd"].set_index("cell_id").robust_outcomes
+        right = np.stack(pgd.map(reports.outcomes))      # (cells, examples)
+
     Raises `StoreError` if `out` is not a results folder.
     """
     from reports.frame import load
@@ -29,14 +52,21 @@ def load(out: Path | str) -> DataFrame:
     return load(out)
 
 
+def outcomes(text: str) -> ndarray:
+    """Outcomes as a column of `load` holds them, to an array (examples,) of bool."""
+    from reports.frame import outcomes
+
+    return outcomes(text)
+
+
 def leaderboard(source: DataFrame | Path | str) -> DataFrame:
     """One row per (cell, suite), ranked on the worst case within each comparable group.
 
-    `source` is a results folder or the frame that `load` gave.
-    `reports.leaderboard.COLUMNS` explains each column.
+    `source` is a results folder or the frame that `load` gave. `.attrs["columns"]` says what each
+    column means.
     """
+    from reports.board import leaderboard
     from reports.frame import load
-    from reports.leaderboard import leaderboard
 
     return leaderboard(load(source) if isinstance(source, str | Path) else source)
 
@@ -62,6 +92,52 @@ def publish(out: Path | str, site: Path | str) -> Path:
     from reports.website.publish import publish
 
     return publish(out, site)
+
+
+def formatted(out: Path | str, form: str) -> str:
+    """The leaderboard as "csv", "json", "markdown" or "latex".
+
+    CSV and JSON hold every number in full; the other two are what `terminal_table` shows.
+    """
+    from reports.exports import formatted
+
+    return formatted(leaderboard(out), form)
+
+
+def compare(out: Path | str, a: str, b: str) -> DataFrame:
+    """Two cells side by side: clean, each attack of a common suite, and the worst case.
+
+    `a` and `b` are ids of cells that attacked the same test examples. `.attrs["columns"]` says what
+    each column means, `.attrs["differs"]` how the configurations differ, path to both values.
+    Raises `ConfigError` if they can't be compared.
+    """
+    from reports.comparison import compare
+
+    return compare(out, a, b)
+
+
+def comparison_table(compared: DataFrame) -> TerminalTable:
+    """What `compare` gave as text cells for a terminal, with its verdict in the notes."""
+    from reports.comparison import as_table
+
+    return as_table(compared)
+
+
+def formatted_comparison(compared: DataFrame, form: str) -> str:
+    """What `compare` gave as "csv", "json", "markdown" or "latex"."""
+    from reports.comparison import formatted
+
+    return formatted(compared, form)
+
+
+def write_robustbench(out: Path | str, to: Path | str) -> list[Path]:
+    """Writes each entry that has a worst case as RobustBench-style JSON below the folder `to`.
+
+    Returns the paths: <data set>/<norm>/<cell>-<suite>.json. Raises `StoreError` as `write` does.
+    """
+    from reports.robustbench import write
+
+    return write(out, to)
 
 
 def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:

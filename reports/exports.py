@@ -5,14 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmark.results import SCHEMA_VERSION
-from reports.frame import plain_rows
-from reports.leaderboard import COLUMNS
+from benchmark.errors import StoreError
+from benchmark.results import SCHEMA_VERSION, write_text
+from reports.board import COLUMNS
+from reports.formats import WRITERS
+from reports.frame import meanings, plain_rows
+from reports.terminal import table_of
 from reports.text import spreadsheet
+
+
+def formatted(board: pd.DataFrame, form: str) -> str:
+    """The leaderboard as csv, json, markdown or latex."""
+    if form in WRITERS:
+        return WRITERS[form](table_of(board))
+    return as_csv(board) if form == "csv" else as_json(board)
 
 
 def as_csv(board: pd.DataFrame) -> str:
@@ -30,11 +42,32 @@ def as_json(board: pd.DataFrame) -> str:
     rows = [{**row, "parameters": json.loads(row["parameters"])} for row in plain_rows(board)]
     content = {
         "schema_version": SCHEMA_VERSION,
-        "columns": {name: column.meaning for name, column in COLUMNS.items()},
+        "columns": meanings(COLUMNS),
         "rows": rows,
         "left_out": board.attrs["left_out"],
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def write_files(out: Path | str, to: Path | str, contents: Mapping[str, str]) -> list[Path]:
+    """Writes each text to its path below the folder `to`, whole or not at all.
+
+    Raises `StoreError` if it can't be written or is where the results folder `out` has its cells.
+    """
+    folder, cells = Path(to), (Path(out) / "cells").resolve()
+    if cells == folder.resolve() or cells in folder.resolve().parents:
+        raise StoreError(f"can't write the report to {folder}: stored results are in there")
+    paths = [folder / name for name in contents]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in zip(paths, contents.values(), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, content)
+    except OSError as error:
+        raise StoreError(
+            f"can't write the report to {folder}: {error.strerror or error}; give another folder"
+        ) from error
+    return paths
 
 
 def _csv_value(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Column:
 
 
 TEXT, WHOLE, NUMBER, YES_NO = "string", "Int64", "Float64", "boolean"
+OUTCOMES = 'a character for each test example, "1" where {}, else "0"; see `reports.outcomes`'
 
 CELL_COLUMNS = {
     "cell_id": Column(TEXT, "the cell's id, which is also the name of its folder"),
@@ -52,6 +54,15 @@ WORST_CASE_COLUMNS = {
     "worst_case_correct": Column(
         WHOLE, "how many stay right under every attack of the suite that ran"
     ),
+    "clean_outcomes": Column(TEXT, OUTCOMES.format("it is right before any attack")),
+    "worst_case_outcomes": Column(
+        TEXT, OUTCOMES.format("it stays right under every attack of the suite that ran")
+    ),
+    "examples_digest": Column(
+        TEXT,
+        "start of the SHA-256 of the indices of the test examples attacked; rows of equal data and "
+        "digest can be compared example by example",
+    ),
     "worst_case_complete": Column(
         YES_NO,
         "whether every attack of the suite ran or is not applicable; "
@@ -60,11 +71,13 @@ WORST_CASE_COLUMNS = {
 }
 ATTACK_COLUMNS = {
     "attack": Column(TEXT, 'name of the attack in the suite; "" for a cell without any'),
+    "attack_class": Column(TEXT, "ART's class of the attack"),
     "attack_key": Column(TEXT, "its name with a hash of its arguments and examples"),
     "attack_status": Column(TEXT, "ok, failed, not-applicable, or missing (also: damaged)"),
     "attack_reason": Column(TEXT, "why, in words"),
     "robust_correct": Column(WHOLE, "how many examples are right before and after this attack"),
     "robust_accuracy": Column(NUMBER, "the same as a share of the examples attacked"),
+    "robust_outcomes": Column(TEXT, OUTCOMES.format("it is right before and after this attack")),
     "attack_arguments": Column(TEXT, "its arguments as run, as JSON"),
     "attack_seconds": Column(NUMBER, "wall seconds of the attack"),
     "forwards": Column(NUMBER, "forward passes of single examples"),
@@ -86,12 +99,27 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Column]) -> p
     )
 
 
+def meanings(columns: Mapping[str, Column]) -> dict[str, str]:
+    """What each column means."""
+    return {name: column.meaning for name, column in columns.items()}
+
+
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as plain Python values, with None for NA."""
     return [
         {str(name): None if value is pd.NA else value for name, value in row.items()}
         for row in frame.astype(object).to_dict("records")
     ]
+
+
+def outcomes(text: str) -> np.ndarray:
+    """A column's outcomes, example by example: (n,) bool."""
+    found: np.ndarray = np.frombuffer(text.encode("ascii"), dtype=np.uint8) == ord("1")
+    return found
+
+
+def _as_text(right: np.ndarray) -> str:
+    return np.where(right, b"1", b"0").tobytes().decode("ascii")
 
 
 def load(out: Path | str) -> pd.DataFrame:
@@ -104,6 +132,7 @@ def frame(results: Results) -> pd.DataFrame:
     rows = [row for cell in results.cells for row in _rows(cell)]
     tidy = table(rows, COLUMNS)
     tidy.attrs["left_out"] = results.left_out.as_list()
+    tidy.attrs["columns"] = meanings(COLUMNS)
     return tidy
 
 
@@ -145,14 +174,19 @@ def _about(cell: Cell) -> dict[str, Any]:
 
 def _worst_case(attacks: list[Attack]) -> dict[str, Any]:
     """Per-example AND over the attacks that ran; a failed attack never counts as robustness."""
-    outcomes = [attack.outcomes for attack in attacks if attack.outcomes is not None]
+    found = [attack.outcomes for attack in attacks if attack.outcomes is not None]
     complete = all(attack.status in ("ok", "not-applicable") for attack in attacks)
-    if not outcomes:
+    if not found:
         return {"worst_case_complete": False}
+    clean, robust = found[0].clean_correct, np.all([one.robust for one in found], axis=0)
+    indices = found[0].test_index.astype("<i8").tobytes()
     return {
-        "attacked": len(outcomes[0].robust),
-        "clean_correct": int(np.count_nonzero(outcomes[0].clean_correct)),
-        "worst_case_correct": int(np.count_nonzero(np.all([o.robust for o in outcomes], axis=0))),
+        "attacked": len(robust),
+        "clean_correct": int(np.count_nonzero(clean)),
+        "worst_case_correct": int(np.count_nonzero(robust)),
+        "clean_outcomes": _as_text(clean),
+        "worst_case_outcomes": _as_text(robust),
+        "examples_digest": hashlib.sha256(indices).hexdigest()[:16],
         "worst_case_complete": complete,
     }
 
@@ -166,6 +200,7 @@ def _attack_columns(attack: Attack) -> dict[str, Any]:
     }
     if attack.record is not None:
         columns |= {
+            "attack_class": attack.record.attack,
             "attack_arguments": json.dumps(attack.record.arguments, sort_keys=True),
             "attack_seconds": attack.record.seconds,
             "forwards": attack.record.forwards,
@@ -179,5 +214,6 @@ def _attack_columns(attack: Attack) -> dict[str, Any]:
         columns |= {
             "robust_correct": robust,
             "robust_accuracy": robust / len(attack.outcomes.robust),
+            "robust_outcomes": _as_text(attack.outcomes.robust),
         }
     return columns

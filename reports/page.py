@@ -12,12 +12,13 @@ import pandas as pd
 from benchmark.errors import StoreError
 from benchmark.results import Store
 from reports import plot
+from reports.board import GROUP, leaderboard
 from reports.frame import frame, plain_rows
-from reports.leaderboard import GROUP, leaderboard
 from reports.notes import Note, notes
 from reports.pictures import Example, examples
 from reports.records import Outcomes, read
 from reports.rows import Row, rows
+from reports.seeds import OverSeeds, over_seeds
 from reports.text import budget, norm, percent
 
 _PICTURE_ROWS = 8
@@ -43,6 +44,7 @@ class Group:
     attacks: list[str]
     rows: list[Row]
     headline: str
+    over_seeds: list[OverSeeds]
     notes: list[Note]
     galleries: list[Gallery]
     plot: str  # an SVG element
@@ -90,6 +92,7 @@ def _group(store: Store, members: list[Row], number: int) -> Group:
         attacks=attacks,
         rows=members,
         headline=headline(members),
+        over_seeds=over_seeds([row.values for row in members], [row.variant for row in members]),
         notes=notes(members),
         galleries=_galleries(store, members),
         plot=plot.draw(members, attacks, prefix=f"plot-{number}"),
@@ -104,17 +107,28 @@ def title(values: dict[str, Any]) -> str:
     return f"{values['dataset']}, {values['model']}, {threat}"
 
 
+# Rows that the headline names; more are counted.
+_MOST_NAMED = 3
+
+
+def _named(labels: Sequence[str], separator: str, kind: str) -> str:
+    return separator.join(labels) if len(labels) <= _MOST_NAMED else f"{len(labels)} {kind}"
+
+
 def headline(members: Sequence[Row]) -> str:
     """The best worst case of a group, beside the undefended twin's, in a sentence."""
-    first = [row for row in members if row.values["rank"] == 1]
-    if not first:
+    leading = [row for row in members if row.values["rank"] == 1]
+    if not leading:
         return "No row has a complete worst case."
-    best = first[0].values
-    names = " and ".join(row.label for row in first)
+    best = leading[0].values
+    first = [row for row in leading if row.values["worst_case"] == best["worst_case"]]
+    names = _named([row.label for row in first], " and ", "rows")
     interval = f"{percent(best['worst_case_low'])} to {percent(best['worst_case_high'])} %"
     told = (
         f"Best worst case: {names} with {percent(best['worst_case'])} % (95 % interval {interval})."
     )
+    if tied := [row.label for row in leading if row not in first]:
+        told += f" The data can't tell {_named(tied, ', ', 'other rows')} from the best."
     bare = [r.values["worst_case"] for r in members if r.undefended and r.values["rank"]]
     if bare and not all(row.undefended for row in first):
         least, most = percent(min(bare)), percent(max(bare))

@@ -7,6 +7,7 @@ after can trust the types. Texts in them remain texts, to be escaped where they 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,16 +28,22 @@ class _Record(BaseModel):
 
 
 class DatasetConfig(_Record):
+    """The data set's name and the fingerprint of its arrays."""
+
     name: str
     fingerprint: str = ""
 
 
 class DefenseConfig(_Record):
+    """The defense's name and all of its parameters."""
+
     name: str
     parameters: dict[str, Any] = {}
 
 
 class ThreatConfig(_Record):
+    """Norm and budget, in pixel scale."""
+
     norm: str
     eps: Amount
 
@@ -82,6 +89,8 @@ class StageRecord(_Record):
 
 
 class Violations(_Record):
+    """How many points of an attack left the budget or the box, or are not finite."""
+
     budget: Count = 0
     box: Count = 0
     non_finite: Count = 0
@@ -156,13 +165,16 @@ class Results:
     left_out: LeftOut
 
 
-def read(out: Path | str) -> Results:
-    """All cells of a results folder; raises `StoreError` if it isn't one."""
+def read(out: Path | str, only: Collection[str] | None = None) -> Results:
+    """All cells of a results folder, or those given; raises `StoreError` if it isn't one."""
     store = Store.open(out)
     left_out = LeftOut()
     cell_ids = store.cell_ids()
-    for name in _names(store.path / "cells") - set(cell_ids):
-        left_out.add(f"cells/{name}", "not a cell of this benchmark")
+    if only is None:
+        for name in _names(store.path / "cells") - set(cell_ids):
+            left_out.add(f"cells/{name}", "not a cell of this benchmark")
+    else:
+        cell_ids = [cell_id for cell_id in cell_ids if cell_id in only]
     cells = [_read_cell(store, cell_id, left_out) for cell_id in cell_ids]
     return Results(tuple(cell for cell in cells if cell is not None), left_out)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.leaderboard import ATTACK_PREFIX
+from reports.board import ATTACK_PREFIX
 from reports.records import Attack, Cell
 
 UNDEFENDED = "none"
@@ -39,17 +39,17 @@ class Row:
 
 def rows(members: Sequence[dict[str, Any]], cells: dict[str, Cell]) -> list[Row]:
     """The rows of one group, in its order."""
-    variants = _variants(members)
-    labels = _labels(members, variants)
+    differences = variants(members)
+    labels = _labels(members, differences)
     found = []
-    for values, variant, label in zip(members, variants, labels, strict=True):
+    for values, variant, label in zip(members, differences, labels, strict=True):
         cell = cells[values["cell_id"]]
         keys = dict.fromkeys(cell.record.suites[values["suite"]])
         found.append(Row(values, cell, tuple(cell.attacks[k] for k in keys), label, variant))
     return found
 
 
-def _variants(members: Sequence[dict[str, Any]]) -> list[str]:
+def variants(members: Sequence[dict[str, Any]]) -> list[str]:
     """What differs between the rows of one defense: parameters, epochs, budget."""
     settings = [
         {

@@ -9,10 +9,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from benchmark.errors import StoreError
-from benchmark.results import write_text
 from reports import text
-from reports.exports import as_csv, as_json
+from reports.exports import as_csv, as_json, write_files
 from reports.page import Page, build
 
 
@@ -26,17 +24,7 @@ def write(out: Path | str, to: Path | str | None = None) -> Path:
         "leaderboard.json": as_json(page.board),
         "index.html": render(page),
     }
-    cells = (out / "cells").resolve()
-    if cells == folder.resolve() or cells in folder.resolve().parents:
-        raise StoreError(f"can't write the report to {folder}: stored results are in there")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            write_text(folder / name, content)
-    except OSError as error:
-        raise StoreError(
-            f"can't write the report to {folder}: {error.strerror or error}; give another folder"
-        ) from error
+    write_files(out, folder, contents)
     return folder / "index.html"
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from scipy.stats import binomtest
+import numpy as np
+from scipy.stats import binomtest, norm, t
+from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
+
+Outcomes = Sequence[bool] | np.ndarray  # (n,), true where a model is right
 
 
 def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -19,7 +25,103 @@ def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tu
     return float(interval.low), float(interval.high)
 
 
-def competition_ranks(values: Sequence[float | None]) -> list[int | None]:
-    """Ranks from the highest value down, equal values sharing one: 1, 2, 2, 4. None has no rank."""
-    present = [value for value in values if value is not None]
-    return [None if v is None else 1 + sum(other > v for other in present) for v in values]
+@dataclass(frozen=True)
+class AcrossSeeds:
+    """An accuracy over training seeds, and where its variance comes from.
+
+    `low` to `high` is the interval for other seeds and other test examples of the same kind.
+    `between` is the variance of a model's accuracy that its training seed causes, None for one seed
+    alone; `within` is the variance that the choice of the test examples causes. Their sum is the
+    variance of one model's measured accuracy.
+    """
+
+    mean: float
+    low: float
+    high: float
+    between: float | None
+    within: float
+    seeds: int
+    examples: int
+
+
+def across_seeds(
+    outcomes: Sequence[Outcomes] | np.ndarray, *, confidence: float = CONFIDENCE
+) -> AcrossSeeds:
+    """The accuracy over training seeds from outcomes, example by example.
+
+    Seeds and examples are crossed random effects without replication: outcome = mean + seed +
+    example + rest. With the mean squares MS of the two-way analysis of variance (Searle, Casella &
+    McCulloch, "Variance Components", 1992, section 4.5), S seeds and n examples:
+
+        between = (MS_seed - MS_rest) / n                        at least 0
+        variance of an example's outcome = (MS_example - MS_rest) / S      at least 0
+        within = (that variance + MS_rest) / n
+        variance of the mean = between / S + (that variance + MS_rest / S) / n
+
+    The interval is Wilson's for the number of independent examples that would give the mean this
+    variance, with the quantile of Student's t and Satterthwaite's degrees of freedom ("An
+    approximate distribution of estimates of variance components", 1946) in place of the normal
+    one. So it stays within [0, 1], and of one seed it is `wilson`.
+
+    Args:
+        outcomes: (seeds, examples), true where the model is right. Each row is one seed's model on
+            the same examples, at least one of each.
+    """
+    right = np.asarray(outcomes, dtype=np.float64)
+    if right.ndim != 2 or not right.size:
+        raise ValueError(f"outcomes must be (seeds, examples), not of shape {right.shape}")
+    seeds, examples = right.shape
+    mean = float(right.mean())
+    if seeds == 1 or examples == 1:
+        within = mean * (1 - mean) / max(1, examples - 1)
+        low, high = wilson(round(mean * examples), examples, confidence=confidence)
+        return AcrossSeeds(mean, low, high, None, within, seeds, examples)
+    by_seed, by_example, rest = _mean_squares(right)
+    between = max(0.0, (by_seed - rest) / examples)
+    of_examples = max(0.0, (by_example - rest) / seeds)
+    variance = between / seeds + (of_examples + rest / seeds) / examples
+    low, high = _interval(
+        mean,
+        variance,
+        examples=examples,
+        freedom=_freedom(by_seed, by_example, rest, seeds=seeds, examples=examples),
+        confidence=confidence,
+    )
+    within = (of_examples + rest) / examples
+    return AcrossSeeds(mean, low, high, between, within, seeds, examples)
+
+
+def _mean_squares(right: np.ndarray) -> tuple[float, float, float]:
+    """Of seeds, of examples and of the rest, for (seeds, examples)."""
+    seeds, examples = right.shape
+    mean, of_seed, of_example = right.mean(), right.mean(axis=1), right.mean(axis=0)
+    rest = right - of_seed[:, None] - of_example[None, :] + mean  # (seeds, examples)
+    return (
+        float(examples * ((of_seed - mean) ** 2).sum() / (seeds - 1)),
+        float(seeds * ((of_example - mean) ** 2).sum() / (examples - 1)),
+        float((rest**2).sum() / ((seeds - 1) * (examples - 1))),
+    )
+
+
+def _freedom(by_seed: float, by_example: float, rest: float, *, seeds: int, examples: int) -> float:
+    """Satterthwaite's degrees of freedom of MS_seed + MS_example - MS_rest."""
+    combined = max(by_seed + by_example - rest, rest)
+    terms = (
+        by_seed**2 / (seeds - 1)
+        + by_example**2 / (examples - 1)
+        + rest**2 / ((seeds - 1) * (examples - 1))
+    )
+    return max(1.0, combined**2 / terms) if terms > 0 else math.inf
+
+
+def _interval(
+    mean: float, variance: float, *, examples: int, freedom: float, confidence: float
+) -> tuple[float, float]:
+    """Wilson's interval for a mean of this variance, with Student's quantile."""
+    spread = mean * (1 - mean)
+    independent = spread / variance if variance > 0 else float(examples)
+    quantile = t.isf((1 - confidence) / 2, freedom)
+    low, high = proportion_confint(
+        mean * independent, independent, alpha=2 * norm.sf(quantile), method="wilson"
+    )
+    return float(low), float(high)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
+from reports.board import ATTACK_PREFIX, GROUP, leaderboard
 from reports.frame import load, plain_rows
-from reports.leaderboard import ATTACK_PREFIX, leaderboard
+from reports.rows import variants
+from reports.seeds import over_seeds
 from reports.text import amount, budget, duration, norm, one_line, percent
 
-_TEXT_COLUMNS = ("setting", "defense", "framework")
+_TEXT_COLUMNS = ("setting", "defense", "framework", "suite", "attack")
 
 
 class TerminalTable(NamedTuple):
@@ -32,7 +36,11 @@ def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> 
     Ranks are within the group of comparable rows over all stored cells. The setting has a column
     only where there are several. Raises `StoreError` if `out` is not a results folder.
     """
-    board = leaderboard(load(out))
+    return table_of(leaderboard(load(out)), cell_ids)
+
+
+def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> TerminalTable:
+    """The same of a leaderboard that is there already."""
     entries = [r for r in plain_rows(board) if cell_ids is None or r["cell_id"] in cell_ids]
     attacks = [
         str(name).removeprefix(ATTACK_PREFIX)
@@ -46,15 +54,33 @@ def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> 
     if several:
         columns = ["setting", *columns]
         rows = [[_setting(entry), *row] for entry, row in zip(entries, rows, strict=True)]
-    notes = [
-        f"{one_line(e['cell_id'])}: {e['status']}: {one_line(e['reason']) or 'no reason given'}"
-        for e in entries
-        if e["status"] != "ok"
-    ]
-    if any(_upper_bound(entry) for entry in entries):
-        notes.append("≤: an attack failed or is missing, so the worst case is only an upper bound")
+    notes = [*_endings(entries), *_over_seeds(entries, several=several)]
     notes += [f"left out: {one_line(x['path'])}: {x['reason']}" for x in board.attrs["left_out"]]
     return TerminalTable([one_line(name) for name in columns], rows, notes)
+
+
+def _endings(entries: list[dict[str, Any]]) -> Iterator[str]:
+    """Failed cells with their reasons, and what a worst case that is only a bound means."""
+    for entry in entries:
+        if entry["status"] != "ok":
+            reason = one_line(entry["reason"]) or "no reason given"
+            yield f"{one_line(entry['cell_id'])}: {entry['status']}: {reason}"
+    if any(_upper_bound(entry) for entry in entries):
+        yield "≤: an attack failed or is missing, so the worst case is only an upper bound"
+
+
+def _over_seeds(entries: list[dict[str, Any]], *, several: bool) -> Iterator[str]:
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for entry in entries:
+        groups.setdefault(tuple(entry[name] for name in GROUP), []).append(entry)
+    for members in groups.values():
+        prefix = f"{_setting(members[0])}: " if several else ""
+        for one in over_seeds(members, variants(members)):
+            yield (
+                f"{prefix}{one_line(one.label)}: worst case {percent(one.mean)} % over {one.seeds} "
+                f"seeds (95 % interval {percent(one.low)}–{percent(one.high)}; "
+                f"± {percent(one.between)} by seed, ± {percent(one.within)} by test examples)"
+            )
 
 
 def _setting(entry: dict[str, Any]) -> str:

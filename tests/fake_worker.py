@@ -35,6 +35,8 @@ def work(connection: Connection, setting: str, behaviour_of: Callable[[Cell], st
             stream.write(f"{os.getpid()} {setting} {cell_id}\n")
         for fraction in (0.0, 0.5, 1.0):
             connection.send(("progress", cell_id, "training", fraction))
+        if behaviour == "notice":
+            connection.send(("notice", cell_id, "it overfits\x1b[31m"))
         BEHAVIOURS[behaviour]()
         status, reason = ("diverged", "no number") if behaviour == "diverge" else ("ok", "")
         if status == "ok":
@@ -88,6 +90,7 @@ BEHAVIOURS: dict[str, Callable[[], object]] = {
     "ok": lambda: None,
     "slow": lambda: time.sleep(0.3),
     "diverge": lambda: None,
+    "notice": lambda: None,
     "raise": _raise,
     "abort": _abort,
     "sleep": _sleep,

@@ -17,7 +17,7 @@ PACKAGES = ("benchmark", "defenses", "attacks_cfg", "reports")
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "higher", "art"}
 
 # Files that may import a framework at their top, by their name without a suffix.
-FRAMEWORK_FILES = {"pytorch", "tensorflow", "tensorflow_optimizers", "mnist"}
+FRAMEWORK_FILES = {"pytorch", "tensorflow", "tensorflow_optimizers", "mnist", "wrapped"}
 
 
 def sources(package):
@@ -61,7 +61,21 @@ def test_reports_read_results_only():
         assert found <= allowed, f"{path.relative_to(ROOT)} imports {found - allowed}"
 
 
-@pytest.mark.parametrize("family", ["standard", "adversarial", "meta"])
+FAMILIES = (
+    "standard",
+    "adversarial",
+    "free",
+    "trades",
+    "mart",
+    "awp",
+    "random_norm",
+    "msd",
+    "meta",
+    "perturbation",
+)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_both_kernels_name_the_steps_of_their_specification(family):
     folder = ROOT / "defenses" / family
     steps = {name: numbered_steps((folder / f"{name}.py").read_text()) for name in KERNELS}

@@ -113,6 +113,18 @@ def test_id_is_safe_as_a_folder_name(name: str, beginning: str) -> None:
     assert re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,150}", cell_id)
 
 
+def test_id_of_a_wrapped_defense_is_safe_and_its_parts_are_known() -> None:
+    wrapped = {"steps": 10, "jpeg": {"quality": 50}, "rounded": {"decimals": 3}}
+    cell = dataclasses.replace(CELL, defense="pgd-at+jpeg+rounded", parameters=wrapped)
+
+    assert cell.cell_id.startswith("digits-cnn-torch-pgd-at_jpeg_rounded-s0-")
+    assert re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,150}", cell.cell_id)
+    assert cell.trained_by == "pgd-at"
+    assert cell.training_parameters == {"steps": 10}
+    assert list(cell.wrapped_in) == ["jpeg", "rounded"]
+    assert CELL.wrapped_in == {}
+
+
 def test_expansion_puts_the_undefended_twins_first() -> None:
     found = [(c.defense, c.seed, c.framework) for c in expanded(seed=[0, 1])]
 

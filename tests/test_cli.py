@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,13 +74,14 @@ def test_run_says_where_the_report_is(bench: Any, tmp_path: Path) -> None:
     assert "report: bench-results/report/index.html" in result.out
     assert "[b]pgd-at\\x1b[0m" in result.out
     assert "a note" in result.out
-    assert [line.partition("] ")[2] for line in result.err.splitlines()] == [
+    said = [line.partition("] ")[2] for line in result.err.splitlines()]
+    assert [re.sub(r"in \d+ s", "in N s", line) for line in said] == [
         "none torch seed 0: started",
-        "none torch seed 0: training done in 0 s",
-        "none torch seed 0: done in 0 s",
+        "none torch seed 0: training done in N s",
+        "none torch seed 0: done in N s",
         "pgd-at torch seed 0: started",
-        "pgd-at torch seed 0: training done in 0 s",
-        "pgd-at torch seed 0: done in 0 s",
+        "pgd-at torch seed 0: training done in N s",
+        "pgd-at torch seed 0: done in N s",
     ]
     assert len(Store.open(tmp_path / "bench-results").cell_ids()) == 2
 
@@ -260,6 +262,41 @@ def test_list_of_something_else(bench: Any) -> None:
 def cells(bench: Any) -> list[str]:
     bench(*RUN)
     return Store.open("bench-results").cell_ids()
+
+
+def test_show_tells_what_was_noticed_in_training(bench: Any, cells: list[str]) -> None:
+    store = Store.open("bench-results")
+    cost = {"forwards": 1, "backwards": 1, "second_order": 0, "gradient_evaluations": 7.0}
+    record = {"seconds": 1.0, "cost": cost, "notices": ["it overfits\x1b[31m"]}
+    store.write_stage(cells[1], "training", record)
+    assert "training: it overfits\\x1b[31m" in bench("show", cells[1]).out
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], {"pgd-at": "warn", "fgsm-rs": "restore"}),
+        (["--on-overfit", "restore"], {"pgd-at": "restore", "fgsm-rs": "restore"}),
+        (["--on-overfit", "warn"], {"pgd-at": "warn", "fgsm-rs": "warn"}),
+        (
+            ["--on-overfit", "warn", "--set", "parameters.fgsm-rs.on_overfit=restore"],
+            {"pgd-at": "warn", "fgsm-rs": "restore"},
+        ),
+    ],
+    ids=["defaults", "restore", "warn", "one defense apart"],
+)
+def test_on_overfit_reaches_every_defense_but_the_twin(
+    bench: Any, flags: list[str], expected: dict[str, str]
+) -> None:
+    assert bench(*RUN, "--defense", "fgsm-rs", *flags).code == 0
+    store = Store.open("bench-results")
+    found = {}
+    for cell_id in store.cell_ids():
+        record = store.read_cell(cell_id)
+        assert record is not None
+        defense = record["config"]["defense"]
+        found[defense["name"]] = defense["parameters"]["on_overfit"]
+    assert found == {"none": "warn", **expected}
 
 
 def test_show_takes_a_unique_beginning(bench: Any, cells: list[str]) -> None:

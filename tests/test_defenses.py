@@ -13,6 +13,7 @@ from benchmark import frameworks, models
 frameworks.import_torch_first()
 
 import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
 from art.estimators.classification import PyTorchClassifier, TensorFlowV2Classifier  # noqa: E402
 
@@ -24,9 +25,19 @@ from defenses.schedules import SCHEDULES, ramp  # noqa: E402
 
 SMALL = {
     "none": {"batch_size": 16},
+    "fgsm-at": {"batch_size": 16},
+    "fgsm-rs": {"batch_size": 16},
+    "free-at": {"batch_size": 16, "replays": 3},
     "pgd-at": {"batch_size": 16, "attack_steps": 2},
+    "trades": {"batch_size": 16, "attack_steps": 2},
+    "mart": {"batch_size": 16, "attack_steps": 2},
+    "awp": {"batch_size": 16, "attack_steps": 2},
+    "random-norm": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
+    "msd": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
+    "gaussian": {"batch_size": 16},
     "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
 }
+ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
 BUILDERS = {"torch": in_torch, "tensorflow": in_tensorflow}
 THREAT = defenses.Threat("linf", 0.1)
 
@@ -35,6 +46,27 @@ def data(shape=(6, 6, 1), count=48, classes=3, seed=0):
     generator = np.random.default_rng(seed)
     x = generator.random((count, *shape), dtype=np.float32)
     return x, generator.integers(0, classes, count)
+
+
+def recorded_inputs(model, monkeypatch):
+    """A list that receives the inputs, NHWC or (n, d), of every pass through the model."""
+    seen = []
+    if isinstance(model, torch.nn.Module):
+
+        def record(_, inputs):
+            x = inputs[0].detach().numpy()
+            seen.append((x.transpose(0, 2, 3, 1) if x.ndim == 4 else x).copy())
+
+        model.register_forward_pre_hook(record)
+        return seen
+    call = model.call
+
+    def recording(x, *arguments, **keywords):
+        tf.numpy_function(lambda x: seen.append(x.copy()), [x], [])
+        return call(x, *arguments, **keywords)
+
+    monkeypatch.setattr(model, "call", recording)
+    return seen
 
 
 def build(framework, shape=(6, 6, 1), classes=3):
@@ -64,7 +96,7 @@ class TestConformance:
         assert seen == sorted(seen)
         assert seen[-1] == 1
         assert fitted.cost.gradient_evaluations == pytest.approx(
-            defense.plan(len(x), epochs=3).gradient_evaluations
+            defense.plan(len(x), epochs=3, validation=len(x)).gradient_evaluations
         )
 
     def test_an_interrupted_fit_continues_to_the_same_weights(
@@ -121,13 +153,36 @@ class TestConformance:
         x, y = data(shape)
         defense = defenses.create(name, THREAT, SMALL[name])
         model = build(framework, shape)
+        seen = recorded_inputs(model, monkeypatch)
         kernel = defense.kernel(defenses.defense.recognise(model))
         generator = np.random.default_rng(0)
         size = defense.examples_per_step
-        draws = defense.draw(generator, x[:size], y[:size])
-        if "start" in draws:
-            assert np.abs(draws["start"]).max() <= 1
-        assert math.isfinite(kernel.step(draws, learning_rate=0.01, eps=0.1))
+        eps = THREAT.eps / 2  # as if it were still rising
+        for _ in range(2):
+            index = generator.permutation(len(x))[:size]
+            del seen[:]
+            kernel.step(defense.draw(generator, x[index], y[index]), learning_rate=0.01, eps=eps)
+            inputs = np.concatenate([part.reshape(len(part), -1) for part in seen])
+            natural = x[index].reshape(size, -1)
+            # Each input belongs to the nearest example: random ones are far apart.
+            used = budget_used(name, inputs[:, None] - natural[None], eps).min(axis=1)
+            assert name == "gaussian" or used.max() <= 1 + 1e-5
+            assert name == "none" or used.max() > 0.9
+            # What is trained on comes last; fgsm-rs attacks from starts outside of the box.
+            assert seen[-1].min() >= 0
+            assert seen[-1].max() <= 1
+
+
+def budget_used(name, differences, eps):
+    """The share of the budget that each perturbation takes, in the norm that it takes least of."""
+    rise = eps / THREAT.eps
+    others = {norm: SMALL[name].get(f"eps_{norm}") for norm in ("l2", "l1")}
+    budgets = {"linf": eps} | {norm: full * rise for norm, full in others.items() if full}
+    lengths = [
+        np.linalg.norm(differences.astype(np.float64), ord=ORDERS[norm], axis=-1) / budget
+        for norm, budget in budgets.items()
+    ]
+    return np.min(lengths, axis=0)
 
 
 class Counted(torch.autograd.Function):
@@ -235,6 +290,9 @@ BAD_PARAMETERS = {
     "a flag": ("pgd-at", {"batch_size": True}, "batch_size must be a whole number, got True"),
     "not finite": ("none", {"learning_rate": math.inf}, "learning_rate must be a number, got inf"),
     "no choice": ("none", {"optimizer": "adm"}, "optimizer must be one of adam, sgd, got 'adm'"),
+    "one norm": ("msd", {}, "only linf has a budget; give eps_l2 or eps_l1"),
+    "one norm, explicitly": ("random-norm", {"eps_l2": 0}, "only linf has a budget"),
+    "a budget twice": ("msd", {"eps_linf": 0.2, "eps_l1": 3}, "leave eps_linf out"),
     "share": ("none", {"eps_warmup": 2}, "eps_warmup must be from 0 to 1, got 2"),
 }
 
@@ -278,6 +336,18 @@ def test_bad_data_are_refused(x, y, message):
         defenses.create("none", THREAT).fit(build("torch"), x, y, epochs=1)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_the_cost_of_watching_is_that_of_the_passes_that_ran(name):
+    x, y = data()
+    model = torch.nn.Sequential(*build("torch"), Counter())
+    defense = defenses.create(name, THREAT, {**SMALL[name], "on_overfit": "restore"})
+    Counted.ran.update(forwards=0, backwards=0)
+    fitted = defense.fit(model, x, y, epochs=2, validation=(x, y))
+    # Clean accuracy on validation data is looked at in every training, and not counted.
+    assert Counted.ran["forwards"] - 2 * len(x) == fitted.cost.forwards
+    assert Counted.ran["backwards"] == fitted.cost.backwards + fitted.cost.second_order
+
+
 class TestPlan:
     def test_a_budget_is_never_exceeded(self):
         defense = defenses.create("pgd-at", THREAT, {"batch_size": 10, "attack_steps": 4})
@@ -287,7 +357,13 @@ class TestPlan:
         assert plan.gradient_evaluations == 1200
 
     def test_equal_budgets_buy_equal_work(self):
-        plans = [defenses.create(name, THREAT).plan(5000, budget_ge=100_000) for name in SMALL]
+        budgets = {"eps_l2": 0.5, "eps_l1": 1.0}
+        plans = [
+            defenses.create(
+                name, THREAT, {k: v for k, v in budgets.items() if k in SMALL[name]}
+            ).plan(5000, budget_ge=100_000)
+            for name in SMALL
+        ]
         assert all(98_000 < plan.gradient_evaluations <= 100_000 for plan in plans)
 
     @pytest.mark.parametrize("given", [{}, {"epochs": 1, "budget_ge": 9}])
@@ -308,12 +384,13 @@ class TestPlan:
             defenses.create("meta-adv", THREAT).plan(7, epochs=2)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_random_starts_fill_the_unit_ball(norm):
     threat = defenses.Threat(norm, 0.1)
     starts = threat.random_starts(np.random.default_rng(0), (4000, 2))
-    lengths = np.abs(starts).max(axis=1) if norm == "linf" else np.linalg.norm(starts, axis=1)
-    assert lengths.max() <= 1
+    lengths = np.linalg.norm(starts.astype(np.float64), ord=ORDERS[norm], axis=1)
+    assert lengths.max() <= 1 + 1e-6
+    assert np.abs(starts.mean(axis=0)).max() < 0.03
     # Uniform in two dimensions: a quarter of the points lies within half of the radius.
     assert (lengths < 0.5).mean() == pytest.approx(0.25, abs=0.03)
 

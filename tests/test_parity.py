@@ -32,10 +32,32 @@ SHAPES = {
 
 DEFENSES = {
     "none": {},
+    "fgsm-at": {},
+    "fgsm-rs": {},
     "pgd-at": {"attack_steps": 3},
     "pgd-at-sgd": {"attack_steps": 3, "optimizer": "sgd", "learning_rate": 0.05},
+    "pgd-at-decay": {"attack_steps": 3, "weight_decay": 0.1},
+    "pgd-at-sgd-decay": {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.1},
+    "pgd-at-averaging": {"attack_steps": 3, "weight_averaging": 0.9},
+    "free-at": {"replays": 3},
+    "trades": {"attack_steps": 3},
+    "mart": {"attack_steps": 3},
+    "awp": {"attack_steps": 3, "gamma": 0.05},
+    "awp-trades": {"attack_steps": 3, "base": "trades", "gamma": 0.05},
+    "random-norm": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
+    "msd": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
+    "gaussian": {"sigma": 0.1},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
 }
+
+
+def create(case, threat):
+    """A case of DEFENSES: a defense's name, and after it what is special about the case."""
+    name = max((name for name in defenses.names() if case.startswith(name)), key=len)
+    # The threat's own norm has the threat's budget.
+    own = f"eps_{threat.norm}"
+    parameters = {key: value for key, value in DEFENSES[case].items() if key != own}
+    return defenses.create(name, threat, parameters)
 
 
 def build_both(specification, *, seed=0, dtype="float32"):
@@ -117,10 +139,10 @@ def smooth_weights(torch_model, keras_model):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-3)])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("case", DEFENSES)
 def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
-    defense = defenses.create(case.removesuffix("-sgd"), defenses.Threat(norm, 0.1), DEFENSES[case])
+    defense = create(case, defenses.Threat(norm, 0.1))
     x, y = images((12,), 96, classes=4)
     torch_model, keras_model = smooth_pair(dtype)
     start = [value.copy() for value, _ in smooth_weights(torch_model, keras_model)]
@@ -134,13 +156,29 @@ def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
         assert np.abs(ours - theirs).max() <= tolerance
 
 
-@pytest.mark.parametrize("case", ["none", "pgd-at", "meta-adv"])
+@pytest.mark.parametrize(
+    ("case", "dtype", "tolerance"),
+    [
+        ("none", "float64", 1e-8),
+        ("pgd-at", "float64", 1e-8),
+        ("free-at", "float64", 1e-8),
+        ("awp-trades", "float64", 1e-8),
+        ("meta-adv", "float64", 1e-8),
+        ("none", "float32", 1e-3),
+        ("pgd-at", "float32", 1e-3),
+        ("meta-adv", "float32", 1e-3),
+    ],
+)
 @pytest.mark.parametrize("name", ["cnn", "cnn-small"])
-def test_ten_steps_of_a_convolutional_network_agree(name, case):
+def test_ten_steps_of_a_convolutional_network_agree(name, case, dtype, tolerance):
+    """In float32 only while no input gradient is so near zero that rounding decides its sign.
+
+    That happens to trades and free-at, whose first gradients are next to nothing.
+    """
     specification = models.specification(name, (8, 8, 1), 10)
-    defense = defenses.create(case, defenses.Threat("linf", 0.15), DEFENSES[case])
+    defense = create(case, defenses.Threat("linf", 0.15))
     x, y = images((8, 8, 1), 128)
-    torch_model, keras_model = build_both(specification, dtype="float64")
+    torch_model, keras_model = build_both(specification, dtype=dtype)
 
     for model in (torch_model, keras_model):
         defense.fit(model, x, y, budget_ge=ten_steps(defense, len(x)), seed=1)
@@ -148,7 +186,7 @@ def test_ten_steps_of_a_convolutional_network_agree(name, case):
     ours, theirs = in_torch.get_weights(torch_model), in_tensorflow.get_weights(keras_model)
     initial = specification.initial_weights(0)
     assert max(np.abs(ours[key] - initial[key]).max() for key in ours) > 1e-3
-    assert max(np.abs(ours[key] - theirs[key]).max() for key in ours) <= 1e-8
+    assert max(np.abs(ours[key] - theirs[key]).max() for key in ours) <= tolerance
 
 
 def test_adaptation_agrees():

@@ -13,8 +13,8 @@ from rich.console import Console
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell, Job
 from benchmark.display import LiveDisplay, PlainDisplay, display, print_table
+from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
 from benchmark.progress import Progress
-from benchmark.runner import CellFinished, CellProgress, CellStarted, Event
 from benchmark.text import clean, duration
 
 CELL = Cell(
@@ -186,6 +186,20 @@ def test_live_display_leaves_a_line_a_cell(clock: Clock) -> None:
     last = re.split(r"\r|\n", stream.getvalue().strip())[-1]
     assert "whole run" in stream.getvalue()
     assert "attack pgd" not in last
+
+
+def test_both_displays_show_a_notice(clock: Clock) -> None:
+    job, plain, live = make_job(), io.StringIO(), io.StringIO()
+    console = Console(file=live, force_terminal=True, width=200, color_system=None)
+    for shown in (
+        PlainDisplay(follow([job], clock), plain),
+        LiveDisplay(follow([job], clock), console),
+    ):
+        with shown:
+            shown.show(CellStarted(job, 0))
+            shown.show(CellNotice(job, 0, "it overfits\x1b[31m [red]here[/red]"))
+    for stream in (plain, live):
+        assert "none torch seed 0: it overfits\\x1b[31m [red]here[/red]" in stream.getvalue()
 
 
 @pytest.fixture

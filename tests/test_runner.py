@@ -16,10 +16,10 @@ import pytest
 from benchmark import runner
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell, Job
+from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted
 from benchmark.process import last_words
 from benchmark.results import Store
 from benchmark.resume import pending
-from benchmark.runner import CellFinished, CellProgress, CellStarted
 
 HERE = Path(__file__).parent
 
@@ -103,6 +103,15 @@ def test_dead_worker_fails_its_cell_and_the_next_cell_goes_on(
     assert (record["status"], record["reason"]) == ("failed", outcomes[0].reason)
     assert record["config"] == jobs[0].cell.config()
     assert record["suites"] == {"quick": list(jobs[0].attack_keys().values())}
+
+
+def test_a_notice_is_told_while_its_cell_goes_on(store: Store) -> None:
+    noticed = job(store, "notice")
+    outcomes, events = work([noticed], store)
+    assert [outcome.status for outcome in outcomes] == ["ok"]
+    kinds = [type(event) for event in events]
+    assert events[kinds.index(CellNotice)] == CellNotice(noticed, 0, "it overfits\x1b[31m")
+    assert kinds.index(CellNotice) < kinds.index(CellFinished)
 
 
 def test_worker_serves_all_cells_of_its_framework(store: Store) -> None:

@@ -144,6 +144,11 @@ def test_both_frameworks_attack_the_same_examples_from_the_same_starts(tmp_path)
         assert agree >= 0.9, name
 
 
+def test_all_stands_for_every_defense(tmp_path):
+    named = [job.cell.defense for job in jobs(tmp_path, defense="all")]
+    assert named == worker.defenses.names()
+
+
 def test_a_diverging_training_is_recorded(tmp_path):
     store = Store.create(tmp_path)
     (job,) = jobs(

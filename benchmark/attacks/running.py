@@ -1,4 +1,4 @@
-"""Running one attack of a suite against one estimator."""
+"""Running one attack of a suite against one cell's model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,31 +14,13 @@ import numpy as np
 from benchmark import frameworks
 from benchmark.attacks.measure import Measurement, measure
 from benchmark.attacks.suites import AttackSpec
+from benchmark.attacks.target import Target
 from benchmark.estimators.passes import CHUNK
 
 # ART's name of each norm.
-_ART_NORMS = {"linf": np.inf, "l2": 2}
+_ART_NORMS = {"linf": np.inf, "l2": 2, "l1": 1}
 
 SAMPLES = 8
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is attacked: an estimator, and the examples with what it says of them.
-
-    Args:
-        estimator: a fast estimator of `benchmark.estimators`.
-        x: clean examples, NHWC or (n, d), float32 in [0, 1].
-        y: their labels, int64.
-        clean_prediction: the estimator's labels of `x`.
-        index: where the examples stand in the data set's test part.
-    """
-
-    estimator: Any
-    x: np.ndarray
-    y: np.ndarray
-    clean_prediction: np.ndarray
-    index: np.ndarray
 
 
 def run_attack(
@@ -59,10 +40,13 @@ def run_attack(
     """
     record = {"key": key, **_record(spec, target, norm, eps)}
     obstacle = spec.obstacle(norm, target.x.shape[1:])
+    attacked = target.attacked_by(spec)
+    if attacked is None:
+        obstacle = "the model below takes encoded inputs, not these"
     if obstacle:
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
     frameworks.seed_everything(_seed(seed, spec))
-    passes = target.estimator.passes
+    passes = attacked.passes
     before = (passes.forwards, passes.backwards)
     started = time.perf_counter()
     try:
@@ -75,10 +59,12 @@ def run_attack(
         "forwards": passes.forwards - before[0],
         "backwards": passes.backwards - before[1],
     }
+    # Its own draws where the pipeline is random: an attack doesn't choose by them.
+    frameworks.seed_everything(_seed(seed, spec, "judged"))
     measurement = measure(
         target.x,
         x_adv,
-        target.estimator.predict(x_adv),
+        target.predict(x_adv),
         clean_prediction=target.clean_prediction,
         label=target.y,
         norm=norm,
@@ -110,7 +96,7 @@ def _generate(
     spec: AttackSpec, target: Target, norm: str, eps: float, progress: Callable[[float], None]
 ) -> np.ndarray:
     """The attack's answer; examples that are misclassified already are left as they are."""
-    attack = _create(spec, target.estimator, norm, eps)
+    attack = _create(spec, target.attacked_by(spec), norm, eps)
     x_adv = target.x.copy()
     rows = np.flatnonzero(target.clean_prediction == target.y)
     for first in range(0, len(rows), CHUNK):
@@ -130,9 +116,9 @@ def _create(spec: AttackSpec, estimator: Any, norm: str, eps: float) -> Any:
     return attack(estimator, **known, **spec.resolved(eps))
 
 
-def _seed(seed: int, spec: AttackSpec) -> int:
+def _seed(seed: int, spec: AttackSpec, purpose: str = "") -> int:
     """Of the global generators: differs by attack, and is the same in both frameworks."""
-    return (seed * 1_000_003 + zlib.crc32(spec.name.encode())) % 2**32
+    return (seed * 1_000_003 + zlib.crc32((spec.name + purpose).encode())) % 2**32
 
 
 def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict[str, np.ndarray]:
@@ -147,7 +133,7 @@ def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict
         **measurement.distances,
         # ART doesn't say at which query it found a point.
         "first_query": np.full(len(target.y), -1, dtype=np.int64),
-        "sample_index": samples,
+        "sample_index": target.index[samples],
         "sample_clean": target.x[samples],
         "sample_adversarial": x_adv[samples].astype(np.float32),
     }

@@ -28,11 +28,14 @@ class AttackSpec:
         name: in reports; unique in its suite.
         attack: its entry in `benchmark.attacks.table`.
         arguments: as in the suite file: numbers, or shares of eps such as "0.1 eps".
+        transfers: run on the bare model below a cell's input and output defenses, and its points
+            are tried on the whole.
     """
 
     name: str
     attack: str
     arguments: Mapping[str, Value]
+    transfers: bool = False
 
     @property
     def entry(self) -> AttackEntry:
@@ -53,6 +56,13 @@ class AttackSpec:
         if len(input_shape) == 3 and min(input_shape[:2]) < smallest:
             return f"needs images of at least {smallest}x{smallest} pixels under {norm}"
         return ""
+
+
+# Joins every suite in cells with input or output defenses: what such a defense hides from an attack
+# that looks through it can be found without it.
+TRANSFER = AttackSpec(
+    "transfer", "pgd", {"max_iter": 40, "eps_step": "0.1 eps", "num_random_init": 1}, transfers=True
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,11 @@ def _attack(
     if not _SAFE_NAME.match(str(name)):
         raise SuiteError(
             f"suite {suite!r}: attack name {name!r} may hold a-z, 0-9 and hyphens only"
+        )
+    if name == TRANSFER.name:
+        raise SuiteError(
+            f"suite {suite!r}: the name {name!r} is kept for the attack that joins every suite in "
+            "cells with input or output defenses; choose another"
         )
     _check_keys(body, ("attack", "arguments"), f"attack {name!r}")
     attack = str(body.get("attack"))

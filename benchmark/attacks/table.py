@@ -34,19 +34,19 @@ ATTACKS: dict[str, AttackEntry] = {
     "fast-gradient": AttackEntry(
         target="art.attacks.evasion:FastGradientMethod",
         description="one gradient step (Goodfellow et al. 2015)",
-        norms=("linf", "l2"),
+        norms=("linf", "l2", "l1"),
         arguments=("num_random_init",),
     ),
     "pgd": AttackEntry(
         target="art.attacks.evasion:ProjectedGradientDescent",
         description="projected gradient ascent with random starts (Madry et al. 2018)",
-        norms=("linf", "l2"),
+        norms=("linf", "l2", "l1"),
         arguments=("eps_step", "max_iter", "num_random_init", "decay"),
     ),
     "apgd": AttackEntry(
         target="art.attacks.evasion:AutoProjectedGradientDescent",
         description="projected gradient ascent with its own step sizes (Croce & Hein 2020)",
-        norms=("linf", "l2"),
+        norms=("linf", "l2", "l1"),
         arguments=("eps_step", "max_iter", "nb_random_init"),
     ),
     "square": AttackEntry(

@@ -48,10 +48,10 @@ class DatasetDefaults:
 
 
 _DEFAULTS = {
-    "digits": DatasetDefaults(eps={"linf": 0.15, "l2": 0.8}, epochs=30),
-    "mnist": DatasetDefaults(eps={"linf": 0.3, "l2": 2.0}, epochs=3),
-    "npz": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5}, epochs=20),
-    "folder": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5}, epochs=20),
+    "digits": DatasetDefaults(eps={"linf": 0.15, "l2": 0.8, "l1": 3.0}, epochs=30),
+    "mnist": DatasetDefaults(eps={"linf": 0.3, "l2": 2.0, "l1": 10.0}, epochs=3),
+    "npz": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5, "l1": 12.0}, epochs=20),
+    "folder": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5, "l1": 12.0}, epochs=20),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
+from defenses.subject import preprocessing
 
 # Small enough for the activations of a small network to stay in the cache.
 CHUNK = 250
@@ -30,11 +30,6 @@ def chunks(size: int) -> list[slice]:
 
 def is_identity(classifier: object) -> bool:
     """Whether an ART classifier has no defenses and no preprocessing of its own."""
-    if getattr(classifier, "postprocessing_defences", None):
-        return False
-    operations = getattr(classifier, "preprocessing_operations", None) or []
-    return all(
-        np.all(np.asarray(getattr(operation, "mean", 1)) == 0)
-        and np.all(np.asarray(getattr(operation, "std", 0)) == 1)
-        for operation in operations
+    return not getattr(classifier, "postprocessing_defences", None) and not preprocessing(
+        classifier
     )

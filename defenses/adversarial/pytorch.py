@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy
 
-from defenses.adversarial.spec import AdversarialTraining
+from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
 from defenses.kernels.pytorch import Kernel
 from defenses.perturbation.pytorch import perturb
 from defenses.training import Arrays
@@ -14,7 +14,7 @@ from defenses.training import Arrays
 class AdversarialKernel(Kernel):
     """Cross-entropy on adversarial examples."""
 
-    defense: AdversarialTraining
+    defense: AdversarialTraining | FgsmTraining | FastTraining
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the loss before it."""

@@ -1,9 +1,17 @@
-"""Adversarial training by projected gradient ascent.
+"""Adversarial training by gradient ascent, with many steps or with one.
 
-Madry et al. 2018, "Towards deep learning models resistant to adversarial attacks", eq. (2.1).
+pgd-at: Madry et al. 2018, "Towards deep learning models resistant to adversarial attacks",
+eq. (2.1). fgsm-at: the same with FGSM (Goodfellow et al. 2015, section 6), which overfits
+catastrophically. fgsm-rs: Wong et al. 2020, "Fast is better than free", algorithm 3.
 
-    x_adv = A(f_theta, x, y), projected gradient ascent from a random start   (step 1)
-    theta <- optimiser(theta, grad l(f(x_adv; theta), y))                     (step 2)
+    x_adv = A(f_theta, x, y), projected gradient ascent from a start   (step 1)
+    theta <- optimiser(theta, grad l(f(x_adv; theta), y))              (step 2)
+
+The start is drawn uniformly from the ball; fgsm-at starts at x itself. fgsm-rs takes one step of
+1.25 eps, from a start that is not clipped to [0, 1]: on black and white pixels a clipped one would
+always end at the full eps, as FGSM does, and the random start would be lost. It goes back to the
+last good weights at catastrophic overfitting, as its authors do; they look at PGD accuracy on a
+training batch, here it is validation accuracy (`defenses.validation`).
 """
 
 from __future__ import annotations
@@ -15,7 +23,7 @@ from typing import ClassVar
 import numpy as np
 
 from defenses.cost import Cost, gradients
-from defenses.defense import Defense
+from defenses.defense import ON_OVERFIT, Defense
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.training import Arrays
@@ -39,6 +47,11 @@ class AdversarialTraining(Defense):
     }
 
     @property
+    def single_step(self) -> bool:
+        """With one step only."""
+        return self.attack_steps == 1
+
+    @property
     def ascent(self) -> Ascent:
         """The inner maximisation."""
         step = self.relative_step or default_relative_step(self.attack_steps)
@@ -46,6 +59,76 @@ class AdversarialTraining(Defense):
 
     def step_cost(self) -> Cost:
         """The attack and one pass forward and back."""
+        return self.ascent.cost(self.batch_size) + gradients(self.batch_size)
+
+    def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
+        """The batch and where its attacks start."""
+        return {"x": x, "y": y, "start": self.threat.random_starts(generator, x.shape)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FgsmTraining(Defense):
+    """FGSM training without a random start; overfits catastrophically, kept to show that.
+
+    Goodfellow et al. 2015, with adversarial examples alone in the loss.
+    """
+
+    eps_warmup: float = parameter(0.0, low=0, high=1)
+
+    kernels: ClassVar[Mapping[str, str]] = AdversarialTraining.kernels
+
+    @property
+    def single_step(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def ascent(self) -> Ascent:
+        """One step of eps."""
+        return Ascent(self.threat.norm, steps=1, relative_step=1.0)
+
+    def step_cost(self) -> Cost:
+        """Two passes forward and back."""
+        return self.ascent.cost(self.batch_size) + gradients(self.batch_size)
+
+    def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
+        """The batch; its attacks start where it is."""
+        return {"x": x, "y": y, "start": np.zeros(x.shape, np.float32)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastTraining(Defense):
+    """FGSM training from random starts (Wong et al. 2020, "Fast is better than free").
+
+    The defaults are those of the paper for MNIST: batches of 100, Adam at 5e-3, a cyclic schedule.
+    The paper has no `eps_warmup`; without it, short trainings at a large eps can get stuck at
+    predicting one class.
+
+    Args:
+        relative_step: step size of the attack as a share of eps.
+    """
+
+    batch_size: int = parameter(100, low=1)
+    learning_rate: float = parameter(5e-3, low=0)
+    on_overfit: str = parameter("restore", choices=ON_OVERFIT)
+    relative_step: float = parameter(1.25, low=0)
+
+    kernels: ClassVar[Mapping[str, str]] = AdversarialTraining.kernels
+
+    @property
+    def single_step(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def ascent(self) -> Ascent:
+        """One step from a random start."""
+        return Ascent(
+            self.threat.norm, steps=1, relative_step=self.relative_step, clipped_start=False
+        )
+
+    def step_cost(self) -> Cost:
+        """Two passes forward and back."""
         return self.ascent.cost(self.batch_size) + gradients(self.batch_size)
 
     def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:

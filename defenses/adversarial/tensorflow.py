@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from defenses.adversarial.spec import AdversarialTraining
+from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.perturbation.tensorflow import perturb
 from defenses.training import Arrays
@@ -13,7 +13,7 @@ from defenses.training import Arrays
 class AdversarialKernel(Kernel):
     """Cross-entropy on adversarial examples."""
 
-    defense: AdversarialTraining
+    defense: AdversarialTraining | FgsmTraining | FastTraining
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the loss before it."""

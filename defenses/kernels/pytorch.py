@@ -13,7 +13,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from defenses.adaptation.spec import Adaptation
+from defenses.kernel import Arrays
 from defenses.perturbation.pytorch import perturb
+from defenses.perturbation.spec import Ascent
 
 if TYPE_CHECKING:
     from defenses.defense import Defense
@@ -31,11 +33,18 @@ class Kernel:
         self.device = self.parameters[0].device
         self.dtype = self.parameters[0].dtype
         self.optimizer = _optimizer(defense, self.parameters)
+        # The averaged weights, where the defense averages them.
+        averaged = self.parameters if defense.weight_averaging else []
+        self.averages = [value.detach().clone() for value in averaged]
 
     def images(self, x: np.ndarray) -> torch.Tensor:
         """NHWC as an NCHW view, which is `channels_last`, the fast layout."""
         tensor = torch.from_numpy(x).to(self.device, self.dtype)
         return tensor.permute(0, 3, 1, 2) if x.ndim == 4 else tensor
+
+    def arrays(self, x: torch.Tensor) -> np.ndarray:
+        """The inverse of `images`."""
+        return _array(x.permute(0, 2, 3, 1) if x.ndim == 4 else x)
 
     def labels(self, y: np.ndarray) -> torch.Tensor:
         """Labels on the model's device."""
@@ -74,6 +83,34 @@ class Kernel:
             ]
         return np.concatenate(batches)
 
+    def attack(
+        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+    ) -> np.ndarray:
+        """Adversarial examples of the model in evaluation mode; shape of `x`."""
+        found = []
+        with self.attacked():
+            for first in range(0, len(x), PREDICT_BATCH):
+                part = slice(first, first + PREDICT_BATCH)
+                images, labels = self.images(x[part]), self.labels(y[part])
+                x_adv = perturb(
+                    self.model, images, labels, self.images(start[part]), eps=eps, ascent=ascent
+                )
+                found.append(self.arrays(x_adv))
+        return np.concatenate(found)
+
+    def average(self, decay: float) -> None:
+        """Move the averaged weights towards the current ones by the share 1 - `decay`."""
+        with torch.no_grad():
+            torch._foreach_lerp_(self.averages, self.parameters, 1 - decay)
+
+    def swap_average(self) -> None:
+        """Exchange the model's weights with the averaged ones."""
+        with torch.no_grad():
+            for parameter, average in zip(self.parameters, self.averages, strict=True):
+                current = parameter.clone()
+                parameter.copy_(average)
+                average.copy_(current)
+
     def adapt(
         self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, adaptation: Adaptation
     ) -> None:
@@ -93,26 +130,38 @@ class Kernel:
                 for parameter, gradient in zip(self.parameters, gradients, strict=True):
                     parameter -= adaptation.rate * gradient
 
+    def weights(self) -> dict[str, np.ndarray]:
+        """The model's weights and buffers, by name."""
+        return {name: _array(value) for name, value in self.model.state_dict().items()}
+
+    def load_weights(self, weights: Arrays) -> None:
+        """Take up what `weights` returned."""
+        tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
+        self.model.load_state_dict(tensors)
+
     def state(self) -> dict[str, np.ndarray]:
-        """Weights, buffers and optimiser state, by name."""
-        state = {f"model/{k}": _array(v) for k, v in self.model.state_dict().items()}
+        """Everything that the next step depends on: weights, averages, optimiser; by name."""
+        state = {f"model/{name}": value for name, value in self.weights().items()}
+        state |= {f"average/{i}": _array(value) for i, value in enumerate(self.averages)}
         for index, slots in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer/{index}/{k}": _array(v) for k, v in slots.items()}
         return state
 
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
+    def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
-        groups = self.optimizer.state_dict()["param_groups"]
-        weights: dict[str, torch.Tensor] = {}
+        weights: dict[str, np.ndarray] = {}
         slots: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in state.items():
             kind, _, key = name.partition("/")
             if kind == "model":
-                weights[key] = torch.from_numpy(value)
-            else:
+                weights[key] = value
+            elif kind == "average":
+                self.averages[int(key)].copy_(torch.from_numpy(value))
+            elif kind == "optimizer":
                 index, _, slot = key.partition("/")
                 slots.setdefault(int(index), {})[slot] = torch.from_numpy(value)
-        self.model.load_state_dict(weights)
+        self.load_weights(weights)
+        groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
     def copy(self) -> Kernel:
@@ -121,9 +170,10 @@ class Kernel:
 
 
 def _optimizer(defense: Defense, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    settings = {"lr": defense.learning_rate, "weight_decay": defense.weight_decay}
     if defense.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=defense.learning_rate, momentum=0.9)
-    return torch.optim.Adam(parameters, lr=defense.learning_rate)
+        return torch.optim.SGD(parameters, momentum=0.9, **settings)
+    return torch.optim.Adam(parameters, **settings)
 
 
 def _array(value: torch.Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from defenses.adaptation.spec import Adaptation
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow_optimizers import OPTIMIZERS
+from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import perturb
 
 if TYPE_CHECKING:
@@ -27,7 +30,14 @@ class Kernel:
         self.defense = defense
         self.parameters = [variable.value for variable in model.trainable_variables]
         self.dtype = self.parameters[0].dtype
-        self.optimizer = OPTIMIZERS[defense.optimizer](self.parameters)
+        self.optimizer = OPTIMIZERS[defense.optimizer](
+            self.parameters, weight_decay=defense.weight_decay
+        )
+        # The averaged weights, where the defense averages them.
+        averaged = self.parameters if defense.weight_averaging else []
+        self.averages = [tf.Variable(value) for value in averaged]
+        self._average = tf.function(self._graph_average)
+        self._attacks: dict[Ascent, Callable[..., tf.Tensor]] = {}
         # Traced once each: the shapes of a training's batches never change.
         self.compiled_step: Callable[..., tf.Tensor] = tf.function(self.graph_step)
         self._logits = tf.function(self.logits, reduce_retracing=True)
@@ -64,6 +74,38 @@ class Kernel:
         ]
         return np.concatenate(batches)
 
+    def attack(
+        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+    ) -> np.ndarray:
+        """Adversarial examples of the model in evaluation mode; shape of `x`."""
+        if ascent not in self._attacks:
+            attack = functools.partial(perturb, self.logits, ascent=ascent)
+            self._attacks[ascent] = tf.function(attack, reduce_retracing=True)
+        found = []
+        for first in range(0, len(x), PREDICT_BATCH):
+            part = slice(first, first + PREDICT_BATCH)
+            images, labels = self.images(x[part]), self.labels(y[part])
+            x_adv = self._attacks[ascent](
+                images, labels, self.images(start[part]), eps=self.scalar(eps)
+            )
+            found.append(x_adv.numpy())
+        return np.concatenate(found)
+
+    def average(self, decay: float) -> None:
+        """Move the averaged weights towards the current ones by the share 1 - `decay`."""
+        self._average(self.scalar(1 - decay))
+
+    def _graph_average(self, share: tf.Tensor) -> None:
+        for parameter, average in zip(self.parameters, self.averages, strict=True):
+            average.assign_add(share * (parameter - average))
+
+    def swap_average(self) -> None:
+        """Exchange the model's weights with the averaged ones."""
+        for parameter, average in zip(self.parameters, self.averages, strict=True):
+            current = tf.identity(parameter)
+            parameter.assign(average)
+            average.assign(current)
+
     def adapt(
         self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, adaptation: Adaptation
     ) -> None:
@@ -90,23 +132,39 @@ class Kernel:
 
         adapt(self.images(x), self.labels(y), self.images(start))
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Weights, other variables and optimiser state, by name."""
-        state = {f"model/{i}": value.numpy() for i, value in enumerate(self.model.variables)}
-        slots = enumerate(self.optimizer.variables)
-        return state | {f"optimizer/{i}": value.numpy() for i, value in slots}
+    def weights(self) -> dict[str, np.ndarray]:
+        """The model's weights and other variables, by name."""
+        return _numbered(self.model.variables)
 
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
+    def load_weights(self, weights: Arrays) -> None:
+        """Take up what `weights` returned."""
+        for index, variable in enumerate(self.model.variables):
+            variable.assign(weights[str(index)])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on: weights, averages, optimiser; by name."""
+        parts = {"average": self.averages, "optimizer": self.optimizer.variables}
+        state = {f"model/{name}": value for name, value in self.weights().items()}
+        for part, variables in parts.items():
+            state |= {f"{part}/{name}": value for name, value in _numbered(variables).items()}
+        return state
+
+    def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
-        for kind, owner in (("model", self.model), ("optimizer", self.optimizer)):
-            for index, variable in enumerate(owner.variables):
-                variable.assign(state[f"{kind}/{index}"])
+        parts = {"average": self.averages, "optimizer": self.optimizer.variables}
+        for part, variables in {"model": self.model.variables, **parts}.items():
+            for index, variable in enumerate(variables):
+                variable.assign(state[f"{part}/{index}"])
 
     def copy(self) -> Kernel:
         """An independent kernel with the same weights and a fresh optimiser."""
         model = keras.models.clone_model(self.model)
         model.set_weights(self.model.get_weights())
         return type(self)(model, self.defense)
+
+
+def _numbered(variables: Sequence[Any]) -> dict[str, np.ndarray]:
+    return {str(index): value.numpy() for index, value in enumerate(variables)}
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 Keras's Adam adds its epsilon before the bias correction, torch's after it, so the two take
 different steps from the same gradients. A defense takes the same steps in both frameworks; here
-they are those of `torch.optim`.
+they are those of `torch.optim`, where weight decay is added to the gradient (not decoupled).
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import tensorflow as tf
 
 
 class Sgd:
-    """torch.optim.SGD with momentum: v <- m v + g; theta <- theta - r v."""
+    """torch.optim.SGD with momentum 0.9: g <- g + w theta; v <- m v + g; theta <- theta - r v."""
 
-    def __init__(self, parameters: Sequence[tf.Variable], momentum: float = 0.9) -> None:
+    momentum = 0.9
+
+    def __init__(self, parameters: Sequence[tf.Variable], *, weight_decay: float) -> None:
         self._parameters = parameters
-        self._momentum = momentum
+        self._weight_decay = weight_decay
         self.variables = [tf.Variable(tf.zeros_like(value)) for value in parameters]
 
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
@@ -25,7 +27,8 @@ class Sgd:
         for parameter, velocity, gradient in zip(
             self._parameters, self.variables, gradients, strict=True
         ):
-            velocity.assign(self._momentum * velocity + gradient)
+            gradient = gradient + self._weight_decay * parameter
+            velocity.assign(self.momentum * velocity + gradient)
             parameter.assign_sub(learning_rate * velocity)
 
 
@@ -34,8 +37,9 @@ class Adam:
 
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
-    def __init__(self, parameters: Sequence[tf.Variable]) -> None:
+    def __init__(self, parameters: Sequence[tf.Variable], *, weight_decay: float) -> None:
         self._parameters = parameters
+        self._weight_decay = weight_decay
         self._step = tf.Variable(0, dtype=tf.int64)
         self._means = [tf.Variable(tf.zeros_like(value)) for value in parameters]
         self._squares = [tf.Variable(tf.zeros_like(value)) for value in parameters]
@@ -52,6 +56,7 @@ class Adam:
         for parameter, mean, square, gradient in zip(
             self._parameters, self._means, self._squares, gradients, strict=True
         ):
+            gradient = gradient + self._weight_decay * parameter
             mean.assign(self.beta1 * mean + (1 - self.beta1) * gradient)
             square.assign(self.beta2 * square + (1 - self.beta2) * gradient**2)
             denominator = tf.sqrt(square) / correction2 + self.epsilon

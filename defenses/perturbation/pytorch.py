@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import cross_entropy
 
-from defenses.perturbation.spec import Ascent
+from defenses.perturbation.spec import Ascent, moved_pixels
 
 
 def perturb(
@@ -20,32 +20,84 @@ def perturb(
     ascent: Ascent,
 ) -> torch.Tensor:
     """Adversarial examples within `eps` of `x` and within [0, 1], detached; shape of `x`."""
-    step_size = ascent.relative_step * eps
     # Step 1
-    x_adv = (x + eps * start).clamp_(0, 1)
+    x_adv = x + eps * start
+    if ascent.clipped_start:
+        x_adv = x_adv.clamp_(0, 1)
+
+    def loss_of(x_adv: torch.Tensor) -> torch.Tensor:
+        # The sum, so that an example's gradient does not depend on its batch
+        return cross_entropy(logits_of(x_adv), y, reduction="sum")
+
+    return ascend(loss_of, x, x_adv, eps=eps, ascent=ascent)
+
+
+def ascend(
+    loss_of: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    x_adv: torch.Tensor,
+    *,
+    eps: float,
+    ascent: Ascent,
+) -> torch.Tensor:
+    """`perturb` for any loss, summed over the batch, from any starting point `x_adv`."""
     for _ in range(ascent.steps):
-        # Step 2: the sum, so that an example's gradient does not depend on its batch
+        # Step 2
         x_adv.requires_grad_()
-        loss = cross_entropy(logits_of(x_adv), y, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, x_adv)
-        # Step 3
-        x_adv = x_adv.detach() + step_size * _direction(gradient, ascent.norm)
-        # Step 4
-        x_adv = _project(x_adv, x, eps, ascent.norm).clamp_(0, 1)
+        (gradient,) = torch.autograd.grad(loss_of(x_adv), x_adv)
+        x_adv = stepped(x_adv.detach(), gradient, x, eps=eps, ascent=ascent)
     return x_adv.detach()
 
 
-def _direction(gradient: torch.Tensor, norm: str) -> torch.Tensor:
+def stepped(
+    x_adv: torch.Tensor, gradient: torch.Tensor, x: torch.Tensor, *, eps: float, ascent: Ascent
+) -> torch.Tensor:
+    """`x_adv` one step further up the loss, within `eps` of `x` and within [0, 1]."""
+    # Step 3
+    step = ascent.relative_step * eps * direction(gradient, x_adv, ascent.norm)
+    # Step 4
+    return project(x_adv + step, x, eps, ascent.norm).clamp_(0, 1)
+
+
+def direction(gradient: torch.Tensor, x_adv: torch.Tensor, norm: str) -> torch.Tensor:
+    """The steepest step of length 1 in the norm from `x_adv`."""
     if norm == "linf":
-        return gradient.sign_()
+        return gradient.sign()
+    if norm == "l1":
+        return _sparse_direction(gradient, x_adv)
     return gradient / _lengths(gradient).clamp_min(1e-12)
 
 
-def _project(x_adv: torch.Tensor, x: torch.Tensor, eps: float, norm: str) -> torch.Tensor:
+def project(x_adv: torch.Tensor, x: torch.Tensor, eps: float, norm: str) -> torch.Tensor:
+    """The nearest point within `eps` of `x`."""
     if norm == "linf":
         return torch.minimum(torch.maximum(x_adv, x - eps), x + eps)
     difference = x_adv - x
+    if norm == "l1":
+        return x + _onto_l1_ball(difference, eps)
     return x + difference * (eps / _lengths(difference).clamp_min(eps))
+
+
+def _sparse_direction(gradient: torch.Tensor, x_adv: torch.Tensor) -> torch.Tensor:
+    blocked = ((x_adv >= 1) & (gradient > 0)) | ((x_adv <= 0) & (gradient < 0))
+    flat = gradient.masked_fill(blocked, 0).flatten(1)  # (n, d)
+    magnitudes = flat.abs()
+    # A threshold, not the indices: which of two equal entries comes first is the framework's.
+    least = magnitudes.topk(moved_pixels(gradient.shape[1:]), dim=1).values[:, -1:]
+    signs = torch.where(magnitudes >= least, flat.sign(), torch.zeros_like(flat))
+    return (signs / signs.abs().sum(dim=1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
+
+
+def _onto_l1_ball(difference: torch.Tensor, eps: float) -> torch.Tensor:
+    flat = difference.flatten(1)  # (n, d)
+    magnitudes = flat.abs()
+    ordered = magnitudes.sort(dim=1, descending=True).values
+    excess = ordered.cumsum(dim=1) - eps
+    ranks = torch.arange(1, flat.shape[1] + 1, device=flat.device, dtype=flat.dtype)
+    held = (ordered * ranks > excess).sum(dim=1, keepdim=True).clamp_min(1)
+    # Below zero inside the ball, where nothing is to be taken away.
+    threshold = (excess.gather(1, held - 1) / held).clamp_min(0)
+    return (flat.sign() * (magnitudes - threshold).clamp_min(0)).reshape(difference.shape)
 
 
 def _lengths(x: torch.Tensor) -> torch.Tensor:

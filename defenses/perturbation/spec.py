@@ -4,20 +4,33 @@ Madry et al. 2018, "Towards deep learning models resistant to adversarial attack
 one step and a random start it is FGSM-RS of Wong et al. 2020.
 
     x_0     = clip(x + eps * start, 0, 1)                              (step 1)
-    g_k     = grad_x l(f(x_k), y)                                      (step 2)
+    g_k     = grad_x L(x_k), where L(x) = l(f(x), y)                   (step 2)
     x_{k+1} = x_k + a sign(g_k)            for linf                    (step 3)
               x_k + a g_k / |g_k|_2        for l2
+              x_k + a s_k / |s_k|_1        for l1
     x_{k+1} = clip(project(x_{k+1}, ball(x, eps)), 0, 1)               (step 4)
 
+s_k holds the signs of the largest 5 % of g_k's entries, and zeros elsewhere; an entry that would
+push its pixel out of [0, 1] is passed over (Maini et al. 2020, "Adversarial robustness against the
+union of multiple perturbation models", section 4.2; the share is that of Croce & Hein 2022,
+"Adversarial robustness against multiple and single lp-threat models"). The projection is exact for
+every norm, onto the l1 ball by sorting (Duchi et al. 2008, figure 1); clipping afterwards never
+leaves the ball, because it moves each pixel towards x.
+
 `start` lies in the unit ball and comes from outside: kernels draw nothing. The result is a
-constant, no gradient goes through it.
+constant, no gradient goes through it. `ascend` takes another loss L, and x_0 from its caller.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from defenses.cost import Cost, gradients
+
+# The share of the pixels that a step under l1 moves.
+SPARSE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -25,14 +38,16 @@ class Ascent:
     """The settings of one inner maximisation.
 
     Args:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         steps: gradient steps, at least 1.
         relative_step: the step size as a share of eps, so that it follows eps when that ramps up.
+        clipped_start: whether x_0 is clipped to [0, 1]; only the final result has to be.
     """
 
     norm: str
     steps: int
     relative_step: float
+    clipped_start: bool = True
 
     def cost(self, examples: int) -> Cost:
         """One forward and one backward pass a step and example."""
@@ -42,3 +57,8 @@ class Ascent:
 def default_relative_step(steps: int) -> float:
     """2.5 / steps lets every point of the ball be reached; a single step stays at 1.25."""
     return min(1.25, 2.5 / steps)
+
+
+def moved_pixels(shape: Sequence[int]) -> int:
+    """How many entries of an example of this shape, batch axis left out, an l1 step moves."""
+    return math.ceil(SPARSE_SHARE * math.prod(shape))

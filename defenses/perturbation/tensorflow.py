@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from defenses.perturbation.spec import Ascent
+from defenses.perturbation.spec import Ascent, moved_pixels
 
 
 def perturb(
@@ -19,34 +20,93 @@ def perturb(
     ascent: Ascent,
 ) -> tf.Tensor:
     """Adversarial examples within `eps` of `x` and within [0, 1], detached; shape of `x`."""
-    step_size = ascent.relative_step * eps
     # Step 1
-    x_adv = tf.clip_by_value(x + eps * start, 0, 1)
+    x_adv = x + eps * start
+    if ascent.clipped_start:
+        x_adv = tf.clip_by_value(x_adv, 0, 1)
+
+    def loss_of(x_adv: tf.Tensor) -> tf.Tensor:
+        # The sum, so that an example's gradient does not depend on its batch
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits_of(x_adv))
+        return tf.reduce_sum(losses)
+
+    return ascend(loss_of, x, x_adv, eps=eps, ascent=ascent)
+
+
+def ascend(
+    loss_of: Callable[[tf.Tensor], tf.Tensor],
+    x: tf.Tensor,
+    x_adv: tf.Tensor,
+    *,
+    eps: tf.Tensor,
+    ascent: Ascent,
+) -> tf.Tensor:
+    """`perturb` for any loss, summed over the batch, from any starting point `x_adv`."""
     for _ in tf.range(ascent.steps):
-        # Step 2: the sum, so that an example's gradient does not depend on its batch
+        # Step 2
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x_adv)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits_of(x_adv))
-            loss = tf.reduce_sum(losses)
+            loss = loss_of(x_adv)
         gradient = tape.gradient(loss, x_adv)
-        # Step 3
-        x_adv = x_adv + step_size * _direction(gradient, ascent.norm)
-        # Step 4
-        x_adv = tf.clip_by_value(_project(x_adv, x, eps, ascent.norm), 0, 1)
+        x_adv = stepped(x_adv, gradient, x, eps=eps, ascent=ascent)
     return tf.stop_gradient(x_adv)
 
 
-def _direction(gradient: tf.Tensor, norm: str) -> tf.Tensor:
+def stepped(
+    x_adv: tf.Tensor, gradient: tf.Tensor, x: tf.Tensor, *, eps: tf.Tensor, ascent: Ascent
+) -> tf.Tensor:
+    """`x_adv` one step further up the loss, within `eps` of `x` and within [0, 1]."""
+    # Step 3
+    step = ascent.relative_step * eps * direction(gradient, x_adv, ascent.norm)
+    # Step 4
+    return tf.clip_by_value(project(x_adv + step, x, eps, ascent.norm), 0, 1)
+
+
+def direction(gradient: tf.Tensor, x_adv: tf.Tensor, norm: str) -> tf.Tensor:
+    """The steepest step of length 1 in the norm from `x_adv`."""
     if norm == "linf":
         return tf.sign(gradient)
+    if norm == "l1":
+        return _sparse_direction(gradient, x_adv)
     return gradient / tf.maximum(_lengths(gradient), 1e-12)
 
 
-def _project(x_adv: tf.Tensor, x: tf.Tensor, eps: tf.Tensor, norm: str) -> tf.Tensor:
+def project(x_adv: tf.Tensor, x: tf.Tensor, eps: tf.Tensor, norm: str) -> tf.Tensor:
+    """The nearest point within `eps` of `x`."""
     if norm == "linf":
         return tf.minimum(tf.maximum(x_adv, x - eps), x + eps)
     difference = x_adv - x
+    if norm == "l1":
+        return x + _onto_l1_ball(difference, eps)
     return x + difference * (eps / tf.maximum(_lengths(difference), eps))
+
+
+def _sparse_direction(gradient: tf.Tensor, x_adv: tf.Tensor) -> tf.Tensor:
+    blocked = ((x_adv >= 1) & (gradient > 0)) | ((x_adv <= 0) & (gradient < 0))
+    size = math.prod(gradient.shape[1:])
+    flat = tf.reshape(tf.where(blocked, tf.zeros_like(gradient), gradient), (-1, size))  # (n, d)
+    magnitudes = tf.abs(flat)
+    # A threshold, not the indices: which of two equal entries comes first is the framework's.
+    least = tf.math.top_k(magnitudes, moved_pixels(gradient.shape[1:])).values[:, -1:]
+    signs = tf.where(magnitudes >= least, tf.sign(flat), tf.zeros_like(flat))
+    count = tf.maximum(tf.reduce_sum(tf.abs(signs), axis=1, keepdims=True), 1)
+    return tf.reshape(signs / count, tf.shape(gradient))
+
+
+def _onto_l1_ball(difference: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    size = math.prod(difference.shape[1:])
+    flat = tf.reshape(difference, (-1, size))  # (n, d)
+    magnitudes = tf.abs(flat)
+    ordered = tf.sort(magnitudes, axis=1, direction="DESCENDING")
+    excess = tf.cumsum(ordered, axis=1) - eps
+    ranks = tf.range(1, size + 1, dtype=flat.dtype)
+    inside = tf.cast(ordered * ranks > excess, tf.int32)
+    held = tf.maximum(tf.reduce_sum(inside, axis=1, keepdims=True), 1)
+    last = tf.gather(excess, held - 1, axis=1, batch_dims=1)
+    # Below zero inside the ball, where nothing is to be taken away.
+    threshold = tf.maximum(last / tf.cast(held, flat.dtype), 0)
+    lowered = tf.sign(flat) * tf.maximum(magnitudes - threshold, 0)
+    return tf.reshape(lowered, tf.shape(difference))
 
 
 def _lengths(x: tf.Tensor) -> tf.Tensor:

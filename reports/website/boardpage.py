@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reports.leaderboard import ATTACK_PREFIX
+from reports.board import ATTACK_PREFIX
 from reports.website import render
 
 _FILTERS = {
@@ -36,7 +36,7 @@ class Head:
 def heads(attacks: list[str]) -> list[Head]:
     """The columns of the leaderboard, with one for each attack."""
     return [
-        Head("Rank", "text", "rank", "rank", True, "Place by worst case within the setting"),
+        Head("Rank", "text", "rank", "rank", True, "Rows share a rank where a paired test can't tell them apart"),
         Head("Defense", "defense", "defense", "defense"),
         Head("Framework", "text", "framework", "framework"),
         Head("Seed", "text", "seed", "seed", True),

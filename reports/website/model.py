@@ -9,7 +9,7 @@ from benchmark.results import SCHEMA_VERSION, Store
 from reports.pictures import Example, examples
 from reports.records import Attack, Cell, StageRecord
 from reports.website import breakdown
-from reports.website.board import page, threat
+from reports.website.settings import page, threat
 from reports.website.checks import checks
 from reports.website.outcomes import Detail, detail
 from reports.website.reproduce import command

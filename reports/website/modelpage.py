@@ -10,7 +10,7 @@ from markupsafe import Markup
 from reports.pictures import Example
 from reports.text import percent
 from reports.website import render
-from reports.website.board import view
+from reports.website.settings import view
 from reports.website.charts import Axis, Line, lines
 
 _MOST_CLASSES = 12  # of a confusion matrix

@@ -15,7 +15,7 @@ from benchmark.results import Store
 from reports.exports import as_csv
 from reports.records import Cell, read
 from reports.website import boardpage, model, modelpage, render
-from reports.website.board import board
+from reports.website.settings import board
 from reports.website.folder import SiteFolder
 
 _ASSETS = ("site.css", "leaderboard.js")

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from reports.frame import CELL_COLUMNS, NUMBER, WHOLE, YES_NO, Column, plain_rows, table
-from reports.statistics import competition_ranks, wilson
+from reports.frame import (
+    CELL_COLUMNS,
+    NUMBER,
+    WHOLE,
+    YES_NO,
+    Column,
+    meanings,
+    outcomes,
+    plain_rows,
+    table,
+)
+from reports.ranks import with_ties
+from reports.statistics import across_seeds, wilson
 
 GROUP = ("dataset", "dataset_fingerprint", "model", "norm", "eps", "suite", "examples")
 ATTACK_PREFIX = "robust_accuracy."
 
 _ABOUT = ("defense", "framework", "seed", "epochs", "budget_ge", "parameters")
+SETTING = tuple(name for name in _ABOUT if name != "seed")
 _RESULTS = {
     "attacked": Column(WHOLE, "how many test examples were attacked"),
     "clean_accuracy": Column(NUMBER, "share of them that is right before any attack"),
@@ -26,14 +39,29 @@ _ENDING = {
     "worst_case_complete": Column(
         YES_NO, "false where an attack failed or is missing: the worst case is an upper bound"
     ),
+    "seeds": Column(
+        WHOLE,
+        "how many complete rows of the group differ from this one in nothing but the training "
+        "seed, itself included; NA for a row without rank, and so are the next five",
+    ),
+    "seeds_mean": Column(NUMBER, "mean of their worst cases"),
+    "seeds_low": Column(NUMBER, "lower end of its 95 % interval over seeds and test examples"),
+    "seeds_high": Column(NUMBER, "upper end of its 95 % interval over seeds and test examples"),
+    "seeds_variance_between": Column(
+        NUMBER, "variance of a model's worst case that its training seed causes; NA for one seed"
+    ),
+    "seeds_variance_within": Column(
+        NUMBER, "variance of a model's worst case that the choice of the test examples causes"
+    ),
     **{name: CELL_COLUMNS[name] for name in ("training_gradient_evaluations", "training_seconds")},
     **{name: CELL_COLUMNS[name] for name in ("status", "reason", "cell_id")},
 }
 COLUMNS: Mapping[str, Column] = {
     "rank": Column(
         WHOLE,
-        "place by worst case among the complete rows of the group; equal ones share it; "
-        "NA for an incomplete row and for a cell that did not end well",
+        "1 + the number of complete rows of the group that are significantly better in the worst "
+        "case (McNemar's exact test on the same examples, Holm's correction, 95 %); NA for an "
+        "incomplete row, for other examples than most, and for a cell that did not end well",
     ),
     **{name: CELL_COLUMNS[name] for name in (*GROUP, *_ABOUT)},
     **_RESULTS,
@@ -57,6 +85,7 @@ def leaderboard(tidy: pd.DataFrame) -> pd.DataFrame:
     ordered = [row for _, rows in sorted(groups.items()) for row in _ranked(rows)]
     board = table(ordered, columns)
     board.attrs["left_out"] = tidy.attrs.get("left_out", [])
+    board.attrs["columns"] = meanings(columns)
     return board
 
 
@@ -78,23 +107,47 @@ def _entries(tidy: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Complete rows by rank, then incomplete ones by their upper bound, then failed cells."""
-    counted = [row["status"] == "ok" and row["worst_case_complete"] for row in rows]
-    ranks = competition_ranks(
-        [
-            row.get("worst_case") if counts else None
-            for row, counts in zip(rows, counted, strict=True)
-        ]
-    )
-    for row, rank in zip(rows, ranks, strict=True):
+    comparable = _comparable(rows)
+    places = with_ties([outcomes(row["worst_case_outcomes"]) for row in comparable])
+    for row, rank in zip(comparable, places, strict=True):
         row["rank"] = rank
+    _add_seeds(comparable)
 
     def place(row: dict[str, Any]) -> tuple[Any, ...]:
         worst_case = row.get("worst_case")
         return (
             row["status"] != "ok",
-            row["rank"] is None,
+            row.get("rank") is None,
             1.0 if worst_case is None else -worst_case,
             *(row[name] for name in ("defense", "framework", "seed", "cell_id")),
         )
 
     return sorted(rows, key=place)
+
+
+def _comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The complete rows that attacked the same examples: those that most of them attacked."""
+    complete = [row for row in rows if row["status"] == "ok" and row["worst_case_complete"]]
+    attacked = Counter(row["examples_digest"] for row in complete if row["examples_digest"])
+    if not attacked:
+        return []
+    usual = max(sorted(attacked), key=lambda digest: attacked[digest])
+    return [row for row in complete if row["examples_digest"] == usual]
+
+
+def _add_seeds(rows: list[dict[str, Any]]) -> None:
+    """What rows that differ in nothing but the seed say together."""
+    settings: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        settings.setdefault(tuple(row[name] for name in SETTING), []).append(row)
+    for members in settings.values():
+        found = across_seeds([outcomes(row["worst_case_outcomes"]) for row in members])
+        for row in members:
+            row |= {
+                "seeds": found.seeds,
+                "seeds_mean": found.mean,
+                "seeds_low": found.low,
+                "seeds_high": found.high,
+                "seeds_variance_between": found.between,
+                "seeds_variance_within": found.within,
+            }

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlencode
 import pandas as pd
 
 from benchmark.results import SCHEMA_VERSION
-from reports.frame import frame, plain_rows
-from reports.leaderboard import ATTACK_PREFIX, COLUMNS, GROUP, leaderboard
+from reports.board import ATTACK_PREFIX, COLUMNS, GROUP, leaderboard
+from reports.frame import frame, meanings, plain_rows
 from reports.page import headline, title
 from reports.records import Results
 from reports.rows import Row, rows
@@ -63,7 +63,7 @@ class Board:
         attacks = list(dict.fromkeys(name for one in self.settings for name in one.attacks))
         return {
             "schema_version": SCHEMA_VERSION,
-            "columns": {name: column.meaning for name, column in COLUMNS.items()} | EXTRA_COLUMNS,
+            "columns": meanings(COLUMNS) | EXTRA_COLUMNS,
             "attacks": attacks,
             "settings": [one.document() for one in self.settings],
             "failed": self.failed,

@@ -1,0 +1,174 @@
+"""One stored claim against its model again: weights loaded, adversarial examples replayed.
+
+This runs in a process of the cell's framework. A claim holds if the data are the same, the model
+says of the clean examples and of the stored adversarial ones what it is said to have said, these
+are within budget and range, and the accuracies follow from the outcomes. Another machine may round
+otherwise, so a prediction counts as the same if its logit is within `ROUNDING` of the largest.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+import defenses
+from benchmark import frameworks, models
+from benchmark.attacks.measure import measure
+from benchmark.attacks.target import ESTIMATORS, Target
+from benchmark.cells import Cell, cell_of
+from benchmark.errors import BenchError, StoreError
+from benchmark.results import Record, Store
+from benchmark.verify import DIFFERS, HOLDS, UNCHECKED, Claim, serve_claims
+from benchmark.worker import BUILDERS, load_dataset
+
+ROUNDING = 1e-3
+
+_VIOLATIONS = {
+    "budget": "leave the budget",
+    "box": "leave the range [0, 1]",
+    "non_finite": "are not finite",
+}
+
+_SHOWN = 3  # differences that are told of one claim
+
+Arrays = dict[str, np.ndarray]
+
+
+def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
+    """Answers claims that come over `connection` with (state, text) until it is closed."""
+    place = frameworks.prepare(framework, device=device, threads=threads)
+    serve_claims(connection, functools.partial(replay, device=place))
+
+
+def replay(claim: Claim, *, device: str) -> tuple[str, str]:
+    """State and text of a verdict; an error means that the claim can't be checked."""
+    try:
+        store = Store.open(claim.out)
+        cell = _cell(store, claim.cell_id)
+        if cell.cell_id != claim.cell_id:
+            return DIFFERS, f"its configuration is that of {cell.cell_id}"
+        record = store.read_stage(claim.cell_id, f"attacks/{claim.key}")
+        if record is None:
+            return DIFFERS, "the stored attack is damaged"
+        arrays = store.read_arrays(claim.cell_id, f"attacks/{claim.key}", f"{claim.key}.npz")
+        target = _target(claim.out, claim.cell_id, claim.data_dir, device)
+        found = list(_differences(cell, record, arrays, target))
+    except BenchError as error:
+        return UNCHECKED, str(error)
+    except Exception as error:
+        traceback.print_exc()
+        return UNCHECKED, f"{type(error).__name__}: {error}".splitlines()[0]
+    if found:
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        return DIFFERS, "; ".join(found[:_SHOWN]) + more
+    clean, samples = len(arrays["test_index"]), len(arrays["sample_index"])
+    return HOLDS, f"{clean} clean predictions and {samples} adversarial examples replayed"
+
+
+def _cell(store: Store, cell_id: str) -> Cell:
+    record = store.read_cell(cell_id)
+    if record is None:
+        raise StoreError("cell.json is missing or damaged")
+    return cell_of(record["config"])
+
+
+@functools.lru_cache(maxsize=1)
+def _target(out: str, cell_id: str, data_dir: str | None, device: str) -> Target:
+    """The model of a cell with its stored weights, before the whole test part of its data."""
+    store = Store.open(out)
+    cell = _cell(store, cell_id)
+    if cell.wrapped_in:
+        attached = ", ".join(cell.wrapped_in)
+        raise StoreError(f"a model behind ART's defenses ({attached}) is not replayed")
+    data = load_dataset(cell, data_dir)
+    builder = importlib.import_module(BUILDERS[cell.framework])
+    specification = models.specification(cell.model, data.input_shape, data.classes)
+    model = builder.build(specification, specification.initial_weights(cell.seed))
+    model = model.to(device) if cell.framework == "torch" else model
+    folder = store.cell_folder(cell_id)
+    adapted = (folder / "adaptation.json").exists()
+    stage, name = ("adaptation", "adapted") if adapted else ("training", "weights")
+    record = store.read_stage(cell_id, stage)
+    weights = f"{name}{builder.WEIGHTS_SUFFIX}"
+    if record is None or weights not in record["files"]:
+        raise StoreError(f"the stored {stage} is missing or damaged")
+    builder.load_weights(model, folder / weights)
+    threat = defenses.Threat(cell.norm, cell.eps)
+    fitted = defenses.create(cell.defense, threat, cell.parameters).resume(model)
+    estimator = importlib.import_module(ESTIMATORS[cell.framework]).wrap(
+        fitted.model, input_shape=data.input_shape, classes=data.classes, device=device
+    )
+    index = np.arange(len(data.x_test))
+    return Target(estimator, data.x_test, data.y_test, np.empty(0, dtype=np.int64), index)
+
+
+def _differences(cell: Cell, record: Record, arrays: Arrays, target: Target) -> Iterator[str]:
+    """Everything in which the claim doesn't hold, in words."""
+    if (record["norm"], record["eps"]) != (cell.norm, cell.eps):
+        yield f"attacked within {record['norm']} {record['eps']} instead of {cell.norm} {cell.eps}"
+    index, label = arrays["test_index"], arrays["label"]
+    if not _same_labels(index, label, target.y):
+        yield "the test examples have other labels"
+        return
+    logits = target.estimator.predict(target.x[index])
+    if wrong := int((~agrees(logits, arrays["clean_prediction"])).sum()):
+        yield f"{wrong} of {len(index)} clean predictions differ"
+    correct, success = arrays["clean_correct"], arrays["success"]
+    if not np.array_equal(correct, arrays["clean_prediction"] == label):
+        yield "what is clean-correct doesn't follow from the predictions"
+    accuracies = {
+        "clean_accuracy": correct.mean(),
+        "robust_accuracy": (correct & ~success).mean(),
+    }
+    for name, found in accuracies.items():
+        if abs(record[name] - found) > 1e-9:
+            yield f"{name} is told as {record[name]}, the outcomes give {found}"
+    yield from _sample_differences(cell, arrays, target)
+
+
+def _sample_differences(cell: Cell, arrays: Arrays, target: Target) -> Iterator[str]:
+    """The same of the stored adversarial examples."""
+    samples, clean = arrays["sample_adversarial"], arrays["sample_clean"]
+    places = {int(number): row for row, number in enumerate(arrays["test_index"])}
+    rows = np.array([places[int(number)] for number in arrays["sample_index"]], dtype=np.int64)
+    if not len(rows):
+        return
+    if samples.shape != clean.shape or not np.array_equal(
+        clean, target.x[arrays["test_index"][rows]]
+    ):
+        yield "the stored clean examples are not those of the data"
+        return
+    logits = target.estimator.predict(samples)
+    label, told = arrays["label"][rows], arrays["adversarial_prediction"][rows]
+    found = measure(
+        clean,
+        samples,
+        logits,
+        clean_prediction=arrays["clean_prediction"][rows],
+        label=label,
+        norm=cell.norm,
+        eps=cell.eps,
+    )
+    for name, count in found.violations.items():
+        if count:
+            yield f"{count} of {len(rows)} adversarial examples {_VIOLATIONS[name]}"
+    fooled = agrees(logits, told) & (told != label) & arrays["success"][rows]
+    if lost := int((~fooled).sum()):
+        yield f"{lost} of {len(rows)} adversarial examples don't fool the model as told"
+
+
+def agrees(logits: np.ndarray, told: np.ndarray) -> np.ndarray:
+    """Whether each prediction `told` (n,) is the largest of its logits (n, classes), or nearly."""
+    chosen = logits[np.arange(len(logits)), told]
+    same: np.ndarray = chosen >= logits.max(axis=1) - ROUNDING
+    return same
+
+
+def _same_labels(index: np.ndarray, label: np.ndarray, known: np.ndarray) -> bool:
+    fits = index.ndim == 1 and index.size and index.min() >= 0 and index.max() < len(known)
+    return bool(fits) and np.array_equal(label, known[index])

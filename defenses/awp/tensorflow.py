@@ -1,0 +1,72 @@
+"""Adversarial weight perturbation in TensorFlow; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from defenses.awp.spec import WeightPerturbation
+from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.perturbation.tensorflow import perturb
+from defenses.trades.tensorflow import Logits, most_divergent, trades_loss
+from defenses.training import Arrays
+
+
+class WeightPerturbationKernel(Kernel):
+    """The base defense's gradient, taken where its loss is worse."""
+
+    defense: WeightPerturbation
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One update; returns the loss at the perturbed weights before it."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        start = self.images(draws["noise" if self.defense.base == "trades" else "start"])
+        return float(self.compiled_step(x, y, start, self.scalar(learning_rate), self.scalar(eps)))
+
+    def graph_step(
+        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
+    ) -> tf.Tensor:
+        """`step` as a graph."""
+        # Step 1
+        x_adv = self._examples(x, y, start, eps)
+        # Step 2: stateless, so that a batch counts once in running statistics
+        with tf.GradientTape() as tape:
+            loss = self._loss(self._stateless_logits, x, x_adv, y)
+        gradients = tape.gradient(loss, self.parameters)
+        # Step 3
+        weights = [tf.identity(parameter) for parameter in self.parameters]
+        self._perturb_weights(weights, gradients)
+        with tf.GradientTape() as tape:
+            loss = self._loss(functools.partial(self.model, training=True), x, x_adv, y)
+        gradients = tape.gradient(loss, self.parameters)
+        # Step 4
+        for parameter, weight in zip(self.parameters, weights, strict=True):
+            parameter.assign(weight)
+        self.update(gradients, learning_rate)
+        return loss
+
+    def _examples(self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+        ascent = self.defense.ascent
+        if self.defense.base == "trades":
+            return most_divergent(self.logits, x, start, eps=eps, ascent=ascent)
+        return perturb(self.logits, x, y, start, eps=eps, ascent=ascent)
+
+    def _loss(self, logits_of: Logits, x: tf.Tensor, x_adv: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        if self.defense.base == "trades":
+            return trades_loss(logits_of, x, x_adv, y, beta=self.defense.beta)
+        return cross_entropy(logits_of(x_adv), y)
+
+    def _stateless_logits(self, x: tf.Tensor) -> tf.Tensor:
+        others = self.model.non_trainable_variables
+        return self.model.stateless_call(self.parameters, others, x, training=True)[0]
+
+    def _perturb_weights(
+        self, weights: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]
+    ) -> None:
+        """Move the parameters from theta to theta + v."""
+        for parameter, weight, gradient in zip(self.parameters, weights, gradients, strict=True):
+            if len(weight.shape) > 1:
+                length = tf.maximum(tf.norm(gradient), 1e-12)
+                parameter.assign_add(self.defense.size * tf.norm(weight) * gradient / length)

@@ -1,0 +1,97 @@
+"""What `fit` returns: a trained model, which predicts and adapts."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defenses.cost import Cost
+from defenses.data import checked_data
+from defenses.kernel import Kernel
+from defenses.subject import Subject
+from defenses.training import Outcome
+
+if TYPE_CHECKING:
+    from defenses.defense import Defense
+
+# Keeps the draws of an adaptation apart from those of the training under the same seed.
+ADAPTATION_STREAM = 0xADA7
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model with its history and cost.
+
+    Args:
+        defense: the defense that trained it.
+        kernel: its differentiable part, which holds the model.
+        subject: what `fit` was given.
+        outcome: history, cost and steps.
+    """
+
+    defense: Defense
+    kernel: Kernel
+    subject: Subject
+    outcome: Outcome
+
+    @property
+    def model(self) -> Any:
+        """The trained `torch.nn.Module` or `keras.Model`."""
+        return self.kernel.model
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """One entry an epoch: epoch, loss, and validation_accuracy where one was asked for.
+
+        Where the defense is watched, robust_validation_accuracy and fgsm_validation_accuracy too.
+        """
+        return self.outcome.history
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know about the training, one line each."""
+        return self.outcome.notices
+
+    @property
+    def cost(self) -> Cost:
+        """The passes that the training, or the adaptation, took."""
+        return self.outcome.cost
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Logits, (n, classes), in evaluation mode."""
+        return self.kernel.predict(self.subject.channels_last(x))
+
+    def adapt(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        steps: int | None = None,
+        rate: float | None = None,
+        seed: int = 0,
+    ) -> Fitted:
+        """A copy of the model, adapted to a support set under the defense's threat.
+
+        Args:
+            x: support inputs, laid out as in `fit`.
+            y: their labels; the defender spends them.
+            steps: gradient steps, by default those of the defense.
+            rate: their rate, by default that of the defense.
+            seed: of the attack's start on the support.
+        """
+        x, y = checked_data(self.subject.channels_last(x), y)
+        adaptation = self.defense.adaptation
+        adaptation = dataclasses.replace(
+            adaptation,
+            steps=adaptation.steps if steps is None else steps,
+            rate=adaptation.rate if rate is None else rate,
+        )
+        generator = np.random.default_rng([seed, ADAPTATION_STREAM])
+        start = self.defense.threat.random_starts(generator, x.shape)
+        kernel = self.kernel.copy()
+        kernel.adapt(x, y, start, eps=self.defense.threat.eps, adaptation=adaptation)
+        outcome = Outcome([], adaptation.cost(len(x)), adaptation.steps)
+        return Fitted(self.defense, kernel, self.subject, outcome)

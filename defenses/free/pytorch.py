@@ -1,0 +1,51 @@
+"""Free adversarial training in PyTorch; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from defenses.free.spec import FreeTraining
+from defenses.kernels.pytorch import Kernel
+from defenses.perturbation.pytorch import direction, project
+from defenses.training import Arrays
+
+
+class FreeKernel(Kernel):
+    """Minibatches replayed, with a perturbation that outlives them."""
+
+    defense: FreeTraining
+    delta: torch.Tensor | None = None
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One minibatch; returns the mean loss of its replays, each before its update."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        norm, origin = self.defense.threat.norm, torch.zeros_like(x)
+        delta = origin if self.delta is None else self.delta
+        self.model.train()
+        total = 0.0
+        for _ in range(self.defense.replays):
+            # Step 1
+            x_adv = (x + delta).clamp_(0, 1).requires_grad_()
+            # Step 2
+            loss = cross_entropy(self.model(x_adv), y)
+            gradient, *gradients = torch.autograd.grad(loss, [x_adv, *self.parameters])
+            # Step 3
+            self.update(gradients, learning_rate)
+            # Step 4
+            delta = delta + eps * direction(gradient, x_adv, norm)
+            delta = project(delta, origin, eps, norm)
+            total += float(loss.detach())
+        self.delta = delta
+        return total / self.defense.replays
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on, the perturbation among it."""
+        carried = {} if self.delta is None else {"delta": self.arrays(self.delta)}
+        return super().state() | carried
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        super().load_state(state)
+        self.delta = self.images(state["delta"]) if "delta" in state else None

@@ -1,0 +1,59 @@
+"""Free adversarial training in TensorFlow; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from defenses.free.spec import FreeTraining
+from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.perturbation.tensorflow import direction, project
+from defenses.training import Arrays
+
+
+class FreeKernel(Kernel):
+    """Minibatches replayed, with a perturbation that outlives them."""
+
+    defense: FreeTraining
+    delta: tf.Tensor | None = None
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One minibatch; returns the mean loss of its replays, each before its update."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        delta = tf.zeros_like(x) if self.delta is None else self.delta
+        loss, self.delta = self.compiled_step(
+            x, y, delta, self.scalar(learning_rate), self.scalar(eps)
+        )
+        return float(loss)
+
+    def graph_step(
+        self, x: tf.Tensor, y: tf.Tensor, delta: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`step` as a graph; returns the loss and the perturbation."""
+        norm, origin = self.defense.threat.norm, tf.zeros_like(x)
+        total = tf.zeros((), self.dtype)
+        for _ in tf.range(self.defense.replays):
+            # Step 1
+            x_adv = tf.clip_by_value(x + delta, 0, 1)
+            # Step 2
+            with tf.GradientTape() as tape:
+                tape.watch(x_adv)
+                loss = cross_entropy(self.model(x_adv, training=True), y)
+            gradient, *gradients = tape.gradient(loss, [x_adv, *self.parameters])
+            # Step 3
+            self.update(gradients, learning_rate)
+            # Step 4
+            delta = delta + eps * direction(gradient, x_adv, norm)
+            delta = project(delta, origin, eps, norm)
+            total += loss
+        return total / self.defense.replays, delta
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on, the perturbation among it."""
+        carried = {} if self.delta is None else {"delta": self.delta.numpy()}
+        return super().state() | carried
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        super().load_state(state)
+        self.delta = self.images(state["delta"]) if "delta" in state else None

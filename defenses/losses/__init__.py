@@ -1,0 +1,1 @@
+"""Losses on logits that several defenses share, once a framework."""

@@ -1,0 +1,25 @@
+"""Losses on logits in PyTorch, one value a row."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import log_softmax, one_hot
+
+
+def kl_divergence(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """KL(p || q) = sum_k p_k (log p_k - log q_k), p from `logits` and q from `others`; (n,)."""
+    log_p, log_q = log_softmax(logits, dim=1), log_softmax(others, dim=1)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+
+
+def boosted_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """BCE(p, y) = -log p_y - log(1 - max_{k != y} p_k) (Wang et al. 2020, eq. (8)); (n,).
+
+    1 - p_k is the sum over the other classes, and taken as that: it stays exact where p_k is 1.
+    """
+    classes = logits.shape[1]
+    true = one_hot(labels, classes).bool()
+    wrong = one_hot(logits.masked_fill(true, -torch.inf).argmax(dim=1), classes).bool()
+    total = logits.logsumexp(dim=1)
+    without_wrong = logits.masked_fill(wrong, -torch.inf).logsumexp(dim=1)
+    return (total - logits[true]) + (total - without_wrong)

@@ -1,0 +1,26 @@
+"""Losses on logits in TensorFlow, one value a row."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def kl_divergence(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """KL(p || q) = sum_k p_k (log p_k - log q_k), p from `logits` and q from `others`; (n,)."""
+    log_p, log_q = tf.nn.log_softmax(logits), tf.nn.log_softmax(others)
+    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
+
+
+def boosted_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """BCE(p, y) = -log p_y - log(1 - max_{k != y} p_k) (Wang et al. 2020, eq. (8)); (n,).
+
+    1 - p_k is the sum over the other classes, and taken as that: it stays exact where p_k is 1.
+    """
+    classes = logits.shape[1]
+    nothing = tf.constant(logits.dtype.min, logits.dtype)
+    true = tf.one_hot(labels, classes, on_value=True, off_value=False, dtype=tf.bool)
+    best_wrong = tf.argmax(tf.where(true, nothing, logits), axis=1)
+    wrong = tf.one_hot(best_wrong, classes, on_value=True, off_value=False, dtype=tf.bool)
+    total = tf.reduce_logsumexp(logits, axis=1)
+    without_wrong = tf.reduce_logsumexp(tf.where(wrong, nothing, logits), axis=1)
+    return (total - tf.boolean_mask(logits, true)) + (total - without_wrong)

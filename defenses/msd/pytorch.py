@@ -1,0 +1,62 @@
+"""Multi steepest descent in PyTorch; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from defenses.kernels.pytorch import Kernel
+from defenses.msd.spec import MultiSteepestDescent
+from defenses.perturbation.pytorch import stepped
+from defenses.training import Arrays
+
+
+class MultiSteepestKernel(Kernel):
+    """Cross-entropy on adversarial examples of the union of several norms."""
+
+    defense: MultiSteepestDescent
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One update; returns the loss before it."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        with self.attacked():
+            x_adv = self.perturb(x, y, self.images(draws["start"]), eps)
+        # Step 5
+        self.model.train()
+        loss = cross_entropy(self.model(x_adv), y)
+        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        return float(loss.detach())
+
+    def perturb(
+        self, x: torch.Tensor, y: torch.Tensor, start: torch.Tensor, eps: float
+    ) -> torch.Tensor:
+        """Adversarial examples of the union, detached; `eps` is that of the threat's norm."""
+        defense = self.defense
+        # Step 1
+        x_adv = (x + eps * start).clamp_(0, 1)
+        for _ in range(defense.attack_steps):
+            # Step 2
+            x_adv.requires_grad_()
+            loss = cross_entropy(self.model(x_adv), y, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, x_adv)
+            x_adv = x_adv.detach()
+            # Step 3
+            points = [
+                stepped(x_adv, gradient, x, eps=eps * share, ascent=defense.ascent(norm))
+                for norm, share in defense.shares.items()
+            ]
+            # Step 4
+            x_adv = self._worst(points, y)
+        return x_adv
+
+    def _worst(self, points: list[torch.Tensor], y: torch.Tensor) -> torch.Tensor:
+        """Example by example the point of the highest loss."""
+        worst = points[0]
+        with torch.no_grad():
+            highest = cross_entropy(self.model(worst), y, reduction="none")
+            for point in points[1:]:
+                losses = cross_entropy(self.model(point), y, reduction="none")
+                higher = losses > highest
+                worst = torch.where(higher.reshape(-1, *[1] * (point.ndim - 1)), point, worst)
+                highest = torch.maximum(highest, losses)
+        return worst

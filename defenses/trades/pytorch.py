@@ -1,0 +1,59 @@
+"""TRADES in PyTorch; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from defenses.kernels.pytorch import Kernel
+from defenses.losses.pytorch import kl_divergence
+from defenses.perturbation.pytorch import ascend
+from defenses.perturbation.spec import Ascent
+from defenses.trades.spec import Trades
+from defenses.training import Arrays
+
+Logits = Callable[[torch.Tensor], torch.Tensor]
+
+
+class TradesKernel(Kernel):
+    """Clean cross-entropy and the divergence of adversarial predictions."""
+
+    defense: Trades
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One update; returns the loss before it."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        with self.attacked():
+            x_adv = most_divergent(
+                self.model, x, self.images(draws["noise"]), eps=eps, ascent=self.defense.ascent
+            )
+        self.model.train()
+        loss = trades_loss(self.model, x, x_adv, y, beta=self.defense.beta)
+        # Step 4
+        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        return float(loss.detach())
+
+
+def most_divergent(
+    logits_of: Logits, x: torch.Tensor, noise: torch.Tensor, *, eps: float, ascent: Ascent
+) -> torch.Tensor:
+    """Inputs within `eps` of `x` whose prediction diverges most from that on `x`, detached."""
+    # Step 1
+    x_adv = (x + noise).clamp_(0, 1)
+    # Step 2
+    with torch.no_grad():
+        clean = logits_of(x)
+    return ascend(
+        lambda x_adv: kl_divergence(clean, logits_of(x_adv)).sum(), x, x_adv, eps=eps, ascent=ascent
+    )
+
+
+def trades_loss(
+    logits_of: Logits, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor, *, beta: float
+) -> torch.Tensor:
+    """The mean over the batch."""
+    # Step 3
+    clean = logits_of(x)
+    return cross_entropy(clean, y) + beta * kl_divergence(clean, logits_of(x_adv)).mean()

@@ -1,0 +1,71 @@
+"""TRADES: clean cross-entropy, and how far an adversary moves the prediction.
+
+Zhang et al. 2019, "Theoretically principled trade-off between robustness and accuracy", eq. (5)
+and algorithm 1; p(x) is the softmax of f(x).
+
+    x_0   = clip(x + noise, 0, 1), noise ~ 0.001 N(0, I)                    (step 1)
+    x_adv = argmax over the ball of KL(p(x) || p(x_adv)), by gradient
+            ascent from x_0, p(x) held constant                             (step 2)
+    L     = l(f(x), y) + beta mean KL(p(x) || p(x_adv))                     (step 3)
+    theta <- optimiser(theta, grad L), through both p(x) and p(x_adv)       (step 4)
+
+At x itself the divergence has no gradient, hence the noise. Defaults of the paper: beta (its
+1 / lambda) 6 and ten steps for CIFAR-10; its MNIST model has beta 1 and 40 steps of eps / 30.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from defenses.cost import Cost, gradients
+from defenses.defense import Defense
+from defenses.parameters import parameter
+from defenses.perturbation.spec import Ascent, default_relative_step
+from defenses.training import Arrays
+
+# Of the start, in pixel scale.
+NOISE = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trades(Defense):
+    """TRADES: clean loss plus KL divergence to adversarial predictions (Zhang et al. 2019).
+
+    Args:
+        beta: weight of the divergence.
+        attack_steps: of the inner maximisation.
+        relative_step: its step size as a share of eps; by default 2.5 / attack_steps.
+    """
+
+    beta: float = parameter(6.0, low=0)
+    attack_steps: int = parameter(10, low=1)
+    relative_step: float | None = parameter(None, low=0)
+
+    kernels: ClassVar[Mapping[str, str]] = {
+        "torch": "defenses.trades.pytorch:TradesKernel",
+        "tensorflow": "defenses.trades.tensorflow:TradesKernel",
+    }
+
+    @property
+    def ascent(self) -> Ascent:
+        """The inner maximisation."""
+        step = self.relative_step or default_relative_step(self.attack_steps)
+        return Ascent(self.threat.norm, self.attack_steps, step)
+
+    def step_cost(self) -> Cost:
+        """The attack and its target p(x), and both predictions forward and back."""
+        size = self.batch_size
+        return Cost(forwards=size) + self.ascent.cost(size) + gradients(2 * size)
+
+    def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
+        """The batch and the noise on it."""
+        return {"x": x, "y": y, "noise": small_noise(generator, x.shape)}
+
+
+def small_noise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """The Gaussian noise of step 1, float32."""
+    return (NOISE * generator.standard_normal(shape)).astype(np.float32)

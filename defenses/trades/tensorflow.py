@@ -1,0 +1,68 @@
+"""TRADES in TensorFlow; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.losses.tensorflow import kl_divergence
+from defenses.perturbation.spec import Ascent
+from defenses.perturbation.tensorflow import ascend
+from defenses.trades.spec import Trades
+from defenses.training import Arrays
+
+Logits = Callable[[tf.Tensor], tf.Tensor]
+
+
+class TradesKernel(Kernel):
+    """Clean cross-entropy and the divergence of adversarial predictions."""
+
+    defense: Trades
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One update; returns the loss before it."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        noise = self.images(draws["noise"])
+        return float(self.compiled_step(x, y, noise, self.scalar(learning_rate), self.scalar(eps)))
+
+    def graph_step(
+        self, x: tf.Tensor, y: tf.Tensor, noise: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
+    ) -> tf.Tensor:
+        """`step` as a graph."""
+        x_adv = most_divergent(self.logits, x, noise, eps=eps, ascent=self.defense.ascent)
+        trained = functools.partial(self.model, training=True)
+        with tf.GradientTape() as tape:
+            loss = trades_loss(trained, x, x_adv, y, beta=self.defense.beta)
+        # Step 4
+        self.update(tape.gradient(loss, self.parameters), learning_rate)
+        return loss
+
+
+def most_divergent(
+    logits_of: Logits, x: tf.Tensor, noise: tf.Tensor, *, eps: tf.Tensor, ascent: Ascent
+) -> tf.Tensor:
+    """Inputs within `eps` of `x` whose prediction diverges most from that on `x`, detached."""
+    # Step 1
+    x_adv = tf.clip_by_value(x + noise, 0, 1)
+    # Step 2
+    clean = logits_of(x)
+    return ascend(
+        lambda x_adv: tf.reduce_sum(kl_divergence(clean, logits_of(x_adv))),
+        x,
+        x_adv,
+        eps=eps,
+        ascent=ascent,
+    )
+
+
+def trades_loss(
+    logits_of: Logits, x: tf.Tensor, x_adv: tf.Tensor, y: tf.Tensor, *, beta: float
+) -> tf.Tensor:
+    """The mean over the batch."""
+    # Step 3
+    clean = logits_of(x)
+    divergence = tf.reduce_mean(kl_divergence(clean, logits_of(x_adv)))
+    return cross_entropy(clean, y) + beta * divergence

@@ -1,0 +1,52 @@
+"""What rows that differ in nothing but the training seed say together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.board import SETTING
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """A defense in one framework over its training seeds; accuracies are worst cases, as shares.
+
+    `between` and `within` are standard deviations of one model's worst case: the seed's part, and
+    that of the choice of the test examples.
+    """
+
+    label: str
+    seeds: int
+    mean: float
+    low: float
+    high: float
+    between: float
+    within: float
+
+
+def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> list[OverSeeds]:
+    """One for each defense of a group's rows that has several seeds, in the rows' order.
+
+    Args:
+        members: rows of `reports.leaderboard` as plain values.
+        variants: for each row, what tells it from others of the same defense, "" if nothing.
+    """
+    found: dict[tuple[Any, ...], OverSeeds] = {}
+    for values, variant in zip(members, variants, strict=True):
+        setting = tuple(values[name] for name in SETTING)
+        if setting in found or values["seeds"] is None or values["seeds"] < 2:
+            continue
+        name = f"{values['defense']} ({values['framework']})"
+        found[setting] = OverSeeds(
+            label=f"{name}, {variant}" if variant else name,
+            seeds=values["seeds"],
+            mean=values["seeds_mean"],
+            low=values["seeds_low"],
+            high=values["seeds_high"],
+            between=math.sqrt(values["seeds_variance_between"] or 0.0),
+            within=math.sqrt(values["seeds_variance_within"]),
+        )
+    return list(found.values())

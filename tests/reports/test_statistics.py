@@ -1,0 +1,212 @@
+"""Each number of the statistics against one worked out by hand, or against another library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from reports import paired, ranks
+from reports.statistics import across_seeds, wilson
+
+
+def first(right: int, total: int) -> np.ndarray:
+    """Outcomes of which the first are right."""
+    return np.arange(total) < right
+
+
+def test_wilson_of_an_example_worked_by_hand() -> None:
+    # z² = 3.8415; centre (0.8 + 3.8415/20) / 1.38415 = 0.71674;
+    # half width 1.96 * sqrt(0.8 * 0.2 / 10 + 3.8415/400) / 1.38415 = 0.22659
+    assert wilson(8, 10) == pytest.approx((0.49016, 0.94332), abs=1e-5)
+
+
+def test_across_seeds_tells_the_two_sources_of_variance_apart() -> None:
+    # S = 2, n = 4, mean 3/8; sums of squares: all 15/8, seeds 1/8, examples 11/8, so the rest 3/8;
+    # mean squares 1/8, 11/24, 1/8; between (1/8 - 1/8)/4; of an example (11/24 - 1/8)/2 = 1/6
+    found = across_seeds([[True, True, False, False], [True, False, False, False]])
+
+    assert found.mean == 3 / 8
+    assert found.between == pytest.approx(0, abs=1e-12)
+    assert found.within == pytest.approx((1 / 6 + 1 / 8) / 4)
+    assert (found.seeds, found.examples) == (2, 4)
+
+
+def test_across_equal_seeds_only_the_examples_count() -> None:
+    # mean squares 0, 2/3, 0: of an example 1/3, of the mean 1/12, as if of 0.25 * 12 = 3 examples;
+    # 3 degrees of freedom: t = 3.18245, q² = 10.1280; half width
+    # 3.18245 * sqrt(0.25/3 + 10.1280/36) / (1 + 10.1280/3) = 0.43917
+    found = across_seeds([[True, True, False, False]] * 2)
+
+    assert (found.between, found.within) == (0, pytest.approx(1 / 12))
+    assert (found.low, found.high) == pytest.approx((0.06083, 0.93917), abs=1e-5)
+
+
+def test_across_equal_examples_only_the_seeds_count() -> None:
+    # mean squares 4/2, 0, 0: between 1/2, of the mean 1/4, as if of one example; 1 degree of
+    # freedom: t = 12.7062, q² = 161.447; half width 12.7062 * sqrt(1/4 + 161.447/4) / 162.447
+    found = across_seeds([[True] * 4, [False] * 4])
+
+    assert (found.between, found.within) == (pytest.approx(1 / 2), 0)
+    assert (found.low, found.high) == pytest.approx((0.00154, 0.99846), abs=1e-5)
+
+
+def test_across_seeds_of_one_seed_is_wilson() -> None:
+    found = across_seeds([first(8, 10)])
+
+    assert (found.low, found.high) == wilson(8, 10)
+    assert found.between is None
+    assert found.within == pytest.approx(0.8 * 0.2 / 9)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_across_seeds_without_any_variance_is_still_not_certain(right: bool) -> None:
+    found = across_seeds(np.full((3, 100), right))
+
+    assert (found.low, found.high) == pytest.approx(wilson(100 * right, 100))
+
+
+def test_across_seeds_covers_the_truth() -> None:
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(300):
+        ability = random.normal(0, 0.5, (4, 1))
+        easiness = random.normal(1, 1.5, (1, 200))
+        found = across_seeds(random.random((4, 200)) < stats.norm.cdf(ability + easiness))
+        truth = stats.norm.cdf(1 / np.sqrt(1 + 0.5**2 + 1.5**2))
+        covered += found.low <= truth <= found.high
+    assert 0.92 <= covered / 300 <= 0.99
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (3,)])
+def test_across_seeds_refuses_what_is_no_table(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="outcomes must be"):
+        across_seeds(np.zeros(shape, dtype=bool))
+
+
+def test_mcnemar_of_an_example_worked_by_hand() -> None:
+    a, b = [True] * 8 + [False] + [True] * 3, [False] * 8 + [True] + [True] * 3
+
+    assert paired.discordant(a, b) == (8, 1)
+    assert paired.mcnemar(a, b) == pytest.approx(2 * (1 + 9) / 2**9)
+    assert paired.mcnemar(b, a) == paired.mcnemar(a, b)
+
+
+@pytest.mark.parametrize(("better", "worse"), [(0, 0), (5, 5), (3, 4)])
+def test_mcnemar_of_equal_ones_is_one(better: int, worse: int) -> None:
+    assert paired.mcnemar_counts(np.array([better]), np.array([worse]))[0] == pytest.approx(1)
+
+
+def test_mcnemar_agrees_with_the_binomial_test() -> None:
+    pairs = [(better, worse) for better in range(12) for worse in range(12) if better + worse]
+    found = paired.mcnemar_counts(*np.array(pairs).T)
+
+    expected = [stats.binomtest(better, better + worse).pvalue for better, worse in pairs]
+    assert found == pytest.approx(expected)
+
+
+def test_bootstrap_of_an_example_worked_by_hand() -> None:
+    # 10 of 40 are better and none is worse, so resampling draws from Binomial(40, 1/4), whose
+    # 2.5 % and 97.5 % points are 5 and 16
+    found = paired.bootstrap(first(30, 40), first(20, 40))
+
+    assert found == (0.25, 5 / 40, 16 / 40)
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    random = np.random.default_rng(1)
+    a, b = random.random(200) < 0.8, random.random(200) < 0.7
+    theirs = stats.bootstrap(
+        (a.astype(float) - b,), np.mean, method="percentile", rng=random, n_resamples=20_000
+    ).confidence_interval
+
+    difference, low, high = paired.bootstrap(a, b, 3)
+
+    assert difference == pytest.approx(a.mean() - b.mean())
+    assert (low, high) == pytest.approx(tuple(theirs), abs=0.0101)
+
+
+def test_bootstrap_is_repeatable() -> None:
+    a, b = np.arange(50) % 3 > 0, np.arange(50) % 2 > 0
+
+    assert paired.bootstrap(a, b, 7) == paired.bootstrap(a, b, 7)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        # 0 out of 10: Wilson's upper end is z²/(n + z²) = 3.8415/13.8415
+        (first(4, 10), first(4, 10), (0.0, -0.27753, 0.27753)),
+        (first(10, 10), first(0, 10), (1.0, 0.72247, 1.0)),
+    ],
+    ids=["all equal", "all better"],
+)
+def test_bootstrap_of_pairs_that_are_all_alike(
+    a: np.ndarray, b: np.ndarray, expected: tuple[float, float, float]
+) -> None:
+    assert paired.bootstrap(a, b) == pytest.approx(expected, abs=1e-5)
+
+
+def test_holm_of_an_example_worked_by_hand() -> None:
+    # 0.01 * 3, then 0.03 * 2, then max(0.04 * 1, what came before)
+    assert paired.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert paired.holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([True], [True, False]), ([], []), ([[True]], [[True]])], ids=str
+)
+def test_unequal_examples_are_no_pairs(a: list[bool], b: list[bool]) -> None:
+    with pytest.raises(ValueError, match="outcomes must be pairs"):
+        paired.mcnemar(a, b)
+
+
+@pytest.mark.parametrize(
+    ("right", "expected"),
+    [
+        # pairs of neighbours differ in 6 examples: p = 2/2**6, times 2 is above 0.05;
+        # the first and the third in 12: 3 * 2/2**12
+        ([30, 24, 18], [1, 1, 2]),
+        # 5 discordant examples never suffice: 2/2**5 = 0.0625
+        ([30, 25], [1, 1]),
+        ([30, 24], [1, 2]),
+        ([18, 30, 30], [3, 1, 1]),
+        ([0, 0], [1, 1]),
+        ([7], [1]),
+        ([], []),
+    ],
+    ids=str,
+)
+def test_ranks_tie_where_the_data_cannot_tell(right: list[int], expected: list[int]) -> None:
+    assert ranks.with_ties([first(count, 40) for count in right]) == expected
+
+
+def test_no_row_ranks_below_a_less_accurate_one() -> None:
+    best = np.arange(60) < 40
+    nested = np.arange(60) < 30  # 10 discordant examples, all on one side: told apart
+    scattered = (np.arange(60) < 9) | (np.arange(60) >= 40)  # 29 right; 31 against 20: not
+
+    assert ranks.with_ties([best, nested, scattered]) == [1, 1, 1]
+
+
+def test_ranks_agree_with_the_tests_pair_by_pair() -> None:
+    random = np.random.default_rng(2)
+    rows = [random.random(150) < share for share in np.linspace(0.5, 0.9, 6)]
+    pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
+    corrected = paired.holm([paired.mcnemar(rows[i], rows[j]) for i, j in pairs])
+    above = [0] * 6
+    for (i, j), p in zip(pairs, corrected, strict=True):
+        if p <= 0.05:
+            above[i if rows[i].sum() < rows[j].sum() else j] += 1
+    found = ranks.with_ties(rows)
+
+    assert len(set(found)) > 1
+    assert found == [
+        min(1 + above[j] for j in range(6) if rows[j].sum() <= rows[i].sum()) for i in range(6)
+    ]
+
+
+@pytest.mark.parametrize("rows", [[[True], [True, False]], [[], []]], ids=str)
+def test_ranks_refuse_unequal_examples(rows: list[list[bool]]) -> None:
+    with pytest.raises(ValueError, match="of the same examples"):
+        ranks.with_ties(rows)

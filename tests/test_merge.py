@@ -1,0 +1,246 @@
+"""Joining results folders: equal cells once, contradictions named, nothing half-done or changed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark import files as disk
+from benchmark.errors import StoreError
+from benchmark.merge import merge
+from benchmark.results import Store, npz_writer
+
+
+def cell(
+    folder: Path,
+    name: str = "one",
+    *,
+    suites: dict[str, list[str]] | None = None,
+    weights: bytes = b"weights",
+    seconds: float = 1.0,
+    status: str = "ok",
+    accuracy: float = 0.5,
+    attack_status: str = "ok",
+    adapted: bool = False,
+    epochs: int = 3,
+) -> Path:
+    """Writes a small cell; returns the results folder."""
+    store = Store.create(folder)
+    suites = {"quick": ["pgd-1"]} if suites is None else suites
+    stages = ["training", "adaptation"] if adapted else ["training"]
+    for stage in stages:
+        file = f"{stage}.safetensors"
+        record = {"seconds": seconds, "steps": 5}
+        store.write_stage(name, stage, record, {file: lambda path: put(path, weights)})
+    for key in {key for keys in suites.values() for key in keys}:
+        record = {"seconds": seconds, "status": attack_status, "robust_accuracy": accuracy}
+        arrays = npz_writer({"success": np.arange(4) > 4 * accuracy})
+        store.write_stage(name, f"attacks/{key}", record, {f"{key}.npz": arrays})
+    record = {"config": {"epochs": epochs}, "status": status, "suites": suites, "seconds": seconds}
+    store.write_cell(name, {**record, "started": f"{seconds}", "versions": {"python": "3"}})
+    return folder
+
+
+def put(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files of a results folder but its lock."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_cells_of_several_folders_come_together_byte_by_byte(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", "one", adapted=True)
+    b = cell(tmp_path / "b", "two", status="failed")
+    before = content(a), content(b)
+
+    merged = merge([a, b], tmp_path / "all")
+
+    assert (merged.added, merged.extended, merged.equal) == (["one", "two"], [], [])
+    assert merged.left_out == {}
+    assert content(tmp_path / "all") == {**before[0], **before[1]}
+    assert (content(a), content(b)) == before
+
+
+def test_the_same_cell_twice_is_fine_if_only_times_differ(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a"), cell(tmp_path / "b", seconds=2.0)
+
+    merged = merge([a, b], tmp_path / "all")
+
+    assert merged.added == ["one"]
+    assert content(tmp_path / "all") == content(a)
+
+
+def test_merging_again_changes_nothing(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a"), cell(tmp_path / "b", "two")
+    merge([a, b], tmp_path / "all")
+    before = content(tmp_path / "all")
+
+    merged = merge([a, b, tmp_path / "all"], tmp_path / "all")
+
+    assert (merged.added, merged.extended, merged.equal) == ([], [], ["one", "two"])
+    assert content(tmp_path / "all") == before
+
+
+def test_suites_of_one_cell_are_joined(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", suites={"quick": ["pgd-1"]})
+    b = cell(tmp_path / "b", suites={"quick": ["pgd-1"], "full": ["pgd-1", "square-1"]})
+
+    merged = merge([b], a)
+
+    store = Store.open(a)
+    assert merged.extended == ["one"]
+    record = store.read_cell("one")
+    assert record is not None
+    assert record["suites"] == {"quick": ["pgd-1"], "full": ["pgd-1", "square-1"]}
+    assert store.read_stage("one", "attacks/square-1") is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "file", "what"),
+    [
+        ({"weights": b"others"}, "training.json", "files"),
+        ({"accuracy": 0.25}, "attacks/pgd-1.json", "files"),
+        ({"attack_status": "failed"}, "attacks/pgd-1.json", "status"),
+        ({"status": "failed"}, "cell.json", "status"),
+        ({"epochs": 4}, "cell.json", "config"),
+        ({"suites": {"quick": ["pgd-2"]}}, "cell.json", "the attacks of suite 'quick'"),
+        ({"adapted": True}, "adaptation.json", "one of them has none"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+@pytest.mark.parametrize("into_existing", [False, True], ids=["new folder", "existing folder"])
+def test_contradictions_are_refused_and_nothing_is_written(
+    tmp_path: Path, change: dict[str, Any], file: str, what: str, into_existing: bool
+) -> None:
+    a, b = cell(tmp_path / "a"), cell(tmp_path / "b", **change)
+    cell(b, "two")
+    out = a if into_existing else tmp_path / "all"
+    before = content(a)
+
+    with pytest.raises(StoreError) as raised:
+        merge([a, b], out)
+
+    for part in (f"{a}/cells/one/{file}", f"{b}/cells/one/{file}", f"({what})", "cell one"):
+        assert part in str(raised.value)
+    assert content(a) == before
+    assert into_existing or not out.exists()
+
+
+def test_what_is_broken_or_unfinished_is_named_and_left_out(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", "fine", suites={"quick": ["pgd-1", "fgsm-1"]})
+    for name in ("unended", "torn", "weightless", "shapeless", "unsafe"):
+        cell(a, name)
+    (a / "cells/fine/attacks/fgsm-1.npz").write_bytes(b"torn")
+    (a / "cells/unended/cell.json").unlink()
+    (a / "cells/torn/cell.json").write_text('{"config": ')
+    (a / "cells/weightless/training.safetensors").unlink()
+    Store.open(a).write_cell("shapeless", {"config": {}, "status": "ok", "suites": [1]})
+    Store.open(a).write_cell("unsafe", {"config": {}, "status": "ok", "suites": {"q": ["../x"]}})
+    (a / "cells/fine/notes.txt").write_text("foreign")
+    (a / "cells/.hidden").mkdir()
+
+    merged = merge([a], tmp_path / "all")
+
+    assert merged.added == ["fine"]
+    reasons = {Path(path).name: reason for path, reason in merged.left_out.items()}
+    assert reasons.pop("unsafe").startswith("unknown stage 'attacks/../x'")
+    assert reasons == {
+        "fgsm-1.json": "it, or a file of it, is damaged",
+        "unended": "it hasn't ended",
+        "torn": "its cell.json is damaged",
+        "weightless": "its training, or a file of it, is damaged",
+        "shapeless": "its cell.json doesn't follow the schema",
+    }
+    assert sorted(content(tmp_path / "all")) == [
+        "bench.json",
+        "cells/fine/attacks/pgd-1.json",
+        "cells/fine/attacks/pgd-1.npz",
+        "cells/fine/cell.json",
+        "cells/fine/training.json",
+        "cells/fine/training.safetensors",
+    ]
+
+
+def test_a_damaged_copy_is_made_good_by_another(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
+    (a / "cells/one/attacks/pgd-1.npz").write_bytes(b"torn")
+
+    merge([b], a)
+
+    assert Store.open(a).read_stage("one", "attacks/pgd-1") is not None
+
+
+@pytest.mark.parametrize("fails_at", range(2, 8))
+def test_a_merge_that_is_killed_leaves_no_half_cell_and_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    a = cell(tmp_path / "a", "one")
+    cell(a, "two")
+    written, write_file = [], disk.write_file
+
+    def write_or_die(path: Path, write: disk.Writer) -> str:
+        written.append(path)
+        if len(written) == fails_at:
+            path.with_name(f"{disk.TEMPORARY}0-{path.name}").write_bytes(b"half")
+            raise KeyboardInterrupt
+        return write_file(path, write)
+
+    monkeypatch.setattr(disk, "write_file", write_or_die)
+    with pytest.raises(KeyboardInterrupt):
+        merge([a], tmp_path / "all")
+    monkeypatch.undo()
+
+    if (tmp_path / "all" / "bench.json").exists():
+        store = Store.open(tmp_path / "all")
+        for name in store.cell_ids():
+            if store.read_cell(name) is not None:
+                assert store.read_stage(name, "attacks/pgd-1") is not None
+    merge([a], tmp_path / "all")
+    assert content(tmp_path / "all") == content(a)
+
+
+def test_a_source_that_changes_meanwhile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, out = cell(tmp_path / "a"), tmp_path / "all"
+    Store.create(out)
+    write_stage = Store.write_stage
+
+    def change_and_write(self: Store, *arguments: Any) -> None:
+        (a / "cells/one/training.safetensors").write_bytes(b"changed")
+        write_stage(self, *arguments)
+
+    monkeypatch.setattr(Store, "write_stage", change_and_write)
+    with pytest.raises(StoreError, match="changed while it was read"):
+        merge([a], out)
+
+    assert list(content(out)) == ["bench.json"]
+
+
+def test_a_target_that_is_being_written_is_refused(tmp_path: Path) -> None:
+    a, out = cell(tmp_path / "a"), tmp_path / "all"
+
+    with Store.create(out).lock(), pytest.raises(StoreError, match="another run"):
+        merge([a], out)
+
+
+def test_what_is_no_results_folder_is_refused(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a")
+    shutil.copytree(a, tmp_path / "foreign")
+    (tmp_path / "foreign" / "bench.json").unlink()
+
+    with pytest.raises(StoreError, match="not a results folder"):
+        merge([a, tmp_path / "foreign"], tmp_path / "all")
+    with pytest.raises(StoreError, match="holds other files"):
+        merge([a], tmp_path / "foreign")
+    assert not (tmp_path / "all").exists()
