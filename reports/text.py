@@ -33,6 +33,16 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
 
 
+def points(difference: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return f"{'−' if difference < 0 else '+'}{abs(100 * difference):.1f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with three decimals."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def amount(number: float | None) -> str:
     """A large number with three digits and a unit prefix."""
     if number is None:

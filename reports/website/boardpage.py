@@ -36,7 +36,14 @@ class Head:
 def heads(attacks: list[str]) -> list[Head]:
     """The columns of the leaderboard, with one for each attack."""
     return [
-        Head("Rank", "text", "rank", "rank", True, "Rows share a rank where a paired test can't tell them apart"),
+        Head(
+            "Rank",
+            "text",
+            "rank",
+            "rank",
+            True,
+            "Rows share a rank where a paired test can't tell them apart",
+        ),
         Head("Defense", "defense", "defense", "defense"),
         Head("Framework", "text", "framework", "framework"),
         Head("Seed", "text", "seed", "seed", True),

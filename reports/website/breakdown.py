@@ -81,7 +81,9 @@ def security_curve(details: Sequence[Detail], eps: float) -> dict[str, Any] | No
     if not len(together) or together.mean() < _INFORMATIVE:
         return None
     budgets = [eps * step / (_STEPS - 1) for step in range(_STEPS)]
-    curves = {one.attack.key: [_held(one, reached, budget) for budget in budgets] for one in details}
+    curves = {
+        one.attack.key: [_held(one, reached, budget) for budget in budgets] for one in details
+    }
     return {
         "budgets": budgets,
         "attacks": {key: [float(held.mean()) for held in curve] for key, curve in curves.items()},

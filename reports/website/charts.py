@@ -27,6 +27,7 @@ _MARKERS = (
     "M0 4.8L4.6-3.6H-4.6Z",
     "M-1.6-4.8H1.6V-1.6H4.8V1.6H1.6V4.8H-1.6V1.6H-4.8V-1.6H-1.6Z",
 )
+_CROSS = "M-3.8-3.8L3.8 3.8M-3.8 3.8L3.8-3.8"
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,10 @@ def lines(x: Axis, y: Axis, series: Sequence[Line], *, words: str) -> Markup:
 def scatter(
     x: Axis, y: Axis, dots: Sequence[Dot], front: Sequence[tuple[float, float]], *, words: str
 ) -> Markup:
-    """A scatter plot with its Pareto front, a staircase through `front`, ascending in x."""
-    steps = ""
-    if front:
-        corners = [f"M{_at(x, y, *front[0])}"]
-        for (_, before), (after_x, after_y) in zip(front, front[1:], strict=False):
-            corners += [f"L{_at(x, y, after_x, before)}", f"L{_at(x, y, after_x, after_y)}"]
-        steps = f'<path class="front" d="{"".join(corners)}"/>'
-    return Markup(_svg(x, y, steps + "".join(_dot(x, y, dot) for dot in dots), words, image=False))
+    """A scatter plot as an SVG element with a broken line through the points of `front`."""
+    path = "L".join(_at(x, y, *corner) for corner in front)
+    line = f'<path class="front" d="M{path}"/>' if path else ""
+    return Markup(_svg(x, y, line + "".join(_dot(x, y, dot) for dot in dots), words))
 
 
 def marker(style: int, *, hollow: bool = False) -> Markup:
@@ -109,9 +106,8 @@ def marker(style: int, *, hollow: bool = False) -> Markup:
     return Markup(f'<svg class="marker" viewBox="-7 -7 14 14" aria-hidden="true">{shape}</svg>')
 
 
-def _svg(x: Axis, y: Axis, drawn: str, words: str, *, image: bool = True) -> str:
-    role = "img" if image else "group"
-    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="{role}"']
+def _svg(x: Axis, y: Axis, drawn: str, words: str) -> str:
+    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img"']
     parts.append(f' aria-label="{escape(one_line(words))}">')
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     for value, label in y.ticks():
@@ -124,7 +120,9 @@ def _svg(x: Axis, y: Axis, drawn: str, words: str, *, image: bool = True) -> str
         parts.append(f'<text x="{at}" y="{bottom + 18:g}" class="middle">{label}</text>')
     parts.append(f'<path class="axis" d="M{_LEFT:g} {bottom:g}H{right:g}"/>')
     middle, centre = (_LEFT + right) / 2, (_TOP + bottom) / 2
-    parts.append(f'<text x="{middle:g}" y="{_HEIGHT - 6:g}" class="middle">{escape(x.label)}</text>')
+    parts.append(
+        f'<text x="{middle:g}" y="{_HEIGHT - 6:g}" class="middle">{escape(x.label)}</text>'
+    )
     parts.append(
         f'<text transform="translate(14 {centre:g}) rotate(-90)" class="middle">'
         f"{escape(y.label)}</text>"
@@ -143,16 +141,14 @@ def _line(x: Axis, y: Axis, one: Line) -> str:
         return ""
     path = "M" + "L".join(_at(x, y, *point) for point in one.points)
     ends = f'<path class="{_class(one.style)}" transform="translate({_at(x, y, *one.points[-1])})" '
-    return (
-        f'<path class="line {_class(one.style)}" d="{path}"/>{ends}d="{_marker(one.style)}"/>'
-    )
+    return f'<path class="line {_class(one.style)}" d="{path}"/>{ends}d="{_marker(one.style)}"/>'
 
 
 def _dot(x: Axis, y: Axis, dot: Dot) -> str:
     kind = _class(dot.style) + (" hollow" if dot.hollow else "")
     words = escape(one_line(dot.words))
     return (
-        f'<a href="{escape(dot.link)}" aria-label="{words}"><path class="{kind}" '
+        f'<a href="{escape(dot.link)}" tabindex="-1"><path class="{kind}" '
         f'transform="translate({_at(x, y, dot.x, dot.y)})" d="{_marker(dot.style)}">'
         f"<title>{words}</title></path></a>"
     )
@@ -175,7 +171,10 @@ def _class(style: int) -> str:
 
 
 def _marker(style: int) -> str:
-    return _MARKERS[style % len(_MARKERS)] if style >= 0 else _MARKERS[3]
+    """The undefended twin has a cross; -2 is the circle that stands for any."""
+    if style == -1:
+        return _CROSS
+    return _MARKERS[max(0, style) % len(_MARKERS)]
 
 
 def _short(value: float) -> str:

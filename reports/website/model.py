@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from benchmark.results import SCHEMA_VERSION, Store
 from reports.pictures import Example, examples
 from reports.records import Attack, Cell, StageRecord
 from reports.website import breakdown
-from reports.website.settings import page, threat
 from reports.website.checks import checks
 from reports.website.outcomes import Detail, detail
 from reports.website.reproduce import command
+from reports.website.settings import page, threat
 
 _PICTURES = 6
 Document = dict[str, Any]
@@ -66,9 +67,9 @@ def outcomes(cell: Cell, loaded: dict[str, Detail]) -> tuple[Document, Document]
     norm = cell.record.config.threat.norm
     details = list(loaded.values())
     if not details:
-        return {"cell_id": cell.cell_id, "attacks": {}}, {"attacks": {}}
+        return {"cell_id": cell.cell_id, "attacks": {}}, {"suites": {}}
     first = details[0]
-    shared = {"test_index": first.test_index, "clean_correct": first.clean_correct}
+    shared: dict[str, Any] = {"test_index": first.test_index, "clean_correct": first.clean_correct}
     shared |= {"label": first.label, "clean_prediction": first.clean_prediction}
     whole = {
         "cell_id": cell.cell_id,
@@ -79,9 +80,27 @@ def outcomes(cell: Cell, loaded: dict[str, Detail]) -> tuple[Document, Document]
         "fingerprint": cell.record.config.dataset.fingerprint,
         "test_index": _listed(first.test_index),
         "clean": _bits(first.clean_correct),
-        "attacks": {d.attack.key: _bits(d.robust) for d in details},
+        "suites": {
+            name: _suite_outcomes([cell.attacks[key] for key in dict.fromkeys(keys)], loaded)
+            for name, keys in sorted(cell.record.suites.items())
+        },
     }
     return whole, short
+
+
+def _suite_outcomes(attacks: list[Attack], loaded: dict[str, Detail]) -> Document:
+    return {
+        "complete": _complete(attacks, loaded),
+        "attacks": [
+            [one.name, _bits(loaded[one.key].robust)] for one in attacks if one.key in loaded
+        ],
+    }
+
+
+def _complete(attacks: list[Attack], loaded: Collection[str]) -> bool:
+    """Whether something ran and nothing is missing from the worst case."""
+    ran = [one.key in loaded for one in attacks if one.status != "not-applicable"]
+    return bool(ran) and all(ran)
 
 
 def _about(cell: Cell) -> Document:
@@ -115,7 +134,7 @@ def _suite(
         "suite": name,
         "attacks": [_attack(attack) for attack in attacks],
         "checks": checks(cell, attacks),
-        "complete": bool(ran) and all(a.status in ("ok", "not-applicable") for a in attacks),
+        "complete": _complete(attacks, {one.attack.key for one in ran}),
     }
     if not ran:
         return found, []
@@ -225,9 +244,12 @@ def related_cells(cells: tuple[Cell, ...]) -> dict[str, list[Document]]:
         for other in family[_key(cell, "seed", "framework")]:
             mine, its = cell.record.config, other.record.config
             if other is not cell and (mine.seed == its.seed) != (mine.framework == its.framework):
-                relations.append((its.framework if mine.seed == its.seed else f"seed {its.seed}", other))
+                relations.append(
+                    (its.framework if mine.seed == its.seed else f"seed {its.seed}", other)
+                )
         found[cell.cell_id] = [
-            {"relation": how, "cell_id": one.cell_id, "page": page(one.cell_id)} for how, one in relations
+            {"relation": how, "cell_id": one.cell_id, "page": page(one.cell_id)}
+            for how, one in relations
         ]
     return found
 

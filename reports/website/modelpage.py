@@ -10,8 +10,8 @@ from markupsafe import Markup
 from reports.pictures import Example
 from reports.text import percent
 from reports.website import render
-from reports.website.settings import view
 from reports.website.charts import Axis, Line, lines
+from reports.website.settings import view
 
 _MOST_CLASSES = 12  # of a confusion matrix
 _MOST_PAIRS = 15  # of the list that stands in its place
@@ -30,7 +30,9 @@ def write(document: Document, pictures: dict[str, list[Example]]) -> str:
             for stage in ("training", "adaptation")
             if document[stage]
         ],
-        suites=[_suite(one, document["about"], pictures[one["suite"]]) for one in document["suites"]],
+        suites=[
+            _suite(one, document["about"], pictures[one["suite"]]) for one in document["suites"]
+        ],
     )
 
 
@@ -51,7 +53,12 @@ def _suite(suite: Document, about: Document, samples: list[Example]) -> Document
         if len(suite["classes"]) > _MOST_CLASS_ROWS
         else suite["classes"],
         "confusion": _confusion(suite["confusion"]["pairs"]),
-        "curve": _curve(suite["security_curve"], "budgets", names, f"perturbation in {about['threat'].split()[0]}"),
+        "curve": _curve(
+            suite["security_curve"],
+            "budgets",
+            names,
+            f"perturbation in {about['threat'].split()[0]}",
+        ),
         "queries": _curve(suite["queries"], "queries", names, "queries to the model", log=True),
     }
 
@@ -101,7 +108,9 @@ def _history(history: Sequence[Document], stage: str) -> list[Markup]:
     names = list(dict.fromkeys(n for row in history for n in row if n not in ("epoch", "step")))
     groups = [[n for n in names if "accuracy" in n], [n for n in names if "accuracy" not in n]]
     return [
-        _history_chart(history, group, across, stage) for group in groups if group and len(history) > 1
+        _history_chart(history, group, across, stage)
+        for group in groups
+        if group and len(history) > 1
     ]
 
 
@@ -110,7 +119,9 @@ def _history_chart(
 ) -> Markup:
     series = []
     for style, name in enumerate(names):
-        points = [(row.get(across, n), row[name]) for n, row in enumerate(history, 1) if name in row]
+        points = [
+            (row.get(across, n), row[name]) for n, row in enumerate(history, 1) if name in row
+        ]
         series.append(Line(name.replace("_", " "), points, style))
     values = [y for one in series for _, y in one.points]
     xs = [x for one in series for x, _ in one.points]
@@ -118,10 +129,17 @@ def _history_chart(
     label = series[0].label if len(series) == 1 else "value"
     low, high = (0.0, 1.0) if shares else (min(0.0, *values), max(values))
     first, last = (min(xs), max(xs))
-    told = "; ".join(f"{one.label} from {one.points[0][1]:.3g} to {one.points[-1][1]:.3g}" for one in series)
+    told = "; ".join(
+        f"{one.label} from {one.points[0][1]:.3g} to {one.points[-1][1]:.3g}" for one in series
+    )
     return lines(
         Axis(across, first, last if last > first else first + 1),
-        Axis(f"{label} in %" if shares else label, low, high if high > low else low + 1, percent=shares),
+        Axis(
+            f"{label} in %" if shares else label,
+            low,
+            high if high > low else low + 1,
+            percent=shares,
+        ),
         series,
         words=f"History of {stage}, {across} {first:g} to {last:g}: {told}.",
     )

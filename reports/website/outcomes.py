@@ -44,7 +44,9 @@ def detail(store: Store, cell_id: str, attack: Attack, norm: str) -> Detail | No
         return None
     size = len(attack.outcomes.robust)
     whole = {name: _usable(arrays, name, size, kinds="iu") for name in _WHOLE}
-    distance = _usable(arrays, norm, size, kinds="f") if norm in ("linf", "l2", "l1", "l0") else None
+    distance = (
+        _usable(arrays, norm, size, kinds="f") if norm in ("linf", "l2", "l1", "l0") else None
+    )
     return Detail(
         attack,
         arrays,
@@ -58,4 +60,8 @@ def detail(store: Store, cell_id: str, attack: Attack, norm: str) -> Detail | No
 
 def _usable(arrays: Arrays, name: str, size: int, *, kinds: str) -> np.ndarray | None:
     array = arrays.get(name)
-    return array if array is not None and array.shape == (size,) and array.dtype.kind in kinds else None
+    return (
+        array
+        if array is not None and array.shape == (size,) and array.dtype.kind in kinds
+        else None
+    )

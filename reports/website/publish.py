@@ -14,11 +14,11 @@ from benchmark.errors import StoreError
 from benchmark.results import Store
 from reports.exports import as_csv
 from reports.records import Cell, read
-from reports.website import boardpage, model, modelpage, render
-from reports.website.settings import board
+from reports.website import boardpage, comparing, model, modelpage, render, tradeoffs, twins
 from reports.website.folder import SiteFolder
+from reports.website.settings import Board, board
 
-_ASSETS = ("site.css", "leaderboard.js")
+_ASSETS = ("site.css", "leaderboard.js", "compare.js", "paired.js")
 
 
 def publish(out: Path | str, site: Path | str) -> Path:
@@ -30,15 +30,28 @@ def publish(out: Path | str, site: Path | str) -> Path:
         raise StoreError(f"can't publish to {path}: stored results are in there")
     folder = SiteFolder.open(path)
     whole = board(results)
-    document = whole.document()
     models = _write_models(folder, store, results.cells)
     for name in _ASSETS:
         folder.write(f"assets/{name}", render.asset(name))
-    folder.write("data/leaderboard.json", render.document(document))
-    folder.write("data/leaderboard.csv", as_csv(whole.frame))
-    folder.write("index.html", boardpage.write(document))
+    _write_pages(folder, whole)
     folder.finish(models)
     return path / "index.html"
+
+
+def _write_pages(folder: SiteFolder, whole: Board) -> None:
+    """The pages that tell of all models, each with its document beside it."""
+    document = whole.document()
+    frameworks, costs = twins.document(whole.settings), tradeoffs.document(whole.settings)
+    folder.write("data/leaderboard.json", render.document(document))
+    folder.write("data/leaderboard.csv", as_csv(whole.frame))
+    folder.write("data/frameworks.json", render.document(frameworks))
+    folder.write("data/tradeoffs.json", render.document(costs))
+    folder.write("index.html", boardpage.write(document))
+    folder.write("compare.html", comparing.write(document))
+    page = render.page("frameworks.html.j2", current="frameworks.html", pairs=frameworks)
+    folder.write("frameworks.html", page)
+    folder.write("tradeoffs.html", tradeoffs.write(costs))
+    folder.write("about.html", render.page("about.html.j2", current="about.html"))
 
 
 def _write_models(folder: SiteFolder, store: Store, cells: tuple[Cell, ...]) -> dict[str, str]:

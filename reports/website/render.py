@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports import text
 from reports.site import shown
 
-_SCRIPT_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+_SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def page(template: str, *, root: str = "", current: str = "", **values: Any) -> str:
@@ -47,7 +47,7 @@ def css_string(value: str) -> Markup:
 def json_script(value: Any) -> Markup:
     """A value as JSON that can stand in a script element: no `<` can end it."""
     encoded = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return Markup(encoded.translate(str.maketrans(_SCRIPT_ESCAPES)))
+    return Markup(encoded.translate(_SCRIPT_ESCAPES))
 
 
 @functools.cache
@@ -67,6 +67,8 @@ def _environment() -> jinja2.Environment:
         "duration": text.duration,
         "budget": text.budget,
         "norm": text.norm,
+        "points": text.points,
+        "p_value": text.p_value,
         "css_string": css_string,
         "json_script": json_script,
         "pretty": lambda value: json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False),

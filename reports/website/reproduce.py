@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
-from reports.records import Cell
+from reports.records import Cell, DefenseConfig
 
 
 def command(cell: Cell, suite: str) -> str:
@@ -28,11 +29,19 @@ def command(cell: Cell, suite: str) -> str:
         "suite": suite or None,
     }
     words = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    words += [
-        f"--set=parameters.{config.defense.name}.{name}={_yaml(value)}"
-        for name, value in sorted(config.defense.parameters.items())
-    ]
+    words += [f"--set={one}" for one in _parameters(config.defense)]
     return " ".join(["bench", "run", *map(shlex.quote, words), "--no-baseline"])
+
+
+def _parameters(defense: DefenseConfig) -> Iterator[str]:
+    """The defense's parameters; a wrapper's arguments are stored and given under its own name."""
+    base, *wrappers = defense.name.split("+")
+    for name, value in sorted(defense.parameters.items()):
+        if name in wrappers and isinstance(value, dict):
+            for argument, given in sorted(value.items()):
+                yield f"parameters.{name}.{argument}={_yaml(given)}"
+        else:
+            yield f"parameters.{base}.{name}={_yaml(value)}"
 
 
 def _yaml(value: Any) -> str:

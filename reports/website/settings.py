@@ -1,9 +1,9 @@
-"""The leaderboard's document: settings, each with its ranked rows, and what has no place in them."""
+"""The leaderboard's document: settings with their ranked rows, and what has no place in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -15,6 +15,7 @@ from reports.frame import frame, meanings, plain_rows
 from reports.page import headline, title
 from reports.records import Results
 from reports.rows import Row, rows
+from reports.seeds import over_seeds
 from reports.text import budget, norm
 from reports.website.checks import PASSED, checks
 
@@ -37,15 +38,23 @@ class Setting:
     attacks: list[str]
     rows: list[Row]
 
-    def document(self) -> dict[str, Any]:
-        """The setting as a JSON value."""
+    def summary(self) -> dict[str, Any]:
+        """What the rows share, as a JSON value."""
         return {
             **self.about,
             "title": title(self.about),
             "threat": threat(self.about),
             "attacks": self.attacks,
-            "headline": headline(self.rows),
             "attacked": sorted({r.values["attacked"] for r in self.rows if r.values["attacked"]}),
+        }
+
+    def document(self) -> dict[str, Any]:
+        """The setting with its rows, as a JSON value."""
+        seeds = over_seeds([r.values for r in self.rows], [r.variant for r in self.rows])
+        return {
+            **self.summary(),
+            "headline": headline(self.rows),
+            "over_seeds": [asdict(one) for one in seeds],
             "rows": [_row(row) for row in self.rows],
         }
 
@@ -113,7 +122,11 @@ def _row(row: Row) -> dict[str, Any]:
     found = checks(row.cell, row.attacks)
     adaptation = row.cell.adaptation
     return {
-        **{k: v for k, v in row.values.items() if k not in GROUP and not k.startswith(ATTACK_PREFIX)},
+        **{
+            k: v
+            for k, v in row.values.items()
+            if k not in GROUP and not k.startswith(ATTACK_PREFIX)
+        },
         **{f"{ATTACK_PREFIX}{name}": row.accuracy(name) for name in (a.name for a in row.attacks)},
         "attack_states": {a.name: a.status for a in row.attacks},
         "label": row.label,
