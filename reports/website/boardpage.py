@@ -19,6 +19,7 @@ _FILTERS = {
 _OF_SETTING = ("dataset", "threat", "model", "suite")
 # Columns that sort from the lowest value up; all others from the highest down.
 _ASCENDING = ("rank", "defense", "framework", "seed", "labels_used", "cost", "seconds")
+_RANK = "Rows share a rank where a paired test can't tell them apart"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def heads(attacks: list[str]) -> list[Head]:
             "rank",
             "rank",
             True,
-            "Rows share a rank where a paired test can't tell them apart",
+            _RANK,
         ),
         Head("Defense", "defense", "defense", "defense"),
         Head("Framework", "text", "framework", "framework"),

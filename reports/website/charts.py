@@ -50,8 +50,13 @@ class Axis:
         if self.log:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
             step = max(1, (last - first) // 5)
-            if last > first:
-                return [(10.0**n, _short(10.0**n)) for n in range(first, last + 1, step)]
+            few = last - first < 2
+            values = [
+                m * 10.0**n
+                for n in range(first - few, last + 1, step)
+                for m in ((1, 2, 5) if few else (1,))
+            ]
+            return [(v, _short(v)) for v in values if self.low <= v <= self.high]
         scale = 100 if self.percent else 1
         span = (self.high - self.low) * scale or 1.0
         size = 10 ** math.floor(math.log10(span / 4))

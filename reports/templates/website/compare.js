@@ -64,7 +64,6 @@ const benchOutcomes = (() => {
         low, high, p: benchPaired.mcnemar(better, worse),
       };
     });
-    benchPaired.holm(rows.map((row) => row.p)).forEach((p, place) => { rows[place].p_corrected = p; });
     return rows;
   }
 
@@ -84,6 +83,8 @@ const benchOutcomes = (() => {
       }),
     }));
     const pairs = chosen.slice(1).map((id) => ({ reference: chosen[0], other: id, rows: paired(chosen[0], id) }));
+    const tests = pairs.flatMap((one) => one.rows ?? []);
+    benchPaired.holm(tests.map((row) => row.p)).forEach((p, place) => { tests[place].p_corrected = p; });
     return { side, pairs };
   }
 
