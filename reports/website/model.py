@@ -13,7 +13,7 @@ from reports.website import breakdown
 from reports.website.checks import checks
 from reports.website.outcomes import Detail, detail
 from reports.website.reproduce import command
-from reports.website.settings import page, threat
+from reports.website.settings import threat
 
 _PICTURES = 6
 Document = dict[str, Any]
@@ -225,36 +225,3 @@ def _listed(array: Any) -> list[Any] | None:
 
 def _bits(array: Any) -> str:
     return "".join(map(str, array.astype(int).tolist()))
-
-
-def related_cells(cells: tuple[Cell, ...]) -> dict[str, list[Document]]:
-    """For each cell the undefended twin, its other framework and its other seeds."""
-    twins: dict[str, Cell] = {}
-    family: dict[str, list[Cell]] = {}
-    for cell in cells:
-        family.setdefault(_key(cell, "seed", "framework"), []).append(cell)
-        if cell.record.config.defense.name == "none":
-            twins[_key(cell, "defense")] = cell
-    found = {}
-    for cell in cells:
-        relations: list[tuple[str, Cell]] = []
-        twin = twins.get(_key(cell, "defense"))
-        if twin is not None and twin is not cell:
-            relations.append(("undefended twin", twin))
-        for other in family[_key(cell, "seed", "framework")]:
-            mine, its = cell.record.config, other.record.config
-            if other is not cell and (mine.seed == its.seed) != (mine.framework == its.framework):
-                relations.append(
-                    (its.framework if mine.seed == its.seed else f"seed {its.seed}", other)
-                )
-        found[cell.cell_id] = [
-            {"relation": how, "cell_id": one.cell_id, "page": page(one.cell_id)}
-            for how, one in relations
-        ]
-    return found
-
-
-def _key(cell: Cell, *without: str) -> str:
-    """What two cells must share to be related, as text."""
-    config = cell.record.config.model_dump()
-    return repr(sorted((k, v) for k, v in config.items() if k not in without))

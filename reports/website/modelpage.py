@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from reports.pictures import Example
-from reports.text import percent
+from reports.text import norm, percent
 from reports.website import render
 from reports.website.charts import Axis, Line, lines
 from reports.website.settings import view
@@ -46,21 +46,20 @@ def _suite(suite: Document, about: Document, samples: list[Example]) -> Document
     if "attacked" not in suite:
         return found
     names = {one["key"]: one["name"] for one in suite["attacks"]}
+    moved = f"perturbation in {norm(about['norm'])}"
     return found | {
-        "classes": sorted(suite["classes"], key=lambda one: one["worst_case"]["accuracy"])[
-            :_MOST_CLASS_ROWS
-        ]
-        if len(suite["classes"]) > _MOST_CLASS_ROWS
-        else suite["classes"],
+        "classes": _classes(suite["classes"]),
         "confusion": _confusion(suite["confusion"]["pairs"]),
-        "curve": _curve(
-            suite["security_curve"],
-            "budgets",
-            names,
-            f"perturbation in {about['threat'].split()[0]}",
-        ),
+        "curve": _curve(suite["security_curve"], "budgets", names, moved),
         "queries": _curve(suite["queries"], "queries", names, "queries to the model", log=True),
     }
+
+
+def _classes(rows: list[Document]) -> list[Document]:
+    """All classes, or of very many those that hold least."""
+    if len(rows) <= _MOST_CLASS_ROWS:
+        return rows
+    return sorted(rows, key=lambda one: float(one["worst_case"]["accuracy"]))[:_MOST_CLASS_ROWS]
 
 
 def _confusion(pairs: list[dict[str, int]]) -> Document:
@@ -107,11 +106,8 @@ def _history(history: Sequence[Document], stage: str) -> list[Markup]:
     across = "epoch" if all("epoch" in row for row in history) else "step"
     names = list(dict.fromkeys(n for row in history for n in row if n not in ("epoch", "step")))
     groups = [[n for n in names if "accuracy" in n], [n for n in names if "accuracy" not in n]]
-    return [
-        _history_chart(history, group, across, stage)
-        for group in groups
-        if group and len(history) > 1
-    ]
+    drawn = [group for group in groups if group] if len(history) > 1 else []
+    return [_history_chart(history, group, across, stage) for group in drawn]
 
 
 def _history_chart(
@@ -119,27 +115,28 @@ def _history_chart(
 ) -> Markup:
     series = []
     for style, name in enumerate(names):
-        points = [
-            (row.get(across, n), row[name]) for n, row in enumerate(history, 1) if name in row
-        ]
+        logged = [(n, row) for n, row in enumerate(history, 1) if name in row]
+        points = [(row.get(across, n), row[name]) for n, row in logged]
         series.append(Line(name.replace("_", " "), points, style))
     values = [y for one in series for _, y in one.points]
     xs = [x for one in series for x, _ in one.points]
-    shares = all("accuracy" in name for name in names) and all(0 <= y <= 1 for y in values)
-    label = series[0].label if len(series) == 1 else "value"
-    low, high = (0.0, 1.0) if shares else (min(0.0, *values), max(values))
-    first, last = (min(xs), max(xs))
     told = "; ".join(
         f"{one.label} from {one.points[0][1]:.3g} to {one.points[-1][1]:.3g}" for one in series
     )
+    shares = all("accuracy" in name for name in names) and all(0 <= y <= 1 for y in values)
     return lines(
-        Axis(across, first, last if last > first else first + 1),
-        Axis(
-            f"{label} in %" if shares else label,
-            low,
-            high if high > low else low + 1,
-            percent=shares,
-        ),
+        _axis(across, min(xs), max(xs)),
+        _value_axis(series[0].label if len(series) == 1 else "value", values, shares=shares),
         series,
-        words=f"History of {stage}, {across} {first:g} to {last:g}: {told}.",
+        words=f"History of {stage}, {across} {min(xs):g} to {max(xs):g}: {told}.",
     )
+
+
+def _value_axis(label: str, values: list[float], *, shares: bool) -> Axis:
+    if shares:
+        return Axis(f"{label} in %", 0, 1, percent=True)
+    return _axis(label, min(0.0, *values), max(values))
+
+
+def _axis(label: str, low: float, high: float) -> Axis:
+    return Axis(label, low, high if high > low else low + 1)

@@ -16,6 +16,7 @@ from reports.exports import as_csv
 from reports.records import Cell, read
 from reports.website import boardpage, comparing, model, modelpage, render, tradeoffs, twins
 from reports.website.folder import SiteFolder
+from reports.website.related import related_cells
 from reports.website.settings import Board, board
 
 _ASSETS = ("site.css", "leaderboard.js", "compare.js", "paired.js")
@@ -56,7 +57,7 @@ def _write_pages(folder: SiteFolder, whole: Board) -> None:
 
 def _write_models(folder: SiteFolder, store: Store, cells: tuple[Cell, ...]) -> dict[str, str]:
     """Writes each model's folder unless what it is made from is unchanged; returns the digests."""
-    related = model.related_cells(cells)
+    related = related_cells(cells)
     digests = {}
     for cell in cells:
         prefix, relations = f"models/{cell.cell_id}/", related[cell.cell_id]
