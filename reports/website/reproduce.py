@@ -11,7 +11,7 @@ from reports.records import Cell, DefenseConfig
 
 
 def command(cell: Cell, suite: str) -> str:
-    """`bench run` with everything that the cell's configuration holds, for a shell."""
+    """`bench run` with all that the cell's configuration holds, an option a line, for a shell."""
     config, stored = cell.record.config, cell.config.get("dataset", {})
     options: dict[str, Any] = {
         "defense": config.defense.name,
@@ -30,7 +30,7 @@ def command(cell: Cell, suite: str) -> str:
     }
     words = [f"--{name}={value}" for name, value in options.items() if value is not None]
     words += [f"--set={one}" for one in _parameters(config.defense)]
-    return " ".join(["bench", "run", *map(shlex.quote, words), "--no-baseline"])
+    return " \\\n    ".join(["bench run", *map(shlex.quote, words), "--no-baseline"])
 
 
 def _parameters(defense: DefenseConfig) -> Iterator[str]:

@@ -120,7 +120,8 @@ def outcomes(
     stays = np.roll(np.arange(n) < round(robust * n), offset) & correct
     success = correct & ~stays
     label = np.arange(n) % 10
-    prediction = np.where(success, (label + 3) % 10, label)
+    clean_prediction = np.where(correct, label, (label + 1) % 10)
+    prediction = np.where(success, (label + 3) % 10, clean_prediction)
     broken = np.flatnonzero(success)[:4]
     random = np.random.default_rng(offset)
     before = random.random((len(broken), *shape), dtype=np.float32)
@@ -128,7 +129,7 @@ def outcomes(
     return {
         "test_index": np.arange(n),
         "label": label,
-        "clean_prediction": label,
+        "clean_prediction": clean_prediction,
         "clean_correct": correct,
         "adversarial_prediction": prediction,
         "success": success,
