@@ -72,7 +72,7 @@ COLUMNS: Mapping[str, Column] = {
 
 def leaderboard(tidy: pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of their groups and ranks; `COLUMNS` explains each column."""
-    attacks = sorted({name for name in tidy["attack"] if name})
+    attacks = [name for name in dict.fromkeys(tidy["attack"]) if name]  # as the suites have them
     columns: dict[str, Column] = {}
     for name, column in COLUMNS.items():
         if name.startswith(ATTACK_PREFIX):
@@ -82,7 +82,9 @@ def leaderboard(tidy: pd.DataFrame) -> pd.DataFrame:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in _entries(tidy):
         groups.setdefault(tuple(row[name] for name in GROUP), []).append(row)
-    ordered = [row for _, rows in sorted(groups.items()) for row in _ranked(rows)]
+    never_attacked = {group for group in groups if not group[GROUP.index("suite")]}
+    order = [*sorted(groups.keys() - never_attacked), *sorted(never_attacked)]
+    ordered = [row for group in order for row in _ranked(groups[group])]
     board = table(ordered, columns)
     board.attrs["left_out"] = tidy.attrs.get("left_out", [])
     board.attrs["columns"] = meanings(columns)

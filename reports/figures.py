@@ -16,6 +16,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 SERIES_COLOURS = 6  # --series-0 to --series-5 in style.css.j2
+_SHORT_LABEL = 32  # characters that leave room for a second column in the legend
 _MARKERS = "osD^vP"
 _TEXT, _PAGE, _LINE, _MUTED = "#010201", "#010202", "#010203", "#010204"
 _VARIABLES = {
@@ -71,18 +72,20 @@ def accuracy_by_attack(columns: Sequence[str], series: Sequence[Series], *, pref
     """
     pitch = 0.17  # inches between the markers of a band
     band = pitch * len(series) + 0.16
-    legend_columns = min(2, len(series))
+    legend_columns = 2 if max(len(one.label) for one in series) <= _SHORT_LABEL else 1
     legend = 0.22 * -(-len(series) // legend_columns) + 0.1
     height = band * len(columns) + 0.55 + legend
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # the browser has other fonts
         figure = Figure(figsize=(6.6, height))
-        left = min(0.32, (0.35 + 0.085 * max(map(len, columns))) / 6.6)
+        left = min(0.38, (0.35 + 0.085 * max(map(len, columns))) / 6.6)
         axes = figure.add_axes(
             (left, (0.5 + legend) / height, 0.97 - left, band * len(columns) / height)
         )
-        for place, one in enumerate(series):
+        marks = [
             _draw(axes, one, offset=(place + 0.5) * pitch / band + 0.08 / band - 0.5)
+            for place, one in enumerate(series)
+        ]
         for edge in range(1, len(columns)):
             axes.axhline(edge - 0.5, color=_LINE, linewidth=0.8)
         axes.set_xlim(-1, 101)
@@ -93,35 +96,34 @@ def accuracy_by_attack(columns: Sequence[str], series: Sequence[Series], *, pref
         axes.set_axisbelow(True)
         axes.set_xlabel("accuracy in %")
         axes.spines[["top", "left", "right"]].set_visible(False)
-        figure.legend(loc="lower center", ncols=legend_columns, handletextpad=0.3)
+        # matplotlib would leave out a label that starts with an underscore
+        labels = [re.sub(r"^_", "\u200b_", one.label) for one in series]
+        figure.legend(marks, labels, loc="lower center", ncols=legend_columns, handletextpad=0.3)
         stream = io.StringIO()
         # metadata would hold the date and matplotlib's version
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     return _inline(stream.getvalue(), prefix)
 
 
-def _draw(axes: mpl.axes.Axes, series: Series, *, offset: float) -> None:
+def _draw(axes: mpl.axes.Axes, series: Series, *, offset: float) -> mpl.lines.Line2D:
+    """Draws the points with their intervals; returns the mark for the legend."""
     undefended = series.style < 0
     colour = _MUTED if undefended else f"#0102a{series.style % SERIES_COLOURS}"
     marker = "X" if undefended else _MARKERS[series.style % len(_MARKERS)]
-    labelled = False
-    for row, point in enumerate(series.points):
-        if point is None:
-            continue
-        y = row + offset
+    points = [(row + offset, p) for row, p in enumerate(series.points) if p is not None]
+    for y, point in points:
         axes.plot([100 * point.low, 100 * point.high], [y, y], color=colour, linewidth=1.6)
-        axes.plot(
-            [100 * point.value],
-            [y],
-            marker,
-            markersize=6,
-            markeredgewidth=1.4,
-            color=colour,
-            markerfacecolor=_PAGE if series.hollow else colour,
-            label=None if labelled else series.label,
-            clip_on=False,
-        )
-        labelled = True
+    (marks,) = axes.plot(
+        [100 * point.value for _, point in points],
+        [y for y, _ in points],
+        marker,
+        markersize=6,
+        markeredgewidth=1.4,
+        color=colour,
+        markerfacecolor=_PAGE if series.hollow else colour,
+        clip_on=False,
+    )
+    return marks
 
 
 def _inline(document: str, prefix: str) -> str:

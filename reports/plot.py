@@ -10,7 +10,8 @@ from reports.statistics import wilson
 from reports.text import one_line, percent
 
 MOST_ROWS = 12
-_LABEL_LENGTH = 40
+_ROW_LENGTH = 60
+_ATTACK_LENGTH = 24
 
 
 def draw(rows: Sequence[Row], attacks: Sequence[str], *, prefix: str) -> str:
@@ -19,14 +20,14 @@ def draw(rows: Sequence[Row], attacks: Sequence[str], *, prefix: str) -> str:
     filled = max(row.values["framework"] for row in rows)
     series = [
         Series(
-            _short(row.label),
+            _short(row.label, _ROW_LENGTH),
             -1 if row.undefended else defenses.index(row.values["defense"]),
             row.values["framework"] != filled,
             tuple(_points(row, attacks)),
         )
         for row in rows[:MOST_ROWS]
     ]
-    names = ["clean", *(_short(name) for name in attacks), "worst case"]
+    names = ["clean", *(_short(name, _ATTACK_LENGTH) for name in attacks), "worst case"]
     return accuracy_by_attack(names, series, prefix=prefix)
 
 
@@ -56,6 +57,6 @@ def _points(row: Row, attacks: Sequence[str]) -> Iterator[Point | None]:
             yield Point(share, *wilson(round(share * attacked), attacked))
 
 
-def _short(name: str) -> str:
+def _short(name: str, length: int) -> str:
     line = one_line(name)
-    return line if len(line) <= _LABEL_LENGTH else line[: _LABEL_LENGTH - 1] + "…"
+    return line if len(line) <= length else line[: length - 1] + "…"

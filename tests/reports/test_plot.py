@@ -1,0 +1,74 @@
+"""The plot and the order of the leaderboard: nothing cut off, nothing dropped, failures last."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import reports
+from reports.figures import Point, Series, accuracy_by_attack
+from reports.text import spreadsheet
+
+POINT = Point(0.5, 0.4, 0.6)
+
+
+def draw(*labels: str, points: tuple[Point | None, ...] = (POINT,)) -> str:
+    series = [Series(label, style, False, points) for style, label in enumerate(labels)]
+    return accuracy_by_attack(["clean"], series, prefix="p")
+
+
+@pytest.mark.parametrize("length", [5, 32, 33, 60])
+def test_no_row_of_the_legend_falls_off_the_plot(length):
+    svg = draw("a" * length, "b" * length, "c" * length)
+    width = float(re.search(r'viewBox="0 0 ([\d.]+) ', svg)[1])
+    for style, letter in enumerate("abc"):
+        marks = re.findall(rf"<use [^>]*fill: var\(--series-{style}\)", svg)
+        assert len(marks) == 2, "one in the plot, one in the legend: what falls off is not drawn"
+        (start,) = re.findall(rf'<text [^>]*\bx="(-?[\d.]+)"[^>]*>{letter * length}</text>', svg)
+        assert float(start) + 5.5 * length < width, "5.5: points per letter of this size"
+
+
+@pytest.mark.parametrize(
+    "label", ["plain", "_underscore", r"$x_{$", r"$\bad{$", "日本 🤖", "a & <b>"]
+)
+def test_every_label_is_drawn_as_text(label):
+    shown = label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert f"{shown}</text>" in draw("other", label)
+
+
+def test_a_row_without_any_point_keeps_its_place_in_the_legend():
+    assert "failed everywhere</text>" in draw("failed everywhere", points=(None,))
+
+
+def test_attacks_stand_in_the_order_of_their_suite(synthetic):
+    synthetic.cell("pgd-at")
+    columns = reports.leaderboard(synthetic.store.path).columns
+    attacks = [name for name in columns if name.startswith("robust_accuracy.")]
+    assert attacks == [f"robust_accuracy.{name}" for name in ("fgsm", "pgd", "apgd", "square")]
+
+
+def test_cells_that_no_suite_attacked_come_last(synthetic):
+    synthetic.cell("a-diverged", dataset="digits", robust={}, status="diverged")
+    synthetic.cell("pgd-at", dataset="digits")
+    synthetic.cell("pgd-at", dataset="mnist")
+    board = reports.leaderboard(synthetic.store.path)
+    assert list(board["status"]) == ["ok", "ok", "diverged"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'=1"),
+        ("  =1", "'=1"),
+        ("pgd-at", "pgd-at"),
+        ("a\nb", "a b"),
+        ("\x1b[31mred", "\ufffd[31mred"),
+    ],
+)
+def test_no_text_is_a_formula_to_a_spreadsheet(stored, shown):
+    assert spreadsheet(stored) == shown
