@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,3 +144,9 @@ def outcomes(
 @pytest.fixture
 def synthetic(tmp_path: Path) -> Synthetic:
     return Synthetic(Store.create(tmp_path / "out"))
+
+
+@pytest.fixture(scope="session")
+def synthetic_in() -> Callable[[Path], Synthetic]:
+    """Makes a results folder of its own, for what several tests only read."""
+    return lambda path: Synthetic(Store.create(path))

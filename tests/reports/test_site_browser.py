@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,16 +54,18 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     downloads = tmp_path_factory.mktemp("downloads")
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    # Chromium's own variables are not ours to test, and its driver's name must not be looked up.
-    os.environ.setdefault("SE_AVOID_STATS", "true")
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SE_AVOID_STATS", "true")
+        patch.setenv("no_proxy", "localhost,127.0.0.1")  # the driver listens there
+        browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     browser.downloads = downloads
     yield browser
     browser.quit()
 
 
-@pytest.fixture
-def site(synthetic: Any, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def results(synthetic_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    synthetic = synthetic_in(tmp_path_factory.mktemp("results") / "out")
     for seed in (0, 1):
         for framework in ("torch", "tensorflow"):
             synthetic.cell("pgd-at", framework, seed=seed, clean=0.95 - 0.05 * seed)
@@ -74,8 +75,13 @@ def site(synthetic: Any, tmp_path: Path) -> Path:
     synthetic.cell("pgd-at", dataset="mnist", norm="l2", eps=2.0, robust={"pgd": 0.7, "cw": 0.66})
     synthetic.cell(HOSTILE, cell_id="evil", dataset="mnist", norm="l2", eps=2.0)
     synthetic.cell("mart", status="failed", reason="out of memory", robust={})
-    reports.publish(synthetic.store.path, tmp_path / "site")
-    return tmp_path / "site"
+    found: Path = synthetic.store.path
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reports.publish(results, tmp_path_factory.mktemp("published") / "site").parent
 
 
 @pytest.fixture
@@ -125,11 +131,14 @@ class Page:
 
     def column(self, name: str) -> list[str]:
         """A column of the leaderboard, without the settings' heads."""
-        heads = [head.partition(" ")[0] for head in self.texts("#board thead th")]
-        rows = self.driver.find_elements(By.CSS_SELECTOR, "#board tbody tr:not(.setting)")
-        place = heads.index(name.partition(" ")[0])
-        cells = [row.find_elements(By.CSS_SELECTOR, "th, td") for row in rows]
-        return [[c.text for c in row if c.is_displayed()][place] for row in cells]
+        found: list[str] = self.run(
+            "const heads = [...document.querySelectorAll('#board thead th')];"
+            "const place = heads.findIndex((head) => head.innerText.trim() === arguments[0]);"
+            "const rows = [...document.querySelectorAll('#board tbody tr:not(.setting)')];"
+            "return rows.map((row) => row.cells[place].innerText.trim())",
+            name,
+        )
+        return found
 
 
 PAGES = ("index.html", "compare.html", "frameworks.html", "tradeoffs.html", "about.html")
@@ -163,10 +172,10 @@ def test_heads_sort_within_settings_and_the_address_keeps_it(page: Page) -> None
 def test_filters_choose_rows_and_the_address_keeps_them(page: Page) -> None:
     page.open("index.html")
     everything = len(page.column("Defense"))
-    Select(page.find("select[name=framework]")).select_by_value("tensorflow")
+    Select(page.find("select[name=framework]")).select_by_visible_text("tensorflow")
     assert set(page.column("Framework")) == {"tensorflow"}
     assert page.query == {"framework": ["tensorflow"]}
-    Select(page.find("select[name=defense]")).select_by_value("trades")
+    Select(page.find("select[name=defense]")).select_by_visible_text("trades")
     assert page.column("Defense") == []
     assert page.find("#empty").is_displayed()
     page.find("#clear").click()
@@ -197,7 +206,7 @@ def test_a_row_opens_its_models_page(page: Page) -> None:
     assert page.query["dataset"] == ["digits"]
 
 
-def test_chosen_rows_are_compared(page: Page, synthetic: Any) -> None:
+def test_chosen_rows_are_compared(page: Page, results: Path) -> None:
     page.open("index.html?dataset=digits&framework=torch&q=0")
     ids = []
     for defense in ("trades", "none"):
@@ -209,7 +218,7 @@ def test_chosen_rows_are_compared(page: Page, synthetic: Any) -> None:
     page.wait(lambda: page.texts(".pair"))
 
     assert page.query == {"cell": ids}
-    compared = reports.compare(synthetic.store.path, ids[1], ids[0])
+    compared = reports.compare(results, ids[1], ids[0])
     shown = {row.split()[0]: row for row in page.texts(".pair tbody tr")}
     for one in compared.to_dict("records"):
         row = shown[one["attack"].split()[0]]

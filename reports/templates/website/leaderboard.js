@@ -23,15 +23,15 @@
   const ascending = new Set(values.ascending);
   let reversed = false;
 
+  function set(select, wanted, otherwise) {
+    select.value = [...select.options].some((one) => one.value === wanted) ? wanted : otherwise;
+  }
+
   function read() {
     const given = new URLSearchParams(location.search);
-    for (const select of filters) {
-      const wanted = given.get(select.name) ?? "";
-      select.value = [...select.options].some((one) => one.value === wanted) ? wanted : "";
-    }
+    for (const select of filters) set(select, given.get(select.name), "");
+    set(form.elements.sort, given.get("sort"), "rank");
     form.elements.q.value = given.get("q") ?? "";
-    const sort = given.get("sort") ?? "rank";
-    form.elements.sort.value = sort in index ? sort : "rank";
     reversed = given.get("order") === "reversed";
   }
 
@@ -137,7 +137,8 @@
     chosen.clear();
     choose();
   });
-  form.addEventListener("input", change);
+  form.addEventListener("change", change);
+  form.elements.q.addEventListener("input", change);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(() => {
     reversed = false;
