@@ -83,6 +83,9 @@ class StageRecord(_Record):
 
     seconds: Amount
     labels_used: Count | None = None
+    steps: Count | None = None
+    cost: dict[str, Any] = {}
+    history: list[dict[str, Any]] = []
 
 
 class Violations(_Record):
