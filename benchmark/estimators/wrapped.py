@@ -19,6 +19,7 @@ from art.estimators.classification.classifier import ClassGradientsMixin, Classi
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
 
 from benchmark.estimators.passes import Observer, Passes
+from benchmark.estimators.vjp import Weights
 from defenses.wrappers import WRAPPERS, Wrapper
 
 
@@ -183,6 +184,20 @@ class WrappedClassifier(
 
         self._tell(x)
         return self._averaged(x, lambda inputs: self._bare.class_gradient(inputs, label), back)
+
+    def logits_and_gradient(self, x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+        """Logits, and the estimated gradient of a function of them, both the mean of the draws."""
+        logits: Any = 0.0
+
+        def gradient_at(inputs: np.ndarray) -> np.ndarray:
+            nonlocal logits
+            found, gradient = self._bare.logits_and_gradient(inputs, weights)
+            logits = logits + found / self._draws
+            return np.asarray(gradient)
+
+        gradient = self._averaged(x, gradient_at, self._back)
+        self._tell(x, np.asarray(logits))
+        return np.asarray(logits), gradient
 
     def compute_loss(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
         """The loss on the logits, of one draw; see the bare estimator's."""
