@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -10,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from defenses.perturbation.spec import Ascent, moved_pixels
 
 # One for the batch, or one an example, shaped to broadcast against the batch.
-Budget = float | torch.Tensor
+Budget: TypeAlias = "float | torch.Tensor"
 
 
 def perturb(
