@@ -31,7 +31,6 @@ from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
-from defenses.training import Outcome
 from defenses.wrappers import encoded_shape
 
 # Framework to its builder of models.
@@ -147,7 +146,8 @@ class _CellRun:
         )
         if stored is not None:
             self.builder.load_weights(model, stored)
-            return defense.resume(model)
+            record = self.store.read_stage(self.cell.cell_id, "training") or {}
+            return defense.resume(model, record.get("learned"))
         data, folder = self._dataset, self.store.cell_folder(self.cell.cell_id)
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = Checkpoint(folder / "checkpoint.npz", identity=self.cell.cell_id)
@@ -164,7 +164,7 @@ class _CellRun:
             notify=self.reporter.notice,
             checkpoint=checkpoint,
         )
-        self._write("training", "weights", fitted, _training_record(fitted.outcome), started)
+        self._write("training", "weights", fitted, _training_record(fitted), started)
         checkpoint.remove()
         return fitted
 
@@ -234,9 +234,10 @@ def _draw(labels: np.ndarray, size: int, generator: np.random.Generator) -> np.n
     return stratified(labels, size, rng=generator)
 
 
-def _training_record(outcome: Outcome) -> Record:
-    found = outcome.overfitting
+def _training_record(fitted: defenses.Fitted) -> Record:
+    outcome, found = fitted.outcome, fitted.outcome.overfitting
     return {
+        "learned": fitted.learned,
         "history": outcome.history,
         "steps": outcome.steps,
         "overfitting": None if found is None else dataclasses.asdict(found),
