@@ -172,9 +172,8 @@ class MetaKernel(Kernel):
         x_adv = self.attack_query(chunk, x, y, loops[0].steps[-1])
         self.model.train()
         w, clean, adversarial, whole = defense.clean_weight, [], [], []
-        for k in range(defense.inner_steps):
-            if not (weight := tasks * float(step_weights[k])):
-                continue
+        for k in range(defense.inner_steps) if defense.multi_step else [defense.inner_steps - 1]:
+            weight = tasks * float(step_weights[k])
             # Step 4; where the inner loops are crossed, the last one is the adversarial one
             at_clean, at_adv = (self.logits_with(loop.steps[k]) for loop in (loops[-1], loops[0]))
             if defense.outer_loss == "trades":
