@@ -135,7 +135,7 @@ class MetaKernel(Kernel):
             # One after the other: in parallel they would take as many times the memory
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             tensors = [value[task] for value in (x, y, support_adv, start, noise, eps)]
-            total = sum_of(total, self.meta_gradient(attack, *tensors, step_weights=step_weights))
+            total = sum_of(total, self.meta_gradient(attack, step_weights, *tensors))
         return total
 
     def attack_supports(
@@ -157,13 +157,13 @@ class MetaKernel(Kernel):
     def meta_gradient(
         self,
         attack: Budgeted,
+        step_weights: tf.Tensor,
         x: tf.Tensor,
         y: tf.Tensor,
         support_adv: tf.Tensor,
         start: tf.Tensor,
         noise: tf.Tensor,
         eps: tf.Tensor,
-        step_weights: tf.Tensor,
     ) -> list[tf.Tensor]:
         """Steps 2 to 5 of one task, in the order of `_zeros`."""
         defense, shots = self.defense, self.defense.inner_examples
