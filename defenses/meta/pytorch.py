@@ -82,7 +82,6 @@ class MetaKernel(Kernel):
     def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
         super().__init__(model, defense)
         self.inner = InnerLoop(model, defense)
-        self.chunk: int | None = None
         if defense.learn_rates:
             self.inner.log_rates = torch.zeros(
                 self.inner.layers, dtype=self.dtype, device=self.device, requires_grad=True
@@ -117,8 +116,6 @@ class MetaKernel(Kernel):
     def chunks(self, draws: Arrays, eps: float) -> Iterator[Chunk]:
         """The meta-batch in chunks, supports attacked; step 1 is one batch for many tasks."""
         shots = self.defense.inner_examples
-        if self.chunk is None:
-            self.chunk = self._chunk_size(self._stacked(draws["x"])[0, :1])
         for tasks in groups(draws["attack"], max(self.chunk, PREDICT_BATCH // shots)):
             x, start = (self._stacked(draws[key][tasks]) for key in ("x", "start"))
             y = self.labels(draws["y"][tasks])
@@ -139,8 +136,11 @@ class MetaKernel(Kernel):
                         ascent=ascent,
                     ).unflatten(0, support_adv.shape[:2])
             group = Chunk(x, y, support_adv, start, noise, budgets, which)
-            for first in range(0, len(tasks), self.chunk):
-                yield group.part(slice(first, first + self.chunk))
+            first = 0
+            while first < len(tasks):
+                last = first + self.chunk
+                yield group.part(slice(first, last))
+                first = last
 
     def meta_gradient(self, chunk: Chunk, step_weights: np.ndarray) -> MetaGradient:
         """Steps 2 to 5 of a chunk."""
@@ -258,24 +258,18 @@ class MetaKernel(Kernel):
         """Inputs of several tasks, (tasks, n, C, H, W) or (tasks, n, d)."""
         return self.images(x.reshape(-1, *x.shape[2:])).unflatten(0, x.shape[:2])
 
-    def _chunk_size(self, example: torch.Tensor) -> int:
-        """By the size of the model, with what one example activates in it."""
-        seen: list[int] = []
-        leaves = [module for module in self.model.modules() if not list(module.children())]
-        hooks = [
-            leaf.register_forward_hook(lambda _, inputs, output: seen.append(output.numel()))
-            for leaf in leaves
-        ]
-        with self.attacked(), torch.no_grad():
-            self.model(example)
-        for hook in hooks:
-            hook.remove()
+    @property
+    def chunk(self) -> int:
+        """Tasks of a chunk: one until the first task has shown how large the model is."""
+        defense = self.defense
+        if not defense.chunk and self.inner.activations is None:
+            return 1
         return chunk_size(
-            self.defense.chunk,
-            tasks=self.defense.tasks,
+            defense.chunk,
+            tasks=defense.tasks,
             weights=sum(value.numel() for value in self.parameters),
-            activations=sum(seen),
-            examples=self.defense.support + self.defense.query,
+            activations=self.inner.activations or 0,
+            examples=defense.support + defense.query,
         )
 
     def rate_factors(self) -> list[float]:

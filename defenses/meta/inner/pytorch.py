@@ -7,7 +7,8 @@ of one task is computed without stacking.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import higher
@@ -86,6 +87,8 @@ class InnerLoop:
 
     # s, (layers,), where the rates are learned.
     log_rates: torch.Tensor | None = None
+    # Numbers that one example leaves between the layers, once a pass has shown it.
+    activations: int | None = None
 
     def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
         self.model, self.defense = model, defense
@@ -111,7 +114,8 @@ class InnerLoop:
         steps: list[Stack] = []
         for _ in range(self.defense.inner_steps):
             buffers = self.fresh_buffers(tasks)
-            logits = patched(x, buffers)
+            with self._measured(examples=x.shape[0] * x.shape[1]):
+                logits = patched(x, buffers)
             # The sum over the tasks, so that each moves by its own gradient
             loss = tasks * cross_entropy(logits.flatten(0, 1), y.flatten())
             first = first or (loss.detach(), buffers)
@@ -125,6 +129,25 @@ class InnerLoop:
         """Copies of the model's buffers, one a task; a pass in training mode changes them."""
         buffers = self.model.named_buffers()
         return {name: value.expand(tasks, *value.shape).clone() for name, value in buffers}
+
+    @contextmanager
+    def _measured(self, examples: int) -> Iterator[None]:
+        """Notes the size of what a pass of one task leaves between the layers, once."""
+        if self.activations is not None:
+            yield
+            return
+        seen: list[int] = []
+        leaves = [module for module in self.model.modules() if not list(module.children())]
+        hooks = [
+            leaf.register_forward_hook(lambda _, inputs, output: seen.append(output.numel()))
+            for leaf in leaves
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self.activations = sum(seen) // examples
 
     def _patched(self, tasks: int) -> tuple[nn.Module, higher.optim.DifferentiableOptimizer]:
         """`higher`'s functional module, with `tasks` copies of the weights, and its optimiser."""
