@@ -18,8 +18,8 @@ import torch  # noqa: E402
 import defenses  # noqa: E402
 import defenses.meta.inner.pytorch as inner_in_torch  # noqa: E402
 import defenses.meta.inner.tensorflow as inner_in_tensorflow  # noqa: E402
-from defenses.meta.pytorch import Chunk  # noqa: E402
-from defenses.meta.spec import step_weights  # noqa: E402
+from defenses.meta.chunk.pytorch import Chunk  # noqa: E402
+from defenses.meta.steps import step_weights  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
 
 FRAMEWORKS = ("torch", "tensorflow")

@@ -6,7 +6,6 @@ The steps are those of `spec`; step 2 is in `inner`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,64 +13,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from defenses.kernels.pytorch import PREDICT_BATCH, Kernel, make_optimizer
-from defenses.meta.chunks import chunk_size, groups
+from defenses.meta.chunk.pytorch import Chunk, MetaGradient, by_example
+from defenses.meta.chunk.sizes import chunk_size, groups
 from defenses.meta.inner.pytorch import Adapted, InnerLoop, Stack, stacked_logits
-from defenses.meta.spec import LOG_RATES, MetaAdversarial
+from defenses.meta.spec import MetaAdversarial
+from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.pytorch import perturb
 from defenses.trades.pytorch import most_divergent, trades_loss
 from defenses.training import Arrays
 
+_ACTIVATIONS = "activations"
+
 Logits = Callable[[torch.Tensor], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Tasks under the same attack, computed at once: (tasks, support + query, ...)."""
-
-    x: torch.Tensor
-    y: torch.Tensor
-    support_adv: torch.Tensor  # (tasks, support, ...)
-    start: torch.Tensor
-    noise: torch.Tensor | None  # (tasks, query, ...)
-    eps: torch.Tensor  # (tasks,)
-    attack: int
-
-    def part(self, tasks: slice) -> Chunk:
-        """Some of the tasks."""
-        noise = None if self.noise is None else self.noise[tasks]
-        x, y, adv, start = (t[tasks] for t in (self.x, self.y, self.support_adv, self.start))
-        return Chunk(x, y, adv, start, noise, self.eps[tasks], self.attack)
-
-
-@dataclass
-class MetaGradient:
-    """Sums over tasks: of the outer loss, of its parts' gradients, and of the buffers."""
-
-    loss: float
-    parts: list[list[torch.Tensor]]
-    rates: torch.Tensor | None
-    buffers: dict[str, torch.Tensor]
-
-    def add(self, other: MetaGradient) -> None:
-        """Take up more tasks, in place."""
-        self.loss += other.loss
-        for part, others in zip(self.parts, other.parts, strict=True):
-            torch._foreach_add_(part, others)
-        if self.rates is not None:
-            self.rates += other.rates
-        for name, value in other.buffers.items():
-            self.buffers[name] += value
-
-    def divide(self, tasks: int) -> None:
-        """From sums to means."""
-        self.loss /= tasks
-        for part in self.parts:
-            torch._foreach_div_(part, tasks)
-        if self.rates is not None:
-            self.rates /= tasks
-        for name, value in self.buffers.items():
-            # Whole numbers count batches, and every task has counted the same.
-            self.buffers[name] = value / tasks if value.is_floating_point() else value // tasks
 
 
 class MetaKernel(Kernel):
@@ -132,7 +85,7 @@ class MetaKernel(Kernel):
                         support_adv.flatten(0, 1),
                         y[:, :shots].flatten(),
                         start[:, :shots].flatten(0, 1),
-                        eps=_by_example(budgets, support_adv),
+                        eps=by_example(budgets, support_adv),
                         ascent=ascent,
                     ).unflatten(0, support_adv.shape[:2])
             group = Chunk(x, y, support_adv, start, noise, budgets, which)
@@ -174,7 +127,7 @@ class MetaKernel(Kernel):
         w, clean, adversarial, whole = defense.clean_weight, [], [], []
         for k in range(defense.inner_steps) if defense.multi_step else [defense.inner_steps - 1]:
             weight = tasks * float(step_weights[k])
-            # Step 4; where the inner loops are crossed, the last one is the adversarial one
+            # Step 4: where the inner loops are crossed, the last one is the adversarial one
             at_clean, at_adv = (self.logits_with(loop.steps[k]) for loop in (loops[-1], loops[0]))
             if defense.outer_loss == "trades":
                 whole.append(weight * trades_loss(at_clean, x, x_adv, y, beta=defense.beta))
@@ -199,7 +152,7 @@ class MetaKernel(Kernel):
         # Step 3: on detached weights, so that the attack pays for the input alone
         stack = {name: value.detach() for name, value in adapted.items()}
         ascent = defense.task_distribution.attacks[chunk.attack].query.ascent
-        eps = _by_example(chunk.eps, chunk.x[:, shots:])
+        eps = by_example(chunk.eps, chunk.x[:, shots:])
         with self.attacked():
             logits = self.model if defense.query_attack == "initial" else self.logits_with(stack)
             if chunk.noise is not None:
@@ -300,14 +253,14 @@ class MetaKernel(Kernel):
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on, the rates among it."""
         learned = {name: np.array(values) for name, values in self.learned().items()}
-        return super().state() | learned
+        known = self.inner.activations
+        # Decides the chunks, and with them how sums are rounded
+        measured = {} if known is None else {_ACTIVATIONS: np.array(known)}
+        return super().state() | learned | measured
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
         super().load_state(state)
+        if _ACTIVATIONS in state:
+            self.inner.activations = int(state[_ACTIVATIONS])
         self.load_learned({name: state[name].tolist() for name in self.learned()})
-
-
-def _by_example(eps: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The tasks' budgets for a batch of their examples (tasks, n, ...), shaped to broadcast."""
-    return eps.repeat_interleave(x.shape[1]).reshape(-1, *[1] * (x.ndim - 2))

@@ -56,11 +56,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from defenses.adaptation.spec import Adaptation
-from defenses.cost import Cost, gradients
+from defenses.cost import Cost
 from defenses.defense import Defense
 from defenses.errors import DefenseError, did_you_mean
 from defenses.meta.checks import check_combination, check_held_out
+from defenses.meta.costs import task_cost
 from defenses.meta.presets import PRESETS
+from defenses.meta.steps import layer_numbers, step_weights
 from defenses.parameters import names_parameter, parameter
 from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.tasks import families
@@ -71,10 +73,6 @@ from defenses.training import Arrays
 ALGORITHMS = ("maml", "fomaml", "reptile", "anil")
 INNER_LOSSES = ("adversarial", "clean", "crossed")
 OUTER_LOSSES = ("mixed", "trades")
-# What a step but the last keeps of the outer loss, times K (the value of MAML++'s authors' code).
-LEAST_STEP_WEIGHT = 0.03
-# The name of s among what a training learned.
-LOG_RATES = "log_rates"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,36 +244,13 @@ class MetaAdversarial(Defense):
         total = Cost()
         for pair, share in zip(distribution.attacks, distribution.shares(), strict=True):
             if share:
-                total += self.task_cost(pair) * (share if share < 1 else 1)
+                total += task_cost(self, pair) * (share if share < 1 else 1)
         return total * self.tasks
 
     def cost_of(self, draws: Arrays) -> Cost:
         """What a meta-batch costs, task by task."""
         attacks = self.task_distribution.attacks
-        return sum((self.task_cost(attacks[which]) for which in draws["attack"]), Cost())
-
-    def task_cost(self, pair: Budgeted) -> Cost:
-        """Attacks, inner steps with what differentiates them, and outer losses of a task."""
-        loops = 2 if self.inner_loss == "crossed" else 1
-        inner = self.inner_examples * self.inner_steps * loops
-        cost = gradients(inner)
-        if self.inner_loss != "clean":
-            cost += pair.support.ascent.cost(self.inner_examples)
-        if self.algorithm == "reptile":
-            return cost
-        parts = 1 if self.adversarial_rate is None else 2
-        if self.algorithm == "maml":
-            # Each part of a crossed loss goes back through one of the two inner loops.
-            cost += Cost(second_order=inner * (parts if loops == 1 else 1))
-        elif self.algorithm == "anil":
-            # An inner step goes back through the last layer alone, differentiating it through all.
-            cost += Cost(backwards=inner * (parts - 1 if loops == 1 else 0))
-        if self.outer_is_attacked:
-            cost += pair.query.ascent.cost(self.query)
-        if self.outer_loss == "trades":
-            cost += Cost(forwards=self.query)
-        losses = self.outer_is_clean + self.outer_is_attacked
-        return cost + gradients(self.query * losses) * (self.inner_steps if self.multi_step else 1)
+        return sum((task_cost(self, attacks[which]) for which in draws["attack"]), Cost())
 
     @property
     def outer_is_clean(self) -> bool:
@@ -320,22 +295,3 @@ class MetaAdversarial(Defense):
     def at(self, draws: Arrays, done: float) -> Arrays:
         """With the weights v_k of the losses after each inner step, (K,)."""
         return {**draws, "step_weights": step_weights(self.inner_steps, self.multi_step, done)}
-
-
-def step_weights(steps: int, share: float, done: float) -> np.ndarray:
-    """v_1 .. v_K when `done` of the training is over, all moved after its first `share`; sums to 1.
-
-    With a share of 0 they are those of the last step alone.
-    """
-    if share == 0:
-        return np.eye(steps)[-1]
-    least = LEAST_STEP_WEIGHT / steps
-    others = max(least, (1 - done / share) / steps)
-    return np.array([others] * (steps - 1) + [1 - (steps - 1) * others])
-
-
-def layer_numbers(names: Sequence[str], separator: str) -> list[int]:
-    """The layer of each parameter, from 0: its name up to the last separator."""
-    layers = [name.rpartition(separator)[0] for name in names]
-    numbers = {layer: number for number, layer in enumerate(dict.fromkeys(layers))}
-    return [numbers[layer] for layer in layers]

@@ -19,9 +19,10 @@ from defenses.kernels.tensorflow import (
     make_optimizer,
     sum_of,
 )
-from defenses.meta.chunks import groups
+from defenses.meta.chunk.sizes import groups
 from defenses.meta.inner.tensorflow import Adapted, InnerLoop, Weights, refuse_wrong_derivatives
-from defenses.meta.spec import LOG_RATES, MetaAdversarial
+from defenses.meta.spec import MetaAdversarial
+from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.tensorflow import perturb
 from defenses.tasks.distributions import Budgeted
 from defenses.trades.tensorflow import most_divergent, trades_loss
@@ -205,7 +206,7 @@ class MetaKernel(Kernel):
         w, clean, adversarial, whole = defense.clean_weight, [], [], []
         for k in range(defense.inner_steps) if defense.multi_step else [defense.inner_steps - 1]:
             weight = step_weights[k]
-            # Step 4; where the inner loops are crossed, the last one is the adversarial one
+            # Step 4: where the inner loops are crossed, the last one is the adversarial one
             at_clean, at_adv = (self.logits_with(loop.steps[k]) for loop in (loops[-1], loops[0]))
             if defense.outer_loss == "trades":
                 whole.append(weight * trades_loss(at_clean, x, x_adv, y, beta=defense.beta))

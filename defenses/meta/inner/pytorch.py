@@ -17,7 +17,8 @@ from torch import nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
-from defenses.meta.spec import MetaAdversarial, layer_numbers
+from defenses.meta.spec import MetaAdversarial
+from defenses.meta.steps import layer_numbers
 
 Stack = Mapping[str, torch.Tensor]
 

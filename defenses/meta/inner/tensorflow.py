@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from defenses.errors import DefenseError
 from defenses.kernels.tensorflow import cross_entropy
-from defenses.meta.spec import MetaAdversarial, layer_numbers
+from defenses.meta.spec import MetaAdversarial
+from defenses.meta.steps import layer_numbers
 
 # tf.nn.moments stops the gradient of the mean: exact in first order, wrong in second.
 _WRONG_IN_SECOND_ORDER = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
