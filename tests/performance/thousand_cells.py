@@ -131,6 +131,7 @@ def publish(out: Path, site: Path) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command)} ended with status {status}")
+    print(f"{usage.ru_utime + usage.ru_stime:.1f} seconds of processor time")
     return time.monotonic() - start, usage.ru_maxrss / 1000
 
 
