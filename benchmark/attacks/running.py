@@ -45,7 +45,7 @@ def run_attack(
         obstacle = "the model below takes encoded inputs, not these"
     if obstacle:
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
-    frameworks.seed_everything(_seed(seed, spec))
+    frameworks.seed_everything(_seed(seed, spec.name))
     passes = attacked.passes
     before = (passes.forwards, passes.backwards)
     started = time.perf_counter()
@@ -60,7 +60,7 @@ def run_attack(
         "backwards": passes.backwards - before[1],
     }
     # Its own draws where the pipeline is random: an attack doesn't choose by them.
-    frameworks.seed_everything(_seed(seed, spec, "judged"))
+    frameworks.seed_everything(judging_seed(seed, spec.name))
     measurement = measure(
         target.x,
         x_adv,
@@ -116,9 +116,14 @@ def _create(spec: AttackSpec, estimator: Any, norm: str, eps: float) -> Any:
     return attack(estimator, **known, **spec.resolved(eps))
 
 
-def _seed(seed: int, spec: AttackSpec, purpose: str = "") -> int:
+def judging_seed(seed: int, attack: str) -> int:
+    """Of the global generators when a random pipeline judges what the attack of this name found."""
+    return _seed(seed, f"{attack}judged")
+
+
+def _seed(seed: int, name: str) -> int:
     """Of the global generators: differs by attack, and is the same in both frameworks."""
-    return (seed * 1_000_003 + zlib.crc32((spec.name + purpose).encode())) % 2**32
+    return (seed * 1_000_003 + zlib.crc32(name.encode())) % 2**32
 
 
 def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict[str, np.ndarray]:
