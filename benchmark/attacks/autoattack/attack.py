@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,6 +40,14 @@ class Found:
         self.points[rows[better]] = other.points[better]
         self.score[rows[better]] = other.score[better]
         self.success[rows] |= other.success
+
+
+def keep(arrays: Any, which: np.ndarray) -> None:
+    """Drop rows from every array of a dataclass."""
+    for field in fields(arrays):
+        value = getattr(arrays, field.name)
+        if isinstance(value, np.ndarray):
+            setattr(arrays, field.name, value[which])
 
 
 class RegionAttack(EvasionAttack):

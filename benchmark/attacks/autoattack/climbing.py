@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmark.attacks.autoattack.attack import Found
+from benchmark.attacks.autoattack.attack import Found, keep
 from benchmark.attacks.autoattack.losses import Loss, fooled, query
 from benchmark.attacks.autoattack.region import LENGTHS, TINY, Region
 
@@ -63,14 +63,6 @@ class Climb:
         self.best[higher] = point[higher]
         self.best_gradient[higher] = gradient[higher]
         self.best_value[higher] = value[higher]
-
-
-def keep(arrays: Any, which: np.ndarray) -> None:
-    """Drop rows from every array of a dataclass."""
-    for field in fields(arrays):
-        value = getattr(arrays, field.name)
-        if isinstance(value, np.ndarray):
-            setattr(arrays, field.name, value[which])
 
 
 class Halving:
