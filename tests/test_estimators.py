@@ -172,3 +172,20 @@ def test_a_loss_of_ones_own_is_left_to_art(framework):
     assert np.allclose(ours.loss_gradient(x, y), gradient, atol=1e-6)
     plain, _ = pair(framework)
     assert not np.allclose(plain.loss_gradient(x, y), gradient, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize("query", ["predict", "loss_gradient", "compute_loss", "class_gradient"])
+def test_an_observer_is_told_of_every_point(framework, query, settings):
+    if framework == "tensorflow" and query == "compute_loss" and settings:
+        pytest.skip("ART's own loss names a Keras 2 reduction")
+    ours, _ = pair(framework, **settings)
+    x, y = data(251)
+    expected, told = ours.predict(x), []
+    ours.observer = lambda points, outputs: told.append((points, outputs))
+    getattr(ours, query)(x, *([y] if "loss" in query else []))
+    ((points, outputs),) = told
+    assert np.array_equal(points, x)
+    assert outputs is None or np.allclose(outputs, expected, atol=1e-6)
+    assert (outputs is None) == (query != "predict" and bool(settings))
