@@ -1,4 +1,4 @@
-"""Projection onto a hyperplane within a box, for the three norms (Croce & Hein 2020, FAB, eq. 5)."""
+"""Projection onto a hyperplane within a box, for three norms (Croce & Hein 2020, FAB, eq. 5)."""
 
 from __future__ import annotations
 
