@@ -18,6 +18,7 @@ import io
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,17 @@ KEYED_STAGES = ("attacks", "trust", "curves", "adaptations")
 
 _MARKER = "bench.json"
 _LOCK = ".lock"
+# What NumPy and zipfile raise for archives that are not whole, not theirs, or claim absurd sizes.
+_UNREADABLE_ARRAYS = (
+    OSError,
+    TypeError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
 
@@ -204,7 +216,7 @@ class Store:
                 raise ValueError("its checksum differs")
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 return {n: archive[n] for n in archive.files if only is None or n in only}
-        except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except _UNREADABLE_ARRAYS as error:
             raise StoreError(f"can't read the arrays in {path}: {error}") from error
 
     def attack_keys(self, cell_id: str) -> list[str]:
