@@ -29,7 +29,8 @@ import numpy as np
 from benchmark import files as disk
 from benchmark.errors import StoreError
 from benchmark.files import Record, Writer
-from benchmark.files import write_text as write_text  # for the writers of reports
+from benchmark.files import open_plain as open_plain  # these two for the writers of reports
+from benchmark.files import write_text as write_text
 
 SCHEMA_VERSION = 1
 
@@ -190,7 +191,7 @@ class Store:
             if not _SAFE_NAME.fullmatch(name):
                 return None
             try:
-                with open(target.parent / name, "rb") as stream:
+                with open_plain(target.parent / name) as stream:
                     found = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError:
                 return None
@@ -211,7 +212,8 @@ class Store:
         if not isinstance(files, dict) or filename not in files:
             raise StoreError(f"the stage {stage!r} of {cell_id} has no file {filename!r}")
         try:
-            content = path.read_bytes()
+            with open_plain(path) as stream:
+                content = stream.read()
             if files[filename] != hashlib.sha256(content).hexdigest():
                 raise ValueError("its checksum differs")
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:

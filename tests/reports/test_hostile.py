@@ -84,31 +84,62 @@ def results(synthetic: Any, text: str) -> None:
     synthetic.cell(text, text, status="failed", reason=text, dataset=text, cell_id="d")
 
 
-@pytest.fixture(params=TEXTS.values(), ids=TEXTS)
-def hostile(request: pytest.FixtureRequest, synthetic: Any) -> tuple[Path, str]:
+@pytest.fixture(scope="module")
+def harmless(synthetic_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Structure:
+    """The report's page of the same results with a harmless text."""
+    synthetic = synthetic_in(tmp_path_factory.mktemp("harmless") / "out")
+    results(synthetic, "harmless")
+    return Structure(reports.write(synthetic.store.path).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", params=TEXTS.values(), ids=TEXTS)
+def hostile(
+    request: pytest.FixtureRequest, synthetic_in: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A results folder with its report, and the text that is everywhere in it."""
+    synthetic = synthetic_in(tmp_path_factory.mktemp("hostile") / "out")
     results(synthetic, request.param)
+    reports.write(synthetic.store.path)
     return synthetic.store.path, request.param
 
 
 def test_the_page_has_the_elements_of_a_harmless_one(
-    synthetic: Any, hostile: tuple[Path, str], tmp_path: Path
+    hostile: tuple[Path, str], harmless: Structure
 ) -> None:
     out, text = hostile
-    page = reports.write(out, tmp_path / "hostile").read_text(encoding="utf-8")
-    results(synthetic, "harmless")
-    harmless = reports.write(out, tmp_path / "harmless").read_text(encoding="utf-8")
+    page = (out / "report" / "index.html").read_text(encoding="utf-8")
 
-    found, expected = Structure(page), Structure(harmless)
+    found = Structure(page)
 
-    assert Counter(found.elements) == Counter(expected.elements)  # the order is that of names
+    assert Counter(found.elements) == Counter(harmless.elements)  # the order is that of names
     assert one_line(text) in one_line(found.text)
     assert not [c for c in page if c != "\n" and unicodedata.category(c) in ("Cc", "Cs")]
     assert "\u202e" not in page
 
 
+def test_every_page_of_the_site_shows_the_text_and_runs_nothing(
+    hostile: tuple[Path, str], tmp_path: Path
+) -> None:
+    out, text = hostile
+    reports.publish(out, tmp_path / "site")
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) == 5 + 4
+    for path in pages:
+        page = path.read_text(encoding="utf-8")
+        found = Structure(page)
+        assert not [e for e in found.elements if any(name.startswith("on") for name in e[1:])]
+        tags = [element[0] for element in found.elements]
+        own = tags.count("script") - page.count('<script type="application/json"')
+        assert own == page.count('<script src="assets/')
+        assert {"iframe", "object", "base"}.isdisjoint(tags)
+        assert not [c for c in page if c != "\n" and unicodedata.category(c) in ("Cc", "Cs")]
+        if path.name == "index.html" and path.parent.name not in ("a", "c"):
+            assert one_line(text) in one_line(found.text)
+
+
 def test_no_cell_of_the_csv_is_a_formula_or_takes_two_lines(hostile: tuple[Path, str]) -> None:
     out, text = hostile
-    raw = (reports.write(out).parent / "leaderboard.csv").read_text(encoding="utf-8")
+    raw = (out / "report" / "leaderboard.csv").read_text(encoding="utf-8")
     table = list(csv.reader(raw.splitlines()))
 
     assert len(table) == 1 + 4
@@ -123,7 +154,7 @@ def test_no_cell_of_the_csv_is_a_formula_or_takes_two_lines(hostile: tuple[Path,
 
 def test_the_json_holds_texts_exactly_as_stored(hostile: tuple[Path, str]) -> None:
     out, text = hostile
-    content = (reports.write(out).parent / "leaderboard.json").read_bytes()
+    content = (out / "report" / "leaderboard.json").read_bytes()
 
     assert content.isascii()
     (row,) = [row for row in json.loads(content)["rows"] if row["cell_id"] == "b"]

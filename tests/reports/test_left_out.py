@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,43 @@ def test_an_attack_that_cannot_be_read_is_missing_and_never_robustness(
 
 
 @pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, lambda path: path.symlink_to("/dev/zero")],
+    ids=["pipe", "device"],
+)
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("cell.json", "cell.json"),
+        ("training.json", "training.json"),
+        ("weights.safetensors", "training.json"),
+        (f"{ATTACK}.json", f"{ATTACK}.json"),
+        (f"{ATTACK}.npz", f"{ATTACK}.json"),
+    ],
+)
+def test_a_pipe_or_a_device_is_not_opened(
+    synthetic: Any, file: str, named: str, make: Callable[[Path], object], tmp_path: Path
+) -> None:
+    bad = synthetic.cell("bad")
+    path = synthetic.store.cell_folder(bad) / file
+    path.unlink()
+    make(path)
+
+    found = reports.load(synthetic.store.path).attrs["left_out"]
+
+    assert f"cells/{bad}/{named}" in [entry["path"] for entry in found]
+    reports.publish(synthetic.store.path, tmp_path / "site")
+
+
+def test_a_results_folder_with_a_pipe_for_a_marker_is_refused(synthetic: Any) -> None:
+    marker = synthetic.store.path / "bench.json"
+    marker.unlink()
+    os.mkfifo(marker)
+    with pytest.raises(StoreError, match=r"bench\.json can't be understood"):
+        reports.load(synthetic.store.path)
+
+
+@pytest.mark.parametrize(
     "foreign",
     [
         "cells/notes.txt",
@@ -232,6 +270,6 @@ def test_a_report_is_never_written_among_the_results(synthetic: Any, to: str) ->
 def test_a_report_that_cannot_be_written_is_an_error(synthetic: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
 
-    with pytest.raises(StoreError, match="can't write the report to .*; give another folder"):
+    with pytest.raises(StoreError, match=r"can't write the report to .*; give another folder"):
         reports.write(synthetic.store.path, tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
