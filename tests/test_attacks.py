@@ -12,7 +12,6 @@ from benchmark import frameworks, models
 from benchmark.attacks.measure import measure
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec, list_suites, load_suite
-from benchmark.attacks.table import ATTACKS
 from benchmark.attacks.target import Target
 from benchmark.errors import BenchError
 
@@ -37,14 +36,6 @@ def make_target(framework, *, shape=(8, 8, 1), classes=3, count=24, seed=0):
     prediction = estimator.predict(x).argmax(axis=1)
     y = np.where(np.arange(count) % 2 == 0, prediction, (prediction + 1) % classes)
     return Target(estimator, x, y, prediction, np.arange(count))
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_the_table_names_arguments_that_art_knows(name):
-    module, _, attack = ATTACKS[name].target.partition(":")
-    known = getattr(importlib.import_module(module), attack).attack_params
-    assert set(ATTACKS[name].arguments) <= set(known)
-    assert {"norm", "eps"} <= set(known)
 
 
 @pytest.mark.parametrize("name", list_suites())
