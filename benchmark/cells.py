@@ -135,7 +135,8 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
 class Job:
     """What a worker is asked to do: one cell, and the attacks of one suite on it.
 
-    given: the model, where someone else trained it.
+    given: the model, where someone else trained it. attack_timeout: seconds that one attack may
+    take; None for any.
     """
 
     cell: Cell
@@ -144,6 +145,7 @@ class Job:
     out: str
     data_dir: str | None
     given: Given | None = None
+    attack_timeout: float | None = None
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.

@@ -135,8 +135,9 @@ def _model(store: Store, cell: Cell, data: Dataset, device: str) -> Any:
 
 def _differences(cell: Cell, record: Record, arrays: Arrays, target: Target) -> Iterator[str]:
     """Everything in which the claim doesn't hold, in words."""
-    if (record["norm"], record["eps"]) != (cell.norm, cell.eps):
-        yield f"attacked within {record['norm']} {record['eps']} instead of {cell.norm} {cell.eps}"
+    given = (record["norm"], record["eps"])
+    if not record.get("own_threat") and given != (cell.norm, cell.eps):
+        yield f"attacked within {given[0]} {given[1]} instead of {cell.norm} {cell.eps}"
     index, label = arrays["test_index"], arrays["label"]
     if not _same_labels(index, label, target.y):
         yield "the test examples have other labels"
@@ -147,17 +148,18 @@ def _differences(cell: Cell, record: Record, arrays: Arrays, target: Target) -> 
     correct, success = arrays["clean_correct"], arrays["success"]
     if not np.array_equal(correct, arrays["clean_prediction"] == label):
         yield "what is clean-correct doesn't follow from the predictions"
+    attacked = arrays.get("attacked", np.ones(len(index), dtype=bool))
     accuracies = {
-        "clean_accuracy": correct.mean(),
-        "robust_accuracy": (correct & ~success).mean(),
+        "clean_accuracy": correct[attacked].mean(),
+        "robust_accuracy": (correct & ~success)[attacked].mean(),
     }
     for name, found in accuracies.items():
         if abs(record[name] - found) > 1e-9:
             yield f"{name} is told as {record[name]}, the outcomes give {found}"
-    yield from _sample_differences(cell, arrays, target)
+    yield from _sample_differences(record, arrays, target)
 
 
-def _sample_differences(cell: Cell, arrays: Arrays, target: Target) -> Iterator[str]:
+def _sample_differences(record: Record, arrays: Arrays, target: Target) -> Iterator[str]:
     """The same of the stored adversarial examples."""
     samples, clean = arrays["sample_adversarial"], arrays["sample_clean"]
     places = {int(number): row for row, number in enumerate(arrays["test_index"])}
@@ -177,8 +179,8 @@ def _sample_differences(cell: Cell, arrays: Arrays, target: Target) -> Iterator[
         logits,
         clean_prediction=arrays["clean_prediction"][rows],
         label=label,
-        norm=cell.norm,
-        eps=cell.eps,
+        norm=record["norm"],
+        eps=float("inf") if record["eps"] is None else record["eps"],
     )
     for name, count in found.violations.items():
         if count:

@@ -130,6 +130,7 @@ def _record(spec: AttackSpec, examples: int, norm: str, eps: float) -> dict[str,
         "families": list(spec.entry.families),
         "norm": norm,
         "eps": None if norm == UNRESTRICTED else eps,
+        "own_threat": spec.norm is not None,
         "examples": examples,
         "reason": "",
     }
