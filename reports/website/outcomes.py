@@ -23,12 +23,17 @@ class Detail:
     test_index: np.ndarray
     clean_correct: np.ndarray
     robust: np.ndarray
-    attacked: np.ndarray  # a slow attack may be run on some of the examples only
     label: np.ndarray | None
     clean_prediction: np.ndarray | None
     adversarial_prediction: np.ndarray | None
     first_query: np.ndarray | None  # -1 where unknown
     distance: np.ndarray | None  # in the norm of the threat model
+
+    @property
+    def attacked(self) -> np.ndarray:
+        """Which examples the attack was run on."""
+        assert self.attack.outcomes is not None
+        return self.attack.outcomes.attacked
 
     @property
     def accuracy(self) -> float:
@@ -59,7 +64,6 @@ def detail(store: Store, cell_id: str, attack: Attack, norm: str) -> Detail | No
         attack.outcomes.test_index,
         attack.outcomes.clean_correct,
         attack.outcomes.robust,
-        attack.outcomes.attacked,
         distance=distance,
         **whole,
     )
