@@ -29,6 +29,9 @@ FRAMEWORK_FILES = {
 # Folders whose files may import ART.
 ART_FOLDERS = {"workarounds"}
 
+# Folders whose files may import ART.
+ART_FOLDERS = {"autoattack"}
+
 
 def sources(package):
     return sorted((ROOT / package).rglob("*.py"))

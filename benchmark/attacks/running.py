@@ -76,7 +76,7 @@ def run_attack(
     record = {"key": key, **_record(spec, int(attacked.sum()), norm, eps)}
     if obstacle := target.obstacle(spec, norm):
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
-    frameworks.seed_everything(_seed(seed, spec))
+    frameworks.seed_everything(_seed(seed, spec.name))
     passes = target.attacked_by(spec).passes
     before = (passes.forwards, passes.backwards)
     started = time.perf_counter()
@@ -90,9 +90,9 @@ def run_attack(
         "forwards": passes.forwards - before[0],
         "backwards": passes.backwards - before[1],
     }
-    # Its own draws where the pipeline is random: an attack doesn't choose by them.
-    frameworks.seed_everything(_seed(seed, spec, "judged"))
-    x_adv, measurement, silent = _judge(target, found, norm, eps)
+    x_adv, measurement, silent = _judge(
+        target, found, norm, eps, seed=judging_seed(seed, spec.name)
+    )
     held = (target.clean_prediction == target.y) & ~measurement.success
     record |= spent | {
         "status": "ok",
@@ -211,7 +211,7 @@ def _joined(parts: list[_Found], target: Target) -> _Found:
 
 
 def _judge(
-    target: Target, found: _Found, norm: str, eps: float
+    target: Target, found: _Found, norm: str, eps: float, *, seed: int
 ) -> tuple[np.ndarray, Measurement, int]:
     """The better of what was returned and what was met on the way, as the whole pipeline has it.
 
@@ -222,10 +222,10 @@ def _judge(
     returned[found.rows], kept[found.rows] = found.x_adv, found.kept
     has_kept = np.zeros(len(target.x), dtype=bool)
     has_kept[found.rows] = found.has_kept
-    ours = _measured(target, returned, norm, eps)
+    ours = _measured(target, returned, norm, eps, seed)
     if not has_kept.any():
         return returned, ours, 0
-    met = _measured(target, kept, norm, eps)
+    met = _measured(target, kept, norm, eps, seed)
     better = has_kept & met.beats(ours, "l2" if norm == UNRESTRICTED else norm)
     whole = np.zeros(len(target.x), dtype=bool)
     whole[found.rows] = found.whole
@@ -234,7 +234,9 @@ def _judge(
     return points, ours.overlaid(met, better), silent
 
 
-def _measured(target: Target, x_adv: np.ndarray, norm: str, eps: float) -> Measurement:
+def _measured(target: Target, x_adv: np.ndarray, norm: str, eps: float, seed: int) -> Measurement:
+    # Its own draws where the pipeline is random: an attack doesn't choose by them.
+    frameworks.seed_everything(seed)
     return measure(
         target.x,
         x_adv,
@@ -246,9 +248,14 @@ def _measured(target: Target, x_adv: np.ndarray, norm: str, eps: float) -> Measu
     )
 
 
-def _seed(seed: int, spec: AttackSpec, purpose: str = "") -> int:
+def judging_seed(seed: int, attack: str) -> int:
+    """Of the global generators when a random pipeline judges what the attack of this name found."""
+    return _seed(seed, f"{attack}judged")
+
+
+def _seed(seed: int, name: str) -> int:
     """Of the global generators: differs by attack, and is the same in both frameworks."""
-    return (seed * 1_000_003 + zlib.crc32((spec.name + purpose).encode())) % 2**32
+    return (seed * 1_000_003 + zlib.crc32(name.encode())) % 2**32
 
 
 def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict[str, np.ndarray]:
