@@ -27,10 +27,7 @@ FRAMEWORK_FILES = {
 }
 
 # Folders whose files may import ART.
-ART_FOLDERS = {"workarounds"}
-
-# Folders whose files may import ART.
-ART_FOLDERS = {"autoattack"}
+ART_FOLDERS = {"autoattack", "workarounds"}
 
 
 def sources(package):
