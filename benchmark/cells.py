@@ -135,7 +135,8 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
 class Job:
     """What a worker is asked to do: one cell, and the attacks of one suite on it.
 
-    given: the model, where someone else trained it.
+    given: the model, where someone else trained it. attack_timeout: seconds that one attack may
+    take; None for any.
     """
 
     cell: Cell
@@ -144,6 +145,7 @@ class Job:
     out: str
     data_dir: str | None
     given: Given | None = None
+    attack_timeout: float | None = None
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
@@ -155,6 +157,14 @@ class Job:
             whole = [spec.attack, dict(spec.arguments), self.cell.examples]
             if spec.transfers:
                 whole.append("transfers")
+            own = {
+                "norm": spec.norm,
+                "eps": spec.eps,
+                "examples": spec.examples,
+                "to_the_end": spec.to_the_end or None,
+            }
+            own = {name: value for name, value in own.items() if value is not None}
+            whole += [own] if own else []
             keys[spec.name] = f"{spec.name}-{_digest(whole)[:8]}"
         return keys
 

@@ -170,8 +170,16 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
 def job_of(cell: Cell, suite: Suite, config: RunConfig) -> Job:
     """What a worker is asked to do for a cell."""
     data_dir = None if config.data_dir is None else str(config.data_dir)
-    attacks = (*suite.attacks, TRANSFER) if cell.wrapped_in else suite.attacks
-    return Job(cell, suite.name, attacks, str(config.out), data_dir)
+    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
+    attacks = suite.with_budgets(budgets).attacks
+    return Job(
+        cell,
+        suite.name,
+        (*attacks, TRANSFER) if cell.wrapped_in else attacks,
+        str(config.out),
+        data_dir,
+        attack_timeout=config.attack_timeout,
+    )
 
 
 def _estimate(

@@ -141,8 +141,9 @@ def _model(store: Store, cell: Cell, data: Dataset, device: str) -> Any:
 
 def _differences(cell: Cell, record: Record, arrays: Arrays, target: Target) -> Iterator[str]:
     """Everything in which the claim doesn't hold, in words."""
-    if (record["norm"], record["eps"]) != (cell.norm, cell.eps):
-        yield f"attacked within {record['norm']} {record['eps']} instead of {cell.norm} {cell.eps}"
+    given = (record["norm"], record["eps"])
+    if not record.get("own_threat") and given != (cell.norm, cell.eps):
+        yield f"attacked within {given[0]} {given[1]} instead of {cell.norm} {cell.eps}"
     index, label = arrays["test_index"], arrays["label"]
     if not _same_labels(index, label, target.y):
         yield "the test examples have other labels"
@@ -154,9 +155,10 @@ def _differences(cell: Cell, record: Record, arrays: Arrays, target: Target) -> 
     correct, success = arrays["clean_correct"], arrays["success"]
     if not np.array_equal(correct, arrays["clean_prediction"] == label):
         yield "what is clean-correct doesn't follow from the predictions"
+    attacked = arrays.get("attacked", np.ones(len(index), dtype=bool))
     accuracies = {
-        "clean_accuracy": correct.mean(),
-        "robust_accuracy": (correct & ~success).mean(),
+        "clean_accuracy": correct[attacked].mean(),
+        "robust_accuracy": (correct & ~success)[attacked].mean(),
     }
     for name, found in accuracies.items():
         if abs(record[name] - found) > 1e-9:
@@ -186,8 +188,8 @@ def _sample_differences(
         scores,
         clean_prediction=arrays["clean_prediction"][rows],
         label=label,
-        norm=cell.norm,
-        eps=cell.eps,
+        norm=record["norm"],
+        eps=float("inf") if record["eps"] is None else record["eps"],
     )
     for name, count in found.violations.items():
         if count:

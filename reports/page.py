@@ -144,7 +144,7 @@ def _galleries(store: Store, members: Sequence[Row]) -> list[Gallery]:
 
 def _gallery(store: Store, row: Row) -> Gallery | None:
     ran = [(attack, attack.outcomes) for attack in row.attacks if attack.outcomes is not None]
-    for attack, _ in sorted(ran, key=lambda one: float(one[1].robust.mean())):
+    for attack, _ in sorted(ran, key=lambda one: one[1].accuracy):
         stage = f"attacks/{attack.key}"
         try:
             arrays = store.read_arrays(row.cell.cell_id, stage, f"{attack.key}.npz")

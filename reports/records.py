@@ -110,6 +110,9 @@ class AttackRecord(_Record):
     forwards: Amount | None = None
     backwards: Amount | None = None
     violations: Violations = Violations()
+    norm: str = ""
+    eps: Amount | None = None
+    silent: Count | None = None
     files: dict[str, str] = {}
 
 
@@ -119,7 +122,13 @@ class Outcomes:
 
     test_index: np.ndarray
     clean_correct: np.ndarray
-    robust: np.ndarray  # correct before and after the attack
+    robust: np.ndarray  # correct before and after the attack; before it, where it wasn't attacked
+    attacked: np.ndarray  # a slow attack may be run on some of the examples only
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the attacked examples that are right before and after the attack."""
+        return float(self.robust[self.attacked].mean())
 
 
 @dataclass(frozen=True)
@@ -268,7 +277,7 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         record = AttackRecord.model_validate(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
-        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=_OUTCOMES)
+        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked"))
         outcomes = _outcomes(arrays)
     except ValidationError as error:
         return _missing(key, _first_line(error))
@@ -289,7 +298,10 @@ def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:
     shapes = {index.shape, correct.shape, success.shape}
     if types != ("i", "b", "b") or shapes != {(index.size,)} or index.size == 0:
         return None
-    return Outcomes(index, correct, correct & ~success)
+    attacked = arrays.get("attacked", np.ones(index.size, dtype=bool))
+    if attacked.dtype.kind != "b" or attacked.shape != index.shape or not attacked.any():
+        return None
+    return Outcomes(index, correct, correct & ~success, attacked)
 
 
 def _missing(key: str, reason: str) -> Attack:
