@@ -3,7 +3,7 @@
     OUT/bench.json                     the schema version of everything below
     OUT/.lock                          held by the one run that writes
     OUT/cells/<cell_id>/cell.json      written when a cell ends, whether it went well or not
-    OUT/cells/<cell_id>/<stage>.json   training, adaptation, attacks/<key>; its files beside it
+    OUT/cells/<cell_id>/<stage>.json   one of STAGES or KEYED_STAGES; its files beside it
 
 A stage's files come first and its JSON last, with the SHA-256 of the files and of itself. So a
 stage that is half-written, cut short or changed later reads as missing, and is simply done again.
@@ -31,6 +31,11 @@ from benchmark.files import Record, Writer
 from benchmark.files import write_text as write_text  # for the writers of reports
 
 SCHEMA_VERSION = 1
+
+# A cell has one of each of these, or none ("given": a model that someone else trained).
+STAGES = ("training", "adaptation", "given")
+# Of these it has any number, as <stage>/<key>; of trust checks one a suite.
+KEYED_STAGES = ("attacks", "trust", "curves", "adaptations")
 
 _MARKER = "bench.json"
 _LOCK = ".lock"
@@ -150,8 +155,8 @@ class Store:
     ) -> None:
         """Writes a stage as a whole: first its files, then its JSON with their checksums.
 
-        `stage` is "training", "adaptation" or "attacks/<key>". `files` maps a final file name to a
-        function that writes to the temporary path it is given, which ends like the final name.
+        `stage` is one of STAGES, or "<one of KEYED_STAGES>/<key>". `files` maps a final file name
+        to a function that writes to the temporary path it is given, which ends like the final name.
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
         target = self._stage_path(cell_id, stage)
@@ -202,18 +207,21 @@ class Store:
 
     def attack_keys(self, cell_id: str) -> list[str]:
         """The keys of all attacks that have a JSON file, sorted; `read_stage` judges each."""
-        folder = self.cell_folder(cell_id) / "attacks"
-        names = [p.name.removesuffix(".json") for p in folder.glob("*.json")]
+        return self.stage_keys(cell_id, "attacks")
+
+    def stage_keys(self, cell_id: str, folder: str) -> list[str]:
+        """The same of any of KEYED_STAGES."""
+        names = [p.stem for p in (self.cell_folder(cell_id) / folder).glob("*.json")]
         return sorted(name for name in names if _SAFE_NAME.fullmatch(name))
 
     def _stage_path(self, cell_id: str, stage: str) -> Path:
         folder, slash, key = stage.rpartition("/")
-        if slash and folder == "attacks":
-            return self.cell_folder(cell_id) / "attacks" / f"{_safe(key, 'attack key')}.json"
-        if stage not in ("training", "adaptation"):
-            raise StoreError(
-                f"unknown stage {stage!r}; allowed: training, adaptation, attacks/<key>"
-            )
+        if slash and folder in KEYED_STAGES:
+            kind = "attack key" if folder == "attacks" else "key"
+            return self.cell_folder(cell_id) / folder / f"{_safe(key, kind)}.json"
+        if stage not in STAGES:
+            keyed = (f"{name}/<key>" for name in KEYED_STAGES)
+            raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join((*STAGES, *keyed))}")
         return self.cell_folder(cell_id) / f"{stage}.json"
 
 

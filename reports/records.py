@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from benchmark.errors import StoreError
-from benchmark.results import Store
+from benchmark.results import KEYED_STAGES, STAGES, Store
 
 Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
@@ -83,6 +83,9 @@ class StageRecord(_Record):
 
     seconds: Amount
     labels_used: Count | None = None
+    steps: Count | None = None
+    cost: dict[str, Any] = {}
+    history: list[dict[str, Any]] = []
 
 
 class Violations(_Record):
@@ -189,9 +192,9 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     except ValidationError as error:
         left_out.add(f"cells/{cell_id}/cell.json", _first_line(error))
         return None
-    known = {"cell.json", "attacks"}
+    known = {"cell.json", *KEYED_STAGES}
     stages = {}
-    for stage in ("training", "adaptation"):
+    for stage in STAGES:
         stages[stage], names = _read_stage(store, cell_id, stage, left_out)
         known |= names
     for name in _names(folder) - known:
