@@ -5,6 +5,7 @@ Its id hashes its whole configuration and the schema version. Equal ids mean equ
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from benchmark.adaptation.families import family
+from benchmark.adaptation.protocol import Protocol
 from benchmark.frameworks import versions
 from benchmark.results import SCHEMA_VERSION, Record
 from defenses import wrappers
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from benchmark.datasets import Dataset
 
 BASELINE = "none"  # the undefended twin
+TUNING = "tuning"  # of the adaptation's rate and steps
 
 
 @dataclass(frozen=True)
@@ -127,13 +131,14 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is asked to do: one cell, and the attacks of one suite on it."""
+    """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation."""
 
     cell: Cell
     suite: str
     attacks: tuple[AttackSpec, ...]
     out: str
     data_dir: str | None
+    adaptation: Protocol | None = None
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
@@ -147,6 +152,16 @@ class Job:
                 whole.append("transfers")
             keys[spec.name] = f"{spec.name}-{_digest(whole)[:8]}"
         return keys
+
+    def adaptation_keys(self) -> dict[str, str]:
+        """Name of an attack family to its key in the store, and "tuning" to that of the tuning."""
+        protocol = self.adaptation
+        if protocol is None:
+            return {}
+        settings = protocol.settings()
+        rows = {name: dataclasses.asdict(family(name)) for name in protocol.families}
+        keys = {name: f"{name}-{_digest([row, settings])[:8]}" for name, row in rows.items()}
+        return {TUNING: f"{TUNING}-{_digest(settings)[:8]}", **keys}
 
 
 def expand(

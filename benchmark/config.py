@@ -31,6 +31,7 @@ from benchmark.frameworks import FRAMEWORKS
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
 ON_OVERFIT = ("warn", "restore")
+PROTOCOLS = ("brief", "adapt", "none")
 
 # ART seeds NumPy's global generator, which takes no more than 32 bits.
 MAX_SEED = 2**32 - 1
@@ -112,6 +113,18 @@ def _plain(value: Any, path: str) -> Any:
     )
 
 
+def _values(kind: str) -> BeforeValidator:
+    """A mapping of names to values: {setting: value}."""
+
+    def check(value: Any) -> dict[str, Any]:
+        whole = _plain({} if value is None else value, kind)
+        if not isinstance(whole, dict):
+            raise ConfigError(f"{kind} must map settings to values, got {value!r}")
+        return whole
+
+    return BeforeValidator(check)
+
+
 def _settings(kind: str) -> BeforeValidator:
     """A mapping of names to mappings: {name: {setting: value}}."""
 
@@ -147,8 +160,10 @@ class RunConfig(BaseModel):
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale
     [0, 1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`.
     examples: test examples that are attacked. on_overfit: what defenses, but not the undefended
-    twin, do at catastrophic overfitting; their own `parameters` go first. parameters: {defense:
-    {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
+    twin, do at catastrophic overfitting; their own `parameters` go first. protocol: how much of
+    adaptation is measured; adaptation: {setting: value} on top, see
+    `benchmark.adaptation.protocol`. parameters: {defense: {parameter: value}}.
+    attacks: {attack of the suite: {argument: value}}.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -173,6 +188,8 @@ class RunConfig(BaseModel):
     jobs: Count | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
     on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
+    protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = "brief"
+    adaptation: Annotated[dict[str, Any], _values("adaptation")] = Field(default_factory=dict)
     parameters: Annotated[Settings, _settings("parameters")] = Field(default_factory=dict)
     attacks: Annotated[Settings, _settings("attacks")] = Field(default_factory=dict)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import defenses
 from benchmark import datasets, models
+from benchmark.adaptation import protocol as adaptation
+from benchmark.adaptation.protocol import Protocol
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, Job, defenses_of, expand
 from benchmark.config import RunConfig
@@ -48,8 +50,11 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     if config.device == "cuda" and not _cuda_devices():
         raise ConfigError("device 'cuda': this machine shows no CUDA device; use auto or cpu")
     suite = load_suite(config.suite, config.attacks)
+    protocol = adaptation.resolve(config.protocol, config.adaptation)
     dataset = _load_data(config, dry_run=dry_run)
     config = _resolve(config, dataset)
+    if protocol is not None:
+        protocol = adaptation.sized_for(protocol, dataset, given=config.adaptation)
     assert config.model is not None
     models.specification(config.model, dataset.input_shape, dataset.classes)
     chosen = _create_defenses(config, dataset)
@@ -57,7 +62,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     cells = expand(config, dataset, parameters=parameters)
     return Plan(
         config=config,
-        jobs=tuple(_job(cell, suite, config) for cell in cells),
+        jobs=tuple(_job(cell, suite, config, protocol) for cell in cells),
         estimates=_estimate(cells, chosen, dataset),
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
@@ -161,10 +166,12 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
     return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
 
 
-def _job(cell: Cell, suite: Suite, config: RunConfig) -> Job:
+def _job(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | None) -> Job:
     data_dir = None if config.data_dir is None else str(config.data_dir)
     attacks = (*suite.attacks, TRANSFER) if cell.wrapped_in else suite.attacks
-    return Job(cell, suite.name, attacks, str(config.out), data_dir)
+    # What stands around a model is not adapted, and would be measured as if it were not there.
+    adapted = None if cell.wrapped_in else protocol
+    return Job(cell, suite.name, attacks, str(config.out), data_dir, adapted)
 
 
 def _estimate(

@@ -1,6 +1,6 @@
 """One cell from data to stored attacks: the only place that orders the stages.
 
-    data ▸ training ▸ adaptation ▸ attacks ▸ cell.json
+    data ▸ training ▸ adaptation ▸ attacks ▸ adaptation protocol ▸ cell.json
 
 A stage that is stored already is read, not done again.
 """
@@ -22,6 +22,7 @@ import numpy as np
 
 import defenses
 from benchmark import datasets, frameworks, models
+from benchmark.adaptation import stages as adaptation
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
@@ -114,8 +115,8 @@ class _CellRun:
         """Every stage in order."""
         self.reporter.stage("data")
         self._dataset = load_dataset(self.cell, self.job.data_dir)
-        fitted = self._adapted(self._trained())
-        target = self._target(fitted)
+        trained = self._trained()
+        target = self._target(self._adapted(trained))
         for spec in self.job.attacks:
             key = self.job.attack_keys()[spec.name]
             if self._is_stored(f"attacks/{key}"):
@@ -131,6 +132,9 @@ class _CellRun:
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+        adaptation.measure(
+            self.job, trained, self._dataset, self.store, self.reporter, device=self.device
+        )
 
     def _is_stored(self, stage: str) -> bool:
         """Whether a stage is done; an attack that failed is tried again."""

@@ -42,6 +42,7 @@ def jobs(out, *assignments, defense="meta-adv", framework=("torch",), **flags):
             "epochs": 1,
             "examples": 40,
             "baseline": False,
+            "protocol": "none",
             "out": out,
             **flags,
         },

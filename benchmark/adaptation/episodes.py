@@ -105,9 +105,7 @@ def draw_episode(
     return Episode(support, query, support_draw, queries[0], tuple(queries[1:]))
 
 
-def run_episode(
-    model: Adaptable, episode: Episode, protocol: Protocol, *, rate: float
-) -> Curves:
+def run_episode(model: Adaptable, episode: Episode, protocol: Protocol, *, rate: float) -> Curves:
     """Adapt and measure at every n and k; the model is left wherever the last step took it."""
     shape = len(protocol.shots), len(protocol.steps)
     correct, clean = np.empty(shape), np.empty(shape)

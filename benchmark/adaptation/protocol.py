@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,16 @@ class Protocol:
     rates: tuple[float, ...]
     tuning_episodes: int
 
+    def gradient_evaluations(self) -> float:
+        """About what a model's measurement takes, by families of gradient ascent."""
+        adapted = [shots for shots in self.shots if shots]
+        query = self.queries * (self.attack_steps + 2 / 3)
+        own = query * (1 + len(adapted) * (len(self.steps) - 1))
+        seen = query * len(self.steps) * 2
+        adapting = self.support * self.attack_steps + sum(adapted) * self.steps[-1]
+        tuning = self.tuning_episodes * len(self.rates) * (own + adapting)
+        return tuning + len(self.families) * self.episodes * (own + seen + adapting)
+
     @property
     def support(self) -> int:
         """Examples of the largest support, which all smaller ones are the beginning of."""
@@ -53,13 +63,13 @@ class Protocol:
 
 PRESETS: dict[str, Protocol | None] = {
     "brief": Protocol(
-        families=("linf", "l1", "linf-large", "universal"),
+        families=("linf", "linf-large", "universal"),
         shots=(0, 10, 50),
         steps=(0, 1, 5, 20),
-        episodes=4,
-        queries=50,
+        episodes=3,
+        queries=40,
         attack_steps=10,
-        rates=(0.01, 0.1),
+        rates=(0.003, 0.03),
         tuning_episodes=1,
     ),
     "adapt": Protocol(
@@ -96,19 +106,29 @@ def resolve(preset: str, settings: Mapping[str, Any]) -> Protocol | None:
     return dataclasses.replace(protocol, **changed)
 
 
-def check(protocol: Protocol, dataset: Dataset) -> None:
-    """Raises ConfigError where the data have not enough examples for it."""
-    parts = (
-        ("shots", protocol.support, len(dataset.x_train), "training"),
-        ("queries", protocol.queries, len(dataset.x_test), "test"),
-        ("queries", protocol.queries, len(dataset.x_validation), "validation"),
-    )
-    for name, asked, there, part in parts:
-        if asked > there:
+def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -> Protocol:
+    """The protocol with no more shots and queries than the data have.
+
+    Raises:
+        ConfigError: a setting that was `given` asks for more.
+    """
+    training = len(dataset.x_train)
+    queries = min(len(dataset.x_test), len(dataset.x_validation))
+    for name, asked, there in (
+        ("shots", protocol.support, training),
+        ("queries", protocol.queries, queries),
+    ):
+        if name in given and asked > there:
+            part = "training" if name == "shots" else "smaller of the test and validation parts"
             raise ConfigError(
-                f"adaptation.{name} asks for {asked} examples at a time, the {part} part of "
-                f"{dataset.name} has {there}; lower --set adaptation.{name}"
+                f"adaptation.{name} asks for {asked} examples at a time, the {part} of "
+                f"{dataset.name} has {there}; lower it"
             )
+    return dataclasses.replace(
+        protocol,
+        shots=tuple(sorted({min(shots, training) for shots in protocol.shots})),
+        queries=min(protocol.queries, queries),
+    )
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:

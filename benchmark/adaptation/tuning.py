@@ -41,9 +41,7 @@ def tune(
     cost = Cost()
     accuracy = np.zeros((len(protocol.rates), len(protocol.shots), len(protocol.steps)))
     for number in range(protocol.tuning_episodes):
-        episode = draw_episode(
-            protocol, dataset, attacker, number=number, seed=seed, tuning=True
-        )
+        episode = draw_episode(protocol, dataset, attacker, number=number, seed=seed, tuning=True)
         for place, rate in enumerate(protocol.rates):
             curves = run_episode(model, episode, protocol, rate=rate)
             accuracy[place] += curves.correct / protocol.tuning_episodes
