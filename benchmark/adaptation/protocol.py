@@ -119,7 +119,7 @@ def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -
         ("queries", protocol.queries, queries),
     ):
         if name in given and asked > there:
-            part = "training" if name == "shots" else "smaller of the test and validation parts"
+            part = "training part" if name == "shots" else "smaller of test and validation part"
             raise ConfigError(
                 f"adaptation.{name} asks for {asked} examples at a time, the {part} of "
                 f"{dataset.name} has {there}; lower it"

@@ -54,8 +54,8 @@ def measure(
         wrap, input_shape=data.input_shape, classes=data.classes, device=device
     )
     model = Adaptable(fitted.kernel.copy(), estimator)
-    reporter.stage(f"adapt {TUNING}")
     if TUNING in missing:
+        reporter.stage(f"adapt {TUNING}")
         started, tuning = time.perf_counter(), course.tuning(model)
         record = {**course.tuning_record(tuning), "seconds": time.perf_counter() - started}
         store.write_stage(cell.cell_id, f"{FOLDER}/{keys[TUNING]}", record)
