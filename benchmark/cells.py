@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmark.attacks.suites import AttackSpec
     from benchmark.config import RunConfig
     from benchmark.datasets import Dataset
+    from benchmark.external.given import Given
 
 BASELINE = "none"  # the undefended twin
 TUNING = "tuning"  # of the adaptation's rate and steps
@@ -37,7 +38,8 @@ class Cell:
 
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
-    scale [0, 1] under `norm`. examples: how many test examples are attacked.
+    scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
+    comes from that someone else trained (`benchmark.external.given.source`); `defense` is its name.
     """
 
     dataset: str
@@ -54,9 +56,11 @@ class Cell:
     epochs: int | None
     budget_ge: int | None
     examples: int
+    source: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
+        given = {} if self.source is None else {"source": dict(self.source)}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -72,6 +76,7 @@ class Cell:
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
             "examples": self.examples,
+            **given,
         }
 
     @functools.cached_property
@@ -126,12 +131,16 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         epochs=config["epochs"],
         budget_ge=config["budget_ge"],
         examples=config["examples"],
+        source=config.get("source"),
     )
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation."""
+    """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
+
+    given: the model, where someone else trained it.
+    """
 
     cell: Cell
     suite: str
@@ -139,6 +148,7 @@ class Job:
     out: str
     data_dir: str | None
     adaptation: Protocol | None = None
+    given: Given | None = None
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
@@ -213,7 +223,7 @@ def cell_record(
     threads: int,
     seconds: float,
     started: str,
-    gradient_evaluations: float = 0.0,
+    gradient_evaluations: float | None = 0.0,
     reason: str = "",
 ) -> Record:
     """The content of `cell.json` for a cell that ended, well or not.
@@ -224,7 +234,7 @@ def cell_record(
         device: "cpu", or "cuda:0" with the device's name.
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
-        gradient_evaluations: of training and adaptation together.
+        gradient_evaluations: of training and adaptation together; None where nobody knows.
     """
     return {
         "config": cell.config(),

@@ -13,6 +13,7 @@ import importlib
 import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,13 @@ from benchmark import frameworks, models
 from benchmark.attacks.measure import measure
 from benchmark.attacks.target import ESTIMATORS, Target
 from benchmark.cells import Cell, cell_of
+from benchmark.datasets import Dataset
 from benchmark.errors import BenchError, StoreError
+from benchmark.external.given import from_source
+from benchmark.external.loading import BUILDERS, ready
 from benchmark.results import Record, Store
 from benchmark.verify import DIFFERS, HOLDS, UNCHECKED, Claim, serve_claims
-from benchmark.worker import BUILDERS, load_dataset
+from benchmark.worker import load_dataset
 
 ROUNDING = 1e-3
 
@@ -86,25 +90,47 @@ def _target(out: str, cell_id: str, data_dir: str | None, device: str) -> Target
         attached = ", ".join(cell.wrapped_in)
         raise StoreError(f"a model behind ART's defenses ({attached}) is not replayed")
     data = load_dataset(cell, data_dir)
+    model = (
+        _model(store, cell, data, device)
+        if cell.source is None
+        else _given(store, cell, data, device)
+    )
+    estimator = importlib.import_module(ESTIMATORS[cell.framework]).wrap(
+        model, input_shape=data.input_shape, classes=data.classes, device=device
+    )
+    index = np.arange(len(data.x_test))
+    return Target(estimator, data.x_test, data.y_test, np.empty(0, dtype=np.int64), index)
+
+
+def _given(store: Store, cell: Cell, data: Dataset, device: str) -> Any:
+    """A model that someone else trained, from the weights in the store; no code of theirs runs."""
+    assert cell.source is not None
+    if cell.source["architecture"] not in (None, *models.names()) or cell.source["builder"]:
+        raise StoreError("its model is built by code of its owner, which is not run here")
+    record = store.read_stage(cell.cell_id, "given")
+    if record is None or len(record["files"]) != 1:
+        raise StoreError("the stored weights are missing or damaged")
+    (name,) = record["files"]
+    given = from_source(cell.defense, cell.source, str(store.cell_folder(cell.cell_id) / name))
+    return ready(given, cell, data.input_shape, data.classes, device=device)
+
+
+def _model(store: Store, cell: Cell, data: Dataset, device: str) -> Any:
+    """The model of a trained cell."""
     builder = importlib.import_module(BUILDERS[cell.framework])
     specification = models.specification(cell.model, data.input_shape, data.classes)
     model = builder.build(specification, specification.initial_weights(cell.seed))
     model = model.to(device) if cell.framework == "torch" else model
-    folder = store.cell_folder(cell_id)
+    folder = store.cell_folder(cell.cell_id)
     adapted = (folder / "adaptation.json").exists()
     stage, name = ("adaptation", "adapted") if adapted else ("training", "weights")
-    record = store.read_stage(cell_id, stage)
+    record = store.read_stage(cell.cell_id, stage)
     weights = f"{name}{builder.WEIGHTS_SUFFIX}"
     if record is None or weights not in record["files"]:
         raise StoreError(f"the stored {stage} is missing or damaged")
     builder.load_weights(model, folder / weights)
     threat = defenses.Threat(cell.norm, cell.eps)
-    fitted = defenses.create(cell.defense, threat, cell.parameters).resume(model)
-    estimator = importlib.import_module(ESTIMATORS[cell.framework]).wrap(
-        fitted.model, input_shape=data.input_shape, classes=data.classes, device=device
-    )
-    index = np.arange(len(data.x_test))
-    return Target(estimator, data.x_test, data.y_test, np.empty(0, dtype=np.int64), index)
+    return defenses.create(cell.defense, threat, cell.parameters).resume(model).model
 
 
 def _differences(cell: Cell, record: Record, arrays: Arrays, target: Target) -> Iterator[str]:

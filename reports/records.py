@@ -20,6 +20,7 @@ from benchmark.results import KEYED_STAGES, STAGES, Store
 from reports.adaptations import Adaptation, read_adaptations
 from reports.left_out import LeftOut, first_line
 
+_OUTCOMES = ("test_index", "clean_correct", "success")
 Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Amount = Annotated[FiniteFloat, Field(ge=0)]
@@ -251,7 +252,8 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         record = AttackRecord.model_validate(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
-        outcomes = _outcomes(store.read_arrays(cell_id, stage, f"{key}.npz"))
+        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=_OUTCOMES)
+        outcomes = _outcomes(arrays)
     except ValidationError as error:
         return _missing(key, first_line(error))
     except StoreError:
@@ -264,9 +266,7 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
 def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:
     """The outcomes, or None if an array is missing or of another type or shape."""
     try:
-        index, correct, success = (
-            arrays[name] for name in ("test_index", "clean_correct", "success")
-        )
+        index, correct, success = (arrays[name] for name in _OUTCOMES)
     except KeyError:
         return None
     types = (index.dtype.kind, correct.dtype.kind, success.dtype.kind)

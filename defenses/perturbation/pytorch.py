@@ -81,7 +81,7 @@ def project(x_adv: torch.Tensor, x: torch.Tensor, eps: Budget, norm: str) -> tor
         return torch.minimum(torch.maximum(x_adv, x - eps), x + eps)
     difference = x_adv - x
     if norm == "l1":
-        return x + _onto_l1_ball(difference, eps.flatten(1) if torch.is_tensor(eps) else eps)
+        return x + _onto_l1_ball(difference, eps if isinstance(eps, float) else eps.flatten(1))
     return x + difference * (eps / _lengths(difference).clamp_min(eps))
 
 
