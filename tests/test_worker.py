@@ -226,7 +226,17 @@ def test_an_error_fails_the_cell_and_the_next_goes_on(tmp_path, monkeypatch, err
 
 def bench(out, *options):
     command = [sys.executable, "-m", "benchmark", "run", "--out", str(out), *options]
-    command += ["--defense", "pgd-at", "--framework", "torch", "--no-baseline", "--epochs", "4"]
+    command += [
+        "--defense",
+        "pgd-at",
+        "--framework",
+        "torch",
+        "--no-baseline",
+        "--protocol",
+        "none",
+        "--epochs",
+        "4",
+    ]
     command += ["--examples", "30", "--model", "cnn-small"]
     for setting in QUICK:
         command += ["--set", setting]
