@@ -7,6 +7,7 @@ are checked where the run is planned; everything that can be judged alone is jud
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import re
@@ -113,25 +114,18 @@ def _plain(value: Any, path: str) -> Any:
     )
 
 
-def _values(kind: str) -> BeforeValidator:
-    """A mapping of names to values: {setting: value}."""
-
-    def check(value: Any) -> dict[str, Any]:
-        whole = _plain({} if value is None else value, kind)
-        if not isinstance(whole, dict):
-            raise ConfigError(f"{kind} must map settings to values, got {value!r}")
-        return whole
-
-    return BeforeValidator(check)
+def _mapping(kind: str, value: Any) -> dict[str, Any]:
+    whole = _plain({} if value is None else value, kind)
+    if not isinstance(whole, dict):
+        raise ConfigError(f"{kind} must map names to their settings, got {value!r}")
+    return whole
 
 
 def _settings(kind: str) -> BeforeValidator:
     """A mapping of names to mappings: {name: {setting: value}}."""
 
     def check(value: Any) -> dict[str, dict[str, Any]]:
-        whole = _plain({} if value is None else value, kind)
-        if not isinstance(whole, dict):
-            raise ConfigError(f"{kind} must map names to their settings, got {value!r}")
+        whole = _mapping(kind, value)
         for name, settings in whole.items():
             if settings is not None and not isinstance(settings, dict):
                 raise ConfigError(f"{kind}.{name} must map settings to values, got {settings!r}")
@@ -149,6 +143,7 @@ Frameworks = Annotated[
 Seed = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=MAX_SEED)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_listed), AfterValidator(_unique)]
 Count = Annotated[int, Field(strict=True, gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Budget = Annotated[float, BeforeValidator(_budget)]
 Settings = dict[str, dict[str, Any]]
 UserPath = Annotated[Path, AfterValidator(_expanded)]
@@ -159,11 +154,11 @@ class RunConfig(BaseModel):
 
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale
     [0, 1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`.
-    examples: test examples that are attacked. on_overfit: what defenses, but not the undefended
-    twin, do at catastrophic overfitting; their own `parameters` go first. protocol: how much of
-    adaptation is measured; adaptation: {setting: value} on top, see
-    `benchmark.adaptation.protocol`. parameters: {defense: {parameter: value}}.
-    attacks: {attack of the suite: {argument: value}}.
+    examples: test examples that are attacked. attack_timeout: seconds after which an attack has
+    failed. on_overfit: what defenses, but not the undefended twin, do at catastrophic overfitting;
+    their own `parameters` go first. protocol: how much of adaptation is measured, with `adaptation`
+    on top, {setting: value}; see `benchmark.adaptation.protocol`. parameters: {defense:
+    {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -186,10 +181,13 @@ class RunConfig(BaseModel):
     split_seed: Seed = 0
     device: Annotated[str, _one_of("device", DEVICES)] = "auto"
     jobs: Count | None = None
+    attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
     on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
     protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = "brief"
-    adaptation: Annotated[dict[str, Any], _values("adaptation")] = Field(default_factory=dict)
+    adaptation: Annotated[
+        dict[str, Any], BeforeValidator(functools.partial(_mapping, "adaptation"))
+    ] = Field(default_factory=dict)
     parameters: Annotated[Settings, _settings("parameters")] = Field(default_factory=dict)
     attacks: Annotated[Settings, _settings("attacks")] = Field(default_factory=dict)
 

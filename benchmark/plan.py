@@ -175,10 +175,18 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
 def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | None = None) -> Job:
     """What a worker is asked to do for a cell."""
     data_dir = None if config.data_dir is None else str(config.data_dir)
-    attacks = (*suite.attacks, TRANSFER) if cell.wrapped_in else suite.attacks
-    # What stands around a model is not adapted, and would be measured as if it were not there.
-    adapted = None if cell.wrapped_in else protocol
-    return Job(cell, suite.name, attacks, str(config.out), data_dir, adapted)
+    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
+    attacks = suite.with_budgets(budgets).attacks
+    return Job(
+        cell,
+        suite.name,
+        (*attacks, TRANSFER) if cell.wrapped_in else attacks,
+        str(config.out),
+        data_dir,
+        # What stands around a model is not adapted, and would be measured as if it weren't there.
+        None if cell.wrapped_in else protocol,
+        attack_timeout=config.attack_timeout,
+    )
 
 
 def _estimate(

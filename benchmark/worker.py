@@ -128,6 +128,7 @@ class _CellRun:
                 eps=self.cell.eps,
                 seed=self.cell.seed,
                 progress=self.reporter.stage(f"attack {spec.name}"),
+                timeout=self.job.attack_timeout,
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)

@@ -147,7 +147,7 @@ def _galleries(store: Store, members: Sequence[Row]) -> list[Gallery]:
 
 def _gallery(store: Store, row: Row) -> Gallery | None:
     def strength(outcomes: Outcomes | None) -> float:
-        return 1.0 if outcomes is None else float(outcomes.robust.mean())
+        return 1.0 if outcomes is None else outcomes.accuracy
 
     for attack in sorted(row.attacks, key=lambda attack: strength(attack.outcomes)):
         stage = f"attacks/{attack.key}"

@@ -111,6 +111,9 @@ class AttackRecord(_Record):
     forwards: Amount | None = None
     backwards: Amount | None = None
     violations: Violations = Violations()
+    norm: str = ""
+    eps: Amount | None = None
+    silent: Count | None = None
     files: dict[str, str] = {}
 
 
@@ -120,7 +123,13 @@ class Outcomes:
 
     test_index: np.ndarray
     clean_correct: np.ndarray
-    robust: np.ndarray  # correct before and after the attack
+    robust: np.ndarray  # correct before and after the attack; before it, where it wasn't attacked
+    attacked: np.ndarray  # a slow attack may be run on some of the examples only
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the attacked examples that are right before and after the attack."""
+        return float(self.robust[self.attacked].mean())
 
 
 @dataclass(frozen=True)
@@ -273,7 +282,10 @@ def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:
     shapes = {index.shape, correct.shape, success.shape}
     if types != ("i", "b", "b") or shapes != {(index.size,)} or index.size == 0:
         return None
-    return Outcomes(index, correct, correct & ~success)
+    attacked = arrays.get("attacked", np.ones(index.size, dtype=bool))
+    if attacked.dtype.kind != "b" or attacked.shape != index.shape or not attacked.any():
+        return None
+    return Outcomes(index, correct, correct & ~success, attacked)
 
 
 def _missing(key: str, reason: str) -> Attack:

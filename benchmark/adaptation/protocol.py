@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.adaptation import families
+from benchmark.digest import digest
 from benchmark.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
+
+
+TUNING = "tuning"  # of a model's rate and steps
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,13 @@ class Protocol:
         whole = dataclasses.asdict(self)
         del whole["families"]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in whole.items()}
+
+    def keys(self) -> dict[str, str]:
+        """Name of a family to its key in the store, and TUNING to that of the tuning."""
+        settings = self.settings()
+        rows = {name: dataclasses.asdict(families.family(name)) for name in self.families}
+        keys = {name: f"{name}-{digest([row, settings])[:8]}" for name, row in rows.items()}
+        return {TUNING: f"{TUNING}-{digest(settings)[:8]}", **keys}
 
 
 PRESETS: dict[str, Protocol | None] = {

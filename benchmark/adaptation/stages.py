@@ -25,11 +25,11 @@ from benchmark.adaptation import families
 from benchmark.adaptation.attacks import Attacker
 from benchmark.adaptation.episodes import Curves, draw_episode, run_episode
 from benchmark.adaptation.model import Adaptable
-from benchmark.adaptation.protocol import Protocol
+from benchmark.adaptation.protocol import TUNING, Protocol
 from benchmark.adaptation.summary import area, difference, share, shares
 from benchmark.adaptation.tuning import Tuning, choose, tune
 from benchmark.attacks.target import ESTIMATORS
-from benchmark.cells import TUNING, Job
+from benchmark.cells import Job
 from benchmark.datasets import Dataset
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer

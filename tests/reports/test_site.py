@@ -392,7 +392,7 @@ def test_breakdowns_of_outcomes_worked_by_hand() -> None:
     correct = np.array([True, True, True, False])
     success = np.array([True, True, False, False])
     record = AttackRecord(name="cw", status="ok")
-    outcomes = Outcomes(np.arange(4), correct, correct & ~success)
+    outcomes = Outcomes(np.arange(4), correct, correct & ~success, np.ones(4, dtype=bool))
     one = Detail(
         Attack("cw-1", "cw", "ok", "", record, outcomes),
         {},
