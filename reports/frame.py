@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from reports.adaptations import summary
 from reports.records import Attack, Cell, Results, read
 
 
@@ -47,6 +48,24 @@ CELL_COLUMNS = {
         NUMBER, "gradient evaluations of training and adaptation together"
     ),
     "training_seconds": Column(NUMBER, "wall seconds of training and adaptation together"),
+    "held_out_before": Column(
+        NUMBER,
+        "accuracy under the adaptation protocol's held-out attack families before adaptation, the "
+        "mean over the families; NA where none was measured, and so are the next seven",
+    ),
+    "held_out_after": Column(
+        NUMBER, "the same after it, with the largest support and the tuned number of steps"
+    ),
+    "held_out_area": Column(
+        NUMBER, "area under the curve over steps, with the largest support, as a share of the whole"
+    ),
+    "held_out_area_low": Column(NUMBER, "lower end of its 95 % interval over episodes"),
+    "held_out_area_high": Column(NUMBER, "upper end of its 95 % interval over episodes"),
+    "held_out_forgetting": Column(
+        NUMBER, "accuracy under the seen families after that adaptation, minus before it"
+    ),
+    "held_out_labels": Column(WHOLE, "labelled examples of the largest support"),
+    "held_out_families": Column(TEXT, "names of the families, and the episodes of each"),
 }
 WORST_CASE_COLUMNS = {
     "attacked": Column(WHOLE, "how many test examples were attacked"),
@@ -178,6 +197,23 @@ def _about(cell: Cell) -> dict[str, Any]:
         "reason": record.reason,
         "training_gradient_evaluations": record.gradient_evaluations,
         "training_seconds": sum(s.seconds for s in stages) if cell.training else None,
+        **_adaptation(cell),
+    }
+
+
+def _adaptation(cell: Cell) -> dict[str, Any]:
+    found = summary(cell.adaptations)
+    if found is None:
+        return {}
+    return {
+        "held_out_before": found.before,
+        "held_out_after": found.after,
+        "held_out_area": found.area.mean,
+        "held_out_area_low": found.area.low,
+        "held_out_area_high": found.area.high,
+        "held_out_forgetting": found.forgetting,
+        "held_out_labels": found.shots,
+        "held_out_families": f"{', '.join(found.families)}; {found.episodes} episodes",
     }
 
 

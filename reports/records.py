@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from benchmark.errors import StoreError
 from benchmark.results import KEYED_STAGES, STAGES, Store
-from reports.text import one_line
+from reports.adaptations import Adaptation, read_adaptations
+from reports.left_out import LeftOut, first_line
 
 _OUTCOMES = ("test_index", "clean_correct", "success")
 Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
@@ -153,19 +154,7 @@ class Cell:
     training: StageRecord | None
     adaptation: StageRecord | None
     attacks: dict[str, Attack]
-
-
-@dataclass
-class LeftOut:
-    """Names and reasons of what is not in the report; paths are relative to the results folder."""
-
-    entries: set[tuple[str, str]] = field(default_factory=set)
-
-    def add(self, path: str, reason: str) -> None:
-        self.entries.add((path, reason))
-
-    def as_list(self) -> list[dict[str, str]]:
-        return [{"path": path, "reason": reason} for path, reason in sorted(self.entries)]
+    adaptations: tuple[Adaptation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,7 +190,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     try:
         record = CellRecord.model_validate(stored)
     except ValidationError as error:
-        left_out.add(f"cells/{cell_id}/cell.json", _first_line(error))
+        left_out.add(f"cells/{cell_id}/cell.json", first_line(error))
         return None
     known = {"cell.json", *KEYED_STAGES}
     stages = {}
@@ -219,6 +208,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         stages["training"],
         stages["adaptation"],
         _read_attacks(store, cell_id, record, left_out),
+        read_adaptations(store, cell_id, left_out),
     )
 
 
@@ -236,7 +226,7 @@ def _read_stage(
     try:
         return StageRecord.model_validate(stored), names
     except ValidationError as error:
-        left_out.add(f"cells/{cell_id}/{path}", _first_line(error))
+        left_out.add(f"cells/{cell_id}/{path}", first_line(error))
         return None, names
 
 
@@ -280,7 +270,7 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked"))
         outcomes = _outcomes(arrays)
     except ValidationError as error:
-        return _missing(key, _first_line(error))
+        return _missing(key, first_line(error))
     except StoreError:
         return _missing(key, "it has no outcomes that can be read")
     if outcomes is None:
@@ -313,9 +303,3 @@ def _names(folder: Path) -> set[str]:
         return set(os.listdir(folder))
     except OSError:
         return set()
-
-
-def _first_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = one_line(".".join(str(part) for part in first["loc"]))
-    return f"doesn't follow the schema: {where}: {first['msg'].lower()}"
