@@ -6,7 +6,6 @@ Its id hashes its whole configuration and the schema version. Equal ids mean equ
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import re
 import subprocess
@@ -15,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from benchmark.adaptation.protocol import Protocol
+from benchmark.digest import digest
 from benchmark.frameworks import versions
 from benchmark.results import SCHEMA_VERSION, Record
 from defenses import wrappers
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from benchmark.attacks.suites import AttackSpec
     from benchmark.config import RunConfig
     from benchmark.datasets import Dataset
+    from benchmark.external.given import Given
 
 BASELINE = "none"  # the undefended twin
 
@@ -33,7 +35,8 @@ class Cell:
 
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
-    scale [0, 1] under `norm`. examples: how many test examples are attacked.
+    scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
+    comes from that someone else trained (`benchmark.external.given.source`); `defense` is its name.
     """
 
     dataset: str
@@ -50,9 +53,11 @@ class Cell:
     epochs: int | None
     budget_ge: int | None
     examples: int
+    source: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
+        given = {} if self.source is None else {"source": dict(self.source)}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -68,16 +73,16 @@ class Cell:
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
             "examples": self.examples,
+            **given,
         }
 
     @functools.cached_property
     def cell_id(self) -> str:
         """A readable name, safe as a folder's, that ends with the configuration's hash."""
         whole = {"schema_version": SCHEMA_VERSION, **self.config()}
-        digest = _digest(whole)[:10]
         defense = self.defense.replace(wrappers.SEPARATOR, "_")
         names = [_slug(self.dataset), self.model, self.framework, defense]
-        return "-".join([*names, f"s{self.seed}", digest])
+        return "-".join([*names, f"s{self.seed}", digest(whole)[:10]])
 
     @property
     def trained_by(self) -> str:
@@ -122,18 +127,26 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         epochs=config["epochs"],
         budget_ge=config["budget_ge"],
         examples=config["examples"],
+        source=config.get("source"),
     )
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is asked to do: one cell, and the attacks of one suite on it."""
+    """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
+
+    given: the model, where someone else trained it. attack_timeout: seconds that one attack may
+    take; None for any.
+    """
 
     cell: Cell
     suite: str
     attacks: tuple[AttackSpec, ...]
     out: str
     data_dir: str | None
+    adaptation: Protocol | None = None
+    given: Given | None = None
+    attack_timeout: float | None = None
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
@@ -145,8 +158,20 @@ class Job:
             whole = [spec.attack, dict(spec.arguments), self.cell.examples]
             if spec.transfers:
                 whole.append("transfers")
-            keys[spec.name] = f"{spec.name}-{_digest(whole)[:8]}"
+            own = {
+                "norm": spec.norm,
+                "eps": spec.eps,
+                "examples": spec.examples,
+                "to_the_end": spec.to_the_end or None,
+            }
+            own = {name: value for name, value in own.items() if value is not None}
+            whole += [own] if own else []
+            keys[spec.name] = f"{spec.name}-{digest(whole)[:8]}"
         return keys
+
+    def adaptation_keys(self) -> dict[str, str]:
+        """Name of an attack family to its key in the store, and "tuning" to that of the tuning."""
+        return {} if self.adaptation is None else self.adaptation.keys()
 
 
 def expand(
@@ -198,7 +223,7 @@ def cell_record(
     threads: int,
     seconds: float,
     started: str,
-    gradient_evaluations: float = 0.0,
+    gradient_evaluations: float | None = 0.0,
     reason: str = "",
 ) -> Record:
     """The content of `cell.json` for a cell that ended, well or not.
@@ -209,7 +234,7 @@ def cell_record(
         device: "cpu", or "cuda:0" with the device's name.
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
-        gradient_evaluations: of training and adaptation together.
+        gradient_evaluations: of training and adaptation together; None where nobody knows.
     """
     return {
         "config": cell.config(),
@@ -257,11 +282,6 @@ def _canonical(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters as JSON gives them back, so that a tuple and a list are one configuration."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(parameters), allow_nan=False))
     return plain
-
-
-def _digest(value: Any) -> str:
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _slug(dataset: str) -> str:

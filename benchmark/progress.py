@@ -16,6 +16,7 @@ from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted
 
 TRAINING = "training"
 _ATTACK = "attack "
+_ADAPT = "adapt "
 
 # Iterations of an attack whose arguments don't say.
 _ITERATIONS = 10
@@ -189,6 +190,10 @@ def _stages(job: Job, estimates: Mapping[str, float]) -> dict[str, float]:
         known = isinstance(iterations, int | float) and iterations >= 1
         each = job.cell.examples * _PER_ITERATION.get(spec.attack, 1.0)
         units[_ATTACK + spec.name] = each * float(iterations if known else default)
+    names = list(job.adaptation_keys())
+    for name in names:
+        assert job.adaptation is not None
+        units[_ADAPT + name] = job.adaptation.gradient_evaluations() / len(names)
     return units
 
 

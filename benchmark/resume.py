@@ -11,7 +11,8 @@ from benchmark.results import Store
 def pending(jobs: Sequence[Job], store: Store) -> list[Job]:
     """The jobs that are not done yet.
 
-    They have no record, one that is not ok, other attacks, a failed attack or a damaged stage.
+    They have no record, one that is not ok, other attacks or families of attacks, one that failed,
+    or a damaged stage.
     """
     return [job for job in jobs if not _is_done(job, store)]
 
@@ -24,7 +25,8 @@ def _is_done(job: Job, store: Store) -> bool:
     keys = job.attack_keys().values()
     if sorted(record.get("suites", {}).get(job.suite, [])) != sorted(keys):
         return False
-    stages = ["training", *(f"attacks/{key}" for key in keys)]
+    stages = ["given" if job.given else "training", *(f"attacks/{key}" for key in keys)]
+    stages += [f"adaptations/{key}" for key in job.adaptation_keys().values()]
     if (store.cell_folder(cell_id) / "adaptation.json").exists():
         stages.append("adaptation")
     records = [store.read_stage(cell_id, stage) for stage in stages]
@@ -37,7 +39,9 @@ def suites_of(job: Job, store: Store) -> dict[str, list[str]]:
     return {**before, job.suite: list(job.attack_keys().values())}
 
 
-def spent(cell: Cell, store: Store) -> float:
-    """Gradient evaluations of the stages that a failed cell had finished."""
+def spent(cell: Cell, store: Store) -> float | None:
+    """Gradient evaluations of the stages that a failed cell had finished; None if unknown."""
+    if cell.source is not None:
+        return None
     stages = [store.read_stage(cell.cell_id, stage) for stage in ("training", "adaptation")]
     return sum(float(s["cost"]["gradient_evaluations"]) for s in stages if s is not None)

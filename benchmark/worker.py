@@ -1,6 +1,7 @@
 """One cell from data to stored attacks: the only place that orders the stages.
 
-    data ▸ training ▸ adaptation ▸ attacks ▸ cell.json
+    data ▸ training ▸ adaptation ▸ attacks ▸ adaptation protocol ▸ cell.json
+    data ▸ given ▸ attacks ▸ cell.json, for a model that someone else trained
 
 A stage that is stored already is read, not done again.
 """
@@ -22,19 +23,18 @@ import numpy as np
 
 import defenses
 from benchmark import datasets, frameworks, models
+from benchmark.adaptation import stages as adaptation
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
 from benchmark.datasets import Dataset
 from benchmark.datasets.splits import stratified
+from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 from defenses.wrappers import encoded_shape
-
-# Framework to its builder of models.
-BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
 
 # Keep the draw of the attacked examples and of the support apart from others of the same seed.
 _EXAMPLES_STREAM = 0x7E57
@@ -102,7 +102,7 @@ class _CellRun:
     store: Store
     device: str
     reporter: Reporter
-    gradient_evaluations: float = 0.0
+    gradient_evaluations: float | None = 0.0
     _dataset: Dataset = field(init=False)
 
     @property
@@ -113,8 +113,8 @@ class _CellRun:
         """Every stage in order."""
         self.reporter.stage("data")
         self._dataset = load_dataset(self.cell, self.job.data_dir)
-        fitted = self._adapted(self._trained())
-        target = self._target(fitted)
+        trained = None if self.job.given else self._trained()
+        target = self._target(self._given() if trained is None else self._adapted(trained).model)
         for spec in self.job.attacks:
             key = self.job.attack_keys()[spec.name]
             if self._is_stored(f"attacks/{key}"):
@@ -127,14 +127,30 @@ class _CellRun:
                 eps=self.cell.eps,
                 seed=self.cell.seed,
                 progress=self.reporter.stage(f"attack {spec.name}"),
+                timeout=self.job.attack_timeout,
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+        if trained is not None:
+            adaptation.measure(
+                self.job, trained, self._dataset, self.store, self.reporter, device=self.device
+            )
 
     def _is_stored(self, stage: str) -> bool:
         """Whether a stage is done; an attack that failed is tried again."""
         record = self.store.read_stage(self.cell.cell_id, stage)
         return record is not None and record.get("status") != "failed"
+
+    def _given(self) -> Any:
+        """The model that someone else trained; its weights are stored as they came."""
+        given, data = self.job.given, self._dataset
+        assert given is not None
+        self.gradient_evaluations = None
+        model = ready(given, self.cell, data.input_shape, data.classes, device=self.device)
+        if self.store.read_stage(self.cell.cell_id, "given") is None:
+            record = {"seconds": 0.0, "source": dict(self.cell.source or {})}
+            self.store.write_stage(self.cell.cell_id, "given", record, copies(given))
+        return model
 
     def _trained(self) -> defenses.Fitted:
         """The defense's training, from the store where it is there."""
@@ -176,7 +192,7 @@ class _CellRun:
         if stored is not None:
             model = self._build()
             self.builder.load_weights(model, stored)
-            return fitted.defense.resume(model)
+            return fitted.defense.resume(model, fitted.learned)
         self.reporter.stage("adaptation")
         data, started = self._dataset, time.perf_counter()
         generator = np.random.default_rng([self.cell.seed, _SUPPORT_STREAM])
@@ -186,11 +202,14 @@ class _CellRun:
         self._write("adaptation", "adapted", adapted, record, started)
         return adapted
 
-    def _target(self, fitted: defenses.Fitted) -> Target:
+    def _spend(self, gradient_evaluations: float) -> None:
+        self.gradient_evaluations = (self.gradient_evaluations or 0.0) + gradient_evaluations
+
+    def _target(self, model: Any) -> Target:
         data = self._dataset
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
         index = np.sort(_draw(data.y_test, self.cell.examples, generator))
-        return target(self.cell, fitted.model, data, index, device=self.device)
+        return target(self.cell, model, data, index, device=self.device)
 
     @property
     def builder(self) -> Any:
@@ -211,13 +230,13 @@ class _CellRun:
         record = self.store.read_stage(self.cell.cell_id, stage)
         if record is None:
             return None
-        self.gradient_evaluations += record["cost"]["gradient_evaluations"]
+        self._spend(record["cost"]["gradient_evaluations"])
         return self.store.cell_folder(self.cell.cell_id) / f"{name}{self.builder.WEIGHTS_SUFFIX}"
 
     def _write(
         self, stage: str, name: str, fitted: defenses.Fitted, record: Record, started: float
     ) -> None:
-        self.gradient_evaluations += fitted.cost.gradient_evaluations
+        self._spend(fitted.cost.gradient_evaluations)
         save = functools.partial(self.builder.save_weights, fitted.model)
         self.store.write_stage(
             self.cell.cell_id,

@@ -11,26 +11,56 @@ from reports.records import Cell, DefenseConfig
 
 
 def command(cell: Cell, suite: str) -> str:
-    """`bench run` with all that the cell's configuration holds, an option a line, for a shell."""
-    config, stored = cell.record.config, cell.config.get("dataset", {})
-    options: dict[str, Any] = {
+    """All that the cell's configuration holds as a command for a shell, an option a line."""
+    source = cell.config.get("source")
+    if isinstance(source, dict):
+        return _shell("bench attack", _given(cell, source) | _setting(cell, suite), [])
+    config = cell.record.config
+    options = {
         "defense": config.defense.name,
         "framework": config.framework,
+        "model": config.model,
+        **_setting(cell, suite),
+        "epochs": config.epochs,
+        "budget-ge": None if config.budget_ge is None else round(config.budget_ge),
+    }
+    flags = [f"--set={one}" for one in _parameters(config.defense)]
+    return _shell("bench run", options, [*flags, "--no-baseline"])
+
+
+def _setting(cell: Cell, suite: str) -> dict[str, Any]:
+    """Data, threat model and suite."""
+    config, stored = cell.record.config, cell.config.get("dataset", {})
+    return {
         "dataset": config.dataset.name,
         "image-size": stored.get("image_size"),
         "split-seed": stored.get("split_seed") or 0,
-        "model": config.model,
         "norm": config.threat.norm,
         "eps": repr(config.threat.eps),
         "seed": config.seed,
-        "epochs": config.epochs,
-        "budget-ge": None if config.budget_ge is None else round(config.budget_ge),
         "examples": config.examples,
         "suite": suite or None,
     }
+
+
+def _given(cell: Cell, source: dict[str, Any]) -> dict[str, Any]:
+    """A model that someone else trained; its files are named without their folders."""
+    options = {
+        "name": cell.record.config.defense.name,
+        "weights": source.get("weights"),
+        "model": source.get("architecture") or source.get("builder"),
+        "channels": source.get("channels"),
+        "outputs": source.get("outputs"),
+    }
+    for name in ("mean", "std"):
+        values = source.get(name)
+        options[name] = ",".join(map(str, values)) if isinstance(values, list) and values else None
+    return options
+
+
+def _shell(start: str, options: dict[str, Any], flags: list[str]) -> str:
     words = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    words += [f"--set={one}" for one in _parameters(config.defense)]
-    return " \\\n    ".join(["bench run", *map(shlex.quote, words), "--no-baseline"])
+    return " \\\n    ".join([start, *map(shlex.quote, [*words, *flags])])
 
 
 def _parameters(defense: DefenseConfig) -> Iterator[str]:

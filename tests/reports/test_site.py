@@ -111,6 +111,34 @@ def test_the_pages_numbers_are_those_of_the_stored_outcomes(synthetic: Any, site
     assert right == expected["attacks"][strongest] == min(expected["attacks"].values())
 
 
+def test_the_numbers_between_models_are_those_of_the_stored_outcomes(
+    synthetic: Any, site: Path
+) -> None:
+    first = synthetic.cell("pgd-at", "torch", clean=0.95)
+    second = synthetic.cell("pgd-at", "tensorflow", clean=0.85)
+    synthetic.cell("none", clean=0.99)
+    reports.publish(synthetic.store.path, site)
+    a, b = recomputed(synthetic, first), recomputed(synthetic, second)
+    only = [int((a["held"] & ~b["held"]).sum()), int((b["held"] & ~a["held"]).sum())]
+    difference = (only[0] - only[1]) / len(a["held"])
+
+    (pair,) = document(site, "data/frameworks.json")["settings"][0]["pairs"]
+    assert pair["only"] == only
+    assert pair["difference"] == pytest.approx(difference)
+    assert pair["agreement"] == pytest.approx(1 - sum(only) / len(a["held"]))
+    row = Page((site / "frameworks.html").read_text()).rows[2]
+    shown = [text.percent(one[kind] / 200) for kind in ("clean", "worst_case") for one in (a, b)]
+    assert row[2:7] == [*shown, text.points(difference)]
+
+    points = document(site, "data/tradeoffs.json")["settings"][0]["points"]
+    found = {p["cell_id"]: (p["clean_accuracy"], p["worst_case"]) for p in points}
+    assert found[first] == pytest.approx((a["clean"] / 200, a["worst_case"] / 200))
+    assert [p["cell_id"] for p in points if p["front_clean"]] == [
+        first,
+        "digits-none-torch-s0-linf",
+    ]
+
+
 def test_every_number_of_a_page_is_in_its_data(synthetic: Any, site: Path) -> None:
     for seed in (0, 1, 2):
         for framework in ("torch", "tensorflow"):
@@ -161,8 +189,12 @@ def test_the_same_results_give_the_same_bytes(synthetic: Any, tmp_path: Path) ->
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
-def test_one_new_cell_rewrites_only_what_changed(synthetic: Any, site: Path) -> None:
-    kept = [synthetic.cell("pgd-at"), synthetic.cell("trades")]
+def test_one_new_cell_rewrites_only_what_changed(
+    synthetic: Any, site: Path, tmp_path: Path
+) -> None:
+    kept = [
+        synthetic.cell(name, seed=s, examples=50) for name in ("none", "trades") for s in (0, 1)
+    ]
     reports.publish(synthetic.store.path, site)
     before = {name: (site / name).stat().st_ino for name in files(site)}
 
@@ -178,6 +210,8 @@ def test_one_new_cell_rewrites_only_what_changed(synthetic: Any, site: Path) -> 
 
     reports.publish(synthetic.store.path, site)
     assert {name: (site / name).stat().st_ino for name in files(site)} == after
+    reports.publish(synthetic.store.path, tmp_path / "anew")
+    assert files(tmp_path / "anew") == files(site)
 
 
 def test_a_page_that_was_damaged_is_written_again(synthetic: Any, site: Path) -> None:
@@ -386,7 +420,7 @@ def test_breakdowns_of_outcomes_worked_by_hand() -> None:
     correct = np.array([True, True, True, False])
     success = np.array([True, True, False, False])
     record = AttackRecord(name="cw", status="ok")
-    outcomes = Outcomes(np.arange(4), correct, correct & ~success)
+    outcomes = Outcomes(np.arange(4), correct, correct & ~success, np.ones(4, dtype=bool))
     one = Detail(
         Attack("cw-1", "cw", "ok", "", record, outcomes),
         {},
