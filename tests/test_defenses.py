@@ -375,6 +375,47 @@ BAD_PARAMETERS = {
     "one norm": ("msd", {}, "only linf has a budget; give eps_l2 or eps_l1"),
     "one norm, explicitly": ("random-norm", {"eps_l2": 0}, "only linf has a budget"),
     "a budget twice": ("msd", {"eps_linf": 0.2, "eps_l1": 3}, "leave eps_linf out"),
+    "unknown preset": (
+        "meta-adv",
+        {"preset": "rmaml"},
+        "unknown preset 'rmaml'; did you mean 'r-maml'?",
+    ),
+    "unknown task": ("meta-adv", {"distribution": "subset"}, "did you mean 'subsets'?"),
+    "no names": ("meta-adv", {"held_out": 3}, "held_out must be names, such as a,b; got 3"),
+    "a name twice": ("meta-adv", {"held_out": ["l1", "l1"]}, "give each one once"),
+    "held out": (
+        "meta-adv",
+        {"distribution": "attacks", "attacks": "pgd-linf,fgsm", "held_out": "momentum"},
+        "training on 'pgd-linf' would see the held-out 'momentum'",
+    ),
+    "threat held out": ("meta-adv", {"held_out": "linf"}, "would see the held-out 'linf'"),
+    "all held out": (
+        "meta-adv",
+        {"distribution": "attacks", "held_out": "linf,l2,l1"},
+        "no attack is left to train on",
+    ),
+    "no budget": (
+        "meta-adv",
+        {"distribution": "attacks", "attacks": "pgd-l2"},
+        "attack 'pgd-l2' has no l2 budget; give eps_l2",
+    ),
+    "budget of zero": ("meta-adv", {"least_budget": 0}, "least_budget must be from 0.01 to 1"),
+    "shots and ways": (
+        "meta-adv",
+        {"distribution": "few-way", "ways": 3},
+        "support 8 can't be divided into 3 classes",
+    ),
+    "reptile's outer loss": (
+        "meta-adv",
+        {"algorithm": "reptile", "outer_loss": "trades"},
+        "reptile has no outer loss",
+    ),
+    "trades crossed": (
+        "meta-adv",
+        {"inner_loss": "crossed", "outer_loss": "trades"},
+        "outer_loss trades is one loss",
+    ),
+    "no flag": ("meta-adv", {"learn_rates": 1}, "learn_rates must be true or false, got 1"),
     "share": ("none", {"eps_warmup": 2}, "eps_warmup must be from 0 to 1, got 2"),
 }
 
@@ -386,6 +427,27 @@ def test_bad_parameters_are_refused(name, parameters, message):
     with pytest.raises(defenses.DefenseError) as caught:
         defenses.create(name, THREAT, parameters)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"ways": 4}, "has 3 classes, 3 of them with so many; lower ways, support or query"),
+        ({"ways": 2, "support": 20, "query": 20}, "2 classes with 20 examples each"),
+    ],
+)
+def test_few_way_tasks_need_classes_with_enough_examples(parameters, message):
+    x, y = data(count=45)
+    parameters = {"distribution": "few-way", "support": 4, "query": 4, **parameters}
+    defense = defenses.create("meta-adv", THREAT, parameters)
+    with pytest.raises(defenses.DefenseError, match=message):
+        defense.fit(build("torch"), x, np.arange(45) % 3, epochs=1)
+
+
+def test_parameters_go_over_a_preset_s_and_back_to_the_same_defense():
+    defense = defenses.create("meta-adv", THREAT, {"preset": "aq", "tasks": 3})
+    assert (defense.tasks, defense.support, defense.optimizer) == (3, 75, "sgd")
+    assert defenses.create("meta-adv", THREAT, defense.parameters()) == defense
 
 
 @pytest.mark.parametrize(
