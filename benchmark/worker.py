@@ -1,7 +1,7 @@
 """One cell from data to stored attacks: the only place that orders the stages.
 
-    data ▸ training ▸ adaptation ▸ attacks ▸ cell.json
-    data ▸ given ▸ attacks ▸ cell.json, for a model that someone else trained
+    data ▸ training ▸ adaptation ▸ attacks ▸ trust checks ▸ cell.json
+    data ▸ given ▸ attacks ▸ trust checks ▸ cell.json, for a model that someone else trained
 
 A stage that is stored already is read, not done again.
 """
@@ -31,6 +31,7 @@ from benchmark.datasets.splits import stratified
 from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
+from benchmark.trust import gather as trust
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 from defenses.training import Outcome
@@ -114,10 +115,12 @@ class _CellRun:
         self.reporter.stage("data")
         self._dataset = load_dataset(self.cell, self.job.data_dir)
         target = self._target(self._given() if self.job.given else self._made())
+        attacked = False
         for spec in self.job.attacks:
             key = self.job.attack_keys()[spec.name]
             if self._is_stored(f"attacks/{key}"):
                 continue
+            attacked = True
             record, arrays = run_attack(
                 spec,
                 target,
@@ -129,6 +132,7 @@ class _CellRun:
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+        trust.check(self.job, self.store, target, again=attacked, stage=self.reporter.stage)
 
     def _is_stored(self, stage: str) -> bool:
         """Whether a stage is done; an attack that failed is tried again."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,17 +49,17 @@ REACHED = 0.95
 # Random points within the budget that are tried on every example.
 NOISES = 16
 
+_NO_GRADIENTS = "The model gives no gradients to follow."
+
 
 def usable_gradients(subject: Subject) -> Finding:
     """Inputs have a gradient that is finite and not exactly zero."""
-    try:
-        gradient = subject.loss_gradient(subject.probe, subject.labels)
-    except Exception as error:
-        traceback.print_exc()
+    gradient = subject.loss_gradients
+    if isinstance(gradient, Exception):
         return flagged(
             "The model gives no gradients, so gradient attacks can't be run on it: look at attacks "
             "without gradients alone, or attack a differentiable copy of it.",
-            error=f"{type(error).__name__}: {error}".splitlines()[0][:200],
+            error=f"{type(gradient).__name__}: {gradient}".splitlines()[0][:200],
         )
     sizes = largest(gradient)
     zero, broken = float((sizes == 0).mean()), float((~np.isfinite(sizes)).mean())
@@ -76,10 +75,10 @@ def usable_gradients(subject: Subject) -> Finding:
 
 def loss_in_range(subject: Subject) -> Finding:
     """The cross-entropy is large enough for float32 to have a gradient."""
-    if usable := _without_gradients(subject):
-        return usable
+    gradient = subject.loss_gradients
+    if isinstance(gradient, Exception):
+        return not_applicable(_NO_GRADIENTS)
     margin, steep = subject.margin_gradient(subject.probe, subject.labels)
-    gradient = subject.loss_gradient(subject.probe, subject.labels)
     slope = largest(steep)
     known = np.isfinite(slope) & (slope > 0)
     if not known.any():
@@ -103,8 +102,8 @@ def loss_in_range(subject: Subject) -> Finding:
 
 def converged(subject: Subject) -> Finding:
     """Twice the iterations break next to nothing more."""
-    if usable := _without_gradients(subject):
-        return usable
+    if isinstance(subject.loss_gradients, Exception):
+        return not_applicable(_NO_GRADIENTS)
     white = [attack for attack in subject.comparable if attack.white_box]
     if not white:
         return not_applicable("The suite has no gradient attack to run longer.")
@@ -130,8 +129,8 @@ def converged(subject: Subject) -> Finding:
 
 def rises_with_eps(subject: Subject) -> Finding:
     """A larger budget breaks more, and one that allows any image breaks everything."""
-    if usable := _without_gradients(subject):
-        return usable
+    if isinstance(subject.loss_gradients, Exception):
+        return not_applicable(_NO_GRADIENTS)
     rows = subject.rows[subject.correct[subject.rows]]
     rows = rows[np.linspace(0, len(rows) - 1, min(FEW, len(rows))).astype(np.int64)]
     if not len(rows):
@@ -188,16 +187,6 @@ def beats_noise(subject: Subject) -> Finding:
         f"Random noise breaks {only} of {len(rows)} examples that no gradient attack broke.",
         **evidence,
     )
-
-
-def _without_gradients(subject: Subject) -> Finding | None:
-    """What there is to say where the model has no gradient at all."""
-    try:
-        subject.margin_gradient(subject.probe[:1], subject.labels[:1])
-    except Exception:
-        traceback.print_exc()
-        return not_applicable("The model gives no gradients to follow.")
-    return None
 
 
 def _iterations(record: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -186,9 +187,15 @@ class Subject:
         gradient = logits_and_gradient(self.estimator, x, weights)[1]
         return np.concatenate(margins)[-len(x) :], gradient
 
-    def loss_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The gradient of each example's own cross-entropy."""
-        return np.asarray(self.estimator.loss_gradient(x, y)) * len(x)
+    @cached_property
+    def loss_gradients(self) -> np.ndarray | Exception:
+        """The gradient of each probed example's own cross-entropy, or what the model raised."""
+        try:
+            mean = np.asarray(self.estimator.loss_gradient(self.probe, self.labels))
+        except Exception as error:  # a model without gradients is for a check to tell
+            traceback.print_exc()
+            return error
+        return mean * len(mean)
 
 
 def largest(values: np.ndarray) -> np.ndarray:
