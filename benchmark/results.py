@@ -18,7 +18,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,8 +186,10 @@ class Store:
                 return None
         return record
 
-    def read_arrays(self, cell_id: str, stage: str, filename: str) -> dict[str, np.ndarray]:
-        """The arrays of a stage's npz file, read without pickle.
+    def read_arrays(
+        self, cell_id: str, stage: str, filename: str, *, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The arrays of a stage's npz file, or those of the names given, read without pickle.
 
         Raises `StoreError` if the stage has no such file, or the file is damaged.
         """
@@ -201,7 +203,7 @@ class Store:
             if files[filename] != hashlib.sha256(content).hexdigest():
                 raise ValueError("its checksum differs")
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+                return {n: archive[n] for n in archive.files if only is None or n in only}
         except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise StoreError(f"can't read the arrays in {path}: {error}") from error
 

@@ -11,6 +11,7 @@ import pandas as pd
 from reports.frame import (
     CELL_COLUMNS,
     NUMBER,
+    TRUST_COLUMNS,
     WHOLE,
     YES_NO,
     Column,
@@ -39,6 +40,7 @@ _ENDING = {
     "worst_case_complete": Column(
         YES_NO, "false where an attack failed or is missing: the worst case is an upper bound"
     ),
+    **TRUST_COLUMNS,
     "seeds": Column(
         WHOLE,
         "how many complete rows of the group differ from this one in nothing but the training "
@@ -54,6 +56,7 @@ _ENDING = {
         NUMBER, "variance of a model's worst case that the choice of the test examples causes"
     ),
     **{name: CELL_COLUMNS[name] for name in ("training_gradient_evaluations", "training_seconds")},
+    **{name: column for name, column in CELL_COLUMNS.items() if name.startswith("held_out_")},
     **{name: CELL_COLUMNS[name] for name in ("status", "reason", "cell_id")},
 }
 COLUMNS: Mapping[str, Column] = {

@@ -27,12 +27,14 @@ class Note:
 
 
 def notes(rows: Sequence[Row]) -> list[Note]:
-    """Failed and inapplicable attacks, broken budgets, unequal arguments; equal ones are joined."""
+    """Failed and inapplicable attacks, broken budgets, flags, unequal arguments; equals joined."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for attack in row.attacks:
             for text in _about(attack):
                 found.setdefault((attack.name, text), []).append(row.label)
+        for check in row.trust.flags if row.trust else []:
+            found.setdefault((f"trust: {check.name}", check.sentence), []).append(row.label)
     joined = [Note(subject, text, labels) for (subject, text), labels in found.items()]
     return [*joined, *_unequal_arguments(rows)]
 

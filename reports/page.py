@@ -12,6 +12,7 @@ import pandas as pd
 from benchmark.errors import StoreError
 from benchmark.results import Store
 from reports import plot
+from reports.adaptation_section import Section, sections
 from reports.board import GROUP, leaderboard
 from reports.frame import frame, plain_rows
 from reports.notes import Note, notes
@@ -50,6 +51,7 @@ class Group:
     plot: str  # an SVG element
     plot_in_words: str
     rows_not_in_plot: int
+    adaptations: list[Section]
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _group(store: Store, members: list[Row], number: int) -> Group:
         plot=plot.draw(members, attacks, prefix=f"plot-{number}"),
         plot_in_words=plot.tell(members, attacks),
         rows_not_in_plot=max(0, len(members) - plot.MOST_ROWS),
+        adaptations=sections(members),
     )
 
 
@@ -144,7 +147,7 @@ def _galleries(store: Store, members: Sequence[Row]) -> list[Gallery]:
 
 def _gallery(store: Store, row: Row) -> Gallery | None:
     def strength(outcomes: Outcomes | None) -> float:
-        return 1.0 if outcomes is None else float(outcomes.robust.mean())
+        return 1.0 if outcomes is None else outcomes.accuracy
 
     for attack in sorted(row.attacks, key=lambda attack: strength(attack.outcomes)):
         stage = f"attacks/{attack.key}"

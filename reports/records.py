@@ -17,7 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from benchmark.errors import StoreError
 from benchmark.results import KEYED_STAGES, STAGES, Store
+from reports.adaptations import Adaptation, read_adaptations
+from reports.left_out import LeftOut, first_line
+from reports.trust import Trust, read_trust
 
+_OUTCOMES = ("test_index", "clean_correct", "success")
 Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Amount = Annotated[FiniteFloat, Field(ge=0)]
@@ -108,6 +112,9 @@ class AttackRecord(_Record):
     forwards: Amount | None = None
     backwards: Amount | None = None
     violations: Violations = Violations()
+    norm: str = ""
+    eps: Amount | None = None
+    silent: Count | None = None
     files: dict[str, str] = {}
 
 
@@ -117,7 +124,13 @@ class Outcomes:
 
     test_index: np.ndarray
     clean_correct: np.ndarray
-    robust: np.ndarray  # correct before and after the attack
+    robust: np.ndarray  # correct before and after the attack; before it, where it wasn't attacked
+    attacked: np.ndarray  # a slow attack may be run on some of the examples only
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the attacked examples that are right before and after the attack."""
+        return float(self.robust[self.attacked].mean())
 
 
 @dataclass(frozen=True)
@@ -142,19 +155,8 @@ class Cell:
     training: StageRecord | None
     adaptation: StageRecord | None
     attacks: dict[str, Attack]
-
-
-@dataclass
-class LeftOut:
-    """Names and reasons of what is not in the report; paths are relative to the results folder."""
-
-    entries: set[tuple[str, str]] = field(default_factory=set)
-
-    def add(self, path: str, reason: str) -> None:
-        self.entries.add((path, reason))
-
-    def as_list(self) -> list[dict[str, str]]:
-        return [{"path": path, "reason": reason} for path, reason in sorted(self.entries)]
+    adaptations: tuple[Adaptation, ...] = ()
+    trust: dict[str, Trust] = field(default_factory=dict)  # by suite
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     try:
         record = CellRecord.model_validate(stored)
     except ValidationError as error:
-        left_out.add(f"cells/{cell_id}/cell.json", _first_line(error))
+        left_out.add(f"cells/{cell_id}/cell.json", first_line(error))
         return None
     known = {"cell.json", *KEYED_STAGES}
     stages = {}
@@ -206,6 +208,8 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         stages["training"],
         stages["adaptation"],
         _read_attacks(store, cell_id, record, left_out),
+        read_adaptations(store, cell_id, left_out),
+        read_trust(store, cell_id, left_out),
     )
 
 
@@ -223,7 +227,7 @@ def _read_stage(
     try:
         return StageRecord.model_validate(stored), names
     except ValidationError as error:
-        left_out.add(f"cells/{cell_id}/{path}", _first_line(error))
+        left_out.add(f"cells/{cell_id}/{path}", first_line(error))
         return None, names
 
 
@@ -260,9 +264,10 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         record = AttackRecord.model_validate(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
-        outcomes = _outcomes(store.read_arrays(cell_id, stage, f"{key}.npz"))
+        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=_OUTCOMES)
+        outcomes = _outcomes(arrays)
     except ValidationError as error:
-        return _missing(key, _first_line(error))
+        return _missing(key, first_line(error))
     except StoreError:
         return _missing(key, "it has no outcomes that can be read")
     if outcomes is None:
@@ -273,16 +278,17 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
 def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:
     """The outcomes, or None if an array is missing or of another type or shape."""
     try:
-        index, correct, success = (
-            arrays[name] for name in ("test_index", "clean_correct", "success")
-        )
+        index, correct, success = (arrays[name] for name in _OUTCOMES)
     except KeyError:
         return None
     types = (index.dtype.kind, correct.dtype.kind, success.dtype.kind)
     shapes = {index.shape, correct.shape, success.shape}
     if types != ("i", "b", "b") or shapes != {(index.size,)} or index.size == 0:
         return None
-    return Outcomes(index, correct, correct & ~success)
+    attacked = arrays.get("attacked", np.ones(index.size, dtype=bool))
+    if attacked.dtype.kind != "b" or attacked.shape != index.shape or not attacked.any():
+        return None
+    return Outcomes(index, correct, correct & ~success, attacked)
 
 
 def _missing(key: str, reason: str) -> Attack:
@@ -294,9 +300,3 @@ def _names(folder: Path) -> set[str]:
         return set(os.listdir(folder))
     except OSError:
         return set()
-
-
-def _first_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"doesn't follow the schema: {where}: {first['msg'].lower()}"

@@ -73,6 +73,9 @@ def finish_stages(job: Job) -> None:
         store.write_stage(job.cell.cell_id, f"attacks/{key}", record)
     trust = {"suite": job.suite, "checks": [], "status": "ok"}
     store.write_stage(job.cell.cell_id, job.trust_stage, trust)
+    for name, key in job.adaptation_keys().items():
+        record = {"family": name, "status": "ok"}
+        store.write_stage(job.cell.cell_id, f"adaptations/{key}", record)
 
 
 def _raise() -> None:

@@ -42,6 +42,7 @@ def jobs(out, *assignments, defense="meta-adv", framework=("torch",), **flags):
             "epochs": 1,
             "examples": 40,
             "baseline": False,
+            "protocol": "none",
             "out": out,
             **flags,
         },
@@ -142,6 +143,37 @@ def test_a_lost_stage_is_done_again_with_the_same_result(tmp_path, framework, lo
     assert trusted(store, job) == trust
 
 
+LITTLE = [
+    "adaptation.families=[linf,patch]",
+    "adaptation.shots=[4]",
+    "adaptation.steps=[2]",
+    "adaptation.episodes=2",
+    "adaptation.queries=10",
+    "adaptation.attack_steps=2",
+]
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_a_lost_family_is_adapted_to_again_from_the_trained_model(tmp_path, framework):
+    store = Store.create(tmp_path)
+    (job,) = jobs(tmp_path, *LITTLE, framework=[framework], protocol="brief")
+    cell_id, keys = job.cell.cell_id, job.adaptation_keys()
+    told = stages(serve(store, job, framework=framework))
+    assert told[-3:] == ["adapt tuning", "adapt linf", "adapt patch"]
+    assert told[:3] == ["data", "training", "adaptation"]  # meta-adv's own comes before attacks
+    stage = f"adaptations/{keys['patch']}"
+    before = store.read_stage(cell_id, stage)
+    arrays = store.read_arrays(cell_id, stage, f"{keys['patch']}.npz")
+    assert arrays["correct"].shape == (2, 2, 2)
+    assert before["accuracy"] == arrays["correct"].mean(axis=0).tolist()
+    (store.cell_folder(cell_id) / f"{stage}.json").unlink()
+
+    assert stages(serve(store, job, framework=framework)) == ["data", "adapt patch"]
+
+    after = store.read_stage(cell_id, stage)
+    assert {**before, "seconds": 0} == {**after, "seconds": 0}
+
+
 def test_both_frameworks_attack_the_same_examples_from_the_same_starts(tmp_path):
     store = Store.create(tmp_path)
     pair = jobs(tmp_path, framework=["torch", "tensorflow"], defense="none")
@@ -204,7 +236,17 @@ def test_an_error_fails_the_cell_and_the_next_goes_on(tmp_path, monkeypatch, err
 
 def bench(out, *options):
     command = [sys.executable, "-m", "benchmark", "run", "--out", str(out), *options]
-    command += ["--defense", "pgd-at", "--framework", "torch", "--no-baseline", "--epochs", "4"]
+    command += [
+        "--defense",
+        "pgd-at",
+        "--framework",
+        "torch",
+        "--no-baseline",
+        "--protocol",
+        "none",
+        "--epochs",
+        "4",
+    ]
     command += ["--examples", "30", "--model", "cnn-small"]
     for setting in QUICK:
         command += ["--set", setting]

@@ -108,7 +108,7 @@ def converged(subject: Subject) -> Finding:
     if not white:
         return not_applicable("The suite has no gradient attack to run longer.")
     steps = min(MOST_STEPS, 2 * max(_iterations(attack.record) for attack in white))
-    rows = subject.rows[subject.correct[subject.rows]]
+    rows = subject.rows[(subject.correct & subject.attacked(white))[subject.rows]]
     left = rows[~subject.broken(subject.comparable)[rows]]
     generator = subject.generator("converged")
     more = int(ascend(subject, left, eps=subject.eps, steps=steps, generator=generator).sum())
@@ -168,7 +168,7 @@ def beats_noise(subject: Subject) -> Finding:
     white = [attack for attack in subject.comparable if attack.white_box]
     if not white:
         return not_applicable("The suite has no gradient attack to compare with noise.")
-    rows = subject.rows[subject.correct[subject.rows]]
+    rows = subject.rows[(subject.correct & subject.attacked(white))[subject.rows]]
     generator, found = subject.generator("noise"), np.zeros(len(rows), dtype=bool)
     x = subject.x[rows]
     for _ in range(NOISES if len(rows) else 0):

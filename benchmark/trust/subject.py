@@ -147,6 +147,12 @@ class Subject:
         found = [attack.arrays["success"] for attack in attacks]
         return np.any(found, axis=0) if found else np.zeros(len(self.x), dtype=bool)
 
+    def attacked(self, attacks: Sequence[Attacked]) -> np.ndarray:
+        """Which of all examples any of these attacks was run on, (n,) bool."""
+        all_of_them = np.ones(len(self.x), dtype=bool)
+        found = [attack.arrays.get("attacked", all_of_them) for attack in attacks]
+        return np.any(found, axis=0) if found else ~all_of_them
+
     @cached_property
     def comparable(self) -> list[Attacked]:
         """The attacks that ran under the cell's own threat."""

@@ -136,7 +136,8 @@ def _compared(
     strong_name: str,
 ) -> Finding:
     """Flagged where the weaker attacks break, example by example, what the stronger ones don't."""
-    correct = subject.correct
+    # A slow attack may be run on some of the examples only.
+    correct = subject.correct & subject.attacked(strong)
     ours, theirs = subject.broken(weak), subject.broken(strong)
     only = int((ours & ~theirs & correct).sum())
     right = max(1, int(correct.sum()))

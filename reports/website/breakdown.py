@@ -86,7 +86,10 @@ def security_curve(details: Sequence[Detail], eps: float) -> dict[str, Any] | No
     }
     return {
         "budgets": budgets,
-        "attacks": {key: [float(held.mean()) for held in curve] for key, curve in curves.items()},
+        "attacks": {
+            one.attack.key: [float(held[one.attacked].mean()) for held in curves[one.attack.key]]
+            for one in details
+        },
         "worst_case": [
             float(np.all([curve[step] for curve in curves.values()], axis=0).mean())
             for step in range(_STEPS)
@@ -122,4 +125,4 @@ def _after(one: Detail, points: np.ndarray) -> list[float]:
     known = one.success & (first >= 0)
     unknown = one.success & (first < 0)  # broken at a time that was not stored: from the start
     held = [one.clean_correct & ~unknown & ~(known & (first <= point)) for point in points]
-    return [float(mask.mean()) for mask in held]
+    return [float(mask[one.attacked].mean()) for mask in held]

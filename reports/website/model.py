@@ -133,12 +133,12 @@ def _suite(
     found: Document = {
         "suite": name,
         "attacks": [_attack(attack) for attack in attacks],
-        "checks": checks(cell, attacks),
+        "checks": checks(cell, attacks, cell.trust.get(name)),
         "complete": _complete(attacks, {one.attack.key for one in ran}),
     }
     if not ran:
         return found, []
-    strongest = min(ran, key=lambda one: float(one.robust.mean()))
+    strongest = min(ran, key=lambda one: one.accuracy)
     pictured, samples = _pictured(ran)
     worst = breakdown.worst_case(ran)
     return found | {
@@ -166,7 +166,7 @@ def _suite(
 
 def _pictured(ran: list[Detail]) -> tuple[str, list[Example]]:
     """Stored examples of the strongest attack that has any."""
-    for one in sorted(ran, key=lambda one: float(one.robust.mean())):
+    for one in sorted(ran, key=lambda one: one.accuracy):
         if samples := examples(one.arrays, limit=_PICTURES):
             return one.attack.name, samples
     return "", []
@@ -195,7 +195,7 @@ def _attack(attack: Attack) -> Document:
             },
         }
     if attack.outcomes is not None:
-        robust = attack.outcomes.robust
+        robust = attack.outcomes.robust[attack.outcomes.attacked]
         found["robust"] = breakdown.share(int(robust.sum()), len(robust))
     return found
 

@@ -30,6 +30,17 @@ class Detail:
     distance: np.ndarray | None  # in the norm of the threat model
 
     @property
+    def attacked(self) -> np.ndarray:
+        """Which examples the attack was run on."""
+        assert self.attack.outcomes is not None
+        return self.attack.outcomes.attacked
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the attacked examples that stay right."""
+        return float(self.robust[self.attacked].mean())
+
+    @property
     def success(self) -> np.ndarray:
         return self.clean_correct & ~self.robust
 

@@ -161,8 +161,12 @@ def test_the_same_results_give_the_same_bytes(synthetic: Any, tmp_path: Path) ->
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
-def test_one_new_cell_rewrites_only_what_changed(synthetic: Any, site: Path) -> None:
-    kept = [synthetic.cell("pgd-at"), synthetic.cell("trades")]
+def test_one_new_cell_rewrites_only_what_changed(
+    synthetic: Any, site: Path, tmp_path: Path
+) -> None:
+    kept = [
+        synthetic.cell(name, seed=s, examples=50) for name in ("none", "trades") for s in (0, 1)
+    ]
     reports.publish(synthetic.store.path, site)
     before = {name: (site / name).stat().st_ino for name in files(site)}
 
@@ -178,6 +182,8 @@ def test_one_new_cell_rewrites_only_what_changed(synthetic: Any, site: Path) -> 
 
     reports.publish(synthetic.store.path, site)
     assert {name: (site / name).stat().st_ino for name in files(site)} == after
+    reports.publish(synthetic.store.path, tmp_path / "anew")
+    assert files(tmp_path / "anew") == files(site)
 
 
 def test_a_page_that_was_damaged_is_written_again(synthetic: Any, site: Path) -> None:
@@ -386,7 +392,7 @@ def test_breakdowns_of_outcomes_worked_by_hand() -> None:
     correct = np.array([True, True, True, False])
     success = np.array([True, True, False, False])
     record = AttackRecord(name="cw", status="ok")
-    outcomes = Outcomes(np.arange(4), correct, correct & ~success)
+    outcomes = Outcomes(np.arange(4), correct, correct & ~success, np.ones(4, dtype=bool))
     one = Detail(
         Attack("cw-1", "cw", "ok", "", record, outcomes),
         {},

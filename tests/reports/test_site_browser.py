@@ -15,6 +15,7 @@ import pytest
 
 import reports
 from reports import paired, statistics
+from reports.website import boardpage
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not CHROMIUM or not DRIVER:
@@ -135,7 +136,7 @@ class Page:
             "const heads = [...document.querySelectorAll('#board thead th')];"
             "const place = heads.findIndex((head) => head.innerText.trim() === arguments[0]);"
             "const rows = [...document.querySelectorAll('#board tbody tr:not(.setting)')];"
-            "return rows.map((row) => row.cells[place].innerText.trim())",
+            "return rows.map((row) => row.cells[place].textContent.trim())",
             name,
         )
         return found
@@ -189,6 +190,27 @@ def test_filters_choose_rows_and_the_address_keeps_them(page: Page) -> None:
     assert page.column("Defense") == ["pgd-at"]
     assert "fgsm" not in page.texts("#board thead th")
     assert page.find("#count").text.startswith("1 of ")
+
+
+def test_a_long_leaderboard_keeps_its_columns_in_line_and_its_sorting(page: Page) -> None:
+    document = json.loads((page.site / "data" / "leaderboard.json").read_text())
+    digits = document["settings"][0]
+    digits["rows"] = [{**row, "seed": n} for n in range(60) for row in digits["rows"]]
+    long = page.site / "long.html"
+    long.write_text(boardpage.write(document))
+    page.open("long.html?dataset=digits&sort=seed")
+    assert page.column("Seed") == [str(n) for n in range(60) for _ in range(6)]
+    assert "long" in page.find("#board").get_attribute("class").split()
+    edges = page.run(
+        "return [...document.querySelectorAll('#board tr:not(.setting)')].slice(0, 5).map((row) =>"
+        " [...row.cells].filter((c) => c.getClientRects().length)"
+        ".map((c) => Math.round(c.getBoundingClientRect().right)))"
+    )
+    assert len(edges[0]) > 10
+    assert edges[1:] == edges[:1] * 4
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert page.run("return getComputedStyle(document.querySelector('#board')).display") == "table"
+    long.unlink()
 
 
 def test_what_the_address_should_not_hold_is_ignored(page: Page) -> None:

@@ -21,6 +21,9 @@
   const index = Object.fromEntries(values.columns.map((name, place) => [name, place]));
   const filters = [...form.elements].filter((one) => one.name && !["q", "sort"].includes(one.name));
   const ascending = new Set(values.ascending);
+  const long = rows.length > 150;
+  let widths = [];
+  const collator = new Intl.Collator("en");
   let reversed = false;
 
   function set(select, wanted, otherwise) {
@@ -45,28 +48,33 @@
     history.replaceState(null, "", location.pathname + (query ? `?${query}` : "") + location.hash);
   }
 
-  function matches(row) {
-    const words = form.elements.q.value.toLowerCase().split(/\s+/);
-    return (
-      filters.every((select) => !select.value || row.values[index[select.name]] === select.value) &&
-      words.every((word) => row.text.includes(word))
-    );
+  function matcher() {
+    const wanted = filters.filter((one) => one.value).map((one) => [index[one.name], one.value]);
+    const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
+    return (row) =>
+      wanted.every(([place, value]) => row.values[place] === value) &&
+      words.every((word) => row.text.includes(word));
   }
 
-  function order(a, b) {
-    const key = index[form.elements.sort.value];
-    const [x, y] = [a.values[key], b.values[key]];
-    if (x === null || y === null) return (x === null) - (y === null);
-    const sign = ascending.has(form.elements.sort.value) === reversed ? -1 : 1;
-    return sign * (typeof x === "string" ? x.localeCompare(y) : x - y);
+  // Rows of one body in the order asked for; what has no value comes last.
+  function sorter() {
+    const sort = form.elements.sort.value;
+    if (sort === "rank" && !reversed) return (mine) => mine;
+    const key = index[sort];
+    const sign = ascending.has(sort) === reversed ? -1 : 1;
+    return (mine) => [...mine].sort((a, b) => {
+      const [x, y] = [a.values[key], b.values[key]];
+      if (x === null || y === null) return (x === null) - (y === null);
+      return sign * (typeof x === "string" ? collator.compare(x, y) : x - y);
+    });
   }
 
   function show() {
+    const [matches, sorted] = [matcher(), sorter()];
     let count = 0;
     const seen = heads.map(() => false);
     for (const { body, head, rows: mine } of bodies) {
-      const sorted = form.elements.sort.value === "rank" && !reversed ? mine : [...mine].sort(order);
-      const shown = sorted.filter(matches);
+      const shown = sorted(mine.filter(matches));
       count += shown.length;
       for (const row of shown) {
         for (const place of row.filled) seen[place] = true;
@@ -74,6 +82,7 @@
       body.replaceChildren(...(shown.length ? [head] : []), ...shown.map((row) => row.element));
     }
     for (const place of values.optional) table.classList.toggle(`no${place}`, !seen[place]);
+    if (long) fit();
     for (const head of heads) {
       const active = head.dataset.sort === form.elements.sort.value;
       const up = ascending.has(head.dataset.sort) !== reversed;
@@ -83,6 +92,26 @@
     document.getElementById("count").textContent =
       count === rows.length ? `${count} rows` : `${count} of ${rows.length} rows`;
     document.getElementById("empty").hidden = count > 0;
+  }
+
+  // A long table becomes a grid, in which rows out of sight cost nothing. Its columns get the widths
+  // that the browser's table gives them with every row in it.
+  function measure() {
+    if (!long) return;
+    table.classList.remove("long", ...values.optional.map((place) => `no${place}`));
+    for (const { body, head, rows: mine } of bodies) {
+      body.replaceChildren(head, ...mine.map((row) => row.element));
+    }
+    for (const head of heads) head.setAttribute("aria-sort", "other"); // with room for its arrow
+    widths = heads.map((head) => Math.ceil(head.getBoundingClientRect().width));
+    table.classList.add("long");
+  }
+
+  function fit() {
+    const seen = widths.filter((_, place) => !table.classList.contains(`no${place}`));
+    const columns = seen.map((width) => `minmax(${width}px, ${width}fr)`);
+    table.style.setProperty("--columns", columns.join(" "));
+    table.style.setProperty("--least", `${seen.reduce((sum, width) => sum + width, 0)}px`);
   }
 
   function change() {
@@ -129,8 +158,9 @@
   });
   table.addEventListener("click", (event) => {
     const row = event.target.closest("tbody tr:not(.setting)");
-    const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey && !String(getSelection());
-    if (row && plain && !event.target.closest("a, button, input")) row.querySelector("a").click();
+    const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey;
+    if (!row || !plain || event.target.closest("a, button, input")) return;
+    if (!String(getSelection())) row.querySelector("a").click();
   });
   document.querySelector("#chosen button").addEventListener("click", () => {
     for (const row of rows) row.element.querySelector("input").checked = false;
@@ -153,7 +183,14 @@
     read();
     show();
   });
+  for (const width of ["(max-width: 46rem)", "(min-width: 90rem)"]) {
+    matchMedia(width).addEventListener("change", () => {
+      measure();
+      show();
+    });
+  }
   form.hidden = false;
   read();
+  measure();
   show();
 })();
