@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.board import ATTACK_PREFIX
+from reports.text import one_line
 from reports.website import render
 
 _FILTERS = {
@@ -81,15 +82,16 @@ def _filters(document: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
     found = []
     for name, label in _FILTERS.items():
         options = sorted(
-            {
-                one[name] if name in _OF_SETTING else row[name]
-                for one in document["settings"]
-                for row in one["rows"]
-            }
+            {_filtered_by(one, row, name) for one in document["settings"] for row in one["rows"]}
         )
         if len(options) > 1:
             found.append((name, label, options))
     return found
+
+
+def _filtered_by(setting: dict[str, Any], row: dict[str, Any], name: str) -> str:
+    """A row's value of a filter, as the filter and the address have it."""
+    return one_line(setting[name] if name in _OF_SETTING else row[name])
 
 
 def _values(document: dict[str, Any], columns: list[Head]) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _values(document: dict[str, Any], columns: list[Head]) -> dict[str, Any]:
     sortable = [head for head in columns if head.sort and head.sort not in _FILTERS]
     rows = [
         [
-            *(one[name] if name in _OF_SETTING else row[name] for name in _FILTERS),
+            *(_filtered_by(one, row, name) for name in _FILTERS),
             row["cell_id"],
             row["label"],
             *(row.get(head.key) for head in sortable),
