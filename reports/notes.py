@@ -28,7 +28,7 @@ class Note:
 
 
 def notes(rows: Sequence[Row]) -> list[Note]:
-    """What is missing or failed, broken budgets, flags, unequal arguments; equal ones are joined."""
+    """What is missing or failed, broken budgets, flags, unequal arguments; equals are joined."""
     found: dict[tuple[str, str], list[str]] = {}
     everywhere = dict.fromkeys(attack.name for row in rows for attack in row.attacks)
     for row in rows:

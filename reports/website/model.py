@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmark.results import SCHEMA_VERSION, Store
 from reports.pictures import Example, examples
-from reports.records import Attack, Cell, StageRecord
+from reports.records import Attack, Cell
+from reports.schema import StageRecord
 from reports.website import breakdown
 from reports.website.checks import checks
 from reports.website.outcomes import Detail, detail
