@@ -82,12 +82,28 @@ TRANSFER = AttackSpec(
 
 
 @dataclass(frozen=True)
+class SecurityCurve:
+    """Robust accuracy over budgets.
+
+    Args:
+        attack: name of an attack of the suite.
+        budgets: in shares of its eps, ascending.
+        examples: how many it is run on, where it is run for the curve; None as the attack is.
+    """
+
+    attack: str
+    budgets: tuple[float, ...]
+    examples: int | None = None
+
+
+@dataclass(frozen=True)
 class Suite:
-    """A named list of attacks."""
+    """A named list of attacks, and the curve that is drawn of one of them, if any."""
 
     name: str
     description: str
     attacks: tuple[AttackSpec, ...]
+    curve: SecurityCurve | None = None
 
     def applicable(self, norm: str, input_shape: tuple[int, ...]) -> list[tuple[AttackSpec, str]]:
         """Every attack with the reason why it can't run here, or an empty one."""
@@ -134,7 +150,11 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
         _attack(name, attack, _mapping(body, f"attack {attack!r}"), overrides.get(attack, {}))
         for attack, body in attacks.items()
     ]
-    return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs))
+    curve = _curve(name, content.get("security_curve"), attacks)
+    if curve is not None:
+        # A stop at the first point within the budget would hide the nearest one.
+        specs = [replace(spec, to_the_end=spec.name == curve.attack) for spec in specs]
+    return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs), curve)
 
 
 def _suite_name(name: str) -> str:
@@ -162,7 +182,7 @@ def _parse(name: str, text: str) -> Mapping[str, Any]:
         line = " ".join(str(error).split())
         raise SuiteError(f"suite {name!r} is not valid YAML: {line}") from error
     content = _mapping(content, f"suite {name!r}")
-    _check_keys(content, ("description", "attacks"), f"suite {name!r}")
+    _check_keys(content, ("description", "attacks", "security_curve"), f"suite {name!r}")
     return content
 
 
@@ -195,12 +215,36 @@ def _attack(
         _check_value(name, argument, value, entry.options.get(argument, ()))
         if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
             raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
-    examples = body.get("examples")
-    if examples is not None and (type(examples) is not int or examples < 1):
-        raise SuiteError(
-            f"attack {name!r}: examples must be a whole number from 1 up, got {examples!r}"
-        )
+    examples = _examples(f"attack {name!r}", body.get("examples"))
     return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples)
+
+
+def _curve(suite: str, given: object, attacks: Mapping[str, Any]) -> SecurityCurve | None:
+    if given is None:
+        return None
+    what = f"suite {suite!r}: 'security_curve'"
+    body = _mapping(given, what)
+    _check_keys(body, ("attack", "budgets", "examples"), what)
+    attack, budgets = str(body.get("attack")), body.get("budgets")
+    if attack not in attacks:
+        raise SuiteError(f"{what} names the attack {attack!r}{did_you_mean(attack, attacks)}")
+    if (
+        not isinstance(budgets, list)
+        or not budgets
+        or not all(map(_is_budget, budgets))
+        or budgets != sorted(set(budgets))
+    ):
+        raise SuiteError(
+            f"{what}: budgets are {budgets!r}; give ascending shares of eps such as [0.5, 1, 2]"
+        )
+    examples = _examples(what, body.get("examples"))
+    return SecurityCurve(attack, tuple(float(share) for share in budgets), examples)
+
+
+def _examples(what: str, given: object) -> int | None:
+    if given is not None and (type(given) is not int or given < 1):
+        raise SuiteError(f"{what}: examples must be a whole number from 1 up, got {given!r}")
+    return cast(int | None, given)
 
 
 def _threat(name: str, given: object) -> tuple[str | None, float | None]:
