@@ -24,6 +24,7 @@ import numpy as np
 import defenses
 from benchmark import datasets, frameworks, models
 from benchmark.adaptation import stages as adaptation
+from benchmark.attacks import curves
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
@@ -132,6 +133,7 @@ class _CellRun:
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+        curves.measure(self.job, target, self.store, self.reporter)
         if trained is not None:
             adaptation.measure(
                 self.job, trained, self._dataset, self.store, self.reporter, device=self.device
