@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from benchmark.errors import StoreError
 from benchmark.results import KEYED_STAGES, STAGES, Store
 from reports.adaptations import Adaptation, read_adaptations
+from reports.curves import Curve, read_curves
 from reports.left_out import LeftOut, first_line
 
 _OUTCOMES = ("test_index", "clean_correct", "success")
@@ -155,6 +156,7 @@ class Cell:
     adaptation: StageRecord | None
     attacks: dict[str, Attack]
     adaptations: tuple[Adaptation, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         stages["adaptation"],
         _read_attacks(store, cell_id, record, left_out),
         read_adaptations(store, cell_id, left_out),
+        read_curves(store, cell_id, left_out),
     )
 
 
