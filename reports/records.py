@@ -18,12 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from benchmark.errors import StoreError
 from benchmark.results import KEYED_STAGES, STAGES, Store
 from reports.adaptations import Adaptation, read_adaptations
+from reports.curves import Curve, read_curves
 from reports.left_out import LeftOut, first_line
 
 _OUTCOMES = ("test_index", "clean_correct", "success")
 Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
-Amount = Annotated[FiniteFloat, Field(ge=0)]
+Amount = Annotated[FiniteFloat, Field(ge=0, le=1e18)]  # so that sums stay finite
 
 
 class _Record(BaseModel):
@@ -155,6 +156,7 @@ class Cell:
     adaptation: StageRecord | None
     attacks: dict[str, Attack]
     adaptations: tuple[Adaptation, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,9 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         stages[stage], names = _read_stage(store, cell_id, stage, left_out)
         known |= names
     for name in _names(folder) - known:
-        left_out.add(f"cells/{cell_id}/{name}", "half-written or foreign: no stage names it")
+        left_out.add(f"cells/{cell_id}/{name}", "half-written or foreign: no whole stage names it")
+    if record.status == "ok" and not any(record.suites.values()):
+        left_out.add(f"cells/{cell_id}", "it ended well, but no attack was run on it")
     return Cell(
         cell_id,
         record,
@@ -207,6 +211,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         stages["adaptation"],
         _read_attacks(store, cell_id, record, left_out),
         read_adaptations(store, cell_id, left_out),
+        read_curves(store, cell_id, left_out),
     )
 
 
@@ -237,9 +242,13 @@ def _read_attacks(
     known = {f"{key}{suffix}" for key in stored for suffix in (".json", ".npz")}
     for name in _names(store.cell_folder(cell_id) / "attacks") - known:
         left_out.add(f"{prefix}/{name}", "half-written or foreign: no attack names it")
+    named = {key for keys in record.suites.values() for key in keys}
+    for key in set(stored) - named:
+        if store.read_stage(cell_id, f"attacks/{key}") is None:
+            left_out.add(f"{prefix}/{key}.json", "damaged or foreign: no suite names it")
     attacks: dict[str, Attack] = {}
     index: np.ndarray | None = None
-    for key in sorted({key for keys in record.suites.values() for key in keys}):
+    for key in sorted(named):
         attack = _read_attack(store, cell_id, key)
         if attack.outcomes is not None:
             found = attack.outcomes.test_index
@@ -261,7 +270,7 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         record = AttackRecord.model_validate(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
-        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=_OUTCOMES)
+        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked"))
         outcomes = _outcomes(arrays)
     except ValidationError as error:
         return _missing(key, first_line(error))

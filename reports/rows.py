@@ -78,13 +78,19 @@ def variants(members: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def name_in_text(values: dict[str, Any]) -> str:
+    """A row's defense and framework; a defense that is called "none" would read as no row."""
+    defense = "undefended" if values["defense"] == UNDEFENDED else values["defense"]
+    return f"{defense} ({values['framework']})"
+
+
 def _labels(members: Sequence[dict[str, Any]], variants: list[str]) -> list[str]:
     """Names of rows for text: the seed and the variant are told only where they vary."""
     seeds = {values["seed"] for values in members}
     return [
         ", ".join(
             [
-                f"{values['defense']} ({values['framework']})",
+                name_in_text(values),
                 *([f"seed {values['seed']}"] if len(seeds) > 1 else []),
                 *([variant] if variant else []),
             ]

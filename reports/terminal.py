@@ -55,7 +55,9 @@ def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> Te
         columns = ["setting", *columns]
         rows = [[_setting(entry), *row] for entry, row in zip(entries, rows, strict=True)]
     notes = [*_endings(entries), *_over_seeds(entries, several=several)]
-    notes += [f"left out: {one_line(x['path'])}: {x['reason']}" for x in board.attrs["left_out"]]
+    notes += [
+        f"left out: {one_line(x['path'])}: {one_line(x['reason'])}" for x in board.attrs["left_out"]
+    ]
     return TerminalTable([one_line(name) for name in columns], rows, notes)
 
 

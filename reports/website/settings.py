@@ -16,7 +16,7 @@ from reports.page import headline, title
 from reports.records import Results
 from reports.rows import Row, rows
 from reports.seeds import over_seeds
-from reports.text import budget, norm
+from reports.text import budget, norm, one_line
 from reports.website.checks import PASSED, checks
 
 EXTRA_COLUMNS = {
@@ -109,7 +109,7 @@ def threat(about: dict[str, Any]) -> str:
 def view(about: dict[str, Any]) -> str:
     """The address of the leaderboard that shows one setting, relative to the site."""
     names = ("dataset", "threat", "model", "suite")
-    return "index.html?" + urlencode({**{n: about[n] for n in names if n in about}})
+    return "index.html?" + urlencode({n: one_line(about[n]) for n in names if n in about})
 
 
 def _setting(members: Sequence[Row]) -> Setting:
