@@ -27,6 +27,7 @@ def _is_done(job: Job, store: Store) -> bool:
         return False
     stages = ["given" if job.given else "training", *(f"attacks/{key}" for key in keys)]
     stages.append(job.trust_stage)
+    stages += [f"curves/{key}" for key in [job.curve_key()] if key is not None]
     stages += [f"adaptations/{key}" for key in job.adaptation_keys().values()]
     if (store.cell_folder(cell_id) / "adaptation.json").exists():
         stages.append("adaptation")

@@ -24,6 +24,7 @@ import numpy as np
 import defenses
 from benchmark import datasets, frameworks, models
 from benchmark.adaptation import stages as adaptation
+from benchmark.attacks import curves
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
@@ -117,12 +118,10 @@ class _CellRun:
         self._dataset = load_dataset(self.cell, self.job.data_dir)
         trained = None if self.job.given else self._trained()
         target = self._target(self._given() if trained is None else self._adapted(trained).model)
-        attacked = False
         for spec in self.job.attacks:
             key = self.job.attack_keys()[spec.name]
             if self._is_stored(f"attacks/{key}"):
                 continue
-            attacked = True
             record, arrays = run_attack(
                 spec,
                 target,
@@ -135,7 +134,8 @@ class _CellRun:
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
-        trust.check(self.job, self.store, target, again=attacked, stage=self.reporter.stage)
+        trust.check(self.job, self.store, target, self.reporter)
+        curves.measure(self.job, target, self.store, self.reporter)
         if trained is not None:
             adaptation.measure(
                 self.job, trained, self._dataset, self.store, self.reporter, device=self.device

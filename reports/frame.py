@@ -113,6 +113,7 @@ ATTACK_COLUMNS = {
         TEXT,
         OUTCOMES.format("it is right before this attack, and after it if it was run on it"),
     ),
+    "attack_ran": Column(TEXT, OUTCOMES.format("the attack was run on it")),
     "attack_arguments": Column(TEXT, "its arguments as run, as JSON"),
     "attack_seconds": Column(NUMBER, "wall seconds of the attack"),
     "forwards": Column(NUMBER, "forward passes of single examples"),
@@ -273,5 +274,6 @@ def _attack_columns(attack: Attack) -> dict[str, Any]:
             "robust_correct": int(np.count_nonzero(attack.outcomes.robust[attacked])),
             "robust_accuracy": attack.outcomes.accuracy,
             "robust_outcomes": _as_text(attack.outcomes.robust),
+            "attack_ran": _as_text(attacked),
         }
     return columns

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from benchmark.errors import StoreError
 from benchmark.results import KEYED_STAGES, STAGES, Store
 from reports.adaptations import Adaptation, read_adaptations
+from reports.curves import Curve, read_curves
 from reports.left_out import LeftOut, first_line
 from reports.schema import AttackRecord, CellRecord, StageRecord
 from reports.trust import Trust, read_trust
@@ -64,6 +65,7 @@ class Cell:
     attacks: dict[str, Attack]
     adaptations: tuple[Adaptation, ...] = ()
     trust: dict[str, Trust] = field(default_factory=dict)  # by suite
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         _read_attacks(store, cell_id, record, left_out),
         read_adaptations(store, cell_id, left_out),
         read_trust(store, cell_id, left_out),
+        read_curves(store, cell_id, left_out),
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 from benchmark import datasets, frameworks
 from benchmark.config import read
 from benchmark.results import Store
+from benchmark.resume import pending
 
 frameworks.import_torch_first()
 
@@ -46,7 +47,7 @@ def jobs(out, *assignments, defense="meta-adv", framework=("torch",), **flags):
             "out": out,
             **flags,
         },
-        assignments=[*QUICK, *assignments],
+        assignments=[*([] if "suite" in flags else QUICK), *assignments],
     )
     return make_plan(config).jobs
 
@@ -138,7 +139,7 @@ def test_a_lost_stage_is_done_again_with_the_same_result(tmp_path, framework, lo
         "adaptation": ["adaptation"],
         "trust/quick": ["trust checks"],
     }
-    assert done == ["data", *expected.get(lost, ["attack pgd", "trust checks"])]
+    assert done == ["data", *expected.get(lost, ["attack pgd"])]
     assert_same(before, outcomes(store, job))
     assert trusted(store, job) == trust
 
@@ -172,6 +173,30 @@ def test_a_lost_family_is_adapted_to_again_from_the_trained_model(tmp_path, fram
 
     after = store.read_stage(cell_id, stage)
     assert {**before, "seconds": 0} == {**after, "seconds": 0}
+
+
+def test_a_security_curve_is_drawn_once(tmp_path):
+    suite = tmp_path / "curve.yaml"
+    suite.write_text(
+        "attacks: {one: {attack: fast-gradient}}\n"
+        "security_curve: {attack: one, budgets: [0.5, 1, 4]}"
+    )
+    store = Store.create(tmp_path / "out")
+    (job,) = jobs(store.path, defense="none", suite=str(suite))
+
+    messages = serve(store, job)
+
+    assert stages(messages)[-1] == "curve one"
+    (key,) = store.stage_keys(job.cell.cell_id, "curves")
+    record = store.read_stage(job.cell.cell_id, f"curves/{key}")
+    arrays = store.read_arrays(job.cell.cell_id, f"curves/{key}", f"{key}.npz")
+    assert record["eps"] == pytest.approx([0, 0.075, 0.15, 0.6])
+    assert record["robust_accuracy"] == sorted(record["robust_accuracy"], reverse=True)
+    assert arrays["success"].shape == (4, 40)
+    assert pending([job], store) == []
+    (store.cell_folder(job.cell.cell_id) / "curves" / f"{key}.json").unlink()
+    assert pending([job], store) == [job]
+    assert stages(serve(store, job)) == ["data", "curve one"]
 
 
 def test_both_frameworks_attack_the_same_examples_from_the_same_starts(tmp_path):

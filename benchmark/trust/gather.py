@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.cells import BASELINE, Job
 from benchmark.progress import TRUST
+from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.trust.checks import run
 from benchmark.trust.subject import Attacked, Subject
@@ -20,31 +21,32 @@ from benchmark.trust.subject import Attacked, Subject
 _SHARED = ("dataset", "model", "framework", "threat", "seed", "examples")
 
 
-def check(
-    job: Job,
-    store: Store,
-    target: Target,
-    *,
-    again: bool,
-    stage: Callable[[str], Callable[[float], None]],
-) -> None:
-    """Makes the trust checks of a cell under the job's suite, unless they are stored.
+def check(job: Job, store: Store, target: Target, reporter: Reporter) -> None:
+    """Makes the trust checks of a cell, unless they are stored and its attacks are the same since.
 
     Args:
         job: whose attacks have been run.
         store: where they are.
         target: what they attacked.
-        again: whether an attack has run since.
-        stage: tells of the beginning of a stage; returns what tells of its progress.
+        reporter: is told of the stage.
     """
-    cell_id, keys = job.cell.cell_id, list(job.attack_keys().values())
+    cell_id, attacks = job.cell.cell_id, _checksums(job, store)
     stored = store.read_stage(cell_id, job.trust_stage)
-    if stored is not None and stored.get("attacks") == keys and not again:
+    if stored is not None and stored.get("attacks") == attacks:
         return
-    record = run(subject(job, store, target), progress=stage(TRUST))
+    record = run(subject(job, store, target), progress=reporter.stage(TRUST))
     store.write_stage(
-        cell_id, job.trust_stage, {"suite": job.suite, "attacks": keys, "status": "ok", **record}
+        cell_id, job.trust_stage, {"suite": job.suite, "attacks": attacks, "status": "ok", **record}
     )
+
+
+def _checksums(job: Job, store: Store) -> dict[str, list[str]]:
+    """Key of each attack to the checksums of its outcomes, which change with them."""
+    found = {}
+    for key in job.attack_keys().values():
+        record = store.read_stage(job.cell.cell_id, f"attacks/{key}") or {}
+        found[key] = sorted(record.get("files", {}).values())
+    return found
 
 
 def subject(job: Job, store: Store, target: Target) -> Subject:
