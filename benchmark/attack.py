@@ -76,6 +76,7 @@ def attack(
     image_size: options.ImageSize = None,
     split_seed: options.SplitSeed = None,
     device: options.Device = None,
+    attack_timeout: options.AttackTimeout = None,
     assignment: options.Assignment = None,
 ) -> None:
     """Attack a model that someone else trained, and put it on the leaderboard.
@@ -96,6 +97,7 @@ def attack(
         "image_size": image_size,
         "split_seed": split_seed,
         "device": device,
+        "attack_timeout": attack_timeout,
     }
     given = _given(weights, model, name, channels, mean, std, outputs)
     flags = {key: value for key, value in settings.items() if value is not None}

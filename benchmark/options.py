@@ -97,6 +97,14 @@ Jobs = Annotated[
     typer.Option(metavar="INTEGER", help="Cells at a time; one a framework unless given."),
 ]
 
+AttackTimeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="An attack that asks the model anything later than this has failed; others go on.",
+    ),
+]
+
 Baseline = Annotated[
     bool | None,
     typer.Option(
@@ -110,6 +118,15 @@ OnOverfit = Annotated[
         metavar="restore|warn",
         help="At catastrophic overfitting, go back to the last good weights, or only tell "
         "(default; fgsm-rs goes back).",
+    ),
+]
+
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        metavar="brief|adapt|none",
+        help="How much to measure of each model's adaptation to other attacks: a little (default), "
+        "the full protocol, or nothing.",
     ),
 ]
 

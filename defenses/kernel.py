@@ -30,6 +30,12 @@ class Kernel(Protocol):
     def adapt(self, x: np.ndarray, y: np.ndarray, start: np.ndarray, **settings: Any) -> None:
         """Adapt the weights to a support set, in place."""
 
+    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
+        """Plain gradient descent on the mean loss of `x` as they are, in place."""
+
+    def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The gradient of each example's loss with respect to itself; shape of `x`."""
+
     def average(self, decay: float) -> None:
         """Move the averaged weights towards the current ones by the share 1 - `decay`."""
 

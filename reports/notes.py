@@ -10,6 +10,7 @@ from reports.records import Attack
 from reports.rows import Row
 
 _BOUND = "so the worst case is only an upper bound (≤) and has no rank"
+_NOT_RUN = f"was run on other rows but not here, {_BOUND}"
 _WITHOUT_RESULT = {
     "failed": f"failed, {_BOUND}",
     "missing": f"has no readable result, {_BOUND}",
@@ -27,12 +28,19 @@ class Note:
 
 
 def notes(rows: Sequence[Row]) -> list[Note]:
-    """Failed and inapplicable attacks, broken budgets, unequal arguments; equal ones are joined."""
+    """What is missing or failed, broken budgets, flags, unequal arguments; equals are joined."""
     found: dict[tuple[str, str], list[str]] = {}
+    everywhere = dict.fromkeys(attack.name for row in rows for attack in row.attacks)
     for row in rows:
+        here = {attack.name for attack in row.attacks}
+        for name in everywhere:
+            if name not in here:
+                found.setdefault((name, _NOT_RUN), []).append(row.label)
         for attack in row.attacks:
             for text in _about(attack):
                 found.setdefault((attack.name, text), []).append(row.label)
+        for check in row.trust.flags if row.trust else []:
+            found.setdefault((f"trust: {check.name}", check.sentence), []).append(row.label)
     joined = [Note(subject, text, labels) for (subject, text), labels in found.items()]
     return [*joined, *_unequal_arguments(rows)]
 

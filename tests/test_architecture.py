@@ -17,10 +17,17 @@ PACKAGES = ("benchmark", "defenses", "attacks_cfg", "reports")
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "higher", "art"}
 
 # Files that may import a framework at their top, by their name without a suffix.
-FRAMEWORK_FILES = {"pytorch", "tensorflow", "tensorflow_optimizers", "mnist", "wrapped"}
+FRAMEWORK_FILES = {
+    "pytorch",
+    "tensorflow",
+    "tensorflow_optimizers",
+    "mnist",
+    "wrapped",
+    "probabilities",
+}
 
 # Folders whose files may import ART.
-ART_FOLDERS = {"autoattack"}
+ART_FOLDERS = {"autoattack", "workarounds"}
 
 
 def sources(package):

@@ -4,78 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
-from benchmark.attacks.table import ATTACKS, AttackEntry
+from benchmark.attacks.entry import UNRESTRICTED
+from benchmark.attacks.specification import (
+    SHARE_OF_EPS,
+    THREATS,
+    AttackSpec,
+    SecurityCurve,
+    Suite,
+    Value,
+)
+from benchmark.attacks.specification import TRANSFER as TRANSFER
+from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError, UnknownName, did_you_mean
 
-Value = int | float | str | bool
-
-_SHARE_OF_EPS = re.compile(r"^(\d+(?:\.\d*)?)\s*eps$")
 _SAFE_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
-
-
-@dataclass(frozen=True)
-class AttackSpec:
-    """One attack of a suite.
-
-    Args:
-        name: in reports; unique in its suite.
-        attack: its entry in `benchmark.attacks.table`.
-        arguments: as in the suite file: numbers, or shares of eps such as "0.1 eps".
-        transfers: run on the bare model below a cell's input and output defenses, and its points
-            are tried on the whole.
-    """
-
-    name: str
-    attack: str
-    arguments: Mapping[str, Value]
-    transfers: bool = False
-
-    @property
-    def entry(self) -> AttackEntry:
-        """The attack's row in the table."""
-        return ATTACKS[self.attack]
-
-    def resolved(self, eps: float) -> dict[str, Value]:
-        """The arguments with shares of eps as numbers."""
-        return {name: _resolve(value, eps) for name, value in self.arguments.items()}
-
-    def obstacle(self, norm: str, input_shape: tuple[int, ...]) -> str:
-        """Why the attack can't be run on these inputs under this norm; empty where it can."""
-        if norm not in self.entry.norms:
-            return f"serves {', '.join(self.entry.norms)}, not {norm}"
-        if self.entry.images_only and len(input_shape) != 3:
-            return "works on images only, these data are tabular"
-        smallest = self.entry.smallest_side.get(norm, 1)
-        if len(input_shape) == 3 and min(input_shape[:2]) < smallest:
-            return f"needs images of at least {smallest}x{smallest} pixels under {norm}"
-        return ""
-
-
-# Joins every suite in cells with input or output defenses: what such a defense hides from an attack
-# that looks through it can be found without it.
-TRANSFER = AttackSpec(
-    "transfer", "pgd", {"max_iter": 40, "eps_step": "0.1 eps", "num_random_init": 1}, transfers=True
-)
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A named list of attacks."""
-
-    name: str
-    description: str
-    attacks: tuple[AttackSpec, ...]
-
-    def applicable(self, norm: str, input_shape: tuple[int, ...]) -> list[tuple[AttackSpec, str]]:
-        """Every attack with the reason why it can't run here, or an empty one."""
-        return [(spec, spec.obstacle(norm, input_shape)) for spec in self.attacks]
 
 
 def list_suites() -> dict[str, str]:
@@ -110,7 +59,11 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
         _attack(name, attack, _mapping(body, f"attack {attack!r}"), overrides.get(attack, {}))
         for attack, body in attacks.items()
     ]
-    return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs))
+    curve = _curve(name, content.get("security_curve"), attacks)
+    if curve is not None:
+        # A stop at the first point within the budget would hide the nearest one.
+        specs = [replace(spec, to_the_end=spec.name == curve.attack) for spec in specs]
+    return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs), curve)
 
 
 def _suite_name(name: str) -> str:
@@ -138,7 +91,7 @@ def _parse(name: str, text: str) -> Mapping[str, Any]:
         line = " ".join(str(error).split())
         raise SuiteError(f"suite {name!r} is not valid YAML: {line}") from error
     content = _mapping(content, f"suite {name!r}")
-    _check_keys(content, ("description", "attacks"), f"suite {name!r}")
+    _check_keys(content, ("description", "attacks", "security_curve"), f"suite {name!r}")
     return content
 
 
@@ -154,7 +107,7 @@ def _attack(
             f"suite {suite!r}: the name {name!r} is kept for the attack that joins every suite in "
             "cells with input or output defenses; choose another"
         )
-    _check_keys(body, ("attack", "arguments"), f"attack {name!r}")
+    _check_keys(body, ("attack", "arguments", "threat", "examples"), f"attack {name!r}")
     attack = str(body.get("attack"))
     if attack not in ATTACKS:
         raise SuiteError(
@@ -164,26 +117,82 @@ def _attack(
         **_mapping(body.get("arguments", {}), f"attack {name!r}: 'arguments'"),
         **overrides,
     }
-    _check_keys(arguments, ATTACKS[attack].arguments, f"attack {name!r}")
+    entry = ATTACKS[attack]
+    _check_keys(arguments, (*entry.arguments, *entry.options), f"attack {name!r}")
+    norm, eps = _threat(name, body.get("threat"))
     for argument, value in arguments.items():
-        _check_value(name, argument, value)
-    return AttackSpec(name, attack, arguments)
+        _check_value(name, argument, value, entry.options.get(argument, ()))
+        if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
+            raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
+    examples = _examples(f"attack {name!r}", body.get("examples"))
+    return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples)
 
 
-def _check_value(attack: str, argument: str, value: object) -> None:
-    if isinstance(value, str):
-        if not _SHARE_OF_EPS.match(value):
+def _curve(suite: str, given: object, attacks: Mapping[str, Any]) -> SecurityCurve | None:
+    if given is None:
+        return None
+    what = f"suite {suite!r}: 'security_curve'"
+    body = _mapping(given, what)
+    _check_keys(body, ("attack", "budgets", "examples"), what)
+    attack, budgets = str(body.get("attack")), body.get("budgets")
+    if attack not in attacks:
+        raise SuiteError(f"{what} names the attack {attack!r}{did_you_mean(attack, attacks)}")
+    if (
+        not isinstance(budgets, list)
+        or not budgets
+        or not all(map(_is_budget, budgets))
+        or budgets != sorted(set(budgets))
+    ):
+        raise SuiteError(
+            f"{what}: budgets are {budgets!r}; give ascending shares of eps such as [0.5, 1, 2]"
+        )
+    examples = _examples(what, body.get("examples"))
+    return SecurityCurve(attack, tuple(float(share) for share in budgets), examples)
+
+
+def _examples(what: str, given: object) -> int | None:
+    if given is not None and (type(given) is not int or given < 1):
+        raise SuiteError(f"{what}: examples must be a whole number from 1 up, got {given!r}")
+    return given
+
+
+def _threat(name: str, given: object) -> tuple[str | None, float | None]:
+    """Norm and budget of an attack's own threat, None where they are left open."""
+    if given is None:
+        return None, None
+    body = {"norm": given} if isinstance(given, str) else _mapping(given, f"{name!r}: 'threat'")
+    _check_keys(body, ("norm", "eps"), f"the threat of {name!r}")
+    norm, eps = str(body.get("norm")), body.get("eps")
+    if norm not in THREATS:
+        raise SuiteError(
+            f"attack {name!r}: the threat's norm is {norm!r}{did_you_mean(norm, THREATS)}"
+        )
+    if eps is not None and (norm == UNRESTRICTED or not _is_budget(eps)):
+        raise SuiteError(
+            f"attack {name!r}: the threat's eps is {eps!r}; give a number above 0 under a norm, "
+            f"and none if {UNRESTRICTED}"
+        )
+    return norm, None if eps is None else float(eps)
+
+
+def _is_budget(value: object) -> bool:
+    return type(value) in (int, float) and 0 < cast(float, value) < float("inf")
+
+
+def _check_value(attack: str, argument: str, value: object, texts: tuple[str, ...]) -> None:
+    if texts:
+        if value not in texts:
+            raise SuiteError(
+                f"attack {attack!r}: {argument} is {value!r}{did_you_mean(str(value), texts)}"
+            )
+    elif isinstance(value, str):
+        if not SHARE_OF_EPS.match(value):
             raise SuiteError(
                 f"attack {attack!r}: {argument} is {value!r}; allowed: a number, or a share of the "
                 "budget such as '0.1 eps'"
             )
     elif not isinstance(value, (int, float)) or value < 0:
         raise SuiteError(f"attack {attack!r}: {argument} must be a number from 0 up, got {value!r}")
-
-
-def _resolve(value: Value, eps: float) -> Value:
-    match = _SHARE_OF_EPS.match(value) if isinstance(value, str) else None
-    return float(match[1]) * eps if match else value
 
 
 def _mapping(value: object, what: str) -> Mapping[str, Any]:

@@ -98,6 +98,13 @@ class Kernel:
                 found.append(self.arrays(x_adv))
         return np.concatenate(found)
 
+    def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The gradient of each example's loss with respect to itself; shape of `x`."""
+        with self.attacked():
+            images = self.images(x).requires_grad_()
+            loss = cross_entropy(self.model(images), self.labels(y), reduction="sum")
+            return self.arrays(torch.autograd.grad(loss, images)[0])
+
     def average(self, decay: float) -> None:
         """Move the averaged weights towards the current ones by the share 1 - `decay`."""
         with torch.no_grad():
@@ -115,20 +122,20 @@ class Kernel:
         self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, adaptation: Adaptation
     ) -> None:
         """Adapt the weights in place; the steps are those of `adaptation.spec`."""
-        images, labels = self.images(x), self.labels(y)
         # Step 1
-        with self.attacked():
-            x_adv = perturb(
-                self.model, images, labels, self.images(start), eps=eps, ascent=adaptation.ascent
-            )
+        x_adv = self.attack(x, y, start, eps=eps, ascent=adaptation.ascent)
         # Step 2
+        self.descend(x_adv, y, steps=adaptation.steps, rate=adaptation.rate)
+
+    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
+        """Plain gradient descent on the mean loss of `x` as they are, in place."""
+        images, labels = self.images(x), self.labels(y)
         self.model.eval()
-        for _ in range(adaptation.steps):
-            loss = cross_entropy(self.model(x_adv), labels)
+        for _ in range(steps):
+            loss = cross_entropy(self.model(images), labels)
             gradients = torch.autograd.grad(loss, self.parameters)
             with torch.no_grad():
-                for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                    parameter -= adaptation.rate * gradient
+                torch._foreach_add_(self.parameters, list(gradients), alpha=-rate)
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's weights and buffers, by name."""

@@ -41,6 +41,8 @@ class Kernel:
         # Traced once each: the shapes of a training's batches never change.
         self.compiled_step: Callable[..., tf.Tensor] = tf.function(self.graph_step)
         self._logits = tf.function(self.logits, reduce_retracing=True)
+        self._descend = tf.function(self._graph_descend, reduce_retracing=True)
+        self._input_gradient = tf.function(self._graph_input_gradient, reduce_retracing=True)
 
     def graph_step(self, *tensors: tf.Tensor) -> tf.Tensor:
         """The update as a graph; a subclass writes it."""
@@ -91,6 +93,16 @@ class Kernel:
             found.append(x_adv.numpy())
         return np.concatenate(found)
 
+    def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The gradient of each example's loss with respect to itself; shape of `x`."""
+        return self._input_gradient(self.images(x), self.labels(y)).numpy()
+
+    def _graph_input_gradient(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.logits(x))
+        return tape.gradient(loss, x)
+
     def average(self, decay: float) -> None:
         """Move the averaged weights towards the current ones by the share 1 - `decay`."""
         self._average(self.scalar(1 - decay))
@@ -110,27 +122,22 @@ class Kernel:
         self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, adaptation: Adaptation
     ) -> None:
         """Adapt the weights in place; the steps are those of `adaptation.spec`."""
+        # Step 1
+        x_adv = self.attack(x, y, start, eps=eps, ascent=adaptation.ascent)
+        # Step 2
+        self.descend(x_adv, y, steps=adaptation.steps, rate=adaptation.rate)
 
-        @tf.function
-        def adapt(images: tf.Tensor, labels: tf.Tensor, start: tf.Tensor) -> None:
-            # Step 1
-            x_adv = perturb(
-                self.logits,
-                images,
-                labels,
-                start,
-                eps=tf.constant(eps, self.dtype),
-                ascent=adaptation.ascent,
-            )
-            # Step 2
-            for _ in range(adaptation.steps):
-                with tf.GradientTape() as tape:
-                    loss = cross_entropy(self.logits(x_adv), labels)
-                gradients = tape.gradient(loss, self.parameters)
-                for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                    parameter.assign_sub(adaptation.rate * gradient)
+    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
+        """Plain gradient descent on the mean loss of `x` as they are, in place."""
+        self._descend(self.images(x), self.labels(y), tf.constant(steps), self.scalar(rate))
 
-        adapt(self.images(x), self.labels(y), self.images(start))
+    def _graph_descend(self, x: tf.Tensor, y: tf.Tensor, steps: tf.Tensor, rate: tf.Tensor) -> None:
+        for _ in tf.range(steps):
+            with tf.GradientTape() as tape:
+                loss = cross_entropy(self.logits(x), y)
+            gradients = tape.gradient(loss, self.parameters)
+            for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                parameter.assign_sub(rate * gradient)
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's weights and other variables, by name."""

@@ -68,12 +68,14 @@ def confusion(one: Detail) -> list[dict[str, int]]:
     return sorted(found, key=lambda entry: (-entry["count"], entry["label"], entry["prediction"]))
 
 
-def security_curve(details: Sequence[Detail], eps: float) -> dict[str, Any] | None:
+def security_curve(suite: Sequence[Detail], norm: str, eps: float) -> dict[str, Any] | None:
     """Accuracy when only adversarial examples up to a distance count, for distances up to eps.
 
-    None where the attacks went for the whole budget anyway: the curve would be a step at eps.
+    Of the attacks within this threat; None where they went for the whole budget anyway: the curve
+    would be a step at eps.
     """
-    if eps <= 0 or any(one.distance is None for one in details):
+    details = [one for one in suite if one.within(norm, eps)]
+    if eps <= 0 or not details or any(one.distance is None for one in details):
         return None
     reached = {one.attack.key: _clipped(one.distance, eps) for one in details}
     inside = [reached[d.attack.key][d.success] < _CLEARLY_INSIDE * eps for d in details]
@@ -86,7 +88,10 @@ def security_curve(details: Sequence[Detail], eps: float) -> dict[str, Any] | No
     }
     return {
         "budgets": budgets,
-        "attacks": {key: [float(held.mean()) for held in curve] for key, curve in curves.items()},
+        "attacks": {
+            one.attack.key: [float(held[one.attacked].mean()) for held in curves[one.attack.key]]
+            for one in details
+        },
         "worst_case": [
             float(np.all([curve[step] for curve in curves.values()], axis=0).mean())
             for step in range(_STEPS)
@@ -122,4 +127,4 @@ def _after(one: Detail, points: np.ndarray) -> list[float]:
     known = one.success & (first >= 0)
     unknown = one.success & (first < 0)  # broken at a time that was not stored: from the start
     held = [one.clean_correct & ~unknown & ~(known & (first <= point)) for point in points]
-    return [float(mask.mean()) for mask in held]
+    return [float(mask[one.attacked].mean()) for mask in held]

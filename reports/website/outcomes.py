@@ -30,6 +30,22 @@ class Detail:
     distance: np.ndarray | None  # in the norm of the threat model
 
     @property
+    def attacked(self) -> np.ndarray:
+        """Which examples the attack was run on."""
+        assert self.attack.outcomes is not None
+        return self.attack.outcomes.attacked
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the attacked examples that stay right."""
+        return float(self.robust[self.attacked].mean())
+
+    def within(self, norm: str, eps: float) -> bool:
+        """Whether the attack had this threat; a record that tells none had that of its cell."""
+        record = self.attack.record
+        return record is None or not record.norm or (record.norm, record.eps) == (norm, eps)
+
+    @property
     def success(self) -> np.ndarray:
         return self.clean_correct & ~self.robust
 
