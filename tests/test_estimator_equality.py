@@ -10,7 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from equality_table import CASES, FRAMEWORKS, LEFT_OUT, difference  # noqa: E402
+from equality_table import CASES, FRAMEWORKS, LEFT_OUT, difference
 
 RUNS = [
     (name, framework)

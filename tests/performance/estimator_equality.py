@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
 
-from equality_table import CASES, FRAMEWORKS, difference  # noqa: E402
+from equality_table import CASES, FRAMEWORKS, difference
 
 
 def main():
