@@ -186,6 +186,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         # What stands around a model is not adapted, and would be measured as if it weren't there.
         None if cell.wrapped_in else protocol,
         attack_timeout=config.attack_timeout,
+        curve=suite.curve,
     )
 
 

@@ -1,7 +1,7 @@
 """One cell from data to stored attacks: the only place that orders the stages.
 
-    data ▸ training ▸ adaptation ▸ attacks ▸ adaptation protocol ▸ cell.json
-    data ▸ given ▸ attacks ▸ cell.json, for a model that someone else trained
+    data ▸ training ▸ adaptation ▸ attacks ▸ trust checks ▸ adaptation protocol ▸ cell.json
+    data ▸ given ▸ attacks ▸ trust checks ▸ cell.json, for a model that someone else trained
 
 A stage that is stored already is read, not done again.
 """
@@ -24,6 +24,7 @@ import numpy as np
 import defenses
 from benchmark import datasets, frameworks, models
 from benchmark.adaptation import stages as adaptation
+from benchmark.attacks import curves
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
@@ -32,6 +33,7 @@ from benchmark.datasets.splits import stratified
 from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
+from benchmark.trust import gather as trust
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 from defenses.wrappers import encoded_shape
@@ -131,6 +133,8 @@ class _CellRun:
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+        trust.check(self.job, self.store, target, self.reporter)
+        curves.measure(self.job, target, self.store, self.reporter)
         if trained is not None:
             adaptation.measure(
                 self.job, trained, self._dataset, self.store, self.reporter, device=self.device

@@ -20,6 +20,8 @@ _FILTERS = {
 _OF_SETTING = ("dataset", "threat", "model", "suite")
 # Columns that sort from the lowest value up; all others from the highest down.
 _ASCENDING = ("rank", "defense", "framework", "seed", "labels_used", "cost", "seconds")
+_ADAPTED = "Accuracy under held-out attack families while the model adapts to them"
+_LABELS = "Labels used to adapt the model before it was attacked"
 _RANK = "Rows share a rank where a paired test can't tell them apart"
 
 
@@ -56,7 +58,8 @@ def heads(attacks: list[str]) -> list[Head]:
         ),
         Head("Worst case", "worst", "worst_case", "worst_case", True),
         Head("95 % interval", "interval"),
-        Head("Adaptation", "text", "labels_used", "labels_used", True, "Labels used to adapt"),
+        Head("Adapted", "percent", "held_out_area", "adapted", True, _ADAPTED),
+        Head("Labels", "text", "labels_used", "labels_used", True, _LABELS),
         Head("Cost, GE", "amount", "training_gradient_evaluations", "cost", True),
         Head("Training", "duration", "training_seconds", "seconds", True),
         Head("Trust", "trust", "checks_passed", "trust", False, "Trust checks passed"),
@@ -110,7 +113,7 @@ def _values(document: dict[str, Any], columns: list[Head]) -> dict[str, Any]:
     optional = [
         place
         for place, head in enumerate(columns)
-        if head.kind == "attack" or head.key == "labels_used"
+        if head.kind == "attack" or head.key in ("labels_used", "held_out_area")
     ]
     return {
         "columns": [*_FILTERS, "cell", "label", *(head.sort for head in sortable)],

@@ -413,7 +413,8 @@ def test_the_command_of_a_page_makes_the_same_cell(
 
 
 def test_breakdowns_of_outcomes_worked_by_hand() -> None:
-    from reports.records import Attack, AttackRecord, Outcomes
+    from reports.records import Attack, Outcomes
+    from reports.schema import AttackRecord
     from reports.website import breakdown
     from reports.website.outcomes import Detail
 
@@ -438,7 +439,7 @@ def test_breakdowns_of_outcomes_worked_by_hand() -> None:
         {"label": 1, "prediction": 0, "count": 1},
         {"label": 1, "prediction": 1, "count": 1},
     ]
-    curve = breakdown.security_curve([one], 0.2)
+    curve = breakdown.security_curve([one], "linf", 0.2)
     assert curve is not None
     held = dict(zip(np.round(curve["budgets"], 3), curve["worst_case"], strict=True))
     assert [held[x] for x in (0.0, 0.04, 0.05, 0.19, 0.2)] == [0.75, 0.75, 0.5, 0.5, 0.25]
