@@ -437,7 +437,7 @@ def test_bad_parameters_are_refused(name, parameters, message):
     ],
 )
 def test_few_way_tasks_need_classes_with_enough_examples(parameters, message):
-    x, y = data(count=45)
+    x, _ = data(count=45)
     parameters = {"distribution": "few-way", "support": 4, "query": 4, **parameters}
     defense = defenses.create("meta-adv", THREAT, parameters)
     with pytest.raises(defenses.DefenseError, match=message):
