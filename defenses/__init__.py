@@ -65,6 +65,7 @@ TABLE: dict[str, str] = {
     "msd": "defenses.msd.spec:MultiSteepestDescent",
     "gaussian": "defenses.gaussian.spec:GaussianTraining",
     "meta-adv": "defenses.meta.spec:MetaAdversarial",
+    "seed-listing": "defenses.seed_listing.spec:SeedListing",
 }
 
 

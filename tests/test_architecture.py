@@ -82,6 +82,7 @@ FAMILIES = (
     "random_norm",
     "msd",
     "meta",
+    "seed_listing",
     "perturbation",
 )
 

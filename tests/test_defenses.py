@@ -35,6 +35,7 @@ SMALL = {
     "random-norm": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
     "msd": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
     "gaussian": {"batch_size": 16},
+    "seed-listing": {"batch_size": 16},
     "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
 }
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}

@@ -46,6 +46,7 @@ DEFENSES = {
     "random-norm": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
     "msd": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
     "gaussian": {"sigma": 0.1},
+    "seed-listing": {"batch_size": 32, "inner_rate": 0.1},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
 }
 
