@@ -492,6 +492,19 @@ def test_the_cost_of_watching_is_that_of_the_passes_that_ran(name):
     assert Counted.ran["backwards"] == fitted.cost.backwards + fitted.cost.second_order
 
 
+def test_memory_grows_linearly_with_differentiated_inner_steps():
+    def memory(**parameters):
+        settings = {"tasks": 100, "support": 10, "query": 10, **parameters}
+        defense = defenses.create("meta-adv", THREAT, settings)
+        return defense.memory(weights=421_642, activations=60_000)
+
+    one, two, five = (memory(inner_steps=steps) for steps in (1, 2, 5))
+    assert five - two == pytest.approx(3 * (two - one))
+    assert two > 1.05 * one
+    assert memory(inner_steps=5, algorithm="fomaml") - memory(algorithm="fomaml") < (five - one) / 2
+    assert five < 2e9 < memory(inner_steps=5, chunk=100)
+
+
 class TestPlan:
     def test_a_budget_is_never_exceeded(self):
         defense = defenses.create("pgd-at", THREAT, {"batch_size": 10, "attack_steps": 4})
