@@ -82,6 +82,7 @@ FAMILIES = (
     "random_norm",
     "msd",
     "meta",
+    "mng_ac",
     "perturbation",
 )
 

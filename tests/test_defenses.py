@@ -20,6 +20,7 @@ from art.estimators.classification import PyTorchClassifier, TensorFlowV2Classif
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import benchmark.models.tensorflow as in_tensorflow  # noqa: E402
 import defenses  # noqa: E402
+import defenses.generator.pytorch as generator_in_torch  # noqa: E402
 from defenses.checkpoints import Checkpoint  # noqa: E402
 from defenses.schedules import SCHEDULES, ramp  # noqa: E402
 
@@ -34,6 +35,7 @@ SMALL = {
     "awp": {"batch_size": 16, "attack_steps": 2},
     "random-norm": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
     "msd": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
+    "mng-ac": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.2, "eps_l1": 0.4, "width": 4},
     "gaussian": {"batch_size": 16},
     "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
 }
@@ -206,6 +208,16 @@ class Counter(torch.nn.Module):
         return Counted.apply(x)
 
 
+@pytest.fixture
+def _counted_generators(monkeypatch):
+    """Passes through a generator count as those through the model."""
+    generate = generator_in_torch.generate
+    monkeypatch.setattr(
+        generator_in_torch, "generate", lambda *given: Counted.apply(generate(*given))
+    )
+
+
+@pytest.mark.usefixtures("_counted_generators")
 @pytest.mark.parametrize("name", SMALL)
 def test_the_cost_is_that_of_the_passes_that_ran(name):
     x, y = data()
@@ -336,6 +348,7 @@ def test_bad_data_are_refused(x, y, message):
         defenses.create("none", THREAT).fit(build("torch"), x, y, epochs=1)
 
 
+@pytest.mark.usefixtures("_counted_generators")
 @pytest.mark.parametrize("name", SMALL)
 def test_the_cost_of_watching_is_that_of_the_passes_that_ran(name):
     x, y = data()

@@ -46,6 +46,7 @@ DEFENSES = {
     "awp-trades": {"attack_steps": 3, "base": "trades", "gamma": 0.05},
     "random-norm": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
     "msd": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
+    "mng-ac": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6, "width": 4},
     "gaussian": {"sigma": 0.1},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
 }
