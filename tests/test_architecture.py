@@ -82,6 +82,7 @@ FAMILIES = (
     "random_norm",
     "msd",
     "meta",
+    "meta_gen",
     "mng_ac",
     "perturbation",
 )
