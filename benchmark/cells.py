@@ -156,6 +156,13 @@ class Job:
         whole = [self.attack_keys()[self.curve.attack], self.curve.budgets, self.curve.examples]
         return f"{self.curve.attack}-{digest(whole)[:8]}"
 
+    @property
+    def trust_stage(self) -> str:
+        """The stage in the store that holds the trust checks under this suite."""
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "-", self.suite)
+        # A suite file may have any name.
+        return f"trust/{safe if safe == self.suite else f'{safe}-{digest(self.suite)[:8]}'}"
+
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
 

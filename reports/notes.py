@@ -28,7 +28,7 @@ class Note:
 
 
 def notes(rows: Sequence[Row]) -> list[Note]:
-    """What is missing or failed, broken budgets, unequal arguments; equal ones are joined."""
+    """What is missing or failed, broken budgets, flags, unequal arguments; equals are joined."""
     found: dict[tuple[str, str], list[str]] = {}
     everywhere = dict.fromkeys(attack.name for row in rows for attack in row.attacks)
     for row in rows:
@@ -39,6 +39,8 @@ def notes(rows: Sequence[Row]) -> list[Note]:
         for attack in row.attacks:
             for text in _about(attack):
                 found.setdefault((attack.name, text), []).append(row.label)
+        for check in row.trust.flags if row.trust else []:
+            found.setdefault((f"trust: {check.name}", check.sentence), []).append(row.label)
     joined = [Note(subject, text, labels) for (subject, text), labels in found.items()]
     return [*joined, *_unequal_arguments(rows)]
 

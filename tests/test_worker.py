@@ -77,6 +77,11 @@ def outcomes(store, job):
     }
 
 
+def trusted(store, job):
+    """What the trust checks found."""
+    return store.read_stage(job.cell.cell_id, job.trust_stage)["checks"]
+
+
 def assert_same(ours, theirs):
     for name in ours:
         for array in ours[name]:
@@ -94,7 +99,7 @@ def test_a_cell_goes_through_every_stage(tmp_path, framework):
     assert messages[0] == ("ready",)
     assert messages[-1] == ("finished", cell_id, "ok", "")
     attacks = ["attack fgsm", "attack pgd", "attack apgd", "attack square"]
-    assert stages(messages) == ["data", "training", "adaptation", *attacks]
+    assert stages(messages) == ["data", "training", "adaptation", *attacks, "trust checks"]
     record = store.read_cell(cell_id)
     training = store.read_stage(cell_id, "training")
     adaptation = store.read_stage(cell_id, "adaptation")
@@ -116,12 +121,12 @@ def test_a_cell_goes_through_every_stage(tmp_path, framework):
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
-@pytest.mark.parametrize("lost", ["training", "adaptation", "attacks/pgd"])
+@pytest.mark.parametrize("lost", ["training", "adaptation", "attacks/pgd", "trust/quick"])
 def test_a_lost_stage_is_done_again_with_the_same_result(tmp_path, framework, lost):
     store = Store.create(tmp_path)
     (job,) = jobs(tmp_path, framework=[framework])
     serve(store, job, framework=framework)
-    before = outcomes(store, job)
+    before, trust = outcomes(store, job), trusted(store, job)
     folder = store.cell_folder(job.cell.cell_id)
     lost = lost.replace("attacks/pgd", f"attacks/{job.attack_keys()['pgd']}")
     (folder / f"{lost}.json").unlink()
@@ -129,9 +134,14 @@ def test_a_lost_stage_is_done_again_with_the_same_result(tmp_path, framework, lo
     messages = serve(store, job, framework=framework)
 
     done = stages(messages)
-    expected = {"training": "training", "adaptation": "adaptation"}.get(lost, "attack pgd")
-    assert done == ["data", expected]
+    expected = {
+        "training": ["training"],
+        "adaptation": ["adaptation"],
+        "trust/quick": ["trust checks"],
+    }
+    assert done == ["data", *expected.get(lost, ["attack pgd"])]
     assert_same(before, outcomes(store, job))
+    assert trusted(store, job) == trust
 
 
 LITTLE = [
