@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from reports.text import one_line
+
 
 @dataclass
 class LeftOut:
@@ -23,5 +25,5 @@ class LeftOut:
 def first_line(error: ValidationError) -> str:
     """The first thing that a record of another schema has wrong."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = one_line(".".join(str(part) for part in first["loc"]))
     return f"doesn't follow the schema: {where}: {first['msg'].lower()}"

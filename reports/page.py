@@ -17,7 +17,7 @@ from reports.board import GROUP, leaderboard
 from reports.frame import frame, plain_rows
 from reports.notes import Note, notes
 from reports.pictures import Example, examples
-from reports.records import Outcomes, read
+from reports.records import read
 from reports.rows import Row, rows
 from reports.seeds import OverSeeds, over_seeds
 from reports.text import budget, norm, percent
@@ -48,7 +48,7 @@ class Group:
     over_seeds: list[OverSeeds]
     notes: list[Note]
     galleries: list[Gallery]
-    plot: str  # an SVG element
+    plot: str  # an SVG element, "" where there is nothing to plot
     plot_in_words: str
     rows_not_in_plot: int
     adaptations: list[Section]
@@ -146,14 +146,12 @@ def _galleries(store: Store, members: Sequence[Row]) -> list[Gallery]:
 
 
 def _gallery(store: Store, row: Row) -> Gallery | None:
-    def strength(outcomes: Outcomes | None) -> float:
-        return 1.0 if outcomes is None else outcomes.accuracy
-
-    for attack in sorted(row.attacks, key=lambda attack: strength(attack.outcomes)):
+    ran = [(attack, attack.outcomes) for attack in row.attacks if attack.outcomes is not None]
+    for attack, _ in sorted(ran, key=lambda one: one[1].accuracy):
         stage = f"attacks/{attack.key}"
         try:
             arrays = store.read_arrays(row.cell.cell_id, stage, f"{attack.key}.npz")
-        except StoreError:  # it has none, or was removed a moment ago
+        except StoreError:  # removed a moment ago
             continue
         if pictures := examples(arrays, limit=_PICTURES):
             return Gallery(row.label, attack.name, pictures)

@@ -180,7 +180,7 @@ class TestNetwork:
 
     def prepared(self, framework, **changes):
         _, kernel = made("meta-gen", framework, **{**self.SETTINGS, **changes})
-        generator = kernel.learned.network((INPUTS,), kernel.new_generator)
+        generator = kernel.attacker.network((INPUTS,), kernel.new_generator)
         return kernel, generator, 1.0 if framework == "torch" else kernel.scalar(1.0)
 
     def given(self, kernel, count=8):
@@ -268,7 +268,7 @@ class TestBank:
         )
         x, y, _ = batch()
         draws = defense.draw(np.random.default_rng(1), x.astype(np.float32), y)
-        bank = kernel.learned.bank((INPUTS,))
+        bank = kernel.attacker.bank((INPUTS,))
         before, sizes = bank.values.copy(), bank.step_sizes
         eps = EPS if framework == "torch" else kernel.scalar(EPS)
         x = draws["x"].astype(np.float64)

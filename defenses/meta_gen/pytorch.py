@@ -27,7 +27,7 @@ class MetaGeneratorKernel(Kernel):
 
     def __init__(self, model: nn.Module, defense: MetaGenerator) -> None:
         super().__init__(model, defense)
-        self.learned = Learned(defense)
+        self.attacker = Learned(defense)
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the loss before it."""
@@ -53,7 +53,7 @@ class MetaGeneratorKernel(Kernel):
 
     def by_bank(self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
         """Examples with adapted patterns of the bank, which learns from them."""
-        bank, entries = self.learned.bank(draws["x"].shape[1:]), draws["entries"]
+        bank, entries = self.attacker.bank(draws["x"].shape[1:]), draws["entries"]
         places = [torch.from_numpy(draws[n]).to(x) for n in ("rows", "columns") if n in draws]
         with self.attacked():
             # Step 1
@@ -107,11 +107,11 @@ class MetaGeneratorKernel(Kernel):
         self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float
     ) -> torch.Tensor:
         """Examples of the network for the present classifier, after it has learned."""
-        generator = self.learned.network(draws["x"].shape[1:], self.new_generator)
-        self.learned.keep([p.detach().cpu().numpy() for p in self.parameters])
+        generator = self.attacker.network(draws["x"].shape[1:], self.new_generator)
+        self.attacker.keep([p.detach().cpu().numpy() for p in self.parameters])
         size = self.defense.part
         parts = [slice(size * n, size * (n + 1)) for n in range(self.defense.tasks)]
-        snapshots = [self.learned.snapshot(number) for number in draws["snapshots"]]
+        snapshots = [self.attacker.snapshot(number) for number in draws["snapshots"]]
         self.model.eval()
         tasks = [
             (x[part], y[part], [torch.as_tensor(a).to(x) for a in snapshot])
@@ -128,7 +128,7 @@ class MetaGeneratorKernel(Kernel):
         self, tasks: Sequence[tuple[torch.Tensor, torch.Tensor, Tensors]], eps: float
     ) -> None:
         """One update of the network."""
-        generator, results = self.learned.made, [self.task(*task, eps) for task in tasks]
+        generator, results = self.attacker.made, [self.task(*task, eps) for task in tasks]
         means = [torch.stack(values).mean(dim=0) for values in zip(*results, strict=True)]
         # Step 5
         if self.defense.algorithm == MAML:
@@ -145,7 +145,7 @@ class MetaGeneratorKernel(Kernel):
         maml = self.defense.algorithm == MAML
         shots = len(x) // 2 if maml else len(x)
         seen = self.scaled_gradient(x, y, snapshot)
-        weights = self.learned.made.weights
+        weights = self.attacker.made.weights
         if not maml:
             weights = [weight.detach().clone().requires_grad_() for weight in weights]
         start = weights
@@ -203,8 +203,8 @@ class MetaGeneratorKernel(Kernel):
 
     def state(self) -> dict[str, np.ndarray]:
         """Weights, optimiser state and what was learned beside them, by name."""
-        return super().state() | self.learned.state()
+        return super().state() | self.attacker.state()
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
-        super().load_state(self.learned.load_state(state))
+        super().load_state(self.attacker.load_state(state))

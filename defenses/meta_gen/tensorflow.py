@@ -25,7 +25,7 @@ class MetaGeneratorKernel(Kernel):
 
     def __init__(self, model: keras.Model, defense: MetaGenerator) -> None:
         super().__init__(model, defense)
-        self.learned = Learned(defense)
+        self.attacker = Learned(defense)
         self.compiled_losses = tf.function(self.losses)
         self.compiled_adaptation = tf.function(self.adapted_pattern)
         self.compiled_task = tf.function(self.task)
@@ -70,7 +70,7 @@ class MetaGeneratorKernel(Kernel):
 
     def by_bank(self, draws: Arrays, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
         """Examples with adapted patterns of the bank, which learns from them."""
-        bank, entries = self.learned.bank(draws["x"].shape[1:]), draws["entries"]
+        bank, entries = self.attacker.bank(draws["x"].shape[1:]), draws["entries"]
         places = [self.images(draws[n]) for n in ("rows", "columns") if n in draws]
         # Step 1
         losses = [
@@ -134,13 +134,13 @@ class MetaGeneratorKernel(Kernel):
 
     def by_network(self, draws: Arrays, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
         """Examples of the network for the present classifier, after it has learned."""
-        self.learned.network(draws["x"].shape[1:], self.new_generator)
-        self.learned.keep([parameter.numpy() for parameter in self.parameters])
+        self.attacker.network(draws["x"].shape[1:], self.new_generator)
+        self.attacker.keep([parameter.numpy() for parameter in self.parameters])
         size = self.defense.part
         parts = [slice(size * n, size * (n + 1)) for n in range(self.defense.tasks)]
         results = []
         for part, number in zip(parts, draws["snapshots"], strict=True):
-            snapshot = [tf.constant(array) for array in self.learned.snapshot(number)]
+            snapshot = [tf.constant(array) for array in self.attacker.snapshot(number)]
             results.append(self.compiled_task(x[part], y[part], snapshot, eps))
         means = [tf.reduce_mean(tf.stack(values), axis=0) for values in zip(*results, strict=True)]
         self.compiled_outer(means)
@@ -149,7 +149,7 @@ class MetaGeneratorKernel(Kernel):
 
     def outer(self, means: Tensors) -> None:
         """One update of the network."""
-        generator = self.learned.made
+        generator = self.attacker.made
         # Step 5
         if self.defense.algorithm == MAML:
             generator.update([-mean for mean in means])
@@ -164,7 +164,7 @@ class MetaGeneratorKernel(Kernel):
         maml = self.defense.algorithm == MAML
         shots = len(x) // 2 if maml else len(x)
         seen = self.scaled_gradient(x, y, snapshot)
-        start = self.learned.made.weights
+        start = self.attacker.made.weights
         if not maml:
             return self.adapted(start, x, y, seen, snapshot, eps)
         with tf.GradientTape() as outer:
@@ -209,7 +209,7 @@ class MetaGeneratorKernel(Kernel):
         """Examples of the network for the present classifier."""
         # Step 6
         seen = self.scaled_gradient(x, y, self.parameters)
-        return self.example(self.learned.made.weights, x, seen, eps)
+        return self.example(self.attacker.made.weights, x, seen, eps)
 
     def example(self, weights: Tensors, x: tf.Tensor, seen: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
         """The network's adversarial examples, differentiable by its weights."""
@@ -240,8 +240,8 @@ class MetaGeneratorKernel(Kernel):
 
     def state(self) -> dict[str, np.ndarray]:
         """Weights, optimiser state and what was learned beside them, by name."""
-        return super().state() | self.learned.state()
+        return super().state() | self.attacker.state()
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
-        super().load_state(self.learned.load_state(state))
+        super().load_state(self.attacker.load_state(state))
