@@ -84,8 +84,8 @@ def test_overfitting_is_told_in_one_line():
     )
     line = str(Overfitting(14, 9, (0.1, 0.08), (0.2, 0.36)))
     assert line == (
-        "signs of catastrophic overfitting in epoch 14: validation accuracy is 36.0% under FGSM and "
-        "only 8.0% under PGD"
+        "signs of catastrophic overfitting in epoch 14: validation accuracy is 36.0% under FGSM "
+        "and only 8.0% under PGD"
     )
 
 
