@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from benchmark.attacks.suites import AttackSpec
     from benchmark.config import RunConfig
     from benchmark.datasets import Dataset
+    from benchmark.external.given import Given
 
 BASELINE = "none"  # the undefended twin
 
@@ -33,7 +34,8 @@ class Cell:
 
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
-    scale [0, 1] under `norm`. examples: how many test examples are attacked.
+    scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
+    comes from that someone else trained (`benchmark.external.given.source`); `defense` is its name.
     """
 
     dataset: str
@@ -50,9 +52,11 @@ class Cell:
     epochs: int | None
     budget_ge: int | None
     examples: int
+    source: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
+        given = {} if self.source is None else {"source": dict(self.source)}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -68,6 +72,7 @@ class Cell:
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
             "examples": self.examples,
+            **given,
         }
 
     @functools.cached_property
@@ -122,18 +127,25 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         epochs=config["epochs"],
         budget_ge=config["budget_ge"],
         examples=config["examples"],
+        source=config.get("source"),
     )
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is asked to do: one cell, and the attacks of one suite on it."""
+    """What a worker is asked to do: one cell, and the attacks of one suite on it.
+
+    given: the model, where someone else trained it. attack_timeout: seconds that one attack may
+    take; None for any.
+    """
 
     cell: Cell
     suite: str
     attacks: tuple[AttackSpec, ...]
     out: str
     data_dir: str | None
+    given: Given | None = None
+    attack_timeout: float | None = None
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
@@ -145,6 +157,14 @@ class Job:
             whole = [spec.attack, dict(spec.arguments), self.cell.examples]
             if spec.transfers:
                 whole.append("transfers")
+            own = {
+                "norm": spec.norm,
+                "eps": spec.eps,
+                "examples": spec.examples,
+                "to_the_end": spec.to_the_end or None,
+            }
+            own = {name: value for name, value in own.items() if value is not None}
+            whole += [own] if own else []
             keys[spec.name] = f"{spec.name}-{_digest(whole)[:8]}"
         return keys
 
@@ -198,7 +218,7 @@ def cell_record(
     threads: int,
     seconds: float,
     started: str,
-    gradient_evaluations: float = 0.0,
+    gradient_evaluations: float | None = 0.0,
     reason: str = "",
 ) -> Record:
     """The content of `cell.json` for a cell that ended, well or not.
@@ -209,7 +229,7 @@ def cell_record(
         device: "cpu", or "cuda:0" with the device's name.
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
-        gradient_evaluations: of training and adaptation together.
+        gradient_evaluations: of training and adaptation together; None where nobody knows.
     """
     return {
         "config": cell.config(),

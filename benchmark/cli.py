@@ -5,21 +5,19 @@ Imports wait inside the commands, so that `bench --help` answers at once.
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark import commands, options
-from benchmark.errors import BenchError, CellError
+from benchmark.attack import attack
+from benchmark.errors import BenchError
+from benchmark.execution import endings_as_interrupts, execute, fail_for, say, stopped
 from benchmark.text import clean
 
 if TYPE_CHECKING:
-    from benchmark.events import CellFinished
     from benchmark.plan import Plan
 
 app = typer.Typer(
@@ -41,7 +39,7 @@ def main() -> None:
     try:
         app(prog_name="bench")
     except BenchError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         sys.exit(error.exit_code)
 
 
@@ -86,6 +84,7 @@ def run(
     split_seed: options.SplitSeed = None,
     device: options.Device = None,
     jobs: options.Jobs = None,
+    attack_timeout: options.AttackTimeout = None,
     baseline: options.Baseline = None,
     on_overfit: options.OnOverfit = None,
     config: options.Config = None,
@@ -96,16 +95,14 @@ def run(
     given = dict(locals())  # the parameters; all but _NO_KEYS bear the names of RunConfig's keys
     flags = {k: v for k, v in given.items() if k not in _NO_KEYS and v is not None}
     try:
-        with _endings_as_interrupts():
+        with endings_as_interrupts():
             plan = _plan(flags, config, assignment or [], dry_run=dry_run)
-            outcomes = [] if dry_run else _execute(plan)
+            outcomes = [] if dry_run else execute(plan)
     except KeyboardInterrupt as interrupt:
-        _say("stopped; the same command goes on where this one stopped")
-        number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        raise typer.Exit(128 + number) from None
+        raise stopped(interrupt) from None
     if dry_run:
         _print_plan(plan)
-    _fail_for(outcomes, plan.config.out / "logs")
+    fail_for(outcomes, plan.config.out / "logs")
 
 
 @app.command("list")
@@ -137,6 +134,7 @@ def show(
         typer.echo(clean(line))
 
 
+app.command()(attack)
 app.command()(commands.report)
 app.command()(commands.compare)
 app.command()(commands.merge)
@@ -151,50 +149,8 @@ def _plan(
 
     plan = make_plan(read(flags, file=file, assignments=assignments), dry_run=dry_run)
     for notice in plan.notices:
-        _say(notice)
+        say(notice)
     return plan
-
-
-def _execute(plan: Plan) -> list[CellFinished]:
-    """Does what is pending, writes the report and prints the table; returns how the cells ended."""
-    import reports
-    from benchmark import runner
-    from benchmark.display import display, print_table
-    from benchmark.progress import Progress
-    from benchmark.results import Store
-    from benchmark.resume import pending
-
-    store = Store.create(plan.config.out)
-    with store.lock():
-        jobs = pending(plan.jobs, store)
-        if done := len(plan.jobs) - len(jobs):
-            _say(f"{done} of {len(plan.jobs)} cells are done already and are not done again")
-        with display(Progress(jobs, plan.estimates, workers=plan.workers)) as shown:
-            outcomes = runner.run(
-                jobs,
-                store,
-                workers=plan.workers,
-                device=plan.config.device,
-                on_event=shown.show,
-            )
-        index = reports.write(store.path)
-    table = reports.terminal_table(store.path, [job.cell.cell_id for job in plan.jobs])
-    optional = ["training", *([] if len(plan.config.seed) > 1 else ["seed"])]
-    print_table(table.columns, table.rows, right_aligned=table.right_aligned, optional=optional)
-    for note in table.notes:
-        typer.echo(clean(note))
-    typer.echo(f"report: {clean(index)}")
-    return outcomes
-
-
-def _fail_for(outcomes: list[CellFinished], logs: Path) -> None:
-    failed = [outcome for outcome in outcomes if outcome.status != "ok"]
-    if failed:
-        named = "; ".join(f"{o.job.cell.label}: {o.status}, {o.reason}" for o in failed[:3])
-        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
-        raise CellError(
-            f"{len(failed)} of {len(outcomes)} cells failed (logs in {logs}): {named}{more}"
-        )
 
 
 def _print_plan(plan: Plan) -> None:
@@ -217,27 +173,6 @@ def _print_plan(plan: Plan) -> None:
         f"{len(waiting)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
         "of training; nothing was written"
     )
-
-
-@contextmanager
-def _endings_as_interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a run as orderly as Ctrl-C does."""
-
-    def interrupt(number: int, _: Any) -> NoReturn:
-        raise KeyboardInterrupt(number)
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def _say(line: str) -> None:
-    """One line to the user, on standard error."""
-    print(f"bench: {clean(line)}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

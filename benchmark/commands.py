@@ -25,6 +25,10 @@ To = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder for the report; DIR/report unless given."),
 ]
+Publish = Annotated[
+    Path | None,
+    typer.Option(metavar="SITE", help="Write or update the site of static pages there instead."),
+]
 Robustbench = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Write RobustBench-style JSON entries there instead."),
@@ -40,12 +44,16 @@ def report(
     folder: Folder,
     to: To = None,
     format: Format = None,
+    publish: Publish = None,
     robustbench: Robustbench = None,
     verify: Verify = False,
     sample: Sample = 20,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Write the report of existing results again; or print, export or verify them.
+    """Write the report of existing results again; or print, publish, export or verify them.
+
+    --publish writes a leaderboard that sorts and filters, a page for each model and comparisons, as
+    static pages for any host; once more, it rewrites only what changed.
 
     --verify loads stored weights, replays stored adversarial examples and says whether what is
     stored still holds; it ends with exit code 1 where it doesn't.
@@ -53,12 +61,15 @@ def report(
     import reports
 
     folder = folder.expanduser()
-    chosen = {"--to": to, "--format": format, "--robustbench": robustbench, "--verify": verify}
+    chosen: dict[str, object] = {"--to": to, "--format": format, "--publish": publish}
+    chosen |= {"--robustbench": robustbench, "--verify": verify}
     given = [name for name, value in chosen.items() if value]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} ask for different things; give one of them")
     if verify:
         _verify(folder, sample, data_dir)
+    elif publish is not None:
+        typer.echo(clean(reports.publish(folder, publish.expanduser())))
     elif robustbench is not None:
         paths = reports.write_robustbench(folder, robustbench.expanduser())
         typer.echo(f"{len(paths)} entries in {clean(robustbench.expanduser())}")

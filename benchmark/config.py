@@ -136,6 +136,7 @@ Frameworks = Annotated[
 Seed = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=MAX_SEED)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_listed), AfterValidator(_unique)]
 Count = Annotated[int, Field(strict=True, gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Budget = Annotated[float, BeforeValidator(_budget)]
 Settings = dict[str, dict[str, Any]]
 UserPath = Annotated[Path, AfterValidator(_expanded)]
@@ -146,7 +147,8 @@ class RunConfig(BaseModel):
 
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale
     [0, 1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`.
-    examples: test examples that are attacked. on_overfit: what defenses, but not the undefended
+    examples: test examples that are attacked. attack_timeout: seconds after which an attack has
+    failed. on_overfit: what defenses, but not the undefended
     twin, do at catastrophic overfitting; their own `parameters` go first. parameters: {defense:
     {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
     """
@@ -171,6 +173,7 @@ class RunConfig(BaseModel):
     split_seed: Seed = 0
     device: Annotated[str, _one_of("device", DEVICES)] = "auto"
     jobs: Count | None = None
+    attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
     on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
     parameters: Annotated[Settings, _settings("parameters")] = Field(default_factory=dict)

@@ -66,10 +66,10 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
 def _attack(record: Record) -> str:
     if record["status"] != "ok":
         return f"{record['status']}: {record['reason']}"
+    eps = "" if record["eps"] is None else f" eps {record['eps']:g}"
     return (
         f"clean {record['clean_accuracy']:.1%}, robust {record['robust_accuracy']:.1%} "
-        f"of {record['examples']} examples, {record['norm']} eps {record['eps']:g}, "
-        f"{duration(record['seconds'])}"
+        f"of {record['examples']} examples, {record['norm']}{eps}, {duration(record['seconds'])}"
     )
 
 
@@ -100,11 +100,15 @@ def _defenses() -> dict[str, str]:
 
 
 def _attacks() -> dict[str, str]:
+    from benchmark.attacks.left_out import LEFT_OUT
     from benchmark.attacks.table import ATTACKS
 
-    return {
-        name: f"{entry.description} ({', '.join(entry.norms)})" for name, entry in ATTACKS.items()
+    held = {
+        name: f"{entry.description} ({', '.join(entry.norms)}; {', '.join(entry.families)}; "
+        f"{' and '.join(entry.frameworks)})"
+        for name, entry in ATTACKS.items()
     }
+    return held | {name: f"left out: {reason}" for name, reason in LEFT_OUT.items()}
 
 
 def _suites() -> dict[str, str]:

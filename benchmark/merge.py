@@ -9,17 +9,19 @@ last: a merge that is killed leaves whole cells and unfinished ones, and merging
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import StoreError
 from benchmark.files import Writer
-from benchmark.results import Record, Store
+from benchmark.results import KEYED_STAGES, STAGES, Record, Store
 
 # What may differ between two machines that got the same result.
 _CIRCUMSTANCES = ("seconds",)
+# Judgements on results that are compared themselves; their numbers are rounded by the machine.
+_NOT_COMPARED = "trust/"
 
 _CHUNK = 1 << 20
 
@@ -135,9 +137,8 @@ def _read(store: Store, cell_id: str, merged: Merged) -> _Copy | None:
     if record is None or reason:
         merged.left_out[str(folder)] = reason
         return None
-    keys = {key for keys in record["suites"].values() for key in keys}
     stages: dict[str, Record] = {}
-    for name in ("training", "adaptation", *sorted(f"attacks/{key}" for key in keys)):
+    for name in _stage_names(store, cell_id, record):
         try:
             stage = store.read_stage(cell_id, name)
         except StoreError as error:  # an unsafe name
@@ -146,12 +147,21 @@ def _read(store: Store, cell_id: str, merged: Merged) -> _Copy | None:
         path = folder / f"{name}.json"
         if stage is not None:
             stages[name] = stage
-        elif path.exists() and name in ("training", "adaptation"):
+        elif path.exists() and name in STAGES:
             merged.left_out[str(folder)] = f"its {name}, or a file of it, is damaged"
             return None
         elif path.exists():
             merged.left_out[str(path)] = "it, or a file of it, is damaged"
     return _Copy(store, cell_id, record, stages)
+
+
+def _stage_names(store: Store, cell_id: str, record: Record) -> Iterator[str]:
+    """Everything that a cell may hold; of attacks, those that its suites name."""
+    yield from STAGES
+    attacks = {key for keys in record["suites"].values() for key in keys}
+    for folder in KEYED_STAGES:
+        keys = attacks if folder == "attacks" else store.stage_keys(cell_id, folder)
+        yield from (f"{folder}/{key}" for key in sorted(keys))
 
 
 def _fault(record: Record | None) -> str:
@@ -175,10 +185,12 @@ def _check_equal(one: _Copy, other: _Copy) -> None:
         if one.record["suites"][suite] != other.record["suites"][suite]:
             raise _contradiction(one, other, "cell", f"the attacks of suite {suite!r}")
     ended_well = one.record.get("status") == "ok"
-    for stage in ("training", "adaptation"):
+    for stage in STAGES:
         if ended_well and (stage in one.stages) != (stage in other.stages):
             raise _contradiction(one, other, stage, "one of them has none")
     for stage in sorted(one.stages.keys() & other.stages.keys()):
+        if stage.startswith(_NOT_COMPARED):
+            continue
         ours, theirs = _result(one.stages[stage]), _result(other.stages[stage])
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):

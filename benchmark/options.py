@@ -97,6 +97,14 @@ Jobs = Annotated[
     typer.Option(metavar="INTEGER", help="Cells at a time; one a framework unless given."),
 ]
 
+AttackTimeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="An attack that asks the model anything later than this has failed; others go on.",
+    ),
+]
+
 Baseline = Annotated[
     bool | None,
     typer.Option(

@@ -45,11 +45,10 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     config = _spelled_out(config)
     _check_names(config)
     Store.check_writable(config.out)
-    if config.device == "cuda" and not _cuda_devices():
-        raise ConfigError("device 'cuda': this machine shows no CUDA device; use auto or cpu")
+    check_device(config)
     suite = load_suite(config.suite, config.attacks)
-    dataset = _load_data(config, dry_run=dry_run)
-    config = _resolve(config, dataset)
+    dataset = load_data(config, dry_run=dry_run)
+    config = resolve(config, dataset)
     assert config.model is not None
     models.specification(config.model, dataset.input_shape, dataset.classes)
     chosen = _create_defenses(config, dataset)
@@ -57,11 +56,17 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     cells = expand(config, dataset, parameters=parameters)
     return Plan(
         config=config,
-        jobs=tuple(_job(cell, suite, config) for cell in cells),
+        jobs=tuple(job_of(cell, suite, config) for cell in cells),
         estimates=_estimate(cells, chosen, dataset),
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
     )
+
+
+def check_device(config: RunConfig) -> None:
+    """Raises `ConfigError` for a GPU that isn't there."""
+    if config.device == "cuda" and not _cuda_devices():
+        raise ConfigError("device 'cuda': this machine shows no CUDA device; use auto or cpu")
 
 
 def _spelled_out(config: RunConfig) -> RunConfig:
@@ -94,7 +99,8 @@ def _check_names(config: RunConfig) -> None:
     datasets.defaults(config.dataset)
 
 
-def _load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
+def load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
+    """The run's data; a dry run downloads nothing. Raises `DataError`."""
     try:
         return datasets.load(
             config.dataset,
@@ -109,7 +115,7 @@ def _load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
         raise
 
 
-def _resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
+def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
     """The configuration with the data set's defaults where it says nothing."""
     defaults = datasets.defaults(config.dataset)
     if config.eps is None and config.norm not in defaults.eps:
@@ -161,10 +167,19 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
     return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
 
 
-def _job(cell: Cell, suite: Suite, config: RunConfig) -> Job:
+def job_of(cell: Cell, suite: Suite, config: RunConfig) -> Job:
+    """What a worker is asked to do for a cell."""
     data_dir = None if config.data_dir is None else str(config.data_dir)
-    attacks = (*suite.attacks, TRANSFER) if cell.wrapped_in else suite.attacks
-    return Job(cell, suite.name, attacks, str(config.out), data_dir)
+    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
+    attacks = suite.with_budgets(budgets).attacks
+    return Job(
+        cell,
+        suite.name,
+        (*attacks, TRANSFER) if cell.wrapped_in else attacks,
+        str(config.out),
+        data_dir,
+        attack_timeout=config.attack_timeout,
+    )
 
 
 def _estimate(
@@ -186,22 +201,25 @@ def _estimate(
 
 
 def _notices(config: RunConfig, suite: Suite, dataset: Dataset) -> tuple[str, ...]:
-    notices = []
-    left_out = [
+    notices = left_out(config, suite, dataset)
+    if not config.baseline and BASELINE not in config.defense:
+        notices.append("no undefended twin in this run: nothing shows how strong the attacks are")
+    return tuple(notices)
+
+
+def left_out(config: RunConfig, suite: Suite, dataset: Dataset) -> list[str]:
+    """A line that tells which attacks can't be run here; ConfigError if none can."""
+    names = [
         f"{spec.name} ({reason})"
         for spec, reason in suite.applicable(config.norm, dataset.input_shape)
         if reason
     ]
-    if left_out:
-        notices.append(f"not applicable here, left out: {', '.join(left_out)}")
-    if len(left_out) == len(suite.attacks):
+    if len(names) == len(suite.attacks):
         raise ConfigError(
             f"no attack of suite {suite.name!r} applies to {config.dataset} under {config.norm}: "
-            f"{', '.join(left_out)}"
+            f"{', '.join(names)}"
         )
-    if not config.baseline and BASELINE not in config.defense:
-        notices.append("no undefended twin in this run: nothing shows how strong the attacks are")
-    return tuple(notices)
+    return [f"not applicable here, left out: {', '.join(names)}"] if names else []
 
 
 def _cuda_devices() -> int:

@@ -3,7 +3,7 @@
     OUT/bench.json                     the schema version of everything below
     OUT/.lock                          held by the one run that writes
     OUT/cells/<cell_id>/cell.json      written when a cell ends, whether it went well or not
-    OUT/cells/<cell_id>/<stage>.json   training, adaptation, attacks/<key>; its files beside it
+    OUT/cells/<cell_id>/<stage>.json   one of STAGES or KEYED_STAGES; its files beside it
 
 A stage's files come first and its JSON last, with the SHA-256 of the files and of itself. So a
 stage that is half-written, cut short or changed later reads as missing, and is simply done again.
@@ -18,7 +18,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,11 @@ from benchmark.files import Record, Writer
 from benchmark.files import write_text as write_text  # for the writers of reports
 
 SCHEMA_VERSION = 1
+
+# A cell has one of each of these, or none ("given": a model that someone else trained).
+STAGES = ("training", "adaptation", "given")
+# Of these it has any number, as <stage>/<key>; of trust checks one a suite.
+KEYED_STAGES = ("attacks", "trust", "curves", "adaptations")
 
 _MARKER = "bench.json"
 _LOCK = ".lock"
@@ -150,8 +155,8 @@ class Store:
     ) -> None:
         """Writes a stage as a whole: first its files, then its JSON with their checksums.
 
-        `stage` is "training", "adaptation" or "attacks/<key>". `files` maps a final file name to a
-        function that writes to the temporary path it is given, which ends like the final name.
+        `stage` is one of STAGES, or "<one of KEYED_STAGES>/<key>". `files` maps a final file name
+        to a function that writes to the temporary path it is given, which ends like the final name.
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
         target = self._stage_path(cell_id, stage)
@@ -181,8 +186,10 @@ class Store:
                 return None
         return record
 
-    def read_arrays(self, cell_id: str, stage: str, filename: str) -> dict[str, np.ndarray]:
-        """The arrays of a stage's npz file, read without pickle.
+    def read_arrays(
+        self, cell_id: str, stage: str, filename: str, *, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The arrays of a stage's npz file, or those of the names given, read without pickle.
 
         Raises `StoreError` if the stage has no such file, or the file is damaged.
         """
@@ -196,24 +203,27 @@ class Store:
             if files[filename] != hashlib.sha256(content).hexdigest():
                 raise ValueError("its checksum differs")
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+                return {n: archive[n] for n in archive.files if only is None or n in only}
         except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise StoreError(f"can't read the arrays in {path}: {error}") from error
 
     def attack_keys(self, cell_id: str) -> list[str]:
         """The keys of all attacks that have a JSON file, sorted; `read_stage` judges each."""
-        folder = self.cell_folder(cell_id) / "attacks"
-        names = [p.name.removesuffix(".json") for p in folder.glob("*.json")]
+        return self.stage_keys(cell_id, "attacks")
+
+    def stage_keys(self, cell_id: str, folder: str) -> list[str]:
+        """The same of any of KEYED_STAGES."""
+        names = [p.stem for p in (self.cell_folder(cell_id) / folder).glob("*.json")]
         return sorted(name for name in names if _SAFE_NAME.fullmatch(name))
 
     def _stage_path(self, cell_id: str, stage: str) -> Path:
         folder, slash, key = stage.rpartition("/")
-        if slash and folder == "attacks":
-            return self.cell_folder(cell_id) / "attacks" / f"{_safe(key, 'attack key')}.json"
-        if stage not in ("training", "adaptation"):
-            raise StoreError(
-                f"unknown stage {stage!r}; allowed: training, adaptation, attacks/<key>"
-            )
+        if slash and folder in KEYED_STAGES:
+            kind = "attack key" if folder == "attacks" else "key"
+            return self.cell_folder(cell_id) / folder / f"{_safe(key, kind)}.json"
+        if stage not in STAGES:
+            keyed = (f"{name}/<key>" for name in KEYED_STAGES)
+            raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join((*STAGES, *keyed))}")
         return self.cell_folder(cell_id) / f"{stage}.json"
 
 

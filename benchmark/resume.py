@@ -24,7 +24,7 @@ def _is_done(job: Job, store: Store) -> bool:
     keys = job.attack_keys().values()
     if sorted(record.get("suites", {}).get(job.suite, [])) != sorted(keys):
         return False
-    stages = ["training", *(f"attacks/{key}" for key in keys)]
+    stages = ["given" if job.given else "training", *(f"attacks/{key}" for key in keys)]
     if (store.cell_folder(cell_id) / "adaptation.json").exists():
         stages.append("adaptation")
     records = [store.read_stage(cell_id, stage) for stage in stages]
@@ -37,7 +37,9 @@ def suites_of(job: Job, store: Store) -> dict[str, list[str]]:
     return {**before, job.suite: list(job.attack_keys().values())}
 
 
-def spent(cell: Cell, store: Store) -> float:
-    """Gradient evaluations of the stages that a failed cell had finished."""
+def spent(cell: Cell, store: Store) -> float | None:
+    """Gradient evaluations of the stages that a failed cell had finished; None if unknown."""
+    if cell.source is not None:
+        return None
     stages = [store.read_stage(cell.cell_id, stage) for stage in ("training", "adaptation")]
     return sum(float(s["cost"]["gradient_evaluations"]) for s in stages if s is not None)

@@ -1,6 +1,7 @@
 """One cell from data to stored attacks: the only place that orders the stages.
 
     data ▸ training ▸ adaptation ▸ attacks ▸ cell.json
+    data ▸ given ▸ attacks ▸ cell.json, for a model that someone else trained
 
 A stage that is stored already is read, not done again.
 """
@@ -27,15 +28,13 @@ from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
 from benchmark.datasets import Dataset
 from benchmark.datasets.splits import stratified
+from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 from defenses.training import Outcome
 from defenses.wrappers import encoded_shape
-
-# Framework to its builder of models.
-BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
 
 # Keep the draw of the attacked examples and of the support apart from others of the same seed.
 _EXAMPLES_STREAM = 0x7E57
@@ -103,7 +102,7 @@ class _CellRun:
     store: Store
     device: str
     reporter: Reporter
-    gradient_evaluations: float = 0.0
+    gradient_evaluations: float | None = 0.0
     _dataset: Dataset = field(init=False)
 
     @property
@@ -114,8 +113,7 @@ class _CellRun:
         """Every stage in order."""
         self.reporter.stage("data")
         self._dataset = load_dataset(self.cell, self.job.data_dir)
-        fitted = self._adapted(self._trained())
-        target = self._target(fitted)
+        target = self._target(self._given() if self.job.given else self._made())
         for spec in self.job.attacks:
             key = self.job.attack_keys()[spec.name]
             if self._is_stored(f"attacks/{key}"):
@@ -128,6 +126,7 @@ class _CellRun:
                 eps=self.cell.eps,
                 seed=self.cell.seed,
                 progress=self.reporter.stage(f"attack {spec.name}"),
+                timeout=self.job.attack_timeout,
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
@@ -136,6 +135,21 @@ class _CellRun:
         """Whether a stage is done; an attack that failed is tried again."""
         record = self.store.read_stage(self.cell.cell_id, stage)
         return record is not None and record.get("status") != "failed"
+
+    def _made(self) -> Any:
+        """The cell's model, trained, and adapted if its defense is meant to be."""
+        return self._adapted(self._trained()).model
+
+    def _given(self) -> Any:
+        """The model that someone else trained; its weights are stored as they came."""
+        given, data = self.job.given, self._dataset
+        assert given is not None
+        self.gradient_evaluations = None
+        model = ready(given, self.cell, data.input_shape, data.classes, device=self.device)
+        if self.store.read_stage(self.cell.cell_id, "given") is None:
+            record = {"seconds": 0.0, "source": dict(self.cell.source or {})}
+            self.store.write_stage(self.cell.cell_id, "given", record, copies(given))
+        return model
 
     def _trained(self) -> defenses.Fitted:
         """The defense's training, from the store where it is there."""
@@ -186,11 +200,14 @@ class _CellRun:
         self._write("adaptation", "adapted", adapted, record, started)
         return adapted
 
-    def _target(self, fitted: defenses.Fitted) -> Target:
+    def _spend(self, gradient_evaluations: float) -> None:
+        self.gradient_evaluations = (self.gradient_evaluations or 0.0) + gradient_evaluations
+
+    def _target(self, model: Any) -> Target:
         data = self._dataset
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
         index = np.sort(_draw(data.y_test, self.cell.examples, generator))
-        return target(self.cell, fitted.model, data, index, device=self.device)
+        return target(self.cell, model, data, index, device=self.device)
 
     @property
     def builder(self) -> Any:
@@ -211,13 +228,13 @@ class _CellRun:
         record = self.store.read_stage(self.cell.cell_id, stage)
         if record is None:
             return None
-        self.gradient_evaluations += record["cost"]["gradient_evaluations"]
+        self._spend(record["cost"]["gradient_evaluations"])
         return self.store.cell_folder(self.cell.cell_id) / f"{name}{self.builder.WEIGHTS_SUFFIX}"
 
     def _write(
         self, stage: str, name: str, fitted: defenses.Fitted, record: Record, started: float
     ) -> None:
-        self.gradient_evaluations += fitted.cost.gradient_evaluations
+        self._spend(fitted.cost.gradient_evaluations)
         save = functools.partial(self.builder.save_weights, fitted.model)
         self.store.write_stage(
             self.cell.cell_id,

@@ -25,6 +25,7 @@ __all__ = [
     "leaderboard",
     "load",
     "outcomes",
+    "publish",
     "terminal_table",
     "write",
     "write_robustbench",
@@ -79,6 +80,18 @@ def write(out: Path | str, to: Path | str | None = None) -> Path:
     from reports.site import write
 
     return write(out, to)
+
+
+def publish(out: Path | str, site: Path | str) -> Path:
+    """Writes the site of static pages to the folder `site`; returns the path of its index.html.
+
+    Files whose content is the same are left alone, and files of an earlier publication that have no
+    place any more are removed. The same results give the same bytes. Raises `StoreError` if `out`
+    is not a results folder, or if `site` can't be written or holds something else.
+    """
+    from reports.website.publish import publish
+
+    return publish(out, site)
 
 
 def formatted(out: Path | str, form: str) -> str:

@@ -75,9 +75,18 @@ ATTACK_COLUMNS = {
     "attack_key": Column(TEXT, "its name with a hash of its arguments and examples"),
     "attack_status": Column(TEXT, "ok, failed, not-applicable, or missing (also: damaged)"),
     "attack_reason": Column(TEXT, "why, in words"),
-    "robust_correct": Column(WHOLE, "how many examples are right before and after this attack"),
-    "robust_accuracy": Column(NUMBER, "the same as a share of the examples attacked"),
-    "robust_outcomes": Column(TEXT, OUTCOMES.format("it is right before and after this attack")),
+    "attack_norm": Column(TEXT, "norm of the attack's threat; unrestricted for none"),
+    "attack_eps": Column(NUMBER, "its budget in pixel scale [0, 1]; NA where unrestricted"),
+    "attack_examples": Column(WHOLE, "how many examples this attack was run on"),
+    "robust_correct": Column(WHOLE, "how many of these are right before and after this attack"),
+    "robust_accuracy": Column(NUMBER, "the same as a share of the examples it was run on"),
+    "silent_successes": Column(
+        WHOLE, "examples that it broke on its way and returned unbroken; counted as broken"
+    ),
+    "robust_outcomes": Column(
+        TEXT,
+        OUTCOMES.format("it is right before this attack, and after it if it was run on it"),
+    ),
     "attack_arguments": Column(TEXT, "its arguments as run, as JSON"),
     "attack_seconds": Column(NUMBER, "wall seconds of the attack"),
     "forwards": Column(NUMBER, "forward passes of single examples"),
@@ -202,6 +211,9 @@ def _attack_columns(attack: Attack) -> dict[str, Any]:
         columns |= {
             "attack_class": attack.record.attack,
             "attack_arguments": json.dumps(attack.record.arguments, sort_keys=True),
+            "attack_norm": attack.record.norm or None,
+            "attack_eps": attack.record.eps,
+            "silent_successes": attack.record.silent,
             "attack_seconds": attack.record.seconds,
             "forwards": attack.record.forwards,
             "backwards": attack.record.backwards,
@@ -210,10 +222,11 @@ def _attack_columns(attack: Attack) -> dict[str, Any]:
             "violations_non_finite": attack.record.violations.non_finite,
         }
     if attack.outcomes is not None:
-        robust = int(np.count_nonzero(attack.outcomes.robust))
+        attacked = attack.outcomes.attacked
         columns |= {
-            "robust_correct": robust,
-            "robust_accuracy": robust / len(attack.outcomes.robust),
+            "attack_examples": int(np.count_nonzero(attacked)),
+            "robust_correct": int(np.count_nonzero(attack.outcomes.robust[attacked])),
+            "robust_accuracy": attack.outcomes.accuracy,
             "robust_outcomes": _as_text(attack.outcomes.robust),
         }
     return columns

@@ -72,7 +72,7 @@ def build(out: Path | str) -> Page:
     failed: dict[str, dict[str, Any]] = {}
     for values in plain_rows(board):
         if values["status"] != "ok":
-            failed.setdefault(values["cell_id"], {**values, "title": _title(values)})
+            failed.setdefault(values["cell_id"], {**values, "title": title(values)})
         elif values["suite"]:
             grouped.setdefault(tuple(values[name] for name in GROUP), []).append(values)
     groups = [
@@ -86,12 +86,12 @@ def _group(store: Store, members: list[Row], number: int) -> Group:
     about = {name: members[0].values[name] for name in GROUP}
     attacks = list(dict.fromkeys(attack.name for row in members for attack in row.attacks))
     return Group(
-        title=_title(about),
+        title=title(about),
         about=about,
         attacked=sorted({row.values["attacked"] for row in members if row.values["attacked"]}),
         attacks=attacks,
         rows=members,
-        headline=_headline(members),
+        headline=headline(members),
         over_seeds=over_seeds([row.values for row in members], [row.variant for row in members]),
         notes=notes(members),
         galleries=_galleries(store, members),
@@ -101,7 +101,8 @@ def _group(store: Store, members: list[Row], number: int) -> Group:
     )
 
 
-def _title(values: dict[str, Any]) -> str:
+def title(values: dict[str, Any]) -> str:
+    """A setting's data set, model and threat model in one line."""
     threat = f"{norm(values['norm'])} ε = {budget(values['eps'])}"
     return f"{values['dataset']}, {values['model']}, {threat}"
 
@@ -114,7 +115,8 @@ def _named(labels: Sequence[str], separator: str, kind: str) -> str:
     return separator.join(labels) if len(labels) <= _MOST_NAMED else f"{len(labels)} {kind}"
 
 
-def _headline(members: Sequence[Row]) -> str:
+def headline(members: Sequence[Row]) -> str:
+    """The best worst case of a group, beside the undefended twin's, in a sentence."""
     leading = [row for row in members if row.values["rank"] == 1]
     if not leading:
         return "No row has a complete worst case."
@@ -142,7 +144,7 @@ def _galleries(store: Store, members: Sequence[Row]) -> list[Gallery]:
 
 def _gallery(store: Store, row: Row) -> Gallery | None:
     def strength(outcomes: Outcomes | None) -> float:
-        return 1.0 if outcomes is None else float(outcomes.robust.mean())
+        return 1.0 if outcomes is None else outcomes.accuracy
 
     for attack in sorted(row.attacks, key=lambda attack: strength(attack.outcomes)):
         stage = f"attacks/{attack.key}"

@@ -16,8 +16,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from benchmark.errors import StoreError
-from benchmark.results import Store
+from benchmark.results import KEYED_STAGES, STAGES, Store
 
+_OUTCOMES = ("test_index", "clean_correct", "success")
 Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Amount = Annotated[FiniteFloat, Field(ge=0)]
@@ -83,6 +84,9 @@ class StageRecord(_Record):
 
     seconds: Amount
     labels_used: Count | None = None
+    steps: Count | None = None
+    cost: dict[str, Any] = {}
+    history: list[dict[str, Any]] = []
 
 
 class Violations(_Record):
@@ -105,6 +109,9 @@ class AttackRecord(_Record):
     forwards: Amount | None = None
     backwards: Amount | None = None
     violations: Violations = Violations()
+    norm: str = ""
+    eps: Amount | None = None
+    silent: Count | None = None
     files: dict[str, str] = {}
 
 
@@ -114,7 +121,13 @@ class Outcomes:
 
     test_index: np.ndarray
     clean_correct: np.ndarray
-    robust: np.ndarray  # correct before and after the attack
+    robust: np.ndarray  # correct before and after the attack; before it, where it wasn't attacked
+    attacked: np.ndarray  # a slow attack may be run on some of the examples only
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the attacked examples that are right before and after the attack."""
+        return float(self.robust[self.attacked].mean())
 
 
 @dataclass(frozen=True)
@@ -189,9 +202,9 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     except ValidationError as error:
         left_out.add(f"cells/{cell_id}/cell.json", _first_line(error))
         return None
-    known = {"cell.json", "attacks"}
+    known = {"cell.json", *KEYED_STAGES}
     stages = {}
-    for stage in ("training", "adaptation"):
+    for stage in STAGES:
         stages[stage], names = _read_stage(store, cell_id, stage, left_out)
         known |= names
     for name in _names(folder) - known:
@@ -257,7 +270,8 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         record = AttackRecord.model_validate(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
-        outcomes = _outcomes(store.read_arrays(cell_id, stage, f"{key}.npz"))
+        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=_OUTCOMES)
+        outcomes = _outcomes(arrays)
     except ValidationError as error:
         return _missing(key, _first_line(error))
     except StoreError:
@@ -270,16 +284,17 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
 def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:
     """The outcomes, or None if an array is missing or of another type or shape."""
     try:
-        index, correct, success = (
-            arrays[name] for name in ("test_index", "clean_correct", "success")
-        )
+        index, correct, success = (arrays[name] for name in _OUTCOMES)
     except KeyError:
         return None
     types = (index.dtype.kind, correct.dtype.kind, success.dtype.kind)
     shapes = {index.shape, correct.shape, success.shape}
     if types != ("i", "b", "b") or shapes != {(index.size,)} or index.size == 0:
         return None
-    return Outcomes(index, correct, correct & ~success)
+    attacked = arrays.get("attacked", np.ones(index.size, dtype=bool))
+    if attacked.dtype.kind != "b" or attacked.shape != index.shape or not attacked.any():
+        return None
+    return Outcomes(index, correct, correct & ~success, attacked)
 
 
 def _missing(key: str, reason: str) -> Attack:

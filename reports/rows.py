@@ -59,19 +59,23 @@ def variants(members: Sequence[dict[str, Any]]) -> list[str]:
         }
         for values in members
     ]
-    found = []
-    for values, mine in zip(members, settings, strict=True):
+    differing: dict[str, list[str]] = {}
+    for defense in {values["defense"] for values in members}:
         twins = [
-            other
-            for them, other in zip(members, settings, strict=True)
-            if them["defense"] == values["defense"]
+            mine
+            for values, mine in zip(members, settings, strict=True)
+            if values["defense"] == defense
         ]
-        names = sorted({name for other in twins for name in other})
-        differing = [n for n in names if len({json.dumps(o.get(n)) for o in twins}) > 1]
-        found.append(
-            ", ".join(f"{n}={json.dumps(mine[n])}" for n in differing if mine.get(n) is not None)
+        names = sorted({name for mine in twins for name in mine})
+        differing[defense] = [n for n in names if len({json.dumps(o.get(n)) for o in twins}) > 1]
+    return [
+        ", ".join(
+            f"{n}={json.dumps(mine[n])}"
+            for n in differing[values["defense"]]
+            if mine.get(n) is not None
         )
-    return found
+        for values, mine in zip(members, settings, strict=True)
+    ]
 
 
 def _labels(members: Sequence[dict[str, Any]], variants: list[str]) -> list[str]:

@@ -34,7 +34,7 @@ def render(page: Page) -> str:
         loader=jinja2.PackageLoader("reports"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_shown,
+        finalize=shown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -52,7 +52,8 @@ def render(page: Page) -> str:
     return environment.get_template("index.html.j2").render(page=page)
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
+    """What a page shows of a value: a dash for None, and no control characters."""
     if value is None:
         return "–"
     return text.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value

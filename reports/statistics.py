@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, norm, t
+from scipy.stats import norm, t
 from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
@@ -15,14 +16,15 @@ CONFIDENCE = 0.95
 Outcomes = Sequence[bool] | np.ndarray  # (n,), true where a model is right
 
 
+@functools.cache
 def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The Wilson score interval of a proportion, (low, high) within [0, 1].
 
     Wilson, "Probable inference, the law of succession, and statistical inference", 1927. It covers
     the sampling of the test examples, not the luck of the training seed.
     """
-    interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    low, high = proportion_confint(successes, trials, alpha=1 - confidence, method="wilson")
+    return float(low) if successes else 0.0, float(high) if successes < trials else 1.0
 
 
 @dataclass(frozen=True)

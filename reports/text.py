@@ -12,6 +12,8 @@ _REPLACEMENT = "\ufffd"
 
 def plain(text: str) -> str:
     """The text without control, escape and reversing characters; line ends stay."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if c == "\n" or _shows(c) else _stand_in(c) for c in text)
 
 
@@ -29,6 +31,16 @@ def spreadsheet(text: str) -> str:
 def percent(share: float | None) -> str:
     """A share as per cent with one decimal, and no sign: the column's head has it."""
     return "–" if share is None else f"{100 * share:.1f}"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return f"{'−' if difference < 0 else '+'}{abs(100 * difference):.1f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with three decimals."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def amount(number: float | None) -> str:

@@ -454,7 +454,7 @@ def test_every_dataset_has_a_description_and_defaults() -> None:
     assert list(datasets.DESCRIPTIONS) == list(datasets.TABLE)
     for name in ("digits", "mnist", "npz:x.npz", "folder:x"):
         defaults = datasets.defaults(name)
-        assert set(defaults.eps) == {"linf", "l2", "l1"}
+        assert set(defaults.eps) == {"linf", "l2", "l1", "l0"}
         assert defaults.epochs > 0
 
 

@@ -71,6 +71,22 @@ def test_cells_of_several_folders_come_together_byte_by_byte(tmp_path: Path) -> 
     assert (content(a), content(b)) == before
 
 
+@pytest.mark.parametrize("stage", ["given", "trust/quick", "curves/pgd-1", "adaptations/patch"])
+def test_every_kind_of_stage_comes_along(tmp_path: Path, stage: str) -> None:
+    a = cell(tmp_path / "a")
+    Store.open(a).write_stage("one", stage, {"x": 1}, {"x.npz": lambda path: put(path, b"x")})
+    merge([a], tmp_path / "all")
+    assert content(tmp_path / "all") == content(a)
+
+
+def test_machines_may_round_trust_checks_differently(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
+    for folder, share in ((a, 0.1), (b, 0.1000001)):
+        Store.open(folder).write_stage("one", "trust/quick", {"share": share})
+    merge([a, b], tmp_path / "all")
+    assert Store.open(tmp_path / "all").read_stage("one", "trust/quick")["share"] == 0.1
+
+
 def test_the_same_cell_twice_is_fine_if_only_times_differ(tmp_path: Path) -> None:
     a, b = cell(tmp_path / "a"), cell(tmp_path / "b", seconds=2.0)
 

@@ -73,22 +73,27 @@ def gradient_reference(x, y, weights):
     return error @ weights.T
 
 
-def perturb_reference(x, y, weights, start, norm, eps, steps, relative_step):
-    x_adv = (x + eps * start).clip(0, 1)
+def perturb_reference(x, y, weights, start, norm, eps, steps, relative_step, momentum=0.0):
+    eps = np.broadcast_to(eps, (len(x), 1))
+    x_adv, carried = (x + eps * start).clip(0, 1), np.zeros_like(x)
     for _ in range(steps):
         gradient = gradient_reference(x_adv, y, weights)
+        if momentum:
+            carried = momentum * carried + gradient / np.abs(gradient).sum(axis=1, keepdims=True)
+            gradient = carried
         for row in range(len(x)):
             step = direction_reference(gradient[row], x_adv[row], norm)
-            moved = x_adv[row] + relative_step * eps * step
-            x_adv[row] = (x[row] + project_reference(moved - x[row], norm, eps)).clip(0, 1)
+            moved = x_adv[row] + relative_step * eps[row] * step
+            x_adv[row] = (x[row] + project_reference(moved - x[row], norm, eps[row])).clip(0, 1)
     return x_adv
 
 
-def perturb(framework, x, y, weights, start, norm, eps, steps, relative_step):
-    ascent = Ascent(norm, steps, relative_step)
+def perturb(framework, x, y, weights, start, norm, eps, steps, relative_step, momentum=0.0):
+    ascent = Ascent(norm, steps, relative_step, momentum=momentum)
     if framework == "torch":
         matrix = torch.tensor(weights)
         arguments = [torch.tensor(value) for value in (x, y, start)]
+        eps = eps if isinstance(eps, float) else torch.tensor(eps)
         found = in_torch.perturb(lambda z: z @ matrix, *arguments, eps=eps, ascent=ascent)
         return found.numpy()
     matrix = tf.constant(weights)
@@ -114,6 +119,33 @@ def test_ascent_is_that_of_the_reference(norm, steps, relative_step, framework):
     assert distances.max() > 0.6 * EPS[norm]
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize("norm", ORDERS)
+def test_ascent_with_momentum_is_that_of_the_reference(norm, framework):
+    x, y, weights = problem()
+    start = np.zeros_like(x)
+    settings = (norm, EPS[norm], 7, 0.4)
+
+    found = perturb(framework, x, y, weights, start, *settings, momentum=0.9)
+
+    expected = perturb_reference(x, y, weights, start, *settings, momentum=0.9)
+    assert np.abs(found - expected).max() < 1e-10
+    assert np.abs(found - perturb_reference(x, y, weights, start, *settings)).max() > 1e-3
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize("norm", ORDERS)
+def test_every_example_can_have_a_budget_of_its_own(norm, framework):
+    x, y, weights = problem()
+    start = Threat(norm, 1).random_starts(np.random.default_rng(1), x.shape).astype(np.float64)
+    eps = EPS[norm] * np.linspace(0.1, 1, COUNT)[:, None]
+    settings = (norm, eps, 7, 0.4)
+
+    found = perturb(framework, x, y, weights, start, *settings)
+
+    assert np.abs(found - perturb_reference(x, y, weights, start, *settings)).max() < 1e-10
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])

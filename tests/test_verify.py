@@ -27,19 +27,20 @@ HERE = Path(__file__).parent
 QUICK = ["attacks.pgd.max_iter=3", "attacks.apgd.max_iter=5", "attacks.square.max_iter=5"]
 
 
-def make(out, framework):
-    """A small cell of an adapted model, through the real worker in this process."""
+def make(out, framework, defense="meta-adv", **settings):
+    """A small cell, by default of an adapted model, through the real worker in this process."""
     config = read(
         {
-            "defense": ["meta-adv"],
+            "defense": [defense],
             "framework": [framework],
             "model": "cnn-small",
             "epochs": 2,
             "examples": 60,
             "baseline": False,
             "out": out,
+            **settings,
         },
-        assignments=QUICK,
+        assignments=[] if "suite" in settings else QUICK,
     )
     store = Store.create(out)
     ours, theirs = Pipe()
@@ -91,6 +92,23 @@ def test_every_claim_holds_as_written_and_nothing_changes(store):
 def test_claims_of_tensorflow_hold_too(tmp_path):
     store = make(tmp_path / "out", "tensorflow")
     assert replay.replay(pgd(store), device="cpu")[0] == "holds"
+
+
+@pytest.mark.parametrize("around", ["thermometer+class-labels", "gaussian-augmentation"])
+def test_claims_behind_input_and_output_defenses_hold(tmp_path, around):
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("attacks: {pgd: {attack: pgd, arguments: {max_iter: 2, eps_step: 1 eps}}}")
+    store = make(tmp_path / "out", "torch", f"none+{around}", suite=str(suite), epochs=1)
+    claim = pgd(store)
+    assert replay.replay(claim, device="cpu")[0] == "holds"
+
+    stage, name = f"attacks/{claim.key}", f"{claim.key}.npz"
+    arrays = store.read_arrays(claim.cell_id, stage, name)
+    record = store.read_stage(claim.cell_id, stage)
+    arrays["sample_adversarial"] = arrays["sample_clean"]
+    store.write_stage(claim.cell_id, stage, record, {name: npz_writer(arrays)})
+    state, told = replay.replay(claim, device="cpu")
+    assert (state, "don't fool the model" in told) == ("differs", True)
 
 
 def change(array, value):

@@ -329,6 +329,12 @@ def test_without_wrappers_the_gradients_are_the_models_own():
     assert np.allclose(
         aim.estimator.class_gradient(aim.x), aim.bare.class_gradient(aim.x), atol=1e-7
     )
+    ones = [e.logits_and_gradient(aim.x, weigh_by_itself) for e in (aim.estimator, aim.bare)]
+    assert all(np.allclose(*each, atol=1e-6) for each in zip(*ones, strict=True))
+
+
+def weigh_by_itself(logits, rows):
+    return logits
 
 
 @pytest.mark.parametrize("name", RANDOM)

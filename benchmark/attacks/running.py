@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 import traceback
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmark import frameworks
+from benchmark.attacks.creating import create
+from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.measure import Measurement, measure
 from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
+from benchmark.attacks.watch import FoundError, Watch
 from benchmark.estimators.passes import CHUNK
 
-# ART's name of each norm.
-_ART_NORMS = {"linf": np.inf, "l2": 2, "l1": 1}
-
 SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What came of an attack: all arrays are of the attacked rows of the target.
+
+    Args:
+        rows: of the target, (k,).
+        x_adv: what the attack returned, (k, ...).
+        kept: what it met on its way, (k, ...), where `has_kept`, (k,).
+        first_query: of the first success within budget that was met, (k,), -1 where there is none.
+        next_query: that a returned point would have been, had the attack asked about it, (k,).
+        whole: where the attack ran to its end, (k,).
+    """
+
+    rows: np.ndarray
+    x_adv: np.ndarray
+    kept: np.ndarray
+    has_kept: np.ndarray
+    first_query: np.ndarray
+    next_query: np.ndarray
+    whole: np.ndarray
 
 
 def run_attack(
@@ -32,25 +54,34 @@ def run_attack(
     eps: float,
     seed: int,
     progress: Callable[[float], None] = lambda done: None,
+    timeout: float | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Attack, re-measure, and return the record and the arrays of this stage.
 
-    An attack that raises gives a record with status "failed" and its reason, and no arrays: a
-    failed attack never counts as robustness.
+    An attack that raises, or that still asks the model after `timeout` seconds, gives a record with
+    status "failed" and its reason, and no arrays: a failed attack never counts as robustness.
+
+    Args:
+        spec: the attack; a threat of its own goes before `norm` and `eps`.
+        target: what is attacked.
+        key: of the stage.
+        norm: of the cell's threat.
+        eps: the cell's budget.
+        seed: the same gives the same adversarial examples.
+        progress: told the share that is done.
+        timeout: seconds; looked at whenever the attack asks the model something.
     """
-    record = {"key": key, **_record(spec, target, norm, eps)}
-    obstacle = spec.obstacle(norm, target.x.shape[1:])
-    attacked = target.attacked_by(spec)
-    if attacked is None:
-        obstacle = "the model below takes encoded inputs, not these"
-    if obstacle:
+    norm, eps = spec.threat(norm, eps)
+    attacked = _attacked(spec, target)
+    record = {"key": key, **_record(spec, int(attacked.sum()), norm, eps)}
+    if obstacle := target.obstacle(spec, norm):
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
-    frameworks.seed_everything(_seed(seed, spec))
-    passes = attacked.passes
+    frameworks.seed_everything(_seed(seed, spec.name))
+    passes = target.attacked_by(spec).passes
     before = (passes.forwards, passes.backwards)
     started = time.perf_counter()
     try:
-        x_adv = _generate(spec, target, norm, eps, progress)
+        found = _generate(spec, target, attacked, norm, eps, progress, timeout)
     except Exception as error:
         traceback.print_exc()
         return {**record, "status": "failed", "reason": f"{type(error).__name__}: {error}"}, {}
@@ -59,9 +90,154 @@ def run_attack(
         "forwards": passes.forwards - before[0],
         "backwards": passes.backwards - before[1],
     }
+    x_adv, measurement, silent = _judge(
+        target, found, norm, eps, seed=judging_seed(seed, spec.name)
+    )
+    held = (target.clean_prediction == target.y) & ~measurement.success
+    record |= spent | {
+        "status": "ok",
+        "clean_accuracy": float((target.clean_prediction == target.y)[attacked].mean()),
+        "robust_accuracy": float(held[attacked].mean()),
+        "violations": measurement.violations,
+        "silent": silent,
+    }
+    first_query = np.full(len(target.y), -1, dtype=np.int64)
+    met = found.first_query >= 0
+    first_query[found.rows] = np.where(met, found.first_query, found.next_query)
+    first_query[~measurement.success] = -1
+    return record, {
+        **_arrays(target, x_adv, measurement),
+        "attacked": attacked,
+        "first_query": first_query,
+    }
+
+
+def _attacked(spec: AttackSpec, target: Target) -> np.ndarray:
+    """Which of the target's rows the attack is run on: the same for every cell, (n,) bool."""
+    count = len(target.x)
+    if spec.examples is None or spec.examples >= count:
+        return np.ones(count, dtype=bool)
+    attacked = np.zeros(count, dtype=bool)
+    attacked[np.random.default_rng(count).permutation(count)[: spec.examples]] = True
+    return attacked
+
+
+def _record(spec: AttackSpec, examples: int, norm: str, eps: float) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "attack": spec.entry.target.partition(":")[2],
+        "arguments": spec.resolved(eps),
+        "families": list(spec.entry.families),
+        "norm": norm,
+        "eps": None if norm == UNRESTRICTED else eps,
+        "own_threat": spec.norm is not None,
+        "examples": examples,
+        "reason": "",
+    }
+
+
+def _generate(
+    spec: AttackSpec,
+    target: Target,
+    attacked: np.ndarray,
+    norm: str,
+    eps: float,
+    progress: Callable[[float], None],
+    timeout: float | None,
+) -> _Found:
+    """What the attack makes of the attacked rows that are classified correctly."""
+    rows = np.flatnonzero(attacked & (target.clean_prediction == target.y))
+    estimator = target.attacked_by(spec)
+    watch = Watch(
+        norm=norm,
+        eps=eps,
+        predict=estimator.predict,
+        keeps=not spec.entry.is_universal,
+        nearest=spec.entry.is_minimal,
+        stops=spec.entry.rows == "one" and not spec.to_the_end,
+        seconds=timeout,
+    )
+    size = {"chunk": CHUNK, "one": 1, "all": len(rows)}[spec.entry.rows]
+    parts = []
+    estimator.observer = watch
+    try:
+        for first in range(0, len(rows), max(size, 1)):
+            part = rows[first : first + size]
+            parts.append(_part(spec, target, part, watch, norm, eps))
+            progress((first + len(part)) / len(rows))
+    finally:
+        estimator.observer = None
+    return _joined(parts, target)
+
+
+def _part(
+    spec: AttackSpec, target: Target, rows: np.ndarray, watch: Watch, norm: str, eps: float
+) -> _Found:
+    """The attack on some rows; a new object each time, because some remember the last call."""
+    x, y = target.x[rows], target.y[rows]
+    attack = create(spec, target.attacked_by(spec), norm, eps)
+    watch.begin(x, y)
+    whole = True
+    try:
+        # Square divides by zero and Wasserstein overflows, in points that `measure` refuses.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            x_adv = np.asarray(attack.generate(x=x.copy(), y=y))
+    except FoundError:
+        x_adv, whole = x.copy(), False
+    if x_adv.shape != x.shape:
+        raise ValueError(f"the attack returned an array of shape {x_adv.shape}, not {x.shape}")
+    return _Found(
+        rows,
+        x_adv.astype(np.float32),
+        watch.kept,
+        watch.has_kept,
+        watch.first_query,
+        watch.next_query,
+        np.full(len(rows), whole),
+    )
+
+
+def _joined(parts: list[_Found], target: Target) -> _Found:
+    if not parts:
+        none, shape = np.empty(0, dtype=np.int64), target.x.shape[1:]
+        points, flags = np.empty((0, *shape), dtype=np.float32), np.empty(0, dtype=bool)
+        return _Found(none, points, points, flags, none, none, flags)
+    return _Found(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("rows", "x_adv", "kept", "has_kept", "first_query", "next_query", "whole")
+        )
+    )
+
+
+def _judge(
+    target: Target, found: _Found, norm: str, eps: float, *, seed: int
+) -> tuple[np.ndarray, Measurement, int]:
+    """The better of what was returned and what was met on the way, as the whole pipeline has it.
+
+    Returns the points, what they achieved, and how many successes the attack met without returning
+    them although it ran to its end.
+    """
+    returned, kept = target.x.copy(), target.x.copy()
+    returned[found.rows], kept[found.rows] = found.x_adv, found.kept
+    has_kept = np.zeros(len(target.x), dtype=bool)
+    has_kept[found.rows] = found.has_kept
+    ours = _measured(target, returned, norm, eps, seed)
+    if not has_kept.any():
+        return returned, ours, 0
+    met = _measured(target, kept, norm, eps, seed)
+    better = has_kept & met.beats(ours, "l2" if norm == UNRESTRICTED else norm)
+    whole = np.zeros(len(target.x), dtype=bool)
+    whole[found.rows] = found.whole
+    silent = int((better & met.success & ~ours.success & whole).sum())
+    points = np.where(better.reshape(-1, *[1] * (target.x.ndim - 1)), kept, returned)
+    return points, ours.overlaid(met, better), silent
+
+
+def _measured(target: Target, x_adv: np.ndarray, norm: str, eps: float, seed: int) -> Measurement:
     # Its own draws where the pipeline is random: an attack doesn't choose by them.
-    frameworks.seed_everything(_seed(seed, spec, "judged"))
-    measurement = measure(
+    frameworks.seed_everything(seed)
+    return measure(
         target.x,
         x_adv,
         target.predict(x_adv),
@@ -70,55 +246,16 @@ def run_attack(
         norm=norm,
         eps=eps,
     )
-    correct = target.clean_prediction == target.y
-    record |= spent | {
-        "status": "ok",
-        "clean_accuracy": float(correct.mean()),
-        "robust_accuracy": float((correct & ~measurement.success).mean()),
-        "violations": measurement.violations,
-    }
-    return record, _arrays(target, x_adv, measurement)
 
 
-def _record(spec: AttackSpec, target: Target, norm: str, eps: float) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "attack": spec.entry.target.partition(":")[2],
-        "arguments": spec.resolved(eps),
-        "norm": norm,
-        "eps": eps,
-        "examples": len(target.x),
-        "reason": "",
-    }
+def judging_seed(seed: int, attack: str) -> int:
+    """Of the global generators when a random pipeline judges what the attack of this name found."""
+    return _seed(seed, f"{attack}judged")
 
 
-def _generate(
-    spec: AttackSpec, target: Target, norm: str, eps: float, progress: Callable[[float], None]
-) -> np.ndarray:
-    """The attack's answer; examples that are misclassified already are left as they are."""
-    attack = _create(spec, target.attacked_by(spec), norm, eps)
-    x_adv = target.x.copy()
-    rows = np.flatnonzero(target.clean_prediction == target.y)
-    for first in range(0, len(rows), CHUNK):
-        part = rows[first : first + CHUNK]
-        # ART's Square divides by zero under l2; it takes no such point, and `measure` none either.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            x_adv[part] = attack.generate(x=target.x[part], y=target.y[part])
-        progress((first + len(part)) / len(rows))
-    return x_adv
-
-
-def _create(spec: AttackSpec, estimator: Any, norm: str, eps: float) -> Any:
-    module, _, name = spec.entry.target.partition(":")
-    attack = getattr(importlib.import_module(module), name)
-    wanted = {"norm": _ART_NORMS[norm], "eps": eps, "batch_size": CHUNK, "verbose": False}
-    known = {key: value for key, value in wanted.items() if key in attack.attack_params}
-    return attack(estimator, **known, **spec.resolved(eps))
-
-
-def _seed(seed: int, spec: AttackSpec, purpose: str = "") -> int:
+def _seed(seed: int, name: str) -> int:
     """Of the global generators: differs by attack, and is the same in both frameworks."""
-    return (seed * 1_000_003 + zlib.crc32((spec.name + purpose).encode())) % 2**32
+    return (seed * 1_000_003 + zlib.crc32(name.encode())) % 2**32
 
 
 def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict[str, np.ndarray]:
@@ -131,8 +268,6 @@ def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict
         "adversarial_prediction": measurement.prediction,
         "success": measurement.success,
         **measurement.distances,
-        # ART doesn't say at which query it found a point.
-        "first_query": np.full(len(target.y), -1, dtype=np.int64),
         "sample_index": target.index[samples],
         "sample_clean": target.x[samples],
         "sample_adversarial": x_adv[samples].astype(np.float32),

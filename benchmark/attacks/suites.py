@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
-from benchmark.attacks.table import ATTACKS, AttackEntry
+from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
+from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError, UnknownName, did_you_mean
 
 Value = int | float | str | bool
+
+# What an attack of a suite may name as the norm of a threat of its own.
+THREATS = ("linf", "l2", "l1", "l0", UNRESTRICTED)
 
 _SHARE_OF_EPS = re.compile(r"^(\d+(?:\.\d*)?)\s*eps$")
 _SAFE_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
@@ -27,15 +31,24 @@ class AttackSpec:
     Args:
         name: in reports; unique in its suite.
         attack: its entry in `benchmark.attacks.table`.
-        arguments: as in the suite file: numbers, or shares of eps such as "0.1 eps".
+        arguments: as in the suite file: numbers, texts, or shares of eps such as "0.1 eps".
         transfers: run on the bare model below a cell's input and output defenses, and its points
             are tried on the whole.
+        norm: of a threat of its own; None for the cell's.
+        eps: the budget under a norm of its own; None for the data set's, or the cell's if the norm
+            is the cell's.
+        examples: how many of the cell's examples it attacks; None for all.
+        to_the_end: whether to look for the nearest adversarial example where a first one is known.
     """
 
     name: str
     attack: str
     arguments: Mapping[str, Value]
     transfers: bool = False
+    norm: str | None = None
+    eps: float | None = None
+    examples: int | None = None
+    to_the_end: bool = False
 
     @property
     def entry(self) -> AttackEntry:
@@ -46,16 +59,19 @@ class AttackSpec:
         """The arguments with shares of eps as numbers."""
         return {name: _resolve(value, eps) for name, value in self.arguments.items()}
 
+    def threat(self, norm: str, eps: float) -> tuple[str, float]:
+        """Norm and budget of the attack in a cell with these; no budget is infinite."""
+        if self.norm is None:
+            return norm, eps
+        if self.norm == UNRESTRICTED:
+            return UNRESTRICTED, float("inf")
+        if self.eps is None and self.norm != norm:
+            raise SuiteError(f"attack {self.name!r} has no eps under {self.norm}")
+        return self.norm, eps if self.eps is None else self.eps
+
     def obstacle(self, norm: str, input_shape: tuple[int, ...]) -> str:
-        """Why the attack can't be run on these inputs under this norm; empty where it can."""
-        if norm not in self.entry.norms:
-            return f"serves {', '.join(self.entry.norms)}, not {norm}"
-        if self.entry.images_only and len(input_shape) != 3:
-            return "works on images only, these data are tabular"
-        smallest = self.entry.smallest_side.get(norm, 1)
-        if len(input_shape) == 3 and min(input_shape[:2]) < smallest:
-            return f"needs images of at least {smallest}x{smallest} pixels under {norm}"
-        return ""
+        """Why the attack can't be run on these inputs in a cell of this norm; empty if it can."""
+        return self.entry.obstacle(self.norm or norm, input_shape)
 
 
 # Joins every suite in cells with input or output defenses: what such a defense hides from an attack
@@ -76,6 +92,14 @@ class Suite:
     def applicable(self, norm: str, input_shape: tuple[int, ...]) -> list[tuple[AttackSpec, str]]:
         """Every attack with the reason why it can't run here, or an empty one."""
         return [(spec, spec.obstacle(norm, input_shape)) for spec in self.attacks]
+
+    def with_budgets(self, budgets: Mapping[str, float]) -> Suite:
+        """The suite with these budgets, by norm, for threats that name a norm only.
+
+        Raises:
+            SuiteError: a norm of a threat has no budget.
+        """
+        return replace(self, attacks=tuple(_with_budget(spec, budgets) for spec in self.attacks))
 
 
 def list_suites() -> dict[str, str]:
@@ -154,7 +178,7 @@ def _attack(
             f"suite {suite!r}: the name {name!r} is kept for the attack that joins every suite in "
             "cells with input or output defenses; choose another"
         )
-    _check_keys(body, ("attack", "arguments"), f"attack {name!r}")
+    _check_keys(body, ("attack", "arguments", "threat", "examples"), f"attack {name!r}")
     attack = str(body.get("attack"))
     if attack not in ATTACKS:
         raise SuiteError(
@@ -164,14 +188,63 @@ def _attack(
         **_mapping(body.get("arguments", {}), f"attack {name!r}: 'arguments'"),
         **overrides,
     }
-    _check_keys(arguments, ATTACKS[attack].arguments, f"attack {name!r}")
+    entry = ATTACKS[attack]
+    _check_keys(arguments, (*entry.arguments, *entry.options), f"attack {name!r}")
+    norm, eps = _threat(name, body.get("threat"))
     for argument, value in arguments.items():
-        _check_value(name, argument, value)
-    return AttackSpec(name, attack, arguments)
+        _check_value(name, argument, value, entry.options.get(argument, ()))
+        if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
+            raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
+    examples = body.get("examples")
+    if examples is not None and (type(examples) is not int or examples < 1):
+        raise SuiteError(
+            f"attack {name!r}: examples must be a whole number from 1 up, got {examples!r}"
+        )
+    return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples)
 
 
-def _check_value(attack: str, argument: str, value: object) -> None:
-    if isinstance(value, str):
+def _threat(name: str, given: object) -> tuple[str | None, float | None]:
+    """Norm and budget of an attack's own threat, None where they are left open."""
+    if given is None:
+        return None, None
+    body = {"norm": given} if isinstance(given, str) else _mapping(given, f"{name!r}: 'threat'")
+    _check_keys(body, ("norm", "eps"), f"the threat of {name!r}")
+    norm, eps = str(body.get("norm")), body.get("eps")
+    if norm not in THREATS:
+        raise SuiteError(
+            f"attack {name!r}: the threat's norm is {norm!r}{did_you_mean(norm, THREATS)}"
+        )
+    if eps is not None and (norm == UNRESTRICTED or not _is_budget(eps)):
+        raise SuiteError(
+            f"attack {name!r}: the threat's eps is {eps!r}; give a number above 0 under a norm, "
+            f"and none if {UNRESTRICTED}"
+        )
+    return norm, None if eps is None else float(eps)
+
+
+def _is_budget(value: object) -> bool:
+    return type(value) in (int, float) and 0 < cast(float, value) < float("inf")
+
+
+def _with_budget(spec: AttackSpec, budgets: Mapping[str, float]) -> AttackSpec:
+    if spec.norm in (None, UNRESTRICTED) or spec.eps is not None:
+        return spec
+    assert spec.norm is not None
+    if spec.norm not in budgets:
+        raise SuiteError(
+            f"attack {spec.name!r}: the data have no default eps under {spec.norm}; write "
+            f"'threat: {{norm: {spec.norm}, eps: NUMBER}}'"
+        )
+    return replace(spec, eps=budgets[spec.norm])
+
+
+def _check_value(attack: str, argument: str, value: object, texts: tuple[str, ...]) -> None:
+    if texts:
+        if value not in texts:
+            raise SuiteError(
+                f"attack {attack!r}: {argument} is {value!r}{did_you_mean(str(value), texts)}"
+            )
+    elif isinstance(value, str):
         if not _SHARE_OF_EPS.match(value):
             raise SuiteError(
                 f"attack {attack!r}: {argument} is {value!r}; allowed: a number, or a share of the "

@@ -1,60 +1,325 @@
 """Every attack that a suite may name: an explicit list, so that a suite can't load anything else.
 
-`tests/test_attacks.py` holds the argument names against ART's own.
+`tests/test_attack_table.py` holds it, with `benchmark.attacks.left_out`, against ART's own list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
 
+_ART = "art.attacks.evasion:"
+_MENDED = "benchmark.attacks.workarounds."
+_LP = ("linf", "l2", "l1")
 
-@dataclass(frozen=True)
-class AttackEntry:
-    """An ART attack as a suite may use it.
-
-    Args:
-        target: "module:class".
-        description: one line.
-        norms: threat models that it serves.
-        arguments: what a suite may set; norm, eps and batch size are the harness's.
-        images_only: whether it needs (H, W, C) inputs.
-        smallest_side: norm to the fewest pixels of a side that ART's code can work on.
-    """
-
-    target: str
-    description: str
-    norms: tuple[str, ...]
-    arguments: tuple[str, ...]
-    images_only: bool = False
-    smallest_side: Mapping[str, int] = field(default_factory=dict)
-
-
-ATTACKS: dict[str, AttackEntry] = {
+_GRADIENT: dict[str, AttackEntry] = {
     "fast-gradient": AttackEntry(
-        target="art.attacks.evasion:FastGradientMethod",
+        target=_ART + "FastGradientMethod",
         description="one gradient step (Goodfellow et al. 2015)",
-        norms=("linf", "l2", "l1"),
+        norms=_LP,
         arguments=("num_random_init",),
     ),
+    "bim": AttackEntry(
+        target=_ART + "BasicIterativeMethod",
+        description="gradient steps from the clean example (Kurakin et al. 2017)",
+        norms=("linf",),
+        arguments=("eps_step", "max_iter"),
+    ),
     "pgd": AttackEntry(
-        target="art.attacks.evasion:ProjectedGradientDescent",
+        target=_MENDED + "momentum:ProjectedGradientDescent",
         description="projected gradient ascent with random starts (Madry et al. 2018)",
-        norms=("linf", "l2", "l1"),
+        norms=_LP,
         arguments=("eps_step", "max_iter", "num_random_init", "decay"),
     ),
+    "momentum": AttackEntry(
+        target=_MENDED + "momentum:MomentumIterativeMethod",
+        description="gradient ascent with momentum (Dong et al. 2018)",
+        norms=_LP,
+        arguments=("eps_step", "max_iter", "decay"),
+    ),
     "apgd": AttackEntry(
-        target="art.attacks.evasion:AutoProjectedGradientDescent",
+        target=_ART + "AutoProjectedGradientDescent",
         description="projected gradient ascent with its own step sizes (Croce & Hein 2020)",
-        norms=("linf", "l2", "l1"),
+        norms=_LP,
         arguments=("eps_step", "max_iter", "nb_random_init"),
     ),
+    "acg": AttackEntry(
+        target=_ART + "AutoConjugateGradient",
+        description="conjugate gradients with their own step sizes (Yamamura et al. 2022)",
+        # Under linf ART steps by the bare gradient instead of its sign: hardly at all.
+        norms=("l2", "l1"),
+        arguments=("eps_step", "max_iter", "nb_random_init"),
+    ),
+    "racg": AttackEntry(
+        target=_ART + "RescalingAutoConjugateGradient",
+        description="rescaled conjugate gradients (Yamamura et al. 2024)",
+        # Under linf ART steps by the bare gradient instead of its sign: hardly at all.
+        norms=("l2", "l1"),
+        arguments=("eps_step", "max_iter", "nb_random_init"),
+    ),
+}
+
+_MINIMAL_NORM: dict[str, AttackEntry] = {
+    "deepfool": AttackEntry(
+        target=_ART + "DeepFool",
+        description="steps to the nearest linearised boundary (Moosavi-Dezfooli et al. 2016)",
+        norms=("l2",),
+        arguments=("max_iter", "epsilon", "nb_grads"),
+        families=("minimal-norm",),
+    ),
+    "newtonfool": AttackEntry(
+        target=_ART + "NewtonFool",
+        description="steps that lower the probability of the label (Jang et al. 2017)",
+        norms=("l2",),
+        arguments=("max_iter", "eta"),
+        families=("minimal-norm",),
+        probabilities=True,
+    ),
+    "cw-l2": AttackEntry(
+        target=_ART + "CarliniL2Method",
+        description="distance against a margin of logits (Carlini & Wagner 2017)",
+        norms=("l2",),
+        arguments=(
+            "confidence",
+            "learning_rate",
+            "binary_search_steps",
+            "max_iter",
+            "initial_const",
+            "max_halving",
+            "max_doubling",
+        ),
+        families=("minimal-norm",),
+    ),
+    "cw-linf": AttackEntry(
+        target=_ART + "CarliniLInfMethod",
+        description="the same under linf, by a shrinking threshold (Carlini & Wagner 2017)",
+        norms=("linf",),
+        arguments=(
+            "confidence",
+            "learning_rate",
+            "max_iter",
+            "decrease_factor",
+            "initial_const",
+            "largest_const",
+            "const_factor",
+        ),
+        families=("minimal-norm",),
+        rows="one",
+    ),
+    "cw-l0": AttackEntry(
+        target=_ART + "CarliniL0Method",
+        description="the same under l0, by freezing pixels (Carlini & Wagner 2017)",
+        norms=("l0",),
+        arguments=(
+            "confidence",
+            "learning_rate",
+            "binary_search_steps",
+            "max_iter",
+            "initial_const",
+            "max_halving",
+            "max_doubling",
+        ),
+        families=("minimal-norm", "unseen"),
+    ),
+    "elastic-net": AttackEntry(
+        target=_ART + "ElasticNet",
+        description="l1 and l2 distance against a margin of logits (Chen et al. 2018)",
+        norms=("l1",),
+        arguments=(
+            "confidence",
+            "learning_rate",
+            "binary_search_steps",
+            "max_iter",
+            "beta",
+            "initial_const",
+        ),
+        families=("minimal-norm", "unseen"),
+        options={"decision_rule": ("EN", "L1", "L2")},
+    ),
+}
+
+_BLACK_BOX: dict[str, AttackEntry] = {
     "square": AttackEntry(
-        target="art.attacks.evasion:SquareAttack",
+        target=_MENDED + "square:SquareAttack",
         description="random search by squares, no gradients (Andriushchenko et al. 2020)",
         norms=("linf", "l2"),
         arguments=("max_iter", "p_init", "nb_restarts"),
+        families=("score",),
         images_only=True,
         smallest_side={"linf": 2, "l2": 10},
     ),
+    "simba": AttackEntry(
+        target=_MENDED + "simba:SimBA",
+        description="random steps along pixels or frequencies (Guo et al. 2019)",
+        norms=("linf", "l2"),
+        arguments=("max_iter", "epsilon", "freq_dim", "stride"),
+        families=("score",),
+        images_only=True,
+        square_only=True,
+        rows="one",
+        probabilities=True,
+    ),
+    "zoo": AttackEntry(
+        target=_ART + "ZooAttack",
+        description="Carlini-Wagner's loss by finite differences (Chen et al. 2017)",
+        norms=("l2",),
+        arguments=(
+            "confidence",
+            "learning_rate",
+            "max_iter",
+            "binary_search_steps",
+            "initial_const",
+            "nb_parallel",
+            "variable_h",
+        ),
+        families=("minimal-norm", "score"),
+        rows="one",
+        # ART resizes to 32x32 and back, which fails on smaller images.
+        fixed={"use_resize": False, "use_importance": False},
+    ),
+    "virtual-adversarial": AttackEntry(
+        target=_ART + "VirtualAdversarialMethod",
+        description="the direction in which predictions change most (Miyato et al. 2016)",
+        norms=("l2",),
+        arguments=("max_iter", "finite_diff"),
+        families=("score",),
+        probabilities=True,
+    ),
+    "threshold": AttackEntry(
+        target=_MENDED + "pixel:ThresholdAttack",
+        description="evolution of all pixels within linf (Vargas & Kotyan 2019)",
+        norms=("linf",),
+        arguments=("max_iter",),
+        families=("score",),
+        images_only=True,
+        rows="one",
+    ),
+    "hop-skip-jump": AttackEntry(
+        target=_MENDED + "random_states:HopSkipJump",
+        description="labels only: gradients at the boundary by sampling (Chen et al. 2020)",
+        norms=("linf", "l2"),
+        arguments=("max_iter", "max_eval", "init_eval", "init_size"),
+        families=("minimal-norm", "decision"),
+        rows="one",
+    ),
+    "boundary": AttackEntry(
+        target=_MENDED + "random_states:BoundaryAttack",
+        description="labels only: a walk along the boundary (Brendel et al. 2018)",
+        norms=("l2",),
+        arguments=(
+            "max_iter",
+            "delta",
+            "epsilon",
+            "step_adapt",
+            "num_trial",
+            "sample_size",
+            "init_size",
+        ),
+        families=("minimal-norm", "decision"),
+        rows="one",
+        fixed={"targeted": False},
+    ),
+    "sign-opt": AttackEntry(
+        target=_ART + "SignOPTAttack",
+        description="labels only: signs of distance gradients (Cheng et al. 2020)",
+        norms=("l2",),
+        arguments=("epsilon", "num_trial", "max_iter", "query_limit", "alpha", "beta"),
+        families=("minimal-norm", "decision"),
+        rows="one",
+        fixed={"targeted": False},
+    ),
+    "geoda": AttackEntry(
+        target=_MENDED + "geoda:GeoDA",
+        description="labels only: normals of the boundary (Rahmati et al. 2020)",
+        norms=_LP,
+        arguments=("sub_dim", "max_iter", "bin_search_tol", "lambda_param", "sigma"),
+        families=("minimal-norm", "decision"),
+        images_only=True,
+        square_only=True,
+        rows="one",
+    ),
 }
+
+_UNSEEN: dict[str, AttackEntry] = {
+    "jsma": AttackEntry(
+        target=_MENDED + "saliency:SaliencyMapMethod",
+        description="the two most salient pixels at a time (Papernot et al. 2016)",
+        norms=("l0",),
+        arguments=("theta", "targets"),
+        families=("unseen",),
+    ),
+    "pixel": AttackEntry(
+        target=_MENDED + "pixel:PixelAttack",
+        description="evolution of a few pixels (Su et al. 2019; Vargas & Kotyan 2019)",
+        norms=("l0",),
+        arguments=("max_iter",),
+        families=("score", "unseen"),
+        images_only=True,
+        rows="one",
+    ),
+    "spatial": AttackEntry(
+        target=_ART + "SpatialTransformation",
+        description="a grid of shifts and rotations (Engstrom et al. 2019)",
+        norms=(UNRESTRICTED,),
+        arguments=("max_translation", "num_translations", "max_rotation", "num_rotations"),
+        families=("score", "unseen"),
+        images_only=True,
+    ),
+    "shadow": AttackEntry(
+        target=_MENDED + "shadow:ShadowAttack",
+        description="smooth changes of light (Ghiasi et al. 2020)",
+        norms=(UNRESTRICTED,),
+        arguments=("sigma", "nb_steps", "learning_rate", "lambda_tv", "lambda_c", "lambda_s"),
+        families=("gradient", "unseen"),
+        images_only=True,
+        channels=(1, 3),
+        bare_only=True,
+        rows="one",
+    ),
+    "wasserstein": AttackEntry(
+        target=_ART + "Wasserstein",
+        description="mass moved between pixels (Wong et al. 2019)",
+        norms=(UNRESTRICTED,),
+        arguments=(
+            "eps",
+            "eps_step",
+            "eps_iter",
+            "eps_factor",
+            "max_iter",
+            "regularization",
+            "kernel_size",
+            "conjugate_sinkhorn_max_iter",
+            "projected_sinkhorn_max_iter",
+        ),
+        families=("gradient", "unseen"),
+        images_only=True,
+        square_only=True,
+    ),
+    "universal": AttackEntry(
+        target=_ART + "UniversalPerturbation",
+        description="one perturbation for all examples (Moosavi-Dezfooli et al. 2017)",
+        norms=_LP,
+        arguments=("delta", "max_iter"),
+        families=("universal", "unseen"),
+        rows="all",
+        options={"attacker": ("deepfool", "fgsm", "bim", "pgd", "newtonfool")},
+    ),
+    "universal-targeted": AttackEntry(
+        target=_MENDED + "universal:TargetedUniversalPerturbation",
+        description="one perturbation that takes all examples to a class (Hirano & Takemoto 2020)",
+        norms=_LP,
+        arguments=("delta", "max_iter", "target"),
+        families=("universal", "unseen"),
+        rows="all",
+    ),
+    "patch": AttackEntry(
+        target=_MENDED + "patch:AdversarialPatch",
+        description="one patch for all examples, anywhere (Brown et al. 2017)",
+        norms=(UNRESTRICTED,),
+        arguments=("max_iter", "learning_rate", "scale", "rotation_max"),
+        families=("universal", "unseen"),
+        images_only=True,
+        rows="all",
+    ),
+}
+
+ATTACKS: dict[str, AttackEntry] = {**_GRADIENT, **_MINIMAL_NORM, **_BLACK_BOX, **_UNSEEN}

@@ -47,6 +47,15 @@ class Target:
         """Scores of the whole pipeline, (n, classes)."""
         return np.asarray((self.pipeline or self.estimator).predict(x))
 
+    def obstacle(self, spec: AttackSpec, norm: str) -> str:
+        """Why this attack can't be run here under `norm`; empty where it can."""
+        attacked = self.attacked_by(spec)
+        if attacked is None:
+            return "the model below takes encoded inputs, not these"
+        if spec.entry.bare_only and self.pipeline is not None and not spec.transfers:
+            return "needs a model without input or output defenses"
+        return spec.obstacle(norm, self.x.shape[1:])
+
     def attacked_by(self, spec: AttackSpec) -> Any:
         """The estimator that this attack works on; None where there is none."""
         return self.bare if spec.transfers else self.estimator

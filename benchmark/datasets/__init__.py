@@ -40,7 +40,8 @@ _PATHS = {"npz": "FILE", "folder": "DIR"}
 class DatasetDefaults:
     """What a run uses where it is told nothing else.
 
-    eps: norm to budget in pixel scale [0, 1]. epochs: training epochs of a defense.
+    eps: norm to budget in pixel scale [0, 1]; under l0 the number of values changed.
+    epochs: training epochs of a defense.
     """
 
     eps: Mapping[str, float]
@@ -48,10 +49,10 @@ class DatasetDefaults:
 
 
 _DEFAULTS = {
-    "digits": DatasetDefaults(eps={"linf": 0.15, "l2": 0.8, "l1": 3.0}, epochs=30),
-    "mnist": DatasetDefaults(eps={"linf": 0.3, "l2": 2.0, "l1": 10.0}, epochs=3),
-    "npz": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5, "l1": 12.0}, epochs=20),
-    "folder": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5, "l1": 12.0}, epochs=20),
+    "digits": DatasetDefaults(eps={"linf": 0.15, "l2": 0.8, "l1": 3.0, "l0": 6.0}, epochs=30),
+    "mnist": DatasetDefaults(eps={"linf": 0.3, "l2": 2.0, "l1": 10.0, "l0": 20.0}, epochs=3),
+    "npz": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 24.0}, epochs=20),
+    "folder": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 24.0}, epochs=20),
 }
 
 

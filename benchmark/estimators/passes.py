@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from defenses.subject import preprocessing
 
 # Small enough for the activations of a small network to stay in the cache.
 CHUNK = 250
+
+# Told of every pass: the points, (n, ...), and the model's outputs for them, (n, classes), or None
+# where the pass didn't compute them.
+Observer = Callable[[np.ndarray, np.ndarray | None], None]
 
 
 @dataclass

@@ -17,7 +17,8 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.estimators.passes import Passes, chunks, is_identity
+from benchmark.estimators.passes import Observer, Passes, chunks, is_identity
+from benchmark.estimators.vjp import Weights, by_class_gradients, per_example_labels
 
 
 class ChannelsLast(nn.Module):
@@ -34,7 +35,12 @@ class ChannelsLast(nn.Module):
 
 
 class FastPyTorchClassifier(PyTorchClassifier):
-    """A drop-in `PyTorchClassifier`; takes any floating-point type and counts its passes."""
+    """A drop-in `PyTorchClassifier`; takes any floating-point type and counts its passes.
+
+    `observer`, where one is set, is told of every point that is asked about.
+    """
+
+    observer: Observer | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,10 +62,13 @@ class FastPyTorchClassifier(PyTorchClassifier):
         x = _float32(x)
         self.passes.add(forwards=len(x))
         if training_mode or not is_identity(self):
-            return super().predict(x, batch_size, training_mode, **kwargs)
-        with self._frozen(), torch.inference_mode():
-            outputs = [self._forward(self._tensor(x[part])).cpu() for part in chunks(len(x))]
-        return torch.cat(outputs).float().numpy()
+            outputs = super().predict(x, batch_size, training_mode, **kwargs)
+        else:
+            with self._frozen(), torch.inference_mode():
+                parts = [self._forward(self._tensor(x[part])).cpu() for part in chunks(len(x))]
+            outputs = torch.cat(parts).float().numpy()
+        self._tell(x, outputs)
+        return outputs
 
     def loss_gradient(
         self, x: Any, y: Any, training_mode: bool = False, **kwargs: Any
@@ -68,11 +77,13 @@ class FastPyTorchClassifier(PyTorchClassifier):
         x = _float32(x)
         self.passes.add(forwards=len(x), backwards=len(x))
         if training_mode or not self._is_plain or not is_identity(self):
+            self._tell(x)
             return super().loss_gradient(x, y, training_mode, **kwargs)
         labels = self._label_indices(y)
         with self._frozen():
             parts = [self._chunk_gradient(x[part], labels[part]) for part in chunks(len(x))]
-        gradient = torch.cat(parts).div_(len(x))
+        self._tell(x, *[outputs for _, outputs in parts])
+        gradient = torch.cat([gradient for gradient, _ in parts]).div_(len(x))
         return gradient if isinstance(x, torch.Tensor) else gradient.cpu().numpy()
 
     def compute_loss(
@@ -82,16 +93,84 @@ class FastPyTorchClassifier(PyTorchClassifier):
         x = _float32(x)
         self.passes.add(forwards=len(x))
         if isinstance(x, torch.Tensor) or not self._is_plain or not is_identity(self):
+            self._tell(x)
             return super().compute_loss(x, y, reduction, **kwargs)
         labels = self._label_indices(y)
         with self._frozen(), torch.inference_mode():
             logits = torch.cat([self._forward(self._tensor(x[part])) for part in chunks(len(x))])
+            self._tell(x, logits)
             return cross_entropy(logits, labels, reduction=reduction).cpu().numpy()
 
-    def _chunk_gradient(self, x: Any, labels: torch.Tensor) -> torch.Tensor:
+    def class_gradient(
+        self, x: np.ndarray, label: Any = None, training_mode: bool = False, **kwargs: Any
+    ) -> np.ndarray:
+        """The gradients of the logits with respect to `x`: (n, classes, ...), or (n, 1, ...).
+
+        Args:
+            x: inputs.
+            label: None for all classes, or one class for all inputs, or a class for each.
+        """
+        x = _float32(x)
+        labels = None if label is None else per_example_labels(label, len(x), self.nb_classes)
+        foreign = training_mode or self.is_rnn or self._use_amp or not is_identity(self)
+        if foreign or isinstance(x, torch.Tensor) or (label is not None and labels is None):
+            self._count_class_gradient(x, label)
+            self._tell(x)
+            return super().class_gradient(x, label, training_mode, **kwargs)
+        with self._frozen():
+            if labels is None:
+                parts = [self._chunk_class_gradients(x[part]) for part in chunks(len(x))]
+                self._count_class_gradient(x, label)
+                self._tell(x, *[outputs for _, outputs in parts])
+                return torch.cat([gradients for gradients, _ in parts]).cpu().numpy()
+        hot = np.eye(self.nb_classes, dtype=np.float32)[labels]
+        return self.logits_and_gradient(x, lambda logits, part: hot[part])[1][:, np.newaxis]
+
+    def logits_and_gradient(self, x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+        """Logits, and the gradient of a function of them; see `benchmark.estimators.vjp`."""
+        x = _float32(x)
+        if self.is_rnn or self._use_amp or not is_identity(self):
+            return by_class_gradients(self, x, weights)
+        self.passes.add(forwards=len(x), backwards=len(x))
+        logits, gradients = [], []
+        with self._frozen():
+            for part in chunks(len(x)):
+                inputs = self._tensor(x[part]).detach().requires_grad_()
+                outputs = self._forward(inputs)
+                logits.append(outputs.detach().cpu().numpy())
+                pull = torch.from_numpy(np.asarray(weights(logits[-1], part), dtype=np.float32))
+                found = torch.autograd.grad(outputs, inputs, pull.to(self._device))[0]
+                gradients.append(found.cpu().numpy())
+        self._tell(x, *logits)
+        return np.concatenate(logits), np.concatenate(gradients)
+
+    def _chunk_class_gradients(self, x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """(rows, classes, ...) by one forward pass and a backward pass a class; and the outputs.
+
+        All classes in one backward pass by `is_grads_batched` took twice as long on a CPU.
+        """
         inputs = self._tensor(x).detach().requires_grad_()
-        loss = cross_entropy(self._forward(inputs), labels, reduction="sum")
-        return torch.autograd.grad(loss, inputs)[0]
+        outputs = self._forward(inputs)
+        sums = outputs.sum(dim=0)  # (classes,)
+        by_class = [torch.autograd.grad(z, inputs, retain_graph=True)[0] for z in sums]
+        return torch.stack(by_class, dim=1), outputs.detach()
+
+    def _count_class_gradient(self, x: Any, label: Any) -> None:
+        classes = self.nb_classes if label is None else 1
+        self.passes.add(forwards=len(x), backwards=len(x) * classes)
+
+    def _chunk_gradient(self, x: Any, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gradient of the summed loss, and the outputs."""
+        inputs = self._tensor(x).detach().requires_grad_()
+        outputs = self._forward(inputs)
+        loss = cross_entropy(outputs, labels, reduction="sum")
+        return torch.autograd.grad(loss, inputs)[0], outputs.detach()
+
+    def _tell(self, x: Any, *outputs: Any) -> None:
+        """Tell the observer, if there is one, of these points and their outputs, in chunks."""
+        if self.observer is not None:
+            known = np.concatenate([_numpy(part) for part in outputs]) if outputs else None
+            self.observer(_numpy(x), known)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self._model(x)[-1]
@@ -141,6 +220,10 @@ def wrap(
         clip_values=(0.0, 1.0),
         device_type="gpu" if device == "cuda" else "cpu",
     )
+
+
+def _numpy(x: Any) -> np.ndarray:
+    return np.asarray(x.detach().cpu() if isinstance(x, torch.Tensor) else x)
 
 
 def _float32(x: Any) -> Any:

@@ -6,6 +6,8 @@ Where a classifier has preprocessing, defenses or a loss of its own, ART's code 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,11 +15,20 @@ import numpy as np
 import tensorflow as tf
 from art.estimators.classification import TensorFlowV2Classifier
 
-from benchmark.estimators.passes import Passes, chunks, is_identity
+from benchmark.estimators.passes import Observer, Passes, chunks, is_identity
+from benchmark.estimators.vjp import Weights, by_class_gradients, per_example_labels
+
+# Up to this many classes their backward passes stand in one compiled graph.
+UNROLLED_CLASSES = 32
 
 
 class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
-    """A drop-in `TensorFlowV2Classifier`; takes any floating-point type and counts its passes."""
+    """A drop-in `TensorFlowV2Classifier`; takes any floating-point type and counts its passes.
+
+    `observer`, where one is set, is told of every point that is asked about.
+    """
+
+    observer: Observer | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -29,6 +40,11 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         self._compiled_forward = tf.function(self._forward, input_signature=[images])
         self._compiled_losses = tf.function(self._losses, input_signature=[images, labels])
         self._compiled_gradient = tf.function(self._gradient, input_signature=[images, labels])
+        self._compiled_class_gradients = tf.function(
+            self._class_gradients, input_signature=[images]
+        )
+        self._compiled_pull = tf.function(self._pull, input_signature=[images])
+        self._weigh: Callable[[np.ndarray], np.ndarray] = np.zeros_like
 
     def predict(
         self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: Any
@@ -37,8 +53,12 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         x = _float32(x)
         self.passes.add(forwards=len(x))
         if training_mode or not is_identity(self):
-            return super().predict(x, batch_size, training_mode, **kwargs)
-        return np.concatenate([self._compiled_forward(x[part]).numpy() for part in chunks(len(x))])
+            outputs = super().predict(x, batch_size, training_mode, **kwargs)
+        else:
+            parts = [self._compiled_forward(x[part]).numpy() for part in chunks(len(x))]
+            outputs = np.concatenate(parts)
+        self._tell(x, outputs)
+        return outputs
 
     def loss_gradient(
         self, x: Any, y: Any, training_mode: bool = False, **kwargs: Any
@@ -47,10 +67,12 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         x = _float32(x)
         self.passes.add(forwards=len(x), backwards=len(x))
         if training_mode or not self._is_plain or not is_identity(self):
+            self._tell(x)
             return super().loss_gradient(x, y, training_mode, **kwargs)
         labels = _label_indices(y)
         parts = [self._compiled_gradient(x[part], labels[part]) for part in chunks(len(x))]
-        gradient = tf.concat(parts, axis=0) / len(x)
+        self._tell(x, *[outputs for _, outputs in parts])
+        gradient = tf.concat([gradient for gradient, _ in parts], axis=0) / len(x)
         return gradient if tf.is_tensor(x) else gradient.numpy()
 
     def compute_loss(
@@ -60,24 +82,103 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         x = _float32(x)
         self.passes.add(forwards=len(x))
         if training_mode or not self._is_plain or not is_identity(self):
+            self._tell(x)
             return super().compute_loss(x, y, reduction, training_mode, **kwargs)
         labels = _label_indices(y)
-        parts = [self._compiled_losses(x[part], labels[part]).numpy() for part in chunks(len(x))]
-        losses = np.concatenate(parts)
+        parts = [self._compiled_losses(x[part], labels[part]) for part in chunks(len(x))]
+        self._tell(x, *[outputs for _, outputs in parts])
+        losses = np.concatenate([loss.numpy() for loss, _ in parts])
         reduced = {"none": losses, "mean": losses.mean(), "sum": losses.sum()}[reduction]
         return np.asarray(reduced)
+
+    def class_gradient(
+        self, x: np.ndarray, label: Any = None, training_mode: bool = False, **kwargs: Any
+    ) -> np.ndarray:
+        """The gradients of the logits with respect to `x`: (n, classes, ...), or (n, 1, ...).
+
+        Args:
+            x: inputs.
+            label: None for all classes, or one class for all inputs, or a class for each.
+        """
+        x = _float32(x)
+        labels = None if label is None else per_example_labels(label, len(x), self.nb_classes)
+        foreign = training_mode or tf.is_tensor(x) or not is_identity(self)
+        if foreign or (label is not None and labels is None):
+            classes = self.nb_classes if label is None else 1
+            self.passes.add(forwards=len(x), backwards=len(x) * classes)
+            self._tell(x)
+            return super().class_gradient(x, label, training_mode, **kwargs)
+        if labels is not None:
+            return self._one_class_gradient(x, labels)[:, np.newaxis]
+        if self.nb_classes > UNROLLED_CLASSES:
+            every = np.arange(self.nb_classes)
+            by_class = [self._one_class_gradient(x, np.full(len(x), c)) for c in every]
+            return np.stack(by_class, axis=1)
+        self.passes.add(forwards=len(x), backwards=len(x) * self.nb_classes)
+        parts = [self._compiled_class_gradients(x[part]) for part in chunks(len(x))]
+        self._tell(x, *[outputs for _, outputs in parts])
+        return np.concatenate([gradients.numpy() for gradients, _ in parts])
+
+    def logits_and_gradient(self, x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+        """Logits, and the gradient of a function of them; see `benchmark.estimators.vjp`."""
+        x = _float32(x)
+        if not is_identity(self):
+            return by_class_gradients(self, x, weights)
+        self.passes.add(forwards=len(x), backwards=len(x))
+        found = []
+        for part in chunks(len(x)):
+            self._weigh = partial(_weights_at, weights, part)
+            found.append([result.numpy() for result in self._compiled_pull(x[part])])
+        logits, gradients = zip(*found, strict=True)
+        self._tell(x, *logits)
+        return np.concatenate(logits), np.concatenate(gradients)
+
+    def _one_class_gradient(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        hot = np.eye(self.nb_classes, dtype=np.float32)[labels]
+        return self.logits_and_gradient(x, lambda logits, part: hot[part])[1]
+
+    def _class_gradients(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(rows, classes, ...) by one forward pass and a backward pass a class; and the outputs."""
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            outputs = self._forward(x)
+            by_class = tf.unstack(outputs, axis=1)
+        return tf.stack([tape.gradient(output, x) for output in by_class], axis=1), outputs
+
+    def _pull(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logits, and the gradient of the function whose weights `self._weigh` gives."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            logits = self._forward(x)
+        # Between the passes NumPy weighs the logits: two compiled functions took 3 times as long.
+        pull = tf.numpy_function(self._weighed, [logits], tf.float32)
+        pull.set_shape(logits.shape)
+        return logits, tape.gradient(logits, x, output_gradients=pull)
+
+    def _weighed(self, logits: np.ndarray) -> np.ndarray:
+        return np.asarray(self._weigh(logits), dtype=np.float32)
+
+    def _tell(self, x: Any, *outputs: Any) -> None:
+        """Tell the observer, if there is one, of these points and their outputs, in chunks."""
+        if self.observer is not None:
+            known = np.concatenate([np.asarray(part) for part in outputs]) if outputs else None
+            self.observer(np.asarray(x), known)
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return self._model(x, training=False)
 
-    def _losses(self, x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self._forward(x))
+    def _losses(self, x: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss of each example, and the outputs."""
+        outputs = self._forward(x)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs), outputs
 
-    def _gradient(self, x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def _gradient(self, x: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The gradient of the summed loss, and the outputs."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            loss = tf.reduce_sum(self._losses(x, labels))
-        return tape.gradient(loss, x)
+            losses, outputs = self._losses(x, labels)
+            loss = tf.reduce_sum(losses)
+        return tape.gradient(loss, x), outputs
 
 
 def wrap(
@@ -112,6 +213,10 @@ def _is_cross_entropy_of_logits(loss: Any) -> bool:
 
 def _float32(x: Any) -> Any:
     return tf.cast(x, tf.float32) if tf.is_tensor(x) else np.asarray(x, dtype=np.float32)
+
+
+def _weights_at(weights: Weights, part: slice, logits: np.ndarray) -> np.ndarray:
+    return weights(logits, part)
 
 
 def _label_indices(y: Any) -> tf.Tensor:

@@ -19,7 +19,8 @@ from art.estimators.classification.classifier import ClassGradientsMixin, Classi
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
 
 from benchmark.estimators.median import back_through_median
-from benchmark.estimators.passes import Passes
+from benchmark.estimators.passes import Observer, Passes
+from benchmark.estimators.vjp import Weights
 from defenses.wrappers import WRAPPERS, Wrapper
 
 
@@ -140,11 +141,16 @@ class WrappedClassifier(
     No subclass of ART's PyTorch or TensorFlow classifiers: ART's attacks would go round the
     NumPy defenses with code of their own.
 
+    `observer`, where one is set, is told of every point that is asked about, as it was before any
+    defense; its outputs are known where they are of one draw.
+
     Args:
         bare: a fast estimator of the model alone; gives logits.
         around: the defenses around it.
         input_shape: (H, W, C) or (d,) of the data, before any encoding.
     """
+
+    observer: Observer | None = None
 
     def __init__(self, bare: Any, around: Stages, *, input_shape: tuple[int, ...]) -> None:
         super().__init__(model=bare.model, clip_values=(0.0, 1.0), channels_first=False)
@@ -167,10 +173,13 @@ class WrappedClassifier(
 
     def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> np.ndarray:
         """Logits below the output defenses, (n, classes), of one draw."""
-        return np.asarray(self._bare.predict(self._around.encode(_float32(x))[-1]))
+        outputs = np.asarray(self._bare.predict(self._around.encode(_float32(x))[-1]))
+        self._tell(x, outputs)
+        return outputs
 
     def loss_gradient(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
         """The estimated gradient of the mean loss with respect to `x`, of its shape."""
+        self._tell(x)
         return self._averaged(x, lambda inputs: self._bare.loss_gradient(inputs, y), self._back)
 
     def class_gradient(self, x: np.ndarray, label: Any = None, **kwargs: Any) -> np.ndarray:
@@ -180,10 +189,26 @@ class WrappedClassifier(
             by_class = [self._back(inputs, gradients[:, i]) for i in range(gradients.shape[1])]
             return np.stack(by_class, axis=1)
 
+        self._tell(x)
         return self._averaged(x, lambda inputs: self._bare.class_gradient(inputs, label), back)
+
+    def logits_and_gradient(self, x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+        """Logits, and the estimated gradient of a function of them, both the mean of the draws."""
+        logits: Any = 0.0
+
+        def gradient_at(inputs: np.ndarray) -> np.ndarray:
+            nonlocal logits
+            found, gradient = self._bare.logits_and_gradient(inputs, weights)
+            logits = logits + found / self._draws
+            return np.asarray(gradient)
+
+        gradient = self._averaged(x, gradient_at, self._back)
+        self._tell(x, np.asarray(logits))
+        return np.asarray(logits), gradient
 
     def compute_loss(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
         """The loss on the logits, of one draw; see the bare estimator's."""
+        self._tell(x)
         inputs = self._around.encode(_float32(x))[-1]
         return np.asarray(self._bare.compute_loss(inputs, y, **kwargs))
 
@@ -194,6 +219,10 @@ class WrappedClassifier(
     def get_activations(self, *args: Any, **kwargs: Any) -> np.ndarray:
         """Not for this: ask the bare estimator."""
         raise NotImplementedError("a wrapped model has no activations of its own")
+
+    def _tell(self, x: np.ndarray, outputs: np.ndarray | None = None) -> None:
+        if self.observer is not None:
+            self.observer(_float32(x), outputs)
 
     def _averaged(
         self,

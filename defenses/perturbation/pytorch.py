@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from defenses.perturbation.spec import Ascent, moved_pixels
+
+# One for the batch, or one an example, shaped to broadcast against the batch.
+Budget: TypeAlias = "float | torch.Tensor"
 
 
 def perturb(
@@ -16,7 +20,7 @@ def perturb(
     y: torch.Tensor,
     start: torch.Tensor,
     *,
-    eps: float,
+    eps: Budget,
     ascent: Ascent,
 ) -> torch.Tensor:
     """Adversarial examples within `eps` of `x` and within [0, 1], detached; shape of `x`."""
@@ -37,20 +41,23 @@ def ascend(
     x: torch.Tensor,
     x_adv: torch.Tensor,
     *,
-    eps: float,
+    eps: Budget,
     ascent: Ascent,
 ) -> torch.Tensor:
     """`perturb` for any loss, summed over the batch, from any starting point `x_adv`."""
+    carried = torch.zeros_like(x)
     for _ in range(ascent.steps):
         # Step 2
         x_adv.requires_grad_()
         (gradient,) = torch.autograd.grad(loss_of(x_adv), x_adv)
+        if ascent.momentum:
+            gradient = carried = ascent.momentum * carried + _unit_l1(gradient)
         x_adv = stepped(x_adv.detach(), gradient, x, eps=eps, ascent=ascent)
     return x_adv.detach()
 
 
 def stepped(
-    x_adv: torch.Tensor, gradient: torch.Tensor, x: torch.Tensor, *, eps: float, ascent: Ascent
+    x_adv: torch.Tensor, gradient: torch.Tensor, x: torch.Tensor, *, eps: Budget, ascent: Ascent
 ) -> torch.Tensor:
     """`x_adv` one step further up the loss, within `eps` of `x` and within [0, 1]."""
     # Step 3
@@ -68,13 +75,13 @@ def direction(gradient: torch.Tensor, x_adv: torch.Tensor, norm: str) -> torch.T
     return gradient / _lengths(gradient).clamp_min(1e-12)
 
 
-def project(x_adv: torch.Tensor, x: torch.Tensor, eps: float, norm: str) -> torch.Tensor:
+def project(x_adv: torch.Tensor, x: torch.Tensor, eps: Budget, norm: str) -> torch.Tensor:
     """The nearest point within `eps` of `x`."""
     if norm == "linf":
         return torch.minimum(torch.maximum(x_adv, x - eps), x + eps)
     difference = x_adv - x
     if norm == "l1":
-        return x + _onto_l1_ball(difference, eps)
+        return x + _onto_l1_ball(difference, eps if isinstance(eps, float) else eps.flatten(1))
     return x + difference * (eps / _lengths(difference).clamp_min(eps))
 
 
@@ -88,7 +95,7 @@ def _sparse_direction(gradient: torch.Tensor, x_adv: torch.Tensor) -> torch.Tens
     return (signs / signs.abs().sum(dim=1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
 
 
-def _onto_l1_ball(difference: torch.Tensor, eps: float) -> torch.Tensor:
+def _onto_l1_ball(difference: torch.Tensor, eps: Budget) -> torch.Tensor:
     flat = difference.flatten(1)  # (n, d)
     magnitudes = flat.abs()
     ordered = magnitudes.sort(dim=1, descending=True).values
@@ -98,6 +105,12 @@ def _onto_l1_ball(difference: torch.Tensor, eps: float) -> torch.Tensor:
     # Below zero inside the ball, where nothing is to be taken away.
     threshold = (excess.gather(1, held - 1) / held).clamp_min(0)
     return (flat.sign() * (magnitudes - threshold).clamp_min(0)).reshape(difference.shape)
+
+
+def _unit_l1(gradient: torch.Tensor) -> torch.Tensor:
+    """Each row divided by its L1 norm."""
+    total = gradient.flatten(1).abs().sum(dim=1).clamp_min(1e-12)
+    return gradient / total.reshape(-1, *[1] * (gradient.ndim - 1))
 
 
 def _lengths(x: torch.Tensor) -> torch.Tensor:

@@ -5,11 +5,13 @@ one step and a random start it is FGSM-RS of Wong et al. 2020.
 
     x_0     = clip(x + eps * start, 0, 1)                              (step 1)
     g_k     = grad_x L(x_k), where L(x) = l(f(x), y)                   (step 2)
+              with momentum m, d_k in its place: d_k = m d_{k-1} + g_k / |g_k|_1
     x_{k+1} = x_k + a sign(g_k)            for linf                    (step 3)
               x_k + a g_k / |g_k|_2        for l2
               x_k + a s_k / |s_k|_1        for l1
     x_{k+1} = clip(project(x_{k+1}, ball(x, eps)), 0, 1)               (step 4)
 
+Momentum is that of Dong et al. 2018, "Boosting adversarial attacks with momentum", eq. (6).
 s_k holds the signs of the largest 5 % of g_k's entries, and zeros elsewhere; an entry that would
 push its pixel out of [0, 1] is passed over (Maini et al. 2020, "Adversarial robustness against the
 union of multiple perturbation models", section 4.2; the share is that of Croce & Hein 2022,
@@ -19,6 +21,7 @@ leaves the ball, because it moves each pixel towards x.
 
 `start` lies in the unit ball and comes from outside: kernels draw nothing. The result is a
 constant, no gradient goes through it. `ascend` takes another loss L, and x_0 from its caller.
+`eps` is a number, or one an example, shaped to broadcast against `x`.
 """
 
 from __future__ import annotations
@@ -42,12 +45,14 @@ class Ascent:
         steps: gradient steps, at least 1.
         relative_step: the step size as a share of eps, so that it follows eps when that ramps up.
         clipped_start: whether x_0 is clipped to [0, 1]; only the final result has to be.
+        momentum: m, of the gradients; 0 leaves it out.
     """
 
     norm: str
     steps: int
     relative_step: float
     clipped_start: bool = True
+    momentum: float = 0.0
 
     def cost(self, examples: int) -> Cost:
         """One forward and one backward pass a step and example."""

@@ -42,12 +42,16 @@ def ascend(
     ascent: Ascent,
 ) -> tf.Tensor:
     """`perturb` for any loss, summed over the batch, from any starting point `x_adv`."""
+    carried = tf.zeros_like(x)
     for _ in tf.range(ascent.steps):
         # Step 2
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x_adv)
             loss = loss_of(x_adv)
         gradient = tape.gradient(loss, x_adv)
+        if ascent.momentum:
+            carried = ascent.momentum * carried + _unit_l1(gradient)
+            gradient = carried
         x_adv = stepped(x_adv, gradient, x, eps=eps, ascent=ascent)
     return tf.stop_gradient(x_adv)
 
@@ -98,7 +102,7 @@ def _onto_l1_ball(difference: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
     flat = tf.reshape(difference, (-1, size))  # (n, d)
     magnitudes = tf.abs(flat)
     ordered = tf.sort(magnitudes, axis=1, direction="DESCENDING")
-    excess = tf.cumsum(ordered, axis=1) - eps
+    excess = tf.cumsum(ordered, axis=1) - tf.reshape(tf.cast(eps, flat.dtype), (-1, 1))
     ranks = tf.range(1, size + 1, dtype=flat.dtype)
     inside = tf.cast(ordered * ranks > excess, tf.int32)
     held = tf.maximum(tf.reduce_sum(inside, axis=1, keepdims=True), 1)
@@ -107,6 +111,12 @@ def _onto_l1_ball(difference: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
     threshold = tf.maximum(last / tf.cast(held, flat.dtype), 0)
     lowered = tf.sign(flat) * tf.maximum(magnitudes - threshold, 0)
     return tf.reshape(lowered, tf.shape(difference))
+
+
+def _unit_l1(gradient: tf.Tensor) -> tf.Tensor:
+    """Each row divided by its L1 norm."""
+    axes = list(range(1, len(gradient.shape)))
+    return gradient / tf.maximum(tf.reduce_sum(tf.abs(gradient), axis=axes, keepdims=True), 1e-12)
 
 
 def _lengths(x: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,8 @@ def outcomes(
     stays = np.roll(np.arange(n) < round(robust * n), offset) & correct
     success = correct & ~stays
     label = np.arange(n) % 10
-    prediction = np.where(success, (label + 3) % 10, label)
+    clean_prediction = np.where(correct, label, (label + 1) % 10)
+    prediction = np.where(success, (label + 3) % 10, clean_prediction)
     broken = np.flatnonzero(success)[:4]
     random = np.random.default_rng(offset)
     before = random.random((len(broken), *shape), dtype=np.float32)
@@ -128,7 +129,7 @@ def outcomes(
     return {
         "test_index": np.arange(n),
         "label": label,
-        "clean_prediction": label,
+        "clean_prediction": clean_prediction,
         "clean_correct": correct,
         "adversarial_prediction": prediction,
         "success": success,
@@ -143,3 +144,9 @@ def outcomes(
 @pytest.fixture
 def synthetic(tmp_path: Path) -> Synthetic:
     return Synthetic(Store.create(tmp_path / "out"))
+
+
+@pytest.fixture(scope="session")
+def synthetic_in() -> Callable[[Path], Synthetic]:
+    """Makes a results folder of its own, for what several tests only read."""
+    return lambda path: Synthetic(Store.create(path))

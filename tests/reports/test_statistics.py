@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from reports import paired, ranks
 from reports.statistics import across_seeds, wilson
@@ -151,6 +152,11 @@ def test_holm_of_an_example_worked_by_hand() -> None:
     # 0.01 * 3, then 0.03 * 2, then max(0.04 * 1, what came before)
     assert paired.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert paired.holm([]) == []
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    p = np.random.default_rng(0).choice([0.0, 0.001, 0.01, 0.2, 1.0], size=40)
+    assert paired.holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-15)
 
 
 @pytest.mark.parametrize(

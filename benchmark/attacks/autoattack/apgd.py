@@ -1,0 +1,138 @@
+"""Auto-PGD on the cross-entropy, and on the targeted DLR loss (Croce & Hein 2020 and 2021)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
+from art.estimators.estimator import BaseEstimator, LossGradientsMixin
+
+from benchmark.attacks.autoattack.attack import Found, RegionAttack
+from benchmark.attacks.autoattack.climbing import climb
+from benchmark.attacks.autoattack.losses import (
+    CrossEntropy,
+    Loss,
+    TargetedDLR,
+    other_classes,
+)
+
+# Under l1 the search begins in greater balls: (multiple of eps, share of the iterations).
+WIDE_STARTS = ((3.0, 0.3), (2.0, 0.3))
+
+
+class APGDCrossEntropy(RegionAttack):
+    """Auto-PGD on the cross-entropy.
+
+    Args:
+        estimator: with loss gradients.
+        max_iter: steps of each run.
+        restarts: random starts; None for the papers' 1 (linf, l2) or 5 (l1).
+        settings: as of `RegionAttack`.
+    """
+
+    attack_params: ClassVar[list[str]] = [*RegionAttack.attack_params, "max_iter", "restarts"]
+    _estimator_requirements: ClassVar[tuple[type, ...]] = (
+        BaseEstimator, LossGradientsMixin, ClassifierMixin
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        estimator: Any,
+        *args: Any,
+        max_iter: int = 100,
+        restarts: int | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(estimator, *args, **settings)
+        self.max_iter = max_iter
+        self.restarts = restarts
+
+    def _search(
+        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+    ) -> Found:
+        restarts = self.restarts or (5 if self.region.norm == "l1" else 1)
+        flat = x.reshape(len(x), -1)
+        found = Found.nothing(flat)
+        for _ in range(restarts):
+            _climb_open(self, found, flat, CrossEntropy(y), x.shape[1:], generator)
+        return found
+
+
+class APGDTargeted(RegionAttack):
+    """Auto-PGD on the DLR loss towards one class after another, the most likely first.
+
+    Args:
+        estimator: with class gradients.
+        max_iter: steps of each run.
+        restarts: random starts for each class.
+        targets: classes to try, at most; None for the papers' 9 (linf, l2) or 5 (l1).
+        settings: as of `RegionAttack`.
+    """
+
+    attack_params: ClassVar[list[str]] = [
+        *RegionAttack.attack_params,
+        "max_iter",
+        "restarts",
+        "targets",
+    ]
+    _estimator_requirements: ClassVar[tuple[type, ...]] = (
+        BaseEstimator, ClassGradientsMixin, ClassifierMixin
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        estimator: Any,
+        *args: Any,
+        max_iter: int = 100,
+        restarts: int = 1,
+        targets: int | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(estimator, *args, **settings)
+        self.max_iter = max_iter
+        self.restarts = restarts
+        self.targets = targets
+
+    def _search(
+        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+    ) -> Found:
+        flat = x.reshape(len(x), -1)
+        found = Found.nothing(flat)
+        targets = self.targets or (5 if self.region.norm == "l1" else 9)
+        for target in other_classes(logits, y)[:, :targets].T:
+            for _ in range(self.restarts):
+                _climb_open(self, found, flat, TargetedDLR(y, target), x.shape[1:], generator)
+        return found
+
+
+def _climb_open(
+    attack: APGDCrossEntropy | APGDTargeted,
+    found: Found,
+    x: np.ndarray,
+    loss: Loss,
+    shape: tuple[int, ...],
+    generator: np.random.Generator,
+) -> None:
+    """One run from random starts over what is not found yet, its points added to `found`."""
+    rows = np.flatnonzero(~found.success)
+    if not len(rows):
+        return
+    x, loss, region = x[rows], loss.take(rows), attack.region
+    run = partial(climb, attack.estimator, shape=shape)
+    if region.norm != "l1":
+        start = region.random_points(x, generator)
+        found.add(rows, run(region, loss, x, start, iterations=attack.max_iter))
+        return
+    left = attack.max_iter
+    start = x + generator.standard_normal(x.shape, dtype=np.float32)
+    for multiple, share in WIDE_STARTS:
+        wide = replace(region, eps=multiple * region.eps)
+        steps = min(math.ceil(share * attack.max_iter), left)
+        start = wide.project(x, start)
+        start = run(wide, loss, x, start, iterations=steps, fresh=False, stops=False).points
+        left -= steps
+    found.add(rows, run(region, loss, x, region.project(x, start), iterations=left, fresh=False))

@@ -1,0 +1,87 @@
+"""The standard AutoAttack: four attacks in a row, each on what those before it left."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
+from art.estimators.estimator import BaseEstimator, LossGradientsMixin
+
+from benchmark.attacks.autoattack.apgd import APGDCrossEntropy, APGDTargeted
+from benchmark.attacks.autoattack.attack import Found, RegionAttack
+from benchmark.attacks.autoattack.fab import FABTargeted
+from benchmark.attacks.autoattack.losses import fooled
+from benchmark.attacks.autoattack.square import Square
+
+# In the reference's order.
+STAGES: dict[str, Any] = {
+    "apgd-ce": APGDCrossEntropy,
+    "apgd-targeted": APGDTargeted,
+    "fab-targeted": FABTargeted,
+    "square": Square,
+}
+
+
+class StandardAutoAttack(RegionAttack):
+    """APGD-CE, targeted APGD-DLR, targeted FAB and Square, with the reference's parameters.
+
+    After `generate`, `found` says how many examples each of them broke that those before it had
+    not; Square is left out where the inputs are no images.
+
+    Args:
+        estimator: with loss and class gradients.
+        max_iter: steps of each gradient attack's run.
+        queries: of Square.
+        settings: as of `RegionAttack`.
+    """
+
+    attack_params: ClassVar[list[str]] = [*RegionAttack.attack_params, "max_iter", "queries"]
+    _estimator_requirements: ClassVar[tuple[type, ...]] = (
+        BaseEstimator, LossGradientsMixin, ClassGradientsMixin, ClassifierMixin
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        estimator: Any,
+        *args: Any,
+        max_iter: int = 100,
+        queries: int = 5000,
+        **settings: Any,
+    ) -> None:
+        super().__init__(estimator, *args, **settings)
+        self.max_iter = max_iter
+        self.queries = queries
+        self.found = dict.fromkeys(STAGES, 0)
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+        """Adversarial examples where some were found, else the best points of the last attack.
+
+        Args:
+            x: examples in the box, (n, ...).
+            y: labels as indices or one-hot; None for what the estimator predicts.
+        """
+        self.found = dict.fromkeys(STAGES, 0)
+        return super().generate(x, y, **kwargs)
+
+    def _search(
+        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+    ) -> Found:
+        points = x.copy()
+        left = np.arange(len(x))
+        for name, kind in STAGES.items():
+            if not len(left) or (kind is Square and x.ndim != 4):
+                continue
+            seed = int(generator.integers(2**31))
+            steps = self.queries if kind is Square else self.max_iter
+            attack = kind(
+                self.estimator, self.norm, self.eps,
+                batch_size=self.batch_size, seed=seed, max_iter=steps,
+            )  # fmt: skip
+            points[left] = attack.generate(x[left], y[left])
+            broken = fooled(np.asarray(self.estimator.predict(points[left])), y[left])
+            self.found[name] += int(broken.sum())
+            left = left[~broken]
+        success = np.ones(len(x), dtype=bool)
+        success[left] = False
+        return Found(success, points, np.zeros(len(x)))

@@ -1,0 +1,228 @@
+"""The search of Auto-PGD: gradient ascent that chooses its own steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.attacks.autoattack.attack import Found, keep
+from benchmark.attacks.autoattack.losses import Loss, fooled, query
+from benchmark.attacks.autoattack.region import LENGTHS, TINY, Region
+
+# Weight of the new step against the last one, its momentum (2020, eq. 5).
+MOMENTUM_WEIGHT = np.float32(0.75)
+# Share of steps that have to rise for a step size to be kept.
+RISING_SHARE = 0.75
+
+
+@dataclass
+class Climb:
+    """Examples still open; each array has a row for each of them.
+
+    Args:
+        rows: where they stand among all.
+        x: the examples.
+        point, previous: where the search is, and was one step before.
+        gradient, value: at `point`.
+        last_value: at `previous`.
+        best, best_gradient, best_value: of the highest point so far.
+    """
+
+    rows: np.ndarray
+    x: np.ndarray
+    point: np.ndarray
+    previous: np.ndarray
+    gradient: np.ndarray
+    value: np.ndarray
+    last_value: np.ndarray
+    best: np.ndarray
+    best_gradient: np.ndarray
+    best_value: np.ndarray
+
+    @classmethod
+    def begin(
+        cls, x: np.ndarray, start: np.ndarray, value: np.ndarray, gradient: np.ndarray
+    ) -> Climb:
+        """At `start`, which is the highest point so far."""
+        here = (start, start, gradient, value, value)
+        best = (start.copy(), gradient.copy(), value.copy())
+        return cls(np.arange(len(x)), x, *here, *best)
+
+    def back_to_best(self, which: np.ndarray) -> None:
+        """Let these go on from their highest point."""
+        self.point[which] = self.best[which]
+        self.gradient[which] = self.best_gradient[which]
+
+    def arrive(self, point: np.ndarray, value: np.ndarray, gradient: np.ndarray) -> None:
+        """Take a step's end, and keep it where it is the highest."""
+        self.previous, self.point = self.point, point
+        self.last_value, self.value, self.gradient = self.value, value, gradient
+        higher = value > self.best_value
+        self.best[higher] = point[higher]
+        self.best_gradient[higher] = gradient[higher]
+        self.best_value[higher] = value[higher]
+
+
+class Halving:
+    """Steps for linf and l2: halved at checkpoints where too few of them rose (2020, algorithm 1).
+
+    Args:
+        climb: the examples.
+        region: where they may go.
+        iterations: in all.
+    """
+
+    def __init__(self, climb: Climb, region: Region, iterations: int) -> None:
+        self.step = np.full((len(climb.rows), 1), 2 * region.eps, dtype=np.float32)
+        self.rises = np.zeros(len(climb.rows), dtype=int)
+        self.checked = climb.best_value.copy()
+        self.halved = np.ones(len(climb.rows), dtype=bool)
+        self._region = region
+        self._iterations = iterations
+        self._window = self._left = max(int(0.22 * iterations), 1)
+        self._moved = False
+
+    def move(self, climb: Climb) -> np.ndarray:
+        """The next points."""
+        region = self._region
+        if region.norm == "linf":
+            direction = np.sign(climb.gradient)
+        else:
+            length = LENGTHS["l2"](climb.gradient)[:, np.newaxis]
+            direction = climb.gradient / (length + TINY)
+        point = region.project(climb.x, climb.point + self.step * direction)
+        if not self._moved:
+            self._moved = True
+            return point
+        weight = MOMENTUM_WEIGHT
+        point = climb.point + weight * (point - climb.point)
+        point += (1 - weight) * (climb.point - climb.previous)
+        return region.project(climb.x, point)
+
+    def review(self, climb: Climb) -> None:
+        """Count the rises; at a checkpoint, halve and go back to the best."""
+        self.rises += climb.value > climb.last_value
+        self._left -= 1
+        if self._left:
+            return
+        stuck = ~self.halved & (self.checked >= climb.best_value)
+        self.halved = (self.rises <= RISING_SHARE * self._window) | stuck
+        self.checked = climb.best_value.copy()
+        self.step[self.halved] /= 2
+        climb.back_to_best(self.halved)
+        self.rises[:] = 0
+        shortest = max(int(0.06 * self._iterations), 1)
+        self._window = max(self._window - max(int(0.03 * self._iterations), 1), shortest)
+        self._left = self._window
+
+    def keep(self, which: np.ndarray) -> None:
+        """Drop examples."""
+        self.step, self.rises = self.step[which], self.rises[which]
+        self.checked, self.halved = self.checked[which], self.halved[which]
+
+
+class Sparse:
+    """Steps for l1: along the largest entries of the gradient, ever fewer (2021, algorithm 1).
+
+    Args:
+        climb: the examples.
+        region: where they may go.
+        iterations: in all.
+        fresh: whether the search starts at random, or where another ended.
+    """
+
+    def __init__(self, climb: Climb, region: Region, iterations: int, *, fresh: bool) -> None:
+        n, self._size = climb.x.shape
+        self.step = np.full((n, 1), region.eps, dtype=np.float32)
+        changed = (climb.point != climb.x).sum(axis=1)
+        self.changed = np.full(n, self._size) if fresh else changed
+        self.share = np.full(n, 0.2) if fresh else changed / self._size / 1.5
+        self._region = region
+        self._window = self._left = max(int(0.04 * iterations), 1)
+
+    def move(self, climb: Climb) -> np.ndarray:
+        """The next points."""
+        size = np.abs(climb.gradient)
+        index = np.clip(((1 - self.share) * self._size).astype(int), 0, self._size - 1)
+        thresholds = np.sort(size, axis=1)[np.arange(len(size)), index]
+        direction = np.sign(climb.gradient) * (size >= thresholds[:, np.newaxis])
+        direction /= np.abs(direction).sum(axis=1, keepdims=True) + np.float32(1e-10)
+        return self._region.project(climb.x, climb.point + self.step * direction)
+
+    def review(self, climb: Climb) -> None:
+        """At a checkpoint, start anew from the best where it got sparser; else smaller steps."""
+        self._left -= 1
+        if self._left:
+            return
+        self._left = self._window
+        changed = (climb.best != climb.x).sum(axis=1)
+        sparser = changed < 0.95 * self.changed
+        self.share = changed / self._size / 1.5
+        self.changed = changed
+        eps = self._region.eps
+        self.step[sparser] = eps
+        self.step[~sparser] = np.maximum(self.step[~sparser] / 1.5, eps / 10)
+        climb.back_to_best(sparser)
+
+    def keep(self, which: np.ndarray) -> None:
+        """Drop examples."""
+        self.step, self.changed, self.share = (
+            self.step[which],
+            self.changed[which],
+            self.share[which],
+        )
+
+
+def climb(
+    estimator: Any,
+    region: Region,
+    loss: Loss,
+    x: np.ndarray,
+    start: np.ndarray,
+    *,
+    iterations: int,
+    shape: tuple[int, ...],
+    fresh: bool = True,
+    stops: bool = True,
+) -> Found:
+    """Climb `loss` from `start`; an example is left alone once it is misclassified.
+
+    Args:
+        estimator: an ART classifier.
+        region: where the points may lie.
+        loss: of these examples.
+        x: examples, (n, d).
+        start: where to begin, (n, d), within the region.
+        iterations: steps.
+        shape: of one example, as the estimator takes it.
+        fresh: whether `start` is random, or where another search ended.
+        stops: whether misclassified examples are left alone.
+    """
+    found = Found.nothing(x)
+    logits, value, gradient = query(estimator, start.reshape(-1, *shape), loss)
+    search = Climb.begin(x, start, value, gradient)
+    rule: Halving | Sparse = (
+        Sparse(search, region, iterations, fresh=fresh)
+        if region.norm == "l1"
+        else Halving(search, region, iterations)
+    )
+    for step in range(iterations + 1):
+        if step:
+            point = rule.move(search)
+            logits, value, gradient = query(estimator, point.reshape(-1, *shape), loss)
+            search.arrive(point, value, gradient)
+        done = fooled(logits, loss.y) & stops
+        if done.any():
+            rows = search.rows[done]
+            found.success[rows], found.points[rows] = True, search.point[done]
+            keep(search, ~done)
+            rule.keep(~done)
+            loss = loss.take(~done)
+            if not len(search.rows):
+                return found
+        if step:
+            rule.review(search)
+    found.points[search.rows], found.score[search.rows] = search.best, search.best_value
+    return found

@@ -1,0 +1,122 @@
+"""Targeted Fast Adaptive Boundary attack (Croce & Hein 2020, "Minimally distorted ...")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
+from art.estimators.estimator import BaseEstimator
+
+from benchmark.attacks.autoattack.attack import Found, RegionAttack, keep
+from benchmark.attacks.autoattack.losses import Difference, fooled, other_classes, query
+from benchmark.attacks.autoattack.planes import towards_plane
+from benchmark.attacks.autoattack.region import LENGTHS, Region
+
+# Of the paper: overshooting, the way back from a success, and how much of a step may start anew
+# from the example.
+OVERSHOOT = np.float32(1.05)
+WAY_BACK = np.float32(0.9)
+LARGEST_BIAS = 0.1
+
+
+class FABTargeted(RegionAttack):
+    """Steps onto the linearised boundary to one class after another, ever nearer to the example.
+
+    Args:
+        estimator: with class gradients.
+        max_iter: steps of each run.
+        restarts: runs for each class; the second and later ones begin at random.
+        targets: classes to try, at most, the most likely first.
+        minimal: whether to go on within the budget, and to return what lies beyond it too.
+        settings: as of `RegionAttack`.
+    """
+
+    attack_params: ClassVar[list[str]] = [
+        *RegionAttack.attack_params, "max_iter", "restarts", "targets", "minimal"
+    ]  # fmt: skip
+    _estimator_requirements: ClassVar[tuple[type, ...]] = (
+        BaseEstimator, ClassGradientsMixin, ClassifierMixin
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        estimator: Any,
+        *args: Any,
+        max_iter: int = 100,
+        restarts: int = 1,
+        targets: int = 9,
+        minimal: bool = False,
+        **settings: Any,
+    ) -> None:
+        super().__init__(estimator, *args, **settings)
+        self.max_iter = max_iter
+        self.restarts = restarts
+        self.targets = targets
+        self.minimal = minimal
+
+    def _search(
+        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+    ) -> Found:
+        flat = x.reshape(len(x), -1)
+        found = Found.nothing(flat)
+        for target in other_classes(logits, y)[:, : self.targets].T:
+            for restart in range(self.restarts):
+                rows = np.arange(len(x)) if self.minimal else np.flatnonzero(~found.success)
+                if not len(rows):
+                    return found
+                start = flat[rows].copy()
+                if restart:
+                    half = self.region.random_points(start, generator)
+                    start += (half - start) / 2
+                loss = Difference(y[rows], target[rows])
+                found.add(rows, self._run(flat[rows], start, loss, x.shape[1:]))
+        return found
+
+    def _run(
+        self, x: np.ndarray, start: np.ndarray, loss: Difference, shape: tuple[int, ...]
+    ) -> Found:
+        """One run from `start`, (n, d); a score is minus the distance of a success."""
+        found, region = Found.nothing(x), self.region
+        search = _Walk(np.arange(len(x)), x, start)
+        for _ in range(self.max_iter):
+            _, value, gradient = query(self.estimator, search.point.reshape(-1, *shape), loss)
+            search.point = _step(search, value, gradient, region)
+            logits = np.asarray(self.estimator.predict(search.point.reshape(-1, *shape)))
+            across = fooled(logits, loss.y)
+            distance = LENGTHS[region.norm](search.point - search.x)
+            inside = across & (distance <= region.eps)
+            taken = across if self.minimal else inside
+            rows = search.rows[taken]
+            found.add(rows, Found(inside[taken], search.point[taken], -distance[taken]))
+            search.point[across] = (
+                search.x[across] + (search.point[across] - search.x[across]) * WAY_BACK
+            )
+            if not self.minimal and inside.any():
+                keep(search, ~inside)
+                loss = loss.take(~inside)
+                if not len(search.rows):
+                    break
+        return found
+
+
+@dataclass
+class _Walk:
+    """Examples still open: where they stand among all, the examples, and where the search is."""
+
+    rows: np.ndarray
+    x: np.ndarray
+    point: np.ndarray
+
+
+def _step(walk: _Walk, value: np.ndarray, gradient: np.ndarray, region: Region) -> np.ndarray:
+    """Onto the linearised boundary, from the point and from the example, and a mean of the two."""
+    x, point, box = walk.x, walk.point, (region.low, region.high)
+    at_example = value + np.einsum("nd,nd->n", gradient, x - point)
+    move = towards_plane(point, gradient, value, region.norm, box)
+    jump = towards_plane(x, gradient, at_example, region.norm, box)
+    lengths = [np.maximum(LENGTHS[region.norm](each), 1e-8) for each in (move, jump)]
+    bias = np.minimum(lengths[0] / (lengths[0] + lengths[1]), LARGEST_BIAS)[:, np.newaxis]
+    mean = (point + OVERSHOOT * move) * (1 - bias) + (x + OVERSHOOT * jump) * bias
+    return np.clip(mean, region.low, region.high).astype(np.float32)

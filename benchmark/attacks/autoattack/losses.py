@@ -1,0 +1,145 @@
+"""What the attacks climb, as functions of the logits, with their gradients at the logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from benchmark.estimators.vjp import logits_and_gradient
+
+
+class Loss(Protocol):
+    """A function of the logits of each example; greater is nearer to misclassification."""
+
+    @property
+    def y(self) -> np.ndarray:
+        """Labels, (n,)."""
+
+    def take(self, rows: Any) -> Self:
+        """The same of some of the examples."""
+
+    def values(self, logits: np.ndarray) -> np.ndarray:
+        """(n,) of (n, classes)."""
+
+    def weights(self, logits: np.ndarray) -> np.ndarray:
+        """The gradient of each example's value with respect to its logits, (n, classes)."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """-log softmax(z)[y].
+
+    Args:
+        y: labels, (n,).
+    """
+
+    y: np.ndarray
+
+    def take(self, rows: Any) -> Self:
+        """The same of some of the examples."""
+        return replace(self, y=self.y[rows])
+
+    def values(self, logits: np.ndarray) -> np.ndarray:
+        """(n,) of (n, classes)."""
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        total = np.log(np.exp(shifted).sum(axis=1))
+        return np.asarray(total - shifted[np.arange(len(self.y)), self.y])
+
+    def weights(self, logits: np.ndarray) -> np.ndarray:
+        """softmax(z) - onehot(y)."""
+        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+        exponents /= exponents.sum(axis=1, keepdims=True)
+        exponents[np.arange(len(self.y)), self.y] -= 1
+        return exponents
+
+
+@dataclass(frozen=True)
+class Difference:
+    """z[target] - z[y].
+
+    Args:
+        y: labels, (n,).
+        target: other classes, (n,).
+    """
+
+    y: np.ndarray
+    target: np.ndarray
+
+    def take(self, rows: Any) -> Self:
+        """The same of some of the examples."""
+        return replace(self, y=self.y[rows], target=self.target[rows])
+
+    def values(self, logits: np.ndarray) -> np.ndarray:
+        """(n,) of (n, classes)."""
+        rows = np.arange(len(self.y))
+        return np.asarray(logits[rows, self.target] - logits[rows, self.y])
+
+    def weights(self, logits: np.ndarray) -> np.ndarray:
+        """onehot(target) - onehot(y)."""
+        weights = np.zeros_like(logits)
+        rows = np.arange(len(self.y))
+        weights[rows, self.target] += 1
+        weights[rows, self.y] -= 1
+        return weights
+
+
+@dataclass(frozen=True)
+class TargetedDLR(Difference):
+    """(z[target] - z[y]) / (z(1) - (z(3) + z(4)) / 2), z(k) the k-th largest (2020, eq. 10).
+
+    The same whatever the logits are multiplied by. With three classes the divisor is z(1) - z(3);
+    with two, where it would be the numerator again, it is 1.
+    """
+
+    def values(self, logits: np.ndarray) -> np.ndarray:
+        """(n,) of (n, classes)."""
+        return np.asarray(super().values(logits) / self._scale(logits)[0])
+
+    def weights(self, logits: np.ndarray) -> np.ndarray:
+        """By the quotient rule."""
+        scale, scale_weights = self._scale(logits)
+        value = super().values(logits) / scale
+        weights = super().weights(logits) - value[:, np.newaxis] * scale_weights
+        return np.asarray(weights / scale[:, np.newaxis])
+
+    def _scale(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The divisor, (n,), and its gradient, (n, classes)."""
+        n, classes = logits.shape
+        shares = {2: (), 3: (1, 0, -1)}.get(classes, (1, 0, -0.5, -0.5))
+        weights = np.zeros_like(logits)
+        if not shares:
+            return np.ones(n, dtype=logits.dtype), weights
+        largest = np.argsort(-logits, axis=1)[:, : len(shares)]
+        np.put_along_axis(weights, largest, np.asarray(shares, dtype=logits.dtype), axis=1)
+        return np.einsum("nc,nc->n", weights, logits) + 1e-12, weights
+
+
+def query(estimator: Any, x: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits of `x`, (n, ...), each example's loss, and its gradient, (n, d).
+
+    Rows that are not finite lose nothing and point nowhere.
+    """
+    if isinstance(loss, CrossEntropy) and not hasattr(estimator, "logits_and_gradient"):
+        logits = np.asarray(estimator.predict(x))
+        gradient = estimator.loss_gradient(x, np.eye(logits.shape[1], dtype=np.float32)[loss.y])
+    else:
+        logits, gradient = logits_and_gradient(
+            estimator, x, lambda found, rows: loss.take(rows).weights(found.astype(np.float64))
+        )
+    values = loss.values(logits.astype(np.float64))
+    gradient = np.nan_to_num(gradient.reshape(len(x), -1), posinf=0, neginf=0)
+    return logits, np.where(np.isfinite(values), values, -np.inf), gradient
+
+
+def other_classes(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Each example's classes but its own, most likely first, (n, classes - 1)."""
+    own_first = logits.astype(np.float64).copy()
+    own_first[np.arange(len(y)), y] = np.inf
+    return np.argsort(-own_first, axis=1, kind="stable")[:, 1:]
+
+
+def fooled(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which rows are given another label than `y`; none where a logit is not finite."""
+    return np.asarray((logits.argmax(axis=1) != y) & np.isfinite(logits).all(axis=1))

@@ -1,0 +1,116 @@
+"""Square Attack: random search by squares, without gradients (Andriushchenko et al. 2020).
+
+Under l1 as in Croce & Hein 2021. The examples of a batch share the places of the squares, and each
+has its own signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from benchmark.attacks.autoattack.attack import Found, RegionAttack
+from benchmark.attacks.autoattack.losses import fooled
+from benchmark.attacks.autoattack.squares import propose, start
+
+# The share of an image that a square covers is `p_init` divided by 2, 4, ... after these queries.
+HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+# To what the schedule above belongs.
+SCHEDULED_QUERIES = 10_000
+
+Ask = Callable[[np.ndarray], np.ndarray]
+
+
+class Square(RegionAttack):
+    """Square Attack on the margin between the label's logit and the greatest other.
+
+    Args:
+        estimator: any classifier of images; only its predictions are asked for.
+        max_iter: queries an example; such as would change nothing are counted here, and saved.
+        p_init: share of the image that the first squares cover.
+        restarts: searches.
+        rescaled: whether squares shrink as fast as `max_iter` is short of 10,000.
+        settings: as of `RegionAttack`.
+    """
+
+    attack_params: ClassVar[list[str]] = [
+        *RegionAttack.attack_params, "max_iter", "p_init", "restarts", "rescaled"
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        estimator: Any,
+        *args: Any,
+        max_iter: int = 5000,
+        p_init: float = 0.8,
+        restarts: int = 1,
+        rescaled: bool = False,
+        **settings: Any,
+    ) -> None:
+        super().__init__(estimator, *args, **settings)
+        self.max_iter = max_iter
+        self.p_init = p_init
+        self.restarts = restarts
+        self.rescaled = rescaled
+
+    def _search(
+        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+    ) -> Found:
+        if x.ndim != 4:
+            raise ValueError(f"Square works on images, (n, H, W, C); these are {x.shape}")
+        first = getattr(self.estimator, "channels_first", False)
+        images = np.moveaxis(x, 1, -1) if first else x  # (n, H, W, C)
+
+        def ask(points: np.ndarray) -> np.ndarray:
+            points = np.moveaxis(points, -1, 1) if first else points
+            return np.asarray(self.estimator.predict(np.ascontiguousarray(points)))
+
+        found = Found.nothing(images)
+        for _ in range(self.restarts):
+            rows = np.flatnonzero(~found.success)
+            if len(rows):
+                found.add(rows, self._run(images[rows], y[rows], ask, generator))
+        found.points = np.moveaxis(found.points, -1, 1) if first else found.points
+        return found
+
+    def _run(self, x: np.ndarray, y: np.ndarray, ask: Ask, generator: np.random.Generator) -> Found:
+        """One search over images (n, H, W, C)."""
+        region = self.region
+        found = Found.nothing(x)
+        found.points = start(x, region, generator)
+        logits = ask(found.points)
+        found.success, found.score = fooled(logits, y), -_margins(logits, y)
+        for query in range(self.max_iter):
+            rows = np.flatnonzero(~found.success)
+            if not len(rows):
+                break
+            side = self._side(query, x.shape)
+            new, changed = propose(x[rows], found.points[rows], side, region, generator)
+            rows, new = rows[changed], new[changed]
+            if len(rows):
+                logits = ask(new)
+                here = Found(fooled(logits, y[rows]), new, -_margins(logits, y[rows]))
+                found.add(rows, here)
+        return found
+
+    def _side(self, query: int, shape: tuple[int, ...]) -> int:
+        """How wide a square is."""
+        place = query * SCHEDULED_QUERIES // self.max_iter if self.rescaled else query
+        share = self.p_init / 2 ** sum(place > after for after in HALVED_AFTER)
+        side = round(float(np.sqrt(share * shape[1] * shape[2])))
+        if self.region.norm == "linf":
+            side = max(side, 1)
+        else:
+            side = max(side, 3) + (max(side, 3) % 2 == 0)
+        return min(side, *shape[1:3])
+
+
+def _margins(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The label's logit minus the greatest other, (n,); infinite where a logit is not finite."""
+    rows = np.arange(len(y))
+    others = logits.copy()
+    others[rows, y] = -np.inf
+    margins = logits[rows, y] - others.max(axis=1)
+    return np.where(np.isfinite(margins), margins, np.inf)

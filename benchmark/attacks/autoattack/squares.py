@@ -1,0 +1,117 @@
+"""The proposals of Square Attack, for images (n, H, W, C)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmark.attacks.autoattack.region import LENGTHS, TINY, Region
+
+# How fast a pattern falls from its centre.
+DECAY = {"l2": 2, "l1": 4}
+
+
+def start(x: np.ndarray, region: Region, generator: np.random.Generator) -> np.ndarray:
+    """Vertical stripes to the edge of the ball (linf), or tiles (l2 and l1)."""
+    n, height, width, channels = x.shape
+    if region.norm == "linf":
+        stripes = _signs(generator, (n, 1, width, channels))
+        return np.clip(x + np.float32(region.eps) * stripes, region.low, region.high)
+    delta = np.zeros_like(x)
+    side = max(height // 5, 1)
+    margin = (height - side * 5) // 2 if height >= 5 else 0
+    for top in range(margin, height - side + 1, side):
+        for left in range(margin, width - side + 1, side):
+            pattern = _pattern(side, region.norm, generator)[..., np.newaxis]
+            signs = _signs(generator, (n, 1, 1, channels))
+            delta[:, top : top + side, left : left + side] = pattern * signs
+    return _to_edge(x, delta, region)
+
+
+def propose(
+    x: np.ndarray, points: np.ndarray, side: int, region: Region, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The next points to ask for, and which of them differ from `points`."""
+    window = _window(x, side, generator)
+    if region.norm == "linf":
+        signs = _signs(generator, (len(x), 1, 1, x.shape[3]))
+        values = np.clip(x[window] + np.float32(region.eps) * signs, region.low, region.high)
+        new = points.copy()
+        new[window] = values
+        return new, (values != points[window]).any(axis=(1, 2, 3))
+    other = _window(x, side, generator)
+    delta = _moved_mass(points - x, window, other, side, region, generator)
+    return _to_edge(x, delta, region), np.ones(len(x), dtype=bool)
+
+
+def _moved_mass(
+    delta: np.ndarray,
+    window: tuple[slice, ...],
+    other: tuple[slice, ...],
+    side: int,
+    region: Region,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """`delta` with the mass of the window `other` moved to `window`, and what eps leaves added."""
+    n, _, _, channels = delta.shape
+    norm = region.norm
+    both = np.zeros((*delta.shape[1:3], 1), dtype=np.float32)
+    both[window[1:]] = both[other[1:]] = 1
+    mass = _lengths(delta * both, norm)  # (n, 1, 1, channels)
+    total = LENGTHS[norm](delta.reshape(n, -1)).reshape(n, 1, 1, 1)
+    old = delta[window] / (TINY + _lengths(delta[window], norm))
+    signs = _signs(generator, (n, 1, 1, channels))
+    new = old + _pattern(side, norm, generator)[..., np.newaxis] * signs
+    new /= TINY + _lengths(new, norm)
+    if norm == "l2":
+        new *= np.sqrt(np.maximum(region.eps**2 - total**2, 0) / channels + mass**2)
+    else:
+        new *= np.maximum(region.eps - total, 0) + mass * channels
+    delta[other] = 0
+    delta[window] = new
+    return delta
+
+
+def _to_edge(x: np.ndarray, delta: np.ndarray, region: Region) -> np.ndarray:
+    """`x` and `delta`, scaled to the edge of the ball (l2), or projected (l1), within the box."""
+    flat, step = x.reshape(len(x), -1), delta.reshape(len(x), -1)
+    if region.norm == "l1":
+        return region.project(flat, flat + step).reshape(x.shape)
+    scale = region.eps / (LENGTHS["l2"](step) + TINY)
+    points = flat + step * scale[:, np.newaxis].astype(np.float32)
+    return np.clip(points, region.low, region.high).reshape(x.shape)
+
+
+def _window(x: np.ndarray, side: int, generator: np.random.Generator) -> tuple[slice, ...]:
+    top, left = (int(generator.integers(0, size - side + 1)) for size in x.shape[1:3])
+    return slice(None), slice(top, top + side), slice(left, left + side)
+
+
+def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return generator.choice(np.array([-1, 1], dtype=np.float32), shape)
+
+
+def _lengths(delta: np.ndarray, norm: str) -> np.ndarray:
+    """Of each channel, (n, 1, 1, channels)."""
+    if norm == "l2":
+        return np.asarray(np.sqrt((delta**2).sum(axis=(1, 2), keepdims=True)))
+    return np.asarray(np.abs(delta).sum(axis=(1, 2), keepdims=True))
+
+
+def _pattern(side: int, norm: str, generator: np.random.Generator) -> np.ndarray:
+    """Two peaks of opposite sign beside or above each other, (side, side), of length 1."""
+    half = side // 2
+    upper, lower = _peak(half, side, norm), _peak(side - half, side, norm)
+    pattern = np.concatenate([upper, -lower])
+    pattern /= LENGTHS[norm](pattern.reshape(1, -1))
+    return pattern.T if generator.random() > 0.5 else pattern
+
+
+def _peak(height: int, width: int, norm: str) -> np.ndarray:
+    """Falls from the centre in squares (2020, eq. 3), of length 1; (height, width)."""
+    if not height:
+        return np.zeros((0, width), dtype=np.float32)
+    rows, columns = np.arange(height) - height // 2, np.arange(width) - width // 2
+    distance = np.maximum(np.abs(rows)[:, np.newaxis], np.abs(columns))
+    steps = 1.0 / np.arange(1, max(height, width) // 2 + 2) ** DECAY[norm]
+    peak = np.cumsum(steps[::-1])[::-1][distance].astype(np.float32)
+    return np.asarray(peak / LENGTHS[norm](peak.reshape(1, -1)))

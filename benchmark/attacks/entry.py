@@ -1,0 +1,96 @@
+"""What a row of the table of attacks says."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# The threat of attacks that no norm bounds: only the box counts, and their own arguments.
+UNRESTRICTED = "unrestricted"
+
+FAMILIES = {
+    "gradient": "follows the gradient of a loss within the budget",
+    "minimal-norm": "looks for the nearest adversarial example, whatever the budget",
+    "score": "asks for scores only",
+    "decision": "asks for labels only",
+    "unseen": "of a kind that defenses are rarely trained on",
+    "universal": "one perturbation for all examples",
+}
+
+
+@dataclass(frozen=True)
+class AttackEntry:
+    """An attack as a suite may use it.
+
+    Args:
+        target: "module:class", an ART `EvasionAttack`.
+        description: one line.
+        norms: threat models that it serves.
+        arguments: what a suite may set; norm, eps and batch size are the harness's.
+        families: of `FAMILIES`.
+        images_only: whether it needs (H, W, C) inputs.
+        square_only: whether it needs as many rows as columns.
+        channels: how many it can work on; any where empty.
+        smallest_side: norm to the fewest pixels of a side that ART's code can work on.
+        frameworks: in which it runs.
+        bare_only: whether it needs ART's own classifier, without input or output defenses around.
+        rows: "chunk"; "one" example at a time, where ART's code loops over examples anyway: the
+            attack on an example ends where an adversarial one is met; or "all" at once.
+        probabilities: whether it reads the outputs as probabilities.
+        options: argument to the texts that it may be.
+        fixed: arguments that are always so.
+        defaults: arguments, where the suite sets them not.
+        package: that it needs and ART doesn't install.
+    """
+
+    target: str
+    description: str
+    norms: tuple[str, ...]
+    arguments: tuple[str, ...]
+    families: tuple[str, ...] = ("gradient",)
+    images_only: bool = False
+    square_only: bool = False
+    channels: tuple[int, ...] = ()
+    smallest_side: Mapping[str, int] = field(default_factory=dict)
+    frameworks: tuple[str, ...] = ("torch", "tensorflow")
+    bare_only: bool = False
+    rows: str = "chunk"
+    probabilities: bool = False
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    package: str = ""
+
+    @property
+    def is_minimal(self) -> bool:
+        """Whether it looks for the nearest adversarial example instead of staying in a budget."""
+        return "minimal-norm" in self.families
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether only what it returns counts: one perturbation for all examples."""
+        return "universal" in self.families
+
+    def obstacle(self, norm: str, input_shape: tuple[int, ...]) -> str:
+        """Why it can't be run on these inputs under this norm; empty where it can."""
+        if norm not in self.norms:
+            return f"serves {', '.join(self.norms)}, not {norm}"
+        if self.package and importlib.util.find_spec(self.package) is None:
+            return f"needs the package {self.package}: pip install {self.package}"
+        return self._shape_obstacle(norm, input_shape)
+
+    def _shape_obstacle(self, norm: str, shape: tuple[int, ...]) -> str:
+        is_image = len(shape) == 3
+        smallest = self.smallest_side.get(norm, 1)
+        if self.images_only and not is_image:
+            return "works on images only, these data are tabular"
+        if is_image and min(shape[:2]) < smallest:
+            return f"needs images of at least {smallest}x{smallest} pixels under {norm}"
+        if self.square_only and shape[0] != shape[1]:
+            return f"needs square images, not {shape[0]}x{shape[1]}"
+        if self.channels and shape[-1] not in self.channels:
+            allowed = " or ".join(map(str, self.channels))
+            return f"needs images of {allowed} channels, not {shape[-1]}"
+        return ""

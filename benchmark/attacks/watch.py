@@ -1,0 +1,174 @@
+"""What an attack asks about on its way: nothing found is lost, and no attack outlives its limit.
+
+A `Watch` is the observer of an estimator while an attack runs. Each point is taken for a query
+about the clean example that it lies near; where it fools the model within budget and box, it is
+kept. What is kept is judged like what the attack returns, by the whole pipeline, outside of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmark.attacks.entry import UNRESTRICTED
+from benchmark.attacks.measure import BUDGET_TOLERANCE, DISTANCES, in_box
+
+# Clean examples to try, nearest in l2 first, for a point that no earlier query explains.
+_CANDIDATES = 4
+
+
+class AttackTimeoutError(Exception):
+    """The attack ran past its limit."""
+
+
+class FoundError(Exception):
+    """The only example under attack has an adversarial one: there is nothing more to learn."""
+
+
+class Watch:
+    """The observer of one attack.
+
+    Args:
+        norm: of the budget; "unrestricted" for none.
+        eps: the budget, in pixel scale.
+        predict: outputs of points, (n, classes), where the attack's query computed none.
+        keeps: whether points on the way count; not for universal attacks.
+        nearest: whether to keep the nearest adversarial point instead of the first one, and one
+            beyond the budget too.
+        stops: whether to raise `FoundError` once every example under attack is done.
+        seconds: after which to raise `AttackTimeoutError`, at the next query; None for no limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        norm: str,
+        eps: float,
+        predict: Callable[[np.ndarray], np.ndarray],
+        keeps: bool = True,
+        nearest: bool = False,
+        stops: bool = False,
+        seconds: float | None = None,
+    ) -> None:
+        self._measure = DISTANCES["l2" if norm == UNRESTRICTED else norm]
+        self._limit = np.inf if norm == UNRESTRICTED else eps * (1 + BUDGET_TOLERANCE)
+        self._predict = predict
+        self._keeps, self._nearest, self._stops = keeps, nearest, stops
+        self._seconds = seconds
+        self._started = time.monotonic()
+        self.begin(np.empty((0, 1), dtype=np.float32), np.empty(0, dtype=np.int64))
+
+    def begin(self, x: np.ndarray, y: np.ndarray) -> None:
+        """From now on the attack works on these clean examples, (k, ...), with true labels (k,)."""
+        self._shape = x.shape[1:]
+        self._clean, self._label = x.reshape(len(x), int(np.prod(self._shape))), y
+        self._squares = (self._clean**2).sum(axis=1)
+        self._rows: dict[int, np.ndarray] = {}
+        self._queries = np.zeros(len(x), dtype=np.int64)
+        self._best = np.full(len(x), np.inf)
+        self.kept = x.copy()
+        self.has_kept = np.zeros(len(x), dtype=bool)
+        self.first_query = np.full(len(x), -1, dtype=np.int64)
+
+    @property
+    def next_query(self) -> np.ndarray:
+        """The number that the next query on each example would have, (k,); -1 where unknown."""
+        return self._queries + 1 if self._keeps else np.full(len(self._queries), -1)
+
+    def __call__(self, points: np.ndarray, outputs: np.ndarray | None) -> None:
+        """Take note of a query: points (m, ...) and their outputs (m, classes), if known."""
+        if self._seconds is not None and time.monotonic() - self._started > self._seconds:
+            raise AttackTimeoutError(f"ran past the attack timeout of {self._seconds:g} s")
+        if not self._keeps or not len(self._label) or not len(points):
+            return
+        flat = np.asarray(points).reshape(len(points), -1)
+        if flat.shape[1] != self._clean.shape[1]:
+            return
+        rows = self._rows_of(flat)
+        number = self._count(rows)
+        self._note(flat, rows, number, points, outputs)
+        if self._stops and (self.first_query >= 0).all():
+            raise FoundError
+
+    def _note(
+        self,
+        flat: np.ndarray,
+        rows: np.ndarray,
+        number: np.ndarray,
+        points: np.ndarray,
+        outputs: np.ndarray | None,
+    ) -> None:
+        """Keep what is adversarial; `number` is that of each point's query on its example."""
+        wanted = np.flatnonzero(self._nearest | (self.first_query[rows] < 0))
+        if not len(wanted):
+            return
+        outputs = self._predict(np.asarray(points)) if outputs is None else outputs
+        wrong = (outputs.argmax(axis=1) != self._label[rows]) & np.isfinite(outputs).all(axis=1)
+        wanted = wanted[wrong[wanted]]
+        if not len(wanted):
+            return
+        found, clean = flat[wanted], self._clean[rows[wanted]]
+        distance = self._measure(found, clean)
+        usable = in_box(found) & (self._nearest | (distance <= self._limit))
+        # In the order of queries, or of distances: the first of each row is the one to keep.
+        order = np.argsort(distance, kind="stable") if self._nearest else np.arange(len(wanted))
+        for place in order[usable[order]]:
+            row = rows[wanted[place]]
+            if not self.has_kept[row] or (self._nearest and distance[place] < self._best[row]):
+                self.kept[row] = found[place].reshape(self._shape)
+                self.has_kept[row] = True
+                self._best[row] = distance[place]
+        inside = usable & (distance <= self._limit)
+        for place in np.flatnonzero(inside):
+            row = rows[wanted[place]]
+            if self.first_query[row] < 0:
+                self.first_query[row] = number[wanted[place]]
+
+    def _rows_of(self, flat: np.ndarray) -> np.ndarray:
+        """The clean example that each point is about, (m,)."""
+        count = len(self._label)
+        if count == 1:
+            return np.zeros(len(flat), dtype=np.int64)
+        if len(flat) == count:
+            return np.arange(count)
+        rows = self._rows.get(len(flat))
+        if rows is not None and self._near(flat, rows).all():
+            return rows
+        rows = self._rows[len(flat)] = self._nearest_rows(flat)
+        return rows
+
+    def _nearest_rows(self, flat: np.ndarray) -> np.ndarray:
+        """By l2; where that one is beyond the budget, one of the next that is not."""
+        squares = self._squares - 2 * flat @ self._clean.T  # (m, k), less a constant of the point
+        candidates = min(_CANDIDATES, squares.shape[1])
+        nearest = np.argpartition(squares, candidates - 1, axis=1)[:, :candidates]
+        ranked = np.take_along_axis(
+            nearest, np.argsort(np.take_along_axis(squares, nearest, axis=1), axis=1), axis=1
+        )
+        rows = ranked[:, 0].copy()
+        open_points = np.flatnonzero(~self._near(flat, rows))
+        for rank in range(1, candidates):
+            if not len(open_points):
+                break
+            tried = ranked[open_points, rank]
+            near = self._near(flat[open_points], tried)
+            rows[open_points[near]] = tried[near]
+            open_points = open_points[~near]
+        return rows
+
+    def _near(self, flat: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        near: np.ndarray = self._measure(flat, self._clean[rows]) <= self._limit
+        return near
+
+    def _count(self, rows: np.ndarray) -> np.ndarray:
+        """The number of each point's query among those about its example, from 1."""
+        order = np.argsort(rows, kind="stable")
+        counts = np.bincount(rows, minlength=len(self._queries))
+        starts = np.repeat(np.cumsum(counts) - counts, counts)
+        number = np.empty(len(rows), dtype=np.int64)
+        number[order] = np.arange(len(rows)) - starts + 1
+        number += self._queries[rows]
+        self._queries += counts
+        return number

@@ -1,0 +1,37 @@
+"""Adversarial patch, whose ART code gives a patch instead of examples, and knows targets only.
+
+It also fails where an estimator's clip values are NumPy's numbers, as those of ART's own are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from art.attacks.evasion import AdversarialPatchNumpy
+
+
+class AdversarialPatch(AdversarialPatchNumpy):
+    """ART's patch, untargeted: up the loss of the true labels; returns the patched examples."""
+
+    attack_params = (*AdversarialPatchNumpy.attack_params, "scale")
+
+    def __init__(
+        self, classifier: Any, *, scale: float = 0.3, learning_rate: float = 5.0, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            classifier, scale_min=scale, scale_max=scale, learning_rate=learning_rate, **kwargs
+        )
+        self.scale = scale
+        # Its steps go down the loss of the labels that it is given.
+        self.learning_rate = -learning_rate
+
+    def reset_patch(self, initial_patch_value: Any) -> None:
+        """Start again from a patch, or from one of a single value."""
+        is_number = np.ndim(initial_patch_value) == 0 and initial_patch_value is not None
+        super().reset_patch(float(initial_patch_value) if is_number else initial_patch_value)
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+        """`x`, (n, H, W, C), each with the patch at a place and an angle of its own."""
+        super().generate(x, y, **kwargs)
+        return np.clip(self.apply_patch(x, self.scale), 0, 1).astype(np.float32)

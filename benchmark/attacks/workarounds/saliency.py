@@ -1,0 +1,44 @@
+"""JSMA, whose ART code reads `y` as the classes to reach: with true labels it does nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from art.attacks.evasion import SaliencyMapMethod as ArtSaliencyMapMethod
+
+
+class SaliencyMapMethod(ArtSaliencyMapMethod):
+    """ART's JSMA, untargeted: towards the likeliest wrong classes, within an l0 budget."""
+
+    attack_params = (*ArtSaliencyMapMethod.attack_params, "norm", "eps", "targets")
+
+    def __init__(
+        self,
+        classifier: Any,
+        *,
+        norm: float,
+        eps: float,
+        theta: float = 1.0,
+        targets: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        # It changes two values at a time, and stops above gamma.
+        gamma = max(eps - 1.5, 0.5) / float(np.prod(classifier.input_shape))
+        super().__init__(classifier, theta=theta, gamma=min(gamma, 1.0), **kwargs)
+        self.targets = targets
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+        """Adversarial examples for `x`, (n, ...), with true labels `y`, (n,)."""
+        logits = self.estimator.predict(x)
+        label = logits.argmax(axis=1) if y is None else y
+        others = np.where(np.eye(logits.shape[1], dtype=bool)[label], -np.inf, logits)
+        ranked = np.argsort(-others, axis=1)[:, : min(self.targets, logits.shape[1] - 1)]
+        x_adv = x.copy()
+        left = np.arange(len(x))
+        for target in ranked.T:
+            if not len(left):
+                break
+            x_adv[left] = super().generate(x[left], target[left], **kwargs)
+            left = left[self.estimator.predict(x_adv[left]).argmax(axis=1) == label[left]]
+        return x_adv

@@ -1,0 +1,27 @@
+"""Targeted universal perturbation, whose ART code steps away from its targets unless told to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from art.attacks.evasion import TargetedUniversalPerturbation as ArtTargetedUniversalPerturbation
+
+
+class TargetedUniversalPerturbation(ArtTargetedUniversalPerturbation):
+    """ART's targeted universal perturbation, all examples towards one class."""
+
+    attack_params = (*ArtTargetedUniversalPerturbation.attack_params, "target")
+
+    def __init__(
+        self, classifier: Any, *, norm: float, eps: float, target: int = 0, **kwargs: Any
+    ) -> None:
+        inner = {"targeted": True, "norm": norm, "eps": eps}
+        super().__init__(classifier, attacker_params=inner, norm=norm, eps=eps, **kwargs)
+        self.target = target
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+        """`x`, (n, ...), with the perturbation added."""
+        targets = np.zeros((len(x), self.estimator.nb_classes), dtype=np.float32)
+        targets[:, self.target] = 1
+        return np.asarray(super().generate(x, targets, **kwargs))

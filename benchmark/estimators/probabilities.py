@@ -1,0 +1,74 @@
+"""A classifier of logits, as one of probabilities: what a few of ART's attacks ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
+from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
+
+
+class Probabilities(
+    ClassGradientsMixin, ClassifierMixin, LossGradientsMixin, NeuralNetworkMixin, BaseEstimator
+):
+    """The softmax of an estimator's outputs, in either framework.
+
+    Args:
+        inner: an estimator of `benchmark.estimators` that gives logits.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(model=inner.model, clip_values=(0.0, 1.0), channels_first=False)
+        self.nb_classes = inner.nb_classes
+        self._inner = inner
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(H, W, C) or (d,)."""
+        return tuple(self._inner.input_shape)
+
+    def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> np.ndarray:
+        """Probabilities, (n, classes)."""
+        return softmax(self._inner.predict(x))
+
+    def loss_gradient(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
+        """The gradient of the mean loss with respect to `x`, of its shape."""
+        return np.asarray(self._inner.loss_gradient(x, y))
+
+    def compute_loss(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
+        """The loss of each example."""
+        return np.asarray(self._inner.compute_loss(x, y, **kwargs))
+
+    def class_gradient(self, x: np.ndarray, label: Any = None, **kwargs: Any) -> np.ndarray:
+        """The gradients of the probabilities, (n, classes or 1, ...).
+
+        Args:
+            x: inputs.
+            label: None for all classes, or one class for all inputs, or a class for each, (n,).
+        """
+        if label is None:
+            every = [self.class_gradient(x, label) for label in range(self.nb_classes)]
+            return np.concatenate(every, axis=1)
+        labels = np.broadcast_to(np.asarray(label), (len(x),))
+
+        def weights(logits: np.ndarray, part: slice) -> np.ndarray:
+            probabilities = softmax(logits)
+            hot = np.eye(self.nb_classes, dtype=np.float32)[labels[part]]
+            return (probabilities * hot).sum(axis=1, keepdims=True) * (hot - probabilities)
+
+        return np.asarray(self._inner.logits_and_gradient(x, weights)[1])[:, np.newaxis]
+
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        """Not for this: the model below is trained already."""
+        raise NotImplementedError("train the estimator below")
+
+    def get_activations(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        """Not for this: ask the estimator below."""
+        raise NotImplementedError("ask the estimator below")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits, (n, classes)."""
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

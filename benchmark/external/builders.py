@@ -1,0 +1,94 @@
+"""A user's builder: found by its name and called. It is the user's own code, and runs as such."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmark.errors import ModelError, did_you_mean
+from benchmark.external.given import digest
+
+# Framework, and where the class of its models is found once it is imported.
+_KINDS = (("torch", "torch.nn", "Module"), ("tensorflow", "keras", "Model"))
+
+
+def call(builder: str) -> tuple[Any, str | None]:
+    """What "package.module:name" or "file.py:name" gives, and the SHA-256 of its file.
+
+    A class or a function is called without arguments; a model is taken as it is.
+
+    Raises:
+        ModelError: there is no such file, module or name, or its code raises.
+    """
+    place, _, name = builder.rpartition(":")
+    module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    if not hasattr(module, name):
+        found = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise ModelError(f"{place} has no {name!r}{did_you_mean(name, found)}")
+    made = getattr(module, name)
+    if framework_of(made) is None and callable(made):
+        try:
+            made = made()
+        except Exception as error:
+            traceback.print_exc()
+            raise ModelError(
+                f"{builder} raised {_told(error)}; it is called without arguments"
+            ) from error
+    if framework_of(made) is None:
+        raise ModelError(
+            f"{builder} gives {type(made).__name__!r}, no torch.nn.Module and no keras.Model"
+        )
+    path = getattr(module, "__file__", None)
+    return made, digest(Path(path)) if path else None
+
+
+def framework_of(model: Any) -> str | None:
+    """The framework whose model this is; None for what is no model. Imports none of them."""
+    for framework, module, kind in _KINDS:
+        found = sys.modules.get(module)
+        if found is not None and isinstance(model, getattr(found, kind)):
+            return framework
+    return None
+
+
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ModelError(f"no file at {path}; check the path in --model")
+    name = f"given_{path.stem}"  # must not stand in the way of another module
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # as an import would: classes in it look their module up
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        traceback.print_exc()
+        raise ModelError(f"{path} can't be imported: {_told(error)}") from error
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ModelError(
+                f"no module {name!r} here; check --model, install it, or write file.py:builder"
+            ) from error
+        raise ModelError(f"module {name!r} can't be imported: {_told(error)}") from error
+    except Exception as error:
+        traceback.print_exc()
+        raise ModelError(f"module {name!r} can't be imported: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,0 +1,211 @@
+"""What a user gives of a model: its name, where it comes from, and what it takes and gives."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import defenses
+from benchmark import models
+from benchmark.errors import ConfigError, ModelError, UnknownName
+
+CHANNELS = ("first", "last")
+OUTPUTS = ("auto", "logits", "probabilities")
+
+# A file's ending to the framework that reads it. The others are of no framework.
+SUFFIXES: Mapping[str, str] = {
+    ".safetensors": "torch",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".bin": "torch",
+    ".ckpt": "torch",
+    ".keras": "tensorflow",
+    ".h5": "tensorflow",
+}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model as a user gives it.
+
+    Args:
+        name: stands where a trained cell has its defense.
+        model: a built-in architecture, "package.module:builder", "file.py:builder", or None for
+            a `.keras` file, which holds its architecture.
+        weights: a weights file, or None where the builder loads its own.
+        channels: "first" or "last" as the model takes images; None for its framework's custom.
+        mean: subtracted from the pixels in [0, 1], one number or one a channel; empty for none.
+        std: what they are divided by then.
+        outputs: "logits", "probabilities" or "auto".
+    """
+
+    name: str
+    model: str | None = None
+    weights: str | None = None
+    channels: str | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    outputs: str = "auto"
+
+    @property
+    def builder(self) -> str | None:
+        """The code that builds the model, where that is not a built-in architecture."""
+        return self.model if self.model and ":" in self.model else None
+
+    @property
+    def architecture(self) -> str:
+        """What reports call the model: the architecture, the builder's or the file's name."""
+        if self.model is None:
+            return slug(Path(self.weights or "").stem)
+        return slug(self.model.rpartition(":")[2])
+
+    @property
+    def framework(self) -> str | None:
+        """The framework that the weights file belongs to; None where there is none."""
+        return SUFFIXES[Path(self.weights).suffix.lower()] if self.weights else None
+
+
+def check(given: Given) -> None:
+    """Raises `BenchError` for what can be told without reading the files or running any code."""
+    if not _NAME.fullmatch(given.name):
+        raise ConfigError(
+            f"--name {given.name!r} may hold letters, digits, '.', '_' and '-' only, 40 at most"
+        )
+    if given.name in (*defenses.names(), "all"):
+        raise ConfigError(
+            f"--name {given.name!r} is a defense of this project; give the model another name"
+        )
+    for option, value, allowed in (
+        ("channels", given.channels, CHANNELS),
+        ("outputs", given.outputs, OUTPUTS),
+    ):
+        if value is not None and value not in allowed:
+            raise UnknownName(option, value, allowed)
+    _check_normalisation(given)
+    _check_model(given)
+    _check_weights(given)
+
+
+def named(model: str | None, weights: str | None) -> str:
+    """The name of a model that was given none: that of its weights file, or of its builder."""
+    text = Path(weights).name.partition(".")[0] if weights else (model or "").rpartition(":")[2]
+    return slug(text)[:40] or "given"
+
+
+def slug(text: str) -> str:
+    """The text in characters that are safe in a folder's name."""
+    return _UNSAFE.sub("-", text).strip("-._") or "model"
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file; raises `ModelError` if it can't be read."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"can't read {path}: {error.strerror or error}; check the path") from error
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...]:
+    """The numbers of a text such as "0.49,0.48,0.45"; empty for None."""
+    if text is None:
+        return ()
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = (math.nan,)
+    if not all(math.isfinite(number) for number in found):
+        raise ConfigError(f"--{option} {text!r}: give numbers such as 0.5 or 0.49,0.48,0.45")
+    return found
+
+
+def source(
+    given: Given, *, framework: str, outputs: str, builder_sha256: str | None
+) -> dict[str, Any]:
+    """What the cell's configuration says of the model, so that equal ids mean equal models."""
+    return {
+        "architecture": None if given.builder else given.model,
+        "builder": _portable(given.builder),
+        "builder_sha256": builder_sha256,
+        "weights": Path(given.weights).name if given.weights else None,
+        "weights_sha256": digest(Path(given.weights)) if given.weights else None,
+        "channels": given.channels or default_channels(framework),
+        "mean": list(given.mean),
+        "std": list(given.std),
+        "outputs": outputs,
+    }
+
+
+def from_source(name: str, found: Mapping[str, Any], weights: str | None) -> Given:
+    """The inverse of `source`, with the weights where they are now."""
+    return Given(
+        name=name,
+        model=found["architecture"] or found["builder"],
+        weights=weights,
+        channels=found["channels"],
+        mean=tuple(found["mean"]),
+        std=tuple(found["std"]),
+        outputs=found["outputs"],
+    )
+
+
+def default_channels(framework: str) -> str:
+    """Where a framework's models have the channels unless told otherwise."""
+    return "first" if framework == "torch" else "last"
+
+
+def _portable(builder: str | None) -> str | None:
+    """The builder without the folder of its file: the file's hash stands beside it."""
+    if builder is None:
+        return None
+    place, _, function = builder.rpartition(":")
+    return f"{Path(place).name if place.endswith('.py') else place}:{function}"
+
+
+def _check_normalisation(given: Given) -> None:
+    if any(number <= 0 for number in given.std):
+        raise ConfigError(f"--std {given.std} must be above 0")
+
+
+def _check_model(given: Given) -> None:
+    if given.model is None:
+        if given.weights is None:
+            raise ConfigError("no model given; give --weights FILE, --model NAME, or both")
+        if not given.weights.lower().endswith(".keras"):
+            raise ConfigError(
+                f"--weights {given.weights} holds no architecture; name it with --model: one of "
+                f"{', '.join(models.names())}, or package.module:builder, or file.py:builder"
+            )
+    elif given.builder:
+        place, _, function = given.builder.rpartition(":")
+        if not place or not function.isidentifier():
+            raise ConfigError(
+                f"--model {given.model!r} names no builder; write package.module:builder or "
+                "file.py:builder"
+            )
+    elif given.model.endswith(".py"):
+        raise ConfigError(f"--model {given.model!r} names no builder; write {given.model}:builder")
+    elif given.model not in models.names():
+        raise UnknownName("model", given.model, models.names())
+    elif given.weights is None:
+        raise ConfigError(f"--model {given.model} needs its weights; give --weights FILE")
+
+
+def _check_weights(given: Given) -> None:
+    if given.weights is None:
+        return
+    suffix = Path(given.weights).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ConfigError(
+            f"--weights {given.weights}: unknown ending {suffix!r}; allowed: {', '.join(SUFFIXES)}"
+        )
+    if not Path(given.weights).is_file():
+        raise ModelError(f"no weights file at {given.weights}; check the path")

@@ -1,0 +1,98 @@
+"""A given model made ready, in the process that will use it; its framework is imported by then."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from benchmark import models
+from benchmark.cells import Cell
+from benchmark.errors import ModelError
+from benchmark.external import builders
+from benchmark.external.given import SUFFIXES, Given, digest
+from benchmark.files import Writer
+
+# Framework to its loading, and to its builder of the built-in architectures.
+KERNELS = {"torch": "benchmark.external.pytorch", "tensorflow": "benchmark.external.tensorflow"}
+BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
+
+
+def load(given: Given, input_shape: tuple[int, ...], classes: int) -> tuple[Any, str, str | None]:
+    """The model as it was given, with its weights.
+
+    Returns:
+        The model, its framework, and the SHA-256 of its builder's file, None where there is none.
+
+    Raises:
+        ModelError: it can't be built, or the weights can't be read or don't fit.
+    """
+    weights = None if given.weights is None else Path(given.weights)
+    if given.builder:
+        model, code = builders.call(given.builder)
+        framework = builders.framework_of(model)
+        assert framework is not None
+        _check_fits(given, framework)
+    elif given.model:
+        assert given.framework is not None
+        model, framework, code = _built_in(given, input_shape, classes), given.framework, None
+    else:
+        assert weights is not None
+        return kernel("tensorflow").load_model(weights), "tensorflow", None
+    if weights is not None:
+        kernel(framework).load_weights(model, weights)
+    return model, framework, code
+
+
+def ready(
+    given: Given, cell: Cell, input_shape: tuple[int, ...], classes: int, *, device: str
+) -> Any:
+    """The model as attacks need it: it takes what the project's own models take, gives logits.
+
+    Raises:
+        ModelError: what `load` raises, or the weights or the builder are not what the cell says.
+    """
+    assert cell.source is not None
+    if given.weights and digest(Path(given.weights)) != cell.source["weights_sha256"]:
+        raise ModelError(f"{given.weights} is no longer the file of this cell; start again")
+    model, framework, builder = load(given, input_shape, classes)
+    if (framework, builder) != (cell.framework, cell.source["builder_sha256"]):
+        raise ModelError(f"{given.builder} is no longer the code of this cell; start again")
+    conventions = dataclasses.replace(given, channels=cell.source["channels"])
+    return kernel(framework).adapted(model, conventions, device=device)
+
+
+def copies(given: Given) -> dict[str, Writer]:
+    """What writes the weights file, as it is, below the cell's folder."""
+    if given.weights is None:
+        return {}
+    path = Path(given.weights)
+    return {f"weights{path.suffix.lower()}": lambda to: _copy(path, to)}
+
+
+def _copy(path: Path, to: Path) -> None:
+    shutil.copyfile(path, to)
+
+
+def kernel(framework: str) -> Any:
+    """`benchmark.external.pytorch` or `benchmark.external.tensorflow`."""
+    return importlib.import_module(KERNELS[framework])
+
+
+def _built_in(given: Given, input_shape: tuple[int, ...], classes: int) -> Any:
+    assert given.model is not None
+    assert given.framework is not None
+    specification = models.specification(given.model, input_shape, classes)
+    builder = importlib.import_module(BUILDERS[given.framework])
+    return builder.build(specification, specification.initial_weights(0))
+
+
+def _check_fits(given: Given, framework: str) -> None:
+    if given.framework not in (None, framework):
+        allowed = ", ".join(suffix for suffix, name in SUFFIXES.items() if name == framework)
+        raise ModelError(
+            f"{given.builder} gives a {framework} model, and --weights {given.weights} belongs to "
+            f"{given.framework}; allowed: {allowed}"
+        )

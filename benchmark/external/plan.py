@@ -1,0 +1,84 @@
+"""From a given model to the plan of attacking it: all is checked before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from benchmark import plan
+from benchmark.attacks.suites import load_suite
+from benchmark.cells import Cell
+from benchmark.config import RunConfig
+from benchmark.datasets import Dataset
+from benchmark.errors import ConfigError
+from benchmark.external.checking import Findings, Trial, check, few
+from benchmark.external.given import Given, source
+from benchmark.results import Store
+
+
+def make_plan(config: RunConfig, given: Given) -> plan.Plan:
+    """What `bench attack` will do: one cell without training.
+
+    Args:
+        config: data, threat, suite and machine; its defense is the given model's name.
+        given: the model, checked by `benchmark.external.given.check`.
+
+    Raises:
+        BenchError: anything that would stop the cell from the outset.
+    """
+    plan.check_device(config)
+    Store.check_writable(config.out)
+    suite = load_suite(config.suite, config.attacks)
+    dataset = plan.load_data(config, dry_run=False)
+    config = plan.resolve(config, dataset)
+    _check_normalisation(given, dataset)
+    x, y = few(dataset.x_test, dataset.y_test)
+    found = check(Trial(given, x, y, dataset.classes))
+    given = dataclasses.replace(given, outputs=found.outputs)
+    cell = _cell(config, given, found, dataset)
+    job = dataclasses.replace(plan.job_of(cell, suite, config), given=given)
+    return plan.Plan(
+        config=config,
+        jobs=(job,),
+        estimates={cell.cell_id: 0.0},
+        workers=1,
+        notices=(*found.notices, *plan.left_out(config, suite, dataset)),
+    )
+
+
+def _cell(config: RunConfig, given: Given, found: Findings, dataset: Dataset) -> Cell:
+    origin = source(
+        given,
+        framework=found.framework,
+        outputs=found.outputs,
+        builder_sha256=found.builder_sha256,
+    )
+    assert config.eps is not None
+    # Tells rows of one name and other weights apart.
+    digest = origin["weights_sha256"] or origin["builder_sha256"] or ""
+    return Cell(
+        dataset=dataset.name,
+        dataset_fingerprint=dataset.fingerprint,
+        image_size=config.image_size,
+        split_seed=config.split_seed,
+        model=given.architecture,
+        framework=found.framework,
+        defense=given.name,
+        parameters={"sha256": digest[:12]},
+        norm=config.norm,
+        eps=config.eps,
+        seed=config.seed[0],
+        epochs=None,
+        budget_ge=None,
+        examples=min(config.examples, len(dataset.x_test)),
+        source=origin,
+    )
+
+
+def _check_normalisation(given: Given, dataset: Dataset) -> None:
+    channels = dataset.input_shape[-1]
+    for option, values in (("mean", given.mean), ("std", given.std)):
+        if len(values) not in (0, 1, channels):
+            raise ConfigError(
+                f"--{option} has {len(values)} numbers; give one, or one for each of the data's "
+                f"{channels} channels"
+            )

@@ -1,0 +1,128 @@
+"""The leaderboard's page: its columns, its filters, and the values that it sorts by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from reports.board import ATTACK_PREFIX
+from reports.website import render
+
+_FILTERS = {
+    "dataset": "Data set",
+    "threat": "Threat model",
+    "model": "Model",
+    "suite": "Suite",
+    "framework": "Framework",
+    "defense": "Defense",
+}
+_OF_SETTING = ("dataset", "threat", "model", "suite")
+# Columns that sort from the lowest value up; all others from the highest down.
+_ASCENDING = ("rank", "defense", "framework", "seed", "labels_used", "cost", "seconds")
+_RANK = "Rows share a rank where a paired test can't tell them apart"
+
+
+@dataclass(frozen=True)
+class Head:
+    """One column: `sort` is its name in the address, `key` the document's."""
+
+    name: str
+    kind: str
+    key: str = ""
+    sort: str = ""
+    number: bool = False
+    meaning: str = ""
+
+
+def heads(attacks: list[str]) -> list[Head]:
+    """The columns of the leaderboard, with one for each attack."""
+    return [
+        Head(
+            "Rank",
+            "text",
+            "rank",
+            "rank",
+            True,
+            _RANK,
+        ),
+        Head("Defense", "defense", "defense", "defense"),
+        Head("Framework", "text", "framework", "framework"),
+        Head("Seed", "text", "seed", "seed", True),
+        Head("Clean", "percent", "clean_accuracy", "clean", True, "Accuracy before any attack"),
+        *(
+            Head(name, "attack", f"{ATTACK_PREFIX}{name}", f"attack:{name}", True, name)
+            for name in attacks
+        ),
+        Head("Worst case", "worst", "worst_case", "worst_case", True),
+        Head("95 % interval", "interval"),
+        Head("Adaptation", "text", "labels_used", "labels_used", True, "Labels used to adapt"),
+        Head("Cost, GE", "amount", "training_gradient_evaluations", "cost", True),
+        Head("Training", "duration", "training_seconds", "seconds", True),
+        Head("Trust", "trust", "checks_passed", "trust", False, "Trust checks passed"),
+    ]
+
+
+def write(document: dict[str, Any]) -> str:
+    """The page of a leaderboard's document."""
+    columns = heads(document["attacks"])
+    return render.page(
+        "leaderboard.html.j2",
+        current="index.html",
+        board=document,
+        heads=columns,
+        filters=_filters(document),
+        values=_values(document, columns) if document["settings"] else None,
+        several_fingerprints=_several_fingerprints(document),
+    )
+
+
+def _filters(document: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """For each filter its name, label and options; only of what differs between rows."""
+    found = []
+    for name, label in _FILTERS.items():
+        options = sorted(
+            {
+                one[name] if name in _OF_SETTING else row[name]
+                for one in document["settings"]
+                for row in one["rows"]
+            }
+        )
+        if len(options) > 1:
+            found.append((name, label, options))
+    return found
+
+
+def _values(document: dict[str, Any], columns: list[Head]) -> dict[str, Any]:
+    """What the page's script filters and sorts by, row by row in the order of the table."""
+    sortable = [head for head in columns if head.sort and head.sort not in _FILTERS]
+    rows = [
+        [
+            *(one[name] if name in _OF_SETTING else row[name] for name in _FILTERS),
+            row["cell_id"],
+            row["label"],
+            *(row.get(head.key) for head in sortable),
+        ]
+        for one in document["settings"]
+        for row in one["rows"]
+    ]
+    optional = [
+        place
+        for place, head in enumerate(columns)
+        if head.kind == "attack" or head.key == "labels_used"
+    ]
+    return {
+        "columns": [*_FILTERS, "cell", "label", *(head.sort for head in sortable)],
+        "ascending": list(_ASCENDING),
+        "optional": optional,
+        "rows": [[_rounded(value) for value in row] for row in rows],
+    }
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _several_fingerprints(document: dict[str, Any]) -> bool:
+    """Whether one data set's name stands for different data."""
+    named = {(one["dataset"], one["dataset_fingerprint"]) for one in document["settings"]}
+    return len(named) > len({name for name, _ in named})

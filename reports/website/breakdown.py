@@ -1,0 +1,128 @@
+"""What per-example outcomes say beyond one number: by class, by confusion, distance and queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from reports.statistics import wilson
+from reports.website.outcomes import Detail
+
+_STEPS = 21  # points of a security curve
+_INFORMATIVE = 0.05  # share of successes clearly inside the budget that makes a curve worth showing
+_CLEARLY_INSIDE = 0.9
+_QUERY_POINTS = 24
+
+
+def share(correct: int, attacked: int) -> dict[str, Any]:
+    """A count, its share and the 95 % Wilson interval."""
+    low, high = wilson(correct, attacked)
+    return {"correct": correct, "accuracy": correct / attacked, "low": low, "high": high}
+
+
+def worst_case(details: Sequence[Detail]) -> np.ndarray:
+    """Which examples stay right under every attack."""
+    return np.all([one.robust for one in details], axis=0)
+
+
+def by_class(details: Sequence[Detail]) -> list[dict[str, Any]]:
+    """For each class how many examples are right: clean, under each attack, in the worst case."""
+    labels = details[0].label
+    if labels is None:
+        return []
+    classes, place = np.unique(labels, return_inverse=True)
+
+    def count(which: np.ndarray) -> list[int]:
+        return [int(n) for n in np.bincount(place[which], minlength=len(classes))]
+
+    examples = count(np.ones(len(labels), bool))
+    clean, worst = count(details[0].clean_correct), count(worst_case(details))
+    attacks = {one.attack.key: count(one.robust) for one in details}
+    return [
+        {
+            "label": int(label),
+            "examples": examples[i],
+            "clean": share(clean[i], examples[i]),
+            "attacks": {key: counts[i] / examples[i] for key, counts in attacks.items()},
+            "worst_case": share(worst[i], examples[i]),
+        }
+        for i, label in enumerate(classes)
+    ]
+
+
+def confusion(one: Detail) -> list[dict[str, int]]:
+    """How often each class is taken for each under this attack, most often first.
+
+    An example that the attack could not break counts with its clean prediction.
+    """
+    if one.label is None or one.clean_prediction is None or one.adversarial_prediction is None:
+        return []
+    taken = np.where(one.success, one.adversarial_prediction, one.clean_prediction)
+    pairs, counts = np.unique(np.stack([one.label, taken], axis=1), axis=0, return_counts=True)
+    found = [
+        {"label": int(label), "prediction": int(prediction), "count": int(count)}
+        for (label, prediction), count in zip(pairs, counts, strict=True)
+    ]
+    return sorted(found, key=lambda entry: (-entry["count"], entry["label"], entry["prediction"]))
+
+
+def security_curve(details: Sequence[Detail], eps: float) -> dict[str, Any] | None:
+    """Accuracy when only adversarial examples up to a distance count, for distances up to eps.
+
+    None where the attacks went for the whole budget anyway: the curve would be a step at eps.
+    """
+    if eps <= 0 or any(one.distance is None for one in details):
+        return None
+    reached = {one.attack.key: _clipped(one.distance, eps) for one in details}
+    inside = [reached[d.attack.key][d.success] < _CLEARLY_INSIDE * eps for d in details]
+    together = np.concatenate(inside)
+    if not len(together) or together.mean() < _INFORMATIVE:
+        return None
+    budgets = [eps * step / (_STEPS - 1) for step in range(_STEPS)]
+    curves = {
+        one.attack.key: [_held(one, reached, budget) for budget in budgets] for one in details
+    }
+    return {
+        "budgets": budgets,
+        "attacks": {
+            one.attack.key: [float(held[one.attacked].mean()) for held in curves[one.attack.key]]
+            for one in details
+        },
+        "worst_case": [
+            float(np.all([curve[step] for curve in curves.values()], axis=0).mean())
+            for step in range(_STEPS)
+        ],
+    }
+
+
+def queries(details: Sequence[Detail]) -> dict[str, Any] | None:
+    """Accuracy left after so many queries, for the attacks that tell when they first succeeded."""
+    counted = [d for d in details if d.first_query is not None and (d.first_query >= 0).any()]
+    if not counted:
+        return None
+    most = max(int(d.first_query.max()) for d in counted if d.first_query is not None)
+    points = np.unique(np.geomspace(1, max(most, 2), _QUERY_POINTS).astype(np.int64))
+    return {
+        "queries": [int(point) for point in points],
+        "attacks": {d.attack.key: _after(d, points) for d in counted},
+    }
+
+
+def _clipped(distance: np.ndarray | None, eps: float) -> np.ndarray:
+    assert distance is not None
+    return np.minimum(np.nan_to_num(distance, nan=eps, posinf=eps), eps)
+
+
+def _held(one: Detail, reached: Mapping[str, np.ndarray], budget: float) -> np.ndarray:
+    return one.clean_correct & ~(one.success & (reached[one.attack.key] <= budget))
+
+
+def _after(one: Detail, points: np.ndarray) -> list[float]:
+    first = one.first_query
+    assert first is not None
+    known = one.success & (first >= 0)
+    unknown = one.success & (first < 0)  # broken at a time that was not stored: from the start
+    held = [one.clean_correct & ~unknown & ~(known & (first <= point)) for point in points]
+    return [float(mask[one.attacked].mean()) for mask in held]

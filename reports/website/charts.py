@@ -1,0 +1,190 @@
+"""Small charts as SVG elements: a millisecond each, so that a thousand pages are soon drawn.
+
+Colours are classes of the style sheet, so that charts follow the page into dark mode. Nothing is
+told by colour alone: series differ in their dashes or their markers too, and each chart carries
+its content in words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from reports.text import one_line
+
+SERIES_STYLES = 6
+_WIDTH, _HEIGHT = 560.0, 300.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 12.0, 46.0
+_LABEL_LENGTH = 48
+_MARKERS = (
+    "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z",
+    "M-3.6-3.6H3.6V3.6H-3.6Z",
+    "M0-4.8L4.6 3.6H-4.6Z",
+    "M0-5L5 0L0 5L-5 0Z",
+    "M0 4.8L4.6-3.6H-4.6Z",
+    "M-1.6-4.8H1.6V-1.6H4.8V1.6H1.6V4.8H-1.6V1.6H-4.8V-1.6H-1.6Z",
+)
+_CROSS = "M-3.8-3.8L3.8 3.8M-3.8 3.8L3.8-3.8"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis from `low` to `high`, linear or logarithmic; `percent` shows shares of one."""
+
+    label: str
+    low: float
+    high: float
+    log: bool = False
+    percent: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a value lies, from 0 to 1."""
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        return (self._scaled(value) - low) / (high - low) if high > low else 0.5
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Round values within the axis, with their labels."""
+        if self.log:
+            first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
+            step = max(1, (last - first) // 5)
+            few = last - first < 2
+            values = [
+                m * 10.0**n
+                for n in range(first - few, last + 1, step)
+                for m in ((1, 2, 5) if few else (1,))
+            ]
+            return [(v, _short(v)) for v in values if self.low <= v <= self.high]
+        scale = 100 if self.percent else 1
+        span = (self.high - self.low) * scale or 1.0
+        size = 10 ** math.floor(math.log10(span / 4))
+        step = next(size * m for m in (1, 2, 2.5, 5, 10) if span / (size * m) <= 5.5)
+        first = math.ceil(self.low * scale / step - 1e-9)
+        last = math.floor(self.high * scale / step + 1e-9)
+        return [(n * step / scale, _short(n * step)) for n in range(first, last + 1)]
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(max(value, 1e-300)) if self.log else value
+
+
+@dataclass(frozen=True)
+class Line:
+    """A series of points joined by a line; `style` counts from 0, -1 is the muted one."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    style: int
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One point of a scatter plot; `words` appear on hovering, `link` opens on a click."""
+
+    x: float
+    y: float
+    style: int
+    hollow: bool
+    words: str
+    link: str
+
+
+def lines(x: Axis, y: Axis, series: Sequence[Line], *, words: str) -> Markup:
+    """A line chart as an SVG element with its legend below; `words` is its text alternative."""
+    drawn = "".join(_line(x, y, one) for one in series)
+    return Markup(_svg(x, y, drawn, words) + _legend([(one.label, one.style) for one in series]))
+
+
+def scatter(
+    x: Axis, y: Axis, dots: Sequence[Dot], front: Sequence[tuple[float, float]], *, words: str
+) -> Markup:
+    """A scatter plot as an SVG element with a broken line through the points of `front`."""
+    path = "L".join(_at(x, y, *corner) for corner in front)
+    line = f'<path class="front" d="M{path}"/>' if path else ""
+    return Markup(_svg(x, y, line + "".join(_dot(x, y, dot) for dot in dots), words))
+
+
+def marker(style: int, *, hollow: bool = False) -> Markup:
+    """A series' marker on its own, for a legend."""
+    shape = f'<path class="{_class(style)}{" hollow" if hollow else ""}" d="{_marker(style)}"/>'
+    return Markup(f'<svg class="marker" viewBox="-7 -7 14 14" aria-hidden="true">{shape}</svg>')
+
+
+def _svg(x: Axis, y: Axis, drawn: str, words: str) -> str:
+    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img"']
+    parts.append(f' aria-label="{escape(one_line(words))}">')
+    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    for value, label in y.ticks():
+        at = f"{bottom - y.place(value) * (bottom - _TOP):.1f}"
+        parts.append(f'<path class="grid" d="M{_LEFT:g} {at}H{right:g}"/>')
+        parts.append(f'<text x="{_LEFT - 8:g}" y="{at}" dy=".35em" class="end">{label}</text>')
+    for value, label in x.ticks():
+        at = f"{_LEFT + x.place(value) * (right - _LEFT):.1f}"
+        parts.append(f'<path class="tick" d="M{at} {bottom:g}v4"/>')
+        parts.append(f'<text x="{at}" y="{bottom + 18:g}" class="middle">{label}</text>')
+    parts.append(f'<path class="axis" d="M{_LEFT:g} {bottom:g}H{right:g}"/>')
+    middle, centre = (_LEFT + right) / 2, (_TOP + bottom) / 2
+    parts.append(
+        f'<text x="{middle:g}" y="{_HEIGHT - 6:g}" class="middle">{escape(x.label)}</text>'
+    )
+    parts.append(
+        f'<text transform="translate(14 {centre:g}) rotate(-90)" class="middle">'
+        f"{escape(y.label)}</text>"
+    )
+    return "".join([*parts, drawn, "</svg>"])
+
+
+def _at(x: Axis, y: Axis, across: float, up: float) -> str:
+    left = _LEFT + x.place(across) * (_WIDTH - _RIGHT - _LEFT)
+    top = _HEIGHT - _BOTTOM - y.place(up) * (_HEIGHT - _BOTTOM - _TOP)
+    return f"{left:.1f} {top:.1f}"
+
+
+def _line(x: Axis, y: Axis, one: Line) -> str:
+    if not one.points:
+        return ""
+    path = "M" + "L".join(_at(x, y, *point) for point in one.points)
+    ends = f'<path class="{_class(one.style)}" transform="translate({_at(x, y, *one.points[-1])})" '
+    return f'<path class="line {_class(one.style)}" d="{path}"/>{ends}d="{_marker(one.style)}"/>'
+
+
+def _dot(x: Axis, y: Axis, dot: Dot) -> str:
+    kind = _class(dot.style) + (" hollow" if dot.hollow else "")
+    words = escape(one_line(dot.words))
+    return (
+        f'<a href="{escape(dot.link)}" tabindex="-1"><path class="{kind}" '
+        f'transform="translate({_at(x, y, dot.x, dot.y)})" d="{_marker(dot.style)}">'
+        f"<title>{words}</title></path></a>"
+    )
+
+
+def _legend(entries: Sequence[tuple[str, int]]) -> str:
+    if len(entries) < 2:
+        return ""
+    items = "".join(f"<li>{marker(style)}{escape(_clip(label))}</li>" for label, style in entries)
+    return f'<ul class="legend" aria-hidden="true">{items}</ul>'
+
+
+def _clip(label: str) -> str:
+    line = one_line(label)
+    return line if len(line) <= _LABEL_LENGTH else line[: _LABEL_LENGTH - 1] + "…"
+
+
+def _class(style: int) -> str:
+    return "s-muted" if style < 0 else f"s{style % SERIES_STYLES}"
+
+
+def _marker(style: int) -> str:
+    """The undefended twin has a cross; -2 is the circle that stands for any."""
+    if style == -1:
+        return _CROSS
+    return _MARKERS[max(0, style) % len(_MARKERS)]
+
+
+def _short(value: float) -> str:
+    """A tick's label: few digits, and a prefix where the number is large."""
+    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{suffix}"
+    return f"{round(value, 10):g}"

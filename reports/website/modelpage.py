@@ -1,0 +1,142 @@
+"""One model's page: its charts, and what its template needs from the document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from reports.pictures import Example
+from reports.text import norm, percent
+from reports.website import render
+from reports.website.charts import Axis, Line, lines
+from reports.website.settings import view
+
+_MOST_CLASSES = 12  # of a confusion matrix
+_MOST_PAIRS = 15  # of the list that stands in its place
+_MOST_CLASS_ROWS = 60
+Document = dict[str, Any]
+
+
+def write(document: Document, pictures: dict[str, list[Example]]) -> str:
+    """The page of a model's document."""
+    return render.page(
+        "model.html.j2",
+        root="../../",
+        model=document,
+        histories=[
+            (stage, _history(document[stage]["history"], stage))
+            for stage in ("training", "adaptation")
+            if document[stage]
+        ],
+        suites=[
+            _suite(one, document["about"], pictures[one["suite"]]) for one in document["suites"]
+        ],
+    )
+
+
+def _suite(suite: Document, about: Document, samples: list[Example]) -> Document:
+    """What the template shows of a suite beside its document."""
+    found: Document = {
+        "document": suite,
+        "view": view({**about, "suite": suite["suite"]}),
+        "samples": list(zip(suite["examples"]["samples"], samples, strict=True)) if samples else [],
+    }
+    if "attacked" not in suite:
+        return found
+    names = {one["key"]: one["name"] for one in suite["attacks"]}
+    moved = f"perturbation in {norm(about['norm'])}"
+    return found | {
+        "classes": _classes(suite["classes"]),
+        "confusion": _confusion(suite["confusion"]["pairs"]),
+        "curve": _curve(suite["security_curve"], "budgets", names, moved),
+        "queries": _curve(suite["queries"], "queries", names, "queries to the model", log=True),
+    }
+
+
+def _classes(rows: list[Document]) -> list[Document]:
+    """All classes, or of very many those that hold least."""
+    if len(rows) <= _MOST_CLASS_ROWS:
+        return rows
+    return sorted(rows, key=lambda one: float(one["worst_case"]["accuracy"]))[:_MOST_CLASS_ROWS]
+
+
+def _confusion(pairs: list[dict[str, int]]) -> Document:
+    """The matrix of few classes, or the most frequent mistakes of many."""
+    labels = sorted({p["label"] for p in pairs} | {p["prediction"] for p in pairs})
+    if len(labels) > _MOST_CLASSES:
+        wrong = [p for p in pairs if p["label"] != p["prediction"]]
+        return {"labels": [], "rows": [], "pairs": wrong[:_MOST_PAIRS]}
+    counts = {(p["label"], p["prediction"]): p["count"] for p in pairs}
+    rows = []
+    for label in labels:
+        row = [counts.get((label, other), 0) for other in labels]
+        rows.append({"label": label, "counts": row, "total": sum(row)})
+    return {"labels": labels, "rows": [row for row in rows if row["total"]], "pairs": []}
+
+
+def _curve(
+    curve: Document | None, across: str, names: dict[str, str], label: str, *, log: bool = False
+) -> Markup | None:
+    """Accuracy over budgets or queries, one line an attack and one for the worst case."""
+    if curve is None:
+        return None
+    xs = curve[across]
+    series = [
+        Line(names[key], list(zip(xs, ys, strict=True)), style)
+        for style, (key, ys) in enumerate(curve["attacks"].items())
+    ]
+    if "worst_case" in curve:
+        series.append(Line("worst case", list(zip(xs, curve["worst_case"], strict=True)), -1))
+    told = "; ".join(
+        f"{one.label} from {percent(one.points[0][1])} to {percent(one.points[-1][1])}"
+        for one in series
+    )
+    return lines(
+        Axis(label, xs[0], xs[-1], log=log),
+        Axis("accuracy in %", 0, 1, percent=True),
+        series,
+        words=f"Accuracy in per cent over {label}: {told}.",
+    )
+
+
+def _history(history: Sequence[Document], stage: str) -> list[Markup]:
+    """A chart of the accuracies of each epoch and one of everything else that was logged."""
+    across = "epoch" if all("epoch" in row for row in history) else "step"
+    names = list(dict.fromkeys(n for row in history for n in row if n not in ("epoch", "step")))
+    groups = [[n for n in names if "accuracy" in n], [n for n in names if "accuracy" not in n]]
+    drawn = [group for group in groups if group] if len(history) > 1 else []
+    return [_history_chart(history, group, across, stage) for group in drawn]
+
+
+def _history_chart(
+    history: Sequence[Document], names: list[str], across: str, stage: str
+) -> Markup:
+    series = []
+    for style, name in enumerate(names):
+        logged = [(n, row) for n, row in enumerate(history, 1) if name in row]
+        points = [(row.get(across, n), row[name]) for n, row in logged]
+        series.append(Line(name.replace("_", " "), points, style))
+    values = [y for one in series for _, y in one.points]
+    xs = [x for one in series for x, _ in one.points]
+    told = "; ".join(
+        f"{one.label} from {one.points[0][1]:.3g} to {one.points[-1][1]:.3g}" for one in series
+    )
+    shares = all("accuracy" in name for name in names) and all(0 <= y <= 1 for y in values)
+    return lines(
+        _axis(across, min(xs), max(xs)),
+        _value_axis(series[0].label if len(series) == 1 else "value", values, shares=shares),
+        series,
+        words=f"History of {stage}, {across} {min(xs):g} to {max(xs):g}: {told}.",
+    )
+
+
+def _value_axis(label: str, values: list[float], *, shares: bool) -> Axis:
+    if shares:
+        return Axis(f"{label} in %", 0, 1, percent=True)
+    return _axis(label, min(0.0, *values), max(values))
+
+
+def _axis(label: str, low: float, high: float) -> Axis:
+    return Axis(label, low, high if high > low else low + 1)

@@ -1,0 +1,77 @@
+"""Documents to pages. Everything that was stored is escaped; only our own SVG is not."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from reports import text
+from reports.site import shown
+
+_SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+def page(template: str, *, root: str = "", current: str = "", **values: Any) -> str:
+    """A page of the site; `root` leads from it to the site's first folder."""
+    found = _environment().get_template(f"website/{template}")
+    return found.render(root=root, current=current, **values)
+
+
+def asset(name: str) -> str:
+    """A style sheet or a script of the site, as it stands or rendered from `name`.j2."""
+    environment = _environment()
+    if f"website/{name}.j2" in environment.list_templates():
+        return environment.get_template(f"website/{name}.j2").render()
+    loader = environment.loader
+    assert loader is not None
+    return loader.get_source(environment, f"website/{name}")[0]
+
+
+def document(value: Any) -> str:
+    """A document as a JSON file."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def css_string(value: str) -> Markup:
+    """A text as a string of a style sheet: every character but letters and digits is escaped."""
+    escaped = "".join(
+        c if c.isascii() and c.isalnum() else f"\\{ord(c):06x}" for c in text.one_line(value)
+    )
+    return Markup(f'"{escaped}"')
+
+
+def json_script(value: Any) -> Markup:
+    """A value as JSON that can stand in a script element: no `<` can end it."""
+    encoded = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return Markup(encoded.translate(_SCRIPT_ESCAPES))
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "percent": text.percent,
+        "amount": text.amount,
+        "duration": text.duration,
+        "budget": text.budget,
+        "norm": text.norm,
+        "points": text.points,
+        "p_value": text.p_value,
+        "css_string": css_string,
+        "json_script": json_script,
+        "pretty": lambda value: json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False),
+        "compact": lambda value: json.dumps(value, sort_keys=True, ensure_ascii=False),
+    }
+    return environment

@@ -1,0 +1,79 @@
+"""The same defense in both frameworks, example by example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reports.board import SETTING
+from reports.paired import bootstrap, discordant, holm, mcnemar
+from reports.rows import Row
+from reports.website.settings import Setting, page
+
+FRAMEWORKS = ("torch", "tensorflow")
+Document = dict[str, Any]
+
+
+def document(settings: list[Setting]) -> Document:
+    """For each setting the rows that differ in nothing but the framework, compared."""
+    found = []
+    for setting in settings:
+        if pairs := _pairs(setting.rows):
+            found.append({**setting.summary(), "pairs": pairs})
+    return {"frameworks": list(FRAMEWORKS), "settings": found}
+
+
+def _pairs(members: list[Row]) -> list[Document]:
+    families: dict[tuple[Any, ...], dict[str, Row]] = {}
+    names = [name for name in (*SETTING, "seed") if name != "framework"]
+    for row in members:
+        key = tuple(row.values[name] for name in names)
+        families.setdefault(key, {})[row.values["framework"]] = row
+    both = [f for f in families.values() if all(name in f for name in FRAMEWORKS)]
+    pairs = [pair for found in both if (pair := _pair(*(found[n] for n in FRAMEWORKS))) is not None]
+    corrected = holm([pair["p"] for pair in pairs])
+    for pair, p in zip(pairs, corrected, strict=True):
+        pair["p_corrected"] = p
+    return sorted(pairs, key=lambda pair: -max(r["worst_case"] for r in pair["rows"]))
+
+
+def _pair(first: Row, second: Row) -> Document | None:
+    """None where a worst case is missing or incomplete, or the examples are not the same."""
+    if not (first.values["worst_case_complete"] and second.values["worst_case_complete"]):
+        return None
+    (index, clean, worst), (other_index, other_clean, other_worst) = map(_outcomes, (first, second))
+    if not np.array_equal(index, other_index):
+        return None
+    difference, low, high = bootstrap(worst, other_worst)
+    only_first, only_second = discordant(worst, other_worst)
+    return {
+        "defense": first.values["defense"],
+        "seed": first.values["seed"],
+        "variant": first.variant,
+        "attacked": len(worst),
+        "rows": [_row(row) for row in (first, second)],
+        "clean_agreement": float((clean == other_clean).mean()),
+        "agreement": float((worst == other_worst).mean()),
+        "only": [only_first, only_second],
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "p": mcnemar(worst, other_worst),
+    }
+
+
+def _row(row: Row) -> Document:
+    values = row.values
+    return {
+        "cell_id": row.cell.cell_id,
+        "page": page(row.cell.cell_id),
+        **{name: values[name] for name in ("framework", "clean_accuracy", "worst_case")},
+    }
+
+
+def _outcomes(row: Row) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices, clean outcomes and worst case of the row's suite."""
+    found = [attack.outcomes for attack in row.attacks if attack.outcomes is not None]
+    worst = np.all([one.robust for one in found], axis=0)
+    return found[0].test_index, found[0].clean_correct, worst
