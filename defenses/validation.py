@@ -39,7 +39,8 @@ COLLAPSE = 0.2
 # trades, free-at) stay below a gap of 0.27 and 2.7 times.
 GAP = 0.2
 TIMES = 3
-# For so many epochs in a row, because trainings pass through such a state at their beginning.
+# For so many epochs in a row, because trainings pass through such states and recover: fgsm-rs on
+# MNIST went from 58 to 21 % within an epoch, and ended at 90 %.
 PATIENCE = 3
 
 History = Sequence[dict[str, float]]
@@ -150,22 +151,22 @@ def overfitting(
     """Catastrophic overfitting in a watched training: the first collapse, or else the first sign.
 
     A collapse: since the epoch with the highest PGD accuracy, it fell by more than COLLAPSE, and by
-    that much more than FGSM accuracy. A sign: FGSM accuracy has been far above PGD accuracy, which
-    gained nothing, for PATIENCE epochs, or is so in the training's last epoch.
+    that much more than FGSM accuracy. A sign: FGSM accuracy is far above PGD accuracy, which gained
+    nothing. Either counts after PATIENCE epochs in a row, or in the training's last epoch.
 
     Args:
         after: the epochs in which eps still rises: what they defend against is weaker than what
             they are measured by, so that the two accuracies are far apart without overfitting.
         epochs: of the whole training.
     """
-    found, apart = [], 0
+    found, bad = [], 0
     for count in range(max(1, after), len(history)):
         good, now = history[best_epoch(history[:count]) - 1], history[count]
         pgd = (good["robust_validation_accuracy"], now["robust_validation_accuracy"])
         fgsm = (good["fgsm_validation_accuracy"], now["fgsm_validation_accuracy"])
         seen = Overfitting(count + 1, int(good["epoch"]), pgd, fgsm)
-        apart = apart + 1 if seen.apart else 0
-        if seen.collapsed or apart >= (1 if seen.epoch == epochs else PATIENCE):
+        bad = bad + 1 if seen.collapsed or seen.apart else 0
+        if bad >= (1 if seen.epoch == epochs else PATIENCE):
             found.append(seen)
     return next((seen for seen in found if seen.collapsed), found[0] if found else None)
 

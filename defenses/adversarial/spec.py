@@ -11,7 +11,8 @@ The start is drawn uniformly from the ball; fgsm-at starts at x itself. fgsm-rs 
 1.25 eps, from a start that is not clipped to [0, 1]: on black and white pixels a clipped one would
 always end at the full eps, as FGSM does, and the random start would be lost. It goes back to the
 last good weights at catastrophic overfitting, as its authors do; they look at PGD accuracy on a
-training batch, here it is validation accuracy (`defenses.validation`).
+training batch after each epoch, here it is validation accuracy, over some epochs
+(`defenses.validation`).
 """
 
 from __future__ import annotations
