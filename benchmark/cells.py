@@ -6,7 +6,6 @@ Its id hashes its whole configuration and the schema version. Equal ids mean equ
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import re
 import subprocess
@@ -15,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from benchmark.adaptation.protocol import Protocol
+from benchmark.digest import digest
 from benchmark.frameworks import versions
 from benchmark.results import SCHEMA_VERSION, Record
 from defenses import wrappers
 
 if TYPE_CHECKING:
-    from benchmark.attacks.suites import AttackSpec
+    from benchmark.attacks.suites import AttackSpec, SecurityCurve
     from benchmark.config import RunConfig
     from benchmark.datasets import Dataset
     from benchmark.external.given import Given
@@ -79,10 +80,9 @@ class Cell:
     def cell_id(self) -> str:
         """A readable name, safe as a folder's, that ends with the configuration's hash."""
         whole = {"schema_version": SCHEMA_VERSION, **self.config()}
-        digest = _digest(whole)[:10]
         defense = self.defense.replace(wrappers.SEPARATOR, "_")
         names = [_slug(self.dataset), self.model, self.framework, defense]
-        return "-".join([*names, f"s{self.seed}", digest])
+        return "-".join([*names, f"s{self.seed}", digest(whole)[:10]])
 
     @property
     def trained_by(self) -> str:
@@ -133,10 +133,10 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is asked to do: one cell, and the attacks of one suite on it.
+    """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
     given: the model, where someone else trained it. attack_timeout: seconds that one attack may
-    take; None for any.
+    take; None for any. curve: the security curve to draw, if any.
     """
 
     cell: Cell
@@ -144,8 +144,24 @@ class Job:
     attacks: tuple[AttackSpec, ...]
     out: str
     data_dir: str | None
+    adaptation: Protocol | None = None
     given: Given | None = None
     attack_timeout: float | None = None
+    curve: SecurityCurve | None = None
+
+    def curve_key(self) -> str | None:
+        """The key of the security curve in the store, if there is one to draw."""
+        if self.curve is None:
+            return None
+        whole = [self.attack_keys()[self.curve.attack], self.curve.budgets, self.curve.examples]
+        return f"{self.curve.attack}-{digest(whole)[:8]}"
+
+    @property
+    def trust_stage(self) -> str:
+        """The stage in the store that holds the trust checks under this suite."""
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "-", self.suite)
+        # A suite file may have any name.
+        return f"trust/{safe if safe == self.suite else f'{safe}-{digest(self.suite)[:8]}'}"
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
@@ -165,8 +181,12 @@ class Job:
             }
             own = {name: value for name, value in own.items() if value is not None}
             whole += [own] if own else []
-            keys[spec.name] = f"{spec.name}-{_digest(whole)[:8]}"
+            keys[spec.name] = f"{spec.name}-{digest(whole)[:8]}"
         return keys
+
+    def adaptation_keys(self) -> dict[str, str]:
+        """Name of an attack family to its key in the store, and "tuning" to that of the tuning."""
+        return {} if self.adaptation is None else self.adaptation.keys()
 
 
 def expand(
@@ -277,11 +297,6 @@ def _canonical(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters as JSON gives them back, so that a tuple and a list are one configuration."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(parameters), allow_nan=False))
     return plain
-
-
-def _digest(value: Any) -> str:
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _slug(dataset: str) -> str:

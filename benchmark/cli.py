@@ -87,6 +87,7 @@ def run(
     attack_timeout: options.AttackTimeout = None,
     baseline: options.Baseline = None,
     on_overfit: options.OnOverfit = None,
+    protocol: options.Protocol = None,
     config: options.Config = None,
     assignment: options.Assignment = None,
     dry_run: options.DryRun = False,
@@ -169,9 +170,11 @@ def _print_plan(plan: Plan) -> None:
     columns = ["cell", "training GE", "state"]
     print_table(columns, rows, right_aligned=[False, True, False])
     total = sum(plan.estimates[cell_id] for cell_id in waiting)
+    protocols = [job.adaptation for job in to_do if job.adaptation is not None]
+    adapting = sum(protocol.gradient_evaluations() for protocol in protocols)
     typer.echo(
         f"{len(waiting)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
-        "of training; nothing was written"
+        f"of training and {adapting:,.0f} of the adaptation protocol; nothing was written"
     )
 
 

@@ -7,6 +7,7 @@ are checked where the run is planned; everything that can be judged alone is jud
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import re
@@ -31,6 +32,7 @@ from benchmark.frameworks import FRAMEWORKS
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
 ON_OVERFIT = ("warn", "restore")
+PROTOCOLS = ("brief", "adapt", "none")
 
 # ART seeds NumPy's global generator, which takes no more than 32 bits.
 MAX_SEED = 2**32 - 1
@@ -112,13 +114,18 @@ def _plain(value: Any, path: str) -> Any:
     )
 
 
+def _mapping(kind: str, value: Any) -> dict[str, Any]:
+    whole = _plain({} if value is None else value, kind)
+    if not isinstance(whole, dict):
+        raise ConfigError(f"{kind} must map names to their settings, got {value!r}")
+    return whole
+
+
 def _settings(kind: str) -> BeforeValidator:
     """A mapping of names to mappings: {name: {setting: value}}."""
 
     def check(value: Any) -> dict[str, dict[str, Any]]:
-        whole = _plain({} if value is None else value, kind)
-        if not isinstance(whole, dict):
-            raise ConfigError(f"{kind} must map names to their settings, got {value!r}")
+        whole = _mapping(kind, value)
         for name, settings in whole.items():
             if settings is not None and not isinstance(settings, dict):
                 raise ConfigError(f"{kind}.{name} must map settings to values, got {settings!r}")
@@ -148,8 +155,9 @@ class RunConfig(BaseModel):
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale
     [0, 1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`.
     examples: test examples that are attacked. attack_timeout: seconds after which an attack has
-    failed. on_overfit: what defenses, but not the undefended
-    twin, do at catastrophic overfitting; their own `parameters` go first. parameters: {defense:
+    failed. on_overfit: what defenses, but not the undefended twin, do at catastrophic overfitting;
+    their own `parameters` go first. protocol: how much of adaptation is measured, with `adaptation`
+    on top, {setting: value}; see `benchmark.adaptation.protocol`. parameters: {defense:
     {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
     """
 
@@ -176,6 +184,10 @@ class RunConfig(BaseModel):
     attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
     on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
+    protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = "brief"
+    adaptation: Annotated[
+        dict[str, Any], BeforeValidator(functools.partial(_mapping, "adaptation"))
+    ] = Field(default_factory=dict)
     parameters: Annotated[Settings, _settings("parameters")] = Field(default_factory=dict)
     attacks: Annotated[Settings, _settings("attacks")] = Field(default_factory=dict)
 

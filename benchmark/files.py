@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,10 +46,21 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     write_text(path, _canonical(record) + "\n")
 
 
+def open_plain(path: Path) -> BufferedReader:
+    """A regular file, opened to be read; raises `OSError` for a pipe or a device, unopened.
+
+    Among results that came from elsewhere, these would make a reader wait for ever.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return open(path, "rb")
+
+
 def read_json(path: Path) -> Record | None:
     """The JSON object in a file, or None if there is none that can be read."""
     try:
-        record = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        with open_plain(path) as stream:
+            record = json.loads(stream.read(), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import StoreError
-from benchmark.files import Writer
+from benchmark.files import Writer, open_plain
 from benchmark.results import KEYED_STAGES, STAGES, Record, Store
 
 # What may differ between two machines that got the same result.
@@ -117,7 +117,7 @@ def _copier(source: Path, checksum: str) -> Writer:
 
     def write(path: Path) -> None:
         digest = hashlib.sha256()
-        with open(source, "rb") as reading, open(path, "wb") as writing:
+        with open_plain(source) as reading, open(path, "wb") as writing:
             while chunk := reading.read(_CHUNK):
                 digest.update(chunk)
                 writing.write(chunk)

@@ -121,6 +121,15 @@ OnOverfit = Annotated[
     ),
 ]
 
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        metavar="brief|adapt|none",
+        help="How much to measure of each model's adaptation to other attacks: a little (default), "
+        "the full protocol, or nothing.",
+    ),
+]
+
 Config = Annotated[
     Path | None, typer.Option(metavar="FILE.yaml", help="Options from a file; flags go first.")
 ]

@@ -9,6 +9,8 @@ from typing import Any
 
 import defenses
 from benchmark import datasets, models
+from benchmark.adaptation import protocol as adaptation
+from benchmark.adaptation.protocol import Protocol
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, Job, defenses_of, expand
 from benchmark.config import RunConfig
@@ -47,8 +49,11 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     Store.check_writable(config.out)
     check_device(config)
     suite = load_suite(config.suite, config.attacks)
+    protocol = adaptation.resolve(config.protocol, config.adaptation)
     dataset = load_data(config, dry_run=dry_run)
     config = resolve(config, dataset)
+    if protocol is not None:
+        protocol = adaptation.sized_for(protocol, dataset, given=config.adaptation)
     assert config.model is not None
     models.specification(config.model, dataset.input_shape, dataset.classes)
     chosen = _create_defenses(config, dataset)
@@ -56,7 +61,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     cells = expand(config, dataset, parameters=parameters)
     return Plan(
         config=config,
-        jobs=tuple(job_of(cell, suite, config) for cell in cells),
+        jobs=tuple(job_of(cell, suite, config, protocol) for cell in cells),
         estimates=_estimate(cells, chosen, dataset),
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
@@ -167,7 +172,7 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
     return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
 
 
-def job_of(cell: Cell, suite: Suite, config: RunConfig) -> Job:
+def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | None = None) -> Job:
     """What a worker is asked to do for a cell."""
     data_dir = None if config.data_dir is None else str(config.data_dir)
     budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
@@ -178,7 +183,10 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig) -> Job:
         (*attacks, TRANSFER) if cell.wrapped_in else attacks,
         str(config.out),
         data_dir,
+        # What stands around a model is not adapted, and would be measured as if it weren't there.
+        None if cell.wrapped_in else protocol,
         attack_timeout=config.attack_timeout,
+        curve=suite.curve,
     )
 
 
@@ -188,6 +196,7 @@ def _estimate(
     estimates = {}
     for cell in cells:
         try:
+            chosen[cell.defense].check_labels(dataset.y_train)
             plan = chosen[cell.defense].plan(
                 len(dataset.x_train),
                 epochs=cell.epochs,

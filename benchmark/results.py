@@ -18,6 +18,7 @@ import io
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ import numpy as np
 from benchmark import files as disk
 from benchmark.errors import StoreError
 from benchmark.files import Record, Writer
-from benchmark.files import write_text as write_text  # for the writers of reports
+from benchmark.files import open_plain as open_plain  # these two for the writers of reports
+from benchmark.files import write_text as write_text
 
 SCHEMA_VERSION = 1
 
@@ -39,6 +41,17 @@ KEYED_STAGES = ("attacks", "trust", "curves", "adaptations")
 
 _MARKER = "bench.json"
 _LOCK = ".lock"
+# What NumPy and zipfile raise for archives that are not whole, not theirs, or claim absurd sizes.
+_UNREADABLE_ARRAYS = (
+    OSError,
+    TypeError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
 
@@ -178,7 +191,7 @@ class Store:
             if not _SAFE_NAME.fullmatch(name):
                 return None
             try:
-                with open(target.parent / name, "rb") as stream:
+                with open_plain(target.parent / name) as stream:
                     found = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError:
                 return None
@@ -199,12 +212,13 @@ class Store:
         if not isinstance(files, dict) or filename not in files:
             raise StoreError(f"the stage {stage!r} of {cell_id} has no file {filename!r}")
         try:
-            content = path.read_bytes()
+            with open_plain(path) as stream:
+                content = stream.read()
             if files[filename] != hashlib.sha256(content).hexdigest():
                 raise ValueError("its checksum differs")
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 return {n: archive[n] for n in archive.files if only is None or n in only}
-        except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except _UNREADABLE_ARRAYS as error:
             raise StoreError(f"can't read the arrays in {path}: {error}") from error
 
     def attack_keys(self, cell_id: str) -> list[str]:

@@ -1,7 +1,7 @@
 """One cell from data to stored attacks: the only place that orders the stages.
 
-    data ▸ training ▸ adaptation ▸ attacks ▸ cell.json
-    data ▸ given ▸ attacks ▸ cell.json, for a model that someone else trained
+    data ▸ training ▸ adaptation ▸ attacks ▸ trust checks ▸ adaptation protocol ▸ cell.json
+    data ▸ given ▸ attacks ▸ trust checks ▸ cell.json, for a model that someone else trained
 
 A stage that is stored already is read, not done again.
 """
@@ -23,6 +23,8 @@ import numpy as np
 
 import defenses
 from benchmark import datasets, frameworks, models
+from benchmark.adaptation import stages as adaptation
+from benchmark.attacks import curves
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
@@ -31,9 +33,9 @@ from benchmark.datasets.splits import stratified
 from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
+from benchmark.trust import gather as trust
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
-from defenses.training import Outcome
 from defenses.wrappers import encoded_shape
 
 # Keep the draw of the attacked examples and of the support apart from others of the same seed.
@@ -113,7 +115,8 @@ class _CellRun:
         """Every stage in order."""
         self.reporter.stage("data")
         self._dataset = load_dataset(self.cell, self.job.data_dir)
-        target = self._target(self._given() if self.job.given else self._made())
+        trained = None if self.job.given else self._trained()
+        target = self._target(self._given() if trained is None else self._adapted(trained).model)
         for spec in self.job.attacks:
             key = self.job.attack_keys()[spec.name]
             if self._is_stored(f"attacks/{key}"):
@@ -130,15 +133,17 @@ class _CellRun:
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+        trust.check(self.job, self.store, target, self.reporter)
+        curves.measure(self.job, target, self.store, self.reporter)
+        if trained is not None:
+            adaptation.measure(
+                self.job, trained, self._dataset, self.store, self.reporter, device=self.device
+            )
 
     def _is_stored(self, stage: str) -> bool:
         """Whether a stage is done; an attack that failed is tried again."""
         record = self.store.read_stage(self.cell.cell_id, stage)
         return record is not None and record.get("status") != "failed"
-
-    def _made(self) -> Any:
-        """The cell's model, trained, and adapted if its defense is meant to be."""
-        return self._adapted(self._trained()).model
 
     def _given(self) -> Any:
         """The model that someone else trained; its weights are stored as they came."""
@@ -161,7 +166,8 @@ class _CellRun:
         )
         if stored is not None:
             self.builder.load_weights(model, stored)
-            return defense.resume(model)
+            record = self.store.read_stage(self.cell.cell_id, "training") or {}
+            return defense.resume(model, record.get("learned"))
         data, folder = self._dataset, self.store.cell_folder(self.cell.cell_id)
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = Checkpoint(folder / "checkpoint.npz", identity=self.cell.cell_id)
@@ -178,7 +184,7 @@ class _CellRun:
             notify=self.reporter.notice,
             checkpoint=checkpoint,
         )
-        self._write("training", "weights", fitted, _training_record(fitted.outcome), started)
+        self._write("training", "weights", fitted, _training_record(fitted), started)
         checkpoint.remove()
         return fitted
 
@@ -190,7 +196,7 @@ class _CellRun:
         if stored is not None:
             model = self._build()
             self.builder.load_weights(model, stored)
-            return fitted.defense.resume(model)
+            return fitted.defense.resume(model, fitted.learned)
         self.reporter.stage("adaptation")
         data, started = self._dataset, time.perf_counter()
         generator = np.random.default_rng([self.cell.seed, _SUPPORT_STREAM])
@@ -251,9 +257,10 @@ def _draw(labels: np.ndarray, size: int, generator: np.random.Generator) -> np.n
     return stratified(labels, size, rng=generator)
 
 
-def _training_record(outcome: Outcome) -> Record:
-    found = outcome.overfitting
+def _training_record(fitted: defenses.Fitted) -> Record:
+    outcome, found = fitted.outcome, fitted.outcome.overfitting
     return {
+        "learned": fitted.learned,
         "history": outcome.history,
         "steps": outcome.steps,
         "overfitting": None if found is None else dataclasses.asdict(found),

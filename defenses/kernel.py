@@ -30,6 +30,12 @@ class Kernel(Protocol):
     def adapt(self, x: np.ndarray, y: np.ndarray, start: np.ndarray, **settings: Any) -> None:
         """Adapt the weights to a support set, in place."""
 
+    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
+        """Plain gradient descent on the mean loss of `x` as they are, in place."""
+
+    def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The gradient of each example's loss with respect to itself; shape of `x`."""
+
     def average(self, decay: float) -> None:
         """Move the averaged weights towards the current ones by the share 1 - `decay`."""
 
@@ -47,6 +53,12 @@ class Kernel(Protocol):
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
+
+    def learned(self) -> dict[str, list[float]]:
+        """What was learned beside the weights, by name."""
+
+    def load_learned(self, learned: Mapping[str, list[float]]) -> None:
+        """Take up what `learned` returned."""
 
     def copy(self) -> Kernel:
         """An independent kernel with the same weights."""

@@ -11,6 +11,7 @@ import pandas as pd
 from reports.frame import (
     CELL_COLUMNS,
     NUMBER,
+    TRUST_COLUMNS,
     WHOLE,
     YES_NO,
     Column,
@@ -37,8 +38,11 @@ _ENDING = {
     "worst_case_low": Column(NUMBER, "lower end of its 95 % Wilson interval"),
     "worst_case_high": Column(NUMBER, "upper end of its 95 % Wilson interval"),
     "worst_case_complete": Column(
-        YES_NO, "false where an attack failed or is missing: the worst case is an upper bound"
+        YES_NO,
+        "false where an attack failed, is missing, or was run on other rows of the group only: "
+        "the worst case is an upper bound",
     ),
+    **TRUST_COLUMNS,
     "seeds": Column(
         WHOLE,
         "how many complete rows of the group differ from this one in nothing but the training "
@@ -54,6 +58,7 @@ _ENDING = {
         NUMBER, "variance of a model's worst case that the choice of the test examples causes"
     ),
     **{name: CELL_COLUMNS[name] for name in ("training_gradient_evaluations", "training_seconds")},
+    **{name: column for name, column in CELL_COLUMNS.items() if name.startswith("held_out_")},
     **{name: CELL_COLUMNS[name] for name in ("status", "reason", "cell_id")},
 }
 COLUMNS: Mapping[str, Column] = {
@@ -95,8 +100,9 @@ def _entries(tidy: pd.DataFrame) -> list[dict[str, Any]]:
     """One dictionary per (cell, suite), each attack's accuracy under its own column."""
     entries: dict[tuple[str, str], dict[str, Any]] = {}
     for row in plain_rows(tidy):
-        entry = entries.setdefault((row["cell_id"], row["suite"]), row)
+        entry = entries.setdefault((row["cell_id"], row["suite"]), row | {"attacks": set()})
         if row["attack"]:
+            entry["attacks"].add(row["attack"])
             entry[f"{ATTACK_PREFIX}{row['attack']}"] = row["robust_accuracy"]
     for entry in entries.values():
         if entry["attacked"]:
@@ -109,6 +115,7 @@ def _entries(tidy: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Complete rows by rank, then incomplete ones by their upper bound, then failed cells."""
+    _compare_attacks(rows)
     comparable = _comparable(rows)
     places = with_ties([outcomes(row["worst_case_outcomes"]) for row in comparable])
     for row, rank in zip(comparable, places, strict=True):
@@ -125,6 +132,13 @@ def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         )
 
     return sorted(rows, key=place)
+
+
+def _compare_attacks(rows: list[dict[str, Any]]) -> None:
+    """A worst case over fewer attacks than others of the group had to stand is not complete."""
+    attacks = set().union(*(row["attacks"] for row in rows if row["status"] == "ok"))
+    for row in rows:
+        row["worst_case_complete"] &= row["attacks"] >= attacks
 
 
 def _comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.errors import ConfigError
@@ -141,14 +142,24 @@ def _row(
         complete = entry["worst_case_complete"] and entry["status"] == "ok"
         row[f"bound_{side}"] = attack == WORST_CASE and not complete
         if entry[column] is not None:
-            row[f"accuracy_{side}"] = float(outcomes(entry[column]).mean())
+            row[f"accuracy_{side}"] = float(outcomes(entry[column])[_ran(entry, column)].mean())
     if None in (ours[column], other[column]) or row["bound_a"] or row["bound_b"]:
         return row
-    right, theirs = outcomes(ours[column]), outcomes(other[column])
+    both = _ran(ours, column) & _ran(other, column)
+    if not both.any():
+        return row
+    right, theirs = outcomes(ours[column])[both], outcomes(other[column])[both]
     row["difference"], row["low"], row["high"] = bootstrap(right, theirs)
     row["only_a"], row["only_b"] = discordant(right, theirs)
     row["p"] = mcnemar(right, theirs)
     return row
+
+
+def _ran(entry: dict[str, Any], column: str) -> np.ndarray:
+    """Which examples a column tells of: of an attack those that it was run on, else all."""
+    if column == "robust_outcomes":
+        return outcomes(entry["attack_ran"])
+    return np.ones(len(entry[column]), dtype=bool)
 
 
 def _differences(

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 SERIES_COLOURS = 6  # --series-0 to --series-5 in style.css.j2
 _SHORT_LABEL = 32  # characters that leave room for a second column in the legend
 _MARKERS = "osD^vP"
+_FEW_SERIES = 6
 _TEXT, _PAGE, _LINE, _MUTED = "#010201", "#010202", "#010203", "#010204"
 _VARIABLES = {
     _TEXT: "currentColor",
@@ -68,9 +69,9 @@ class Series:
 def accuracy_by_attack(columns: Sequence[str], series: Sequence[Series], *, prefix: str) -> str:
     """An SVG element: one band per column, one marker with its interval per series.
 
-    `prefix` makes the element's ids unique in the page.
+    There must be at least one series. `prefix` makes the element's ids unique in the page.
     """
-    pitch = 0.17  # inches between the markers of a band
+    pitch = 0.17 if len(series) <= _FEW_SERIES else 0.125  # inches between the markers of a band
     band = pitch * len(series) + 0.16
     legend_columns = 2 if max(len(one.label) for one in series) <= _SHORT_LABEL else 1
     legend = 0.22 * -(-len(series) // legend_columns) + 0.1

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from reports.adaptations import summary
 from reports.records import Attack, Cell, Results, read
 
 
@@ -47,6 +48,24 @@ CELL_COLUMNS = {
         NUMBER, "gradient evaluations of training and adaptation together"
     ),
     "training_seconds": Column(NUMBER, "wall seconds of training and adaptation together"),
+    "held_out_before": Column(
+        NUMBER,
+        "accuracy under the adaptation protocol's held-out attack families before adaptation, the "
+        "mean over the families; NA where none was measured, and so are the next seven",
+    ),
+    "held_out_after": Column(
+        NUMBER, "the same after it, with the largest support and the tuned number of steps"
+    ),
+    "held_out_area": Column(
+        NUMBER, "area under the curve over steps, with the largest support, as a share of the whole"
+    ),
+    "held_out_area_low": Column(NUMBER, "lower end of its 95 % interval over episodes"),
+    "held_out_area_high": Column(NUMBER, "upper end of its 95 % interval over episodes"),
+    "held_out_forgetting": Column(
+        NUMBER, "accuracy under the seen families after that adaptation, minus before it"
+    ),
+    "held_out_labels": Column(WHOLE, "labelled examples of the largest support"),
+    "held_out_families": Column(TEXT, "names of the families, and the episodes of each"),
 }
 WORST_CASE_COLUMNS = {
     "attacked": Column(WHOLE, "how many test examples were attacked"),
@@ -69,6 +88,13 @@ WORST_CASE_COLUMNS = {
         "if not, the worst case is only an upper bound",
     ),
 }
+TRUST_COLUMNS = {
+    "trust_flags": Column(
+        TEXT,
+        'names of the trust checks that are flagged, with "; " between them; "" where none is, NA '
+        "where none were made",
+    ),
+}
 ATTACK_COLUMNS = {
     "attack": Column(TEXT, 'name of the attack in the suite; "" for a cell without any'),
     "attack_class": Column(TEXT, "ART's class of the attack"),
@@ -87,6 +113,7 @@ ATTACK_COLUMNS = {
         TEXT,
         OUTCOMES.format("it is right before this attack, and after it if it was run on it"),
     ),
+    "attack_ran": Column(TEXT, OUTCOMES.format("the attack was run on it")),
     "attack_arguments": Column(TEXT, "its arguments as run, as JSON"),
     "attack_seconds": Column(NUMBER, "wall seconds of the attack"),
     "forwards": Column(NUMBER, "forward passes of single examples"),
@@ -95,7 +122,7 @@ ATTACK_COLUMNS = {
     "violations_box": Column(WHOLE, "examples outside [0, 1], never successes"),
     "violations_non_finite": Column(WHOLE, "examples that are not finite, never successes"),
 }
-COLUMNS = {**CELL_COLUMNS, **WORST_CASE_COLUMNS, **ATTACK_COLUMNS}
+COLUMNS = {**CELL_COLUMNS, **WORST_CASE_COLUMNS, **TRUST_COLUMNS, **ATTACK_COLUMNS}
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Column]) -> pd.DataFrame:
@@ -153,6 +180,8 @@ def _rows(cell: Cell) -> Iterator[dict[str, Any]]:
     for suite, keys in suites.items():
         attacks = [cell.attacks[key] for key in dict.fromkeys(keys)]
         worst_case = _worst_case(attacks)
+        if (trust := cell.trust.get(suite)) is not None:
+            worst_case["trust_flags"] = "; ".join(check.name for check in trust.flags)
         for attack in attacks:
             yield {**about, "suite": suite, **worst_case, **_attack_columns(attack)}
 
@@ -178,6 +207,23 @@ def _about(cell: Cell) -> dict[str, Any]:
         "reason": record.reason,
         "training_gradient_evaluations": record.gradient_evaluations,
         "training_seconds": sum(s.seconds for s in stages) if cell.training else None,
+        **_adaptation(cell),
+    }
+
+
+def _adaptation(cell: Cell) -> dict[str, Any]:
+    found = summary(cell.adaptations)
+    if found is None:
+        return {}
+    return {
+        "held_out_before": found.before,
+        "held_out_after": found.after,
+        "held_out_area": found.area.mean,
+        "held_out_area_low": found.area.low,
+        "held_out_area_high": found.area.high,
+        "held_out_forgetting": found.forgetting,
+        "held_out_labels": found.shots,
+        "held_out_families": f"{', '.join(found.families)}; {found.episodes} episodes",
     }
 
 
@@ -228,5 +274,6 @@ def _attack_columns(attack: Attack) -> dict[str, Any]:
             "robust_correct": int(np.count_nonzero(attack.outcomes.robust[attacked])),
             "robust_accuracy": attack.outcomes.accuracy,
             "robust_outcomes": _as_text(attack.outcomes.robust),
+            "attack_ran": _as_text(attacked),
         }
     return columns

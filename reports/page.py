@@ -12,11 +12,12 @@ import pandas as pd
 from benchmark.errors import StoreError
 from benchmark.results import Store
 from reports import plot
+from reports.adaptation_section import Section, sections
 from reports.board import GROUP, leaderboard
 from reports.frame import frame, plain_rows
 from reports.notes import Note, notes
 from reports.pictures import Example, examples
-from reports.records import Outcomes, read
+from reports.records import read
 from reports.rows import Row, rows
 from reports.seeds import OverSeeds, over_seeds
 from reports.text import budget, norm, percent
@@ -47,9 +48,10 @@ class Group:
     over_seeds: list[OverSeeds]
     notes: list[Note]
     galleries: list[Gallery]
-    plot: str  # an SVG element
+    plot: str  # an SVG element, "" where there is nothing to plot
     plot_in_words: str
     rows_not_in_plot: int
+    adaptations: list[Section]
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _group(store: Store, members: list[Row], number: int) -> Group:
         plot=plot.draw(members, attacks, prefix=f"plot-{number}"),
         plot_in_words=plot.tell(members, attacks),
         rows_not_in_plot=max(0, len(members) - plot.MOST_ROWS),
+        adaptations=sections(members),
     )
 
 
@@ -143,14 +146,12 @@ def _galleries(store: Store, members: Sequence[Row]) -> list[Gallery]:
 
 
 def _gallery(store: Store, row: Row) -> Gallery | None:
-    def strength(outcomes: Outcomes | None) -> float:
-        return 1.0 if outcomes is None else outcomes.accuracy
-
-    for attack in sorted(row.attacks, key=lambda attack: strength(attack.outcomes)):
+    ran = [(attack, attack.outcomes) for attack in row.attacks if attack.outcomes is not None]
+    for attack, _ in sorted(ran, key=lambda one: one[1].accuracy):
         stage = f"attacks/{attack.key}"
         try:
             arrays = store.read_arrays(row.cell.cell_id, stage, f"{attack.key}.npz")
-        except StoreError:  # it has none, or was removed a moment ago
+        except StoreError:  # removed a moment ago
             continue
         if pictures := examples(arrays, limit=_PICTURES):
             return Gallery(row.label, attack.name, pictures)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-LARGEST = 160  # pixels of a picture's longer side in the page
+SHOWN = 72  # CSS pixels of a picture's longer side in the page
+LARGEST = 2 * SHOWN  # its own pixels at most, for screens with two to a CSS pixel
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Example:
     index: int | None
     label: int | None
     prediction: int | None
+    enlarged: bool  # whether the page shows each pixel larger than it is
 
 
 def examples(arrays: dict[str, np.ndarray], *, limit: int) -> list[Example]:
@@ -32,7 +34,7 @@ def examples(arrays: dict[str, np.ndarray], *, limit: int) -> list[Example]:
         return []
     found = []
     for place in range(min(limit, len(clean))):
-        before, after = (np.nan_to_num(x[place].astype(np.float64)) for x in (clean, adversarial))
+        before, after = (_within_box(batch[place]) for batch in (clean, adversarial))
         change = after - before
         largest = float(np.abs(change).max())
         magnification = 0.5 / largest if largest > 0 else 1.0
@@ -46,6 +48,7 @@ def examples(arrays: dict[str, np.ndarray], *, limit: int) -> list[Example]:
                 index=index,
                 label=label,
                 prediction=prediction,
+                enlarged=max(before.shape[:2]) <= SHOWN,
             )
         )
     return found
@@ -75,6 +78,10 @@ def _outcome(
         return int(array[rows[0]]) if array is not None and usable else None
 
     return int(indices[place]), at("label"), at("adversarial_prediction")
+
+
+def _within_box(picture: np.ndarray) -> np.ndarray:
+    return np.clip(np.nan_to_num(picture.astype(np.float64)), 0, 1)
 
 
 def _png(values: np.ndarray) -> str:

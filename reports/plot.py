@@ -15,7 +15,10 @@ _ATTACK_LENGTH = 24
 
 
 def draw(rows: Sequence[Row], attacks: Sequence[str], *, prefix: str) -> str:
-    """The plot of the first rows as an SVG element; `prefix` makes its ids unique in the page."""
+    """The plot of the first rows as an SVG element, "" if none of them has a result.
+
+    `prefix` makes the element's ids unique in the page.
+    """
     defenses = sorted({row.values["defense"] for row in rows} - {UNDEFENDED})
     filled = max(row.values["framework"] for row in rows)
     series = [
@@ -28,6 +31,8 @@ def draw(rows: Sequence[Row], attacks: Sequence[str], *, prefix: str) -> str:
         for row in rows[:MOST_ROWS]
     ]
     names = ["clean", *(_short(name, _ATTACK_LENGTH) for name in attacks), "worst case"]
+    if not any(point for one in series for point in one.points):
+        return ""
     return accuracy_by_attack(names, series, prefix=prefix)
 
 

@@ -10,109 +10,20 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import ValidationError
 
 from benchmark.errors import StoreError
 from benchmark.results import KEYED_STAGES, STAGES, Store
+from reports.adaptations import Adaptation, read_adaptations
+from reports.curves import Curve, read_curves
+from reports.left_out import LeftOut, first_line
+from reports.schema import AttackRecord, CellRecord, StageRecord
+from reports.trust import Trust, read_trust
 
 _OUTCOMES = ("test_index", "clean_correct", "success")
-Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
-Count = Annotated[int, Field(ge=0, le=2**62)]
-Amount = Annotated[FiniteFloat, Field(ge=0)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-
-class DatasetConfig(_Record):
-    """The data set's name and the fingerprint of its arrays."""
-
-    name: str
-    fingerprint: str = ""
-
-
-class DefenseConfig(_Record):
-    """The defense's name and all of its parameters."""
-
-    name: str
-    parameters: dict[str, Any] = {}
-
-
-class ThreatConfig(_Record):
-    """Norm and budget, in pixel scale."""
-
-    norm: str
-    eps: Amount
-
-
-class Config(_Record):
-    """What a cell was asked to do."""
-
-    dataset: DatasetConfig
-    model: str
-    framework: str
-    defense: DefenseConfig
-    threat: ThreatConfig
-    seed: Integer
-    epochs: Count | None = None
-    budget_ge: Amount | None = None
-    examples: Count
-
-
-class CellRecord(_Record):
-    """cell.json"""
-
-    config: Config
-    status: Literal["ok", "failed", "timeout", "diverged"]
-    reason: str = ""
-    suites: dict[str, list[str]] = {}
-    versions: dict[str, Any] = {}
-    git: dict[str, Any] | None = None
-    device: str = ""
-    threads: Count | None = None
-    seconds: Amount | None = None
-    gradient_evaluations: Amount | None = None
-    started: str = ""
-
-
-class StageRecord(_Record):
-    """training.json or adaptation.json"""
-
-    seconds: Amount
-    labels_used: Count | None = None
-    steps: Count | None = None
-    cost: dict[str, Any] = {}
-    history: list[dict[str, Any]] = []
-
-
-class Violations(_Record):
-    """How many points of an attack left the budget or the box, or are not finite."""
-
-    budget: Count = 0
-    box: Count = 0
-    non_finite: Count = 0
-
-
-class AttackRecord(_Record):
-    """attacks/<key>.json"""
-
-    name: str
-    attack: str = ""
-    arguments: dict[str, Any] = {}
-    status: Literal["ok", "failed", "not-applicable"]
-    reason: str = ""
-    seconds: Amount | None = None
-    forwards: Amount | None = None
-    backwards: Amount | None = None
-    violations: Violations = Violations()
-    norm: str = ""
-    eps: Amount | None = None
-    silent: Count | None = None
-    files: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -152,19 +63,9 @@ class Cell:
     training: StageRecord | None
     adaptation: StageRecord | None
     attacks: dict[str, Attack]
-
-
-@dataclass
-class LeftOut:
-    """Names and reasons of what is not in the report; paths are relative to the results folder."""
-
-    entries: set[tuple[str, str]] = field(default_factory=set)
-
-    def add(self, path: str, reason: str) -> None:
-        self.entries.add((path, reason))
-
-    def as_list(self) -> list[dict[str, str]]:
-        return [{"path": path, "reason": reason} for path, reason in sorted(self.entries)]
+    adaptations: tuple[Adaptation, ...] = ()
+    trust: dict[str, Trust] = field(default_factory=dict)  # by suite
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,7 +101,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     try:
         record = CellRecord.model_validate(stored)
     except ValidationError as error:
-        left_out.add(f"cells/{cell_id}/cell.json", _first_line(error))
+        left_out.add(f"cells/{cell_id}/cell.json", first_line(error))
         return None
     known = {"cell.json", *KEYED_STAGES}
     stages = {}
@@ -208,7 +109,9 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         stages[stage], names = _read_stage(store, cell_id, stage, left_out)
         known |= names
     for name in _names(folder) - known:
-        left_out.add(f"cells/{cell_id}/{name}", "half-written or foreign: no stage names it")
+        left_out.add(f"cells/{cell_id}/{name}", "half-written or foreign: no whole stage names it")
+    if record.status == "ok" and not any(record.suites.values()):
+        left_out.add(f"cells/{cell_id}", "it ended well, but no attack was run on it")
     return Cell(
         cell_id,
         record,
@@ -216,6 +119,9 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         stages["training"],
         stages["adaptation"],
         _read_attacks(store, cell_id, record, left_out),
+        read_adaptations(store, cell_id, left_out),
+        read_trust(store, cell_id, left_out),
+        read_curves(store, cell_id, left_out),
     )
 
 
@@ -233,7 +139,7 @@ def _read_stage(
     try:
         return StageRecord.model_validate(stored), names
     except ValidationError as error:
-        left_out.add(f"cells/{cell_id}/{path}", _first_line(error))
+        left_out.add(f"cells/{cell_id}/{path}", first_line(error))
         return None, names
 
 
@@ -246,9 +152,13 @@ def _read_attacks(
     known = {f"{key}{suffix}" for key in stored for suffix in (".json", ".npz")}
     for name in _names(store.cell_folder(cell_id) / "attacks") - known:
         left_out.add(f"{prefix}/{name}", "half-written or foreign: no attack names it")
+    named = {key for keys in record.suites.values() for key in keys}
+    for key in set(stored) - named:
+        if store.read_stage(cell_id, f"attacks/{key}") is None:
+            left_out.add(f"{prefix}/{key}.json", "damaged or foreign: no suite names it")
     attacks: dict[str, Attack] = {}
     index: np.ndarray | None = None
-    for key in sorted({key for keys in record.suites.values() for key in keys}):
+    for key in sorted(named):
         attack = _read_attack(store, cell_id, key)
         if attack.outcomes is not None:
             found = attack.outcomes.test_index
@@ -270,10 +180,10 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         record = AttackRecord.model_validate(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
-        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=_OUTCOMES)
+        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked"))
         outcomes = _outcomes(arrays)
     except ValidationError as error:
-        return _missing(key, _first_line(error))
+        return _missing(key, first_line(error))
     except StoreError:
         return _missing(key, "it has no outcomes that can be read")
     if outcomes is None:
@@ -306,9 +216,3 @@ def _names(folder: Path) -> set[str]:
         return set(os.listdir(folder))
     except OSError:
         return set()
-
-
-def _first_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"doesn't follow the schema: {where}: {first['msg'].lower()}"

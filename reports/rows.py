@@ -9,6 +9,7 @@ from typing import Any
 
 from reports.board import ATTACK_PREFIX
 from reports.records import Attack, Cell
+from reports.trust import Trust
 
 UNDEFENDED = "none"
 
@@ -26,6 +27,11 @@ class Row:
     @property
     def undefended(self) -> bool:
         return self.values["defense"] == UNDEFENDED
+
+    @property
+    def trust(self) -> Trust | None:
+        """The trust checks under the group's suite; None where none were made."""
+        return self.cell.trust.get(self.values["suite"])
 
     def state(self, attack: str) -> str:
         """The status of an attack by name; "missing" if this cell knows nothing of it."""
@@ -78,13 +84,19 @@ def variants(members: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def name_in_text(values: dict[str, Any]) -> str:
+    """A row's defense and framework; a defense that is called "none" would read as no row."""
+    defense = "undefended" if values["defense"] == UNDEFENDED else values["defense"]
+    return f"{defense} ({values['framework']})"
+
+
 def _labels(members: Sequence[dict[str, Any]], variants: list[str]) -> list[str]:
     """Names of rows for text: the seed and the variant are told only where they vary."""
     seeds = {values["seed"] for values in members}
     return [
         ", ".join(
             [
-                f"{values['defense']} ({values['framework']})",
+                name_in_text(values),
                 *([f"seed {values['seed']}"] if len(seeds) > 1 else []),
                 *([variant] if variant else []),
             ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.board import SETTING
+from reports.rows import name_in_text
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> li
         setting = tuple(values[name] for name in SETTING)
         if setting in found or values["seeds"] is None or values["seeds"] < 2:
             continue
-        name = f"{values['defense']} ({values['framework']})"
+        name = name_in_text(values)
         found[setting] = OverSeeds(
             label=f"{name}, {variant}" if variant else name,
             seeds=values["seeds"],

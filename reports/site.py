@@ -41,6 +41,7 @@ def render(page: Page) -> str:
     )
     environment.filters |= {
         "percent": text.percent,
+        "points": text.points,
         "amount": text.amount,
         "duration": text.duration,
         "budget": text.budget,

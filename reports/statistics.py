@@ -28,6 +28,34 @@ def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tu
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A share with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def over_episodes(values: np.ndarray, *, queries: int, confidence: float = CONFIDENCE) -> Interval:
+    """The mean of one share an episode, (episodes,), each over `queries` examples.
+
+    Wilson's interval for the number of independent queries that would give the mean its variance,
+    s^2 / episodes, with Student's quantile. That number is at most that of all queries, so that
+    episodes which agree by chance don't claim more than their queries can tell.
+    """
+    episodes, mean = len(values), float(values.mean())
+    variance = max(float(values.var(ddof=1)) / episodes, mean * (1 - mean) / (episodes * queries))
+    low, high = _interval(
+        mean,
+        variance,
+        examples=episodes * queries,
+        freedom=episodes - 1,
+        confidence=confidence,
+    )
+    return Interval(mean, low, high)
+
+
+@dataclass(frozen=True)
 class AcrossSeeds:
     """An accuracy over training seeds, and where its variance comes from.
 

@@ -55,16 +55,21 @@ def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> Te
         columns = ["setting", *columns]
         rows = [[_setting(entry), *row] for entry, row in zip(entries, rows, strict=True)]
     notes = [*_endings(entries), *_over_seeds(entries, several=several)]
-    notes += [f"left out: {one_line(x['path'])}: {x['reason']}" for x in board.attrs["left_out"]]
+    notes += [
+        f"left out: {one_line(x['path'])}: {one_line(x['reason'])}" for x in board.attrs["left_out"]
+    ]
     return TerminalTable([one_line(name) for name in columns], rows, notes)
 
 
 def _endings(entries: list[dict[str, Any]]) -> Iterator[str]:
-    """Failed cells with their reasons, and what a worst case that is only a bound means."""
+    """Failed cells, flagged ones, and what a worst case that is only a bound means."""
     for entry in entries:
         if entry["status"] != "ok":
             reason = one_line(entry["reason"]) or "no reason given"
             yield f"{one_line(entry['cell_id'])}: {entry['status']}: {reason}"
+        if entry["trust_flags"]:
+            flags = one_line(entry["trust_flags"])
+            yield f"{one_line(entry['cell_id'])}: trust checks are flagged, look there: {flags}"
     if any(_upper_bound(entry) for entry in entries):
         yield "≤: an attack failed or is missing, so the worst case is only an upper bound"
 

@@ -71,11 +71,13 @@ def norm(name: str) -> str:
 
 
 def budget(eps: float) -> str:
-    """A perturbation budget, with its usual name where it is a number of grey levels."""
+    """A perturbation budget: 0.15 and 0.2, but 8/255 where only grey levels tell it exactly."""
+    short = f"{eps:.4g}"
+    if float(short) == eps or eps >= 1:
+        return short
     levels = 255 * eps
-    if levels >= 0.5 and abs(levels - round(levels)) < 1e-6 and eps < 1:
-        return f"{round(levels)}/255"
-    return f"{eps:.4g}"
+    whole = levels >= 0.5 and abs(levels - round(levels)) < 1e-6
+    return f"{round(levels)}/255" if whole else short
 
 
 def _shows(character: str) -> bool:

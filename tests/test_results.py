@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,6 +251,43 @@ def test_pickled_arrays_are_refused(store: Store) -> None:
     store.write_stage(CELL, "training", {}, {"evil.npz": write})
     with pytest.raises(StoreError, match="Object arrays cannot be loaded"):
         store.read_arrays(CELL, "training", "evil.npz")
+
+
+def archive(content: bytes = b"text", *, flags: int = 0, method: int = 0) -> bytes:
+    """A zip archive of one array file, with these flags and this compression method claimed."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as target:
+        target.writestr("a.npy", content)
+    found = bytearray(stream.getvalue())
+    for header, offset in ((found.find(b"PK\x01\x02"), 8), (0, 6)):
+        found[header + offset] |= flags
+        found[header + offset + 2] = method
+    return bytes(found)
+
+
+def huge() -> bytes:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,)}"
+    return b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK and then nothing",
+        archive(flags=1),
+        archive(method=99),
+        archive(method=8),
+        archive(huge()),
+    ],
+    ids=["empty", "no archive", "encrypted", "unknown method", "not compressed so", "80 TB"],
+)
+def test_archive_that_is_stored_whole_but_unreadable_is_refused(
+    store: Store, content: bytes
+) -> None:
+    store.write_stage(CELL, "training", {}, {"a.npz": lambda path: path.write_bytes(content)})
+    with pytest.raises(StoreError, match="can't read the arrays in"):
+        store.read_arrays(CELL, "training", "a.npz")
 
 
 def test_failing_writer_keeps_the_former_stage(store: Store) -> None:

@@ -37,6 +37,7 @@ def make(out, framework, defense="meta-adv", **settings):
             "epochs": 2,
             "examples": 60,
             "baseline": False,
+            "protocol": "none",
             "out": out,
             **settings,
         },

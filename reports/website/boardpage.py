@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.board import ATTACK_PREFIX
+from reports.text import one_line
 from reports.website import render
 
 _FILTERS = {
@@ -19,6 +20,8 @@ _FILTERS = {
 _OF_SETTING = ("dataset", "threat", "model", "suite")
 # Columns that sort from the lowest value up; all others from the highest down.
 _ASCENDING = ("rank", "defense", "framework", "seed", "labels_used", "cost", "seconds")
+_ADAPTED = "Accuracy under held-out attack families while the model adapts to them"
+_LABELS = "Labels used to adapt the model before it was attacked"
 _RANK = "Rows share a rank where a paired test can't tell them apart"
 
 
@@ -55,7 +58,8 @@ def heads(attacks: list[str]) -> list[Head]:
         ),
         Head("Worst case", "worst", "worst_case", "worst_case", True),
         Head("95 % interval", "interval"),
-        Head("Adaptation", "text", "labels_used", "labels_used", True, "Labels used to adapt"),
+        Head("Adapted", "percent", "held_out_area", "adapted", True, _ADAPTED),
+        Head("Labels", "text", "labels_used", "labels_used", True, _LABELS),
         Head("Cost, GE", "amount", "training_gradient_evaluations", "cost", True),
         Head("Training", "duration", "training_seconds", "seconds", True),
         Head("Trust", "trust", "checks_passed", "trust", False, "Trust checks passed"),
@@ -81,15 +85,16 @@ def _filters(document: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
     found = []
     for name, label in _FILTERS.items():
         options = sorted(
-            {
-                one[name] if name in _OF_SETTING else row[name]
-                for one in document["settings"]
-                for row in one["rows"]
-            }
+            {_filtered_by(one, row, name) for one in document["settings"] for row in one["rows"]}
         )
         if len(options) > 1:
             found.append((name, label, options))
     return found
+
+
+def _filtered_by(setting: dict[str, Any], row: dict[str, Any], name: str) -> str:
+    """A row's value of a filter, as the filter and the address have it."""
+    return one_line(setting[name] if name in _OF_SETTING else row[name])
 
 
 def _values(document: dict[str, Any], columns: list[Head]) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def _values(document: dict[str, Any], columns: list[Head]) -> dict[str, Any]:
     sortable = [head for head in columns if head.sort and head.sort not in _FILTERS]
     rows = [
         [
-            *(one[name] if name in _OF_SETTING else row[name] for name in _FILTERS),
+            *(_filtered_by(one, row, name) for name in _FILTERS),
             row["cell_id"],
             row["label"],
             *(row.get(head.key) for head in sortable),
@@ -108,7 +113,7 @@ def _values(document: dict[str, Any], columns: list[Head]) -> dict[str, Any]:
     optional = [
         place
         for place, head in enumerate(columns)
-        if head.kind == "attack" or head.key == "labels_used"
+        if head.kind == "attack" or head.key in ("labels_used", "held_out_area")
     ]
     return {
         "columns": [*_FILTERS, "cell", "label", *(head.sort for head in sortable)],

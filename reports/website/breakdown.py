@@ -68,12 +68,14 @@ def confusion(one: Detail) -> list[dict[str, int]]:
     return sorted(found, key=lambda entry: (-entry["count"], entry["label"], entry["prediction"]))
 
 
-def security_curve(details: Sequence[Detail], eps: float) -> dict[str, Any] | None:
+def security_curve(suite: Sequence[Detail], norm: str, eps: float) -> dict[str, Any] | None:
     """Accuracy when only adversarial examples up to a distance count, for distances up to eps.
 
-    None where the attacks went for the whole budget anyway: the curve would be a step at eps.
+    Of the attacks within this threat; None where they went for the whole budget anyway: the curve
+    would be a step at eps.
     """
-    if eps <= 0 or any(one.distance is None for one in details):
+    details = [one for one in suite if one.within(norm, eps)]
+    if eps <= 0 or not details or any(one.distance is None for one in details):
         return None
     reached = {one.attack.key: _clipped(one.distance, eps) for one in details}
     inside = [reached[d.attack.key][d.success] < _CLEARLY_INSIDE * eps for d in details]

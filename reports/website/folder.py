@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmark.errors import StoreError
+from benchmark.results import open_plain
 
 MARKER = "site.json"
 _VERSION = 1
@@ -96,7 +97,8 @@ class SiteFolder:
 
 def _read_marker(path: Path) -> dict[str, Any] | None:
     try:
-        marker = json.loads(path.read_bytes())
+        with open_plain(path) as stream:
+            marker = json.loads(stream.read())
     except FileNotFoundError:
         return None
     except ValueError:
@@ -113,7 +115,7 @@ def _texts(value: Any) -> dict[str, str]:
 
 def _digest(path: Path) -> str | None:
     try:
-        with open(path, "rb") as stream:
+        with open_plain(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None

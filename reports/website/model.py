@@ -8,8 +8,9 @@ from typing import Any
 
 from benchmark.results import SCHEMA_VERSION, Store
 from reports.pictures import Example, examples
-from reports.records import Attack, Cell, StageRecord
-from reports.website import breakdown
+from reports.records import Attack, Cell
+from reports.schema import StageRecord
+from reports.website import breakdown, measured
 from reports.website.checks import checks
 from reports.website.outcomes import Detail, detail
 from reports.website.reproduce import command
@@ -57,6 +58,7 @@ def document(
         "training": _stage(cell.training),
         "adaptation": _stage(cell.adaptation),
         "suites": suites,
+        **measured.documents(cell),
         "related": related,
         "reproduce": [command(cell, one["suite"]) for one in suites] or [command(cell, "")],
     }, pictures
@@ -91,10 +93,14 @@ def outcomes(cell: Cell, loaded: dict[str, Detail]) -> tuple[Document, Document]
 def _suite_outcomes(attacks: list[Attack], loaded: dict[str, Detail]) -> Document:
     return {
         "complete": _complete(attacks, loaded),
-        "attacks": [
-            [one.name, _bits(loaded[one.key].robust)] for one in attacks if one.key in loaded
-        ],
+        "attacks": [_short(loaded[one.key]) for one in attacks if one.key in loaded],
     }
+
+
+def _short(one: Detail) -> list[str]:
+    """An attack's name and outcomes, and which examples it was run on unless on all."""
+    ran = [] if one.attacked.all() else [_bits(one.attacked)]
+    return [one.attack.name, _bits(one.robust), *ran]
 
 
 def _complete(attacks: list[Attack], loaded: Collection[str]) -> bool:
@@ -120,6 +126,7 @@ def _about(cell: Cell) -> Document:
 def _attack_outcomes(one: Detail, norm: str) -> Document:
     return {
         "name": one.attack.name,
+        "attacked": _listed(one.attacked),
         "success": _listed(one.success),
         "adversarial_prediction": _listed(one.adversarial_prediction),
         f"distance_{norm}": _listed(one.distance),
@@ -133,21 +140,21 @@ def _suite(
     found: Document = {
         "suite": name,
         "attacks": [_attack(attack) for attack in attacks],
-        "checks": checks(cell, attacks),
+        "checks": checks(cell, attacks, cell.trust.get(name)),
         "complete": _complete(attacks, {one.attack.key for one in ran}),
     }
     if not ran:
         return found, []
     strongest = min(ran, key=lambda one: one.accuracy)
     pictured, samples = _pictured(ran)
-    worst = breakdown.worst_case(ran)
+    worst, stated = breakdown.worst_case(ran), cell.record.config.threat
     return found | {
         "attacked": len(worst),
         "clean": breakdown.share(int(ran[0].clean_correct.sum()), len(worst)),
         "worst_case": breakdown.share(int(worst.sum()), len(worst)),
         "classes": breakdown.by_class(ran),
         "confusion": {"attack": strongest.attack.name, "pairs": breakdown.confusion(strongest)},
-        "security_curve": breakdown.security_curve(ran, cell.record.config.threat.eps),
+        "security_curve": breakdown.security_curve(ran, stated.norm, stated.eps),
         "queries": breakdown.queries(ran),
         "examples": {
             "attack": pictured,
@@ -185,6 +192,9 @@ def _attack(attack: Attack) -> Document:
         found |= {
             "attack": record.attack,
             "arguments": record.arguments,
+            "norm": record.norm,
+            "eps": record.eps,
+            "silent_successes": record.silent,
             "seconds": record.seconds,
             "forwards": record.forwards,
             "backwards": record.backwards,
@@ -196,6 +206,7 @@ def _attack(attack: Attack) -> Document:
         }
     if attack.outcomes is not None:
         robust = attack.outcomes.robust[attack.outcomes.attacked]
+        found["examples"] = len(robust)
         found["robust"] = breakdown.share(int(robust.sum()), len(robust))
     return found
 

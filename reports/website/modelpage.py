@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from reports.pictures import Example
 from reports.text import norm, percent
-from reports.website import render
+from reports.website import measured, render
 from reports.website.charts import Axis, Line, lines
 from reports.website.settings import view
 
@@ -33,6 +33,8 @@ def write(document: Document, pictures: dict[str, list[Example]]) -> str:
         suites=[
             _suite(one, document["about"], pictures[one["suite"]]) for one in document["suites"]
         ],
+        security=measured.security_charts(document["security_curves"]),
+        families=measured.family_charts(document["adaptation_to_attacks"]),
     )
 
 

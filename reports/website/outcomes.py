@@ -40,6 +40,11 @@ class Detail:
         """Share of the attacked examples that stay right."""
         return float(self.robust[self.attacked].mean())
 
+    def within(self, norm: str, eps: float) -> bool:
+        """Whether the attack had this threat; a record that tells none had that of its cell."""
+        record = self.attack.record
+        return record is None or not record.norm or (record.norm, record.eps) == (norm, eps)
+
     @property
     def success(self) -> np.ndarray:
         return self.clean_correct & ~self.robust

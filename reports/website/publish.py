@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -77,7 +78,8 @@ def _write_models(folder: SiteFolder, store: Store, cells: tuple[Cell, ...]) -> 
 
 def _digest(cell: Cell, relations: list[dict[str, Any]]) -> str:
     """Of everything that a model's pages are made from: what is stored, and this program."""
-    parts = [_program(), cell.cell_id, cell.record, cell.config, cell.training, cell.adaptation]
+    known = [field.name for field in dataclasses.fields(cell) if field.name != "attacks"]
+    parts: list[Any] = [_program(), *(getattr(cell, name) for name in known)]
     parts += [(a.key, a.status, a.reason, a.record) for a in cell.attacks.values()]
     return hashlib.sha256(repr([*parts, relations]).encode("utf-8", "replace")).hexdigest()
 

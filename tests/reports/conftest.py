@@ -12,6 +12,8 @@ import pytest
 
 from benchmark.results import Store, npz_writer
 
+Writer = Callable[[Path], object]
+
 # accuracy left under each attack, as shares
 UNDEFENDED = {"fgsm": 0.31, "pgd": 0.05, "apgd": 0.04, "square": 0.22}
 TRAINED = {"fgsm": 0.83, "pgd": 0.79, "apgd": 0.78, "square": 0.81}
@@ -88,6 +90,26 @@ class Synthetic:
             },
         )
         return cell_id
+
+    def change(self, cell_id: str, **values: Any) -> None:
+        """Puts other values into a cell's record."""
+        record = self.store.read_cell(cell_id)
+        assert record is not None
+        self.store.write_cell(cell_id, {**record, **values})
+
+    def arrays(self, cell_id: str, attack: str) -> dict[str, np.ndarray]:
+        """What an attack stored, example by example."""
+        key = f"{attack}-1a2b3c4d"
+        return self.store.read_arrays(cell_id, f"attacks/{key}", f"{key}.npz")
+
+    def rewrite(self, cell_id: str, name: str, write: Writer, /, **values: Any) -> None:
+        """Writes an attack's file again, and its record with other values."""
+        key = f"{name}-1a2b3c4d"
+        record = self.store.read_stage(cell_id, f"attacks/{key}")
+        assert record is not None
+        self.store.write_stage(
+            cell_id, f"attacks/{key}", {**record, **values}, {f"{key}.npz": write}
+        )
 
     @staticmethod
     def attack_record(

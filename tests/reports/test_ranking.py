@@ -39,7 +39,7 @@ def test_rows_that_the_data_cannot_tell_apart_share_a_rank(synthetic: Any) -> No
 
 def test_incomplete_and_failed_rows_have_no_rank(synthetic: Any) -> None:
     whole = synthetic.cell("a", robust=worst(0.5))
-    part = synthetic.cell("b", states={"pgd": ("failed", "why")})
+    part = synthetic.cell("b", robust=worst(0.9), states={"pgd": ("failed", "why")})
     failed = synthetic.cell("c", status="failed")
 
     board = reports.leaderboard(synthetic.store.path)

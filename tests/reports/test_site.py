@@ -111,6 +111,34 @@ def test_the_pages_numbers_are_those_of_the_stored_outcomes(synthetic: Any, site
     assert right == expected["attacks"][strongest] == min(expected["attacks"].values())
 
 
+def test_the_numbers_between_models_are_those_of_the_stored_outcomes(
+    synthetic: Any, site: Path
+) -> None:
+    first = synthetic.cell("pgd-at", "torch", clean=0.95)
+    second = synthetic.cell("pgd-at", "tensorflow", clean=0.85)
+    synthetic.cell("none", clean=0.99)
+    reports.publish(synthetic.store.path, site)
+    a, b = recomputed(synthetic, first), recomputed(synthetic, second)
+    only = [int((a["held"] & ~b["held"]).sum()), int((b["held"] & ~a["held"]).sum())]
+    difference = (only[0] - only[1]) / len(a["held"])
+
+    (pair,) = document(site, "data/frameworks.json")["settings"][0]["pairs"]
+    assert pair["only"] == only
+    assert pair["difference"] == pytest.approx(difference)
+    assert pair["agreement"] == pytest.approx(1 - sum(only) / len(a["held"]))
+    row = Page((site / "frameworks.html").read_text()).rows[2]
+    shown = [text.percent(one[kind] / 200) for kind in ("clean", "worst_case") for one in (a, b)]
+    assert row[2:7] == [*shown, text.points(difference)]
+
+    points = document(site, "data/tradeoffs.json")["settings"][0]["points"]
+    found = {p["cell_id"]: (p["clean_accuracy"], p["worst_case"]) for p in points}
+    assert found[first] == pytest.approx((a["clean"] / 200, a["worst_case"] / 200))
+    assert [p["cell_id"] for p in points if p["front_clean"]] == [
+        first,
+        "digits-none-torch-s0-linf",
+    ]
+
+
 def test_every_number_of_a_page_is_in_its_data(synthetic: Any, site: Path) -> None:
     for seed in (0, 1, 2):
         for framework in ("torch", "tensorflow"):
@@ -385,7 +413,8 @@ def test_the_command_of_a_page_makes_the_same_cell(
 
 
 def test_breakdowns_of_outcomes_worked_by_hand() -> None:
-    from reports.records import Attack, AttackRecord, Outcomes
+    from reports.records import Attack, Outcomes
+    from reports.schema import AttackRecord
     from reports.website import breakdown
     from reports.website.outcomes import Detail
 
@@ -410,7 +439,7 @@ def test_breakdowns_of_outcomes_worked_by_hand() -> None:
         {"label": 1, "prediction": 0, "count": 1},
         {"label": 1, "prediction": 1, "count": 1},
     ]
-    curve = breakdown.security_curve([one], 0.2)
+    curve = breakdown.security_curve([one], "linf", 0.2)
     assert curve is not None
     held = dict(zip(np.round(curve["budgets"], 3), curve["worst_case"], strict=True))
     assert [held[x] for x in (0.0, 0.04, 0.05, 0.19, 0.2)] == [0.75, 0.75, 0.5, 0.5, 0.25]

@@ -31,16 +31,17 @@ const benchOutcomes = (() => {
     });
   }
 
-  // What is measured of a cell: [key, name, bits] of clean, each attack and each worst case.
+  // What is measured of a cell: [key, name, bits, ran] of clean, each attack and each worst case.
   function measures(id) {
     const found = outcomes.get(id);
     if (!found || !found.clean) return [];
-    const rows = [["clean", "clean", found.clean]];
+    const all = "1".repeat(found.clean.length);
+    const rows = [["clean", "clean", found.clean, all]];
     for (const [suite, { attacks, complete }] of Object.entries(found.suites)) {
-      for (const [name, bits] of attacks) rows.push([`${suite}/${name}`, name, bits]);
+      for (const [name, bits, ran] of attacks) rows.push([`${suite}/${name}`, name, bits, ran ?? all]);
       if (!complete) continue;
       const worst = [...found.clean].map((_, i) => (attacks.every((one) => one[1][i] === "1") ? "1" : "0"));
-      rows.push([`${suite} worst case`, `worst case of ${suite}`, worst.join("")]);
+      rows.push([`${suite} worst case`, `worst case of ${suite}`, worst.join(""), all]);
     }
     return rows;
   }
@@ -50,21 +51,24 @@ const benchOutcomes = (() => {
     const same = first && second && first.clean && second.clean &&
       first.fingerprint === second.fingerprint && String(first.test_index) === String(second.test_index);
     if (!same) return null;
-    const theirs = new Map(measures(b).map(([key, , bits]) => [key, bits]));
-    const rows = measures(a).filter(([key]) => theirs.has(key)).map(([key, name, bits]) => {
-      const other = theirs.get(key);
-      let [better, worse] = [0, 0];
+    const theirs = new Map(measures(b).map(([key, , bits, ran]) => [key, [bits, ran]]));
+    const rows = measures(a).filter(([key]) => theirs.has(key)).map(([key, name, bits, ran]) => {
+      const [other, otherRan] = theirs.get(key);
+      let [better, worse, n] = [0, 0, 0];
       for (let i = 0; i < bits.length; i += 1) {
+        if (ran[i] === "0" || otherRan[i] === "0") continue;
+        n += 1;
         if (bits[i] > other[i]) better += 1;
         if (bits[i] < other[i]) worse += 1;
       }
-      const [low, high] = benchPaired.interval(worse, better, bits.length);
+      if (!n) return null;
+      const [low, high] = benchPaired.interval(worse, better, n);
       return {
-        measure: name, only_reference: better, only_other: worse, difference: (worse - better) / bits.length,
+        measure: name, only_reference: better, only_other: worse, difference: (worse - better) / n,
         low, high, p: benchPaired.mcnemar(better, worse),
       };
     });
-    return rows;
+    return rows.filter((row) => row);
   }
 
   function compute() {
@@ -74,11 +78,11 @@ const benchOutcomes = (() => {
       cost: cells[id].cost,
       training: cells[id].training,
       labels_used: cells[id].labels_used,
-      measures: measures(id).map(([key, name, bits]) => {
-        const [low, high] = benchPaired.wilson(count(bits), bits.length);
+      measures: measures(id).map(([key, name, bits, ran]) => {
+        const correct = [...bits].filter((bit, i) => bit === "1" && ran[i] === "1").length;
+        const [low, high] = benchPaired.wilson(correct, count(ran));
         return {
-          key, measure: name, correct: count(bits), attacked: bits.length,
-          accuracy: count(bits) / bits.length, low, high,
+          key, measure: name, correct, attacked: count(ran), accuracy: correct / count(ran), low, high,
         };
       }),
     }));

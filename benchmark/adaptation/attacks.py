@@ -1,0 +1,129 @@
+"""The attacks of the families, with their budgets in numbers; `families` says what is attacked."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark import frameworks
+from benchmark.adaptation.families import ASCENT, FAMILIES, SHARED, Family
+from benchmark.adaptation.model import Adaptable
+from benchmark.attacks.measure import BUDGET_TOLERANCE
+from defenses.perturbation.spec import Ascent, default_relative_step
+from defenses.threat import Threat
+
+Draw = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """A family as one cell meets it.
+
+    Args:
+        name: of the family.
+        eps: its budget, in pixel scale under its norm; 0 where it has no norm.
+        steps: of gradient attacks.
+    """
+
+    name: str
+    eps: float
+    steps: int
+
+    @property
+    def family(self) -> Family:
+        """Its row of the table."""
+        return FAMILIES[self.name]
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Draw:
+        """Everything random about attacking inputs of this shape, (n, ...)."""
+        family = self.family
+        if family.kind == ASCENT:
+            return {"start": Threat(family.norm, self.eps).random_starts(generator, shape)}
+        if family.kind != SHARED:
+            return {"seed": generator.integers(2**32, size=1)}
+        if not family.patch:
+            return {"start": generator.uniform(-1, 1, shape[1:]).astype(np.float32)}
+        side = self._side(shape)
+        places = [generator.integers(size - side + 1, size=shape[0]) for size in shape[1:3]]
+        start = generator.random((side, side, *shape[3:]), dtype=np.float32)
+        return {"start": start, "rows": places[0], "columns": places[1]}
+
+    def perturb(self, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw) -> np.ndarray:
+        """Adversarial examples of the model as it is; those out of budget or box are given up."""
+        with np.errstate(all="ignore"):  # weights may have diverged: judged by what comes out
+            x_adv = self._perturb(model, x, y, draw)
+        return np.where(self._valid(x, x_adv), x_adv, x)
+
+    def _perturb(self, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw) -> np.ndarray:
+        family = self.family
+        if family.kind == ASCENT:
+            ascent = Ascent(family.norm, self.steps, default_relative_step(self.steps))
+            return model.attack(x, y, draw["start"], eps=self.eps, ascent=ascent)
+        if family.kind == SHARED:
+            return (_patch if family.patch else _universal)(self, model, x, y, draw)
+        return self._by_library(model, x, y, int(draw["seed"][0]))
+
+    def _by_library(self, model: Adaptable, x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+        module, _, name = self.family.attack.partition(":")
+        attack = getattr(importlib.import_module(module), name)
+        frameworks.seed_everything(seed)
+        found: np.ndarray = attack(model.estimator, **self.family.arguments).generate(x=x, y=y)
+        return found
+
+    def _side(self, shape: tuple[int, ...]) -> int:
+        return max(1, round(self.family.patch * min(shape[1:3])))
+
+    def _valid(self, x: np.ndarray, x_adv: np.ndarray) -> np.ndarray:
+        """Finite, in the box and in the budget, measured outside the attack; (n, 1, ...)."""
+        flat, change = (a.reshape(len(x), -1).astype(np.float64) for a in (x_adv, x_adv - x))
+        valid = np.isfinite(flat).all(axis=1) & (flat >= 0).all(axis=1) & (flat <= 1).all(axis=1)
+        if self.family.norm:
+            limit = self.eps * (1 + BUDGET_TOLERANCE)
+            valid &= np.linalg.norm(change, ord=_ORDERS[self.family.norm], axis=1) <= limit
+        return valid.reshape(-1, *[1] * (x.ndim - 1))
+
+
+# NumPy's name of each norm.
+_ORDERS = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
+
+
+def _universal(
+    attacker: Attacker, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw
+) -> np.ndarray:
+    """One change for all, by ascent on the sum of their losses; pixels are clipped to [0, 1].
+
+    Moosavi-Dezfooli et al. 2017 define it; gradient ascent on it is that of Shafahi et al. 2020,
+    "Universal adversarial training", algorithm 2.
+    """
+    eps, size = attacker.eps, default_relative_step(attacker.steps) * attacker.eps
+    change = eps * draw["start"]
+    for _ in range(attacker.steps):
+        gradient = model.input_gradient(np.clip(x + change, 0, 1), y).sum(axis=0)
+        change = np.clip(change + size * np.sign(gradient), -eps, eps)
+    return np.clip(x + change, 0, 1)
+
+
+def _patch(
+    attacker: Attacker, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw
+) -> np.ndarray:
+    """One square for all, pasted at each example's place, by ascent on the sum of their losses.
+
+    Brown et al. 2017, "Adversarial patch", with fixed places and any wrong class.
+    """
+    patch, size = draw["start"], default_relative_step(attacker.steps) / 2
+    side = np.arange(len(patch))
+    rows, columns = (draw[name][:, None] + side for name in ("rows", "columns"))  # (n, side)
+    place = np.arange(len(x))[:, None, None], rows[:, :, None], columns[:, None, :]
+
+    def pasted() -> np.ndarray:
+        x_adv = x.copy()
+        x_adv[place] = patch
+        return x_adv
+
+    for _ in range(attacker.steps):
+        gradient = model.input_gradient(pasted(), y)[place].sum(axis=0)  # (side, side, C)
+        patch = np.clip(patch + size * np.sign(gradient), 0, 1)
+    return pasted()

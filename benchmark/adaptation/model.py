@@ -1,0 +1,71 @@
+"""A trained model whose weights are moved and put back, and which counts what it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from defenses.cost import Cost, gradients
+from defenses.kernel import Kernel
+from defenses.perturbation.spec import Ascent
+
+
+class Adaptable:
+    """One kernel for all episodes: what it compiled for the first one serves the others.
+
+    Args:
+        kernel: its weights are the ones that every episode begins with; they are moved in place.
+        estimator: makes an ART estimator of the kernel's model, for attacks that need one.
+    """
+
+    def __init__(self, kernel: Kernel, estimator: Callable[[Any], Any]) -> None:
+        self._kernel = kernel
+        self._trained = kernel.weights()
+        self._make_estimator = estimator
+        self._estimator: Any = None
+        self._cost = Cost()
+
+    @property
+    def estimator(self) -> Any:
+        """An estimator of `benchmark.estimators`, which sees the weights as they are."""
+        if self._estimator is None:
+            self._estimator = self._make_estimator(self._kernel.model)
+        return self._estimator
+
+    def spent(self) -> Cost:
+        """What was asked for since this was asked last."""
+        spent, self._cost = self._cost, Cost()
+        if self._estimator is not None:
+            passes = self._estimator.passes
+            spent += Cost(forwards=passes.forwards, backwards=passes.backwards)
+            passes.forwards = passes.backwards = 0
+        return spent
+
+    def restore(self) -> None:
+        """Put the trained weights back."""
+        self._kernel.load_weights(self._trained)
+
+    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
+        """Plain gradient descent on the mean cross-entropy of `x` as they are."""
+        self._kernel.descend(x, y, steps=steps, rate=rate)
+        self._cost += gradients(len(x)) * steps
+
+    def attack(
+        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+    ) -> np.ndarray:
+        """Projected gradient ascent on each example."""
+        self._cost += ascent.cost(len(x))
+        return self._kernel.attack(x, y, start, eps=eps, ascent=ascent)
+
+    def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The gradient of each example's loss with respect to itself."""
+        self._cost += gradients(len(x))
+        return self._kernel.input_gradient(x, y)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Labels, (n,); -1, which is no label, where the logits are not finite."""
+        self._cost += Cost(forwards=len(x))
+        logits = self._kernel.predict(x)
+        return np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)

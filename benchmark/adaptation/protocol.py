@@ -1,0 +1,173 @@
+"""How much of adaptation is measured: presets, what may be set on top, and what it costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmark.adaptation import families
+from benchmark.digest import digest
+from benchmark.errors import ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from benchmark.datasets import Dataset
+
+
+TUNING = "tuning"  # of a model's rate and steps
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The size of the measurement.
+
+    Args:
+        families: names in `families.FAMILIES`.
+        shots: n, sizes of the support; 0 is the model before adaptation.
+        steps: k, gradient steps at which it is measured, ascending; 0 is always shown.
+        episodes: draws of support and queries.
+        queries: test examples of an episode.
+        attack_steps: of gradient attacks, on supports and queries.
+        rates: of the adaptation, one of which is chosen on the validation family.
+        tuning_episodes: on validation data, for each rate.
+    """
+
+    families: tuple[str, ...]
+    shots: tuple[int, ...]
+    steps: tuple[int, ...]
+    episodes: int
+    queries: int
+    attack_steps: int
+    rates: tuple[float, ...]
+    tuning_episodes: int
+
+    def gradient_evaluations(self) -> float:
+        """About what a model's measurement takes, by families of gradient ascent."""
+        adapted = [shots for shots in self.shots if shots]
+        query = self.queries * (self.attack_steps + 2 / 3)
+        own = query * (1 + len(adapted) * (len(self.steps) - 1))
+        seen = query * len(self.steps) * 2
+        adapting = self.support * self.attack_steps + sum(adapted) * self.steps[-1]
+        tuning = self.tuning_episodes * len(self.rates) * (own + adapting)
+        return tuning + len(self.families) * self.episodes * (own + seen + adapting)
+
+    @property
+    def support(self) -> int:
+        """Examples of the largest support, which all smaller ones are the beginning of."""
+        return max(self.shots)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the families, as JSON values: what a stage's key depends on."""
+        whole = dataclasses.asdict(self)
+        del whole["families"]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in whole.items()}
+
+    def keys(self) -> dict[str, str]:
+        """Name of a family to its key in the store, and TUNING to that of the tuning."""
+        settings = self.settings()
+        rows = {name: dataclasses.asdict(families.family(name)) for name in self.families}
+        keys = {name: f"{name}-{digest([row, settings])[:8]}" for name, row in rows.items()}
+        return {TUNING: f"{TUNING}-{digest(settings)[:8]}", **keys}
+
+
+PRESETS: dict[str, Protocol | None] = {
+    "brief": Protocol(
+        families=("linf", "linf-large", "universal"),
+        shots=(0, 10, 50),
+        steps=(0, 1, 5, 20),
+        episodes=3,
+        queries=40,
+        attack_steps=10,
+        rates=(0.003, 0.03),
+        tuning_episodes=1,
+    ),
+    "adapt": Protocol(
+        families=tuple(families.FAMILIES),
+        shots=(0, 5, 10, 50, 100),
+        steps=(0, 1, 2, 5, 10, 20),
+        episodes=100,
+        queries=20,
+        attack_steps=20,
+        rates=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+        tuning_episodes=10,
+    ),
+    "none": None,
+}
+
+
+def resolve(preset: str, settings: Mapping[str, Any]) -> Protocol | None:
+    """A preset with `settings` on top; None where nothing is to be measured.
+
+    Raises:
+        ConfigError: an unknown setting or family, or a value that is not allowed.
+    """
+    protocol = PRESETS[preset]
+    if protocol is None:
+        if settings:
+            raise ConfigError("adaptation has settings, but protocol 'none' measures none of it")
+        return None
+    known = [field.name for field in dataclasses.fields(Protocol)]
+    changed: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in known:
+            raise UnknownName("adaptation setting", name, known)
+        changed[name] = _checked(name, value, getattr(protocol, name))
+    return dataclasses.replace(protocol, **changed)
+
+
+def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -> Protocol:
+    """The protocol with no more shots and queries than the data have.
+
+    Raises:
+        ConfigError: a setting that was `given` asks for more.
+    """
+    training = len(dataset.x_train)
+    queries = min(len(dataset.x_test), len(dataset.x_validation))
+    for name, asked, there in (
+        ("shots", protocol.support, training),
+        ("queries", protocol.queries, queries),
+    ):
+        if name in given and asked > there:
+            part = "training part" if name == "shots" else "smaller of test and validation part"
+            raise ConfigError(
+                f"adaptation.{name} asks for {asked} examples at a time, the {part} of "
+                f"{dataset.name} has {there}; lower it"
+            )
+    return dataclasses.replace(
+        protocol,
+        shots=tuple(sorted({min(shots, training) for shots in protocol.shots})),
+        queries=min(protocol.queries, queries),
+    )
+
+
+def _checked(name: str, value: Any, default: Any) -> Any:
+    if not isinstance(default, tuple):
+        return _count(name, value, least=2 if name == "episodes" else 1)
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise ConfigError(f"adaptation.{name} is empty; give at least one")
+    if name == "families":
+        for family in values:
+            families.family(str(family))
+        return tuple(dict.fromkeys(values))
+    if name == "rates":
+        return tuple(sorted({_rate(rate) for rate in values}))
+    counts = {_count(name, count, least=0) for count in values} | {0}
+    if counts == {0}:
+        raise ConfigError(f"adaptation.{name} has nothing above 0, so nothing would be adapted")
+    return tuple(sorted(counts))
+
+
+def _count(name: str, value: Any, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"adaptation.{name} must be a whole number from {least}, got {value!r}")
+    return value
+
+
+def _rate(value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise ConfigError(f"adaptation.rates must be finite numbers above 0, got {value!r}")
+    return float(value)

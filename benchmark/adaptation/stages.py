@@ -1,0 +1,230 @@
+"""One cell's adaptation as stages: the tuning, and one a family.
+
+adaptations/tuning-<hash>      json {"family", "rates", "shots", "steps", "accuracy", "rate", ...}
+adaptations/<family>-<hash>    json {"family", "role", "rate", "shots", "steps", "accuracy", ...}
+                               npz  correct, clean  (episodes, shots, steps)
+                                    seen            (episodes, steps), at the largest support
+                                    area, area_over_shots                     (episodes,)
+                                    forgetting                          (episodes, steps)
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark import datasets
+from benchmark.adaptation import families
+from benchmark.adaptation.attacks import Attacker
+from benchmark.adaptation.episodes import Curves, draw_episode, run_episode
+from benchmark.adaptation.model import Adaptable
+from benchmark.adaptation.protocol import TUNING, Protocol
+from benchmark.adaptation.summary import area, difference, share, shares
+from benchmark.adaptation.tuning import Tuning, choose, tune
+from benchmark.attacks.target import ESTIMATORS
+from benchmark.cells import Job
+from benchmark.datasets import Dataset
+from benchmark.reporter import Reporter
+from benchmark.results import Record, Store, npz_writer
+from defenses import Fitted
+from defenses.cost import Cost
+
+FOLDER = "adaptations"
+
+
+def measure(
+    job: Job, fitted: Fitted, data: Dataset, store: Store, reporter: Reporter, *, device: str
+) -> None:
+    """Every stage of the job's protocol that is not stored yet; `fitted` keeps its weights."""
+    keys, cell = job.adaptation_keys(), job.cell
+    missing = [name for name, key in keys.items() if not _is_stored(store, cell.cell_id, key)]
+    if job.adaptation is None or not missing:
+        return
+    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
+    course = Course(job.adaptation, data, cell.norm, budgets, cell.split_seed)
+    wrap = importlib.import_module(ESTIMATORS[cell.framework]).wrap
+    estimator = functools.partial(
+        wrap, input_shape=data.input_shape, classes=data.classes, device=device
+    )
+    model = Adaptable(fitted.kernel.copy(), estimator)
+    if TUNING in missing:
+        reporter.stage(f"adapt {TUNING}")
+        started, tuning = time.perf_counter(), course.tuning(model)
+        record = {**course.tuning_record(tuning), "seconds": time.perf_counter() - started}
+        store.write_stage(cell.cell_id, f"{FOLDER}/{keys[TUNING]}", record)
+    stored = store.read_stage(cell.cell_id, f"{FOLDER}/{keys[TUNING]}")
+    assert stored is not None
+    for name in missing:
+        if name == TUNING:
+            continue
+        progress = reporter.stage(f"adapt {name}")
+        record, arrays = course.family(name, model, course.tuned(stored), progress)
+        files = {f"{keys[name]}.npz": npz_writer(arrays)} if arrays else {}
+        store.write_stage(cell.cell_id, f"{FOLDER}/{keys[name]}", record, files)
+
+
+def _is_stored(store: Store, cell_id: str, key: str) -> bool:
+    """Whether a stage is done; a family that failed is tried again."""
+    record = store.read_stage(cell_id, f"{FOLDER}/{key}")
+    return record is not None and record.get("status") != "failed"
+
+
+@dataclass(frozen=True)
+class Course:
+    """What one cell measures with.
+
+    Args:
+        protocol: how much.
+        dataset: supports of its training part, queries of its test part.
+        norm: of the run.
+        budgets: norm to eps.
+        seed: of the data set's split.
+    """
+
+    protocol: Protocol
+    dataset: Dataset
+    norm: str
+    budgets: Mapping[str, float]
+    seed: int
+
+    def attacker(self, name: str) -> Attacker:
+        """A family with its budget."""
+        row = families.family(name)
+        eps = row.share * self.budgets[row.norm] if row.norm in self.budgets else 0.0
+        return Attacker(name, eps, self.protocol.attack_steps)
+
+    def seen(self) -> list[Attacker]:
+        """The families that a model should not forget."""
+        names = [n for n in self.protocol.families if families.role(n, self.norm) == families.SEEN]
+        return [self.attacker(name) for name in names]
+
+    def tuning(self, model: Adaptable) -> Tuning:
+        """The model's rate and steps."""
+        attacker = self.attacker(families.validation_family(self.norm))
+        return tune(model, self.protocol, self.dataset, attacker, seed=self.seed)
+
+    def tuned(self, record: Record) -> Tuning:
+        """The same from a stored record."""
+        return choose(self.protocol, np.array(record["accuracy"]), Cost())
+
+    def tuning_record(self, tuning: Tuning) -> Record:
+        """What is stored of the tuning."""
+        protocol = self.protocol
+        labels = (protocol.support + protocol.queries) * protocol.tuning_episodes
+        return {
+            "family": families.validation_family(self.norm),
+            "rates": list(protocol.rates),
+            "shots": list(protocol.shots),
+            "steps": list(protocol.steps),
+            "episodes": protocol.tuning_episodes,
+            "accuracy": tuning.accuracy.tolist(),
+            "rate": tuning.rate,
+            "tuned_steps": tuning.steps,
+            "labels_used": labels,
+            "cost": cost_record(tuning.cost),
+        }
+
+    def family(
+        self,
+        name: str,
+        model: Adaptable,
+        tuning: Tuning,
+        progress: Callable[[float], None] = lambda done: None,
+    ) -> tuple[Record, dict[str, np.ndarray]]:
+        """All episodes of a family; a family that fails has its reason and no arrays."""
+        record = self._about(name, tuning)
+        if reason := families.obstacle(name, self.dataset.input_shape):
+            return {**record, "status": "not-applicable", "reason": reason}, {}
+        started = time.perf_counter()
+        try:
+            found = self._episodes(name, model, tuning, progress)
+        except Exception as error:
+            traceback.print_exc()
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            return {**record, "status": "failed", "reason": reason}, {}
+        arrays = self._arrays(found, tuning)
+        costs = {
+            "cost": cost_record(sum((one.adapting for one in found), Cost())),
+            "measuring_cost": cost_record(sum((one.measuring for one in found), Cost())),
+            "seconds": time.perf_counter() - started,
+        }
+        return record | costs | self._summary(arrays), arrays
+
+    def _episodes(
+        self, name: str, model: Adaptable, tuning: Tuning, progress: Callable[[float], None]
+    ) -> list[Curves]:
+        attacker, found = self.attacker(name), []
+        seen = [one for one in self.seen() if one.name != name]
+        for number in range(self.protocol.episodes):
+            episode = draw_episode(
+                self.protocol, self.dataset, attacker, seen, number=number, seed=self.seed
+            )
+            found.append(run_episode(model, episode, self.protocol, rate=tuning.rate))
+            progress((number + 1) / self.protocol.episodes)
+        return found
+
+    def _about(self, name: str, tuning: Tuning) -> Record:
+        protocol, row = self.protocol, families.family(name)
+        return {
+            "family": name,
+            "description": row.description,
+            "role": families.role(name, self.norm),
+            "norm": row.norm,
+            "eps": self.attacker(name).eps,
+            "rate": tuning.rate,
+            "tuned_steps": tuning.steps,
+            "shots": list(protocol.shots),
+            "steps": list(protocol.steps),
+            "episodes": protocol.episodes,
+            "queries": protocol.queries,
+            "attack_steps": protocol.attack_steps,
+            "labels_used": protocol.support,
+            "status": "ok",
+            "reason": "",
+        }
+
+    def _arrays(self, found: list[Curves], tuning: Tuning) -> dict[str, np.ndarray]:
+        protocol = self.protocol
+        correct = np.stack([one.correct for one in found])
+        largest = correct[:, protocol.shots.index(protocol.support)]  # (episodes, steps)
+        # A seen family is adapted to itself: what it gains is no forgetting of another.
+        seen = np.stack(
+            [largest[i] if one.seen is None else one.seen for i, one in enumerate(found)]
+        )
+        at_tuned = correct[:, :, protocol.steps.index(tuning.steps)]  # (episodes, shots)
+        return {
+            "correct": correct,
+            "clean": np.stack([one.clean for one in found]),
+            "seen": seen,
+            "area": area(largest, protocol.steps),
+            "area_over_shots": area(at_tuned, protocol.shots),
+            "forgetting": seen - seen[:, :1],
+        }
+
+    def _summary(self, arrays: Mapping[str, np.ndarray]) -> Record:
+        queries = self.protocol.queries
+        clean = shares(arrays["clean"], queries)
+        return {
+            **shares(arrays["correct"], queries),
+            "clean_accuracy": clean["accuracy"],
+            **{name: vars(share(arrays[name], queries)) for name in ("area", "area_over_shots")},
+            "seen_accuracy": arrays["seen"].mean(axis=0).tolist(),
+            "forgetting": [vars(difference(values)) for values in arrays["forgetting"].T],
+        }
+
+
+def cost_record(cost: Cost) -> dict[str, Any]:
+    """A cost as it is stored."""
+    return {
+        "forwards": cost.forwards,
+        "backwards": cost.backwards,
+        "second_order": cost.second_order,
+        "gradient_evaluations": cost.gradient_evaluations,
+    }

@@ -1,0 +1,188 @@
+"""What cells hold of the adaptation protocol: read, checked, and summed up.
+
+A cell may hold several protocols of different size; shown is the one with the most episodes.
+Numbers over held-out families are means of each episode's numbers: all families of a protocol have
+the same supports and queries in an episode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from benchmark.errors import StoreError
+from benchmark.results import Store
+from reports.left_out import LeftOut, first_line
+from reports.statistics import Interval, over_episodes
+
+FOLDER = "adaptations"
+HELD_OUT = "held-out"
+
+Count = Annotated[int, Field(ge=0, le=2**62)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Curve = list[Share]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class FamilyRecord(_Record):
+    """adaptations/<family>-<hash>.json; without numbers where the status is not "ok"."""
+
+    family: str
+    description: str = ""
+    role: Literal["seen", "validation", "held-out"]
+    rate: FiniteFloat
+    tuned_steps: Count
+    shots: Annotated[list[Count], Field(min_length=2, max_length=50)]
+    steps: Annotated[list[Count], Field(min_length=2, max_length=50)]
+    episodes: Annotated[int, Field(ge=2, le=1_000_000)]
+    queries: Annotated[int, Field(ge=1, le=1_000_000)]
+    labels_used: Count
+    status: Literal["ok", "failed", "not-applicable"]
+    reason: str = ""
+    accuracy: list[Curve] = []
+    low: list[Curve] = []
+    high: list[Curve] = []
+    clean_accuracy: list[Curve] = []
+    seen_accuracy: Curve = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for points in (self.shots, self.steps):
+            if points[0] != 0 or sorted(set(points)) != points:
+                raise ValueError("shots and steps must ascend from 0")
+        if self.tuned_steps not in self.steps:
+            raise ValueError("tuned_steps must be one of the steps")
+        if self.status == "ok":
+            curves = [*self.accuracy, *self.low, *self.high, *self.clean_accuracy]
+            tables = (self.accuracy, self.low, self.high, self.clean_accuracy)
+            if any(len(table) != len(self.shots) for table in tables):
+                raise ValueError("a table must have a row for each of shots")
+            if any(len(curve) != len(self.steps) for curve in [*curves, self.seen_accuracy]):
+                raise ValueError("a curve must have a point for each of steps")
+        return self
+
+    @property
+    def size(self) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+        """What two families share that are of one protocol."""
+        return self.episodes, self.queries, tuple(self.shots), tuple(self.steps)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """One family of one cell; the arrays are there exactly when the status is "ok"."""
+
+    record: FamilyRecord
+    correct: np.ndarray | None = None  # (episodes, shots, steps)
+    seen: np.ndarray | None = None  # (episodes, steps)
+
+    @property
+    def held_out(self) -> bool:
+        return self.record.role == HELD_OUT
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the held-out families of a cell say together.
+
+    `before` and `after` are at 0 and at the tuned steps, with the largest support; `area` is under
+    the curve over steps, `forgetting` what the seen families lose to it (negative), or gain.
+    """
+
+    families: tuple[str, ...]
+    shots: int
+    episodes: int
+    before: float
+    after: float
+    area: Interval
+    area_of_each: np.ndarray  # (episodes,)
+    forgetting: float
+    over_steps: list[float]  # at the largest support
+    over_shots: list[float]  # at the tuned steps
+    seen: list[float]
+
+
+def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Adaptation, ...]:
+    """The families of the cell's largest protocol, in the order of their roles and names."""
+    found = [
+        one
+        for key in store.stage_keys(cell_id, FOLDER)
+        if not key.startswith("tuning-")
+        and (one := _read(store, cell_id, key, left_out)) is not None
+    ]
+    if not found:
+        return ()
+    sizes = [one.record.size for one in found]
+    largest = max(sizes, key=lambda size: (size, sizes.count(size)))
+    roles = ("seen", "validation", HELD_OUT)
+    chosen = [one for one in found if one.record.size == largest]
+    return tuple(sorted(chosen, key=lambda o: (roles.index(o.record.role), o.record.family)))
+
+
+def summary(adaptations: tuple[Adaptation, ...]) -> Summary | None:
+    """What the held-out families say together; None where there is none with a result."""
+    held = [one for one in adaptations if one.held_out and one.correct is not None]
+    if not held:
+        return None
+    record = held[0].record
+    tuned = record.steps.index(record.tuned_steps)
+    correct = np.mean([one.correct for one in held if one.correct is not None], axis=0)
+    seen = np.mean([one.seen for one in held if one.seen is not None], axis=0)  # (episodes, steps)
+    largest = correct[:, -1]  # (episodes, steps)
+    areas = np.trapezoid(largest, record.steps, axis=1) / record.steps[-1]
+    return Summary(
+        families=tuple(one.record.family for one in held),
+        shots=record.shots[-1],
+        episodes=record.episodes,
+        before=float(largest[:, 0].mean()),
+        after=float(largest[:, tuned].mean()),
+        area=over_episodes(areas, queries=record.queries),
+        area_of_each=areas,
+        forgetting=float((seen[:, tuned] - seen[:, 0]).mean()),
+        over_steps=largest.mean(axis=0).tolist(),
+        over_shots=correct[:, :, tuned].mean(axis=0).tolist(),
+        seen=seen.mean(axis=0).tolist(),
+    )
+
+
+def _read(store: Store, cell_id: str, key: str, left_out: LeftOut) -> Adaptation | None:
+    stage = f"{FOLDER}/{key}"
+    path = f"cells/{cell_id}/{stage}.json"
+    stored = store.read_stage(cell_id, stage)
+    if stored is None:
+        left_out.add(path, "it or a file that it names is damaged")
+        return None
+    try:
+        record = FamilyRecord.model_validate(stored)
+        if record.status != "ok":
+            return Adaptation(record)
+        arrays = store.read_arrays(cell_id, stage, f"{key}.npz")
+    except ValidationError as error:
+        left_out.add(path, first_line(error))
+        return None
+    except StoreError:
+        left_out.add(path, "it has no curves that can be read")
+        return None
+    correct, seen = arrays.get("correct"), arrays.get("seen")
+    shapes = (
+        (record.episodes, len(record.shots), len(record.steps)),
+        (
+            record.episodes,
+            len(record.steps),
+        ),
+    )
+    if not (_is_shares(correct, shapes[0]) and _is_shares(seen, shapes[1])):
+        left_out.add(path, "its curves don't follow the schema")
+        return None
+    return Adaptation(record, correct, seen)
+
+
+def _is_shares(array: np.ndarray | None, shape: tuple[int, ...]) -> bool:
+    if array is None or array.dtype.kind != "f" or array.shape != shape:
+        return False
+    return bool((array >= 0).all() and (array <= 1).all())

@@ -1,0 +1,140 @@
+"""Adaptation in the reports: numbers from stored curves, and what cannot be read."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import reports
+from benchmark.adaptation.summary import share, shares
+from benchmark.results import npz_writer
+from reports.statistics import over_episodes
+
+SHOTS, STEPS, EPISODES, QUERIES = [0, 5], [0, 1, 5], 3, 20
+
+
+def adapt(synthetic, cell_id, family, role, *, key="1a2b3c4d", gain=0.1, seed=0, **changes):
+    """Writes a family whose accuracy rises with the steps; returns its arrays."""
+    generator = np.random.default_rng(seed)
+    start = generator.integers(4, 8, (changes.get("episodes", EPISODES), 1, 1)) / QUERIES
+    correct = start + gain * np.array([[0, 0, 0], [0, 1, 2]])  # (episodes, shots, steps)
+    seen = 0.5 - 0.05 * np.arange(3) * np.ones((len(correct), 1))
+    record = {
+        "family": family,
+        "description": "an attack",
+        "role": role,
+        "rate": 0.03,
+        "tuned_steps": 5,
+        "shots": SHOTS,
+        "steps": STEPS,
+        "episodes": EPISODES,
+        "queries": QUERIES,
+        "labels_used": 5,
+        "status": "ok",
+        "reason": "",
+        **shares(correct, QUERIES),
+        "clean_accuracy": [[0.9] * 3] * 2,
+        "seen_accuracy": seen.mean(axis=0).tolist(),
+        **changes,
+    }
+    name = f"{family}-{key}"
+    files = {f"{name}.npz": npz_writer({"correct": correct, "seen": seen})}
+    synthetic.store.write_stage(cell_id, f"adaptations/{name}", record, files)
+    return correct
+
+
+def report(synthetic):
+    """The page, and the rows of leaderboard.json by cell."""
+    page = reports.write(synthetic.store.path)
+    rows = json.loads((page.parent / "leaderboard.json").read_text())["rows"]
+    return page.read_text(encoding="utf-8"), {row["cell_id"]: row for row in rows}
+
+
+def test_the_leaderboard_sums_held_out_families_up(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    adapt(synthetic, cell_id, "linf", "seen", gain=0)
+    curves = [
+        adapt(synthetic, cell_id, name, "held-out", seed=seed, gain=gain)
+        for name, seed, gain in (("patch", 1, 0.1), ("spatial", 2, 0.05))
+    ]
+    _, rows = report(synthetic)
+    row, mean = rows[cell_id], np.mean(curves, axis=0)[:, 1]  # (episodes, steps)
+    areas = ((mean[:, 0] + mean[:, 1]) / 2 + 4 * (mean[:, 1] + mean[:, 2]) / 2) / 5
+    assert row["held_out_before"] == pytest.approx(mean[:, 0].mean())
+    assert row["held_out_after"] == pytest.approx(mean[:, 2].mean())
+    assert row["held_out_area"] == pytest.approx(areas.mean())
+    expected = share(areas, QUERIES)
+    assert (row["held_out_area_low"], row["held_out_area_high"]) == pytest.approx(
+        (expected.low, expected.high)
+    )
+    assert row["held_out_forgetting"] == pytest.approx(-0.1)
+    assert row["held_out_labels"] == 5
+    assert row["held_out_families"] == "patch, spatial; 3 episodes"
+
+
+@pytest.mark.parametrize("values", [[0.4, 0.6], [0.0, 0.0, 0.0], [1.0, 0.95, 1.0], [0.2, 0.9, 0.5]])
+def test_intervals_over_episodes_are_those_that_are_stored(values):
+    stored = share(np.array(values), QUERIES)
+    assert vars(over_episodes(np.array(values), queries=QUERIES)) == pytest.approx(vars(stored))
+
+
+def test_the_page_shows_before_after_curves_and_seeds(synthetic):
+    for seed in (0, 1):
+        cell_id = synthetic.cell("pgd-at", seed=seed)
+        adapt(synthetic, cell_id, "linf", "seen", gain=0)
+        correct = adapt(synthetic, cell_id, "patch", "held-out", seed=seed)
+    adapt(synthetic, synthetic.cell("none"), "patch", "held-out", status="failed", reason="<b>no")
+    html, _ = report(synthetic)
+    before, after = correct[:, 1, 0].mean(), correct[:, 1, 2].mean()
+    assert f"{100 * before:.1f} → {100 * after:.1f}" in html
+    assert "Held-out area over training seeds" in html
+    assert html.count('<svg class="chart"') == 3
+    assert "&lt;b&gt;no" in html
+    assert "<b>no" not in html
+
+
+def test_without_adaptation_there_is_no_section(synthetic):
+    synthetic.cell("pgd-at")
+    html, rows = report(synthetic)
+    assert "<h3>Adaptation to other attacks" not in html
+    assert [row["held_out_area"] for row in rows.values()] == [None]
+
+
+def test_the_protocol_with_most_episodes_is_shown(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    adapt(synthetic, cell_id, "patch", "held-out", seed=3)
+    adapt(synthetic, cell_id, "patch", "held-out", key="more", seed=4, episodes=7)
+    _, rows = report(synthetic)
+    assert rows[cell_id]["held_out_families"] == "patch; 7 episodes"
+
+
+DAMAGE = {
+    "steps-out-of-order": {"steps": [0, 5, 1]},
+    "too-few-rows": {"accuracy": [[0.5] * 3]},
+    "too-few-points": {"clean_accuracy": [[0.5], [0.5]]},
+    "no-share": {"seen_accuracy": [0.5, 1.5, 0.5]},
+    "unknown-role": {"role": "judge"},
+    "tuned-elsewhere": {"tuned_steps": 4},
+    "other-episodes": {"queries": 0},
+}
+
+
+@pytest.mark.parametrize("changes", DAMAGE.values(), ids=DAMAGE)
+def test_what_does_not_follow_the_schema_is_named_and_left_out(synthetic, changes):
+    cell_id = synthetic.cell("pgd-at")
+    changes = dict(changes)
+    adapt(synthetic, cell_id, "patch", changes.pop("role", "held-out"), **changes)
+    html, rows = report(synthetic)
+    assert rows[cell_id]["held_out_area"] is None
+    assert f"cells/{cell_id}/adaptations/patch-1a2b3c4d.json" in html
+
+
+def test_damaged_curves_are_named_and_left_out(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    adapt(synthetic, cell_id, "patch", "held-out")
+    (synthetic.store.cell_folder(cell_id) / "adaptations/patch-1a2b3c4d.npz").write_bytes(b"x")
+    html, rows = report(synthetic)
+    assert rows[cell_id]["held_out_area"] is None
+    assert "it or a file that it names is damaged" in html

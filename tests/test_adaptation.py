@@ -1,0 +1,310 @@
+"""The adaptation protocol: what is attacked when, on which data, and what comes of it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from benchmark import frameworks, models
+from benchmark.adaptation import families
+from benchmark.adaptation.attacks import Attacker
+from benchmark.adaptation.episodes import draw_episode, run_episode
+from benchmark.adaptation.model import Adaptable
+from benchmark.adaptation.protocol import PRESETS, Protocol, resolve, sized_for
+from benchmark.adaptation.stages import Course
+from benchmark.adaptation.summary import area, difference, share
+from benchmark.adaptation.tuning import choose, tune
+from benchmark.datasets import Dataset
+from benchmark.errors import ConfigError
+from defenses.cost import Cost
+
+frameworks.import_torch_first()
+
+import defenses  # noqa: E402
+from defenses.subject import recognise  # noqa: E402
+
+PROTOCOL = Protocol(
+    families=("linf", "linf-large"),
+    shots=(0, 2, 4),
+    steps=(0, 1, 3),
+    episodes=2,
+    queries=5,
+    attack_steps=2,
+    rates=(0.1, 0.5),
+    tuning_episodes=2,
+)
+BUDGETS = {"linf": 0.1, "l2": 0.5, "l1": 1.0}
+PARTS = {"train": 0.1, "validation": 0.5, "test": 0.9}
+
+
+def dataset(shape=(6, 6, 1), *, examples=20, classes=3, random=True):
+    """Three parts of random images; or each flat, of its part's grey in PARTS."""
+    generator = np.random.default_rng(7)
+    arrays = {}
+    for part, grey in PARTS.items():
+        x = generator.random((examples, *shape), dtype=np.float32)
+        arrays[f"x_{part}"] = x if random else np.full_like(x, grey)
+        arrays[f"y_{part}"] = generator.integers(0, classes, examples)
+    return Dataset(name="made-up", class_names=("a", "b", "c")[:classes], **arrays)
+
+
+def course(protocol=PROTOCOL, data=None):
+    return Course(protocol, data or dataset(), "linf", BUDGETS, 0)
+
+
+@dataclass
+class Recorder:
+    """Stands in for a model: says 0 to everything, and keeps what it is asked, in order."""
+
+    asked: list = field(default_factory=list)
+
+    def spent(self):
+        return Cost()
+
+    def restore(self):
+        self.asked.append(("restore", None))
+
+    def descend(self, x, y, *, steps, rate):
+        self.asked.append(("descend", x, steps, rate))
+
+    def attack(self, x, y, start, *, eps, ascent):
+        self.asked.append(("attack", x, ascent.norm))
+        return x
+
+    def predict(self, x):
+        self.asked.append(("predict", x))
+        return np.zeros(len(x), dtype=int)
+
+    def greys(self, *kinds):
+        """The parts, by their grey, that calls of these kinds saw."""
+        seen = {float(value) for kind, x, *_ in self.asked if kind in kinds for value in x.flat}
+        return {part for part, grey in PARTS.items() if np.float32(grey) in seen}
+
+
+def test_supports_are_attacked_once_before_and_queries_after_each_adaptation():
+    data, model = dataset(random=False), Recorder()
+    episode = draw_episode(PROTOCOL, data, course().attacker("linf-large"), number=0, seed=0)
+    run_episode(model, episode, PROTOCOL, rate=0.5)
+
+    told = []
+    for kind, *what in model.asked:
+        if kind == "attack":
+            told.append("support" if what[0].flat[0] == np.float32(PARTS["train"]) else "query")
+        elif kind != "predict":
+            told.append(f"{kind} {len(what[0])} x {what[1]}" if kind == "descend" else kind)
+    adapted = ["descend {} x 1", "query", "descend {} x 2", "query"]
+    assert told == [
+        *("restore", "support", "query"),
+        *("restore", *(text.format(2) for text in adapted)),
+        *("restore", *(text.format(4) for text in adapted)),
+    ]
+
+
+def test_smaller_supports_are_the_beginning_of_the_largest():
+    model = Recorder()
+    episode = draw_episode(PROTOCOL, dataset(), course().attacker("linf"), number=0, seed=0)
+    run_episode(model, episode, PROTOCOL, rate=0.5)
+    few, many = (
+        next(x for kind, x, *_ in model.asked if kind == "descend" and len(x) == size)
+        for size in (2, 4)
+    )
+    assert np.array_equal(few, many[:2])
+
+
+def test_tuning_sees_neither_test_examples_nor_other_families():
+    model = Recorder()
+    setting = course(data=dataset(random=False))
+    setting.tuning(model)
+    assert model.greys("attack", "predict") == {"train", "validation"}
+    assert model.greys("descend") == {"train"}
+    assert {norm for kind, _, *norms in model.asked if kind == "attack" for norm in norms} == {"l1"}
+    assert {rate for kind, *_, rate in model.asked if kind == "descend"} == set(PROTOCOL.rates)
+
+
+def test_episodes_measure_on_test_examples():
+    model = Recorder()
+    setting = course(data=dataset(random=False))
+    setting.family("linf-large", model, choose(PROTOCOL, np.zeros((2, 3, 3)), Cost()))
+    assert model.greys("descend") == {"train"}
+    assert model.greys("predict") == {"test"}
+
+
+@pytest.mark.parametrize("norm", BUDGETS)
+def test_no_family_is_tuned_on_and_held_out(norm):
+    roles = {name: families.role(name, norm) for name in families.FAMILIES}
+    assert [name for name, role in roles.items() if role == "validation"] == [
+        families.validation_family(norm)
+    ]
+    assert roles[norm] == "seen"
+    assert {"universal", "patch", "linf-large"} <= {n for n, r in roles.items() if r == "held-out"}
+
+
+def test_the_area_is_that_of_the_trapezoids():
+    # (0.2 + 0.4) / 2 over 1 step, then 0.4 over 4: 1.9 of 5
+    assert area(np.array([0.2, 0.4, 0.4]), (0, 1, 5)) == pytest.approx(0.38)
+    assert area(np.array([[1.0, 1.0], [0.0, 1.0]]), (0, 20)) == pytest.approx([1.0, 0.5])
+
+
+def test_the_interval_of_shares_is_that_worked_by_hand():
+    # 0.4 and 0.6: s^2 / 2 = 0.01, as of 0.25 / 0.01 = 25 queries; Student's quantile for 1 degree
+    # of freedom is 12.706, so z^2 / n = 6.458 and reach = sqrt(6.458 (0.25 + 6.458 / 4)) / 7.458
+    found = share(np.array([0.4, 0.6]), queries=100)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.0347, 0.9653), abs=1e-4)
+
+
+def test_episodes_that_agree_claim_no_more_than_their_queries():
+    # as of 2 x 10 = 20 queries: z^2 / n = 8.072, so 8.072 / 9.072 at the upper end
+    found = share(np.array([0.0, 0.0]), queries=10)
+    assert (found.mean, found.low, found.high) == pytest.approx((0, 0, 0.8898), abs=1e-4)
+
+
+def test_the_interval_of_differences_is_students():
+    # s = 0.1, quantile for 2 degrees of freedom 4.3027: 4.3027 x 0.1 / sqrt(3) = 0.2484
+    found = difference(np.array([-0.1, -0.2, -0.3]))
+    assert (found.mean, found.low, found.high) == pytest.approx((-0.2, -0.4484, 0.0484), abs=1e-4)
+
+
+class Forgetful(Recorder):
+    """Says 0; after each step of adaptation one more of the answers is 1."""
+
+    done = 0
+
+    def restore(self):
+        self.done = 0
+
+    def descend(self, x, y, *, steps, rate):
+        self.done += steps
+
+    def predict(self, x):
+        return (np.arange(len(x)) < self.done).astype(int)
+
+
+def test_forgetting_is_what_seen_families_lose():
+    data = dataset()
+    data.y_test[:] = 0
+    tuning = choose(PROTOCOL, np.zeros((2, 3, 3)), Cost())
+    record, arrays = course(data=data).family("linf-large", Forgetful(), tuning)
+    assert record["seen_accuracy"] == pytest.approx([1, 0.8, 0.4])
+    assert [one["mean"] for one in record["forgetting"]] == pytest.approx([0, -0.2, -0.6])
+    assert arrays["area"] == pytest.approx([(0.9 * 1 + 0.6 * 2) / 3] * 2)
+    assert record["accuracy"][0] == pytest.approx([1, 1, 1])  # no labels, no adaptation
+
+
+def test_the_best_curve_gives_the_rate_and_its_peak_the_steps():
+    accuracy = np.zeros((2, 3, 3))
+    accuracy[0, 1:] = [0.5, 0.6, 0.5]
+    accuracy[1, 1:] = [0.5, 0.9, 0.9]
+    accuracy[0, 0] = 1  # n = 0 has no part in it
+    chosen = choose(PROTOCOL, accuracy, Cost())
+    assert (chosen.rate, chosen.steps) == (0.5, 1)
+    none = choose(PROTOCOL, np.full((2, 3, 3), 0.3), Cost())
+    assert (none.rate, none.steps) == (0.1, 0)
+
+
+BAD_SETTINGS = {
+    "unknown-setting": ({"shot": [1]}, "did you mean 'shots'"),
+    "unknown-family": ({"families": ["linf", "pach"]}, "did you mean 'patch'"),
+    "no-families": ({"families": []}, "families is empty"),
+    "zero-shots": ({"shots": [0]}, "nothing above 0"),
+    "negative-steps": ({"steps": [-1]}, "whole number from 0"),
+    "one-episode": ({"episodes": 1}, "whole number from 2"),
+    "zero-queries": ({"queries": 0}, "whole number from 1"),
+    "zero-rate": ({"rates": [0]}, "above 0"),
+    "rate-no-number": ({"rates": ["fast"]}, "above 0"),
+    "too-many-shots": ({"shots": [100]}, "the training part of made-up has 20"),
+    "too-many-queries": ({"queries": 21}, "has 20; lower it"),
+}
+
+
+@pytest.mark.parametrize(("settings", "told"), BAD_SETTINGS.values(), ids=BAD_SETTINGS)
+def test_settings_that_cannot_be_are_refused_in_one_line(settings, told):
+    with pytest.raises(ConfigError, match=told) as raised:
+        sized_for(resolve("brief", settings), dataset(), given=settings)
+    assert "\n" not in str(raised.value)
+
+
+def test_presets_fit_small_data_by_themselves():
+    fitted = sized_for(PRESETS["adapt"], dataset(), given=())
+    assert (fitted.shots, fitted.queries) == ((0, 5, 10, 20), 20)
+
+
+def build_both(dtype="float64", shape=(6, 6, 1)):
+    """The same model in both frameworks, adaptable."""
+    specification = models.specification("mlp", shape, 3)
+    weights = {k: v.astype(dtype) for k, v in specification.initial_weights(3).items()}
+    defense = defenses.create("none", defenses.Threat("linf", 0.1))
+    kernels = []
+    for name in ("pytorch", "tensorflow"):
+        model = importlib.import_module(f"benchmark.models.{name}").build(specification, weights)
+        kernels.append(defense.kernel(recognise(model)))
+    return [Adaptable(kernel, lambda model: None) for kernel in kernels]
+
+
+@pytest.mark.parametrize("name", ["linf", "l2", "l1", "linf-large", "universal", "patch"])
+def test_both_frameworks_adapt_alike(name):
+    attacker = Attacker(name, families.FAMILIES[name].share * BUDGETS.get(name, 0.3), 4)
+    episode = draw_episode(PROTOCOL, dataset(), attacker, number=0, seed=0)
+    found = []
+    for model in build_both():
+        curves = run_episode(model, episode, PROTOCOL, rate=0.5)
+        x_adv = attacker.perturb(model, *episode.query, episode.own.draw)
+        found.append((curves, x_adv))
+    (ours, our_adv), (theirs, their_adv) = found
+    assert np.array_equal(ours.correct, theirs.correct)
+    assert np.array_equal(ours.clean, theirs.clean)
+    assert (ours.adapting, ours.measuring) == (theirs.adapting, theirs.measuring)
+    assert np.abs(our_adv - their_adv).max() < 1e-8
+    assert np.abs(our_adv - episode.query[0]).max() > 0.05
+
+
+def test_costs_are_the_passes_that_ran():
+    setting = course()
+    model, _ = build_both()
+    forwards, backwards = [], []
+
+    def count(module, inputs, output):
+        forwards.append(len(inputs[0]))
+        if output.requires_grad:
+            output.register_hook(lambda gradient: backwards.append(len(gradient)))
+
+    model._kernel.model.register_forward_hook(count)
+    tuning = setting.tuning(model)
+    record, _ = setting.family("patch", model, tuning)
+    stored = [record["cost"], record["measuring_cost"], setting.tuning_record(tuning)["cost"]]
+    assert sum(cost["forwards"] for cost in stored) == sum(forwards)
+    assert sum(cost["backwards"] for cost in stored) == sum(backwards)
+
+
+def test_adapting_leaves_the_trained_weights_as_they_were():
+    model, _ = build_both()
+    x = dataset().x_test
+    before = model._kernel.predict(x)
+    course().family("linf", model, choose(PROTOCOL, np.zeros((2, 3, 3)), Cost()))
+    model.restore()
+    assert np.array_equal(model._kernel.predict(x), before)
+
+
+def test_a_rate_that_diverges_counts_as_wrong_everywhere():
+    model, _ = build_both("float32")
+    protocol = resolve(
+        "brief", {"shots": [4], "steps": [20], "rates": [0.1, 1e30], "queries": 9, "episodes": 2}
+    )
+    attacker = course(protocol).attacker("linf")
+    episode = draw_episode(protocol, dataset(), attacker, number=0, seed=0)
+    curves = run_episode(model, episode, protocol, rate=1e30)
+    assert curves.correct[-1, -1] == curves.clean[-1, -1] == 0
+    assert tune(model, protocol, dataset(), attacker, seed=0).rate == 0.1
+
+
+def test_tabular_data_leave_images_families_out():
+    data = dataset((12,))
+    setting = course(data=data)
+    record, arrays = setting.family(
+        "patch", Recorder(), choose(PROTOCOL, np.zeros((2, 3, 3)), Cost())
+    )
+    assert (record["status"], arrays) == ("not-applicable", {})
+    record, _ = setting.family("linf", Recorder(), choose(PROTOCOL, np.zeros((2, 3, 3)), Cost()))
+    assert record["status"] == "ok"
