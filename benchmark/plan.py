@@ -196,6 +196,7 @@ def _estimate(
     estimates = {}
     for cell in cells:
         try:
+            chosen[cell.defense].check_labels(dataset.y_train)
             plan = chosen[cell.defense].plan(
                 len(dataset.x_train),
                 epochs=cell.epochs,

@@ -36,7 +36,6 @@ from benchmark.results import Record, Store, npz_writer
 from benchmark.trust import gather as trust
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
-from defenses.training import Outcome
 from defenses.wrappers import encoded_shape
 
 # Keep the draw of the attacked examples and of the support apart from others of the same seed.
@@ -167,7 +166,8 @@ class _CellRun:
         )
         if stored is not None:
             self.builder.load_weights(model, stored)
-            return defense.resume(model)
+            record = self.store.read_stage(self.cell.cell_id, "training") or {}
+            return defense.resume(model, record.get("learned"))
         data, folder = self._dataset, self.store.cell_folder(self.cell.cell_id)
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = Checkpoint(folder / "checkpoint.npz", identity=self.cell.cell_id)
@@ -184,7 +184,7 @@ class _CellRun:
             notify=self.reporter.notice,
             checkpoint=checkpoint,
         )
-        self._write("training", "weights", fitted, _training_record(fitted.outcome), started)
+        self._write("training", "weights", fitted, _training_record(fitted), started)
         checkpoint.remove()
         return fitted
 
@@ -196,7 +196,7 @@ class _CellRun:
         if stored is not None:
             model = self._build()
             self.builder.load_weights(model, stored)
-            return fitted.defense.resume(model)
+            return fitted.defense.resume(model, fitted.learned)
         self.reporter.stage("adaptation")
         data, started = self._dataset, time.perf_counter()
         generator = np.random.default_rng([self.cell.seed, _SUPPORT_STREAM])
@@ -257,9 +257,10 @@ def _draw(labels: np.ndarray, size: int, generator: np.random.Generator) -> np.n
     return stratified(labels, size, rng=generator)
 
 
-def _training_record(outcome: Outcome) -> Record:
-    found = outcome.overfitting
+def _training_record(fitted: defenses.Fitted) -> Record:
+    outcome, found = fitted.outcome, fitted.outcome.overfitting
     return {
+        "learned": fitted.learned,
         "history": outcome.history,
         "steps": outcome.steps,
         "overfitting": None if found is None else dataclasses.asdict(found),

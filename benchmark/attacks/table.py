@@ -173,7 +173,7 @@ _BLACK_BOX: dict[str, AttackEntry] = {
         ),
         families=("minimal-norm", "score"),
         rows="one",
-        # ART resizes to 32x32 and back, which fails on smaller images.
+        # ART would search in 32x32 first, whatever the size of the images.
         fixed={"use_resize": False, "use_importance": False},
     ),
     "virtual-adversarial": AttackEntry(
