@@ -1,7 +1,6 @@
 """Square Attack: random search by squares, without gradients (Andriushchenko et al. 2020).
 
-Under l1 as in Croce & Hein 2021. The examples of a batch share the places of the squares, and each
-has its own signs.
+Under l1 as in Croce & Hein 2021. Each example has squares and signs of its own.
 """
 
 from __future__ import annotations
