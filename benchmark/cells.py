@@ -21,7 +21,7 @@ from benchmark.results import SCHEMA_VERSION, Record
 from defenses import wrappers
 
 if TYPE_CHECKING:
-    from benchmark.attacks.suites import AttackSpec
+    from benchmark.attacks.suites import AttackSpec, SecurityCurve
     from benchmark.config import RunConfig
     from benchmark.datasets import Dataset
     from benchmark.external.given import Given
@@ -136,7 +136,7 @@ class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
     given: the model, where someone else trained it. attack_timeout: seconds that one attack may
-    take; None for any.
+    take; None for any. curve: the security curve to draw, if any.
     """
 
     cell: Cell
@@ -147,6 +147,21 @@ class Job:
     adaptation: Protocol | None = None
     given: Given | None = None
     attack_timeout: float | None = None
+    curve: SecurityCurve | None = None
+
+    def curve_key(self) -> str | None:
+        """The key of the security curve in the store, if there is one to draw."""
+        if self.curve is None:
+            return None
+        whole = [self.attack_keys()[self.curve.attack], self.curve.budgets, self.curve.examples]
+        return f"{self.curve.attack}-{digest(whole)[:8]}"
+
+    @property
+    def trust_stage(self) -> str:
+        """The stage in the store that holds the trust checks under this suite."""
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "-", self.suite)
+        # A suite file may have any name.
+        return f"trust/{safe if safe == self.suite else f'{safe}-{digest(self.suite)[:8]}'}"
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
@@ -155,17 +170,8 @@ class Job:
         """
         keys = {}
         for spec in self.attacks:
-            whole = [spec.attack, dict(spec.arguments), self.cell.examples]
-            if spec.transfers:
-                whole.append("transfers")
-            own = {
-                "norm": spec.norm,
-                "eps": spec.eps,
-                "examples": spec.examples,
-                "to_the_end": spec.to_the_end or None,
-            }
-            own = {name: value for name, value in own.items() if value is not None}
-            whole += [own] if own else []
+            attack, arguments, *more = spec.identity()
+            whole = [attack, arguments, self.cell.examples, *more]
             keys[spec.name] = f"{spec.name}-{digest(whole)[:8]}"
         return keys
 

@@ -186,6 +186,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         # What stands around a model is not adapted, and would be measured as if it weren't there.
         None if cell.wrapped_in else protocol,
         attack_timeout=config.attack_timeout,
+        curve=suite.curve,
     )
 
 
@@ -195,6 +196,7 @@ def _estimate(
     estimates = {}
     for cell in cells:
         try:
+            chosen[cell.defense].check_labels(dataset.y_train)
             plan = chosen[cell.defense].plan(
                 len(dataset.x_train),
                 epochs=cell.epochs,

@@ -15,8 +15,12 @@ from benchmark.cells import Job
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
 
 TRAINING = "training"
+TRUST = "trust checks"
 _ATTACK = "attack "
 _ADAPT = "adapt "
+
+# Of the trust checks: examples, and gradient evaluations on each, roughly.
+_TRUST_EXAMPLES, _TRUST_EACH = 64, 60.0
 
 # Iterations of an attack whose arguments don't say.
 _ITERATIONS = 10
@@ -190,6 +194,7 @@ def _stages(job: Job, estimates: Mapping[str, float]) -> dict[str, float]:
         known = isinstance(iterations, int | float) and iterations >= 1
         each = job.cell.examples * _PER_ITERATION.get(spec.attack, 1.0)
         units[_ATTACK + spec.name] = each * float(iterations if known else default)
+    units[TRUST] = min(job.cell.examples, _TRUST_EXAMPLES) * _TRUST_EACH
     names = list(job.adaptation_keys())
     for name in names:
         assert job.adaptation is not None

@@ -12,7 +12,7 @@ def pending(jobs: Sequence[Job], store: Store) -> list[Job]:
     """The jobs that are not done yet.
 
     They have no record, one that is not ok, other attacks or families of attacks, one that failed,
-    or a damaged stage.
+    or a stage that is damaged or missing.
     """
     return [job for job in jobs if not _is_done(job, store)]
 
@@ -26,6 +26,8 @@ def _is_done(job: Job, store: Store) -> bool:
     if sorted(record.get("suites", {}).get(job.suite, [])) != sorted(keys):
         return False
     stages = ["given" if job.given else "training", *(f"attacks/{key}" for key in keys)]
+    stages.append(job.trust_stage)
+    stages += [f"curves/{key}" for key in [job.curve_key()] if key is not None]
     stages += [f"adaptations/{key}" for key in job.adaptation_keys().values()]
     if (store.cell_folder(cell_id) / "adaptation.json").exists():
         stages.append("adaptation")

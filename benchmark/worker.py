@@ -1,7 +1,7 @@
 """One cell from data to stored attacks: the only place that orders the stages.
 
-    data ▸ training ▸ adaptation ▸ attacks ▸ adaptation protocol ▸ cell.json
-    data ▸ given ▸ attacks ▸ cell.json, for a model that someone else trained
+    data ▸ training ▸ adaptation ▸ attacks ▸ trust checks ▸ adaptation protocol ▸ cell.json
+    data ▸ given ▸ attacks ▸ trust checks ▸ cell.json, for a model that someone else trained
 
 A stage that is stored already is read, not done again.
 """
@@ -24,17 +24,19 @@ import numpy as np
 import defenses
 from benchmark import datasets, frameworks, models
 from benchmark.adaptation import stages as adaptation
+from benchmark.attacks import curves
 from benchmark.attacks.running import run_attack
+from benchmark.attacks.surrogates import Surrogates
 from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
 from benchmark.datasets import Dataset
-from benchmark.datasets.splits import stratified
+from benchmark.datasets.splits import draw
 from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
+from benchmark.trust import gather as trust
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
-from defenses.training import Outcome
 from defenses.wrappers import encoded_shape
 
 # Keep the draw of the attacked examples and of the support apart from others of the same seed.
@@ -132,6 +134,8 @@ class _CellRun:
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+        trust.check(self.job, self.store, target, self.reporter)
+        curves.measure(self.job, target, self.store, self.reporter)
         if trained is not None:
             adaptation.measure(
                 self.job, trained, self._dataset, self.store, self.reporter, device=self.device
@@ -163,7 +167,8 @@ class _CellRun:
         )
         if stored is not None:
             self.builder.load_weights(model, stored)
-            return defense.resume(model)
+            record = self.store.read_stage(self.cell.cell_id, "training") or {}
+            return defense.resume(model, record.get("learned"))
         data, folder = self._dataset, self.store.cell_folder(self.cell.cell_id)
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = Checkpoint(folder / "checkpoint.npz", identity=self.cell.cell_id)
@@ -180,7 +185,7 @@ class _CellRun:
             notify=self.reporter.notice,
             checkpoint=checkpoint,
         )
-        self._write("training", "weights", fitted, _training_record(fitted.outcome), started)
+        self._write("training", "weights", fitted, _training_record(fitted), started)
         checkpoint.remove()
         return fitted
 
@@ -192,11 +197,11 @@ class _CellRun:
         if stored is not None:
             model = self._build()
             self.builder.load_weights(model, stored)
-            return fitted.defense.resume(model)
+            return fitted.defense.resume(model, fitted.learned)
         self.reporter.stage("adaptation")
         data, started = self._dataset, time.perf_counter()
         generator = np.random.default_rng([self.cell.seed, _SUPPORT_STREAM])
-        support = _draw(data.y_train, SUPPORT, generator)
+        support = draw(data.y_train, SUPPORT, generator)
         adapted = fitted.adapt(data.x_train[support], data.y_train[support], seed=self.cell.seed)
         record = {"labels_used": len(support), "steps": adapted.outcome.steps}
         self._write("adaptation", "adapted", adapted, record, started)
@@ -208,8 +213,9 @@ class _CellRun:
     def _target(self, model: Any) -> Target:
         data = self._dataset
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
-        index = np.sort(_draw(data.y_test, self.cell.examples, generator))
-        return target(self.cell, model, data, index, device=self.device)
+        index = np.sort(draw(data.y_test, self.cell.examples, generator))
+        others = None if self.job.given else Surrogates(self.store, self.cell, data, self.device)
+        return target(self.cell, model, data, index, device=self.device, surrogates=others)
 
     @property
     def builder(self) -> Any:
@@ -246,16 +252,10 @@ class _CellRun:
         )
 
 
-def _draw(labels: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """Indices of about `size` examples, classes in proportion; all where there are no more."""
-    if size >= len(labels):
-        return np.arange(len(labels))
-    return stratified(labels, size, rng=generator)
-
-
-def _training_record(outcome: Outcome) -> Record:
-    found = outcome.overfitting
+def _training_record(fitted: defenses.Fitted) -> Record:
+    outcome, found = fitted.outcome, fitted.outcome.overfitting
     return {
+        "learned": fitted.learned,
         "history": outcome.history,
         "steps": outcome.steps,
         "overfitting": None if found is None else dataclasses.asdict(found),

@@ -11,7 +11,7 @@ SECOND_ORDER_GE = 1.0
 
 @dataclass(frozen=True)
 class Cost:
-    """Passes of single examples.
+    """Passes of single examples; fractions where they are expected, not counted.
 
     Args:
         forwards: forward passes.
@@ -19,9 +19,9 @@ class Cost:
         second_order: examples whose inner gradient step was differentiated.
     """
 
-    forwards: int = 0
-    backwards: int = 0
-    second_order: int = 0
+    forwards: float = 0
+    backwards: float = 0
+    second_order: float = 0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -30,7 +30,7 @@ class Cost:
             self.second_order + other.second_order,
         )
 
-    def __mul__(self, times: int) -> Cost:
+    def __mul__(self, times: float) -> Cost:
         return Cost(self.forwards * times, self.backwards * times, self.second_order * times)
 
     @property

@@ -80,16 +80,22 @@ class Defense(ABC):
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter but the threat, as JSON values."""
-        return {
+        values = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.name != "threat"
         }
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @property
     def examples_per_step(self) -> int:
         """Training examples that one update takes."""
         return self.batch_size
+
+    @property
+    def threats(self) -> tuple[Threat, ...]:
+        """What validation watches: an example has to resist all of it."""
+        return (self.threat,)
 
     @property
     def single_step(self) -> bool:
@@ -106,9 +112,25 @@ class Defense(ABC):
         """Whether robust accuracy on validation data is measured after each epoch."""
         return self.keeps_best or self.single_step
 
+    @property
+    def draws_from_all(self) -> bool:
+        """Whether `draw` chooses its examples from the whole training set, not from a batch."""
+        return False
+
     @abstractmethod
     def step_cost(self) -> Cost:
-        """What one update costs."""
+        """What one update costs; where that depends on what is drawn, what it is expected to."""
+
+    def cost_of(self, draws: Arrays) -> Cost:
+        """What the update with these draws costs."""
+        return self.step_cost()
+
+    def at(self, draws: Arrays, done: float) -> Arrays:
+        """`draws` with what else moves as the training goes on; `done` is the share behind it."""
+        return draws
+
+    def check_labels(self, y: np.ndarray) -> None:  # noqa: B027 (most defenses take any)
+        """Refuse training labels that can't be trained on, with a DefenseError."""
 
     @abstractmethod
     def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
@@ -146,7 +168,7 @@ class Defense(ABC):
         per_epoch = examples // sized.examples_per_step
         per_step = sized.step_cost().gradient_evaluations
         watched = watched_examples(examples, validation) if self.watched else 0
-        check = validation_cost(self.threat.norm, watched).gradient_evaluations
+        check = validation_cost(self.threats, watched).gradient_evaluations
         if epochs is not None:
             steps = epochs * per_epoch
         else:
@@ -199,6 +221,7 @@ class Defense(ABC):
         """
         subject = recognise(model)
         x, y = checked_data(subject.channels_last(x), y)
+        self.check_labels(y)
         defense = self.sized_for(len(x))
         if validation is not None:
             validation = checked_data(subject.channels_last(validation[0]), validation[1])
@@ -220,10 +243,16 @@ class Defense(ABC):
         )
         return Fitted(defense=defense, kernel=kernel, subject=subject, outcome=outcome)
 
-    def resume(self, model: Any) -> Fitted:
-        """A trained `model`, its weights loaded from elsewhere, as `fit` would have returned it."""
+    def resume(self, model: Any, learned: Mapping[str, list[float]] | None = None) -> Fitted:
+        """A trained `model`, its weights loaded from elsewhere, as `fit` would have returned it.
+
+        Args:
+            learned: `Fitted.learned` of the training.
+        """
         subject = recognise(model)
-        return Fitted(self, self.kernel(subject), subject, Outcome([], Cost(), 0))
+        kernel = self.kernel(subject)
+        kernel.load_learned(learned or {})
+        return Fitted(self, kernel, subject, Outcome([], Cost(), 0))
 
     def kernel(self, subject: Subject) -> Kernel:
         """The kernel of the subject's framework, which is imported here."""

@@ -60,6 +60,11 @@ class Fitted:
         """The passes that the training, or the adaptation, took."""
         return self.outcome.cost
 
+    @property
+    def learned(self) -> dict[str, list[float]]:
+        """What the training learned beside the weights, such as the rates of adaptation."""
+        return self.kernel.learned()
+
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits, (n, classes), in evaluation mode."""
         return self.kernel.predict(self.subject.channels_last(x))

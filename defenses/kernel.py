@@ -54,6 +54,12 @@ class Kernel(Protocol):
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
 
+    def learned(self) -> dict[str, list[float]]:
+        """What was learned beside the weights, by name."""
+
+    def load_learned(self, learned: Mapping[str, list[float]]) -> None:
+        """Take up what `learned` returned."""
+
     def copy(self) -> Kernel:
         """An independent kernel with the same weights."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from defenses.errors import DefenseError
@@ -23,8 +23,15 @@ def parameter(
     )
 
 
+def names_parameter(default: tuple[str, ...], check: Callable[[str], object]) -> Any:
+    """A dataclass field of names, given as "a,b" or as a list; `check` raises on a wrong one."""
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
 def check_parameters(owner: Any) -> None:
     """Hold every `parameter` field of the dataclass instance `owner` against its range.
+
+    Names are brought into one form, a tuple, whichever way they were given.
 
     Raises:
         DefenseError: names the parameter, the value and what is allowed.
@@ -32,6 +39,21 @@ def check_parameters(owner: Any) -> None:
     for field in dataclasses.fields(owner):
         if "low" in field.metadata:
             _check(field.name, getattr(owner, field.name), field.default, **field.metadata)
+        elif "check" in field.metadata:
+            names = _names(field.name, getattr(owner, field.name))
+            for name in names:
+                field.metadata["check"](name)
+            object.__setattr__(owner, field.name, names)
+
+
+def _names(field: str, value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+        raise DefenseError(f"{field} must be names, such as a,b; got {value!r}")
+    names = tuple(part.strip() for part in parts if part.strip())
+    if len(set(names)) < len(names):
+        raise DefenseError(f"{field} names {', '.join(names)}; give each one once")
+    return names
 
 
 def _check(
@@ -48,6 +70,10 @@ def _check(
             raise DefenseError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         return
     if value is None and default is None:
+        return
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise DefenseError(f"{name} must be true or false, got {value!r}")
         return
     whole = isinstance(default, int)
     kind = "a whole number" if whole else "a number"

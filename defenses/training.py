@@ -8,6 +8,7 @@ watching a training does not change it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -142,6 +143,7 @@ class _Course:
             self.watched = watched_examples(examples, len(validation[1]))
         self.generator = np.random.default_rng([seed, TRAINING_STREAM])
         self.history: list[dict[str, float]] = []
+        self.cost = Cost()  # of the steps
         self.best: dict[str, np.ndarray] = {}  # weights of the best epoch, where they may be needed
 
     def epoch(
@@ -154,7 +156,9 @@ class _Course:
         losses = []
         for step in range(first, min(first + plan.steps_per_epoch, plan.steps)):
             index = order[(step - first) * defense.examples_per_step :][: defense.examples_per_step]
-            draws = defense.draw(self.generator, x[index], y[index])
+            pool = (x, y) if defense.draws_from_all else (x[index], y[index])
+            draws = defense.at(defense.draw(self.generator, *pool), step / plan.steps)
+            self.cost += defense.cost_of(draws)
             losses.append(_checked_step(defense, kernel, draws, step, plan))
             if defense.weight_averaging:
                 kernel.average(averaging_decay(defense.weight_averaging, step))
@@ -171,14 +175,17 @@ class _Course:
             entry["validation_accuracy"] = accuracy(self.kernel, x, y)
             if self.watched:
                 part = x[: self.watched], y[: self.watched]
-                entry |= robust_accuracies(self.kernel, self.defense.threat, *part, seed=self.seed)
+                entry |= robust_accuracies(self.kernel, self.defense.threats, *part, seed=self.seed)
                 if self.defense.keeps_best and best_epoch(self.history) == entry["epoch"]:
                     self.best = self.kernel.weights()
 
     def overfitting(self) -> Overfitting | None:
         """Catastrophic overfitting, where it was seen."""
-        after = math.ceil(self.defense.eps_warmup * self.plan.epochs)
-        return overfitting(self.history, after=after) if self.watched else None
+        if not self.watched:
+            return None
+        epochs = self.plan.epochs
+        after = math.ceil(self.defense.eps_warmup * epochs)
+        return overfitting(self.history, after=after, epochs=epochs)
 
     def overfitting_notice(self, found: Overfitting) -> str:
         """What the user is told about it."""
@@ -212,16 +219,16 @@ class _Course:
                 "not watched for catastrophic overfitting: no validation data were given"
             )
         steps = min(len(self.history) * self.plan.steps_per_epoch, self.plan.steps)
-        validation = validation_cost(self.defense.threat.norm, self.watched) * len(self.history)
-        cost = self.defense.step_cost() * steps + validation
-        return Outcome(self.history, cost, steps, found, restored, tuple(notices))
+        validation = validation_cost(self.defense.threats, self.watched) * len(self.history)
+        return Outcome(self.history, self.cost + validation, steps, found, restored, tuple(notices))
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint by where the training is now."""
         arrays = {f"kernel/{name}": value for name, value in self.kernel.state().items()}
         arrays |= {f"best/{name}": value for name, value in self.best.items()}
         state = self.generator.bit_generator.state
-        checkpoint.save(arrays, {"generator": state, "history": self.history})
+        cost = dataclasses.asdict(self.cost)
+        checkpoint.save(arrays, {"generator": state, "history": self.history, "cost": cost})
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on where the checkpoint is, if there is one."""
@@ -237,6 +244,7 @@ class _Course:
         self.best = parts["best"]
         self.generator.bit_generator.state = meta["generator"]
         self.history = meta["history"]
+        self.cost = Cost(**meta["cost"])
 
     def _undoes_overfitting(self) -> bool:
         found = self.overfitting()

@@ -11,6 +11,7 @@ import pandas as pd
 from reports.frame import (
     CELL_COLUMNS,
     NUMBER,
+    TRUST_COLUMNS,
     WHOLE,
     YES_NO,
     Column,
@@ -41,6 +42,7 @@ _ENDING = {
         "false where an attack failed, is missing, or was run on other rows of the group only: "
         "the worst case is an upper bound",
     ),
+    **TRUST_COLUMNS,
     "seeds": Column(
         WHOLE,
         "how many complete rows of the group differ from this one in nothing but the training "

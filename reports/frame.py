@@ -88,6 +88,13 @@ WORST_CASE_COLUMNS = {
         "if not, the worst case is only an upper bound",
     ),
 }
+TRUST_COLUMNS = {
+    "trust_flags": Column(
+        TEXT,
+        'names of the trust checks that are flagged, with "; " between them; "" where none is, NA '
+        "where none were made",
+    ),
+}
 ATTACK_COLUMNS = {
     "attack": Column(TEXT, 'name of the attack in the suite; "" for a cell without any'),
     "attack_class": Column(TEXT, "ART's class of the attack"),
@@ -115,7 +122,7 @@ ATTACK_COLUMNS = {
     "violations_box": Column(WHOLE, "examples outside [0, 1], never successes"),
     "violations_non_finite": Column(WHOLE, "examples that are not finite, never successes"),
 }
-COLUMNS = {**CELL_COLUMNS, **WORST_CASE_COLUMNS, **ATTACK_COLUMNS}
+COLUMNS = {**CELL_COLUMNS, **WORST_CASE_COLUMNS, **TRUST_COLUMNS, **ATTACK_COLUMNS}
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Column]) -> pd.DataFrame:
@@ -173,6 +180,8 @@ def _rows(cell: Cell) -> Iterator[dict[str, Any]]:
     for suite, keys in suites.items():
         attacks = [cell.attacks[key] for key in dict.fromkeys(keys)]
         worst_case = _worst_case(attacks)
+        if (trust := cell.trust.get(suite)) is not None:
+            worst_case["trust_flags"] = "; ".join(check.name for check in trust.flags)
         for attack in attacks:
             yield {**about, "suite": suite, **worst_case, **_attack_columns(attack)}
 

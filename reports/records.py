@@ -8,114 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import ValidationError
 
 from benchmark.errors import StoreError
 from benchmark.results import KEYED_STAGES, STAGES, Store
 from reports.adaptations import Adaptation, read_adaptations
 from reports.curves import Curve, read_curves
 from reports.left_out import LeftOut, first_line
+from reports.schema import AttackRecord, CellRecord, StageRecord
+from reports.trust import Trust, read_trust
 
 _OUTCOMES = ("test_index", "clean_correct", "success")
-Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
-Count = Annotated[int, Field(ge=0, le=2**62)]
-Amount = Annotated[FiniteFloat, Field(ge=0, le=1e18)]  # so that sums stay finite
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-
-class DatasetConfig(_Record):
-    """The data set's name and the fingerprint of its arrays."""
-
-    name: str
-    fingerprint: str = ""
-
-
-class DefenseConfig(_Record):
-    """The defense's name and all of its parameters."""
-
-    name: str
-    parameters: dict[str, Any] = {}
-
-
-class ThreatConfig(_Record):
-    """Norm and budget, in pixel scale."""
-
-    norm: str
-    eps: Amount
-
-
-class Config(_Record):
-    """What a cell was asked to do."""
-
-    dataset: DatasetConfig
-    model: str
-    framework: str
-    defense: DefenseConfig
-    threat: ThreatConfig
-    seed: Integer
-    epochs: Count | None = None
-    budget_ge: Amount | None = None
-    examples: Count
-
-
-class CellRecord(_Record):
-    """cell.json"""
-
-    config: Config
-    status: Literal["ok", "failed", "timeout", "diverged"]
-    reason: str = ""
-    suites: dict[str, list[str]] = {}
-    versions: dict[str, Any] = {}
-    git: dict[str, Any] | None = None
-    device: str = ""
-    threads: Count | None = None
-    seconds: Amount | None = None
-    gradient_evaluations: Amount | None = None
-    started: str = ""
-
-
-class StageRecord(_Record):
-    """training.json or adaptation.json"""
-
-    seconds: Amount
-    labels_used: Count | None = None
-    steps: Count | None = None
-    cost: dict[str, Any] = {}
-    history: list[dict[str, Any]] = []
-
-
-class Violations(_Record):
-    """How many points of an attack left the budget or the box, or are not finite."""
-
-    budget: Count = 0
-    box: Count = 0
-    non_finite: Count = 0
-
-
-class AttackRecord(_Record):
-    """attacks/<key>.json"""
-
-    name: str
-    attack: str = ""
-    arguments: dict[str, Any] = {}
-    status: Literal["ok", "failed", "not-applicable"]
-    reason: str = ""
-    seconds: Amount | None = None
-    forwards: Amount | None = None
-    backwards: Amount | None = None
-    violations: Violations = Violations()
-    norm: str = ""
-    eps: Amount | None = None
-    silent: Count | None = None
-    files: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -156,6 +64,7 @@ class Cell:
     adaptation: StageRecord | None
     attacks: dict[str, Attack]
     adaptations: tuple[Adaptation, ...] = ()
+    trust: dict[str, Trust] = field(default_factory=dict)  # by suite
     curves: tuple[Curve, ...] = ()
 
 
@@ -211,6 +120,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         stages["adaptation"],
         _read_attacks(store, cell_id, record, left_out),
         read_adaptations(store, cell_id, left_out),
+        read_trust(store, cell_id, left_out),
         read_curves(store, cell_id, left_out),
     )
 

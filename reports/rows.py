@@ -9,6 +9,7 @@ from typing import Any
 
 from reports.board import ATTACK_PREFIX
 from reports.records import Attack, Cell
+from reports.trust import Trust
 
 UNDEFENDED = "none"
 
@@ -26,6 +27,11 @@ class Row:
     @property
     def undefended(self) -> bool:
         return self.values["defense"] == UNDEFENDED
+
+    @property
+    def trust(self) -> Trust | None:
+        """The trust checks under the group's suite; None where none were made."""
+        return self.cell.trust.get(self.values["suite"])
 
     def state(self, attack: str) -> str:
         """The status of an attack by name; "missing" if this cell knows nothing of it."""

@@ -62,11 +62,14 @@ def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> Te
 
 
 def _endings(entries: list[dict[str, Any]]) -> Iterator[str]:
-    """Failed cells with their reasons, and what a worst case that is only a bound means."""
+    """Failed cells, flagged ones, and what a worst case that is only a bound means."""
     for entry in entries:
         if entry["status"] != "ok":
             reason = one_line(entry["reason"]) or "no reason given"
             yield f"{one_line(entry['cell_id'])}: {entry['status']}: {reason}"
+        if entry["trust_flags"]:
+            flags = one_line(entry["trust_flags"])
+            yield f"{one_line(entry['cell_id'])}: trust checks are flagged, look there: {flags}"
     if any(_upper_bound(entry) for entry in entries):
         yield "≤: an attack failed or is missing, so the worst case is only an upper bound"
 

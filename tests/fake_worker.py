@@ -71,6 +71,8 @@ def finish_stages(job: Job) -> None:
         record |= {"clean_accuracy": 0.9, "robust_accuracy": 0.5, "examples": 10}
         record |= {"norm": "linf", "eps": 0.15}
         store.write_stage(job.cell.cell_id, f"attacks/{key}", record)
+    trust = {"suite": job.suite, "checks": [], "status": "ok"}
+    store.write_stage(job.cell.cell_id, job.trust_stage, trust)
     for name, key in job.adaptation_keys().items():
         record = {"family": name, "status": "ok"}
         store.write_stage(job.cell.cell_id, f"adaptations/{key}", record)

@@ -89,7 +89,8 @@ FAMILIES = (
 @pytest.mark.parametrize("family", FAMILIES)
 def test_both_kernels_name_the_steps_of_their_specification(family):
     folder = ROOT / "defenses" / family
-    steps = {name: numbered_steps((folder / f"{name}.py").read_text()) for name in KERNELS}
+    texts = {name: [path.read_text() for path in folder.rglob(f"{name}.py")] for name in KERNELS}
+    steps = {name: numbered_steps("\n".join(texts[name])) for name in KERNELS}
     specified = numbered_steps((folder / "spec.py").read_text())
     assert specified
     assert all(found == specified for found in steps.values()), (specified, steps)

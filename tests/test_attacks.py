@@ -30,6 +30,23 @@ def test_shares_of_eps_are_resolved():
     assert spec.resolved(0.3) == {"eps_step": pytest.approx(0.03), "max_iter": 7}
 
 
+def test_threats_take_their_budgets_from_the_data(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "attacks: {a: {attack: pgd, threat: l2}, b: {attack: pgd, threat: {norm: l1, eps: 7}}, "
+        "c: {attack: pgd}, d: {attack: spatial, threat: unrestricted}}"
+    )
+    suite = load_suite(str(path)).with_budgets({"linf": 0.3, "l2": 1.5})
+    assert [spec.threat("linf", 0.3) for spec in suite.attacks] == [
+        ("l2", 1.5),
+        ("l1", 7.0),
+        ("linf", 0.3),
+        ("unrestricted", float("inf")),
+    ]
+    with pytest.raises(BenchError, match="no default eps under l2"):
+        load_suite(str(path)).with_budgets({})
+
+
 BAD_SUITES = {
     "not YAML": ("attacks: [", "is not valid YAML"),
     "no mapping": ("- pgd", "must be a mapping"),
@@ -46,6 +63,21 @@ BAD_SUITES = {
         "a share of the budget such as '0.1 eps'",
     ),
     "negative": ("attacks: {a: {attack: pgd, arguments: {max_iter: -1}}}", "from 0 up, got -1"),
+    "text for a number": (
+        "attacks: {a: {attack: universal, arguments: {attacker: fgms}}}",
+        "attacker is 'fgms'; did you mean 'fgsm'?",
+    ),
+    "unknown norm": ("attacks: {a: {attack: pgd, threat: l3}}", "norm is 'l3'; did you mean"),
+    "no budget": ("attacks: {a: {attack: pgd, threat: {norm: l2, eps: 0}}}", "a number above 0"),
+    "a budget where there is none": (
+        "attacks: {a: {attack: spatial, threat: {norm: unrestricted, eps: 1}}}",
+        "none if unrestricted",
+    ),
+    "a share of no budget": (
+        "attacks: {a: {attack: shadow, threat: unrestricted, arguments: {sigma: 1 eps}}}",
+        "it has no budget",
+    ),
+    "examples": ("attacks: {a: {attack: pgd, examples: 1.5}}", "from 1 up, got 1.5"),
     "a Python object": ("attacks: !!python/object/apply:os.getcwd []", "is not valid YAML"),
     "unsafe name": ("attacks: {../a: {attack: pgd}}", "may hold a-z, 0-9 and hyphens only"),
 }

@@ -151,7 +151,9 @@ class TestConformance:
 
     def test_stays_within_its_budget_while_training(self, name, shape, framework, monkeypatch):
         x, y = data(shape)
-        defense = defenses.create(name, THREAT, SMALL[name])
+        # Inputs of several tasks at once can't be looked at.
+        alone = {"chunk": 1} if name == "meta-adv" else {}
+        defense = defenses.create(name, THREAT, {**SMALL[name], **alone})
         model = build(framework, shape)
         seen = recorded_inputs(model, monkeypatch)
         kernel = defense.kernel(defenses.defense.recognise(model))
@@ -191,14 +193,23 @@ class Counted(torch.autograd.Function):
     ran: ClassVar[dict[str, int]] = {}
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(x):
         Counted.ran["forwards"] += len(x)
         return x.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
 
     @staticmethod
     def backward(ctx, gradient):
         Counted.ran["backwards"] += len(gradient)
         return gradient
+
+    @staticmethod
+    def vmap(info, in_dims, x):
+        tasks = x.movedim(in_dims[0], 0)  # (tasks, n, ...)
+        return Counted.apply(tasks.flatten(0, 1)).unflatten(0, tasks.shape[:2]), 0
 
 
 class Counter(torch.nn.Module):
@@ -206,12 +217,82 @@ class Counter(torch.nn.Module):
         return Counted.apply(x)
 
 
+class KerasCounter(keras.layers.Layer):
+    """`Counter` for Keras; the model that it is in trains one defense."""
+
+    def __init__(self):
+        super().__init__()
+        self.ran = {"forwards": 0, "backwards": 0}
+
+    def count(self, what, x):
+        def run(size):
+            self.ran[what] += int(size)
+
+        with tf.control_dependencies([tf.numpy_function(run, [tf.shape(x)[0]], [])]):
+            return tf.identity(x)
+
+    def call(self, x):
+        @tf.custom_gradient
+        def counted(x):
+            return self.count("forwards", x), lambda gradient: self.count("backwards", gradient)
+
+        return counted(x)
+
+
+def counting(framework):
+    """A model, and the counts of what goes through it.
+
+    Counted behind the first layer with weights, so that a pass back counts when it reaches all
+    weights, or the input.
+    """
+    if framework == "torch":
+        Counted.ran.update(forwards=0, backwards=0)
+        first, *rest = build("torch")
+        return torch.nn.Sequential(first, Counter(), *rest), Counted.ran
+    counter = KerasCounter()
+    flatten, first, *rest = build("tensorflow", (7,)).layers
+    return keras.Sequential([keras.Input((7,)), flatten, first, counter, *rest]), counter.ran
+
+
+META = {
+    "maml": {},
+    "fomaml": {"algorithm": "fomaml"},
+    "reptile": {"algorithm": "reptile"},
+    "anil": {"algorithm": "anil"},
+    "rates and all steps": {"learn_rates": True, "multi_step": 0.5},
+    "crossed": {"inner_loss": "crossed"},
+    "crossed, two optimisers": {"inner_loss": "crossed", "adversarial_rate": 0.01},
+    "two optimisers": {"adversarial_rate": 0.01},
+    "anil, two optimisers": {"algorithm": "anil", "adversarial_rate": 0.01},
+    "clean support": {"inner_loss": "clean", "query_attack": "initial"},
+    "trades": {"outer_loss": "trades"},
+    "clean query": {"clean_weight": 1.0},
+    "adversarial query": {"clean_weight": 0.0},
+    "mixture": {"distribution": "attacks,few-way", "support": 4, "query": 4, "ways": 2},
+}
+
+
+@pytest.mark.parametrize("framework", BUILDERS)
+@pytest.mark.parametrize("case", META)
+def test_the_cost_of_a_meta_step_is_that_of_the_passes_that_ran(case, framework):
+    shape = {"torch": (6, 6, 1), "tensorflow": (7,)}[framework]
+    x, y = data(shape)
+    model, ran = counting(framework)
+    defense = defenses.create("meta-adv", THREAT, {**SMALL["meta-adv"], **META[case]})
+
+    fitted = defense.fit(model, x, y, budget_ge=int(defense.step_cost().gradient_evaluations) + 1)
+
+    assert fitted.outcome.steps == 1
+    assert ran["forwards"] == fitted.cost.forwards
+    # Differentiating an inner step goes back through it once more.
+    assert ran["backwards"] == fitted.cost.backwards + fitted.cost.second_order
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_the_cost_is_that_of_the_passes_that_ran(name):
     x, y = data()
-    model = torch.nn.Sequential(*build("torch"), Counter())
+    model, _ = counting("torch")
     defense = defenses.create(name, THREAT, SMALL[name])
-    Counted.ran.update(forwards=0, backwards=0)
 
     fitted = defense.fit(model, x, y, budget_ge=int(defense.step_cost().gradient_evaluations) + 1)
 
@@ -272,14 +353,15 @@ class TestSubjects:
         layers.append(keras.layers.Dense(3, activation="softmax"))
         assert "need logits" in self.refused(keras.Sequential(layers))
 
-    def test_batch_statistics_are_refused_in_second_order(self):
-        model = torch.nn.Sequential(
-            torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Flatten()
+    @pytest.mark.parametrize("layer", ["BatchNormalization", "GroupNormalization"])
+    def test_keras_normalisation_is_refused_in_second_order(self, layer):
+        normalisation = getattr(keras.layers, layer)(
+            **({"groups": 1} if layer == "GroupNormalization" else {})
         )
-        assert "can't train through layer '1'" in self.refused(model, "meta-adv")
-        layers = [keras.Input((6, 6, 1)), keras.layers.BatchNormalization(), keras.layers.Flatten()]
+        layers = [keras.Input((6, 6, 1)), normalisation, keras.layers.Flatten()]
         layers.append(keras.layers.Dense(3))
-        assert "second derivatives are wrong" in self.refused(keras.Sequential(layers), "meta-adv")
+        message = self.refused(keras.Sequential(layers), "meta-adv")
+        assert f"({layer}) in second order: Keras stops the gradient of its mean" in message
 
 
 BAD_PARAMETERS = {
@@ -293,6 +375,47 @@ BAD_PARAMETERS = {
     "one norm": ("msd", {}, "only linf has a budget; give eps_l2 or eps_l1"),
     "one norm, explicitly": ("random-norm", {"eps_l2": 0}, "only linf has a budget"),
     "a budget twice": ("msd", {"eps_linf": 0.2, "eps_l1": 3}, "leave eps_linf out"),
+    "unknown preset": (
+        "meta-adv",
+        {"preset": "rmaml"},
+        "unknown preset 'rmaml'; did you mean 'r-maml'?",
+    ),
+    "unknown task": ("meta-adv", {"distribution": "subset"}, "did you mean 'subsets'?"),
+    "no names": ("meta-adv", {"held_out": 3}, "held_out must be names, such as a,b; got 3"),
+    "a name twice": ("meta-adv", {"held_out": ["l1", "l1"]}, "give each one once"),
+    "held out": (
+        "meta-adv",
+        {"distribution": "attacks", "attacks": "pgd-linf,fgsm", "held_out": "momentum"},
+        "training on 'pgd-linf' would see the held-out 'momentum'",
+    ),
+    "threat held out": ("meta-adv", {"held_out": "linf"}, "would see the held-out 'linf'"),
+    "all held out": (
+        "meta-adv",
+        {"distribution": "attacks", "held_out": "linf,l2,l1"},
+        "no attack is left to train on",
+    ),
+    "no budget": (
+        "meta-adv",
+        {"distribution": "attacks", "attacks": "pgd-l2"},
+        "attack 'pgd-l2' has no l2 budget; give eps_l2",
+    ),
+    "budget of zero": ("meta-adv", {"least_budget": 0}, "least_budget must be from 0.01 to 1"),
+    "shots and ways": (
+        "meta-adv",
+        {"distribution": "few-way", "ways": 3},
+        "support 8 can't be divided into 3 classes",
+    ),
+    "reptile's outer loss": (
+        "meta-adv",
+        {"algorithm": "reptile", "outer_loss": "trades"},
+        "reptile has no outer loss",
+    ),
+    "trades crossed": (
+        "meta-adv",
+        {"inner_loss": "crossed", "outer_loss": "trades"},
+        "outer_loss trades is one loss",
+    ),
+    "no flag": ("meta-adv", {"learn_rates": 1}, "learn_rates must be true or false, got 1"),
     "share": ("none", {"eps_warmup": 2}, "eps_warmup must be from 0 to 1, got 2"),
 }
 
@@ -304,6 +427,27 @@ def test_bad_parameters_are_refused(name, parameters, message):
     with pytest.raises(defenses.DefenseError) as caught:
         defenses.create(name, THREAT, parameters)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"ways": 4}, "has 3 classes, 3 of them with so many; lower ways, support or query"),
+        ({"ways": 2, "support": 20, "query": 20}, "2 classes with 20 examples each"),
+    ],
+)
+def test_few_way_tasks_need_classes_with_enough_examples(parameters, message):
+    x, _ = data(count=45)
+    parameters = {"distribution": "few-way", "support": 4, "query": 4, **parameters}
+    defense = defenses.create("meta-adv", THREAT, parameters)
+    with pytest.raises(defenses.DefenseError, match=message):
+        defense.fit(build("torch"), x, np.arange(45) % 3, epochs=1)
+
+
+def test_parameters_go_over_a_preset_s_and_back_to_the_same_defense():
+    defense = defenses.create("meta-adv", THREAT, {"preset": "aq", "tasks": 3})
+    assert (defense.tasks, defense.support, defense.optimizer) == (3, 75, "sgd")
+    assert defenses.create("meta-adv", THREAT, defense.parameters()) == defense
 
 
 @pytest.mark.parametrize(
@@ -339,9 +483,8 @@ def test_bad_data_are_refused(x, y, message):
 @pytest.mark.parametrize("name", SMALL)
 def test_the_cost_of_watching_is_that_of_the_passes_that_ran(name):
     x, y = data()
-    model = torch.nn.Sequential(*build("torch"), Counter())
+    model, _ = counting("torch")
     defense = defenses.create(name, THREAT, {**SMALL[name], "on_overfit": "restore"})
-    Counted.ran.update(forwards=0, backwards=0)
     fitted = defense.fit(model, x, y, epochs=2, validation=(x, y))
     # Clean accuracy on validation data is looked at in every training, and not counted.
     assert Counted.ran["forwards"] - 2 * len(x) == fitted.cost.forwards

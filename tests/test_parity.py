@@ -17,7 +17,6 @@ from torch.nn.functional import cross_entropy  # noqa: E402
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import benchmark.models.tensorflow as in_tensorflow  # noqa: E402
 import defenses  # noqa: E402
-from defenses.subject import recognise  # noqa: E402
 
 SHAPES = {
     "cnn-28": ("cnn", (28, 28, 1), 10),
@@ -48,6 +47,29 @@ DEFENSES = {
     "msd": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
     "gaussian": {"sigma": 0.1},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
+}
+
+# Parameters on top of those of "meta-adv".
+META = {
+    "fomaml": {"algorithm": "fomaml"},
+    "reptile": {"algorithm": "reptile"},
+    "anil": {"algorithm": "anil", "learn_rates": True},
+    "rates and all steps": {"learn_rates": True, "multi_step": 0.5},
+    "first-order rates and all steps": {
+        "algorithm": "fomaml",
+        "learn_rates": True,
+        "multi_step": 0.5,
+    },
+    "crossed": {"inner_loss": "crossed", "query_attack": "initial"},
+    "two optimisers": {"inner_loss": "clean", "adversarial_rate": 0.01},
+    "trades": {"outer_loss": "trades", "query_attack_steps": 3},
+    "clean alone": {"clean_weight": 1.0},
+    "mixture": {
+        "distribution": "attacks,few-way",
+        "eps_l2": 0.3,
+        "eps_l1": 0.6,
+        "held_out": "fgsm,pgd-l1",
+    },
 }
 
 
@@ -156,6 +178,27 @@ def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
         assert np.abs(ours - theirs).max() <= tolerance
 
 
+@pytest.mark.parametrize("case", META)
+def test_meta_steps_on_a_smooth_network_agree(case):
+    threat = defenses.Threat("l2" if case == "mixture" else "linf", 0.1)
+    parameters = {**DEFENSES["meta-adv"], **META[case]}
+    parameters.pop(f"eps_{threat.norm}", None)
+    defense = defenses.create("meta-adv", threat, parameters)
+    x, y = images((12,), 96, classes=4)
+    pair = smooth_pair("float64")
+    start = [value.copy() for value, _ in smooth_weights(*pair)]
+
+    # 8 updates cover the whole length of a `multi_step` and what follows it.
+    fitted = [defense.fit(model, x, y, epochs=4, seed=3) for model in pair]
+
+    for before, (ours, theirs) in zip(start, smooth_weights(*pair), strict=True):
+        assert np.abs(ours - before).max() > 1e-3
+        assert np.abs(ours - theirs).max() <= 1e-8
+    ours, theirs = (value.learned.get("log_rates", []) for value in fitted)
+    assert bool(ours) == defense.learn_rates
+    assert np.allclose(ours, theirs, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("case", "dtype", "tolerance"),
     [
@@ -218,116 +261,3 @@ def test_the_same_seed_gives_the_same_weights(framework):
 def ten_steps(defense, examples):
     """A budget that buys exactly ten updates."""
     return round(10 * defense.sized_for(examples).step_cost().gradient_evaluations + 1)
-
-
-META = {"tasks": 1, "support": 6, "query": 8, "inner_steps": 3, "inner_rate": 0.7}
-
-
-class TestMetaGradient:
-    """The meta-gradient against finite differences of the outer loss, in float64.
-
-    The adversarial examples are constants of the meta-gradient, so they are held fixed: attacks of
-    zero eps leave every example where it is.
-    """
-
-    def task(self):
-        x, y = images((12,), 14, classes=4, seed=9)
-        return x, y.astype(np.int64), np.zeros_like(x)
-
-    def kernels(self):
-        defense = defenses.create("meta-adv", defenses.Threat("linf", 0.1), META)
-        return [defense.kernel(recognise(model)) for model in smooth_pair("float64")]
-
-    def gradient(self, kernel, *, first_order=False):
-        x, y, start = self.task()
-        eps = getattr(kernel, "scalar", float)(0.0)
-        arguments = (kernel.images(x), kernel.labels(y), kernel.images(start), eps)
-        if first_order:
-            return first_order_gradient(kernel, *arguments[:2])
-        run = getattr(kernel, "compiled_task", kernel.task_gradient)
-        loss, gradients = run(*arguments)
-        return float(loss), [np.asarray(value) for value in gradients]
-
-    def finite_differences(self, step=1e-5):
-        """Of the outer loss by the weights, in NumPy and torch's order (the reference)."""
-        x, y, _ = self.task()
-        weights = [value for value, _ in smooth_weights(*smooth_pair("float64"))]
-        weights = [np.array(value) for value in weights]
-        gradients = []
-        for index, weight in enumerate(weights):
-            gradient = np.zeros_like(weight)
-            for position in np.ndindex(weight.shape):
-                losses = []
-                for sign in (1, -1):
-                    moved = [value.copy() for value in weights]
-                    moved[index][position] += sign * step
-                    losses.append(outer_loss(moved, x, y, META))
-                gradient[position] = (losses[0] - losses[1]) / (2 * step)
-            gradients.append(gradient)
-        return gradients
-
-    @pytest.mark.parametrize("framework", [0, 1], ids=["torch", "tensorflow"])
-    def test_matches_finite_differences(self, framework):
-        reference = self.finite_differences()
-        _, gradients = self.gradient(self.kernels()[framework])
-        if framework == 0:
-            gradients = [value.T for value in gradients]
-        assert distance(gradients, reference) < 1e-7
-
-    def test_a_first_order_gradient_does_not(self):
-        reference = self.finite_differences()
-        gradients = [value.T for value in self.gradient(self.kernels()[0], first_order=True)]
-        assert distance(gradients, reference) > 1e-2
-
-
-def distance(ours, theirs):
-    """The largest difference, relative to the largest entry."""
-    largest = max(np.abs(value).max() for value in theirs)
-    return max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)) / largest
-
-
-def outer_loss(weights, x, y, settings):
-    """Steps 2 and 4 of the specification in NumPy, with the gradient written out by hand."""
-    w1, b1, w2, b2 = [value.copy() for value in weights]
-    shots = settings["support"]
-    for _ in range(settings["inner_steps"]):
-        hidden = np.tanh(x[:shots] @ w1 + b1)
-        error = softmax(hidden @ w2 + b2)
-        error[np.arange(shots), y[:shots]] -= 1
-        error /= shots
-        back = (error @ w2.T) * (1 - hidden**2)
-        steps = [x[:shots].T @ back, back.sum(0), hidden.T @ error, error.sum(0)]
-        w1, b1, w2, b2 = [
-            value - settings["inner_rate"] * step
-            for value, step in zip((w1, b1, w2, b2), steps, strict=True)
-        ]
-    logits = np.tanh(x[shots:] @ w1 + b1) @ w2 + b2
-    # Clean and adversarial query are the same points here, so their weights add up to one.
-    return -np.mean(np.log(softmax(logits)[np.arange(len(logits)), y[shots:]]))
-
-
-def softmax(logits):
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
-
-
-def first_order_gradient(kernel, x, y):
-    """FOMAML: the query's gradient at the adapted weights, as if the inner steps were constants."""
-    shots, weights = kernel.defense.support, kernel.parameters
-    adapted = [value.detach().clone().requires_grad_() for value in weights]
-    names = [name for name, _ in kernel.model.named_parameters()]
-
-    def loss(part):
-        logits = torch.func.functional_call(
-            kernel.model, dict(zip(names, adapted, strict=True)), x[part]
-        )
-        return cross_entropy(logits, y[part])
-
-    for _ in range(kernel.defense.inner_steps):
-        gradients = torch.autograd.grad(loss(slice(None, shots)), adapted)
-        adapted = [
-            (value - kernel.defense.inner_rate * step).detach().requires_grad_()
-            for value, step in zip(adapted, gradients, strict=True)
-        ]
-    gradients = torch.autograd.grad(loss(slice(shots, None)), adapted)
-    return [value.numpy() for value in gradients]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import defenses
 from defenses import DefenseError
 from defenses.tasks import families
 
@@ -42,3 +43,73 @@ def test_starts_are_random_where_the_attack_is(name):
     starts = attack.starts(np.random.default_rng(0), (5, 3, 3, 1))
     assert starts.dtype == np.float32
     assert (np.abs(starts).max() > 0) == attack.random_start
+
+
+def drawn(distribution, *, count=120, seed=0, **parameters):
+    """A meta-batch whose inputs are their own numbers, with the labels that belong to them."""
+    settings = {"tasks": 6, "support": 4, "query": 8, "ways": 4, "distribution": distribution}
+    threat = defenses.Threat("linf", 0.1)
+    defense = defenses.create("meta-adv", threat, {**settings, **parameters})
+    x = np.arange(count, dtype=np.float32)[:, None]
+    y = np.arange(count) % 7
+    size = count if defense.draws_from_all else defense.examples_per_step
+    return defense, defense.draw(np.random.default_rng(seed), x[:size], y[:size])
+
+
+def test_subsets_are_disjoint_and_under_the_threat_s_own_attack():
+    _, draws = drawn("subsets")
+    assert sorted(draws["x"].ravel()) == list(range(6 * 12))
+    assert np.array_equal(draws["y"], draws["x"][..., 0] % 7)
+    assert draws["attack"].tolist() == [0] * 6
+    assert draws["share"].tolist() == [1.0] * 6
+
+
+def test_tasks_draw_attacks_and_budgets():
+    found = {}
+    for seed in range(20):
+        defense, draws = drawn("attacks", seed=seed, eps_l2=0.5, held_out="pgd-l1")
+        names = defense.task_attacks
+        for attack, share, start in zip(
+            *(draws[k] for k in ("attack", "share", "start")), strict=True
+        ):
+            name = names[attack - 1]
+            found.setdefault(name, []).append(share)
+            assert (np.abs(start).max() > 0) == families.ATTACKS[name].random_start
+    assert set(found) == {"fgsm", "fgsm-rs", "pgd-linf", "pgd-l2", "momentum"}
+    for name, shares in found.items():
+        full = 5 if name == "pgd-l2" else 1
+        assert full / 2 <= min(shares) < 0.7 * full
+        assert 0.8 * full < max(shares) <= full
+
+
+def test_few_way_tasks_hold_as_many_of_each_class_and_renumber_them():
+    _, draws = drawn("few-way")
+    meanings = set()
+    for x, y in zip(draws["x"][..., 0], draws["y"], strict=True):
+        assert len(set(x)) == 12
+        assert np.bincount(y[:4]).tolist() == [1] * 4
+        assert np.bincount(y[4:]).tolist() == [2] * 4
+        of_label = [set((x[y == label] % 7).tolist()) for label in range(4)]
+        assert all(len(classes) == 1 for classes in of_label), "a label of two classes"
+        assert len(set.union(*of_label)) == 4
+        meanings.add(tuple(min(classes) for classes in of_label))
+    assert len(meanings) == 6, "the labels mean the same in several tasks"
+
+
+def test_a_mixture_draws_each_task_from_one_of_its_distributions():
+    kinds = {"few-way": 0, "attacks": 0, "subsets": 0}
+    for seed in range(30):
+        _, draws = drawn("subsets,attacks,few-way", seed=seed)
+        for x, y, attack in zip(draws["x"][..., 0], draws["y"], draws["attack"], strict=True):
+            few = not np.array_equal(y, x % 7)
+            kinds["few-way" if few else "attacks" if attack else "subsets"] += 1
+    assert all(45 <= count <= 75 for count in kinds.values()), kinds
+
+
+def test_the_expected_cost_is_the_mean_of_what_meta_batches_cost():
+    defense, _ = drawn("attacks")
+    spent = [
+        defense.cost_of(drawn("attacks", seed=seed)[1]).gradient_evaluations for seed in range(300)
+    ]
+    assert np.mean(spent) == pytest.approx(defense.step_cost().gradient_evaluations, rel=0.03)
+    assert np.std(spent) > 0

@@ -16,6 +16,7 @@ import pytest
 from benchmark import datasets, frameworks
 from benchmark.config import read
 from benchmark.results import Store
+from benchmark.resume import pending
 
 frameworks.import_torch_first()
 
@@ -46,7 +47,7 @@ def jobs(out, *assignments, defense="meta-adv", framework=("torch",), **flags):
             "out": out,
             **flags,
         },
-        assignments=[*QUICK, *assignments],
+        assignments=[*([] if "suite" in flags else QUICK), *assignments],
     )
     return make_plan(config).jobs
 
@@ -76,6 +77,11 @@ def outcomes(store, job):
     }
 
 
+def trusted(store, job):
+    """What the trust checks found."""
+    return store.read_stage(job.cell.cell_id, job.trust_stage)["checks"]
+
+
 def assert_same(ours, theirs):
     for name in ours:
         for array in ours[name]:
@@ -93,7 +99,7 @@ def test_a_cell_goes_through_every_stage(tmp_path, framework):
     assert messages[0] == ("ready",)
     assert messages[-1] == ("finished", cell_id, "ok", "")
     attacks = ["attack fgsm", "attack pgd", "attack apgd", "attack square"]
-    assert stages(messages) == ["data", "training", "adaptation", *attacks]
+    assert stages(messages) == ["data", "training", "adaptation", *attacks, "trust checks"]
     record = store.read_cell(cell_id)
     training = store.read_stage(cell_id, "training")
     adaptation = store.read_stage(cell_id, "adaptation")
@@ -115,12 +121,12 @@ def test_a_cell_goes_through_every_stage(tmp_path, framework):
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
-@pytest.mark.parametrize("lost", ["training", "adaptation", "attacks/pgd"])
+@pytest.mark.parametrize("lost", ["training", "adaptation", "attacks/pgd", "trust/quick"])
 def test_a_lost_stage_is_done_again_with_the_same_result(tmp_path, framework, lost):
     store = Store.create(tmp_path)
     (job,) = jobs(tmp_path, framework=[framework])
     serve(store, job, framework=framework)
-    before = outcomes(store, job)
+    before, trust = outcomes(store, job), trusted(store, job)
     folder = store.cell_folder(job.cell.cell_id)
     lost = lost.replace("attacks/pgd", f"attacks/{job.attack_keys()['pgd']}")
     (folder / f"{lost}.json").unlink()
@@ -128,9 +134,14 @@ def test_a_lost_stage_is_done_again_with_the_same_result(tmp_path, framework, lo
     messages = serve(store, job, framework=framework)
 
     done = stages(messages)
-    expected = {"training": "training", "adaptation": "adaptation"}.get(lost, "attack pgd")
-    assert done == ["data", expected]
+    expected = {
+        "training": ["training"],
+        "adaptation": ["adaptation"],
+        "trust/quick": ["trust checks"],
+    }
+    assert done == ["data", *expected.get(lost, ["attack pgd"])]
     assert_same(before, outcomes(store, job))
+    assert trusted(store, job) == trust
 
 
 LITTLE = [
@@ -162,6 +173,53 @@ def test_a_lost_family_is_adapted_to_again_from_the_trained_model(tmp_path, fram
 
     after = store.read_stage(cell_id, stage)
     assert {**before, "seconds": 0} == {**after, "seconds": 0}
+
+
+def test_a_security_curve_is_drawn_once(tmp_path):
+    suite = tmp_path / "curve.yaml"
+    suite.write_text(
+        "attacks: {one: {attack: fast-gradient}}\n"
+        "security_curve: {attack: one, budgets: [0.5, 1, 4]}"
+    )
+    store = Store.create(tmp_path / "out")
+    (job,) = jobs(store.path, defense="none", suite=str(suite))
+
+    messages = serve(store, job)
+
+    assert stages(messages)[-1] == "curve one"
+    (key,) = store.stage_keys(job.cell.cell_id, "curves")
+    record = store.read_stage(job.cell.cell_id, f"curves/{key}")
+    arrays = store.read_arrays(job.cell.cell_id, f"curves/{key}", f"{key}.npz")
+    assert record["eps"] == pytest.approx([0, 0.075, 0.15, 0.6])
+    assert record["robust_accuracy"] == sorted(record["robust_accuracy"], reverse=True)
+    assert arrays["success"].shape == (4, 40)
+    assert pending([job], store) == []
+    (store.cell_folder(job.cell.cell_id) / "curves" / f"{key}.json").unlink()
+    assert pending([job], store) == [job]
+    assert stages(serve(store, job)) == ["data", "curve one"]
+
+
+def test_an_attack_transfers_from_another_cell_once_that_is_trained(tmp_path, capsys):
+    suite = tmp_path / "from.yaml"
+    suite.write_text("attacks: {a: {attack: pgd, arguments: {max_iter: 3}, from: none}}")
+    store = Store.create(tmp_path / "out")
+    (twin,), (job,) = (
+        jobs(store.path, defense=defense, suite=str(suite)) for defense in ("none", "fgsm-at")
+    )
+
+    def outcome(which):
+        (key,) = which.attack_keys().values()
+        return store.read_stage(which.cell.cell_id, f"attacks/{key}")
+
+    serve(store, job)
+    assert outcome(job)["status"] == "failed"
+    assert "no cell of 'none'" in outcome(job)["reason"]
+    serve(store, twin)
+    assert outcome(twin)["reason"] == "transfers from this very cell"
+    serve(store, job)
+    assert outcome(job)["status"] == "ok"
+    assert outcome(job)["forwards"] > 0
+    assert pending([job, twin], store) == []
 
 
 def test_both_frameworks_attack_the_same_examples_from_the_same_starts(tmp_path):

@@ -10,6 +10,8 @@ from typing import Any
 # The threat of attacks that no norm bounds: only the box counts, and their own arguments.
 UNRESTRICTED = "unrestricted"
 
+LP = ("linf", "l2", "l1")
+
 FAMILIES = {
     "gradient": "follows the gradient of a loss within the budget",
     "minimal-norm": "looks for the nearest adversarial example, whatever the budget",

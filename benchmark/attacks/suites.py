@@ -4,102 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
-from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
+from benchmark.attacks.entry import UNRESTRICTED
+from benchmark.attacks.specification import (
+    SHARE_OF_EPS,
+    THREATS,
+    AttackSpec,
+    SecurityCurve,
+    Suite,
+    Value,
+)
+from benchmark.attacks.specification import TRANSFER as TRANSFER
 from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError, UnknownName, did_you_mean
 
-Value = int | float | str | bool
-
-# What an attack of a suite may name as the norm of a threat of its own.
-THREATS = ("linf", "l2", "l1", "l0", UNRESTRICTED)
-
-_SHARE_OF_EPS = re.compile(r"^(\d+(?:\.\d*)?)\s*eps$")
 _SAFE_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
-
-
-@dataclass(frozen=True)
-class AttackSpec:
-    """One attack of a suite.
-
-    Args:
-        name: in reports; unique in its suite.
-        attack: its entry in `benchmark.attacks.table`.
-        arguments: as in the suite file: numbers, texts, or shares of eps such as "0.1 eps".
-        transfers: run on the bare model below a cell's input and output defenses, and its points
-            are tried on the whole.
-        norm: of a threat of its own; None for the cell's.
-        eps: the budget under a norm of its own; None for the data set's, or the cell's if the norm
-            is the cell's.
-        examples: how many of the cell's examples it attacks; None for all.
-        to_the_end: whether to look for the nearest adversarial example where a first one is known.
-    """
-
-    name: str
-    attack: str
-    arguments: Mapping[str, Value]
-    transfers: bool = False
-    norm: str | None = None
-    eps: float | None = None
-    examples: int | None = None
-    to_the_end: bool = False
-
-    @property
-    def entry(self) -> AttackEntry:
-        """The attack's row in the table."""
-        return ATTACKS[self.attack]
-
-    def resolved(self, eps: float) -> dict[str, Value]:
-        """The arguments with shares of eps as numbers."""
-        return {name: _resolve(value, eps) for name, value in self.arguments.items()}
-
-    def threat(self, norm: str, eps: float) -> tuple[str, float]:
-        """Norm and budget of the attack in a cell with these; no budget is infinite."""
-        if self.norm is None:
-            return norm, eps
-        if self.norm == UNRESTRICTED:
-            return UNRESTRICTED, float("inf")
-        if self.eps is None and self.norm != norm:
-            raise SuiteError(f"attack {self.name!r} has no eps under {self.norm}")
-        return self.norm, eps if self.eps is None else self.eps
-
-    def obstacle(self, norm: str, input_shape: tuple[int, ...]) -> str:
-        """Why the attack can't be run on these inputs in a cell of this norm; empty if it can."""
-        return self.entry.obstacle(self.norm or norm, input_shape)
-
-
-# Joins every suite in cells with input or output defenses: what such a defense hides from an attack
-# that looks through it can be found without it.
-TRANSFER = AttackSpec(
-    "transfer", "pgd", {"max_iter": 40, "eps_step": "0.1 eps", "num_random_init": 1}, transfers=True
-)
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A named list of attacks."""
-
-    name: str
-    description: str
-    attacks: tuple[AttackSpec, ...]
-
-    def applicable(self, norm: str, input_shape: tuple[int, ...]) -> list[tuple[AttackSpec, str]]:
-        """Every attack with the reason why it can't run here, or an empty one."""
-        return [(spec, spec.obstacle(norm, input_shape)) for spec in self.attacks]
-
-    def with_budgets(self, budgets: Mapping[str, float]) -> Suite:
-        """The suite with these budgets, by norm, for threats that name a norm only.
-
-        Raises:
-            SuiteError: a norm of a threat has no budget.
-        """
-        return replace(self, attacks=tuple(_with_budget(spec, budgets) for spec in self.attacks))
 
 
 def list_suites() -> dict[str, str]:
@@ -134,7 +59,11 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
         _attack(name, attack, _mapping(body, f"attack {attack!r}"), overrides.get(attack, {}))
         for attack, body in attacks.items()
     ]
-    return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs))
+    curve = _curve(name, content.get("security_curve"), attacks)
+    if curve is not None:
+        # A stop at the first point within the budget would hide the nearest one.
+        specs = [replace(spec, to_the_end=spec.name == curve.attack) for spec in specs]
+    return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs), curve)
 
 
 def _suite_name(name: str) -> str:
@@ -162,7 +91,7 @@ def _parse(name: str, text: str) -> Mapping[str, Any]:
         line = " ".join(str(error).split())
         raise SuiteError(f"suite {name!r} is not valid YAML: {line}") from error
     content = _mapping(content, f"suite {name!r}")
-    _check_keys(content, ("description", "attacks"), f"suite {name!r}")
+    _check_keys(content, ("description", "attacks", "security_curve"), f"suite {name!r}")
     return content
 
 
@@ -178,7 +107,7 @@ def _attack(
             f"suite {suite!r}: the name {name!r} is kept for the attack that joins every suite in "
             "cells with input or output defenses; choose another"
         )
-    _check_keys(body, ("attack", "arguments", "threat", "examples"), f"attack {name!r}")
+    _check_keys(body, ("attack", "arguments", "threat", "examples", "from"), f"attack {name!r}")
     attack = str(body.get("attack"))
     if attack not in ATTACKS:
         raise SuiteError(
@@ -195,12 +124,41 @@ def _attack(
         _check_value(name, argument, value, entry.options.get(argument, ()))
         if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
             raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
-    examples = body.get("examples")
-    if examples is not None and (type(examples) is not int or examples < 1):
+    examples = _examples(f"attack {name!r}", body.get("examples"))
+    source = body.get("from")
+    if source is not None and not isinstance(source, str):
         raise SuiteError(
-            f"attack {name!r}: examples must be a whole number from 1 up, got {examples!r}"
+            f"attack {name!r}: from is {source!r}; give the name of a defense such as none"
         )
-    return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples)
+    return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples, source=source)
+
+
+def _curve(suite: str, given: object, attacks: Mapping[str, Any]) -> SecurityCurve | None:
+    if given is None:
+        return None
+    what = f"suite {suite!r}: 'security_curve'"
+    body = _mapping(given, what)
+    _check_keys(body, ("attack", "budgets", "examples"), what)
+    attack, budgets = str(body.get("attack")), body.get("budgets")
+    if attack not in attacks:
+        raise SuiteError(f"{what} names the attack {attack!r}{did_you_mean(attack, attacks)}")
+    if (
+        not isinstance(budgets, list)
+        or not budgets
+        or not all(map(_is_budget, budgets))
+        or budgets != sorted(set(budgets))
+    ):
+        raise SuiteError(
+            f"{what}: budgets are {budgets!r}; give ascending shares of eps such as [0.5, 1, 2]"
+        )
+    examples = _examples(what, body.get("examples"))
+    return SecurityCurve(attack, tuple(float(share) for share in budgets), examples)
+
+
+def _examples(what: str, given: object) -> int | None:
+    if given is not None and (type(given) is not int or given < 1):
+        raise SuiteError(f"{what}: examples must be a whole number from 1 up, got {given!r}")
+    return given
 
 
 def _threat(name: str, given: object) -> tuple[str | None, float | None]:
@@ -226,18 +184,6 @@ def _is_budget(value: object) -> bool:
     return type(value) in (int, float) and 0 < cast(float, value) < float("inf")
 
 
-def _with_budget(spec: AttackSpec, budgets: Mapping[str, float]) -> AttackSpec:
-    if spec.norm in (None, UNRESTRICTED) or spec.eps is not None:
-        return spec
-    assert spec.norm is not None
-    if spec.norm not in budgets:
-        raise SuiteError(
-            f"attack {spec.name!r}: the data have no default eps under {spec.norm}; write "
-            f"'threat: {{norm: {spec.norm}, eps: NUMBER}}'"
-        )
-    return replace(spec, eps=budgets[spec.norm])
-
-
 def _check_value(attack: str, argument: str, value: object, texts: tuple[str, ...]) -> None:
     if texts:
         if value not in texts:
@@ -245,18 +191,13 @@ def _check_value(attack: str, argument: str, value: object, texts: tuple[str, ..
                 f"attack {attack!r}: {argument} is {value!r}{did_you_mean(str(value), texts)}"
             )
     elif isinstance(value, str):
-        if not _SHARE_OF_EPS.match(value):
+        if not SHARE_OF_EPS.match(value):
             raise SuiteError(
                 f"attack {attack!r}: {argument} is {value!r}; allowed: a number, or a share of the "
                 "budget such as '0.1 eps'"
             )
     elif not isinstance(value, (int, float)) or value < 0:
         raise SuiteError(f"attack {attack!r}: {argument} must be a number from 0 up, got {value!r}")
-
-
-def _resolve(value: Value, eps: float) -> Value:
-    match = _SHARE_OF_EPS.match(value) if isinstance(value, str) else None
-    return float(match[1]) * eps if match else value
 
 
 def _mapping(value: object, what: str) -> Mapping[str, Any]:

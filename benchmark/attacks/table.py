@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
+from benchmark.attacks.entry import LP, AttackEntry
+from benchmark.attacks.unseen import UNSEEN
 
 _ART = "art.attacks.evasion:"
 _MENDED = "benchmark.attacks.workarounds."
-_LP = ("linf", "l2", "l1")
 
 _GRADIENT: dict[str, AttackEntry] = {
     "fast-gradient": AttackEntry(
         target=_ART + "FastGradientMethod",
         description="one gradient step (Goodfellow et al. 2015)",
-        norms=_LP,
+        norms=LP,
         arguments=("num_random_init",),
     ),
     "bim": AttackEntry(
@@ -27,19 +27,19 @@ _GRADIENT: dict[str, AttackEntry] = {
     "pgd": AttackEntry(
         target=_MENDED + "momentum:ProjectedGradientDescent",
         description="projected gradient ascent with random starts (Madry et al. 2018)",
-        norms=_LP,
+        norms=LP,
         arguments=("eps_step", "max_iter", "num_random_init", "decay"),
     ),
     "momentum": AttackEntry(
         target=_MENDED + "momentum:MomentumIterativeMethod",
         description="gradient ascent with momentum (Dong et al. 2018)",
-        norms=_LP,
+        norms=LP,
         arguments=("eps_step", "max_iter", "decay"),
     ),
     "apgd": AttackEntry(
         target=_ART + "AutoProjectedGradientDescent",
         description="projected gradient ascent with its own step sizes (Croce & Hein 2020)",
-        norms=_LP,
+        norms=LP,
         arguments=("eps_step", "max_iter", "nb_random_init"),
     ),
     "acg": AttackEntry(
@@ -173,7 +173,7 @@ _BLACK_BOX: dict[str, AttackEntry] = {
         ),
         families=("minimal-norm", "score"),
         rows="one",
-        # ART resizes to 32x32 and back, which fails on smaller images.
+        # ART would search in 32x32 first, whatever the size of the images.
         fixed={"use_resize": False, "use_importance": False},
     ),
     "virtual-adversarial": AttackEntry(
@@ -230,7 +230,7 @@ _BLACK_BOX: dict[str, AttackEntry] = {
     "geoda": AttackEntry(
         target=_MENDED + "geoda:GeoDA",
         description="labels only: normals of the boundary (Rahmati et al. 2020)",
-        norms=_LP,
+        norms=LP,
         arguments=("sub_dim", "max_iter", "bin_search_tol", "lambda_param", "sigma"),
         families=("minimal-norm", "decision"),
         images_only=True,
@@ -239,87 +239,4 @@ _BLACK_BOX: dict[str, AttackEntry] = {
     ),
 }
 
-_UNSEEN: dict[str, AttackEntry] = {
-    "jsma": AttackEntry(
-        target=_MENDED + "saliency:SaliencyMapMethod",
-        description="the two most salient pixels at a time (Papernot et al. 2016)",
-        norms=("l0",),
-        arguments=("theta", "targets"),
-        families=("unseen",),
-    ),
-    "pixel": AttackEntry(
-        target=_MENDED + "pixel:PixelAttack",
-        description="evolution of a few pixels (Su et al. 2019; Vargas & Kotyan 2019)",
-        norms=("l0",),
-        arguments=("max_iter",),
-        families=("score", "unseen"),
-        images_only=True,
-        rows="one",
-    ),
-    "spatial": AttackEntry(
-        target=_ART + "SpatialTransformation",
-        description="a grid of shifts and rotations (Engstrom et al. 2019)",
-        norms=(UNRESTRICTED,),
-        arguments=("max_translation", "num_translations", "max_rotation", "num_rotations"),
-        families=("score", "unseen"),
-        images_only=True,
-    ),
-    "shadow": AttackEntry(
-        target=_MENDED + "shadow:ShadowAttack",
-        description="smooth changes of light (Ghiasi et al. 2020)",
-        norms=(UNRESTRICTED,),
-        arguments=("sigma", "nb_steps", "learning_rate", "lambda_tv", "lambda_c", "lambda_s"),
-        families=("gradient", "unseen"),
-        images_only=True,
-        channels=(1, 3),
-        bare_only=True,
-        rows="one",
-    ),
-    "wasserstein": AttackEntry(
-        target=_ART + "Wasserstein",
-        description="mass moved between pixels (Wong et al. 2019)",
-        norms=(UNRESTRICTED,),
-        arguments=(
-            "eps",
-            "eps_step",
-            "eps_iter",
-            "eps_factor",
-            "max_iter",
-            "regularization",
-            "kernel_size",
-            "conjugate_sinkhorn_max_iter",
-            "projected_sinkhorn_max_iter",
-        ),
-        families=("gradient", "unseen"),
-        images_only=True,
-        square_only=True,
-    ),
-    "universal": AttackEntry(
-        target=_ART + "UniversalPerturbation",
-        description="one perturbation for all examples (Moosavi-Dezfooli et al. 2017)",
-        norms=_LP,
-        arguments=("delta", "max_iter"),
-        families=("universal", "unseen"),
-        rows="all",
-        options={"attacker": ("deepfool", "fgsm", "bim", "pgd", "newtonfool")},
-    ),
-    "universal-targeted": AttackEntry(
-        target=_MENDED + "universal:TargetedUniversalPerturbation",
-        description="one perturbation that takes all examples to a class (Hirano & Takemoto 2020)",
-        norms=_LP,
-        arguments=("delta", "max_iter", "target"),
-        families=("universal", "unseen"),
-        rows="all",
-    ),
-    "patch": AttackEntry(
-        target=_MENDED + "patch:AdversarialPatch",
-        description="one patch for all examples, anywhere (Brown et al. 2017)",
-        norms=(UNRESTRICTED,),
-        arguments=("max_iter", "learning_rate", "scale", "rotation_max"),
-        families=("universal", "unseen"),
-        images_only=True,
-        rows="all",
-    ),
-}
-
-ATTACKS: dict[str, AttackEntry] = {**_GRADIENT, **_MINIMAL_NORM, **_BLACK_BOX, **_UNSEEN}
+ATTACKS: dict[str, AttackEntry] = {**_GRADIENT, **_MINIMAL_NORM, **_BLACK_BOX, **UNSEEN}

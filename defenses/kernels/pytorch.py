@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,8 @@ class Kernel:
         self.parameters = [value for value in model.parameters() if value.requires_grad]
         self.device = self.parameters[0].device
         self.dtype = self.parameters[0].dtype
-        self.optimizer = _optimizer(defense, self.parameters)
+        # By name; a subclass may add others.
+        self.optimizers = {"optimizer": make_optimizer(defense, self.parameters)}
         # The averaged weights, where the defense averages them.
         averaged = self.parameters if defense.weight_averaging else []
         self.averages = [value.detach().clone() for value in averaged]
@@ -64,14 +65,17 @@ class Kernel:
                 parameter.requires_grad_(True)
             self.model.train(was_training)
 
-    def update(self, gradients: Sequence[torch.Tensor], learning_rate: float) -> None:
-        """One step of the optimiser."""
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+    def update(
+        self, gradients: Sequence[torch.Tensor], learning_rate: float, name: str = "optimizer"
+    ) -> None:
+        """One step of an optimiser."""
+        optimizer = self.optimizers[name]
+        (group,) = optimizer.param_groups
+        for parameter, gradient in zip(group["params"], gradients, strict=True):
             parameter.grad = gradient
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        group["lr"] = learning_rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits in evaluation mode, (n, classes)."""
@@ -135,7 +139,19 @@ class Kernel:
             loss = cross_entropy(self.model(images), labels)
             gradients = torch.autograd.grad(loss, self.parameters)
             with torch.no_grad():
-                torch._foreach_add_(self.parameters, list(gradients), alpha=-rate)
+                steps_of = torch._foreach_mul(list(gradients), self.rate_factors())
+                torch._foreach_add_(self.parameters, steps_of, alpha=-rate)
+
+    def rate_factors(self) -> list[float]:
+        """By how much each parameter's rate differs from the given one; a subclass may learn it."""
+        return [1.0] * len(self.parameters)
+
+    def learned(self) -> dict[str, list[float]]:
+        """What was learned beside the weights, by name."""
+        return {}
+
+    def load_learned(self, learned: Mapping[str, list[float]]) -> None:
+        """Take up what `learned` returned."""
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's weights and buffers, by name."""
@@ -150,33 +166,40 @@ class Kernel:
         """Everything that the next step depends on: weights, averages, optimiser; by name."""
         state = {f"model/{name}": value for name, value in self.weights().items()}
         state |= {f"average/{i}": _array(value) for i, value in enumerate(self.averages)}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer/{index}/{k}": _array(v) for k, v in slots.items()}
+        for part, optimizer in self.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                state |= {f"{part}/{index}/{k}": _array(v) for k, v in slots.items()}
         return state
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
         weights: dict[str, np.ndarray] = {}
-        slots: dict[int, dict[str, torch.Tensor]] = {}
+        slots: dict[str, dict[int, dict[str, torch.Tensor]]] = {
+            part: {} for part in self.optimizers
+        }
         for name, value in state.items():
             kind, _, key = name.partition("/")
             if kind == "model":
                 weights[key] = value
             elif kind == "average":
                 self.averages[int(key)].copy_(torch.from_numpy(value))
-            elif kind == "optimizer":
+            elif kind in slots:
                 index, _, slot = key.partition("/")
-                slots.setdefault(int(index), {})[slot] = torch.from_numpy(value)
+                slots[kind].setdefault(int(index), {})[slot] = torch.from_numpy(value)
         self.load_weights(weights)
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        for part, optimizer in self.optimizers.items():
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": slots[part], "param_groups": groups})
 
     def copy(self) -> Kernel:
         """An independent kernel with the same weights and a fresh optimiser."""
-        return type(self)(copy.deepcopy(self.model), self.defense)
+        other = type(self)(copy.deepcopy(self.model), self.defense)
+        other.load_learned(self.learned())
+        return other
 
 
-def _optimizer(defense: Defense, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(defense: Defense, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
+    """The optimiser that the defense names, at its base rate."""
     settings = {"lr": defense.learning_rate, "weight_decay": defense.weight_decay}
     if defense.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=0.9, **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from defenses.adaptation.spec import Adaptation
 from defenses.kernel import Arrays
-from defenses.kernels.tensorflow_optimizers import OPTIMIZERS
+from defenses.kernels.tensorflow_optimizers import OPTIMIZERS, Adam, Sgd
 from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import perturb
 
@@ -30,9 +30,8 @@ class Kernel:
         self.defense = defense
         self.parameters = [variable.value for variable in model.trainable_variables]
         self.dtype = self.parameters[0].dtype
-        self.optimizer = OPTIMIZERS[defense.optimizer](
-            self.parameters, weight_decay=defense.weight_decay
-        )
+        # By name; a subclass may add others.
+        self.optimizers = {"optimizer": make_optimizer(defense, self.parameters)}
         # The averaged weights, where the defense averages them.
         averaged = self.parameters if defense.weight_averaging else []
         self.averages = [tf.Variable(value) for value in averaged]
@@ -64,9 +63,11 @@ class Kernel:
         """The model in evaluation mode."""
         return self.model(x, training=False)
 
-    def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
-        """One step of the optimiser."""
-        self.optimizer.apply(gradients, learning_rate)
+    def update(
+        self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, name: str = "optimizer"
+    ) -> None:
+        """One step of an optimiser."""
+        self.optimizers[name].apply(gradients, learning_rate)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits in evaluation mode, (n, classes)."""
@@ -129,15 +130,29 @@ class Kernel:
 
     def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
         """Plain gradient descent on the mean loss of `x` as they are, in place."""
-        self._descend(self.images(x), self.labels(y), tf.constant(steps), self.scalar(rate))
+        rates = tf.constant([rate * factor for factor in self.rate_factors()], self.dtype)
+        self._descend(self.images(x), self.labels(y), tf.constant(steps), rates)
 
-    def _graph_descend(self, x: tf.Tensor, y: tf.Tensor, steps: tf.Tensor, rate: tf.Tensor) -> None:
+    def _graph_descend(
+        self, x: tf.Tensor, y: tf.Tensor, steps: tf.Tensor, rates: tf.Tensor
+    ) -> None:
         for _ in tf.range(steps):
             with tf.GradientTape() as tape:
                 loss = cross_entropy(self.logits(x), y)
             gradients = tape.gradient(loss, self.parameters)
-            for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                parameter.assign_sub(rate * gradient)
+            for index, gradient in enumerate(gradients):
+                self.parameters[index].assign_sub(rates[index] * gradient)
+
+    def rate_factors(self) -> list[float]:
+        """By how much each parameter's rate differs from the given one; a subclass may learn it."""
+        return [1.0] * len(self.parameters)
+
+    def learned(self) -> dict[str, list[float]]:
+        """What was learned beside the weights, by name."""
+        return {}
+
+    def load_learned(self, learned: Mapping[str, list[float]]) -> None:
+        """Take up what `learned` returned."""
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's weights and other variables, by name."""
@@ -150,16 +165,15 @@ class Kernel:
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on: weights, averages, optimiser; by name."""
-        parts = {"average": self.averages, "optimizer": self.optimizer.variables}
         state = {f"model/{name}": value for name, value in self.weights().items()}
-        for part, variables in parts.items():
+        for part, variables in self._beside_the_weights().items():
             state |= {f"{part}/{name}": value for name, value in _numbered(variables).items()}
         return state
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
-        parts = {"average": self.averages, "optimizer": self.optimizer.variables}
-        for part, variables in {"model": self.model.variables, **parts}.items():
+        parts = {"model": self.model.variables, **self._beside_the_weights()}
+        for part, variables in parts.items():
             for index, variable in enumerate(variables):
                 variable.assign(state[f"{part}/{index}"])
 
@@ -167,7 +181,18 @@ class Kernel:
         """An independent kernel with the same weights and a fresh optimiser."""
         model = keras.models.clone_model(self.model)
         model.set_weights(self.model.get_weights())
-        return type(self)(model, self.defense)
+        other = type(self)(model, self.defense)
+        other.load_learned(self.learned())
+        return other
+
+    def _beside_the_weights(self) -> dict[str, Sequence[tf.Variable]]:
+        optimizers = {name: value.variables for name, value in self.optimizers.items()}
+        return {"average": self.averages, **optimizers}
+
+
+def make_optimizer(defense: Defense, parameters: Sequence[tf.Variable]) -> Adam | Sgd:
+    """The optimiser that the defense names."""
+    return OPTIMIZERS[defense.optimizer](parameters, weight_decay=defense.weight_decay)
 
 
 def _numbered(variables: Sequence[Any]) -> dict[str, np.ndarray]:

@@ -1,104 +1,266 @@
 """Meta-adversarial training in PyTorch, inner steps through `higher`.
 
-The steps are those of `spec`.
+The steps are those of `spec`; step 2 is in `inner`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import higher
+import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from defenses.errors import DefenseError
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import PREDICT_BATCH, Kernel, make_optimizer
+from defenses.meta.chunk.pytorch import Chunk, MetaGradient, by_example
+from defenses.meta.chunk.sizes import chunk_size, groups
+from defenses.meta.inner.pytorch import Adapted, InnerLoop, Stack, stacked_logits
 from defenses.meta.spec import MetaAdversarial
+from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.pytorch import perturb
+from defenses.trades.pytorch import most_divergent, trades_loss
 from defenses.training import Arrays
+
+_ACTIVATIONS = "activations"
+
+Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 class MetaKernel(Kernel):
-    """The second-order meta-gradient, task by task."""
+    """The meta-gradient, a chunk of tasks at a time."""
 
     defense: MetaAdversarial
 
     def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
-        _refuse_batch_statistics(model)
         super().__init__(model, defense)
+        self.inner = InnerLoop(model, defense)
+        if defense.learn_rates:
+            self.inner.log_rates = torch.zeros(
+                self.inner.layers, dtype=self.dtype, device=self.device, requires_grad=True
+            )
+            self.optimizers["rates"] = make_optimizer(defense, [self.inner.log_rates])
+        if defense.adversarial_rate is not None:
+            self.optimizers["adversarial"] = make_optimizer(defense, self.parameters)
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the outer loss before it."""
-        tasks = list(zip(draws["x"], draws["y"], draws["start"], strict=True))
-        loss = 0.0
-        total = [torch.zeros_like(parameter) for parameter in self.parameters]
-        for x, y, start in tasks:
-            task_loss, gradients = self.task_gradient(
-                self.images(x), self.labels(y), self.images(start), eps
-            )
-            loss += float(task_loss) / len(tasks)
-            # Step 5
-            torch._foreach_add_(total, list(gradients), alpha=1 / len(tasks))
+        total: MetaGradient | None = None
+        for chunk in self.chunks(draws, eps):
+            gradient = self.meta_gradient(chunk, draws["step_weights"])
+            if total is None:
+                total = gradient
+            else:
+                total.add(gradient)
+        assert total is not None
+        total.divide(len(draws["x"]))
         # Step 6
-        self.update(total, learning_rate)
-        return loss
+        self.update(total.parts[0], learning_rate)
+        if self.defense.adversarial_rate is not None:
+            share = learning_rate / self.defense.learning_rate
+            self.update(total.parts[1], self.defense.adversarial_rate * share, "adversarial")
+        if total.rates is not None:
+            self.update([total.rates], learning_rate, "rates")
+        # Step 7
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(total.buffers[name])
+        return total.loss
 
-    def task_gradient(
-        self, x: torch.Tensor, y: torch.Tensor, start: torch.Tensor, eps: float
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """A task's outer loss and its gradient with respect to the initialisation."""
-        defense, shots = self.defense, self.defense.support
-        # Step 1
-        with self.attacked():
-            support = perturb(
-                self.model,
-                x[:shots],
-                y[:shots],
-                start[:shots],
-                eps=eps,
-                ascent=defense.support_ascent,
-            )
-        # Step 2: copy_initial_weights=False keeps the way back to the model's own weights
-        self.model.train()
-        inner_optimizer = torch.optim.SGD(self.parameters, lr=defense.inner_rate)
-        with higher.innerloop_ctx(self.model, inner_optimizer, copy_initial_weights=False) as (
-            adapted,
-            inner_step,
-        ):
-            for _ in range(defense.inner_steps):
-                inner_step.step(cross_entropy(adapted(support), y[:shots]))
-            # Step 3: on detached weights, so that the attack pays for the input alone; not through
-            # `adapted(..., params=...)`, which would replace its weights for good
-            query = x[shots:]
-            with self.attacked():
-                query_adv = perturb(
-                    self._detached(adapted),
-                    query,
-                    y[shots:],
-                    start[shots:],
-                    eps=eps,
-                    ascent=defense.query_ascent,
-                )
-            # Step 4
-            clean = cross_entropy(adapted(query), y[shots:])
-            adversarial = cross_entropy(adapted(query_adv), y[shots:])
-            loss = defense.clean_weight * clean + (1 - defense.clean_weight) * adversarial
+    def chunks(self, draws: Arrays, eps: float) -> Iterator[Chunk]:
+        """The meta-batch in chunks, supports attacked; step 1 is one batch for many tasks."""
+        shots = self.defense.inner_examples
+        for tasks in groups(draws["attack"], max(self.chunk, PREDICT_BATCH // shots)):
+            x, start = (self._stacked(draws[key][tasks]) for key in ("x", "start"))
+            y = self.labels(draws["y"][tasks])
+            budgets = self.images(eps * draws["share"][tasks])
+            noise = self._stacked(draws["noise"][tasks]) if "noise" in draws else None
+            which = int(draws["attack"][tasks[0]])
+            # Step 1
+            support_adv = x[:, :shots]
+            if self.defense.inner_loss != "clean":
+                ascent = self.defense.task_distribution.attacks[which].support.ascent
+                with self.attacked():
+                    support_adv = perturb(
+                        self.model,
+                        support_adv.flatten(0, 1),
+                        y[:, :shots].flatten(),
+                        start[:, :shots].flatten(0, 1),
+                        eps=by_example(budgets, support_adv),
+                        ascent=ascent,
+                    ).unflatten(0, support_adv.shape[:2])
+            group = Chunk(x, y, support_adv, start, noise, budgets, which)
+            first = 0
+            while first < len(tasks):
+                last = first + self.chunk
+                yield group.part(slice(first, last))
+                first = last
+
+    def meta_gradient(self, chunk: Chunk, step_weights: np.ndarray) -> MetaGradient:
+        """Steps 2 to 5 of a chunk."""
+        shots = self.defense.inner_examples
+        clean, labels = chunk.x[:, :shots], chunk.y[:, :shots]
+        inputs = {
+            "adversarial": [chunk.support_adv],
+            "clean": [clean],
+            "crossed": [clean, chunk.support_adv],
+        }[self.defense.inner_loss]
+        loops = [self.inner.adapt(x, labels) for x in inputs]
+        buffers = {name: value.sum(0) for name, value in loops[0].buffers.items()}
+        if self.defense.algorithm == "reptile":
+            last = loops[0].steps[-1]
             # Step 5
-            return loss.detach(), torch.autograd.grad(loss, self.parameters)
+            way = [(value - last[name]).sum(0) for name, value in self.inner.initial.items()]
+            return MetaGradient(float(loops[0].loss), [[v.detach() for v in way]], None, buffers)
+        loss, parts = self.outer_loss(chunk, loops, step_weights)
+        differentiate = self._through if self.defense.second_order else self._past
+        gradients, rates = differentiate(parts, loops)
+        return MetaGradient(float(loss.detach()), gradients, rates, buffers)
 
-    def _detached(self, adapted: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-        names = [name for name, _ in self.model.named_parameters()]
-        weights = (weight.detach() for weight in adapted.parameters())
-        return partial(functional_call, self.model, dict(zip(names, weights, strict=True)))
+    def outer_loss(
+        self, chunk: Chunk, loops: Sequence[Adapted], step_weights: np.ndarray
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The outer loss summed over the tasks, and the parts of it that have an optimiser each."""
+        defense, shots = self.defense, self.defense.support
+        tasks, x, y = len(chunk.x), chunk.x[:, shots:].flatten(0, 1), chunk.y[:, shots:].flatten()
+        x_adv = self.attack_query(chunk, x, y, loops[0].steps[-1])
+        self.model.train()
+        w, clean, adversarial, whole = defense.clean_weight, [], [], []
+        for k in range(defense.inner_steps) if defense.multi_step else [defense.inner_steps - 1]:
+            weight = tasks * float(step_weights[k])
+            # Step 4: where the inner loops are crossed, the last one is the adversarial one
+            at_clean, at_adv = (self.logits_with(loop.steps[k]) for loop in (loops[-1], loops[0]))
+            if defense.outer_loss == "trades":
+                whole.append(weight * trades_loss(at_clean, x, x_adv, y, beta=defense.beta))
+                continue
+            if defense.outer_is_clean:
+                clean.append(weight * cross_entropy(at_clean(x), y))
+            if defense.outer_is_attacked:
+                adversarial.append(weight * cross_entropy(at_adv(x_adv), y))
+        mixed = [w * part for part in clean] + [(1 - w) * part for part in adversarial]
+        loss = torch.stack(whole + mixed).sum()
+        if defense.adversarial_rate is None:
+            return loss, [loss]
+        return loss, [torch.stack(clean).sum(), torch.stack(adversarial).sum()]
 
+    def attack_query(
+        self, chunk: Chunk, x: torch.Tensor, y: torch.Tensor, adapted: Stack
+    ) -> torch.Tensor:
+        """The queries of all tasks in one batch, attacked; the clean ones where none are wanted."""
+        defense, shots = self.defense, self.defense.support
+        if not defense.outer_is_attacked:
+            return x
+        # Step 3: on detached weights, so that the attack pays for the input alone
+        stack = {name: value.detach() for name, value in adapted.items()}
+        ascent = defense.task_distribution.attacks[chunk.attack].query.ascent
+        eps = by_example(chunk.eps, chunk.x[:, shots:])
+        with self.attacked():
+            logits = self.model if defense.query_attack == "initial" else self.logits_with(stack)
+            if chunk.noise is not None:
+                return most_divergent(logits, x, chunk.noise.flatten(0, 1), eps=eps, ascent=ascent)
+            start = chunk.start[:, shots:].flatten(0, 1)
+            return perturb(logits, x, y, start, eps=eps, ascent=ascent)
 
-def _refuse_batch_statistics(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise DefenseError(
-                f"meta-adv can't train through layer {name!r} ({type(module).__name__}): its "
-                "running statistics would be lost with each task; use LayerNorm or no normalisation"
+    def logits_with(self, stack: Stack) -> Logits:
+        """The tasks' models on a batch that holds their inputs one task after the other."""
+        tasks = len(next(iter(stack.values())))
+
+        def logits(x: torch.Tensor) -> torch.Tensor:
+            buffers = self.inner.fresh_buffers(tasks) if self.model.training else {}
+            stacked = x.unflatten(0, (tasks, -1))
+            return stacked_logits(self.model, {**stack, **buffers}, stacked).flatten(0, 1)
+
+        return logits
+
+    def _through(
+        self, parts: Sequence[torch.Tensor], loops: Sequence[Adapted]
+    ) -> tuple[list[list[torch.Tensor]], torch.Tensor | None]:
+        """Step 5 in second order: by the parameters, and by the rates."""
+        learned = [] if self.inner.log_rates is None else [self.inner.log_rates]
+        found = []
+        for part in parts:
+            retain = part is not parts[-1]
+            found.append(
+                list(torch.autograd.grad(part, [*self.parameters, *learned], retain_graph=retain))
             )
+        rates = [gradients.pop() for gradients in found] if learned else []
+        return found, sum(rates) if rates else None
+
+    def _past(
+        self, parts: Sequence[torch.Tensor], loops: Sequence[Adapted]
+    ) -> tuple[list[list[torch.Tensor]], torch.Tensor | None]:
+        """Step 5 in first order: by the adapted weights; theta_k - theta is linear in exp(s)."""
+        names = list(self.inner.initial)
+        leaves = [step[name] for loop in loops for step in loop.steps for name in names]
+        learned, found = self.inner.log_rates, []
+        rates = None if learned is None else torch.zeros_like(learned)
+        for part in parts:
+            gradients = torch.autograd.grad(part, leaves, retain_graph=True, allow_unused=True)
+            sums = {name: torch.zeros_like(value) for name, value in self.inner.initial.items()}
+            for index, (leaf, gradient) in enumerate(zip(leaves, gradients, strict=True)):
+                if gradient is None:
+                    continue
+                name = names[index % len(names)]
+                sums[name] += gradient.sum(0)
+                if rates is not None:
+                    way = (leaf - self.inner.initial[name]).detach()
+                    rates[self.inner.layer_of[name]] += (way * gradient).sum()
+            found.append(list(sums.values()))
+        return found, rates
+
+    def _stacked(self, x: np.ndarray) -> torch.Tensor:
+        """Inputs of several tasks, (tasks, n, C, H, W) or (tasks, n, d)."""
+        return self.images(x.reshape(-1, *x.shape[2:])).unflatten(0, x.shape[:2])
+
+    @property
+    def chunk(self) -> int:
+        """Tasks of a chunk: one until the first task has shown how large the model is."""
+        defense = self.defense
+        if not defense.chunk and self.inner.activations is None:
+            return 1
+        return chunk_size(
+            defense.chunk,
+            tasks=defense.tasks,
+            weights=sum(value.numel() for value in self.parameters),
+            activations=self.inner.activations or 0,
+            examples=defense.support + defense.query,
+        )
+
+    def rate_factors(self) -> list[float]:
+        """exp(s) of each parameter's layer; 0 where the inner loop does not move it."""
+        names = [name for name, value in self.model.named_parameters() if value.requires_grad]
+        learned = self.inner.log_rates
+        factors = None if learned is None else learned.detach().exp().tolist()
+        return [
+            0.0
+            if (layer := self.inner.layer_of.get(name)) is None
+            else 1.0
+            if factors is None
+            else factors[layer]
+            for name in names
+        ]
+
+    def learned(self) -> dict[str, list[float]]:
+        """s, where the rates are learned."""
+        rates = self.inner.log_rates
+        return {} if rates is None else {LOG_RATES: rates.tolist()}
+
+    def load_learned(self, learned: Mapping[str, list[float]]) -> None:
+        """Take up what `learned` returned."""
+        if self.inner.log_rates is not None and LOG_RATES in learned:
+            with torch.no_grad():
+                self.inner.log_rates.copy_(torch.tensor(learned[LOG_RATES], dtype=self.dtype))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on, the rates among it."""
+        learned = {name: np.array(values) for name, values in self.learned().items()}
+        known = self.inner.activations
+        # Decides the chunks, and with them how sums are rounded
+        measured = {} if known is None else {_ACTIVATIONS: np.array(known)}
+        return super().state() | learned | measured
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        super().load_state(state)
+        if _ACTIVATIONS in state:
+            self.inner.activations = int(state[_ACTIVATIONS])
+        self.load_learned({name: state[name].tolist() for name in self.learned()})

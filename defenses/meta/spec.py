@@ -1,9 +1,10 @@
 """Meta-adversarial training: an initialisation from which a few robust examples are enough.
 
-Second-order MAML (Finn et al. 2017, algorithm 1) over tasks with a support set S and a query set
-Q, attacked in both loops: the support against the initialisation, as in meta-testing, and the
-query through the adapted model (adversarial querying, Goldblum et al. 2020, algorithm 1). The
-outer loss joins clean and adversarial queries (Wang et al. 2021, R-MAML, eq. (4)).
+MAML (Finn et al. 2017, algorithm 1) over tasks with a support set S and a query set Q under an
+attack A and its budget (`defenses.tasks`), attacked in both loops: the support against the
+initialisation, as in meta-testing, and the query through the adapted model (adversarial querying,
+Goldblum et al. 2020, algorithm 1). The outer loss joins clean and adversarial queries (Wang et al.
+2021, R-MAML, eq. (4)). l is the cross-entropy, averaged over a set.
 
 For each task of the meta-batch:
 
@@ -11,57 +12,134 @@ For each task of the meta-batch:
     theta_0 = theta
     theta_k = theta_{k-1} - a grad l(f(x_S_adv; theta_{k-1}), y_S)     (step 2), k = 1 .. K
     x_Q_adv = A(f_theta_K, Q), a constant                              (step 3)
-    L_t     = w l(f(x_Q; theta_K), y_Q) + (1 - w) l(f(x_Q_adv; theta_K), y_Q)   (step 4)
+    L(k)    = w l(f(x_Q; theta_k), y_Q) + (1 - w) l(f(x_Q_adv; theta_k), y_Q)
+    L_t     = L(K)                                                     (step 4)
 
 and over the tasks:
 
     g       = mean_t dL_t / dtheta, through every inner step           (step 5)
     theta  <- optimiser(theta, g)                                      (step 6)
+    r      <- mean_t of the running statistics r_t                     (step 7)
+
+Running statistics are those of normalisation layers. All passes of steps 2 and 4 normalise by their
+own batch; r_t is what the first of them makes of r: it is a pass of the initialisation itself, on
+the task's support. What the adapted models would make of r is thrown away.
+
+The parameters change single steps:
+
+    algorithm fomaml    step 5: grad in step 2 counts as a constant, g = mean_t dL_t / dtheta_K
+              reptile   steps 1 and 2 take support and query together; no steps 3 and 4;
+                        step 5: g = mean_t (theta - theta_K) (Nichol et al. 2018)
+              anil      step 2 moves the last layer alone (Raghu et al. 2020)
+    inner_loss clean    step 2 takes x_S, and step 1 is left out
+               crossed  step 2 twice, to theta^c on x_S and to theta^a on x_S_adv; the clean part of
+                        step 4 is taken at theta^a, the adversarial part and step 3 at theta^c
+                        (Yin et al. 2018, ADML)
+    outer_loss trades   step 4: L(k) = l(f(x_Q; theta_k), y_Q) + beta KL(p(x_Q) || p(x_Q_adv)), and
+                        step 3 maximises the KL (`defenses.trades.spec`)
+    query_attack initial   step 3: A(f_theta, Q)
+    learn_rates         a = inner_rate exp(s_l) for layer l; step 6: s <- optimiser(s, dL / ds)
+    multi_step > 0      step 4: L_t = sum_k v_k L(k), all on the same x_Q_adv; v_k moves from 1 / K
+                        to the last step alone (Antoniou et al. 2019, MAML++, section 4)
+    adversarial_rate    steps 5 and 6 twice, with an optimiser each: for the clean part of L_t, then
+                        at this rate for the adversarial part
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from functools import cached_property
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from defenses.adaptation.spec import Adaptation
-from defenses.cost import Cost, gradients
+from defenses.cost import Cost
 from defenses.defense import Defense
-from defenses.errors import DefenseError
-from defenses.parameters import parameter
+from defenses.errors import DefenseError, did_you_mean
+from defenses.meta.checks import check_combination, check_held_out
+from defenses.meta.costs import task_cost
+from defenses.meta.presets import PRESETS
+from defenses.meta.steps import layer_numbers, step_weights
+from defenses.parameters import names_parameter, parameter
 from defenses.perturbation.spec import Ascent, default_relative_step
+from defenses.tasks import families
+from defenses.tasks.distributions import Budgeted, TaskDistribution, check_kind
+from defenses.trades.spec import small_noise
 from defenses.training import Arrays
+
+ALGORITHMS = ("maml", "fomaml", "reptile", "anil")
+INNER_LOSSES = ("adversarial", "clean", "crossed")
+OUTER_LOSSES = ("mixed", "trades")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetaAdversarial(Defense):
-    """Second-order meta-adversarial training over tasks with support and query sets.
+    """Meta-adversarial training (MAML, FOMAML, Reptile, ANIL) over tasks with support and query.
 
     Args:
+        algorithm: "maml" (second order), "fomaml", "reptile" or "anil".
+        distribution: of the tasks: "subsets", "attacks", "few-way"; several make a mixture.
+        attacks: that the tasks of "attacks" draw from (`defenses.tasks.families`), by default all
+            that are not held out and have a budget.
+        held_out: attacks or families that must not be trained on.
+        least_budget: the smallest share of its budget that a task of "attacks" draws.
+        eps_linf: budget of linf attacks where the threat is of another norm.
+        eps_l2: likewise under l2.
+        eps_l1: likewise under l1.
+        ways: classes of a few-way task.
         tasks: of a meta-batch.
         support: examples of a task's support set.
         query: examples of a task's query set.
         inner_steps: K, adaptation steps on the support.
         inner_rate: a, their rate.
-        support_attack_steps: of the attack on the support; one is FGSM with a random start.
-        query_attack_steps: of the attack on the query.
-        clean_weight: w, the clean query's share of the outer loss.
+        learn_rates: whether each layer learns its own rate, from `inner_rate` on.
+        inner_loss: the support in the inner loop: "adversarial", "clean" or "crossed" (ADML).
+        outer_loss: "mixed" (clean and adversarial query) or "trades".
+        clean_weight: w, the clean query's share of the mixed loss.
+        beta: weight of the divergence in "trades".
+        multi_step: share of the training over which the outer loss moves from all inner steps to
+            the last one; 0 is the last one alone.
+        support_attack_steps: of the threat's attack on the support; one is FGSM-RS.
+        query_attack_steps: of the threat's attack on the query.
+        query_attack: the query is attacked through the "adapted" or the "initial" model.
+        adversarial_rate: learning rate of an optimiser of its own for the adversarial part.
+        chunk: tasks that PyTorch computes at once; 0 chooses by the model's size. Steps and memory
+            depend on it, results don't, but for rounding.
 
     `batch_size` is not used: an update takes `tasks * (support + query)` examples.
+
+    A recipe of `defenses.meta.presets` (adml, aq, r-maml, its-maml) is named by the parameter
+    `preset` of `from_parameters`; other parameters go over it.
     """
 
+    algorithm: str = parameter("maml", choices=ALGORITHMS)
+    distribution: tuple[str, ...] = names_parameter(("subsets",), check_kind)
+    attacks: tuple[str, ...] = names_parameter((), families.attack)
+    held_out: tuple[str, ...] = names_parameter((), families.family)
+    least_budget: float = parameter(0.5, low=0.01, high=1)
+    eps_linf: float | None = parameter(None, low=0, high=1)
+    eps_l2: float | None = parameter(None, low=0)
+    eps_l1: float | None = parameter(None, low=0)
+    ways: int = parameter(4, low=2)
     tasks: int = parameter(4, low=1)
     support: int = parameter(8, low=1)
     query: int = parameter(32, low=1)
     inner_steps: int = parameter(1, low=1)
     inner_rate: float = parameter(0.05, low=0)
+    learn_rates: bool = parameter(False)
+    inner_loss: str = parameter("adversarial", choices=INNER_LOSSES)
+    outer_loss: str = parameter("mixed", choices=OUTER_LOSSES)
+    clean_weight: float = parameter(0.2, low=0, high=1)
+    beta: float = parameter(6.0, low=0)
+    multi_step: float = parameter(0.0, low=0, high=1)
     support_attack_steps: int = parameter(1, low=1)
     query_attack_steps: int = parameter(10, low=1)
-    clean_weight: float = parameter(0.2, low=0, high=1)
+    query_attack: str = parameter("adapted", choices=("adapted", "initial"))
+    adversarial_rate: float | None = parameter(None, low=0)
+    chunk: int = parameter(0, low=0)
 
     adapts: ClassVar[bool] = True
     kernels: ClassVar[Mapping[str, str]] = {
@@ -69,22 +147,86 @@ class MetaAdversarial(Defense):
         "tensorflow": "defenses.meta.tensorflow:MetaKernel",
     }
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_combination(self)
+        check_held_out(self)
+        self.task_distribution.check()
+
+    @classmethod
+    def from_parameters(cls, threat: Any, parameters: Mapping[str, Any]) -> Self:
+        """The defense with `parameters` on top of its defaults, or on top of a `preset`."""
+        given = dict(parameters)
+        preset = given.pop("preset", None)
+        if preset is not None and preset not in PRESETS:
+            raise DefenseError(f"unknown preset {preset!r}{did_you_mean(str(preset), PRESETS)}")
+        return super().from_parameters(threat, {**PRESETS.get(preset, {}), **given})
+
+    @property
+    def second_order(self) -> bool:
+        """Whether step 5 goes through the gradients of the inner steps."""
+        return self.algorithm in ("maml", "anil")
+
+    def adapted(self, names: Sequence[str], separator: str) -> list[str]:
+        """Of a model's parameters, in its order, those that step 2 moves."""
+        layers = layer_numbers(names, separator)
+        first = layers[-1] if self.algorithm == "anil" else 0
+        return [name for name, layer in zip(names, layers, strict=True) if layer >= first]
+
+    @property
+    def inner_examples(self) -> int:
+        """Examples of a task that step 2 takes."""
+        return self.support + self.query if self.algorithm == "reptile" else self.support
+
     @property
     def examples_per_step(self) -> int:
         """All supports and queries of a meta-batch."""
         return self.tasks * (self.support + self.query)
 
     @property
-    def support_ascent(self) -> Ascent:
-        """The attack of step 1."""
-        steps = self.support_attack_steps
-        return Ascent(self.threat.norm, steps, default_relative_step(steps))
+    def draws_from_all(self) -> bool:
+        """Few-way tasks choose among all examples of a class."""
+        return "few-way" in self.distribution
+
+    def _own_attack(self, steps: int) -> families.TaskAttack:
+        """The threat's own attack with so many steps."""
+        return families.TaskAttack(Ascent(self.threat.norm, steps, default_relative_step(steps)))
 
     @property
-    def query_ascent(self) -> Ascent:
-        """The attack of step 3."""
-        steps = self.query_attack_steps
-        return Ascent(self.threat.norm, steps, default_relative_step(steps))
+    def budgets(self) -> dict[str, float]:
+        """Norm to eps, of the norms that have one; the threat's norm has the threat's."""
+        named = {norm: getattr(self, f"eps_{norm}") for norm in families.FAMILIES}
+        named[self.threat.norm] = self.threat.eps
+        return {norm: float(eps) for norm, eps in named.items() if eps}
+
+    @property
+    def task_attacks(self) -> tuple[str, ...]:
+        """The attacks that the tasks of "attacks" draw from."""
+        seen = families.seen_attacks(self.held_out)
+        with_budget = [name for name in seen if families.ATTACKS[name].norm in self.budgets]
+        return self.attacks or tuple(with_budget)
+
+    @cached_property
+    def task_distribution(self) -> TaskDistribution:
+        """How the tasks are drawn."""
+        own = Budgeted(
+            self._own_attack(self.support_attack_steps),
+            self._own_attack(self.query_attack_steps),
+            share=1.0,
+        )
+        named = []
+        for name in self.task_attacks if "attacks" in self.distribution else ():
+            attack = families.ATTACKS[name]
+            named.append(Budgeted(attack, attack, self.budgets[attack.norm] / self.threat.eps))
+        return TaskDistribution(
+            kinds=self.distribution,
+            attacks=(own, *named),
+            least_budget=self.least_budget,
+            tasks=self.tasks,
+            support=self.support,
+            query=self.query,
+            ways=self.ways,
+        )
 
     @property
     def adaptation(self) -> Adaptation:
@@ -97,16 +239,33 @@ class MetaAdversarial(Defense):
         )
 
     def step_cost(self) -> Cost:
-        """Attacks, inner steps with their second derivatives, and both outer losses, a task."""
-        inner = self.support * self.inner_steps
-        task = (
-            self.support_ascent.cost(self.support)
-            + gradients(inner)
-            + Cost(second_order=inner)
-            + self.query_ascent.cost(self.query)
-            + gradients(2 * self.query)
-        )
-        return task * self.tasks
+        """What a meta-batch is expected to cost: tasks under different attacks differ."""
+        distribution = self.task_distribution
+        total = Cost()
+        for pair, share in zip(distribution.attacks, distribution.shares(), strict=True):
+            if share:
+                total += task_cost(self, pair) * (share if share < 1 else 1)
+        return total * self.tasks
+
+    def cost_of(self, draws: Arrays) -> Cost:
+        """What a meta-batch costs, task by task."""
+        attacks = self.task_distribution.attacks
+        return sum((task_cost(self, attacks[which]) for which in draws["attack"]), Cost())
+
+    @property
+    def outer_is_clean(self) -> bool:
+        """Whether clean queries take part in the outer loss."""
+        return self.clean_weight > 0 or self._both_parts
+
+    @property
+    def outer_is_attacked(self) -> bool:
+        """Whether attacked queries take part in the outer loss."""
+        return self.clean_weight < 1 or self._both_parts
+
+    @property
+    def _both_parts(self) -> bool:
+        separate = self.adversarial_rate is not None
+        return separate or self.outer_loss == "trades" or self.inner_loss == "crossed"
 
     def sized_for(self, examples: int) -> Self:
         """The same defense with no more tasks in a meta-batch than the data set fills.
@@ -122,12 +281,17 @@ class MetaAdversarial(Defense):
             )
         return dataclasses.replace(self, tasks=min(self.tasks, examples // size))
 
+    def check_labels(self, y: np.ndarray) -> None:
+        """Refuse ways and shots that the labels can't give."""
+        self.task_distribution.check_labels(y)
+
     def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
-        """Disjoint tasks cut from a shuffled batch, and where their attacks start."""
-        size = self.support + self.query
-        starts = self.threat.random_starts(generator, x.shape)
-        return {
-            "x": x.reshape(self.tasks, size, *x.shape[1:]),  # (tasks, support + query, H, W, C)
-            "y": y.reshape(self.tasks, size),
-            "start": starts.reshape(self.tasks, size, *x.shape[1:]),
-        }
+        """Tasks, what attacks them and where that starts."""
+        draws = self.task_distribution.draw(generator, x, y)
+        if self.outer_loss == "trades":
+            draws = {**draws, "noise": small_noise(generator, draws["x"][:, self.support :].shape)}
+        return self.at(draws, 0.0)
+
+    def at(self, draws: Arrays, done: float) -> Arrays:
+        """With the weights v_k of the losses after each inner step, (K,)."""
+        return {**draws, "step_weights": step_weights(self.inner_steps, self.multi_step, done)}

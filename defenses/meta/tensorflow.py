@@ -1,111 +1,284 @@
-"""Meta-adversarial training in TensorFlow, inner steps through `stateless_call` in a compiled tape.
+"""Meta-adversarial training in TensorFlow, inner steps through `stateless_call` in compiled tapes.
 
-The steps are those of `spec`.
+The steps are those of `spec`; step 2 is in `inner`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from defenses.errors import DefenseError
-from defenses.kernels.tensorflow import Kernel, cross_entropy, sum_of
+from defenses.kernels.tensorflow import (
+    PREDICT_BATCH,
+    Kernel,
+    cross_entropy,
+    make_optimizer,
+    sum_of,
+)
+from defenses.meta.chunk.sizes import groups
+from defenses.meta.inner.tensorflow import Adapted, InnerLoop, Weights, refuse_wrong_derivatives
 from defenses.meta.spec import MetaAdversarial
+from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.tensorflow import perturb
+from defenses.tasks.distributions import Budgeted
+from defenses.trades.tensorflow import most_divergent, trades_loss
 from defenses.training import Arrays
 
-# tf.nn.moments stops the gradient of the mean, so second derivatives through these are wrong.
-_WRONG_IN_SECOND_ORDER = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
+Logits = Callable[[tf.Tensor], tf.Tensor]
 
 
 class MetaKernel(Kernel):
-    """The second-order meta-gradient, task by task."""
+    """The meta-gradient, task by task in a compiled loop."""
 
     defense: MetaAdversarial
 
     def __init__(self, model: keras.Model, defense: MetaAdversarial) -> None:
-        _refuse_batch_statistics(model)
+        refuse_wrong_derivatives(model, defense)
         super().__init__(model, defense)
-        self.compiled_task = tf.function(self.task_gradient)
+        self.inner = InnerLoop(model, defense)
+        self.learned_variables: list[tf.Variable] = []
+        if defense.learn_rates:
+            self.inner.log_rates = tf.Variable(tf.zeros(self.inner.layers, self.dtype))
+            self.learned_variables = [self.inner.log_rates]
+            self.optimizers["rates"] = make_optimizer(defense, self.learned_variables)
+        if defense.adversarial_rate is not None:
+            self.optimizers["adversarial"] = make_optimizer(defense, self.parameters)
+        self.parts = 1 if defense.adversarial_rate is None else 2
+        # By the attack's number.
+        self.compiled_tasks: dict[int, Callable[..., list[tf.Tensor]]] = {}
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the outer loss before it."""
-        tasks = list(zip(draws["x"], draws["y"], draws["start"], strict=True))
-        loss = 0.0
-        total = [tf.zeros_like(parameter) for parameter in self.parameters]
-        for x, y, start in tasks:
-            task_loss, gradients = self.compiled_task(
-                self.images(x), self.labels(y), self.images(start), self.scalar(eps)
-            )
-            loss += float(task_loss) / len(tasks)
-            # Step 5
-            total = sum_of(total, [gradient / len(tasks) for gradient in gradients])
+        total = self._zeros()
+        # As many tasks at once as PyTorch attacks in one batch
+        at_most = max(1, PREDICT_BATCH // self.defense.inner_examples)
+        for tasks in groups(draws["attack"], at_most):
+            noise = draws["noise"][tasks] if "noise" in draws else draws["share"][tasks]
+            tensors = [
+                self.images(draws["x"][tasks]),
+                self.labels(draws["y"][tasks]),
+                self.images(draws["start"][tasks]),
+                self.images(noise),
+                self.images(eps * draws["share"][tasks]),
+            ]
+            compiled = self._compiled(int(draws["attack"][tasks[0]]), tensors)
+            total = sum_of(total, compiled(*tensors, self.images(draws["step_weights"])))
+        loss, *rest = total
+        count = len(draws["x"])
+        self.compiled_step(rest, tf.constant(count), self.scalar(learning_rate))
+        return float(loss) / count
+
+    def graph_step(
+        self, sums: Sequence[tf.Tensor], tasks: tf.Tensor, learning_rate: tf.Tensor
+    ) -> None:
+        """Steps 6 and 7 from the sums over the tasks."""
+        size = len(self.parameters)
+        count = tf.cast(tasks, self.dtype)
+        means = [value / count for value in sums[: self.parts * size + len(self.learned_variables)]]
         # Step 6
-        self.compiled_step(total, self.scalar(learning_rate))
-        return loss
+        self.update(means[:size], learning_rate)
+        if self.defense.adversarial_rate is not None:
+            share = learning_rate / self.defense.learning_rate
+            rate = self.defense.adversarial_rate * share
+            self.update(means[size : 2 * size], rate, "adversarial")
+        if self.learned_variables:
+            self.update(means[self.parts * size :], learning_rate, "rates")
+        # Step 7
+        for variable, value in zip(self.buffers, sums[len(means) :], strict=True):
+            # Whole numbers count passes, and every task has counted the same.
+            whole = variable.dtype.is_integer
+            mean = value // tf.cast(tasks, value.dtype) if whole else value / count
+            variable.assign(tf.cast(mean, variable.dtype))
 
-    def graph_step(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
-        """The optimiser's step as a graph."""
-        self.update(gradients, learning_rate)
+    def _compiled(self, which: int, tensors: Sequence[tf.Tensor]) -> Callable[..., list[tf.Tensor]]:
+        """`sum_over_tasks` under an attack, traced once for any number of tasks."""
+        if which not in self.compiled_tasks:
+            attack = self.defense.task_distribution.attacks[which]
+            signature = [tf.TensorSpec((None, *t.shape[1:]), t.dtype) for t in tensors]
+            signature.append(tf.TensorSpec((self.defense.inner_steps,), self.dtype))
+            self.compiled_tasks[which] = tf.function(
+                functools.partial(self.sum_over_tasks, attack), input_signature=signature
+            )
+        return self.compiled_tasks[which]
 
-    def task_gradient(
-        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, eps: tf.Tensor
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """A task's outer loss and its gradient with respect to the initialisation."""
-        defense, shots = self.defense, self.defense.support
+    @property
+    def buffers(self) -> list[tf.Variable]:
+        """The variables that no gradient moves, such as running statistics."""
+        return [variable.value for variable in self.model.non_trainable_variables]
+
+    def _zeros(self) -> list[tf.Tensor]:
+        """The sums before any task: the loss, the parts' gradients, the rates', the buffers."""
+        gradients = [*self.parameters * self.parts, *self.learned_variables]
+        buffers = [tf.zeros(value.shape, _summed(value.dtype)) for value in self.buffers]
+        return [self.scalar(0.0), *(tf.zeros_like(value) for value in gradients), *buffers]
+
+    def sum_over_tasks(
+        self,
+        attack: Budgeted,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        start: tf.Tensor,
+        noise: tf.Tensor,
+        eps: tf.Tensor,
+        step_weights: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        """Steps 1 to 5 of tasks (tasks, support + query, ...) under the same attack, as a graph."""
+        shots = self.defense.inner_examples
+        support_adv = x[:, :shots]
+        if self.defense.inner_loss != "clean":
+            support_adv = self.attack_supports(attack, x, y, start, eps)
+        total = self._zeros()
+        for task in tf.range(tf.shape(x)[0]):
+            # One after the other: in parallel they would take as many times the memory
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            tensors = [value[task] for value in (x, y, support_adv, start, noise, eps)]
+            total = sum_of(total, self.meta_gradient(attack, step_weights, *tensors))
+        return total
+
+    def attack_supports(
+        self, attack: Budgeted, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, eps: tf.Tensor
+    ) -> tf.Tensor:
+        """The supports of all tasks in one batch, attacked."""
+        shots, shape = self.defense.inner_examples, x.shape[2:]
         # Step 1
-        support = perturb(
-            self.logits, x[:shots], y[:shots], start[:shots], eps=eps, ascent=defense.support_ascent
+        found = perturb(
+            self.logits,
+            tf.reshape(x[:, :shots], (-1, *shape)),
+            tf.reshape(y[:, :shots], (-1,)),
+            tf.reshape(start[:, :shots], (-1, *shape)),
+            eps=tf.reshape(tf.repeat(eps, shots), (-1, *[1] * len(shape))),
+            ascent=attack.support.ascent,
         )
-        with tf.GradientTape() as outer:
-            # Step 2: fast weights are tensors; assigning to the variables would cut the graph
-            adapted: Sequence[tf.Tensor] = self.parameters
-            for _ in range(defense.inner_steps):
-                adapted = self._inner_step(adapted, support, y[:shots])
-            # Step 3: off the tape, so that the attack pays for the input alone
-            with outer.stop_recording():
-                query_adv = perturb(
-                    self._logits_with(adapted, training=False),
-                    x[shots:],
-                    y[shots:],
-                    start[shots:],
-                    eps=eps,
-                    ascent=defense.query_ascent,
-                )
-            # Step 4
-            logits = self._logits_with(adapted, training=True)
-            clean = cross_entropy(logits(x[shots:]), y[shots:])
-            adversarial = cross_entropy(logits(query_adv), y[shots:])
-            loss = defense.clean_weight * clean + (1 - defense.clean_weight) * adversarial
+        return tf.reshape(found, (-1, shots, *shape))
+
+    def meta_gradient(
+        self,
+        attack: Budgeted,
+        step_weights: tf.Tensor,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        support_adv: tf.Tensor,
+        start: tf.Tensor,
+        noise: tf.Tensor,
+        eps: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        """Steps 2 to 5 of one task, in the order of `_zeros`."""
+        defense, shots = self.defense, self.defense.inner_examples
+        inputs = {
+            "adversarial": [support_adv],
+            "clean": [x[:shots]],
+            "crossed": [x[:shots], support_adv],
+        }[defense.inner_loss]
+        with tf.GradientTape(persistent=self.parts > 1) as outer:
+            loops = [self.inner.adapt(inner, y[:shots], outer) for inner in inputs]
+            if defense.algorithm != "reptile":
+                with outer.stop_recording():
+                    adapted = loops[0].steps[-1]
+                    query = (x[shots:], y[shots:], start[shots:], noise)
+                    x_adv = self.attack_query(attack, *query, eps, adapted)
+                loss, parts = self.outer_loss(x[shots:], x_adv, y[shots:], loops, step_weights)
+        buffers = [tf.cast(value, _summed(value.dtype)) for value in loops[0].buffers]
         # Step 5
-        return loss, outer.gradient(loss, self.parameters)
+        if defense.algorithm == "reptile":
+            way = [a - b for a, b in zip(self.parameters, loops[0].steps[-1], strict=True)]
+            return [loops[0].loss, *way, *buffers]
+        targets = [*self.parameters, *self.learned_variables]
+        found = [outer.gradient(part, targets, unconnected_gradients="zero") for part in parts]
+        size = len(self.parameters)
+        gradients = [value for part in found for value in part[:size]]
+        rates = [sum(of_rates) for of_rates in zip(*(part[size:] for part in found), strict=True)]
+        return [loss, *gradients, *rates, *buffers]
 
-    def _inner_step(
-        self, weights: Sequence[tf.Tensor], x: tf.Tensor, y: tf.Tensor
-    ) -> Sequence[tf.Tensor]:
-        with tf.GradientTape() as inner:
-            inner.watch(weights)
-            loss = cross_entropy(self._logits_with(weights, training=True)(x), y)
-        gradients = inner.gradient(loss, weights)
-        rate = self.defense.inner_rate
-        return [weight - rate * step for weight, step in zip(weights, gradients, strict=True)]
+    def outer_loss(
+        self,
+        x: tf.Tensor,
+        x_adv: tf.Tensor,
+        y: tf.Tensor,
+        loops: Sequence[Adapted],
+        step_weights: tf.Tensor,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The outer loss, and the parts of it that have an optimiser each."""
+        defense = self.defense
+        w, clean, adversarial, whole = defense.clean_weight, [], [], []
+        for k in range(defense.inner_steps) if defense.multi_step else [defense.inner_steps - 1]:
+            weight = step_weights[k]
+            # Step 4: where the inner loops are crossed, the last one is the adversarial one
+            at_clean, at_adv = (self.logits_with(loop.steps[k]) for loop in (loops[-1], loops[0]))
+            if defense.outer_loss == "trades":
+                whole.append(weight * trades_loss(at_clean, x, x_adv, y, beta=defense.beta))
+                continue
+            if defense.outer_is_clean:
+                clean.append(weight * cross_entropy(at_clean(x), y))
+            if defense.outer_is_attacked:
+                adversarial.append(weight * cross_entropy(at_adv(x_adv), y))
+        mixed = [w * part for part in clean] + [(1 - w) * part for part in adversarial]
+        loss = tf.add_n(whole + mixed)
+        if defense.adversarial_rate is None:
+            return loss, [loss]
+        return loss, [tf.add_n(clean), tf.add_n(adversarial)]
 
-    def _logits_with(
-        self, weights: Sequence[tf.Tensor], *, training: bool
-    ) -> Callable[[tf.Tensor], tf.Tensor]:
+    def attack_query(
+        self,
+        attack: Budgeted,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        start: tf.Tensor,
+        noise: tf.Tensor,
+        eps: tf.Tensor,
+        adapted: Weights,
+    ) -> tf.Tensor:
+        """The query, attacked; the clean one where none is wanted."""
+        if not self.defense.outer_is_attacked:
+            return x
+        # Step 3
+        logits: Logits = self.logits
+        if self.defense.query_attack == "adapted":
+            logits = self.logits_with(adapted, training=False)
+        ascent = attack.query.ascent
+        if self.defense.outer_loss == "trades":
+            return most_divergent(logits, x, noise, eps=eps, ascent=ascent)
+        return perturb(logits, x, y, start, eps=eps, ascent=ascent)
+
+    def logits_with(self, weights: Weights, *, training: bool = True) -> Logits:
+        """The model with these weights."""
+
         def logits(x: tf.Tensor) -> tf.Tensor:
-            others = self.model.non_trainable_variables
-            return self.model.stateless_call(weights, others, x, training=training)[0]
+            buffers = self.model.non_trainable_variables
+            return self.model.stateless_call(weights, buffers, x, training=training)[0]
 
         return logits
 
+    def rate_factors(self) -> list[float]:
+        """exp(s) of each parameter's layer; 0 where the inner loop does not move it."""
+        learned = self.inner.log_rates
+        factors = [1.0] * self.inner.layers if learned is None else np.exp(learned.numpy()).tolist()
+        return [0.0 if layer is None else factors[layer] for layer in self.inner.of_weight]
 
-def _refuse_batch_statistics(model: keras.Model) -> None:
-    for layer in model._flatten_layers():
-        if isinstance(layer, _WRONG_IN_SECOND_ORDER):
-            raise DefenseError(
-                f"meta-adv can't train through layer {layer.name!r} ({type(layer).__name__}): its "
-                "second derivatives are wrong in Keras; use LayerNormalization or none"
-            )
+    def learned(self) -> dict[str, list[float]]:
+        """s, where the rates are learned."""
+        rates = self.inner.log_rates
+        return {} if rates is None else {LOG_RATES: rates.numpy().tolist()}
+
+    def load_learned(self, learned: Mapping[str, list[float]]) -> None:
+        """Take up what `learned` returned."""
+        if self.inner.log_rates is not None and LOG_RATES in learned:
+            self.inner.log_rates.assign(learned[LOG_RATES])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on, the rates among it."""
+        learned = {name: np.array(values) for name, values in self.learned().items()}
+        return super().state() | learned
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        super().load_state(state)
+        self.load_learned({name: state[name].tolist() for name in self.learned()})
+
+
+def _summed(dtype: tf.DType) -> tf.DType:
+    """The type in which values of another are added up."""
+    return tf.int64 if dtype.is_integer else dtype

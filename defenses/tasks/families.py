@@ -60,6 +60,13 @@ ATTACKS: dict[str, TaskAttack] = {
 FAMILIES: tuple[str, ...] = NORMS
 
 
+def attack(name: str) -> TaskAttack:
+    """An attack by its name; DefenseError where there is none."""
+    if name not in ATTACKS:
+        raise DefenseError(f"unknown attack {name!r}{did_you_mean(name, ATTACKS)}")
+    return ATTACKS[name]
+
+
 def family(name: str) -> str:
     """The family of an attack; a family's own name stands for itself.
 

@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.records import Attack, Cell
+from reports.trust import Check, Trust
 
-PASSED, WARNING = "passed", "warning"
+PASSED, WARNING, NOT_APPLICABLE = "passed", "warning", "not-applicable"
+
+# What the record of a check calls a warning.
+_STATES = {"flagged": WARNING}
 
 
-def checks(cell: Cell, attacks: Sequence[Attack]) -> list[dict[str, Any]]:
-    """The checks of one cell under one suite, as {"check", "state", "evidence"}."""
+def checks(cell: Cell, attacks: Sequence[Attack], trust: Trust | None) -> list[dict[str, Any]]:
+    """The checks of one cell under one suite, as {"check", "state", "evidence"}.
+
+    First what the report sees itself, then what was checked with the model after the attacks.
+    """
     ended = cell.record.status == "ok"
     return [
         _check(
@@ -21,7 +28,14 @@ def checks(cell: Cell, attacks: Sequence[Attack]) -> list[dict[str, Any]]:
         ),
         _every_attack_ran(attacks),
         _budget_kept(attacks),
+        *(_made(check) for check in (trust.checks if trust else [])),
     ]
+
+
+def _made(check: Check) -> dict[str, Any]:
+    evidence = f"{check.sentence} ({check.shown_evidence})" if check.evidence else check.sentence
+    state = _STATES.get(check.status, check.status)
+    return {"check": check.name, "state": state, "evidence": evidence}
 
 
 def _check(name: str, holds: bool, evidence: str) -> dict[str, Any]:

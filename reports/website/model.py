@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmark.results import SCHEMA_VERSION, Store
 from reports.pictures import Example, examples
-from reports.records import Attack, Cell, StageRecord
+from reports.records import Attack, Cell
+from reports.schema import StageRecord
 from reports.website import breakdown, measured
 from reports.website.checks import checks
 from reports.website.outcomes import Detail, detail
@@ -139,7 +140,7 @@ def _suite(
     found: Document = {
         "suite": name,
         "attacks": [_attack(attack) for attack in attacks],
-        "checks": checks(cell, attacks),
+        "checks": checks(cell, attacks, cell.trust.get(name)),
         "complete": _complete(attacks, {one.attack.key for one in ran}),
     }
     if not ran:

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from reports.records import Cell, DefenseConfig
+from reports.records import Cell
+from reports.schema import DefenseConfig
 
 
 def command(cell: Cell, suite: str) -> str:

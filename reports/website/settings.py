@@ -17,7 +17,7 @@ from reports.records import Results
 from reports.rows import Row, rows
 from reports.seeds import over_seeds
 from reports.text import budget, norm, one_line
-from reports.website.checks import PASSED, checks
+from reports.website.checks import NOT_APPLICABLE, PASSED, checks
 
 EXTRA_COLUMNS = {
     "label": "a name of the row that no other row of the setting has",
@@ -25,7 +25,7 @@ EXTRA_COLUMNS = {
     "attack_states": "status of each attack of the suite",
     "labels_used": "labels that the defender used in adaptation; null without adaptation",
     "checks_passed": "how many trust checks the row passes",
-    "checks": "how many trust checks there are",
+    "checks": "how many trust checks apply to it",
     "page": "the model's page, relative to the site",
 }
 
@@ -119,7 +119,7 @@ def _setting(members: Sequence[Row]) -> Setting:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    found = checks(row.cell, row.attacks)
+    found = checks(row.cell, row.attacks, row.trust)
     adaptation = row.cell.adaptation
     return {
         **{
@@ -133,6 +133,6 @@ def _row(row: Row) -> dict[str, Any]:
         "variant": row.variant,
         "labels_used": None if adaptation is None else adaptation.labels_used,
         "checks_passed": sum(one["state"] == PASSED for one in found),
-        "checks": len(found),
+        "checks": sum(one["state"] != NOT_APPLICABLE for one in found),
         "page": page(row.cell.cell_id),
     }

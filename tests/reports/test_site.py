@@ -413,7 +413,8 @@ def test_the_command_of_a_page_makes_the_same_cell(
 
 
 def test_breakdowns_of_outcomes_worked_by_hand() -> None:
-    from reports.records import Attack, AttackRecord, Outcomes
+    from reports.records import Attack, Outcomes
+    from reports.schema import AttackRecord
     from reports.website import breakdown
     from reports.website.outcomes import Detail
 

@@ -17,7 +17,7 @@ class AdversarialPatch(AdversarialPatchNumpy):
     attack_params = (*AdversarialPatchNumpy.attack_params, "scale")
 
     def __init__(
-        self, classifier: Any, *, scale: float = 0.3, learning_rate: float = 5.0, **kwargs: Any
+        self, classifier: Any, *, scale: float = 0.4, learning_rate: float = 5.0, **kwargs: Any
     ) -> None:
         super().__init__(
             classifier, scale_min=scale, scale_max=scale, learning_rate=learning_rate, **kwargs
@@ -34,4 +34,11 @@ class AdversarialPatch(AdversarialPatchNumpy):
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """`x`, (n, H, W, C), each with the patch at a place and an angle of its own."""
         super().generate(x, y, **kwargs)
-        return np.clip(self.apply_patch(x, self.scale), 0, 1).astype(np.float32)
+        patched = np.clip(self.apply_patch(x, self.scale), 0, 1).astype(np.float32)
+        if np.array_equal(patched, x):
+            height, width = x.shape[1:3]
+            raise ValueError(
+                f"a patch of scale {self.scale:g} covers no pixel of {height}x{width}; give a "
+                "larger one"
+            )
+        return patched

@@ -1,0 +1,154 @@
+"""Security curves: robust accuracy over a grid of budgets.
+
+From one minimal-norm attack that has run, whose distances tell all budgets at once; else by running
+the attack at one budget after the other, each on what the smaller ones left: a point within a small
+budget is within a greater one too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmark.attacks.measure import BUDGET_TOLERANCE
+from benchmark.attacks.running import attacked_rows, run_attack
+from benchmark.attacks.suites import AttackSpec, SecurityCurve
+from benchmark.attacks.target import Target
+from benchmark.cells import Job
+from benchmark.reporter import Reporter
+from benchmark.results import Store, npz_writer
+
+Arrays = dict[str, np.ndarray]
+
+
+def measure(job: Job, target: Target, store: Store, reporter: Reporter) -> None:
+    """Draw and store the job's security curve, if it has one that isn't stored, after its attacks.
+
+    A stage "curves/<key>": a record, and an npz with `success`, (budgets, n) bool. Where its attack
+    is not applicable or failed, so is the curve.
+    """
+    key = job.curve_key()
+    if key is None:
+        return
+    stored = store.read_stage(job.cell.cell_id, f"curves/{key}")
+    if stored is not None and stored.get("status") != "failed":
+        return
+    record, arrays = _drawn(job, target, store, reporter)
+    files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
+    store.write_stage(job.cell.cell_id, f"curves/{key}", record, files)
+
+
+def _drawn(
+    job: Job, target: Target, store: Store, reporter: Reporter
+) -> tuple[dict[str, Any], Arrays]:
+    assert job.curve is not None
+    (spec,) = (spec for spec in job.attacks if spec.name == job.curve.attack)
+    key = job.attack_keys()[spec.name]
+    stage = f"attacks/{key}"
+    record = store.read_stage(job.cell.cell_id, stage) or {"status": "failed", "reason": "lost"}
+    if record["status"] != "ok" or record["eps"] is None:
+        status = "failed" if record["status"] == "failed" else "not-applicable"
+        reason = record["reason"] or "its threat has no budget"
+        return {"attack": spec.name, "status": status, "reason": reason}, {}
+    if spec.entry.is_minimal:
+        arrays = store.read_arrays(job.cell.cell_id, stage, f"{key}.npz")
+        return from_distances(job.curve, record, arrays)
+    return from_bounded_runs(
+        job.curve,
+        spec,
+        target,
+        norm=job.cell.norm,
+        eps=job.cell.eps,
+        seed=job.cell.seed,
+        progress=reporter.stage(f"curve {spec.name}"),
+        timeout=job.attack_timeout,
+    )
+
+
+def from_distances(
+    curve: SecurityCurve, record: dict[str, Any], arrays: Arrays
+) -> tuple[dict[str, Any], Arrays]:
+    """The curve of a minimal-norm attack, from its stored record and arrays."""
+    budgets = [share * record["eps"] for share in curve.budgets]
+    distance, adversarial = arrays[record["norm"]], arrays["adversarial"] & arrays["clean_correct"]
+    success = [adversarial & (distance <= eps * (1 + BUDGET_TOLERANCE)) for eps in budgets]
+    return _stage(record, arrays, budgets, np.array(success), "minimal-norm")
+
+
+def from_bounded_runs(
+    curve: SecurityCurve,
+    spec: AttackSpec,
+    target: Target,
+    *,
+    norm: str,
+    eps: float,
+    seed: int,
+    progress: Callable[[float], None] = lambda done: None,
+    timeout: float | None = None,
+) -> tuple[dict[str, Any], Arrays]:
+    """The curve of an attack within a budget, from a run at each; arguments as of `run_attack`."""
+    if curve.examples is not None:
+        spec = replace(spec, examples=curve.examples)
+    norm, eps = spec.threat(norm, eps)
+    attacked = attacked_rows(spec, target)
+    correct = target.clean_prediction == target.y
+    arrays = {"test_index": target.index, "clean_correct": correct, "attacked": attacked}
+    budgets = [share * eps for share in curve.budgets]
+    success = np.zeros((len(budgets), len(correct)), dtype=bool)
+    broken = np.zeros(len(correct), dtype=bool)
+    for step, budget in enumerate(budgets):
+        rows = np.flatnonzero(attacked & correct & ~broken)
+        if len(rows):
+            record, found = run_attack(
+                replace(spec, examples=None, norm=norm, eps=budget),
+                _part(target, rows),
+                key="",
+                norm=norm,
+                eps=budget,
+                seed=seed,
+                timeout=timeout,
+            )
+            if record["status"] != "ok":
+                return {**record, "attack": spec.name}, {}
+            broken[rows] |= found["success"]
+        success[step] = broken
+        progress((step + 1) / len(budgets))
+    about = {"name": spec.name, "norm": norm}
+    return _stage(about, arrays, budgets, success, "bounded")
+
+
+def _stage(
+    about: dict[str, Any], arrays: Arrays, budgets: list[float], success: np.ndarray, origin: str
+) -> tuple[dict[str, Any], Arrays]:
+    """What is stored; the clean examples are the curve's beginning."""
+    attacked, correct = arrays["attacked"], arrays["clean_correct"]
+    success = np.concatenate([np.zeros((1, len(correct)), dtype=bool), success])
+    held = (correct & ~success)[:, attacked]  # (budgets + 1, attacked)
+    record = {
+        "attack": about["name"],
+        "norm": about["norm"],
+        "eps": [0.0, *budgets],
+        "robust_accuracy": [float(share) for share in held.mean(axis=1)],
+        "examples": int(attacked.sum()),
+        "from": origin,
+        "status": "ok",
+        "reason": "",
+    }
+    return record, {
+        "test_index": arrays["test_index"],
+        "attacked": attacked,
+        "success": success,
+    }
+
+
+def _part(target: Target, rows: np.ndarray) -> Target:
+    return replace(
+        target,
+        x=target.x[rows],
+        y=target.y[rows],
+        clean_prediction=target.clean_prediction[rows],
+        index=target.index[rows],
+    )

@@ -1,0 +1,145 @@
+"""Attacks of a suite with their arguments and threats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
+from benchmark.attacks.table import ATTACKS
+from benchmark.errors import SuiteError
+
+Value = int | float | str | bool
+
+# What an attack of a suite may name as the norm of a threat of its own.
+THREATS = ("linf", "l2", "l1", "l0", UNRESTRICTED)
+
+SHARE_OF_EPS = re.compile(r"^(\d+(?:\.\d*)?)\s*eps$")
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """One attack of a suite.
+
+    Args:
+        name: in reports; unique in its suite.
+        attack: its entry in `benchmark.attacks.table`.
+        arguments: as in the suite file: numbers, texts, or shares of eps such as "0.1 eps".
+        transfers: run on the bare model below a cell's input and output defenses, and its points
+            are tried on the whole.
+        norm: of a threat of its own; None for the cell's.
+        eps: the budget under a norm of its own; None for the data set's, or the cell's if the norm
+            is the cell's.
+        examples: how many of the cell's examples it attacks; None for all.
+        source: made on the model that this defense trained in another cell, then tried here.
+        to_the_end: whether to look for the nearest adversarial example where a first one is known.
+    """
+
+    name: str
+    attack: str
+    arguments: Mapping[str, Value]
+    transfers: bool = False
+    norm: str | None = None
+    eps: float | None = None
+    examples: int | None = None
+    source: str | None = None
+    to_the_end: bool = False
+
+    def identity(self) -> list[Any]:
+        """Everything that changes what the attack does in a cell, as JSON values."""
+        more = {
+            "norm": self.norm,
+            "eps": self.eps,
+            "examples": self.examples,
+            "source": self.source,
+            "to_the_end": self.to_the_end or None,
+        }
+        more = {name: value for name, value in more.items() if value is not None}
+        transfers = ["transfers"] if self.transfers else []
+        return [self.attack, dict(self.arguments), *transfers, *([more] if more else [])]
+
+    @property
+    def entry(self) -> AttackEntry:
+        """The attack's row in the table."""
+        return ATTACKS[self.attack]
+
+    def resolved(self, eps: float) -> dict[str, Value]:
+        """The arguments with shares of eps as numbers."""
+        return {name: _resolve(value, eps) for name, value in self.arguments.items()}
+
+    def threat(self, norm: str, eps: float) -> tuple[str, float]:
+        """Norm and budget of the attack in a cell with these; no budget is infinite."""
+        if self.norm is None:
+            return norm, eps
+        if self.norm == UNRESTRICTED:
+            return UNRESTRICTED, float("inf")
+        if self.eps is None and self.norm != norm:
+            raise SuiteError(f"attack {self.name!r} has no eps under {self.norm}")
+        return self.norm, eps if self.eps is None else self.eps
+
+    def obstacle(self, norm: str, input_shape: tuple[int, ...]) -> str:
+        """Why the attack can't be run on these inputs in a cell of this norm; empty if it can."""
+        return self.entry.obstacle(self.norm or norm, input_shape)
+
+
+# Joins every suite in cells with input or output defenses: what such a defense hides from an attack
+# that looks through it can be found without it.
+TRANSFER = AttackSpec(
+    "transfer", "pgd", {"max_iter": 40, "eps_step": "0.1 eps", "num_random_init": 1}, transfers=True
+)
+
+
+@dataclass(frozen=True)
+class SecurityCurve:
+    """Robust accuracy over budgets.
+
+    Args:
+        attack: name of an attack of the suite.
+        budgets: in shares of its eps, ascending.
+        examples: how many it is run on, where it is run for the curve; None as the attack is.
+    """
+
+    attack: str
+    budgets: tuple[float, ...]
+    examples: int | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of attacks, and the curve that is drawn of one of them, if any."""
+
+    name: str
+    description: str
+    attacks: tuple[AttackSpec, ...]
+    curve: SecurityCurve | None = None
+
+    def applicable(self, norm: str, input_shape: tuple[int, ...]) -> list[tuple[AttackSpec, str]]:
+        """Every attack with the reason why it can't run here, or an empty one."""
+        return [(spec, spec.obstacle(norm, input_shape)) for spec in self.attacks]
+
+    def with_budgets(self, budgets: Mapping[str, float]) -> Suite:
+        """The suite with these budgets, by norm, for threats that name a norm only.
+
+        Raises:
+            SuiteError: a norm of a threat has no budget.
+        """
+        return replace(self, attacks=tuple(_with_budget(spec, budgets) for spec in self.attacks))
+
+
+def _with_budget(spec: AttackSpec, budgets: Mapping[str, float]) -> AttackSpec:
+    if spec.norm in (None, UNRESTRICTED) or spec.eps is not None:
+        return spec
+    assert spec.norm is not None
+    if spec.norm not in budgets:
+        raise SuiteError(
+            f"attack {spec.name!r}: the data have no default eps under {spec.norm}; write "
+            f"'threat: {{norm: {spec.norm}, eps: NUMBER}}'"
+        )
+    return replace(spec, eps=budgets[spec.norm])
+
+
+def _resolve(value: Value, eps: float) -> Value:
+    match = SHARE_OF_EPS.match(value) if isinstance(value, str) else None
+    return float(match[1]) * eps if match else value

@@ -1,0 +1,69 @@
+"""The table of trust checks, and running them."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmark import frameworks
+from benchmark.trust import gradients, outputs, suite
+from benchmark.trust.subject import Finding, Subject, flagged
+
+CHECKS: Mapping[str, Callable[[Subject], Finding]] = {
+    "stable outputs": outputs.stable_outputs,
+    "independent of the batch": outputs.batch_independent,
+    "finite outputs": outputs.finite_outputs,
+    "logits, not probabilities": outputs.gives_logits,
+    "moves with its input": outputs.moves_with_its_input,
+    "usable gradients": gradients.usable_gradients,
+    "loss in float32's range": gradients.loss_in_range,
+    "success rises with eps": gradients.rises_with_eps,
+    "twice the iterations": gradients.converged,
+    "white-box beats noise": gradients.beats_noise,
+    "white-box beats black-box": suite.white_box_beats_black_box,
+    "iterative beats single-step": suite.iterative_beats_single_step,
+    "gradient-free attack": suite.gradient_free_attack,
+    "hard-label attack": suite.hard_label_attack,
+    "silent success": suite.silent_success,
+    "budget and box": suite.budget_and_box,
+    "undefended twin": suite.undefended_twin,
+}
+
+
+def run(
+    subject: Subject, *, progress: Callable[[float], None] = lambda done: None
+) -> dict[str, Any]:
+    """All checks in their order, as the record of their stage.
+
+    A check that can't be made is flagged: what can't be looked at can't be trusted.
+    """
+    started = time.perf_counter()
+    passes = subject.estimator.passes
+    before = (passes.forwards, passes.backwards)
+    found = []
+    for number, (name, check) in enumerate(CHECKS.items()):
+        frameworks.seed_everything(subject.seed)
+        found.append({"name": name, **_made(check, subject)})
+        progress((number + 1) / len(CHECKS))
+    return {
+        "checks": found,
+        "seconds": time.perf_counter() - started,
+        "forwards": passes.forwards - before[0],
+        "backwards": passes.backwards - before[1],
+    }
+
+
+def _made(check: Callable[[Subject], Finding], subject: Subject) -> dict[str, Any]:
+    try:
+        finding = check(subject)
+    except Exception as error:
+        traceback.print_exc()
+        told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        finding = flagged(f"This check could not be made ({told}).")
+    return {
+        "status": finding.status,
+        "sentence": finding.sentence,
+        "evidence": dict(finding.evidence),
+    }

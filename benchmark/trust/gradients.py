@@ -1,0 +1,201 @@
+"""Checks of the gradients that attacks follow, and of how far following them leads."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmark.trust.search import ascend, inside, judged, noise
+from benchmark.trust.subject import (
+    Finding,
+    Subject,
+    flagged,
+    largest,
+    not_applicable,
+    passed,
+    percent,
+)
+
+# Above this share of examples without a usable gradient, gradient attacks can't be believed.
+ZERO_SHARE = 0.05
+
+# The cross-entropy's gradient is that of the margin times exp(-margin): at 1e-20 the margin is 46
+# logits. Models that were trained without tricks stay far below, and gradient attacks that
+# normalise by adding a small number to the length stop moving long before.
+UNDERFLOW = 1e-20
+UNDERFLOW_SHARE = 0.1
+
+# Iterations of the checks' own attack; twice the suite's where that is not more than this.
+MOST_STEPS = 100
+USUAL_STEPS = 20
+# Iterations at each budget where only their order counts, and at the largest, which has to succeed.
+SHORT_STEPS, LONG_STEPS = 8, 30
+# Examples that several budgets are tried on.
+FEW = 32
+
+# What is left to chance: this share of the examples, and at least this many of them.
+CHANCE_SHARE, CHANCE = 0.05, 2
+
+# Budgets tried, in multiples of the cell's.
+FACTORS = (0.5, 1.0, 2.0)
+# By how much the success may fall from a budget to the next.
+FALL = 0.1
+# The success that gradient ascent has to reach where every image can be made equally grey.
+REACHED = 0.95
+
+# Random points within the budget that are tried on every example.
+NOISES = 16
+
+_NO_GRADIENTS = "The model gives no gradients to follow."
+
+
+def usable_gradients(subject: Subject) -> Finding:
+    """Inputs have a gradient that is finite and not exactly zero."""
+    gradient = subject.loss_gradients
+    if isinstance(gradient, Exception):
+        return flagged(
+            "The model gives no gradients, so gradient attacks can't be run on it: look at attacks "
+            "without gradients alone, or attack a differentiable copy of it.",
+            error=f"{type(gradient).__name__}: {gradient}".splitlines()[0][:200],
+        )
+    sizes = largest(gradient)
+    zero, broken = float((sizes == 0).mean()), float((~np.isfinite(sizes)).mean())
+    evidence = {"share_exactly_zero": zero, "share_not_finite": broken, "examples": len(sizes)}
+    if zero + broken > ZERO_SHARE:
+        return flagged(
+            f"The gradient is exactly zero at {percent(zero)} of the examples and not finite at "
+            f"{percent(broken)}: gradient attacks can't move there.",
+            **evidence,
+        )
+    return passed("Gradients are finite and not zero.", **evidence)
+
+
+def loss_in_range(subject: Subject) -> Finding:
+    """The cross-entropy is large enough for float32 to have a gradient."""
+    gradient = subject.loss_gradients
+    if isinstance(gradient, Exception):
+        return not_applicable(_NO_GRADIENTS)
+    margin, steep = subject.margin_gradient(subject.probe, subject.labels)
+    slope = largest(steep)
+    known = np.isfinite(slope) & (slope > 0)
+    if not known.any():
+        return not_applicable("No logit has a gradient, so losses can't be compared.")
+    ratio = largest(gradient)[known] / slope[known]
+    share = float((~(ratio > UNDERFLOW)).mean())
+    evidence = {
+        "share_vanished": share,
+        "median_margin_of_logits": float(np.median(margin[known])),
+        "threshold": UNDERFLOW,
+    }
+    if share > UNDERFLOW_SHARE:
+        return flagged(
+            f"The cross-entropy vanishes in float32 at {percent(share)} of the examples although "
+            "the logits have gradients: they are scaled up, and attacks on the cross-entropy stand "
+            "still.",
+            **evidence,
+        )
+    return passed("The cross-entropy has a gradient wherever the logits have one.", **evidence)
+
+
+def converged(subject: Subject) -> Finding:
+    """Twice the iterations break next to nothing more."""
+    if isinstance(subject.loss_gradients, Exception):
+        return not_applicable(_NO_GRADIENTS)
+    white = [attack for attack in subject.comparable if attack.white_box]
+    if not white:
+        return not_applicable("The suite has no gradient attack to run longer.")
+    steps = min(MOST_STEPS, 2 * max(_iterations(attack.record) for attack in white))
+    rows = subject.rows[(subject.correct & subject.attacked(white))[subject.rows]]
+    left = rows[~subject.broken(subject.comparable)[rows]]
+    generator = subject.generator("converged")
+    more = int(ascend(subject, left, eps=subject.eps, steps=steps, generator=generator).sum())
+    evidence = {"examples": len(rows), "left_by_the_suite": len(left), "broken_by_more": more}
+    evidence["iterations"] = steps
+    if more > max(CHANCE, CHANCE_SHARE * len(rows)):
+        return flagged(
+            f"{steps} iterations on a margin of logits break {more} of the {len(left)} examples "
+            "that the suite left whole: its attacks are too short or follow the wrong loss.",
+            **evidence,
+        )
+    return passed(
+        f"{steps} iterations break {more} of the {len(left)} examples (of {len(rows)} tried) that "
+        "the suite left whole.",
+        **evidence,
+    )
+
+
+def rises_with_eps(subject: Subject) -> Finding:
+    """A larger budget breaks more, and one that allows any image breaks everything."""
+    if isinstance(subject.loss_gradients, Exception):
+        return not_applicable(_NO_GRADIENTS)
+    rows = subject.rows[subject.correct[subject.rows]]
+    rows = rows[np.linspace(0, len(rows) - 1, min(FEW, len(rows))).astype(np.int64)]
+    if not len(rows):
+        return not_applicable("No example is right before an attack.")
+    whole = _grey(subject)
+    budgets = [*(f * subject.eps for f in FACTORS if f * subject.eps < whole), whole]
+    success = []
+    for eps in budgets:
+        steps = LONG_STEPS if eps == whole else SHORT_STEPS
+        generator = subject.generator("rises")  # the same starts, but for their size
+        found = ascend(subject, rows, eps=eps, steps=steps, generator=generator)
+        success.append(float(found.mean()))
+    evidence = {f"success_at_{eps:.4g}": s for eps, s in zip(budgets, success, strict=True)}
+    fall = max((a - b for a, b in itertools.pairwise(success)), default=0.0)
+    if fall > FALL:
+        return flagged(
+            f"A larger budget breaks fewer examples (by {percent(fall)}): gradients lead astray.",
+            **evidence,
+        )
+    if success[-1] < REACHED:
+        return flagged(
+            f"Gradient ascent breaks {percent(success[-1])} of the examples within {whole:.4g}, "
+            "where every image can be made equally grey: gradients lead nowhere.",
+            **evidence,
+        )
+    return passed(
+        f"Success rises with the budget and reaches {percent(success[-1])} at {whole:.4g}, where "
+        "every image can be made equally grey.",
+        **evidence,
+    )
+
+
+def beats_noise(subject: Subject) -> Finding:
+    """Random noise within the budget breaks nothing that gradient attacks leave whole."""
+    white = [attack for attack in subject.comparable if attack.white_box]
+    if not white:
+        return not_applicable("The suite has no gradient attack to compare with noise.")
+    rows = subject.rows[(subject.correct & subject.attacked(white))[subject.rows]]
+    generator, found = subject.generator("noise"), np.zeros(len(rows), dtype=bool)
+    x = subject.x[rows]
+    for _ in range(NOISES if len(rows) else 0):
+        moved = x + noise(x, subject.norm, subject.eps, generator)
+        points = inside(x, moved, subject.norm, subject.eps)
+        found |= judged(subject, rows, points, subject.eps)
+    only = int((found & ~subject.broken(white)[rows]).sum())
+    evidence = {"examples": len(rows), "broken_by_noise": int(found.sum()), "by_noise_alone": only}
+    if only > max(CHANCE, CHANCE_SHARE * len(rows)):
+        return flagged(
+            f"Random noise breaks {only} of {len(rows)} examples that no gradient attack broke: "
+            "gradients are masked.",
+            **evidence,
+        )
+    return passed(
+        f"Random noise breaks {only} of {len(rows)} examples that no gradient attack broke.",
+        **evidence,
+    )
+
+
+def _iterations(record: Mapping[str, Any]) -> int:
+    """How many an attack made at most; one step is one, and what doesn't tell makes the usual."""
+    found = record.get("arguments", {}).get("max_iter", 1)
+    return int(found) if isinstance(found, int | float) and found >= 1 else USUAL_STEPS
+
+
+def _grey(subject: Subject) -> float:
+    """The budget at which every image can be made equally grey."""
+    size = subject.x[0].size
+    return {"linf": 0.5, "l2": 0.5 * size**0.5, "l1": 0.5 * size}[subject.norm]

@@ -1,0 +1,121 @@
+"""A small gradient attack of the checks' own, and random noise: NumPy, in either framework.
+
+It ascends the difference of the largest other logit and the label's, so that it works where the
+cross-entropy is too small for float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmark.attacks.measure import BUDGET_TOLERANCE, measure
+from benchmark.trust.subject import Subject
+
+# A step, as a share of the budget, at the first and at the last iteration.
+_FIRST_STEP, _LAST_STEP = 0.25, 0.02
+# The share of the pixels that a step under l1 moves (Croce & Hein 2022).
+_SPARSE_SHARE = 0.05
+
+Query = Callable[[np.ndarray], None]
+
+
+def ascend(
+    subject: Subject, rows: np.ndarray, *, eps: float, steps: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Which examples projected gradient ascent breaks within `eps`, (len(rows),) bool.
+
+    Args:
+        subject: whose estimator gives gradients, and whose pipeline judges.
+        rows: of the subject's examples.
+        eps: the budget under the subject's norm.
+        steps: forward and backward passes, at most; an example that is broken takes no more.
+        generator: of the random start.
+    """
+    x, y = subject.x[rows], subject.y[rows]
+    points = inside(x, x + noise(x, subject.norm, eps, generator), subject.norm, eps)
+    broken = np.zeros(len(rows), dtype=bool)
+    for step in range(steps):
+        left = np.flatnonzero(~broken)
+        if not len(left):
+            break
+        margin, gradient = subject.margin_gradient(points[left], y[left])
+        over = left[margin < 0]
+        broken[over] = judged(subject, rows[over], points[over], eps)
+        size = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (step / max(1, steps - 1)) * eps
+        moved = points[left] + size * _direction(gradient, points[left], subject.norm)
+        points[left] = inside(x[left], moved, subject.norm, eps)
+    left = np.flatnonzero(~broken)
+    broken[left] = judged(subject, rows[left], points[left], eps)
+    return broken
+
+
+def judged(subject: Subject, rows: np.ndarray, points: np.ndarray, eps: float) -> np.ndarray:
+    """Which points fool the pipeline within `eps`, measured as those of the suite are."""
+    if not len(rows):
+        return np.zeros(0, dtype=bool)
+    return measure(
+        subject.x[rows],
+        points,
+        np.asarray(subject.pipeline(points)),
+        clean_prediction=subject.clean_prediction[rows],
+        label=subject.y[rows],
+        norm=subject.norm,
+        eps=eps,
+    ).success
+
+
+def noise(x: np.ndarray, norm: str, eps: float, generator: np.random.Generator) -> np.ndarray:
+    """Random perturbations in the ball of `eps`: anywhere in it under linf, near its edge else."""
+    if norm == "linf":
+        return generator.uniform(-eps, eps, x.shape).astype(np.float32)
+    draws = generator.standard_normal(x.shape)
+    return (eps * draws / _length(draws, norm)).astype(np.float32)
+
+
+def inside(x: np.ndarray, points: np.ndarray, norm: str, eps: float) -> np.ndarray:
+    """The points moved into the ball around `x`, then into [0, 1]; float32."""
+    change = (points - x).astype(np.float64)
+    if norm == "linf":
+        change = np.clip(change, -eps, eps)
+    elif norm == "l2":
+        change = change * np.minimum(1, eps / np.maximum(_length(change, norm), 1e-12))
+    else:
+        change = _onto_l1_ball(change, eps)
+    return np.clip(x + change / (1 + BUDGET_TOLERANCE / 10), 0, 1).astype(np.float32)
+
+
+def _direction(gradient: np.ndarray, points: np.ndarray, norm: str) -> np.ndarray:
+    """The steepest way up, of length 1 in the norm."""
+    gradient = np.nan_to_num(gradient, posinf=0, neginf=0)
+    if norm == "linf":
+        return np.asarray(np.sign(gradient))
+    if norm == "l2":
+        return np.asarray(gradient / np.maximum(_length(gradient, norm), 1e-30))
+    # Entries that would leave the box are passed over.
+    stuck = ((gradient > 0) & (points >= 1)) | ((gradient < 0) & (points <= 0))
+    usable = np.where(stuck, 0, gradient)
+    flat = np.abs(usable).reshape(len(usable), -1)
+    count = max(1, int(_SPARSE_SHARE * flat.shape[1]))
+    least = np.partition(flat, -count, axis=1)[:, -count].reshape(-1, *[1] * (points.ndim - 1))
+    signs = np.sign(usable) * (np.abs(usable) >= np.maximum(least, 1e-30))
+    return np.asarray(signs / np.maximum(_length(signs, "l1"), 1))
+
+
+def _length(values: np.ndarray, norm: str) -> np.ndarray:
+    """The norm of each row, shaped to broadcast against `values`."""
+    flat = np.abs(values.reshape(len(values), -1)).astype(np.float64)
+    lengths = flat.sum(axis=1) if norm == "l1" else np.sqrt((flat**2).sum(axis=1))
+    return np.asarray(lengths.reshape(-1, *[1] * (values.ndim - 1)))
+
+
+def _onto_l1_ball(change: np.ndarray, eps: float) -> np.ndarray:
+    """The nearest point of the ball (Duchi et al. 2008, figure 1)."""
+    flat = np.abs(change.reshape(len(change), -1))
+    falling = -np.sort(-flat, axis=1)
+    excess = (np.cumsum(falling, axis=1) - eps) / np.arange(1, flat.shape[1] + 1)
+    last = np.maximum((falling > excess).sum(axis=1) - 1, 0)
+    threshold = np.maximum(np.take_along_axis(excess, last[:, np.newaxis], axis=1), 0)
+    shrunk = np.sign(change.reshape(flat.shape)) * np.maximum(flat - threshold, 0)
+    return np.asarray(shrunk.reshape(change.shape))

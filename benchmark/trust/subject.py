@@ -1,0 +1,214 @@
+"""What trust checks look at, and what they say."""
+
+from __future__ import annotations
+
+import traceback
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from benchmark.estimators.vjp import logits_and_gradient
+
+PASSED, FLAGGED, NOT_APPLICABLE = "passed", "flagged", "not-applicable"
+
+# Examples that the model is asked about. With so many, a share of 5 % of them is told from none.
+EXAMPLES = 64
+
+# Families of attacks that need no gradient; see `benchmark.attacks.entry`.
+GRADIENT_FREE = ("score", "decision")
+
+# ART's class to its families, where a record doesn't tell them.
+_FAMILIES = {"SquareAttack": ("score",)}
+_SINGLE_STEP = ("FastGradientMethod",)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found: PASSED, FLAGGED or NOT_APPLICABLE, a sentence, and its evidence."""
+
+    status: str
+    sentence: str
+    evidence: Mapping[str, float | str] = field(default_factory=dict)
+
+
+def passed(sentence: str, **evidence: float | str) -> Finding:
+    """Nothing to worry about."""
+    return Finding(PASSED, sentence, evidence)
+
+
+def flagged(sentence: str, **evidence: float | str) -> Finding:
+    """The numbers may be too kind to the model."""
+    return Finding(FLAGGED, sentence, evidence)
+
+
+def not_applicable(sentence: str, **evidence: float | str) -> Finding:
+    """Nothing can be said."""
+    return Finding(NOT_APPLICABLE, sentence, evidence)
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A stored attack of the suite.
+
+    Args:
+        record: its JSON.
+        arrays: its outcomes, empty where it has none.
+        bounded: whether it was told the budget to keep.
+    """
+
+    record: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    bounded: bool = True
+
+    @property
+    def name(self) -> str:
+        return str(self.record["name"])
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        found = self.record.get("families")
+        return tuple(found or _FAMILIES.get(self.record.get("attack", ""), ("gradient",)))
+
+    @property
+    def transfers(self) -> bool:
+        """Whether it looked at another model than the one that is judged."""
+        return self.name.startswith("transfer")
+
+    @property
+    def white_box(self) -> bool:
+        """Whether it follows gradients of the model itself."""
+        asks = {"gradient", "minimal-norm"} & set(self.families)
+        return bool(asks) and not set(GRADIENT_FREE) & set(self.families) and not self.transfers
+
+    @property
+    def single_step(self) -> bool:
+        """Whether it takes one step along one gradient."""
+        return self.record.get("attack") in _SINGLE_STEP
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with its attacks, as trust checks see it.
+
+    Args:
+        estimator: what the attacks saw.
+        pipeline: `predict` of what success was judged on, inputs to scores (n, classes).
+        x: all attacked examples, (n, ...), in [0, 1].
+        y: their labels.
+        clean_prediction: the pipeline's labels of `x`.
+        norm: of the threat.
+        eps: the budget.
+        seed: of all draws.
+        attacks: every attack of the suite.
+        twin: share of the undefended twin's correct examples that the same attacks leave right.
+        is_twin: whether this is the undefended twin itself.
+    """
+
+    estimator: Any
+    pipeline: Any
+    x: np.ndarray
+    y: np.ndarray
+    clean_prediction: np.ndarray
+    norm: str
+    eps: float
+    seed: int
+    attacks: Sequence[Attacked]
+    twin: float | None = None
+    is_twin: bool = False
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The examples that the model is asked about: correct ones, evenly from all."""
+        known = np.flatnonzero(self.clean_prediction == self.y)
+        known = known if len(known) else np.arange(len(self.x))
+        return np.unique(known[np.linspace(0, len(known) - 1, EXAMPLES).astype(np.int64)])
+
+    @property
+    def probe(self) -> np.ndarray:
+        """The examples themselves, (k, ...)."""
+        return self.x[self.rows]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Their labels, (k,)."""
+        return self.y[self.rows]
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Which of all examples are right before any attack, (n,) bool."""
+        return np.asarray(self.clean_prediction == self.y)
+
+    def broken(self, attacks: Sequence[Attacked]) -> np.ndarray:
+        """Which of all examples any of these attacks broke within the budget, (n,) bool."""
+        found = [attack.arrays["success"] for attack in attacks]
+        return np.any(found, axis=0) if found else np.zeros(len(self.x), dtype=bool)
+
+    def attacked(self, attacks: Sequence[Attacked]) -> np.ndarray:
+        """Which of all examples any of these attacks was run on, (n,) bool."""
+        all_of_them = np.ones(len(self.x), dtype=bool)
+        found = [attack.arrays.get("attacked", all_of_them) for attack in attacks]
+        return np.any(found, axis=0) if found else ~all_of_them
+
+    @cached_property
+    def comparable(self) -> list[Attacked]:
+        """The attacks that ran under the cell's own threat."""
+        return [
+            attack
+            for attack in self.attacks
+            if attack.record["status"] == "ok"
+            and (attack.record["norm"], attack.record["eps"]) == (self.norm, self.eps)
+        ]
+
+    def generator(self, name: str) -> np.random.Generator:
+        """A check's own draws."""
+        return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """The pipeline's scores of the probe, (k, classes)."""
+        return np.asarray(self.pipeline(self.probe))
+
+    def margin_gradient(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How far the label's logit lies above all others, (k,), and the gradient of that down.
+
+        Unlike the cross-entropy's, this gradient doesn't vanish where the model is very sure.
+        """
+        margins = []
+
+        def weights(logits: np.ndarray, part: slice) -> np.ndarray:
+            labels = y[part]
+            others = logits.copy()
+            row = np.arange(len(logits))
+            others[row, labels] = -np.inf
+            rival = others.argmax(axis=1)
+            pull = np.zeros_like(logits)
+            pull[row, rival], pull[row, labels] = 1, -1
+            margins.append(logits[row, labels] - logits[row, rival])
+            return pull
+
+        gradient = logits_and_gradient(self.estimator, x, weights)[1]
+        return np.concatenate(margins)[-len(x) :], gradient
+
+    @cached_property
+    def loss_gradients(self) -> np.ndarray | Exception:
+        """The gradient of each probed example's own cross-entropy, or what the model raised."""
+        try:
+            mean = np.asarray(self.estimator.loss_gradient(self.probe, self.labels))
+        except Exception as error:  # a model without gradients is for a check to tell
+            traceback.print_exc()
+            return error
+        return mean * len(mean)
+
+
+def largest(values: np.ndarray) -> np.ndarray:
+    """The largest absolute value of each row, (k,)."""
+    return np.asarray(np.abs(values.reshape(len(values), -1)).max(axis=1))
+
+
+def percent(share: float) -> str:
+    """A share for a sentence."""
+    return f"{100 * share:.3g} %"

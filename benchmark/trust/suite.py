@@ -1,0 +1,185 @@
+"""Checks of what the attacks of the suite did, from their stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmark.attacks.measure import measure
+from benchmark.trust.subject import (
+    GRADIENT_FREE,
+    Attacked,
+    Finding,
+    Subject,
+    flagged,
+    not_applicable,
+    passed,
+    percent,
+)
+
+# An attack that is weaker by design may break this share of the examples alone, by chance, and at
+# least this many: two attacks of equal strength differ by that much.
+ALONE_SHARE, ALONE = 0.02, 2
+# Attacks without gradients look elsewhere: on MNIST under linf Square breaks up to 3.5 % more than
+# PGD of honest models (TRADES: 96.1 against 92.6 %).
+GRADIENT_FREE_SHARE = 0.05
+
+# Above this share that the suite leaves right of an undefended model, it tells nothing.
+UNDEFENDED_SHARE = 0.5
+
+
+def iterative_beats_single_step(subject: Subject) -> Finding:
+    """One step breaks nothing that many steps leave whole."""
+    single = [a for a in subject.comparable if a.single_step]
+    several = [a for a in subject.comparable if a.white_box and not a.single_step]
+    if not single or not several:
+        lacking = "iterative" if single else "single-step"
+        return not_applicable(f"The suite has no {lacking} gradient attack.")
+    return _compared(
+        subject, single, several, ALONE_SHARE, "one gradient step", "the iterative attacks"
+    )
+
+
+def white_box_beats_black_box(subject: Subject) -> Finding:
+    """Attacks without gradients or from another model break little that gradient attacks don't."""
+    black = [a for a in subject.comparable if set(GRADIENT_FREE) & set(a.families) or a.transfers]
+    white = [a for a in subject.comparable if a.white_box]
+    if not black or not white:
+        lacking = "without gradients" if white else "with gradients"
+        return not_applicable(f"The suite has no attack {lacking} under this threat.")
+    return _compared(
+        subject,
+        black,
+        white,
+        GRADIENT_FREE_SHARE,
+        "attacks without this model's gradients",
+        "the gradient attacks",
+    )
+
+
+def gradient_free_attack(subject: Subject) -> Finding:
+    """The suite asks for scores without looking at gradients."""
+    return _has_family(subject, "score", "without gradients")
+
+
+def hard_label_attack(subject: Subject) -> Finding:
+    """The suite asks for labels alone."""
+    return _has_family(subject, "decision", "by labels alone")
+
+
+def silent_success(subject: Subject) -> Finding:
+    """What an attack met on its way but didn't return counts all the same."""
+    told = [a for a in subject.attacks if "silent" in a.record]
+    if not told:
+        return not_applicable("The attacks were not watched on their way.")
+    found = {a.name: int(a.record["silent"]) for a in told if a.record["silent"]}
+    total = sum(found.values())
+    evidence = {"found_on_the_way": total} | {f"by_{name}": n for name, n in found.items()}
+    return passed(
+        f"{total} adversarial examples that attacks met but didn't return were kept and counted.",
+        **evidence,
+    )
+
+
+def budget_and_box(subject: Subject) -> Finding:
+    """Attacks that know the budget keep it, measured again outside of them."""
+    counts = {"budget": 0, "box": 0}
+    wrong = []
+    for attack in subject.attacks:
+        if attack.bounded and attack.record["status"] == "ok":
+            violations = attack.record.get("violations", {})
+            found = {name: int(violations.get(name, 0)) for name in counts}
+            counts = {name: counts[name] + found[name] for name in counts}
+            wrong += [attack.name] if any(found.values()) else []
+    stored, false = _stored_samples(subject)
+    evidence = {f"outside_{name}": count for name, count in counts.items()}
+    evidence |= {"stored_examples": stored, "stored_outside": false}
+    if any(counts.values()) or false:
+        return flagged(
+            f"{', '.join(wrong) or 'Stored examples'}: {counts['budget']} points lie outside the "
+            f"budget, {counts['box']} outside [0, 1]; they count for nothing, so the attack is "
+            "weaker than it seems.",
+            **evidence,
+        )
+    return passed(
+        f"Every attack kept its budget and [0, 1]; {stored} stored examples were measured again.",
+        **evidence,
+    )
+
+
+def undefended_twin(subject: Subject) -> Finding:
+    """The same attacks break a model without the defense."""
+    share = subject.twin
+    if share is None:
+        return not_applicable(
+            "There is no undefended twin with the same attacks in this folder; nothing shows that "
+            "they are strong enough."
+        )
+    whose = "this undefended model" if subject.is_twin else "the undefended twin"
+    evidence = {"share_left_right": share}
+    if share > UNDEFENDED_SHARE:
+        return flagged(
+            f"The attacks leave {percent(share)} of {whose}'s correct examples right: they are too "
+            "weak, or eps is too small, to tell defenses apart.",
+            **evidence,
+        )
+    return passed(f"The attacks leave {percent(share)} of {whose}'s correct examples.", **evidence)
+
+
+def _compared(
+    subject: Subject,
+    weak: Sequence[Attacked],
+    strong: Sequence[Attacked],
+    share: float,
+    weak_name: str,
+    strong_name: str,
+) -> Finding:
+    """Flagged where the weaker attacks break, example by example, what the stronger ones don't."""
+    # A slow attack may be run on some of the examples only.
+    correct = subject.correct & subject.attacked(strong)
+    ours, theirs = subject.broken(weak), subject.broken(strong)
+    only = int((ours & ~theirs & correct).sum())
+    right = max(1, int(correct.sum()))
+    evidence: dict[str, float | str] = {
+        "correct_examples": int(correct.sum()),
+        "broken_by_the_weaker_alone": only,
+        "weaker_success": float(ours[correct].mean()) if correct.any() else 0.0,
+        "stronger_success": float(theirs[correct].mean()) if correct.any() else 0.0,
+        "weaker": ", ".join(a.name for a in weak),
+        "stronger": ", ".join(a.name for a in strong),
+    }
+    told = f"{only} of {right} examples broke under {weak_name} and not under {strong_name}"
+    if only > max(ALONE, share * right):
+        return flagged(f"{told}: gradients are masked, or the stronger attacks fail.", **evidence)
+    return passed(f"{told}.", **evidence)
+
+
+def _has_family(subject: Subject, family: str, words: str) -> Finding:
+    found = [a.name for a in subject.attacks if family in a.families and a.record["status"] == "ok"]
+    if found:
+        return passed(f"The suite has an attack {words}: {', '.join(found)}.")
+    return not_applicable(f"The suite lacks an attack {words}; a larger suite has one.")
+
+
+def _stored_samples(subject: Subject) -> tuple[int, int]:
+    """How many stored adversarial examples there are, and how many leave their budget or box."""
+    stored = false = 0
+    for attack in subject.attacks:
+        samples, clean = (attack.arrays.get(f"sample_{n}") for n in ("adversarial", "clean"))
+        eps, norm = attack.record.get("eps"), attack.record.get("norm")
+        if samples is None or clean is None or not len(samples) or eps is None:
+            continue
+        none = np.zeros(len(samples), dtype=np.int64)
+        found = measure(
+            clean,
+            samples,
+            np.zeros((len(samples), 1)),
+            clean_prediction=none,
+            label=none,
+            norm=str(norm),
+            eps=float(eps),
+        ).violations
+        stored += len(samples)
+        false += found["budget"] + found["box"] + found["non_finite"]
+    return stored, false

@@ -1,0 +1,51 @@
+"""Combinations of `meta-adv`'s parameters that mean nothing, each refused with a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from defenses.errors import DefenseError
+from defenses.tasks import families
+
+if TYPE_CHECKING:
+    from defenses.meta.spec import MetaAdversarial
+
+
+def check_combination(defense: MetaAdversarial) -> None:
+    """Raises DefenseError where one parameter leaves another without meaning."""
+    crossed, trades = defense.inner_loss == "crossed", defense.outer_loss == "trades"
+    separate = defense.adversarial_rate is not None
+    refused = {
+        "reptile has no outer loss; leave learn_rates out": defense.learn_rates,
+        "reptile has no outer loss; leave multi_step out": defense.multi_step > 0,
+        "reptile has no outer loss; leave adversarial_rate out": separate,
+        "reptile has no outer loss; leave outer_loss out": trades,
+        "reptile has one inner loop; give inner_loss adversarial or clean": crossed,
+    }
+    for reason, wrong in refused.items():
+        if defense.algorithm == "reptile" and wrong:
+            raise DefenseError(reason)
+    if trades and (crossed or separate):
+        raise DefenseError(
+            "outer_loss trades is one loss; leave adversarial_rate and inner_loss crossed out"
+        )
+    if not defense.distribution:
+        raise DefenseError("distribution names nothing; give subsets, attacks or few-way")
+
+
+def check_held_out(defense: MetaAdversarial) -> None:
+    """Raises DefenseError where the tasks' attacks are held out, or have no budget."""
+    trained_on = []
+    if set(defense.distribution) - {"attacks"}:
+        trained_on.append(defense.threat.norm)
+    if "attacks" in defense.distribution:
+        trained_on += defense.task_attacks
+        if not defense.task_attacks:
+            raise DefenseError(
+                f"no attack is left to train on: held out are {', '.join(defense.held_out)}"
+            )
+        for name in defense.task_attacks:
+            norm = families.ATTACKS[name].norm
+            if norm not in defense.budgets:
+                raise DefenseError(f"attack {name!r} has no {norm} budget; give eps_{norm}")
+    families.check_seen(trained_on, defense.held_out)

@@ -1,0 +1,1 @@
+"""The inner loop of meta-training, once a framework."""

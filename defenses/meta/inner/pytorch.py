@@ -1,0 +1,174 @@
+"""The inner loop in PyTorch: a chunk of tasks at once, through `higher`.
+
+The steps are those of `defenses.meta.spec`. The tasks of a chunk have a copy of the weights each,
+stacked along a leading axis; `higher` differentiates through the steps of the whole stack. A chunk
+of one task is computed without stacking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import higher
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
+
+from defenses.meta.spec import MetaAdversarial
+from defenses.meta.steps import layer_numbers
+
+Stack = Mapping[str, torch.Tensor]
+
+
+def stacked_logits(model: nn.Module, stack: Stack, x: torch.Tensor) -> torch.Tensor:
+    """Logits of each task's inputs with its own weights and buffers, where `stack` names them.
+
+    Args:
+        stack: name to values, (tasks, ...); the model's own values stand for the rest.
+        x: (tasks, n, C, H, W) or (tasks, n, d).
+
+    Returns:
+        (tasks, n, classes).
+    """
+
+    def logits(stack: Stack, x: torch.Tensor) -> torch.Tensor:
+        return functional_call(model, dict(stack), (x,))
+
+    if len(x) == 1:
+        single = {name: value.squeeze(0) for name, value in stack.items()}
+        return logits(single, x.squeeze(0)).unsqueeze(0)
+    return vmap(logits, randomness="different")(dict(stack), x)
+
+
+class TaskStack(nn.Module):
+    """A stack of weights in the form of a module that `higher` can patch.
+
+    Its own parameters are empty: they stand for the weights that the patched module is given.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        # In a tuple, so that its parameters don't become this module's.
+        self.hidden = (model,)
+        self.names = tuple(names)
+        for index in range(len(names)):
+            self.register_parameter(f"weight{index}", nn.Parameter(torch.empty(0)))
+
+    def forward(self, x: torch.Tensor, buffers: Stack) -> torch.Tensor:
+        """Logits of each task, (tasks, n, classes)."""
+        weights = {name: getattr(self, f"weight{i}") for i, name in enumerate(self.names)}
+        return stacked_logits(self.hidden[0], {**weights, **buffers}, x)
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What step 2 leaves.
+
+    Args:
+        steps: theta_1 .. theta_K, each a stack: in second order functions of the initialisation,
+            otherwise leaves.
+        loss: before the first step, summed over the tasks, detached.
+        buffers: the model's, as the first pass left them, (tasks, ...).
+    """
+
+    steps: list[Stack]
+    loss: torch.Tensor
+    buffers: Stack
+
+
+class InnerLoop:
+    """Step 2: adapts a stack of tasks, keeping or cutting the way back to the initialisation.
+
+    Args:
+        model: the initialisation; of its parameters those that require gradients are adapted.
+    """
+
+    # s, (layers,), where the rates are learned.
+    log_rates: torch.Tensor | None = None
+    # Numbers that one example leaves between the layers, once a pass has shown it.
+    activations: int | None = None
+
+    def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
+        self.model, self.defense = model, defense
+        own = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        names = defense.adapted(list(own), ".")
+        self.initial = {name: own[name] for name in names}
+        self.module = TaskStack(model, names)
+        self.layer_of = dict(zip(names, layer_numbers(names, "."), strict=True))
+        self.layers = 1 + max(self.layer_of.values())
+        groups: list[list[nn.Parameter]] = [[] for _ in range(self.layers)]
+        for index, value in zip(self.layer_of.values(), self.module.parameters(), strict=True):
+            groups[index].append(value)
+        self._optimizer = torch.optim.SGD(
+            [{"params": group} for group in groups], lr=defense.inner_rate
+        )
+
+    def adapt(self, x: torch.Tensor, y: torch.Tensor) -> Adapted:
+        """Adapt to inputs (tasks, n, ...) with labels (tasks, n)."""
+        tasks = len(x)
+        patched, optimizer = self._patched(tasks)
+        self.model.train()
+        first = None
+        steps: list[Stack] = []
+        for _ in range(self.defense.inner_steps):
+            buffers = self.fresh_buffers(tasks)
+            with self._measured(examples=x.shape[0] * x.shape[1]):
+                logits = patched(x, buffers)
+            # The sum over the tasks, so that each moves by its own gradient
+            loss = tasks * cross_entropy(logits.flatten(0, 1), y.flatten())
+            first = first or (loss.detach(), buffers)
+            # Step 2
+            weights = optimizer.step(loss)
+            steps.append(dict(zip(self.initial, weights, strict=True)))
+        assert first is not None
+        return Adapted(steps, *first)
+
+    def fresh_buffers(self, tasks: int) -> Stack:
+        """Copies of the model's buffers, one a task; a pass in training mode changes them."""
+        buffers = self.model.named_buffers()
+        return {name: value.expand(tasks, *value.shape).clone() for name, value in buffers}
+
+    @contextmanager
+    def _measured(self, examples: int) -> Iterator[None]:
+        """Notes the size of what a pass of one task leaves between the layers, once."""
+        if self.activations is not None:
+            yield
+            return
+        seen: list[int] = []
+        leaves = [module for module in self.model.modules() if not list(module.children())]
+        hooks = [
+            leaf.register_forward_hook(lambda _, inputs, output: seen.append(output.numel()))
+            for leaf in leaves
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self.activations = sum(seen) // examples
+
+    def _patched(self, tasks: int) -> tuple[nn.Module, higher.optim.DifferentiableOptimizer]:
+        """`higher`'s functional module, with `tasks` copies of the weights, and its optimiser."""
+        tracked = self.defense.second_order
+        patched = higher.monkeypatch(
+            self.module, copy_initial_weights=False, track_higher_grads=tracked
+        )
+        rates = None
+        if self.log_rates is not None:
+            rates = {"lr": list(self.defense.inner_rate * self.log_rates.exp())}
+        optimizer = higher.get_diff_optim(
+            self._optimizer,
+            self.module.parameters(),
+            fmodel=patched,
+            track_higher_grads=tracked,
+            override=rates,
+        )
+        patched.update_params([self._copies(value, tasks) for value in self.initial.values()])
+        return patched, optimizer
+
+    def _copies(self, value: torch.Tensor, tasks: int) -> torch.Tensor:
+        copies = value.expand(tasks, *value.shape)
+        return copies if self.defense.second_order else copies.detach().requires_grad_()

@@ -1,0 +1,302 @@
+"""Trust checks: planted defenses are flagged, honest models are not."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark import datasets, frameworks, models
+
+frameworks.import_torch_first()
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+
+import defenses  # noqa: E402
+from benchmark.attacks.running import run_attack  # noqa: E402
+from benchmark.attacks.suites import AttackSpec  # noqa: E402
+from benchmark.attacks.target import Target  # noqa: E402
+from benchmark.estimators import pytorch, tensorflow  # noqa: E402
+from benchmark.models import pytorch as torch_models  # noqa: E402
+from benchmark.models import tensorflow as keras_models  # noqa: E402
+from benchmark.trust import checks, search, suite  # noqa: E402
+from benchmark.trust.subject import Attacked, Subject  # noqa: E402
+
+SHAPE, CLASSES, EPS = (8, 8, 1), 10, 0.15
+EXAMPLES = 100
+
+# The suite `quick`, shorter.
+SUITE = (
+    AttackSpec("fgsm", "fast-gradient", {}),
+    AttackSpec("pgd", "pgd", {"max_iter": 30, "eps_step": "0.1 eps", "num_random_init": 1}),
+    AttackSpec("apgd", "apgd", {"max_iter": 30, "eps_step": "2 eps", "nb_random_init": 1}),
+    AttackSpec("square", "square", {"max_iter": 150, "p_init": 0.3}),
+)
+
+HONEST = {
+    "undefended mlp": ("torch", "none", "mlp", 20),
+    "undefended cnn": ("torch", "none", "cnn-small", 20),
+    "pgd-at": ("torch", "pgd-at", "mlp", 15),
+    "gaussian": ("torch", "gaussian", "mlp", 20),
+    "tensorflow": ("tensorflow", "none", "mlp", 20),
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return datasets.load("digits")
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    """Models by name, each trained once."""
+    made = {}
+
+    def model(name):
+        if name not in made:
+            framework, defense, architecture, epochs = HONEST[name]
+            builder = torch_models if framework == "torch" else keras_models
+            specification = models.specification(architecture, SHAPE, CLASSES)
+            bare = builder.build(specification, specification.initial_weights(0))
+            trainer = defenses.create(defense, defenses.Threat("linf", EPS))
+            fitted = trainer.fit(bare, data.x_train, data.y_train, epochs=epochs, seed=0)
+            made[name] = fitted.model
+        return made[name]
+
+    return model
+
+
+def target_of(model, data):
+    kernel = pytorch if isinstance(model, nn.Module) else tensorflow
+    estimator = kernel.wrap(model, input_shape=SHAPE, classes=CLASSES, device="cpu")
+    x, y = data.x_test[:EXAMPLES], data.y_test[:EXAMPLES]
+    return Target(estimator, x, y, estimator.predict(x).argmax(axis=1), np.arange(EXAMPLES))
+
+
+def subject_of(model, data, *, attacks=SUITE, norm="linf", eps=EPS, **settings):
+    """A model, attacked, as trust checks see it."""
+    target = target_of(model, data)
+    done = [
+        Attacked(*run_attack(spec, target, key=spec.name, norm=norm, eps=eps, seed=0))
+        for spec in attacks
+    ]
+    return Subject(
+        target.estimator,
+        target.predict,
+        target.x,
+        target.y,
+        target.clean_prediction,
+        norm,
+        eps,
+        0,
+        done,
+        **settings,
+    )
+
+
+def flags(subject):
+    return {one["name"] for one in checks.run(subject)["checks"] if one["status"] == "flagged"}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_models_are_not_flagged(name, trained, data):
+    found = checks.run(subject_of(trained(name), data))
+    assert [one for one in found["checks"] if one["status"] == "flagged"] == []
+    assert [one["name"] for one in found["checks"]] == list(checks.CHECKS)
+    assert found["forwards"] > 0
+
+
+class Around(nn.Module):
+    """A model with something before and after it."""
+
+    def __init__(self, model, before=lambda x: x, after=lambda z: z):
+        super().__init__()
+        self.model, self.before, self.after = model, before, after
+
+    def forward(self, x):
+        return self.after(self.model(self.before(x)))
+
+
+def jpeg(x):
+    """Through a JPEG file and back; no gradient comes back."""
+    pictures = []
+    for image in x.detach().numpy():
+        stream = io.BytesIO()
+        Image.fromarray((255 * image[0]).round().astype("uint8")).save(stream, "JPEG", quality=75)
+        pictures.append(np.asarray(Image.open(stream), dtype=np.float32) / 255)
+    return torch.from_numpy(np.stack(pictures))[:, None]
+
+
+def abstains(z):
+    sure = torch.softmax(z, dim=1).amax(dim=1, keepdim=True) > 0.9
+    return torch.where(sure, z, torch.full_like(z, torch.nan))
+
+
+PLANTED = {
+    "quantised input": (
+        {"before": lambda x: torch.round(7 * x) / 7},
+        {"moves with its input", "usable gradients", "white-box beats black-box"},
+    ),
+    "grey levels": (
+        {"before": lambda x: torch.round(255 * x) / 255},
+        {"moves with its input", "usable gradients"},
+    ),
+    "saturated sigmoid": (
+        {"before": lambda x: torch.sigmoid(1000 * (x - 0.47))},
+        {"usable gradients", "success rises with eps"},
+    ),
+    "random noise": (
+        {"before": lambda x: x + 0.1 * torch.randn_like(x)},
+        {"stable outputs"},
+    ),
+    "JPEG without a gradient": (
+        {"before": jpeg},
+        {"moves with its input", "usable gradients"},
+    ),
+    "temperature": (
+        {"after": lambda z: 100 * z},
+        {"loss in float32's range", "twice the iterations", "white-box beats black-box"},
+    ),
+    "answers by batch": (
+        {"before": lambda x: x - 0.3 * (x.mean(dim=0, keepdim=True) if len(x) > 1 else 0.5)},
+        {"independent of the batch"},
+    ),
+    "softmax": (
+        {"after": lambda z: torch.softmax(z, dim=1)},
+        {"logits, not probabilities"},
+    ),
+    "abstains by NaN": (
+        {"after": abstains},
+        {"finite outputs"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_defenses_are_flagged(name, trained, data):
+    around, expected = PLANTED[name]
+    subject = subject_of(Around(trained("undefended mlp"), **around), data)
+    assert expected <= flags(subject)
+
+
+class KerasAround(keras.Model):
+    def __init__(self, model, before=lambda x: x, after=lambda z: z):
+        super().__init__()
+        self.model, self.before, self.after = model, before, after
+
+    def call(self, x, training=False):
+        return self.after(self.model(self.before(x), training=False))
+
+
+@pytest.mark.parametrize(
+    ("around", "expected"),
+    [
+        ({"before": lambda x: tf.round(7 * x) / 7}, {"moves with its input", "usable gradients"}),
+        ({"before": lambda x: x + tf.random.normal(tf.shape(x), 0, 0.1)}, {"stable outputs"}),
+        ({"after": lambda z: 100 * z}, {"loss in float32's range", "twice the iterations"}),
+    ],
+    ids=["quantised input", "random noise", "temperature"],
+)
+def test_planted_keras_defenses_are_flagged(around, expected, trained, data):
+    subject = subject_of(KerasAround(trained("tensorflow"), **around), data)
+    assert expected <= flags(subject)
+
+
+def test_an_attack_that_cheats_on_its_budget_is_flagged(trained, data, monkeypatch):
+    from art.attacks.evasion import FastGradientMethod
+
+    honest = FastGradientMethod.generate
+
+    def cheat(self, x, y=None, **kwargs):
+        return x + 1.5 * (honest(self, x, y, **kwargs) - x)
+
+    monkeypatch.setattr(FastGradientMethod, "generate", cheat)
+    subject = subject_of(trained("undefended mlp"), data, attacks=SUITE[:2])
+    assert flags(subject) == {"budget and box"}
+
+
+def test_a_stored_example_outside_its_budget_is_flagged(trained, data):
+    subject = subject_of(trained("undefended mlp"), data, attacks=SUITE[:1])
+    arrays = dict(subject.attacks[0].arrays)
+    arrays["sample_adversarial"] = np.clip(arrays["sample_clean"] + 2 * EPS, 0, 1)
+    (attack,) = subject.attacks
+    moved = [Attacked(attack.record, arrays)]
+    finding = suite.budget_and_box(SimpleNamespace(attacks=moved))
+    assert finding.status == "flagged"
+    assert finding.evidence["stored_outside"] == len(arrays["sample_clean"])
+
+
+@pytest.mark.parametrize(
+    ("share", "status"), [(None, "not-applicable"), (0.1, "passed"), (0.9, "flagged")]
+)
+def test_the_undefended_twin_has_to_fall(share, status):
+    finding = suite.undefended_twin(SimpleNamespace(twin=share, is_twin=False))
+    assert finding.status == status
+
+
+def records(**families):
+    """Attacks by name, each of one family, that broke no example."""
+    none = {"success": np.zeros(EXAMPLES, dtype=bool)}
+    common = {"status": "ok", "norm": "linf", "eps": EPS, "arguments": {}}
+    return [
+        Attacked({**common, "name": name, "attack": "Any", "families": [family]}, none)
+        for name, family in families.items()
+    ]
+
+
+def test_a_suite_says_which_kinds_of_attacks_it_lacks():
+    whole = SimpleNamespace(attacks=records(pgd="gradient", square="score", hsj="decision"))
+    half = SimpleNamespace(attacks=records(pgd="gradient"))
+    for check in (suite.gradient_free_attack, suite.hard_label_attack):
+        assert check(whole).status == "passed"
+        assert check(half).status == "not-applicable"
+        assert "lacks" in check(half).sentence
+
+
+def test_a_check_that_raises_is_flagged(trained, data, monkeypatch, capsys):
+    def broken(subject):
+        raise ValueError("two\nlines")
+
+    monkeypatch.setattr(checks, "CHECKS", {"broken": broken})
+    found = checks.run(subject_of(trained("undefended mlp"), data, attacks=()))["checks"]
+    assert found[0]["status"] == "flagged"
+    assert "ValueError: two)" in found[0]["sentence"]
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_same_seed_finds_the_same(trained, data):
+    one, two = (subject_of(trained("undefended mlp"), data, attacks=SUITE[:2]) for _ in range(2))
+    assert checks.run(one)["checks"] == checks.run(two)["checks"]
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.15), ("l2", 0.8), ("l1", 3.0)])
+def test_the_checks_own_attack_keeps_its_budget_and_breaks_models(norm, eps, trained, data):
+    subject = subject_of(trained("undefended mlp"), data, attacks=(), norm=norm, eps=eps)
+    judged = []
+    whole = subject.pipeline
+
+    def watching(points):
+        judged.append(points)
+        return whole(points)
+
+    watched = Subject(**{**vars_of(subject), "pipeline": watching})
+    generator = np.random.default_rng(0)
+    broken = search.ascend(watched, subject.rows, eps=eps, steps=15, generator=generator)
+    assert broken.mean() > 0.4
+    power = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
+    for points in judged:
+        assert points.min() >= 0
+        assert points.max() <= 1
+        away = (points[:, None] - subject.probe[None]).reshape(len(points), len(subject.rows), -1)
+        nearest = np.linalg.norm(away, ord=power, axis=2).min(axis=1)
+        assert nearest.max() <= eps * (1 + 1e-5)
+
+
+def vars_of(subject):
+    return {name: getattr(subject, name) for name in subject.__dataclass_fields__}
