@@ -93,6 +93,11 @@ class Defense(ABC):
         return self.batch_size
 
     @property
+    def threats(self) -> tuple[Threat, ...]:
+        """What validation watches: an example has to resist all of it."""
+        return (self.threat,)
+
+    @property
     def single_step(self) -> bool:
         """Whether the training's attack is so short that catastrophic overfitting threatens."""
         return False
@@ -166,7 +171,7 @@ class Defense(ABC):
         per_epoch = examples // sized.examples_per_step
         per_step = sized.step_cost().gradient_evaluations
         watched = watched_examples(examples, validation) if self.watched else 0
-        check = validation_cost(self.threat.norm, watched).gradient_evaluations
+        check = validation_cost(self.threats, watched).gradient_evaluations
         if epochs is not None:
             steps = epochs * per_epoch
         else:
