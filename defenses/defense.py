@@ -96,6 +96,11 @@ class Defense(ABC):
         return self.batch_size
 
     @property
+    def threats(self) -> tuple[Threat, ...]:
+        """What validation watches: an example has to resist all of it."""
+        return (self.threat,)
+
+    @property
     def single_step(self) -> bool:
         """Whether the training's attack is so short that catastrophic overfitting threatens."""
         return False
@@ -149,6 +154,9 @@ class Defense(ABC):
         """How this defense adapts to a support set."""
         return Adaptation(norm=self.threat.norm)
 
+    def check_inputs(self, input_shape: tuple[int, ...]) -> None:  # noqa: B027 - most take any
+        """Raises DefenseError where the defense can't train on inputs of this shape."""
+
     def sized_for(self, examples: int) -> Self:
         """The same defense with updates no larger than the data set."""
         return dataclasses.replace(self, batch_size=min(self.batch_size, examples))
@@ -176,7 +184,7 @@ class Defense(ABC):
         per_epoch = examples // sized.examples_per_step
         per_step = sized.step_cost().gradient_evaluations
         watched = watched_examples(examples, validation) if self.watched else 0
-        check = validation_cost(self.threat.norm, watched).gradient_evaluations
+        check = validation_cost(self.threats, watched).gradient_evaluations
         if epochs is not None:
             steps = epochs * per_epoch
         else:
@@ -231,6 +239,7 @@ class Defense(ABC):
         x, y = checked_data(subject.channels_last(x), y)
         self.check_labels(y)
         defense = self.sized_for(len(x))
+        defense.check_inputs(x.shape[1:])
         if validation is not None:
             validation = checked_data(subject.channels_last(validation[0]), validation[1])
         elif self.early_stopping:

@@ -61,6 +61,11 @@ class MultiNormDefense(Defense):
         return {norm: float(eps) for norm, eps in given.items() if eps}
 
     @property
+    def threats(self) -> tuple[Threat, ...]:
+        """One a norm."""
+        return tuple(Threat(norm, eps) for norm, eps in self.budgets.items())
+
+    @property
     def shares(self) -> Mapping[str, float]:
         """Norm to its budget, as a multiple of the threat's eps."""
         return {norm: eps / self.threat.eps for norm, eps in self.budgets.items()}
@@ -73,6 +78,6 @@ class MultiNormDefense(Defense):
     def random_starts(self, generator: np.random.Generator, x: np.ndarray) -> Arrays:
         """Norm to points of its unit ball, "start_linf" and so on."""
         return {
-            f"start_{norm}": Threat(norm, eps).random_starts(generator, x.shape)
-            for norm, eps in self.budgets.items()
+            f"start_{threat.norm}": threat.random_starts(generator, x.shape)
+            for threat in self.threats
         }

@@ -175,14 +175,17 @@ class _Course:
             entry["validation_accuracy"] = accuracy(self.kernel, x, y)
             if self.watched:
                 part = x[: self.watched], y[: self.watched]
-                entry |= robust_accuracies(self.kernel, self.defense.threat, *part, seed=self.seed)
+                entry |= robust_accuracies(self.kernel, self.defense.threats, *part, seed=self.seed)
                 if self.defense.keeps_best and best_epoch(self.history) == entry["epoch"]:
                     self.best = self.kernel.weights()
 
     def overfitting(self) -> Overfitting | None:
         """Catastrophic overfitting, where it was seen."""
-        after = math.ceil(self.defense.eps_warmup * self.plan.epochs)
-        return overfitting(self.history, after=after) if self.watched else None
+        if not self.watched:
+            return None
+        epochs = self.plan.epochs
+        after = math.ceil(self.defense.eps_warmup * epochs)
+        return overfitting(self.history, after=after, epochs=epochs)
 
     def overfitting_notice(self, found: Overfitting) -> str:
         """What the user is told about it."""
@@ -216,7 +219,7 @@ class _Course:
                 "not watched for catastrophic overfitting: no validation data were given"
             )
         steps = min(len(self.history) * self.plan.steps_per_epoch, self.plan.steps)
-        validation = validation_cost(self.defense.threat.norm, self.watched) * len(self.history)
+        validation = validation_cost(self.defense.threats, self.watched) * len(self.history)
         return Outcome(self.history, self.cost + validation, steps, found, restored, tuple(notices))
 
     def save(self, checkpoint: Checkpoint) -> None:

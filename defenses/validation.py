@@ -2,7 +2,8 @@
 
 Two attacks at the full budget, always from the same starts: PGD, and FGSM from the examples
 themselves. A model that overfits catastrophically (Wong et al. 2020, section 5.4) resists FGSM
-better and better while PGD takes it apart, because its loss has become rough around the examples.
+while PGD takes it apart, because its loss has become rough around the examples. Where a defense has
+a budget for several norms, an example counts as resisted only when it is under all of them.
 """
 
 from __future__ import annotations
@@ -30,12 +31,17 @@ PGD_STEPS = 10
 MOST_EXAMPLES = 500
 LARGEST_SHARE = 0.1
 
-# PGD accuracy that falls by more than this has collapsed (Wong et al. 2020 take the same).
+# PGD accuracy that falls by more than this has collapsed (Wong et al. 2020 take the same), unless
+# FGSM accuracy falls with it: then the training is merely unstable.
 COLLAPSE = 0.2
 # Where PGD accuracy never rose: FGSM accuracy above it by so much, and by so many times, says the
-# same. Healthy trainings stay within 0.1.
-GAP = 0.3
-TIMES = 4
+# same. On `digits` at linf 0.3, fgsm-at ends at 8 and 36 %, and honest trainings (pgd-at, mart,
+# trades, free-at) stay below a gap of 0.27 and 2.7 times.
+GAP = 0.2
+TIMES = 3
+# For so many epochs in a row, because trainings pass through such states and recover: fgsm-rs on
+# MNIST went from 58 to 21 % within an epoch, and ended at 90 %.
+PATIENCE = 3
 
 History = Sequence[dict[str, float]]
 
@@ -59,13 +65,26 @@ class Overfitting:
     @property
     def collapsed(self) -> bool:
         """Whether there was robustness to lose, so that the good epoch is worth going back to."""
-        return self.pgd[0] - self.pgd[1] > COLLAPSE
+        fell = self.pgd[0] - self.pgd[1]
+        return fell > COLLAPSE and fell - (self.fgsm[0] - self.fgsm[1]) > COLLAPSE
+
+    @property
+    def apart(self) -> bool:
+        """Whether FGSM accuracy is far above PGD accuracy, which gained nothing."""
+        return self.pgd[1] <= self.pgd[0] and self.fgsm[1] > max(
+            self.pgd[1] + GAP, self.pgd[1] * TIMES
+        )
 
     def __str__(self) -> str:
+        if not self.collapsed:
+            return (
+                f"signs of catastrophic overfitting in epoch {self.epoch}: validation accuracy is "
+                f"{self.fgsm[1]:.1%} under FGSM and only {self.pgd[1]:.1%} under PGD"
+            )
         return (
             f"catastrophic overfitting in epoch {self.epoch}: since epoch {self.good_epoch}, "
             f"validation accuracy under PGD fell from {self.pgd[0]:.1%} to {self.pgd[1]:.1%}, "
-            f"while under FGSM it rose from {self.fgsm[0]:.1%} to {self.fgsm[1]:.1%}"
+            f"while under FGSM it went from {self.fgsm[0]:.1%} to {self.fgsm[1]:.1%}"
         )
 
 
@@ -74,22 +93,46 @@ def watched_examples(examples: int, validation: int) -> int:
     return min(validation, MOST_EXAMPLES, max(1, round(LARGEST_SHARE * examples)))
 
 
-def validation_cost(norm: str, count: int) -> Cost:
+def validation_cost(threats: Sequence[Threat], count: int) -> Cost:
     """Of one measurement on `count` examples: both attacks, and a prediction on what each found."""
-    return _pgd(norm).cost(count) + _fgsm(norm).cost(count) + Cost(forwards=2 * count)
+    cost = Cost()
+    for threat in threats:
+        cost += _pgd(threat.norm).cost(count) + _fgsm(threat.norm).cost(count)
+    return cost + Cost(forwards=2 * count * len(threats))
 
 
 def robust_accuracies(
-    kernel: Kernel, threat: Threat, x: np.ndarray, y: np.ndarray, *, seed: int
+    kernel: Kernel, threats: Sequence[Threat], x: np.ndarray, y: np.ndarray, *, seed: int
 ) -> dict[str, float]:
-    """`robust_validation_accuracy`, under PGD, and `fgsm_validation_accuracy`."""
-    start = threat.random_starts(np.random.default_rng([seed, VALIDATION_STREAM]), x.shape)
-    pgd = kernel.attack(x, y, start, eps=threat.eps, ascent=_pgd(threat.norm))
-    fgsm = kernel.attack(x, y, np.zeros_like(start), eps=threat.eps, ascent=_fgsm(threat.norm))
+    """`robust_validation_accuracy`, under PGD, and `fgsm_validation_accuracy`.
+
+    Args:
+        threats: what an example has to resist to count, all of it.
+    """
+    generator = np.random.default_rng([seed, VALIDATION_STREAM])
+    pgd, fgsm = np.ones((2, len(y)), bool)
+    for threat in threats:
+        start, here = threat.random_starts(generator, x.shape), np.zeros(x.shape, np.float32)
+        pgd &= _resists(kernel, threat, x, y, start, ascent=_pgd(threat.norm))
+        fgsm &= _resists(kernel, threat, x, y, here, ascent=_fgsm(threat.norm))
     return {
-        "robust_validation_accuracy": accuracy(kernel, pgd, y),
-        "fgsm_validation_accuracy": accuracy(kernel, fgsm, y),
+        "robust_validation_accuracy": float(pgd.mean()),
+        "fgsm_validation_accuracy": float(fgsm.mean()),
     }
+
+
+def _resists(
+    kernel: Kernel,
+    threat: Threat,
+    x: np.ndarray,
+    y: np.ndarray,
+    start: np.ndarray,
+    *,
+    ascent: Ascent,
+) -> np.ndarray:
+    x_adv = kernel.attack(x, y, start, eps=threat.eps, ascent=ascent)
+    resists: np.ndarray = kernel.predict(x_adv).argmax(axis=1) == y
+    return resists
 
 
 def accuracy(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> float:
@@ -102,24 +145,28 @@ def best_epoch(history: History) -> int:
     return 1 + int(np.argmax([entry["robust_validation_accuracy"] for entry in history]))
 
 
-def overfitting(history: History, *, after: int = 0) -> Overfitting | None:
+def overfitting(
+    history: History, *, after: int = 0, epochs: int | None = None
+) -> Overfitting | None:
     """Catastrophic overfitting in a watched training: the first collapse, or else the first sign.
 
-    Since the epoch with the highest PGD accuracy, PGD accuracy fell while FGSM accuracy rose: PGD
-    by more than COLLAPSE, or until the two are more than GAP and TIMES apart.
+    A collapse: since the epoch with the highest PGD accuracy, it fell by more than COLLAPSE, and by
+    that much more than FGSM accuracy. A sign: FGSM accuracy is far above PGD accuracy, which gained
+    nothing. Either counts after PATIENCE epochs in a row, or in the training's last epoch.
 
     Args:
         after: the epochs in which eps still rises: what they defend against is weaker than what
             they are measured by, so that the two accuracies are far apart without overfitting.
+        epochs: of the whole training.
     """
-    found = []
+    found, bad = [], 0
     for count in range(max(1, after), len(history)):
         good, now = history[best_epoch(history[:count]) - 1], history[count]
         pgd = (good["robust_validation_accuracy"], now["robust_validation_accuracy"])
         fgsm = (good["fgsm_validation_accuracy"], now["fgsm_validation_accuracy"])
         seen = Overfitting(count + 1, int(good["epoch"]), pgd, fgsm)
-        apart = seen.collapsed or fgsm[1] > max(pgd[1] + GAP, pgd[1] * TIMES)
-        if pgd[1] < pgd[0] and fgsm[1] > fgsm[0] and apart:
+        bad = bad + 1 if seen.collapsed or seen.apart else 0
+        if bad >= (1 if seen.epoch == epochs else PATIENCE):
             found.append(seen)
     return next((seen for seen in found if seen.collapsed), found[0] if found else None)
 

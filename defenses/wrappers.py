@@ -53,6 +53,7 @@ class Wrapper:
         draws: gradients that an attack averages.
         images_only: whether it needs (H, W, C) inputs.
         depth: the argument that multiplies the input's depth; empty where the depth stays.
+        window: the argument that is a median filter's size; empty where there is none.
         feed: what ART's class is given at once: a whole "batch"; single "rows", where its answer
             for a row would depend on the others; or all entries in one "flat" row, where it would
             loop over the pixels in Python.
@@ -68,6 +69,7 @@ class Wrapper:
     draws: int = 1
     images_only: bool = False
     depth: str = ""
+    window: str = ""
     feed: str = "batch"
 
 
@@ -97,11 +99,12 @@ WRAPPERS: dict[str, Wrapper] = {
         target="art.defences.preprocessor:SpatialSmoothing",
         kind="pre",
         description="median over a window (Xu et al. 2018)",
-        differentiable=False,
+        differentiable=True,
         random=False,
         arguments={"window_size": Argument(3, 1, 99)},
         fixed=_BOX,
         images_only=True,
+        window="window_size",
     ),
     "thermometer": Wrapper(
         target="art.defences.preprocessor:ThermometerEncoding",

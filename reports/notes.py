@@ -37,7 +37,7 @@ def notes(rows: Sequence[Row]) -> list[Note]:
             if name not in here:
                 found.setdefault((name, _NOT_RUN), []).append(row.label)
         for attack in row.attacks:
-            for text in _about(attack):
+            for text in (*_threat(attack, row), *_about(attack)):
                 found.setdefault((attack.name, text), []).append(row.label)
         for check in row.trust.flags if row.trust else []:
             found.setdefault((f"trust: {check.name}", check.sentence), []).append(row.label)
@@ -45,11 +45,26 @@ def notes(rows: Sequence[Row]) -> list[Note]:
     return [*joined, *_unequal_arguments(rows)]
 
 
+def _threat(attack: Attack, row: Row) -> Iterator[str]:
+    """A threat that is not the row's: then the worst case is one over several threats."""
+    record, stated = attack.record, row.cell.record.config.threat
+    if record is None or not record.norm or attack.status != "ok":
+        return
+    if (record.norm, record.eps) != (stated.norm, stated.eps):
+        budget = "" if record.eps is None else f" with eps {record.eps:g}"
+        yield f"has a threat of its own, {record.norm}{budget}; the worst case is over all of them"
+
+
 def _about(attack: Attack) -> Iterator[str]:
     if attack.status in _WITHOUT_RESULT:
         yield _WITHOUT_RESULT[attack.status] + (f": {attack.reason}" if attack.reason else "")
     if attack.record is None:
         return
+    if attack.outcomes is not None and not attack.outcomes.attacked.all():
+        ran, all_examples = attack.outcomes.attacked.sum(), len(attack.outcomes.attacked)
+        yield f"was run on {ran} of {all_examples} examples, its accuracy is of these"
+    if attack.record.silent:
+        yield f"met {attack.record.silent} successes that it did not return; they count"
     counts = attack.record.violations
     for count, what in (
         (counts.budget, "left the perturbation budget"),

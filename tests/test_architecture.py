@@ -83,6 +83,8 @@ FAMILIES = (
     "msd",
     "meta",
     "seed_listing",
+    "meta_gen",
+    "mng_ac",
     "perturbation",
 )
 

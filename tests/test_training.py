@@ -46,14 +46,20 @@ def history(*accuracies):
 
 HISTORIES = {
     "healthy": ([(0.1, 0.1), (0.5, 0.55), (0.7, 0.78), (0.69, 0.8)], None),
-    "collapse": ([(0.6, 0.7), (0.7, 0.75), (0.1, 0.95)], (3, 2, True)),
-    "late": ([(0.7, 0.75), (0.55, 0.8), (0.45, 0.8), (0.4, 0.9)], (3, 1, True)),
+    "collapse": ([(0.6, 0.7), (0.7, 0.75), *[(0.1, 0.95)] * 3], (5, 2, True)),
+    "collapse, and recovery": ([(0.6, 0.7), *[(0.2, 0.8)] * 2, (0.7, 0.9)], None),
+    "collapse at the end": ([(0.7, 0.75), *[(0.55, 0.8)] * 3, (0.4, 0.9)], (5, 1, True)),
     "both fall": ([(0.7, 0.75), (0.3, 0.4)], None),
-    "never robust": ([(0.1, 0.1), (0.12, 0.3), (0.01, 0.6)], (3, 2, False)),
+    "FGSM falls a little": ([(0.74, 0.95), *[(0.26, 0.91)] * 3], (4, 1, True)),
+    "never robust": ([(0.12, 0.3), (0.08, 0.36), (0.1, 0.33), (0.08, 0.36)], (4, 1, False)),
+    "never robust, at the end": ([(0.1, 0.1)] * 4 + [(0.08, 0.36)], (5, 1, False)),
+    "apart at the beginning": ([(0.1, 0.6), (0.07, 0.87), (0.09, 0.74), (0.58, 0.8)], None),
+    "apart, and rising": ([(0.0, 0.9), (0.01, 0.9), (0.02, 0.9), (0.03, 0.9)], None),
+    "honest, at a large budget": ([(0.18, 0.33), (0.11, 0.29), (0.15, 0.4), (0.14, 0.34)], None),
     "a wide gap alone": ([(0.58, 0.76), (0.47, 0.81)], None),
     "the collapse counts more": (
-        [(0.12, 0.3), (0.01, 0.6), (0.5, 0.55), (0.1, 0.9)],
-        (4, 3, True),
+        [(0.12, 0.3), *[(0.01, 0.6)] * 3, (0.5, 0.55), *[(0.1, 0.9)] * 3],
+        (8, 5, True),
     ),
     "one epoch": ([(0.0, 0.9)], None),
 }
@@ -61,21 +67,26 @@ HISTORIES = {
 
 @pytest.mark.parametrize(("accuracies", "expected"), HISTORIES.values(), ids=HISTORIES)
 def test_catastrophic_overfitting_is_seen(accuracies, expected):
-    found = overfitting(history(*accuracies))
+    found = overfitting(history(*accuracies), epochs=max(5, len(accuracies)))
     assert (found and (found.epoch, found.good_epoch, found.collapsed)) == expected
 
 
 def test_a_rising_budget_is_no_overfitting():
-    accuracies = history((0.1, 0.1), (0.01, 0.6), (0.6, 0.7))
+    accuracies = history((0.1, 0.1), *[(0.01, 0.6)] * 3, (0.6, 0.7))
     assert overfitting(accuracies, after=0) is not None
-    assert overfitting(accuracies, after=2) is None
+    assert overfitting(accuracies, after=4) is None
 
 
 def test_overfitting_is_told_in_one_line():
     line = str(Overfitting(7, 5, (0.71, 0.03), (0.8, 0.99)))
     assert line == (
         "catastrophic overfitting in epoch 7: since epoch 5, validation accuracy under PGD fell "
-        "from 71.0% to 3.0%, while under FGSM it rose from 80.0% to 99.0%"
+        "from 71.0% to 3.0%, while under FGSM it went from 80.0% to 99.0%"
+    )
+    line = str(Overfitting(14, 9, (0.1, 0.08), (0.2, 0.36)))
+    assert line == (
+        "signs of catastrophic overfitting in epoch 14: validation accuracy is 36.0% under FGSM "
+        "and only 8.0% under PGD"
     )
 
 
@@ -113,7 +124,7 @@ class Scripted:
     state, load_state = weights, load_weights
 
 
-COLLAPSE = [(0.4, 0.5), (0.6, 0.7), (0.5, 0.7), (0.1, 0.9), (0.1, 0.9), (0.7, 0.8)]
+COLLAPSE = [(0.4, 0.5), (0.6, 0.7), (0.1, 0.9), (0.1, 0.9), (0.1, 0.9), (0.7, 0.8)]
 
 
 def scripted(accuracies, tmp_path=None, *, killed_after=None, **parameters):
@@ -148,19 +159,19 @@ class TestCatastrophicOverfitting:
     def test_warned_of(self):
         kernel, outcome, told = scripted(COLLAPSE)
         assert kernel.steps == 12
-        assert outcome.overfitting == Overfitting(4, 2, (0.6, 0.1), (0.7, 0.9))
+        assert outcome.overfitting == Overfitting(5, 2, (0.6, 0.1), (0.7, 0.9))
         assert outcome.restored_epoch is None
         assert list(outcome.notices) == told
         assert len(told) == 1
-        assert "in epoch 4" in told[0]
+        assert "in epoch 5" in told[0]
         assert "the training went on" in told[0]
 
     def test_undone(self):
         kernel, outcome, told = scripted(COLLAPSE, on_overfit="restore")
         assert kernel.steps == 4, "the weights after epoch 2"
         assert outcome.restored_epoch == 2
-        assert len(outcome.history) == 4
-        assert outcome.steps == 8
+        assert len(outcome.history) == 5
+        assert outcome.steps == 10
         assert "the weights of epoch 2 were restored" in told[0]
 
     def test_nothing_to_go_back_to(self):
@@ -170,7 +181,7 @@ class TestCatastrophicOverfitting:
         assert outcome.restored_epoch is None
         assert "no earlier epoch was robust, so the training went on" in told[0]
 
-    @pytest.mark.parametrize("killed_after", [0.4, 0.55, 0.6])
+    @pytest.mark.parametrize("killed_after", [0.4, 0.7, 0.8])
     def test_undone_after_an_interruption(self, killed_after, tmp_path):
         kernel, outcome, _ = scripted(
             COLLAPSE, tmp_path, killed_after=killed_after, on_overfit="restore"
@@ -216,7 +227,7 @@ class TestEarlyStopping:
 
 def test_validation_attacks_are_part_of_the_budget():
     defense = defenses.create("fgsm-at", THREAT, {"batch_size": 100})
-    check = validation_cost("linf", 100).gradient_evaluations
+    check = validation_cost([THREAT], 100).gradient_evaluations
     assert check == pytest.approx(100 * (11 + 2 / 3))
     # An epoch is 10 updates of 200, and its check.
     plan = defense.plan(1000, budget_ge=int(2000 + check) + 650 + int(check) + 1, validation=400)
@@ -314,19 +325,30 @@ def test_watching_changes_nothing_but_the_history():
     assert "robust_validation_accuracy" in watched.history[0]
 
 
-def test_robust_validation_is_that_of_the_model_under_attack():
-    """A linear model, whose worst case is known: every coordinate moves by eps against the margin.
+WEIGHTS = np.array([1.0, -1.0, 2.0, 0.5])
 
-    With logits (w x, 0) and label 0, the margin w x falls by eps |w|_1, and no further.
-    """
+# Defense, and how far its budgets can move the logits (w x, 0): by eps |w|_1 under linf and by
+# eps |w|_2 under l2.
+MARGINS = {
+    "one norm": ("fgsm-at", {}, 0.1 * 4.5),
+    "a wider second norm": ("msd", {"early_stopping": 1, "eps_l2": 0.24}, 0.24 * 2.5),
+    "a narrower second norm": ("msd", {"early_stopping": 1, "eps_l2": 0.1}, 0.1 * 4.5),
+}
+
+
+@pytest.mark.parametrize(("name", "parameters", "margin"), MARGINS.values(), ids=MARGINS)
+def test_robust_validation_is_that_of_the_model_under_attack(name, parameters, margin):
+    """A linear model, whose worst case is known; with several norms, all have to be resisted."""
     model = torch.nn.Linear(4, 2, bias=False)
     with torch.no_grad():
-        model.weight.copy_(torch.tensor([[1.0, -1.0, 2.0, 0.5], [0.0, 0.0, 0.0, 0.0]]))
-    threat = defenses.Threat("linf", 0.1)
-    defense = defenses.create("fgsm-at", threat, {"batch_size": 10, "learning_rate": 0.0})
-    x = np.random.default_rng(0).uniform(0.1, 0.9, (400, 4)).astype(np.float32)
+        model.weight.copy_(torch.tensor(np.stack([WEIGHTS, np.zeros(4)])))
+    settings = {"batch_size": 10, "learning_rate": 0.0, **parameters}
+    defense = defenses.create(name, defenses.Threat("linf", 0.1), settings)
+    x = np.random.default_rng(0).uniform(0.2, 0.8, (800, 4)).astype(np.float32)
+    # None so near to the edge that an attack's last step decides.
+    x = x[np.abs(x @ WEIGHTS - margin) > 0.01][:400]
     y = np.zeros(400, int)
-    expected = ((x[:40] @ [1.0, -1.0, 2.0, 0.5]) > 0.1 * 4.5).mean()
+    expected = (x[:40] @ WEIGHTS > margin).mean()
     entry = defense.fit(model, x, y, epochs=1, validation=(x, y)).history[0]
     assert 0 < expected < entry["validation_accuracy"]
     assert entry["robust_validation_accuracy"] == pytest.approx(expected)

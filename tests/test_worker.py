@@ -199,6 +199,29 @@ def test_a_security_curve_is_drawn_once(tmp_path):
     assert stages(serve(store, job)) == ["data", "curve one"]
 
 
+def test_an_attack_transfers_from_another_cell_once_that_is_trained(tmp_path, capsys):
+    suite = tmp_path / "from.yaml"
+    suite.write_text("attacks: {a: {attack: pgd, arguments: {max_iter: 3}, from: none}}")
+    store = Store.create(tmp_path / "out")
+    (twin,), (job,) = (
+        jobs(store.path, defense=defense, suite=str(suite)) for defense in ("none", "fgsm-at")
+    )
+
+    def outcome(which):
+        (key,) = which.attack_keys().values()
+        return store.read_stage(which.cell.cell_id, f"attacks/{key}")
+
+    serve(store, job)
+    assert outcome(job)["status"] == "failed"
+    assert "no cell of 'none'" in outcome(job)["reason"]
+    serve(store, twin)
+    assert outcome(twin)["reason"] == "transfers from this very cell"
+    serve(store, job)
+    assert outcome(job)["status"] == "ok"
+    assert outcome(job)["forwards"] > 0
+    assert pending([job, twin], store) == []
+
+
 def test_both_frameworks_attack_the_same_examples_from_the_same_starts(tmp_path):
     store = Store.create(tmp_path)
     pair = jobs(tmp_path, framework=["torch", "tensorflow"], defense="none")

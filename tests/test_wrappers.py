@@ -23,11 +23,12 @@ frameworks.import_torch_first()
 import torch  # noqa: E402
 from art.defences.postprocessor import ClassLabels  # noqa: E402
 from art.defences.postprocessor.postprocessor import Postprocessor  # noqa: E402
-from art.defences.preprocessor import ThermometerEncoding  # noqa: E402
+from art.defences.preprocessor import SpatialSmoothing, ThermometerEncoding  # noqa: E402
 from art.defences.preprocessor.preprocessor import Preprocessor  # noqa: E402
 
 import defenses  # noqa: E402
 from benchmark.estimators import wrapped  # noqa: E402
+from benchmark.estimators.median import back_through_median  # noqa: E402
 from defenses import wrappers  # noqa: E402
 from defenses.wrappers import WRAPPERS  # noqa: E402
 
@@ -233,6 +234,42 @@ def test_the_hat_finds_more_than_arts_own_estimate_of_the_thermometer(monkeypatc
         wrapped.Stage, "back", lambda self, x, grad: self.defence.estimate_gradient(x, grad)
     )
     assert found.sum() > 1.2 * successes(spec, aim).sum() > 0
+
+
+def test_the_medians_own_gradient_finds_more_than_taking_the_filter_for_the_identity(monkeypatch):
+    aim = attackable("torch", "spatial-smoothing", count=120)
+    spec = AttackSpec("pgd", TRANSFER.attack, TRANSFER.arguments)
+    found = successes(spec, aim, eps=0.1)
+    monkeypatch.setattr(wrapped.Stage, "back", lambda self, x, grad: grad)
+    assert found.sum() > 1.2 * successes(spec, aim, eps=0.1).sum() > 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_the_medians_gradient_is_that_of_finite_differences(size):
+    generator = np.random.default_rng(0)
+    x, by_output = (
+        generator.permutation(60).reshape(1, 6, 5, 2) / 60,
+        generator.random((1, 6, 5, 2)),
+    )
+
+    def filtered(x):
+        return SpatialSmoothing(window_size=size)(x)[0]
+
+    found = back_through_median(x, filtered(x), by_output, size=size)
+    for index in np.ndindex(x.shape):
+        moved = x.copy()
+        moved[index] += 1e-3
+        expected = ((filtered(moved) - filtered(x)) * by_output).sum() / 1e-3
+        assert found[index] == pytest.approx(expected, abs=1e-9)
+
+
+def test_equal_pixels_share_the_medians_gradient():
+    x = np.zeros((1, 5, 5, 1), np.float32)
+    x[0, 0, 0] = 1  # not the median of any window
+    found = back_through_median(x, np.zeros_like(x), np.ones_like(x), size=3)
+    assert found.sum() == pytest.approx(25)
+    assert found[0, 0, 0] == 0
+    assert found[0, 3:, 3:] == pytest.approx(1)
 
 
 def test_below_the_reverse_sigmoid_finds_at_least_what_looking_through_it_finds():

@@ -77,10 +77,10 @@ def run_attack(
     if obstacle := target.obstacle(spec, norm):
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
     frameworks.seed_everything(_seed(seed, spec.name))
-    passes = target.attacked_by(spec).passes
-    before = (passes.forwards, passes.backwards)
     started = time.perf_counter()
     try:
+        passes = target.attacked_by(spec).passes
+        before = (passes.forwards, passes.backwards)
         found = _generate(spec, target, attacked, norm, eps, progress, timeout)
     except Exception as error:
         traceback.print_exc()
@@ -98,7 +98,8 @@ def run_attack(
         "status": "ok",
         "clean_accuracy": float((target.clean_prediction == target.y)[attacked].mean()),
         "robust_accuracy": float(held[attacked].mean()),
-        "violations": measurement.violations,
+        # A minimal-norm attack knows no budget.
+        "violations": measurement.violations | ({"budget": 0} if spec.entry.is_minimal else {}),
         "silent": silent,
     }
     first_query = np.full(len(target.y), -1, dtype=np.int64)
@@ -152,7 +153,8 @@ def _generate(
         norm=norm,
         eps=eps,
         predict=estimator.predict,
-        keeps=not spec.entry.is_universal,
+        # What another model says of points tells nothing of this one.
+        keeps=not spec.entry.is_universal and spec.source is None,
         nearest=spec.entry.is_minimal,
         stops=spec.entry.rows == "one" and not spec.to_the_end,
         seconds=timeout,

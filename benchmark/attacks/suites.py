@@ -107,7 +107,7 @@ def _attack(
             f"suite {suite!r}: the name {name!r} is kept for the attack that joins every suite in "
             "cells with input or output defenses; choose another"
         )
-    _check_keys(body, ("attack", "arguments", "threat", "examples"), f"attack {name!r}")
+    _check_keys(body, ("attack", "arguments", "threat", "examples", "from"), f"attack {name!r}")
     attack = str(body.get("attack"))
     if attack not in ATTACKS:
         raise SuiteError(
@@ -125,7 +125,12 @@ def _attack(
         if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
             raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
     examples = _examples(f"attack {name!r}", body.get("examples"))
-    return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples)
+    source = body.get("from")
+    if source is not None and not isinstance(source, str):
+        raise SuiteError(
+            f"attack {name!r}: from is {source!r}; give the name of a defense such as none"
+        )
+    return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples, source=source)
 
 
 def _curve(suite: str, given: object, attacks: Mapping[str, Any]) -> SecurityCurve | None:

@@ -63,7 +63,7 @@ UNSEEN: dict[str, AttackEntry] = {
         square_only=True,
     ),
     "universal": AttackEntry(
-        target=_ART + "UniversalPerturbation",
+        target=_MENDED + "universal:UniversalPerturbation",
         description="one perturbation for all examples (Moosavi-Dezfooli et al. 2017)",
         norms=LP,
         arguments=("delta", "max_iter"),

@@ -18,6 +18,7 @@ import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
 
+from benchmark.estimators.median import back_through_median
 from benchmark.estimators.passes import Observer, Passes
 from benchmark.estimators.vjp import Weights
 from defenses.wrappers import WRAPPERS, Wrapper
@@ -41,9 +42,15 @@ class Stage:
         return np.asarray(flat, dtype=np.float32).reshape(*x.shape[:-1], depth)
 
     def back(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """The gradient at its output taken back to its input `x`, by an estimate (BPDA)."""
+        """The gradient at its output taken back to its input `x`, exactly or by BPDA."""
         if self.wrapper.depth:
             return self._back_through_thresholds(x, gradient)
+        if self.wrapper.window:
+            # ART's own estimate takes the filter for the identity: on `digits` (linf 0.15) PGD left
+            # 24 % with it and 7 % with the gradient, Square 12 %.
+            size = getattr(self.defence, self.wrapper.window)
+            inputs = np.clip(x, 0, 1).astype(np.float32)
+            return back_through_median(inputs, self.on_inputs(inputs), gradient, size=size)
         return np.asarray(self.defence.estimate_gradient(x, gradient))
 
     def _back_through_thresholds(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:

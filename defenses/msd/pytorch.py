@@ -20,20 +20,18 @@ class MultiSteepestKernel(Kernel):
         """One update; returns the loss before it."""
         x, y = self.images(draws["x"]), self.labels(draws["y"])
         with self.attacked():
-            x_adv = self.perturb(x, y, self.images(draws["start"]), eps)
+            x_adv = self.perturb(x, y, eps)
         # Step 5
         self.model.train()
         loss = cross_entropy(self.model(x_adv), y)
         self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
         return float(loss.detach())
 
-    def perturb(
-        self, x: torch.Tensor, y: torch.Tensor, start: torch.Tensor, eps: float
-    ) -> torch.Tensor:
+    def perturb(self, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
         """Adversarial examples of the union, detached; `eps` is that of the threat's norm."""
         defense = self.defense
         # Step 1
-        x_adv = (x + eps * start).clamp_(0, 1)
+        x_adv = x.clone()
         for _ in range(defense.attack_steps):
             # Step 2
             x_adv.requires_grad_()

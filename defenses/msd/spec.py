@@ -4,14 +4,16 @@ Maini et al. 2020, "Adversarial robustness against the union of multiple perturb
 algorithm 1. A_p is one step of projected gradient ascent within norm p (steps 3 and 4 of
 `perturbation.spec`), and every p has its own budget:
 
-    x_0     = clip(x + eps * start, 0, 1), within the threat's norm       (step 1)
+    x_0     = x                                                           (step 1)
     g_k     = grad_x l(f(x_k), y)                                         (step 2)
     x_p     = A_p(x_k, g_k), for every norm p                             (step 3)
     x_{k+1} = the x_p of the highest loss l(f(x_p), y), per example       (step 4)
     theta  <- optimiser(theta, grad l(f(x_K; theta), y))                  (step 5)
 
 So each x_k lies in the ball of the norm that took the last step. Where two losses are equal, the
-norm that comes first in `threat.NORMS` is taken.
+norm that comes first in `threat.NORMS` is taken. For MNIST the authors take 100 steps, a thirtieth
+of eps under linf, a twentieth under l2 and 0.08 eps under l1; here each norm's step is the same
+share of its eps.
 """
 
 from __future__ import annotations
@@ -46,5 +48,5 @@ class MultiSteepestDescent(MultiNormDefense):
         return attack + gradients(self.batch_size)
 
     def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
-        """The batch and where its attacks start."""
-        return {"x": x, "y": y, "start": self.threat.random_starts(generator, x.shape)}
+        """The batch; nothing random."""
+        return {"x": x, "y": y}

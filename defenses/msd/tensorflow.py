@@ -18,25 +18,24 @@ class MultiSteepestKernel(Kernel):
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the loss before it."""
         x, y = self.images(draws["x"]), self.labels(draws["y"])
-        start = self.images(draws["start"])
-        return float(self.compiled_step(x, y, start, self.scalar(learning_rate), self.scalar(eps)))
+        return float(self.compiled_step(x, y, self.scalar(learning_rate), self.scalar(eps)))
 
     def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
+        self, x: tf.Tensor, y: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
     ) -> tf.Tensor:
         """`step` as a graph."""
-        x_adv = self.perturb(x, y, start, eps)
+        x_adv = self.perturb(x, y, eps)
         # Step 5
         with tf.GradientTape() as tape:
             loss = cross_entropy(self.model(x_adv, training=True), y)
         self.update(tape.gradient(loss, self.parameters), learning_rate)
         return loss
 
-    def perturb(self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def perturb(self, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
         """Adversarial examples of the union, detached; `eps` is that of the threat's norm."""
         defense = self.defense
         # Step 1
-        x_adv = tf.clip_by_value(x + eps * start, 0, 1)
+        x_adv = x
         for _ in tf.range(defense.attack_steps):
             # Step 2
             with tf.GradientTape(watch_accessed_variables=False) as tape:

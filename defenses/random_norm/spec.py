@@ -2,15 +2,18 @@
 
 E-AT's sampling: Croce & Hein 2022, "Adversarial robustness against multiple and single lp-threat
 models via quick fine-tuning of robust classifiers", section 4.2. r_p is the running robust
-accuracy under norm p on the training batches, 0 at first.
+accuracy under norm p on the training batches, 0 at first; n_p counts those batches from 0.
 
     p      ~ (1 - r_p) / sum_q (1 - r_q)                                  (step 1)
     x_adv  = A_p(f_theta, x, y), projected gradient ascent within p       (step 2)
     theta <- optimiser(theta, grad l(f(x_adv; theta), y))                 (step 3)
-    r_p   <- m r_p + (1 - m) mean[f(x_adv) says y], before the update     (step 4)
+    r_p   <- m r_p + (1 - m) mean[f(x_adv) says y], before the update,    (step 4)
+             where m = min(momentum, n_p / (n_p + 1))
 
-The draw of step 1 comes from outside as a number in [0, 1). E-AT itself fine-tunes a robust model
-with linf and l1 alone; here the training starts anywhere and takes every norm that has a budget.
+The draw of step 1 comes from outside as a number in [0, 1). With a momentum of 1, r_p is the mean
+over all of the norm's batches, as the authors' code has it. E-AT itself fine-tunes a robust model
+with linf and l1 alone, and attacks with APGD; here the training starts anywhere, attacks with PGD,
+and takes every norm that has a budget.
 """
 
 from __future__ import annotations
@@ -32,10 +35,10 @@ class RandomNorm(MultiNormDefense):
     """Adversarial training within one norm a batch, drawn by its robust error (E-AT's sampling).
 
     Args:
-        momentum: m, of the running robust accuracies.
+        momentum: how slowly the running robust accuracies forget; 1 is never.
     """
 
-    momentum: float = parameter(0.9, low=0, high=1)
+    momentum: float = parameter(1.0, low=0, high=1)
 
     kernels: ClassVar[Mapping[str, str]] = {
         "torch": "defenses.random_norm.pytorch:RandomNormKernel",
@@ -58,6 +61,7 @@ class RunningAccuracy:
     def __init__(self, defense: RandomNorm) -> None:
         self.norms = tuple(defense.budgets)
         self.values = np.zeros(len(self.norms))
+        self.batches = np.zeros(len(self.norms))
         self._momentum = defense.momentum
 
     def pick(self, number: float) -> str:
@@ -71,5 +75,16 @@ class RunningAccuracy:
     def update(self, norm: str, accuracy: float) -> None:
         """Take up the robust accuracy of a batch (step 4)."""
         index = self.norms.index(norm)
-        before = self.values[index]
-        self.values[index] = self._momentum * before + (1 - self._momentum) * accuracy
+        seen = self.batches[index]
+        kept = min(self._momentum, seen / (seen + 1))
+        self.values[index] = kept * self.values[index] + (1 - kept) * accuracy
+        self.batches[index] = seen + 1
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps, by name."""
+        return {"running/values": self.values.copy(), "running/batches": self.batches.copy()}
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned; other names are left alone."""
+        self.values = state["running/values"].copy()
+        self.batches = state["running/batches"].copy()

@@ -11,8 +11,6 @@ from defenses.perturbation.tensorflow import perturb
 from defenses.random_norm.spec import RandomNorm, RunningAccuracy
 from defenses.training import Arrays
 
-_STATE = "running_accuracy"
-
 
 class RandomNormKernel(Kernel):
     """Cross-entropy on adversarial examples of one norm."""
@@ -58,9 +56,9 @@ class RandomNormKernel(Kernel):
 
     def state(self) -> dict[str, np.ndarray]:
         """Weights, optimiser state and the running robust accuracies, by name."""
-        return super().state() | {_STATE: self.running.values.copy()}
+        return super().state() | self.running.state()
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
-        self.running.values = state[_STATE].copy()
-        super().load_state({name: value for name, value in state.items() if name != _STATE})
+        self.running.load_state(state)
+        super().load_state(state)

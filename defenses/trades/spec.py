@@ -9,8 +9,9 @@ and algorithm 1; p(x) is the softmax of f(x).
     L     = l(f(x), y) + beta mean KL(p(x) || p(x_adv))                     (step 3)
     theta <- optimiser(theta, grad L), through both p(x) and p(x_adv)       (step 4)
 
-At x itself the divergence has no gradient, hence the noise. Defaults of the paper: beta (its
-1 / lambda) 6 and ten steps for CIFAR-10; its MNIST model has beta 1 and 40 steps of eps / 30.
+At x itself the divergence has no gradient, hence the noise. Defaults: beta (the paper's 1 / lambda)
+6 and ten steps, as the paper has them for CIFAR-10 (of 0.23 eps, here 0.25 eps); the authors' MNIST
+model has beta 1 and 40 steps of eps / 30.
 """
 
 from __future__ import annotations

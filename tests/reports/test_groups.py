@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import reports
+from benchmark.results import npz_writer
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "data set": {"dataset": "mnist"},
@@ -126,3 +128,18 @@ def test_broken_promises_of_an_attack_are_counted_in_the_notes(
     synthetic.cell(violations={"pgd": {kind: 7}})
 
     assert told in reports.write(synthetic.store.path).read_text()
+
+
+def test_what_an_attack_was_run_on_and_what_it_kept_to_itself_is_told(synthetic: Any) -> None:
+    cell_id = synthetic.cell()
+    arrays = synthetic.arrays(cell_id, "pgd")
+    arrays["attacked"] = np.arange(len(arrays["success"])) < 5
+    synthetic.rewrite(
+        cell_id, "pgd", npz_writer(arrays), norm="l0", eps=20.0, own_threat=True, silent=3
+    )
+
+    page = reports.write(synthetic.store.path).read_text()
+
+    assert f"was run on 5 of {len(arrays['success'])} examples, its accuracy is of these" in page
+    assert "has a threat of its own, l0 with eps 20; the worst case is over all of them" in page
+    assert "met 3 successes that it did not return; they count" in page

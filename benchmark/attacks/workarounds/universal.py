@@ -1,4 +1,7 @@
-"""Targeted universal perturbation, whose ART code steps away from its targets unless told to."""
+"""Universal perturbations, whose ART code has attacks inside with budgets of their own.
+
+The targeted one steps away from its targets unless it is told not to.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,15 @@ from typing import Any
 
 import numpy as np
 from art.attacks.evasion import TargetedUniversalPerturbation as ArtTargetedUniversalPerturbation
+from art.attacks.evasion import UniversalPerturbation as ArtUniversalPerturbation
+
+
+class UniversalPerturbation(ArtUniversalPerturbation):
+    """ART's universal perturbation, with an attack inside that has its budget and is quiet."""
+
+    def __init__(self, classifier: Any, *, norm: float, eps: float, **kwargs: Any) -> None:
+        inner = {"norm": norm, "eps": eps, "verbose": False}
+        super().__init__(classifier, attacker_params=inner, norm=norm, eps=eps, **kwargs)
 
 
 class TargetedUniversalPerturbation(ArtTargetedUniversalPerturbation):
