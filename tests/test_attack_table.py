@@ -64,7 +64,6 @@ def test_an_entry_names_what_the_attack_knows(name):
 OBSTACLES = {
     "norm": ("deepfool", "linf", (8, 8, 1), "serves l2, not linf"),
     "tabular": ("square", "linf", (10,), "images only"),
-    "small": ("square", "l2", (8, 8, 1), "at least 10x10 pixels under l2"),
     "not square": ("geoda", "l2", (8, 9, 1), "square images, not 8x9"),
     "channels": ("shadow", "unrestricted", (8, 8, 2), "1 or 3 channels, not 2"),
     "none": ("deepfool", "l2", (10,), ""),
