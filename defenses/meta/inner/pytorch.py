@@ -35,12 +35,17 @@ def stacked_logits(model: nn.Module, stack: Stack, x: torch.Tensor) -> torch.Ten
     """
 
     def logits(stack: Stack, x: torch.Tensor) -> torch.Tensor:
-        return functional_call(model, dict(stack), (x,))
+        return functional_call(model, dict(stack), (x,), tie_weights=False)
 
     if len(x) == 1:
         single = {name: value.squeeze(0) for name, value in stack.items()}
-        return logits(single, x.squeeze(0)).unsqueeze(0)
+        return logits(single, _channels_last(x.squeeze(0))).unsqueeze(0)
     return vmap(logits, randomness="different")(dict(stack), x)
+
+
+def _channels_last(x: torch.Tensor) -> torch.Tensor:
+    """Images in the fast layout, which arithmetic loses where there is one channel."""
+    return x.clone(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 class TaskStack(nn.Module):
