@@ -107,15 +107,24 @@ class InnerLoop:
         groups: list[list[nn.Parameter]] = [[] for _ in range(self.layers)]
         for index, value in zip(self.layer_of.values(), self.module.parameters(), strict=True):
             groups[index].append(value)
-        self._optimizer = torch.optim.SGD(
-            [{"params": group} for group in groups], lr=defense.inner_rate
+        optimizer = torch.optim.SGD([{"params": group} for group in groups], lr=defense.inner_rate)
+        tracked = defense.second_order
+        self._patched = higher.monkeypatch(
+            self.module, copy_initial_weights=False, track_higher_grads=tracked
+        )
+        self._optimizer = higher.get_diff_optim(
+            optimizer,
+            self.module.parameters(),
+            fmodel=self._patched,
+            track_higher_grads=tracked,
         )
 
     def adapt(self, x: torch.Tensor, y: torch.Tensor) -> Adapted:
         """Adapt to inputs (tasks, n, ...) with labels (tasks, n)."""
         tasks = len(x)
-        patched, optimizer = self._patched(tasks)
-        self.model.train()
+        patched, rates = self._fresh_stack(tasks), self._rates()
+        if not self.model.training:
+            self.model.train()
         first = None
         steps: list[Stack] = []
         for _ in range(self.defense.inner_steps):
@@ -126,7 +135,7 @@ class InnerLoop:
             loss = tasks * cross_entropy(logits.flatten(0, 1), y.flatten())
             first = first or (loss.detach(), buffers)
             # Step 2
-            weights = optimizer.step(loss)
+            weights = self._optimizer.step(loss, override=rates)
             steps.append(dict(zip(self.initial, weights, strict=True)))
         assert first is not None
         return Adapted(steps, *first)
@@ -155,24 +164,21 @@ class InnerLoop:
                 hook.remove()
         self.activations = sum(seen) // examples
 
-    def _patched(self, tasks: int) -> tuple[nn.Module, higher.optim.DifferentiableOptimizer]:
-        """`higher`'s functional module, with `tasks` copies of the weights, and its optimiser."""
-        tracked = self.defense.second_order
-        patched = higher.monkeypatch(
-            self.module, copy_initial_weights=False, track_higher_grads=tracked
-        )
-        rates = None
-        if self.log_rates is not None:
-            rates = {"lr": list(self.defense.inner_rate * self.log_rates.exp())}
-        optimizer = higher.get_diff_optim(
-            self._optimizer,
-            self.module.parameters(),
-            fmodel=patched,
-            track_higher_grads=tracked,
-            override=rates,
-        )
-        patched.update_params([self._copies(value, tasks) for value in self.initial.values()])
-        return patched, optimizer
+    def _fresh_stack(self, tasks: int) -> nn.Module:
+        """`higher`'s functional module with `tasks` copies of the weights.
+
+        It is made once and remembers every set of fast weights that it was given, with its graph;
+        so that list begins anew with each chunk.
+        """
+        copies = [self._copies(value, tasks) for value in self.initial.values()]
+        self._patched._fast_params = [copies]
+        return self._patched
+
+    def _rates(self) -> dict[str, list[torch.Tensor]] | None:
+        """The learned rates, layer by layer, as `higher` takes them."""
+        if self.log_rates is None:
+            return None
+        return {"lr": list(self.defense.inner_rate * self.log_rates.exp())}
 
     def _copies(self, value: torch.Tensor, tasks: int) -> torch.Tensor:
         copies = value.expand(tasks, *value.shape)
