@@ -18,7 +18,7 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
 from defenses.meta.spec import MetaAdversarial
-from defenses.meta.steps import layer_numbers
+from defenses.meta.steps import adapted_names, layer_numbers
 
 Stack = Mapping[str, torch.Tensor]
 
@@ -99,7 +99,7 @@ class InnerLoop:
     def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
         self.model, self.defense = model, defense
         own = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        names = defense.adapted(list(own), ".")
+        names = adapted_names(list(own), ".", head=defense.algorithm == "anil")
         self.initial = {name: own[name] for name in names}
         self.module = TaskStack(model, names)
         self.layer_of = dict(zip(names, layer_numbers(names, "."), strict=True))
