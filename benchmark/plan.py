@@ -152,6 +152,7 @@ def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.
             threat = defenses.Threat(config.norm, config.eps)
             base_parameters = {**_other_budgets(base, config), **parameters}
             created[name] = defenses.create(base, threat, base_parameters)
+            created[name].check_inputs(dataset.input_shape)
         except defenses.DefenseError as error:
             raise ConfigError(f"defense {name!r}: {error}") from error
     return {name: created[name] for name in defenses_of(config)}

@@ -141,6 +141,9 @@ class Defense(ABC):
         """How this defense adapts to a support set."""
         return Adaptation(norm=self.threat.norm)
 
+    def check_inputs(self, input_shape: tuple[int, ...]) -> None:  # noqa: B027 - most take any
+        """Raises DefenseError where the defense can't train on inputs of this shape."""
+
     def sized_for(self, examples: int) -> Self:
         """The same defense with updates no larger than the data set."""
         return dataclasses.replace(self, batch_size=min(self.batch_size, examples))
@@ -223,6 +226,7 @@ class Defense(ABC):
         x, y = checked_data(subject.channels_last(x), y)
         self.check_labels(y)
         defense = self.sized_for(len(x))
+        defense.check_inputs(x.shape[1:])
         if validation is not None:
             validation = checked_data(subject.channels_last(validation[0]), validation[1])
         elif self.early_stopping:

@@ -82,6 +82,8 @@ FAMILIES = (
     "random_norm",
     "msd",
     "meta",
+    "meta_gen",
+    "mng_ac",
     "perturbation",
 )
 

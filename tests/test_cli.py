@@ -277,6 +277,17 @@ def test_show_tells_what_was_noticed_in_training(bench: Any, cells: list[str]) -
     assert "training: it overfits\\x1b[31m" in bench("show", cells[1]).out
 
 
+def test_show_tells_which_trust_checks_are_flagged(bench: Any, cells: list[str]) -> None:
+    common = {"sentence": "It is.", "evidence": {}}
+    statuses = ("passed", "flagged", "not-applicable")
+    found = [{"name": f"check {status}", "status": status, **common} for status in statuses]
+    record = {"suite": "quick", "checks": found}
+    Store.open("bench-results").write_stage(cells[1], "trust/quick", record)
+    shown = bench("show", cells[1]).out
+    assert "trust checks under quick: 1 of 2 passed" in shown
+    assert "flagged: check flagged: It is." in shown
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

@@ -397,14 +397,16 @@ def test_screen_readers_find_landmarks_names_and_heads(page: Page, name: str) ->
 
 
 def test_pages_print_whole_and_without_controls(page: Page) -> None:
-    for name in ("index.html", model_page(), "frameworks.html"):
-        page.open(name)
+    paper = {"index.html": 1040, model_page(): 718, "frameworks.html": 1040}  # A4 across, upright
+    for name, width in paper.items():
+        page.open(name, width=width)
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
         assert not any(
             one.is_displayed()
             for one in page.driver.find_elements(By.CSS_SELECTOR, "nav, form, input, .no-print")
         )
         assert page.find("h1").is_displayed()
+        assert page.run("return document.documentElement.scrollWidth") <= width
         clipped = page.run(
             "return [...document.querySelectorAll('pre, .scroll')].filter((e) =>"
             " e.scrollHeight > e.clientHeight + 1 && getComputedStyle(e).overflowY !== 'visible')"
