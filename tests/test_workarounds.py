@@ -39,29 +39,17 @@ def ours(name, target, norm, eps, **arguments):
     return run_attack(spec, target, key="k", norm="linf", eps=0.3, seed=0)
 
 
-def test_arts_apgd_loses_what_it_met_and_ours_returns_it(make_target):
-    lost, silent = 0, 0
-    for seed, steps in ((0, 8), (2, 3), (2, 5)):
-        target = make_target("torch", count=60, seed=seed)
-        x, y = right(target)
-        met = np.zeros(len(x), dtype=bool)
-
-        def note(points, outputs, met=met, y=y):
-            if outputs is not None and len(points) == len(y):
-                met |= outputs.argmax(axis=1) != y
-
-        frameworks.seed_everything(0)
-        attack = art.AutoProjectedGradientDescent(
-            target.estimator, eps=0.08, eps_step=0.16, max_iter=steps, nb_random_init=1,
-            batch_size=60, verbose=False,
-        )  # fmt: skip
-        target.estimator.observer = note
-        found = attack.generate(x, y)
-        target.estimator.observer = None
-        lost += (met & (target.predict(found).argmax(axis=1) == y)).sum()
-        silent += ours("apgd", target, "linf", 0.08, max_iter=steps)[0]["silent"]
-    assert lost > 0
-    assert silent == 0
+def test_arts_apgd_returns_its_random_start_where_it_fails(target):
+    x, y = right(target)
+    attack = art.AutoProjectedGradientDescent(
+        target.estimator, eps=0.01, eps_step=0.02, max_iter=10, nb_random_init=1, verbose=False
+    )
+    returned = target.estimator.compute_loss(attack.generate(x, y), y)
+    failed = target.estimator.predict(attack.x_max).argmax(axis=1) == y
+    assert failed.any()
+    assert (returned < attack.f_max - 1e-4)[failed].all()
+    mended = create(AttackSpec("a", "apgd", {"max_iter": 10}), target.estimator, "linf", 0.01)
+    assert (target.estimator.compute_loss(mended.generate(x, y), y) > returned)[failed].all()
 
 
 def test_momentum_is_not_implemented_in_arts_tensorflow(make_target):
@@ -83,14 +71,15 @@ def test_momentum_is_the_same_in_both_frameworks(make_target, name):
     assert np.allclose(*found, atol=1e-4)
 
 
-def test_arts_square_does_nothing_under_l1_and_ours_does(target):
+def test_arts_square_does_nothing_under_l1(target):
     x, y = right(target)
     attack = art.SquareAttack(target.estimator, norm=1, eps=9.0, max_iter=5, verbose=False)
     assert np.array_equal(attack.generate(x, y), x)
-    assert ours("square", target, "l1", 9.0, max_iter=5)[1]["success"].any()
+    _, arrays = ours("square", target, "l1", 9.0, max_iter=20)
+    assert arrays["l1"].max() > 1
 
 
-def test_square_crashes_where_its_square_fills_the_image(target):
+def test_arts_square_crashes_where_its_square_fills_the_image(target):
     x, y = right(target)
     attack = art.SquareAttack(target.estimator, eps=0.01, p_init=0.99, max_iter=5, verbose=False)
     with pytest.raises(ValueError, match="high <= 0"):
