@@ -49,6 +49,7 @@ DEFENSES = {
     "meta-gen": {"bank_size": 20, "bank_steps": 2, "attack_steps": 2},
     "meta-gen-reptile": {"generator": "network", "attack_steps": 2, "width": 4},
     "gaussian": {"sigma": 0.1},
+    "seed-listing": {"batch_size": 32, "inner_rate": 0.1},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
 }
 

@@ -26,6 +26,7 @@ if not CHROMIUM or not DRIVER:
 pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
 
 from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
@@ -124,7 +125,9 @@ class Page:
         return self.driver.execute_script(script, *arguments)
 
     def wait(self, condition: Any) -> None:
-        WebDriverWait(self.driver, 10).until(lambda _: condition())
+        # An element may be drawn anew while it is read.
+        stale = [StaleElementReferenceException]
+        WebDriverWait(self.driver, 10, ignored_exceptions=stale).until(lambda _: condition())
 
     @property
     def query(self) -> dict[str, list[str]]:
