@@ -170,17 +170,8 @@ class Job:
         """
         keys = {}
         for spec in self.attacks:
-            whole = [spec.attack, dict(spec.arguments), self.cell.examples]
-            if spec.transfers:
-                whole.append("transfers")
-            own = {
-                "norm": spec.norm,
-                "eps": spec.eps,
-                "examples": spec.examples,
-                "to_the_end": spec.to_the_end or None,
-            }
-            own = {name: value for name, value in own.items() if value is not None}
-            whole += [own] if own else []
+            attack, arguments, *more = spec.identity()
+            whole = [attack, arguments, self.cell.examples, *more]
             keys[spec.name] = f"{spec.name}-{digest(whole)[:8]}"
         return keys
 

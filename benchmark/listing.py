@@ -61,6 +61,9 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     for key in store.attack_keys(cell_id):
         if (done := store.read_stage(cell_id, f"attacks/{key}")) is not None:
             yield f"attack {key}: {_attack(done)}"
+    for key in store.stage_keys(cell_id, "trust"):
+        if (done := store.read_stage(cell_id, f"trust/{key}")) is not None:
+            yield from _trust(done)
 
 
 def _attack(record: Record) -> str:
@@ -71,6 +74,17 @@ def _attack(record: Record) -> str:
         f"clean {record['clean_accuracy']:.1%}, robust {record['robust_accuracy']:.1%} "
         f"of {record['examples']} examples, {record['norm']}{eps}, {duration(record['seconds'])}"
     )
+
+
+def _trust(record: Record) -> Iterator[str]:
+    """How many checks passed, and the flagged ones with their sentences."""
+    checks = record["checks"]
+    passed = sum(check["status"] == "passed" for check in checks)
+    applied = sum(check["status"] != "not-applicable" for check in checks)
+    yield f"trust checks under {record['suite']}: {passed} of {applied} passed"
+    for check in checks:
+        if check["status"] == "flagged":
+            yield f"flagged: {check['name']}: {check['sentence']}"
 
 
 def _cost(record: Record) -> str:

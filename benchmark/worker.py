@@ -26,10 +26,11 @@ from benchmark import datasets, frameworks, models
 from benchmark.adaptation import stages as adaptation
 from benchmark.attacks import curves
 from benchmark.attacks.running import run_attack
+from benchmark.attacks.surrogates import Surrogates
 from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
 from benchmark.datasets import Dataset
-from benchmark.datasets.splits import stratified
+from benchmark.datasets.splits import draw
 from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
@@ -200,7 +201,7 @@ class _CellRun:
         self.reporter.stage("adaptation")
         data, started = self._dataset, time.perf_counter()
         generator = np.random.default_rng([self.cell.seed, _SUPPORT_STREAM])
-        support = _draw(data.y_train, SUPPORT, generator)
+        support = draw(data.y_train, SUPPORT, generator)
         adapted = fitted.adapt(data.x_train[support], data.y_train[support], seed=self.cell.seed)
         record = {"labels_used": len(support), "steps": adapted.outcome.steps}
         self._write("adaptation", "adapted", adapted, record, started)
@@ -212,8 +213,9 @@ class _CellRun:
     def _target(self, model: Any) -> Target:
         data = self._dataset
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
-        index = np.sort(_draw(data.y_test, self.cell.examples, generator))
-        return target(self.cell, model, data, index, device=self.device)
+        index = np.sort(draw(data.y_test, self.cell.examples, generator))
+        others = None if self.job.given else Surrogates(self.store, self.cell, data, self.device)
+        return target(self.cell, model, data, index, device=self.device, surrogates=others)
 
     @property
     def builder(self) -> Any:
@@ -248,13 +250,6 @@ class _CellRun:
             {**record, "seconds": time.perf_counter() - started, "cost": _cost(fitted.cost)},
             {f"{name}{self.builder.WEIGHTS_SUFFIX}": save},
         )
-
-
-def _draw(labels: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """Indices of about `size` examples, classes in proportion; all where there are no more."""
-    if size >= len(labels):
-        return np.arange(len(labels))
-    return stratified(labels, size, rng=generator)
 
 
 def _training_record(fitted: defenses.Fitted) -> Record:

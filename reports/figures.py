@@ -110,7 +110,8 @@ def _draw(axes: mpl.axes.Axes, series: Series, *, offset: float) -> mpl.lines.Li
     """Draws the points with their intervals; returns the mark for the legend."""
     undefended = series.style < 0
     colour = _MUTED if undefended else f"#0102a{series.style % SERIES_COLOURS}"
-    marker = "X" if undefended else _MARKERS[series.style % len(_MARKERS)]
+    place = series.style + series.style // SERIES_COLOURS  # equal colours, other markers
+    marker = "X" if undefended else _MARKERS[place % len(_MARKERS)]
     points = [(row + offset, p) for row, p in enumerate(series.points) if p is not None]
     for y, point in points:
         axes.plot([100 * point.low, 100 * point.high], [y, y], color=colour, linewidth=1.6)

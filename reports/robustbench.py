@@ -81,8 +81,8 @@ def _entry(row: dict[str, Any], attacks: list[dict[str, Any]]) -> dict[str, Any]
         "clean_acc": 100 * row["clean_accuracy"],
         "reported": 100 * row["worst_case"],
         "autoattack_acc": min(whole, default=None),
-        "footnote": "" if row["worst_case_complete"] else _BOUND,
-        "unreliable": not row["worst_case_complete"],
+        "footnote": _footnote(row),
+        "unreliable": not row["worst_case_complete"] or bool(row["trust_flags"]),
         "meta_adv_bench": {
             **{name: row[name] for name in _OURS},
             "parameters": json.loads(row["parameters"]),
@@ -90,6 +90,12 @@ def _entry(row: dict[str, Any], attacks: list[dict[str, Any]]) -> dict[str, Any]
             "attacks": {a["attack"]: 100 * a["robust_accuracy"] for a in attacks},
         },
     }
+
+
+def _footnote(row: dict[str, Any]) -> str:
+    told = [] if row["worst_case_complete"] else [_BOUND]
+    told += [f"Trust checks are flagged: {row['trust_flags']}."] if row["trust_flags"] else []
+    return " ".join(told)
 
 
 def _safe(name: str) -> str:

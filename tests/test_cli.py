@@ -118,7 +118,7 @@ def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path)
     assert result.code == 0
     cells = [line for line in result.out.splitlines() if "digits-cnn-torch-" in line]
     assert len(cells) == 4
-    assert all("to do" in line for line in cells)
+    assert all(" MB " in line and "to do" in line for line in cells)
     assert "4 of 4 cells to do, about " in result.out
     assert list(tmp_path.iterdir()) == []
 
@@ -275,6 +275,17 @@ def test_show_tells_what_was_noticed_in_training(bench: Any, cells: list[str]) -
     record = {"seconds": 1.0, "cost": cost, "notices": ["it overfits\x1b[31m"]}
     store.write_stage(cells[1], "training", record)
     assert "training: it overfits\\x1b[31m" in bench("show", cells[1]).out
+
+
+def test_show_tells_which_trust_checks_are_flagged(bench: Any, cells: list[str]) -> None:
+    common = {"sentence": "It is.", "evidence": {}}
+    statuses = ("passed", "flagged", "not-applicable")
+    found = [{"name": f"check {status}", "status": status, **common} for status in statuses]
+    record = {"suite": "quick", "checks": found}
+    Store.open("bench-results").write_stage(cells[1], "trust/quick", record)
+    shown = bench("show", cells[1]).out
+    assert "trust checks under quick: 1 of 2 passed" in shown
+    assert "flagged: check flagged: It is." in shown
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,10 @@ ARGUMENTS = {
     "apgd": {**STEPS, "nb_random_init": 2},
     "acg": {**STEPS, "nb_random_init": 2},
     "racg": {**STEPS, "nb_random_init": 2},
+    "apgd-targeted": {"max_iter": 3, "targets": 2},
+    "fab-targeted": {"max_iter": 3, "targets": 2},
+    "fab": {"max_iter": 3, "targets": 2},
+    "autoattack": {"max_iter": 3, "queries": 10},
     "fast-gradient": {"num_random_init": 2},
     "deepfool": {"max_iter": 5},
     "newtonfool": {"max_iter": 3},
@@ -52,7 +56,7 @@ ARGUMENTS = {
 # Draw nothing, or only an order: another seed need not change anything.
 DRAW_NOTHING = {
     "bim", "momentum", "deepfool", "newtonfool", "cw-l2", "cw-linf", "cw-l0", "elastic-net",
-    "jsma", "spatial", "wasserstein", "fab", "universal-targeted",
+    "jsma", "spatial", "wasserstein", "fab", "universal-targeted", "fab-targeted",
 }  # fmt: skip
 EPS = {"linf": 0.05, "l2": 0.5, "l1": 3.0, "l0": 4.0, UNRESTRICTED: None}
 # Those whose code differs between the frameworks; the others are NumPy around the estimator.
@@ -75,8 +79,7 @@ def points(name, target, seed):
 
 @pytest.mark.parametrize(("name", "framework"), CASES)
 def test_the_same_seed_gives_the_same_examples(name, framework, make_target):
-    side = 10 if name == "square" else 6
-    target = make_target(framework, shape=(side, side, 1), count=4)
+    target = make_target(framework, shape=(6, 6, 1), count=4)
     ours, theirs = (points(name, target, seed=7) for _ in range(2))
     for array in ours:
         same = np.array_equal(ours[array], theirs[array], equal_nan=ours[array].dtype.kind == "f")
@@ -85,7 +88,6 @@ def test_the_same_seed_gives_the_same_examples(name, framework, make_target):
 
 @pytest.mark.parametrize("name", sorted(set(ATTACKS) - DRAW_NOTHING))
 def test_another_seed_gives_others(name, make_target):
-    side = 10 if name == "square" else 6
-    target = make_target("torch", shape=(side, side, 1), count=8)
+    target = make_target("torch", shape=(6, 6, 1), count=8)
     ours, theirs = (points(name, target, seed=seed) for seed in (7, 8))
     assert any(not np.array_equal(ours[norm], theirs[norm]) for norm in ("l2", "linf", "l0"))

@@ -161,7 +161,7 @@ PLANTED = {
     ),
     "temperature": (
         {"after": lambda z: 100 * z},
-        {"loss in float32's range", "twice the iterations", "white-box beats black-box"},
+        {"loss in float32's range", "twice the iterations"},
     ),
     "answers by batch": (
         {"before": lambda x: x - 0.3 * (x.mean(dim=0, keepdim=True) if len(x) > 1 else 0.5)},
@@ -230,6 +230,29 @@ def test_a_stored_example_outside_its_budget_is_flagged(trained, data):
     finding = suite.budget_and_box(SimpleNamespace(attacks=moved))
     assert finding.status == "flagged"
     assert finding.evidence["stored_outside"] == len(arrays["sample_clean"])
+
+
+@pytest.mark.parametrize(
+    ("around", "status"),
+    [({}, "passed"), ({"before": lambda x: torch.round(7 * x) / 7}, "flagged")],
+    ids=["honest", "quantised"],
+)
+def test_what_only_square_broke_is_tried_again_by_gradients(around, status, trained, data):
+    subject = subject_of(Around(trained("undefended mlp"), **around), data, attacks=SUITE[:1])
+    (fgsm,) = subject.attacks
+    found = subject.correct if around else fgsm.arrays["success"]
+    # A gradient attack that missed half of that.
+    fgsm = Attacked(
+        fgsm.record, {"success": fgsm.arrays["success"] & (np.arange(EXAMPLES) % 2 == 0)}
+    )
+    square = Attacked(
+        {**fgsm.record, "name": "square", "attack": "SquareAttack", "families": ["score"]},
+        {"success": found},
+    )
+    subject = Subject(**{**vars_of(subject), "attacks": [fgsm, square]})
+    finding = suite.white_box_beats_black_box(subject)
+    assert finding.status == status
+    assert finding.evidence["tried_again"] > 0
 
 
 @pytest.mark.parametrize(

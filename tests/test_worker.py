@@ -199,6 +199,29 @@ def test_a_security_curve_is_drawn_once(tmp_path):
     assert stages(serve(store, job)) == ["data", "curve one"]
 
 
+def test_an_attack_transfers_from_another_cell_once_that_is_trained(tmp_path, capsys):
+    suite = tmp_path / "from.yaml"
+    suite.write_text("attacks: {a: {attack: pgd, arguments: {max_iter: 3}, from: none}}")
+    store = Store.create(tmp_path / "out")
+    (twin,), (job,) = (
+        jobs(store.path, defense=defense, suite=str(suite)) for defense in ("none", "fgsm-at")
+    )
+
+    def outcome(which):
+        (key,) = which.attack_keys().values()
+        return store.read_stage(which.cell.cell_id, f"attacks/{key}")
+
+    serve(store, job)
+    assert outcome(job)["status"] == "failed"
+    assert "no cell of 'none'" in outcome(job)["reason"]
+    serve(store, twin)
+    assert outcome(twin)["reason"] == "transfers from this very cell"
+    serve(store, job)
+    assert outcome(job)["status"] == "ok"
+    assert outcome(job)["forwards"] > 0
+    assert pending([job, twin], store) == []
+
+
 def test_both_frameworks_attack_the_same_examples_from_the_same_starts(tmp_path):
     store = Store.create(tmp_path)
     pair = jobs(tmp_path, framework=["torch", "tensorflow"], defense="none")
@@ -283,7 +306,7 @@ def bench(out, *options):
 def test_a_run_killed_in_training_ends_as_an_unbroken_one(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with bench(whole) as process:
-        assert process.wait(120) == 0, process.stdout.read()
+        assert process.wait(240) == 0, process.stdout.read()
 
     with bench(killed) as process:
         deadline = time.monotonic() + 60
@@ -295,7 +318,7 @@ def test_a_run_killed_in_training_ends_as_an_unbroken_one(tmp_path):
     assert not list(killed.glob("cells/*/training.json"))
     with bench(killed) as process:
         output = process.stdout.read()
-        assert process.wait(120) == 0, output
+        assert process.wait(240) == 0, output
 
     (job,) = jobs(whole, defense="pgd-at", epochs=4, examples=30)
     assert_same(outcomes(Store.open(whole), job), outcomes(Store.open(killed), job))

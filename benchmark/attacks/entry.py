@@ -35,7 +35,6 @@ class AttackEntry:
         images_only: whether it needs (H, W, C) inputs.
         square_only: whether it needs as many rows as columns.
         channels: how many it can work on; any where empty.
-        smallest_side: norm to the fewest pixels of a side that ART's code can work on.
         frameworks: in which it runs.
         bare_only: whether it needs ART's own classifier, without input or output defenses around.
         rows: "chunk"; "one" example at a time, where ART's code loops over examples anyway: the
@@ -43,7 +42,7 @@ class AttackEntry:
         probabilities: whether it reads the outputs as probabilities.
         options: argument to the texts that it may be.
         fixed: arguments that are always so.
-        defaults: arguments, where the suite sets them not.
+        defaults: arguments, as in a suite file, where the suite doesn't set them.
         package: that it needs and ART doesn't install.
     """
 
@@ -55,7 +54,6 @@ class AttackEntry:
     images_only: bool = False
     square_only: bool = False
     channels: tuple[int, ...] = ()
-    smallest_side: Mapping[str, int] = field(default_factory=dict)
     frameworks: tuple[str, ...] = ("torch", "tensorflow")
     bare_only: bool = False
     rows: str = "chunk"
@@ -81,15 +79,12 @@ class AttackEntry:
             return f"serves {', '.join(self.norms)}, not {norm}"
         if self.package and importlib.util.find_spec(self.package) is None:
             return f"needs the package {self.package}: pip install {self.package}"
-        return self._shape_obstacle(norm, input_shape)
+        return self._shape_obstacle(input_shape)
 
-    def _shape_obstacle(self, norm: str, shape: tuple[int, ...]) -> str:
+    def _shape_obstacle(self, shape: tuple[int, ...]) -> str:
         is_image = len(shape) == 3
-        smallest = self.smallest_side.get(norm, 1)
         if self.images_only and not is_image:
             return "works on images only, these data are tabular"
-        if is_image and min(shape[:2]) < smallest:
-            return f"needs images of at least {smallest}x{smallest} pixels under {norm}"
         if self.square_only and shape[0] != shape[1]:
             return f"needs square images, not {shape[0]}x{shape[1]}"
         if self.channels and shape[-1] not in self.channels:

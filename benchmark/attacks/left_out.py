@@ -16,6 +16,8 @@ LEFT_OUT: dict[str, str] = {
     "AdversarialTexturePyTorch": "for object trackers in video",
     "AutoAttack": "not the published composition (no FAB, untargeted DLR, a fixed step), and needs "
     "the package multiprocess, which ART doesn't install",
+    "AutoProjectedGradientDescent": "returns its last iterate, not its best; this project's apgd "
+    "follows the paper",
     "BrendelBethgeAttack": "needs the package numba, which ART doesn't install",
     "CarliniWagnerASR": _SPEECH,
     "CompositeAdversarialAttackPyTorch": "PyTorch only, and written for images of 3x32x32 only",
@@ -41,4 +43,6 @@ LEFT_OUT: dict[str, str] = {
     "ProjectedGradientDescentTensorFlowV2": _SAME,
     "RobustDPatch": _DETECTORS,
     "SNAL": _DETECTORS,
+    "SquareAttack": "knows no l1, fails on large squares and asks about what is decided; this "
+    "project's square follows the paper",
 }

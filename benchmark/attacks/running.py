@@ -72,15 +72,16 @@ def run_attack(
         timeout: seconds; looked at whenever the attack asks the model something.
     """
     norm, eps = spec.threat(norm, eps)
+    eps = float(eps)  # ART refuses NumPy's
     attacked = attacked_rows(spec, target)
     record = {"key": key, **_record(spec, int(attacked.sum()), norm, eps)}
     if obstacle := target.obstacle(spec, norm):
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
     frameworks.seed_everything(_seed(seed, spec.name))
-    passes = target.attacked_by(spec).passes
-    before = (passes.forwards, passes.backwards)
     started = time.perf_counter()
     try:
+        passes = target.attacked_by(spec).passes
+        before = (passes.forwards, passes.backwards)
         found = _generate(spec, target, attacked, norm, eps, progress, timeout)
     except Exception as error:
         traceback.print_exc()
@@ -153,7 +154,8 @@ def _generate(
         norm=norm,
         eps=eps,
         predict=estimator.predict,
-        keeps=not spec.entry.is_universal,
+        # What another model says of points tells nothing of this one.
+        keeps=not spec.entry.is_universal and spec.source is None,
         nearest=spec.entry.is_minimal,
         stops=spec.entry.rows == "one" and not spec.to_the_end,
         seconds=timeout,

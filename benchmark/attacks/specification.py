@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
 from benchmark.attacks.table import ATTACKS
@@ -32,6 +33,7 @@ class AttackSpec:
         eps: the budget under a norm of its own; None for the data set's, or the cell's if the norm
             is the cell's.
         examples: how many of the cell's examples it attacks; None for all.
+        source: made on the model that this defense trained in another cell, then tried here.
         to_the_end: whether to look for the nearest adversarial example where a first one is known.
     """
 
@@ -42,7 +44,21 @@ class AttackSpec:
     norm: str | None = None
     eps: float | None = None
     examples: int | None = None
+    source: str | None = None
     to_the_end: bool = False
+
+    def identity(self) -> list[Any]:
+        """Everything that changes what the attack does in a cell, as JSON values."""
+        more = {
+            "norm": self.norm,
+            "eps": self.eps,
+            "examples": self.examples,
+            "source": self.source,
+            "to_the_end": self.to_the_end or None,
+        }
+        more = {name: value for name, value in more.items() if value is not None}
+        transfers = ["transfers"] if self.transfers else []
+        return [self.attack, self._given, *transfers, *([more] if more else [])]
 
     @property
     def entry(self) -> AttackEntry:
@@ -50,8 +66,12 @@ class AttackSpec:
         return ATTACKS[self.attack]
 
     def resolved(self, eps: float) -> dict[str, Value]:
-        """The arguments with shares of eps as numbers."""
-        return {name: _resolve(value, eps) for name, value in self.arguments.items()}
+        """The arguments, and the entry's for those not given, with shares of eps as numbers."""
+        return {name: _resolve(value, eps) for name, value in self._given.items()}
+
+    @property
+    def _given(self) -> dict[str, Value]:
+        return {**self.entry.defaults, **self.arguments}
 
     def threat(self, norm: str, eps: float) -> tuple[str, float]:
         """Norm and budget of the attack in a cell with these; no budget is infinite."""

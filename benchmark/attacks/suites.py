@@ -62,7 +62,10 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
     curve = _curve(name, content.get("security_curve"), attacks)
     if curve is not None:
         # A stop at the first point within the budget would hide the nearest one.
-        specs = [replace(spec, to_the_end=spec.name == curve.attack) for spec in specs]
+        specs = [
+            replace(spec, to_the_end=spec.name == curve.attack and spec.entry.rows == "one")
+            for spec in specs
+        ]
     return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs), curve)
 
 
@@ -107,7 +110,7 @@ def _attack(
             f"suite {suite!r}: the name {name!r} is kept for the attack that joins every suite in "
             "cells with input or output defenses; choose another"
         )
-    _check_keys(body, ("attack", "arguments", "threat", "examples"), f"attack {name!r}")
+    _check_keys(body, ("attack", "arguments", "threat", "examples", "from"), f"attack {name!r}")
     attack = str(body.get("attack"))
     if attack not in ATTACKS:
         raise SuiteError(
@@ -125,7 +128,12 @@ def _attack(
         if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
             raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
     examples = _examples(f"attack {name!r}", body.get("examples"))
-    return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples)
+    source = body.get("from")
+    if source is not None and not isinstance(source, str):
+        raise SuiteError(
+            f"attack {name!r}: from is {source!r}; give the name of a defense such as none"
+        )
+    return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples, source=source)
 
 
 def _curve(suite: str, given: object, attacks: Mapping[str, Any]) -> SecurityCurve | None:

@@ -10,6 +10,7 @@ from benchmark.attacks.unseen import UNSEEN
 
 _ART = "art.attacks.evasion:"
 _MENDED = "benchmark.attacks.workarounds."
+_OWN = "benchmark.attacks.autoattack."
 
 _GRADIENT: dict[str, AttackEntry] = {
     "fast-gradient": AttackEntry(
@@ -23,24 +24,45 @@ _GRADIENT: dict[str, AttackEntry] = {
         description="gradient steps from the clean example (Kurakin et al. 2017)",
         norms=("linf",),
         arguments=("eps_step", "max_iter"),
+        defaults={"eps_step": "0.1 eps"},
     ),
     "pgd": AttackEntry(
         target=_MENDED + "momentum:ProjectedGradientDescent",
         description="projected gradient ascent with random starts (Madry et al. 2018)",
         norms=LP,
         arguments=("eps_step", "max_iter", "num_random_init", "decay"),
+        defaults={"eps_step": "0.1 eps"},
     ),
     "momentum": AttackEntry(
         target=_MENDED + "momentum:MomentumIterativeMethod",
         description="gradient ascent with momentum (Dong et al. 2018)",
         norms=LP,
         arguments=("eps_step", "max_iter", "decay"),
+        defaults={"eps_step": "0.1 eps"},
     ),
     "apgd": AttackEntry(
-        target=_ART + "AutoProjectedGradientDescent",
-        description="projected gradient ascent with its own step sizes (Croce & Hein 2020)",
+        target=_OWN + "apgd:APGDCrossEntropy",
+        description="gradient ascent with its own step sizes (Croce & Hein 2020 and 2021)",
         norms=LP,
         arguments=("eps_step", "max_iter", "nb_random_init"),
+    ),
+    "apgd-targeted": AttackEntry(
+        target=_OWN + "apgd:APGDTargeted",
+        description="the same on the DLR loss towards each class (Croce & Hein 2020)",
+        norms=LP,
+        arguments=("max_iter", "nb_random_init", "targets"),
+    ),
+    "fab-targeted": AttackEntry(
+        target=_OWN + "fab:FABTargeted",
+        description="steps onto the boundary to each class, until in the budget (2020)",
+        norms=LP,
+        arguments=("max_iter", "nb_restarts", "targets"),
+    ),
+    "autoattack": AttackEntry(
+        target=_OWN + "cascade:StandardAutoAttack",
+        description="apgd, apgd-targeted, fab-targeted and square, each on what is left",
+        norms=LP,
+        arguments=("max_iter", "queries"),
     ),
     "acg": AttackEntry(
         target=_ART + "AutoConjugateGradient",
@@ -48,6 +70,7 @@ _GRADIENT: dict[str, AttackEntry] = {
         # Under linf ART steps by the bare gradient instead of its sign: hardly at all.
         norms=("l2", "l1"),
         arguments=("eps_step", "max_iter", "nb_random_init"),
+        defaults={"eps_step": "2 eps"},
     ),
     "racg": AttackEntry(
         target=_ART + "RescalingAutoConjugateGradient",
@@ -55,10 +78,19 @@ _GRADIENT: dict[str, AttackEntry] = {
         # Under linf ART steps by the bare gradient instead of its sign: hardly at all.
         norms=("l2", "l1"),
         arguments=("eps_step", "max_iter", "nb_random_init"),
+        defaults={"eps_step": "2 eps"},
     ),
 }
 
 _MINIMAL_NORM: dict[str, AttackEntry] = {
+    "fab": AttackEntry(
+        target=_OWN + "fab:FABTargeted",
+        description="steps onto the boundary to each class, ever nearer (Croce & Hein 2020)",
+        norms=LP,
+        arguments=("max_iter", "nb_restarts", "targets"),
+        families=("minimal-norm",),
+        fixed={"minimal": True},
+    ),
     "deepfool": AttackEntry(
         target=_ART + "DeepFool",
         description="steps to the nearest linearised boundary (Moosavi-Dezfooli et al. 2016)",
@@ -139,13 +171,13 @@ _MINIMAL_NORM: dict[str, AttackEntry] = {
 
 _BLACK_BOX: dict[str, AttackEntry] = {
     "square": AttackEntry(
-        target=_MENDED + "square:SquareAttack",
+        target=_OWN + "square:Square",
         description="random search by squares, no gradients (Andriushchenko et al. 2020)",
-        norms=("linf", "l2"),
-        arguments=("max_iter", "p_init", "nb_restarts"),
+        norms=LP,
+        arguments=("max_iter", "p_init", "nb_restarts", "rescaled"),
         families=("score",),
         images_only=True,
-        smallest_side={"linf": 2, "l2": 10},
+        defaults={"rescaled": True},
     ),
     "simba": AttackEntry(
         target=_MENDED + "simba:SimBA",

@@ -33,6 +33,8 @@ class Target:
         index: where the examples stand in the data set's test part.
         pipeline: what success is judged on, where that is more than the estimator.
         bare: the model alone, where the estimator is more and takes the same inputs.
+        defense: of the cell.
+        surrogates: of `benchmark.attacks.surrogates`: models of other cells.
     """
 
     estimator: Any
@@ -42,6 +44,8 @@ class Target:
     index: np.ndarray
     pipeline: Any = None
     bare: Any = None
+    defense: str = ""
+    surrogates: Any = None
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Scores of the whole pipeline, (n, classes)."""
@@ -49,19 +53,36 @@ class Target:
 
     def obstacle(self, spec: AttackSpec, norm: str) -> str:
         """Why this attack can't be run here under `norm`; empty where it can."""
-        attacked = self.attacked_by(spec)
-        if attacked is None:
+        if spec.source is not None:
+            if self.surrogates is None:
+                return "transfers from another cell, this model has none beside it"
+            if spec.source == self.defense:
+                return "transfers from this very cell"
+        elif self.attacked_by(spec) is None:
             return "the model below takes encoded inputs, not these"
         if spec.entry.bare_only and self.pipeline is not None and not spec.transfers:
             return "needs a model without input or output defenses"
         return spec.obstacle(norm, self.x.shape[1:])
 
     def attacked_by(self, spec: AttackSpec) -> Any:
-        """The estimator that this attack works on; None where there is none."""
+        """The estimator that this attack works on; None where there is none.
+
+        Raises `CellError` where the other cell, whose model it is, isn't done.
+        """
+        if spec.source is not None:
+            return self.surrogates.estimator(spec.source)
         return self.bare if spec.transfers else self.estimator
 
 
-def target(cell: Cell, model: Any, dataset: Dataset, index: np.ndarray, *, device: str) -> Target:
+def target(
+    cell: Cell,
+    model: Any,
+    dataset: Dataset,
+    index: np.ndarray,
+    *,
+    device: str,
+    surrogates: Any = None,
+) -> Target:
     """The test examples at `index`, and `model` with the cell's wrappers around it.
 
     Args:
@@ -70,6 +91,7 @@ def target(cell: Cell, model: Any, dataset: Dataset, index: np.ndarray, *, devic
         dataset: whose test part is attacked.
         index: rows of the test part.
         device: "cpu" or "cuda".
+        surrogates: of `benchmark.attacks.surrogates`, for attacks that transfer from other cells.
     """
     x, y = dataset.x_test[index], dataset.y_test[index]
     model_input = encoded_shape(cell.wrapped_in, dataset.input_shape)
@@ -77,7 +99,8 @@ def target(cell: Cell, model: Any, dataset: Dataset, index: np.ndarray, *, devic
         model, input_shape=model_input, classes=dataset.classes, device=device
     )
     if not cell.wrapped_in:
-        return Target(bare, x, y, bare.predict(x).argmax(axis=1), index)
+        prediction = bare.predict(x).argmax(axis=1)
+        return Target(bare, x, y, prediction, index, defense=cell.defense, surrogates=surrogates)
     wrapped = _wrapped()
     around = wrapped.stages(cell.wrapped_in)
     pipeline = wrapped.Pipeline(bare, around)
@@ -90,6 +113,8 @@ def target(cell: Cell, model: Any, dataset: Dataset, index: np.ndarray, *, devic
         index,
         pipeline=pipeline,
         bare=bare if model_input == dataset.input_shape else None,
+        defense=cell.defense,
+        surrogates=surrogates,
     )
 
 

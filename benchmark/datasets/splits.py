@@ -68,6 +68,13 @@ def scaled(x: NDArray[np.generic]) -> Images:
     return out
 
 
+def draw(labels: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Indices of about `size` examples, classes in proportion; all where there are no more."""
+    if size >= len(labels):
+        return np.arange(len(labels))
+    return stratified(labels, size, rng=rng)
+
+
 def _allot(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Share `size` among classes by largest remainder, leaving each at least one on both sides."""
     taken, remainder = np.divmod(counts * size, counts.sum())

@@ -36,6 +36,10 @@ SHORT_STEPS, LONG_STEPS = 8, 30
 # Examples that several budgets are tried on.
 FEW = 32
 
+# What longer ascent on another loss may break beyond the suite: attacks on the cross-entropy alone
+# leave some 5 % of honest models' examples that a margin of logits breaks (PGD-trained, digits).
+MORE_SHARE = 0.1
+
 # What is left to chance: this share of the examples, and at least this many of them.
 CHANCE_SHARE, CHANCE = 0.05, 2
 
@@ -114,7 +118,7 @@ def converged(subject: Subject) -> Finding:
     more = int(ascend(subject, left, eps=subject.eps, steps=steps, generator=generator).sum())
     evidence = {"examples": len(rows), "left_by_the_suite": len(left), "broken_by_more": more}
     evidence["iterations"] = steps
-    if more > max(CHANCE, CHANCE_SHARE * len(rows)):
+    if more > max(CHANCE, MORE_SHARE * len(rows)):
         return flagged(
             f"{steps} iterations on a margin of logits break {more} of the {len(left)} examples "
             "that the suite left whole: its attacks are too short or follow the wrong loss.",

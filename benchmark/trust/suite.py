@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmark.attacks.measure import measure
+from benchmark.trust.search import ascend
 from benchmark.trust.subject import (
     GRADIENT_FREE,
+    PASSED,
     Attacked,
     Finding,
     Subject,
@@ -21,9 +23,12 @@ from benchmark.trust.subject import (
 # An attack that is weaker by design may break this share of the examples alone, by chance, and at
 # least this many: two attacks of equal strength differ by that much.
 ALONE_SHARE, ALONE = 0.02, 2
-# Attacks without gradients look elsewhere: on MNIST under linf Square breaks up to 3.5 % more than
-# PGD of honest models (TRADES: 96.1 against 92.6 %).
+# Attacks without gradients may break more: on MNIST under linf Square breaks 3.5 % more of honest
+# models than PGD (TRADES: 96.1 against 92.6 %), on digits 7 % (a small network, five epochs of PGD
+# training). So what they break alone is tried again, by ascent on a margin of logits, and only what
+# gradients can't find then speaks for masking.
 GRADIENT_FREE_SHARE = 0.05
+TRIED_AGAIN, STEPS = 64, 30
 
 # Above this share that the suite leaves right of an undefended model, it tells nothing.
 UNDEFENDED_SHARE = 0.5
@@ -48,14 +53,9 @@ def white_box_beats_black_box(subject: Subject) -> Finding:
     if not black or not white:
         lacking = "without gradients" if white else "with gradients"
         return not_applicable(f"The suite has no attack {lacking} under this threat.")
-    return _compared(
-        subject,
-        black,
-        white,
-        GRADIENT_FREE_SHARE,
-        "attacks without this model's gradients",
-        "the gradient attacks",
-    )
+    names = "attacks without this model's gradients", "the gradient attacks"
+    found = _compared(subject, black, white, GRADIENT_FREE_SHARE, *names)
+    return found if found.status == PASSED else _tried_again(subject, black, white, found)
 
 
 def gradient_free_attack(subject: Subject) -> Finding:
@@ -153,6 +153,28 @@ def _compared(
     if only > max(ALONE, share * right):
         return flagged(f"{told}: gradients are masked, or the stronger attacks fail.", **evidence)
     return passed(f"{told}.", **evidence)
+
+
+def _tried_again(
+    subject: Subject, weak: Sequence[Attacked], strong: Sequence[Attacked], found: Finding
+) -> Finding:
+    """The same once gradient ascent had its chance on what only the weaker attacks broke."""
+    alone = np.flatnonzero(subject.broken(weak) & ~subject.broken(strong) & subject.correct)
+    rows = alone[np.linspace(0, len(alone) - 1, min(len(alone), TRIED_AGAIN)).astype(np.int64)]
+    if isinstance(subject.loss_gradients, Exception):
+        return found
+    generator = subject.generator("tried again")
+    broken = ascend(subject, rows, eps=subject.eps, steps=STEPS, generator=generator)
+    evidence = {**found.evidence, "tried_again": len(rows), "broken_by_ascent": int(broken.sum())}
+    right = max(1, int(subject.correct.sum()))
+    hidden = len(alone) * float(1 - broken.mean())
+    told = (
+        f"{len(alone)} of {right} examples broke only under attacks without this model's "
+        f"gradients; ascent on a margin of logits breaks {int(broken.sum())} of {len(rows)} of them"
+    )
+    if hidden > max(ALONE, GRADIENT_FREE_SHARE * right):
+        return flagged(f"{told}: gradients are masked.", **evidence)
+    return passed(f"{told}: gradients lead there, with another loss.", **evidence)
 
 
 def _has_family(subject: Subject, family: str, words: str) -> Finding:

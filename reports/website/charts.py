@@ -32,13 +32,17 @@ _CROSS = "M-3.8-3.8L3.8 3.8M-3.8 3.8L3.8-3.8"
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis from `low` to `high`, linear or logarithmic; `percent` shows shares of one."""
+    """One axis from `low` to `high`, linear or logarithmic.
+
+    `percent` shows shares of one, `whole` has no ticks between whole numbers.
+    """
 
     label: str
     low: float
     high: float
     log: bool = False
     percent: bool = False
+    whole: bool = False
 
     def place(self, value: float) -> float:
         """Where a value lies, from 0 to 1."""
@@ -61,6 +65,7 @@ class Axis:
         span = (self.high - self.low) * scale or 1.0
         size = 10 ** math.floor(math.log10(span / 4))
         step = next(size * m for m in (1, 2, 2.5, 5, 10) if span / (size * m) <= 5.5)
+        step = max(1, round(step)) if self.whole else step
         first = math.ceil(self.low * scale / step - 1e-9)
         last = math.floor(self.high * scale / step + 1e-9)
         return [(n * step / scale, _short(n * step)) for n in range(first, last + 1)]
@@ -125,12 +130,10 @@ def _svg(x: Axis, y: Axis, drawn: str, words: str) -> str:
         parts.append(f'<text x="{at}" y="{bottom + 18:g}" class="middle">{label}</text>')
     parts.append(f'<path class="axis" d="M{_LEFT:g} {bottom:g}H{right:g}"/>')
     middle, centre = (_LEFT + right) / 2, (_TOP + bottom) / 2
+    across, up = (escape(one_line(axis.label)) for axis in (x, y))
+    parts.append(f'<text x="{middle:g}" y="{_HEIGHT - 6:g}" class="middle">{across}</text>')
     parts.append(
-        f'<text x="{middle:g}" y="{_HEIGHT - 6:g}" class="middle">{escape(x.label)}</text>'
-    )
-    parts.append(
-        f'<text transform="translate(14 {centre:g}) rotate(-90)" class="middle">'
-        f"{escape(y.label)}</text>"
+        f'<text transform="translate(14 {centre:g}) rotate(-90)" class="middle">{up}</text>'
     )
     return "".join([*parts, drawn, "</svg>"])
 
@@ -176,10 +179,14 @@ def _class(style: int) -> str:
 
 
 def _marker(style: int) -> str:
-    """The undefended twin has a cross; -2 is the circle that stands for any."""
+    """The undefended twin has a cross; -2 is the circle that stands for any.
+
+    Styles whose colours are the same have different markers.
+    """
     if style == -1:
         return _CROSS
-    return _MARKERS[max(0, style) % len(_MARKERS)]
+    place = max(0, style)
+    return _MARKERS[(place + place // SERIES_STYLES) % len(_MARKERS)]
 
 
 def _short(value: float) -> str:

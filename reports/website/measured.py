@@ -72,7 +72,7 @@ def _family_chart(family: Document) -> Markup:
         for one in series
     )
     return lines(
-        Axis("steps of adaptation", 0, family["steps"][-1]),
+        Axis("steps of adaptation", 0, family["steps"][-1], whole=True),
         _ACCURACY,
         series,
         words=f"Accuracy in per cent under {family['family']} over steps: {told}.",

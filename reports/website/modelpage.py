@@ -127,7 +127,7 @@ def _history_chart(
     )
     shares = all("accuracy" in name for name in names) and all(0 <= y <= 1 for y in values)
     return lines(
-        _axis(across, min(xs), max(xs)),
+        _axis(across, min(xs), max(xs), whole=True),
         _value_axis(series[0].label if len(series) == 1 else "value", values, shares=shares),
         series,
         words=f"History of {stage}, {across} {min(xs):g} to {max(xs):g}: {told}.",
@@ -140,5 +140,5 @@ def _value_axis(label: str, values: list[float], *, shares: bool) -> Axis:
     return _axis(label, min(0.0, *values), max(values))
 
 
-def _axis(label: str, low: float, high: float) -> Axis:
-    return Axis(label, low, high if high > low else low + 1)
+def _axis(label: str, low: float, high: float, *, whole: bool = False) -> Axis:
+    return Axis(label, low, high if high > low else low + 1, whole=whole)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reports import text
 from reports.site import shown
@@ -34,6 +35,11 @@ def asset(name: str) -> str:
 def document(value: Any) -> str:
     """A document as a JSON file."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def breakable(name: str) -> Markup:
+    """The name of a class, escaped, that may be broken where a word of it begins."""
+    return Markup(re.sub("(?<=[a-z])(?=[A-Z])", "<wbr>", str(escape(shown(name)))))
 
 
 def css_string(value: str) -> Markup:
@@ -69,6 +75,7 @@ def _environment() -> jinja2.Environment:
         "norm": text.norm,
         "points": text.points,
         "p_value": text.p_value,
+        "breakable": breakable,
         "css_string": css_string,
         "json_script": json_script,
         "pretty": lambda value: json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False),

@@ -72,3 +72,9 @@ def test_cells_that_no_suite_attacked_come_last(synthetic):
 )
 def test_no_text_is_a_formula_to_a_spreadsheet(stored, shown):
     assert spreadsheet(stored) == shown
+
+
+def test_twenty_defenses_have_marks_of_their_own():
+    from reports.website import charts
+
+    assert len({str(charts.marker(style)) for style in range(-1, 20)}) == 21

@@ -21,7 +21,7 @@ from reports import text
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x1b[31m{{ 7*7 }}"
 PAGES = ("index.html", "compare.html", "frameworks.html", "tradeoffs.html", "about.html")
-VOID = {"meta", "link", "input", "img", "br"}
+VOID = {"meta", "link", "input", "img", "br", "wbr"}
 
 
 class Page(HTMLParser):

@@ -26,6 +26,7 @@ if not CHROMIUM or not DRIVER:
 pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
 
 from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
@@ -124,7 +125,9 @@ class Page:
         return self.driver.execute_script(script, *arguments)
 
     def wait(self, condition: Any) -> None:
-        WebDriverWait(self.driver, 10).until(lambda _: condition())
+        # An element may be drawn anew while it is read.
+        stale = [StaleElementReferenceException]
+        WebDriverWait(self.driver, 10, ignored_exceptions=stale).until(lambda _: condition())
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -397,14 +400,16 @@ def test_screen_readers_find_landmarks_names_and_heads(page: Page, name: str) ->
 
 
 def test_pages_print_whole_and_without_controls(page: Page) -> None:
-    for name in ("index.html", model_page(), "frameworks.html"):
-        page.open(name)
+    paper = {"index.html": 1040, model_page(): 718, "frameworks.html": 1040}  # A4 across, upright
+    for name, width in paper.items():
+        page.open(name, width=width)
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
         assert not any(
             one.is_displayed()
             for one in page.driver.find_elements(By.CSS_SELECTOR, "nav, form, input, .no-print")
         )
         assert page.find("h1").is_displayed()
+        assert page.run("return document.documentElement.scrollWidth") <= width
         clipped = page.run(
             "return [...document.querySelectorAll('pre, .scroll')].filter((e) =>"
             " e.scrollHeight > e.clientHeight + 1 && getComputedStyle(e).overflowY !== 'visible')"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,14 @@ def test_the_terminal_tells_of_flags_below_the_table(out: Path) -> None:
     assert len(flagged) == 1
     assert "trades" in flagged[0]
     assert flagged[0].endswith("usable gradients")
+
+
+def test_an_exported_entry_says_that_it_is_unreliable(out: Path, tmp_path: Path) -> None:
+    paths = reports.write_robustbench(out, tmp_path / "entries")
+    entries = {path.name: json.loads(path.read_text()) for path in paths}
+    unreliable = {name: entry["footnote"] for name, entry in entries.items() if entry["unreliable"]}
+    assert list(unreliable.values()) == ["Trust checks are flagged: usable gradients."]
+    assert "trades" in next(iter(unreliable))
 
 
 def test_the_site_counts_what_applies(out: Path, tmp_path: Path) -> None:

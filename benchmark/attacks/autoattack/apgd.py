@@ -30,11 +30,17 @@ class APGDCrossEntropy(RegionAttack):
     Args:
         estimator: with loss gradients.
         max_iter: steps of each run.
-        restarts: random starts; None for the papers' 1 (linf, l2) or 5 (l1).
+        eps_step: the first step's length; None for the papers' 2 eps (linf, l2) or eps (l1).
+        nb_random_init: random starts; None for the papers' 1 (linf, l2) or 5 (l1).
         settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [*RegionAttack.attack_params, "max_iter", "restarts"]
+    attack_params: ClassVar[list[str]] = [
+        *RegionAttack.attack_params,
+        "max_iter",
+        "eps_step",
+        "nb_random_init",
+    ]
     _estimator_requirements: ClassVar[tuple[type, ...]] = (
         BaseEstimator, LossGradientsMixin, ClassifierMixin
     )  # fmt: skip
@@ -44,20 +50,22 @@ class APGDCrossEntropy(RegionAttack):
         estimator: Any,
         *args: Any,
         max_iter: int = 100,
-        restarts: int | None = None,
+        eps_step: float | None = None,
+        nb_random_init: int | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(estimator, *args, **settings)
         self.max_iter = max_iter
-        self.restarts = restarts
+        self.eps_step = eps_step
+        self.nb_random_init = nb_random_init
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
     ) -> Found:
-        restarts = self.restarts or (5 if self.region.norm == "l1" else 1)
+        starts = self.nb_random_init or (5 if self.region.norm == "l1" else 1)
         flat = x.reshape(len(x), -1)
         found = Found.nothing(flat)
-        for _ in range(restarts):
+        for _ in range(starts):
             _climb_open(self, found, flat, CrossEntropy(y), x.shape[1:], generator)
         return found
 
@@ -68,7 +76,7 @@ class APGDTargeted(RegionAttack):
     Args:
         estimator: with class gradients.
         max_iter: steps of each run.
-        restarts: random starts for each class.
+        nb_random_init: random starts for each class.
         targets: classes to try, at most; None for the papers' 9 (linf, l2) or 5 (l1).
         settings: as of `RegionAttack`.
     """
@@ -88,13 +96,13 @@ class APGDTargeted(RegionAttack):
         estimator: Any,
         *args: Any,
         max_iter: int = 100,
-        restarts: int = 1,
+        nb_random_init: int = 1,
         targets: int | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(estimator, *args, **settings)
         self.max_iter = max_iter
-        self.restarts = restarts
+        self.nb_random_init = nb_random_init
         self.targets = targets
 
     def _search(
@@ -104,7 +112,7 @@ class APGDTargeted(RegionAttack):
         found = Found.nothing(flat)
         targets = self.targets or (5 if self.region.norm == "l1" else 9)
         for target in other_classes(logits, y)[:, :targets].T:
-            for _ in range(self.restarts):
+            for _ in range(self.nb_random_init):
                 _climb_open(self, found, flat, TargetedDLR(y, target), x.shape[1:], generator)
         return found
 
@@ -122,7 +130,8 @@ def _climb_open(
     if not len(rows):
         return
     x, loss, region = x[rows], loss.take(rows), attack.region
-    run = partial(climb, attack.estimator, shape=shape)
+    step = getattr(attack, "eps_step", None)
+    run = partial(climb, attack.estimator, shape=shape, first_step=step)
     if region.norm != "l1":
         start = region.random_points(x, generator)
         found.add(rows, run(region, loss, x, start, iterations=attack.max_iter))

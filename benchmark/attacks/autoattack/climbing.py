@@ -72,10 +72,14 @@ class Halving:
         climb: the examples.
         region: where they may go.
         iterations: in all.
+        first_step: its length; None for 2 eps.
     """
 
-    def __init__(self, climb: Climb, region: Region, iterations: int) -> None:
-        self.step = np.full((len(climb.rows), 1), 2 * region.eps, dtype=np.float32)
+    def __init__(
+        self, climb: Climb, region: Region, iterations: int, *, first_step: float | None = None
+    ) -> None:
+        first_step = 2 * region.eps if first_step is None else first_step
+        self.step = np.full((len(climb.rows), 1), first_step, dtype=np.float32)
         self.rises = np.zeros(len(climb.rows), dtype=int)
         self.checked = climb.best_value.copy()
         self.halved = np.ones(len(climb.rows), dtype=bool)
@@ -131,11 +135,21 @@ class Sparse:
         region: where they may go.
         iterations: in all.
         fresh: whether the search starts at random, or where another ended.
+        first_step: the length of the longest; None for eps.
     """
 
-    def __init__(self, climb: Climb, region: Region, iterations: int, *, fresh: bool) -> None:
+    def __init__(
+        self,
+        climb: Climb,
+        region: Region,
+        iterations: int,
+        *,
+        fresh: bool,
+        first_step: float | None = None,
+    ) -> None:
         n, self._size = climb.x.shape
-        self.step = np.full((n, 1), region.eps, dtype=np.float32)
+        self._longest = min(region.eps if first_step is None else first_step, region.eps)
+        self.step = np.full((n, 1), self._longest, dtype=np.float32)
         changed = (climb.point != climb.x).sum(axis=1)
         self.changed = np.full(n, self._size) if fresh else changed
         self.share = np.full(n, 0.2) if fresh else changed / self._size / 1.5
@@ -161,9 +175,8 @@ class Sparse:
         sparser = changed < 0.95 * self.changed
         self.share = changed / self._size / 1.5
         self.changed = changed
-        eps = self._region.eps
-        self.step[sparser] = eps
-        self.step[~sparser] = np.maximum(self.step[~sparser] / 1.5, eps / 10)
+        self.step[sparser] = self._longest
+        self.step[~sparser] = np.maximum(self.step[~sparser] / 1.5, self._longest / 10)
         climb.back_to_best(sparser)
 
     def keep(self, which: np.ndarray) -> None:
@@ -186,6 +199,7 @@ def climb(
     shape: tuple[int, ...],
     fresh: bool = True,
     stops: bool = True,
+    first_step: float | None = None,
 ) -> Found:
     """Climb `loss` from `start`; an example is left alone once it is misclassified.
 
@@ -199,14 +213,15 @@ def climb(
         shape: of one example, as the estimator takes it.
         fresh: whether `start` is random, or where another search ended.
         stops: whether misclassified examples are left alone.
+        first_step: the longest; None for the papers'.
     """
     found = Found.nothing(x)
     logits, value, gradient = query(estimator, start.reshape(-1, *shape), loss)
     search = Climb.begin(x, start, value, gradient)
     rule: Halving | Sparse = (
-        Sparse(search, region, iterations, fresh=fresh)
+        Sparse(search, region, iterations, fresh=fresh, first_step=first_step)
         if region.norm == "l1"
-        else Halving(search, region, iterations)
+        else Halving(search, region, iterations, first_step=first_step)
     )
     for step in range(iterations + 1):
         if step:

@@ -27,14 +27,14 @@ class FABTargeted(RegionAttack):
     Args:
         estimator: with class gradients.
         max_iter: steps of each run.
-        restarts: runs for each class; the second and later ones begin at random.
+        nb_restarts: runs for each class; the second and later ones begin at random.
         targets: classes to try, at most, the most likely first.
         minimal: whether to go on within the budget, and to return what lies beyond it too.
         settings: as of `RegionAttack`.
     """
 
     attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params, "max_iter", "restarts", "targets", "minimal"
+        *RegionAttack.attack_params, "max_iter", "nb_restarts", "targets", "minimal"
     ]  # fmt: skip
     _estimator_requirements: ClassVar[tuple[type, ...]] = (
         BaseEstimator, ClassGradientsMixin, ClassifierMixin
@@ -45,14 +45,14 @@ class FABTargeted(RegionAttack):
         estimator: Any,
         *args: Any,
         max_iter: int = 100,
-        restarts: int = 1,
+        nb_restarts: int = 1,
         targets: int = 9,
         minimal: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(estimator, *args, **settings)
         self.max_iter = max_iter
-        self.restarts = restarts
+        self.nb_restarts = nb_restarts
         self.targets = targets
         self.minimal = minimal
 
@@ -62,7 +62,7 @@ class FABTargeted(RegionAttack):
         flat = x.reshape(len(x), -1)
         found = Found.nothing(flat)
         for target in other_classes(logits, y)[:, : self.targets].T:
-            for restart in range(self.restarts):
+            for restart in range(self.nb_restarts):
                 rows = np.arange(len(x)) if self.minimal else np.flatnonzero(~found.success)
                 if not len(rows):
                     return found

@@ -1,7 +1,6 @@
 """Square Attack: random search by squares, without gradients (Andriushchenko et al. 2020).
 
-Under l1 as in Croce & Hein 2021. The examples of a batch share the places of the squares, and each
-has its own signs.
+Under l1 as in Croce & Hein 2021. Each example has squares and signs of its own.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ class Square(RegionAttack):
         estimator: any classifier of images; only its predictions are asked for.
         max_iter: queries an example; such as would change nothing are counted here, and saved.
         p_init: share of the image that the first squares cover.
-        restarts: searches.
+        nb_restarts: searches.
         rescaled: whether squares shrink as fast as `max_iter` is short of 10,000.
         settings: as of `RegionAttack`.
     """
 
     attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params, "max_iter", "p_init", "restarts", "rescaled"
+        *RegionAttack.attack_params, "max_iter", "p_init", "nb_restarts", "rescaled"
     ]  # fmt: skip
 
     def __init__(
@@ -45,14 +44,14 @@ class Square(RegionAttack):
         *args: Any,
         max_iter: int = 5000,
         p_init: float = 0.8,
-        restarts: int = 1,
+        nb_restarts: int = 1,
         rescaled: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(estimator, *args, **settings)
         self.max_iter = max_iter
         self.p_init = p_init
-        self.restarts = restarts
+        self.nb_restarts = nb_restarts
         self.rescaled = rescaled
 
     def _search(
@@ -68,7 +67,7 @@ class Square(RegionAttack):
             return np.asarray(self.estimator.predict(np.ascontiguousarray(points)))
 
         found = Found.nothing(images)
-        for _ in range(self.restarts):
+        for _ in range(self.nb_restarts):
             rows = np.flatnonzero(~found.success)
             if len(rows):
                 found.add(rows, self._run(images[rows], y[rows], ask, generator))

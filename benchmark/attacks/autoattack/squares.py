@@ -6,6 +6,9 @@ import numpy as np
 
 from benchmark.attacks.autoattack.region import LENGTHS, TINY, Region
 
+# An index of images (n, H, W, C) that gives (n, side, side, C).
+Window = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 # How fast a pattern falls from its centre.
 DECAY = {"l2": 2, "l1": 4}
 
@@ -45,8 +48,8 @@ def propose(
 
 def _moved_mass(
     delta: np.ndarray,
-    window: tuple[slice, ...],
-    other: tuple[slice, ...],
+    window: Window,
+    other: Window,
     side: int,
     region: Region,
     generator: np.random.Generator,
@@ -54,8 +57,8 @@ def _moved_mass(
     """`delta` with the mass of the window `other` moved to `window`, and what eps leaves added."""
     n, _, _, channels = delta.shape
     norm = region.norm
-    both = np.zeros((*delta.shape[1:3], 1), dtype=np.float32)
-    both[window[1:]] = both[other[1:]] = 1
+    both = np.zeros((*delta.shape[:3], 1), dtype=np.float32)
+    both[window] = both[other] = 1
     mass = _lengths(delta * both, norm)  # (n, 1, 1, channels)
     total = LENGTHS[norm](delta.reshape(n, -1)).reshape(n, 1, 1, 1)
     old = delta[window] / (TINY + _lengths(delta[window], norm))
@@ -81,9 +84,13 @@ def _to_edge(x: np.ndarray, delta: np.ndarray, region: Region) -> np.ndarray:
     return np.clip(points, region.low, region.high).reshape(x.shape)
 
 
-def _window(x: np.ndarray, side: int, generator: np.random.Generator) -> tuple[slice, ...]:
-    top, left = (int(generator.integers(0, size - side + 1)) for size in x.shape[1:3])
-    return slice(None), slice(top, top + side), slice(left, left + side)
+def _window(x: np.ndarray, side: int, generator: np.random.Generator) -> Window:
+    """The index of a square of each image's own."""
+    n, height, width, _ = x.shape
+    inside = np.arange(side)
+    top, left = (generator.integers(0, size - side + 1, (n, 1)) for size in (height, width))
+    rows, columns = (top + inside)[:, :, np.newaxis], (left + inside)[:, np.newaxis]
+    return np.arange(n)[:, np.newaxis, np.newaxis], rows, columns
 
 
 def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
