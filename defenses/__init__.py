@@ -67,6 +67,7 @@ TABLE: dict[str, str] = {
     "mng-ac": "defenses.mng_ac.spec:MetaNoise",
     "gaussian": "defenses.gaussian.spec:GaussianTraining",
     "meta-adv": "defenses.meta.spec:MetaAdversarial",
+    "seed-listing": "defenses.seed_listing.spec:SeedListing",
 }
 
 

@@ -24,6 +24,9 @@ from defenses.threat import Threat
 from defenses.training import Arrays, Kernel, Outcome, Plan, train
 from defenses.validation import validation_cost, watched_examples
 
+# Bytes of a number, and how often an activation is held: itself, and its gradient.
+NUMBER, GRAPH = 4, 2
+
 OPTIMIZERS = ("adam", "sgd")
 ON_OVERFIT = ("warn", "restore")
 
@@ -124,6 +127,16 @@ class Defense(ABC):
     def cost_of(self, draws: Arrays) -> Cost:
         """What the update with these draws costs."""
         return self.step_cost()
+
+    def memory(self, *, weights: int, activations: int) -> float:
+        """About the bytes that an update takes, beside the framework and the data.
+
+        Args:
+            weights: of the model.
+            activations: numbers that one example leaves between its layers.
+        """
+        # Weights, their gradients, two moments, averages; what the graph of a batch holds
+        return NUMBER * (5 * weights + GRAPH * activations * self.examples_per_step)
 
     def at(self, draws: Arrays, done: float) -> Arrays:
         """`draws` with what else moves as the training goes on; `done` is the share behind it."""

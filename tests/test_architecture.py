@@ -82,6 +82,7 @@ FAMILIES = (
     "random_norm",
     "msd",
     "meta",
+    "seed_listing",
     "meta_gen",
     "mng_ac",
     "perturbation",

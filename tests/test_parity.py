@@ -50,6 +50,7 @@ DEFENSES = {
     "meta-gen-reptile": {"generator": "network", "attack_steps": 2, "width": 4},
     "meta-gen-maml": {"generator": "network", "algorithm": "maml", "attack_steps": 2, "width": 4},
     "gaussian": {"sigma": 0.1},
+    "seed-listing": {"batch_size": 32, "inner_rate": 0.1},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
 }
 
