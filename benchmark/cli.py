@@ -164,11 +164,16 @@ def _print_plan(plan: Plan) -> None:
     to_do = pending(plan.jobs, Store.open(out)) if stored else plan.jobs
     waiting = {job.cell.cell_id for job in to_do}
     rows = [
-        [cell_id, f"{plan.estimates[cell_id]:,.0f}", "to do" if cell_id in waiting else "done"]
+        [
+            cell_id,
+            f"{plan.estimates[cell_id]:,.0f}",
+            f"{plan.memory[cell_id] / 1e6:,.0f} MB" if cell_id in plan.memory else "",
+            "to do" if cell_id in waiting else "done",
+        ]
         for cell_id in (job.cell.cell_id for job in plan.jobs)
     ]
-    columns = ["cell", "training GE", "state"]
-    print_table(columns, rows, right_aligned=[False, True, False])
+    columns = ["cell", "training GE", "memory", "state"]
+    print_table(columns, rows, right_aligned=[False, True, True, False])
     total = sum(plan.estimates[cell_id] for cell_id in waiting)
     protocols = [job.adaptation for job in to_do if job.adaptation is not None]
     adapting = sum(protocol.gradient_evaluations() for protocol in protocols)

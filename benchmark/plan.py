@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import defenses
@@ -28,7 +28,8 @@ class Plan:
     """What a run will do.
 
     estimates: cell id to the gradient evaluations that its training will take. workers: processes
-    at a time. notices: what the user should know beforehand, one line each.
+    at a time. notices: what the user should know beforehand, one line each. memory: cell id to
+    the bytes that an update takes, beside the framework and the data, where it trains.
     """
 
     config: RunConfig
@@ -36,6 +37,7 @@ class Plan:
     estimates: Mapping[str, float]
     workers: int
     notices: tuple[str, ...]
+    memory: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
@@ -55,7 +57,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     if protocol is not None:
         protocol = adaptation.sized_for(protocol, dataset, given=config.adaptation)
     assert config.model is not None
-    models.specification(config.model, dataset.input_shape, dataset.classes)
+    specification = models.specification(config.model, dataset.input_shape, dataset.classes)
     chosen = _create_defenses(config, dataset)
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
     cells = expand(config, dataset, parameters=parameters)
@@ -65,6 +67,12 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         estimates=_estimate(cells, chosen, dataset),
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
+        memory={
+            cell.cell_id: chosen[cell.defense]
+            .sized_for(len(dataset.x_train))
+            .memory(weights=specification.weights, activations=specification.activations)
+            for cell in cells
+        },
     )
 
 
@@ -152,6 +160,7 @@ def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.
             threat = defenses.Threat(config.norm, config.eps)
             base_parameters = {**_other_budgets(base, config), **parameters}
             created[name] = defenses.create(base, threat, base_parameters)
+            created[name].check_inputs(dataset.input_shape)
         except defenses.DefenseError as error:
             raise ConfigError(f"defense {name!r}: {error}") from error
     return {name: created[name] for name in defenses_of(config)}

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmark.attacks.specification import AttackSpec
 from benchmark.cells import Job
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
 
 TRAINING = "training"
 TRUST = "trust checks"
 _ATTACK = "attack "
+_CURVE = "curve "
 _ADAPT = "adapt "
 
 # Of the trust checks: examples, and gradient evaluations on each, roughly.
@@ -188,18 +190,27 @@ class Progress:
 def _stages(job: Job, estimates: Mapping[str, float]) -> dict[str, float]:
     """The stages of a cell and the gradient evaluations, roughly, that each takes."""
     units = {TRAINING: max(1.0, estimates.get(job.cell.cell_id, 1.0))}
+    each = {spec.name: _of_attack(spec) for spec in job.attacks}
     for spec in job.attacks:
-        default = 1 if spec.attack in _SINGLE_STEP else _ITERATIONS
-        iterations = spec.arguments.get("max_iter", default)
-        known = isinstance(iterations, int | float) and iterations >= 1
-        each = job.cell.examples * _PER_ITERATION.get(spec.attack, 1.0)
-        units[_ATTACK + spec.name] = each * float(iterations if known else default)
+        examples = min(job.cell.examples, spec.examples or job.cell.examples)
+        units[_ATTACK + spec.name] = examples * each[spec.name]
     units[TRUST] = min(job.cell.examples, _TRUST_EXAMPLES) * _TRUST_EACH
+    if (curve := job.curve) is not None:
+        examples = min(job.cell.examples, curve.examples or job.cell.examples)
+        units[_CURVE + curve.attack] = examples * each[curve.attack] * len(curve.budgets)
     names = list(job.adaptation_keys())
     for name in names:
         assert job.adaptation is not None
         units[_ADAPT + name] = job.adaptation.gradient_evaluations() / len(names)
     return units
+
+
+def _of_attack(spec: AttackSpec) -> float:
+    """The gradient evaluations, roughly, that an attack takes on one example."""
+    default = 1 if spec.attack in _SINGLE_STEP else _ITERATIONS
+    iterations = spec.arguments.get("max_iter", default)
+    known = isinstance(iterations, int | float) and iterations >= 1
+    return float(iterations if known else default) * _PER_ITERATION.get(spec.attack, 1.0)
 
 
 def _kind(job: Job, stage: str) -> tuple[str, ...]:

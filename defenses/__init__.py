@@ -63,8 +63,11 @@ TABLE: dict[str, str] = {
     "awp": "defenses.awp.spec:WeightPerturbation",
     "random-norm": "defenses.random_norm.spec:RandomNorm",
     "msd": "defenses.msd.spec:MultiSteepestDescent",
+    "meta-gen": "defenses.meta_gen.spec:MetaGenerator",
+    "mng-ac": "defenses.mng_ac.spec:MetaNoise",
     "gaussian": "defenses.gaussian.spec:GaussianTraining",
     "meta-adv": "defenses.meta.spec:MetaAdversarial",
+    "seed-listing": "defenses.seed_listing.spec:SeedListing",
 }
 
 

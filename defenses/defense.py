@@ -24,6 +24,9 @@ from defenses.threat import Threat
 from defenses.training import Arrays, Kernel, Outcome, Plan, train
 from defenses.validation import validation_cost, watched_examples
 
+# Bytes of a number, and how often an activation is held: itself, and its gradient.
+NUMBER, GRAPH = 4, 2
+
 OPTIMIZERS = ("adam", "sgd")
 ON_OVERFIT = ("warn", "restore")
 
@@ -125,6 +128,16 @@ class Defense(ABC):
         """What the update with these draws costs."""
         return self.step_cost()
 
+    def memory(self, *, weights: int, activations: int) -> float:
+        """About the bytes that an update takes, beside the framework and the data.
+
+        Args:
+            weights: of the model.
+            activations: numbers that one example leaves between its layers.
+        """
+        # Weights, their gradients, two moments, averages; what the graph of a batch holds
+        return NUMBER * (5 * weights + GRAPH * activations * self.examples_per_step)
+
     def at(self, draws: Arrays, done: float) -> Arrays:
         """`draws` with what else moves as the training goes on; `done` is the share behind it."""
         return draws
@@ -140,6 +153,9 @@ class Defense(ABC):
     def adaptation(self) -> Adaptation:
         """How this defense adapts to a support set."""
         return Adaptation(norm=self.threat.norm)
+
+    def check_inputs(self, input_shape: tuple[int, ...]) -> None:  # noqa: B027 - most take any
+        """Raises DefenseError where the defense can't train on inputs of this shape."""
 
     def sized_for(self, examples: int) -> Self:
         """The same defense with updates no larger than the data set."""
@@ -223,6 +239,7 @@ class Defense(ABC):
         x, y = checked_data(subject.channels_last(x), y)
         self.check_labels(y)
         defense = self.sized_for(len(x))
+        defense.check_inputs(x.shape[1:])
         if validation is not None:
             validation = checked_data(subject.channels_last(validation[0]), validation[1])
         elif self.early_stopping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from dataclasses import dataclass, field
 
@@ -236,11 +237,13 @@ def build_both(dtype="float64", shape=(6, 6, 1)):
     specification = models.specification("mlp", shape, 3)
     weights = {k: v.astype(dtype) for k, v in specification.initial_weights(3).items()}
     defense = defenses.create("none", defenses.Threat("linf", 0.1))
-    kernels = []
+    found = []
     for name in ("pytorch", "tensorflow"):
         model = importlib.import_module(f"benchmark.models.{name}").build(specification, weights)
-        kernels.append(defense.kernel(recognise(model)))
-    return [Adaptable(kernel, lambda model: None) for kernel in kernels]
+        wrap = importlib.import_module(f"benchmark.estimators.{name}").wrap
+        estimator = functools.partial(wrap, input_shape=shape, classes=3, device="cpu")
+        found.append(Adaptable(defense.kernel(recognise(model)), estimator))
+    return found
 
 
 @pytest.mark.parametrize("name", ["linf", "l2", "l1", "linf-large", "universal", "patch"])
@@ -260,9 +263,30 @@ def test_both_frameworks_adapt_alike(name):
     assert np.abs(our_adv - episode.query[0]).max() > 0.05
 
 
-def test_costs_are_the_passes_that_ran():
+@pytest.mark.parametrize("framework", [0, 1], ids=["torch", "tensorflow"])
+def test_attacks_of_art_meet_the_weights_as_they_are(framework):
+    model = build_both("float32")[framework]
+    attacker = course().attacker("jsma")
+    episode = draw_episode(PROTOCOL, dataset(), attacker, number=0, seed=0)
+    x, y = episode.query
+    found = []
+    for steps in (0, 5):
+        model.restore()
+        model.descend(*episode.support, steps=steps, rate=2.0)
+        right = model.predict(x) == y
+        x_adv = attacker.perturb(model, x, y, episode.own.draw)
+        moved = (x_adv != x).reshape(len(x), -1).sum(axis=1)
+        assert (moved <= 3).all()  # a tenth of 36 values
+        assert (moved[right] > 0).any()
+        assert (moved[~right] == 0).all()
+        found.append(x_adv)
+    assert not np.array_equal(*found)
+
+
+@pytest.mark.parametrize("name", ["patch", "jsma"])
+def test_costs_are_the_passes_that_ran(name):
     setting = course()
-    model, _ = build_both()
+    model, _ = build_both("float32")
     forwards, backwards = [], []
 
     def count(module, inputs, output):
@@ -272,7 +296,7 @@ def test_costs_are_the_passes_that_ran():
 
     model._kernel.model.register_forward_hook(count)
     tuning = setting.tuning(model)
-    record, _ = setting.family("patch", model, tuning)
+    record, _ = setting.family(name, model, tuning)
     stored = [record["cost"], record["measuring_cost"], setting.tuning_record(tuning)["cost"]]
     assert sum(cost["forwards"] for cost in stored) == sum(forwards)
     assert sum(cost["backwards"] for cost in stored) == sum(backwards)

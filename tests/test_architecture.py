@@ -82,6 +82,9 @@ FAMILIES = (
     "random_norm",
     "msd",
     "meta",
+    "seed_listing",
+    "meta_gen",
+    "mng_ac",
     "perturbation",
 )
 

@@ -118,7 +118,7 @@ def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path)
     assert result.code == 0
     cells = [line for line in result.out.splitlines() if "digits-cnn-torch-" in line]
     assert len(cells) == 4
-    assert all("to do" in line for line in cells)
+    assert all(" MB " in line and "to do" in line for line in cells)
     assert "4 of 4 cells to do, about " in result.out
     assert list(tmp_path.iterdir()) == []
 

@@ -20,6 +20,7 @@ from art.estimators.classification import PyTorchClassifier, TensorFlowV2Classif
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import benchmark.models.tensorflow as in_tensorflow  # noqa: E402
 import defenses  # noqa: E402
+import defenses.generator.pytorch as generator_in_torch  # noqa: E402
 from defenses.checkpoints import Checkpoint  # noqa: E402
 from defenses.schedules import SCHEDULES, ramp  # noqa: E402
 
@@ -34,7 +35,10 @@ SMALL = {
     "awp": {"batch_size": 16, "attack_steps": 2},
     "random-norm": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
     "msd": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
+    "mng-ac": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.2, "eps_l1": 0.4, "width": 4},
+    "meta-gen": {"batch_size": 16, "bank_size": 8, "candidates": 3, "attack_steps": 2},
     "gaussian": {"batch_size": 16},
+    "seed-listing": {"batch_size": 16},
     "meta-adv": {"tasks": 2, "support": 3, "query": 5, "inner_steps": 2, "query_attack_steps": 2},
 }
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
@@ -217,6 +221,15 @@ class Counter(torch.nn.Module):
         return Counted.apply(x)
 
 
+@pytest.fixture
+def _counted_generators(monkeypatch):
+    """Passes through a generator count as those through the model."""
+    generate = generator_in_torch.generate
+    monkeypatch.setattr(
+        generator_in_torch, "generate", lambda *given: Counted.apply(generate(*given))
+    )
+
+
 class KerasCounter(keras.layers.Layer):
     """`Counter` for Keras; the model that it is in trains one defense."""
 
@@ -288,6 +301,7 @@ def test_the_cost_of_a_meta_step_is_that_of_the_passes_that_ran(case, framework)
     assert ran["backwards"] == fitted.cost.backwards + fitted.cost.second_order
 
 
+@pytest.mark.usefixtures("_counted_generators")
 @pytest.mark.parametrize("name", SMALL)
 def test_the_cost_is_that_of_the_passes_that_ran(name):
     x, y = data()
@@ -480,6 +494,7 @@ def test_bad_data_are_refused(x, y, message):
         defenses.create("none", THREAT).fit(build("torch"), x, y, epochs=1)
 
 
+@pytest.mark.usefixtures("_counted_generators")
 @pytest.mark.parametrize("name", SMALL)
 def test_the_cost_of_watching_is_that_of_the_passes_that_ran(name):
     x, y = data()
@@ -489,6 +504,19 @@ def test_the_cost_of_watching_is_that_of_the_passes_that_ran(name):
     # Clean accuracy on validation data is looked at in every training, and not counted.
     assert Counted.ran["forwards"] - 2 * len(x) == fitted.cost.forwards
     assert Counted.ran["backwards"] == fitted.cost.backwards + fitted.cost.second_order
+
+
+def test_memory_grows_linearly_with_differentiated_inner_steps():
+    def memory(**parameters):
+        settings = {"tasks": 100, "support": 10, "query": 10, **parameters}
+        defense = defenses.create("meta-adv", THREAT, settings)
+        return defense.memory(weights=421_642, activations=60_000)
+
+    one, two, five = (memory(inner_steps=steps) for steps in (1, 2, 5))
+    assert five - two == pytest.approx(3 * (two - one))
+    assert two > 1.05 * one
+    assert memory(inner_steps=5, algorithm="fomaml") - memory(algorithm="fomaml") < (five - one) / 2
+    assert five < 2e9 < memory(inner_steps=5, chunk=100)
 
 
 class TestPlan:

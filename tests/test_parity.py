@@ -45,7 +45,12 @@ DEFENSES = {
     "awp-trades": {"attack_steps": 3, "base": "trades", "gamma": 0.05},
     "random-norm": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
     "msd": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6},
+    "mng-ac": {"attack_steps": 3, "eps_linf": 0.1, "eps_l2": 0.3, "eps_l1": 0.6, "width": 4},
+    "meta-gen": {"bank_size": 20, "bank_steps": 2, "attack_steps": 2},
+    "meta-gen-reptile": {"generator": "network", "attack_steps": 2, "width": 4},
+    "meta-gen-maml": {"generator": "network", "algorithm": "maml", "attack_steps": 2, "width": 4},
     "gaussian": {"sigma": 0.1},
+    "seed-listing": {"batch_size": 32, "inner_rate": 0.1},
     "meta-adv": {"tasks": 3, "support": 4, "query": 8, "inner_steps": 2, "inner_rate": 0.1},
 }
 

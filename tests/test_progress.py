@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmark.attacks.suites import AttackSpec
+from benchmark import progress as estimates
+from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell, Job
 from benchmark.display import LiveDisplay, PlainDisplay, display, print_table
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
@@ -60,6 +61,12 @@ def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _free_trust_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "counts" not in request.node.name:
+        monkeypatch.setattr(estimates, "_TRUST_EACH", 0.0)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -85,6 +92,18 @@ def test_nothing_is_known_at_first(clock: Clock) -> None:
     progress.update(CellStarted(make_job(), 0))
 
     assert (progress.fraction(), progress.left()) == (0.0, None)
+
+
+def test_the_estimate_counts_trust_checks_curves_and_attacks_on_some_examples(clock: Clock) -> None:
+    attack = AttackSpec("pgd", "pgd", {"max_iter": 10}, examples=50)
+    curve = SecurityCurve("pgd", (0.5, 1.0), examples=20)
+    job = replace(make_job(), attacks=(attack,), curve=curve)
+    progress = follow([job], clock)
+    progress.update(CellStarted(job, 0))
+    progress.update(CellProgress(job, 0, "attack pgd", 0.0))
+
+    # Training 3000, the attack 50 x 10, the checks 64 x 60, the curve 20 x 10 at two budgets.
+    assert progress.fraction() == pytest.approx(3000 / (3000 + 500 + 3840 + 400))
 
 
 def test_time_left_follows_the_gradient_evaluations_of_each_stage(clock: Clock) -> None:

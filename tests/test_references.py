@@ -228,6 +228,27 @@ def free(batches, *, replays=3, carried=True, moving=True):
     return network.weights
 
 
+def seed_listing(batches, *, extra=True, moved=True):
+    network, optimizer = Network(initial_weights()), Sgd()
+    for draws in batches:
+        x, y = draws["x"].astype(float), draws["y"]
+        x_adv = ascent(
+            network,
+            x,
+            x,
+            lambda logits, y=y: cross_entropy_error(logits, y),
+            steps=1,
+            relative_step=1.0,
+        )
+        before = Network(network.weights)
+        both = add(pgd_gradient(network, x, x, y), pgd_gradient(network, x, x_adv, y))
+        network.weights = add(network.weights, both, -0.1)
+        if extra:
+            at = network if moved else before
+            optimizer.step(network, pgd_gradient(at, x, x_adv, y))
+    return network.weights
+
+
 # Defense, its parameters, its reference, and the references that leave something out.
 REFERENCES = {
     "trades": ("trades", {"attack_steps": 3}, trades, {"CE attack": {"divergent": False}}),
@@ -258,6 +279,12 @@ REFERENCES = {
             "nothing carried over": {"carried": False},
             "no perturbation": {"moving": False},
         },
+    ),
+    "seed-listing": (
+        "seed-listing",
+        {"inner_rate": 0.1},
+        seed_listing,
+        {"no extra step": {"extra": False}, "extra step from where it began": {"moved": False}},
     ),
 }
 

@@ -306,7 +306,7 @@ def bench(out, *options):
 def test_a_run_killed_in_training_ends_as_an_unbroken_one(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with bench(whole) as process:
-        assert process.wait(120) == 0, process.stdout.read()
+        assert process.wait(240) == 0, process.stdout.read()
 
     with bench(killed) as process:
         deadline = time.monotonic() + 60
@@ -318,7 +318,7 @@ def test_a_run_killed_in_training_ends_as_an_unbroken_one(tmp_path):
     assert not list(killed.glob("cells/*/training.json"))
     with bench(killed) as process:
         output = process.stdout.read()
-        assert process.wait(120) == 0, output
+        assert process.wait(240) == 0, output
 
     (job,) = jobs(whole, defense="pgd-at", epochs=4, examples=30)
     assert_same(outcomes(Store.open(whole), job), outcomes(Store.open(killed), job))

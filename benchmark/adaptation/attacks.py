@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +10,10 @@ import numpy as np
 from benchmark import frameworks
 from benchmark.adaptation.families import ASCENT, FAMILIES, SHARED, Family
 from benchmark.adaptation.model import Adaptable
+from benchmark.attacks.creating import create
+from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.measure import BUDGET_TOLERANCE
+from benchmark.attacks.suites import AttackSpec
 from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.threat import Threat
 
@@ -67,11 +69,15 @@ class Attacker:
         return self._by_library(model, x, y, int(draw["seed"][0]))
 
     def _by_library(self, model: Adaptable, x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
-        module, _, name = self.family.attack.partition(":")
-        attack = getattr(importlib.import_module(module), name)
+        """On what is classified correctly; the rest stays as it is."""
+        spec = AttackSpec(self.name, self.family.attack, self.family.arguments)
         frameworks.seed_everything(seed)
-        found: np.ndarray = attack(model.estimator, **self.family.arguments).generate(x=x, y=y)
-        return found
+        rows = np.flatnonzero(model.predict(x) == y)
+        x_adv = x.copy()
+        if len(rows):
+            attack = create(spec, model.estimator, self.family.norm or UNRESTRICTED, self.eps)
+            x_adv[rows] = attack.generate(x=x[rows], y=y[rows])
+        return x_adv
 
     def _side(self, shape: tuple[int, ...]) -> int:
         return max(1, round(self.family.patch * min(shape[1:3])))

@@ -3,7 +3,8 @@
     x_S_adv = A(f_theta, S), once, before any step              the largest support; smaller ones
                                                                 are its first examples
     for each n, from theta:
-        theta_k = k steps of gradient descent on the first n of x_S_adv
+        theta_k = k steps of gradient descent on the first n of x_S_adv; where a training learned
+                  rates by layer, they are factors of the tuned rate
         at each checkpoint k: x_Q_adv = A(f_theta_k, Q), white-box, and the share that stays right
 
 The same images, starts and places come to every model: they are drawn from the split's seed, the

@@ -33,7 +33,7 @@ class Family:
         description: one line.
         kind: ASCENT, SHARED or LIBRARY.
         norm: of its budget; "" where it has none, but is bounded in another way.
-        share: its budget as a multiple of the norm's, or of the image's pixels for "l0".
+        share: its budget as a multiple of the norm's, or of the number of values for "l0".
         patch: side of the square that it may change, as a share of the image's shorter side.
         attack: its entry in `benchmark.attacks.table`, for LIBRARY.
         arguments: of that attack.
@@ -57,6 +57,34 @@ FAMILIES: dict[str, Family] = {
     "linf-large": Family("gradient ascent within 1.5 times linf's budget", ASCENT, "linf", 1.5),
     "universal": Family("one perturbation for all examples, within linf", SHARED, "linf"),
     "patch": Family("one patch for all, at a random place", SHARED, patch=0.3, images_only=True),
+    "elastic-net": Family(
+        "ElasticNet, successes within l1's budget",
+        LIBRARY,
+        "l1",
+        attack="elastic-net",
+        arguments={"max_iter": 20, "binary_search_steps": 2, "initial_const": 1.0},
+    ),
+    "jsma": Family("the most salient tenth of the values", LIBRARY, "l0", 0.1, attack="jsma"),
+    "square": Family(
+        "Square, 100 queries, within linf",
+        LIBRARY,
+        "linf",
+        attack="square",
+        arguments={"max_iter": 100},
+        images_only=True,
+    ),
+    "spatial": Family(
+        "the worst shift and rotation of a grid for all examples",
+        LIBRARY,
+        attack="spatial",
+        arguments={
+            "max_translation": 10,
+            "num_translations": 3,
+            "max_rotation": 20,
+            "num_rotations": 3,
+        },
+        images_only=True,
+    ),
 }
 
 # Norm of the run to the family that rate and steps are tuned on. It is never the run's own norm,

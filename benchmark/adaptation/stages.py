@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -97,7 +98,11 @@ class Course:
     def attacker(self, name: str) -> Attacker:
         """A family with its budget."""
         row = families.family(name)
-        eps = row.share * self.budgets[row.norm] if row.norm in self.budgets else 0.0
+        if row.norm == "l0":
+            whole = float(math.prod(self.dataset.input_shape))
+            eps = float(max(1, int(row.share * whole)))
+        else:
+            eps = row.share * self.budgets.get(row.norm, 0.0)
         return Attacker(name, eps, self.protocol.attack_steps)
 
     def seen(self) -> list[Attacker]:

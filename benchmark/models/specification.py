@@ -81,6 +81,16 @@ class ModelSpecification:
             yield layer, shape
             shape = _output_shape(layer, shape)
 
+    @property
+    def weights(self) -> int:
+        """Parameters, biases included."""
+        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+
+    @property
+    def activations(self) -> int:
+        """Numbers that one example leaves between the layers."""
+        return sum(math.prod(_output_shape(layer, shape)) for layer, shape in self.walk())
+
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Parameter names to shapes in the neutral layout, in the order of the layers."""
         shapes: dict[str, tuple[int, ...]] = {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import log_softmax, one_hot
 
@@ -23,3 +26,10 @@ def boosted_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.T
     total = logits.logsumexp(dim=1)
     without_wrong = logits.masked_fill(wrong, -torch.inf).logsumexp(dim=1)
     return (total - logits[true]) + (total - without_wrong)
+
+
+def jensen_shannon(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The mean of KL(p_i || m), m the mean of the distributions p_i; (n,)."""
+    log_p = torch.stack([log_softmax(one, dim=1) for one in logits])  # (distributions, n, classes)
+    log_m = log_p.logsumexp(dim=0) - math.log(len(logits))
+    return (log_p.exp() * (log_p - log_m)).sum(dim=2).mean(dim=0)

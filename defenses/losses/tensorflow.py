@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
@@ -24,3 +27,10 @@ def boosted_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     total = tf.reduce_logsumexp(logits, axis=1)
     without_wrong = tf.reduce_logsumexp(tf.where(wrong, nothing, logits), axis=1)
     return (total - tf.boolean_mask(logits, true)) + (total - without_wrong)
+
+
+def jensen_shannon(logits: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The mean of KL(p_i || m), m the mean of the distributions p_i; (n,)."""
+    log_p = tf.stack([tf.nn.log_softmax(one) for one in logits])  # (distributions, n, classes)
+    log_m = tf.reduce_logsumexp(log_p, axis=0) - math.log(len(logits))
+    return tf.reduce_mean(tf.reduce_sum(tf.exp(log_p) * (log_p - log_m), axis=2), axis=0)

@@ -1,10 +1,12 @@
-"""What a task of `meta-adv` costs, in passes of single examples."""
+"""What a task of `meta-adv` costs: passes of single examples, and memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from defenses.cost import Cost, gradients
+from defenses.defense import GRAPH, NUMBER
+from defenses.meta.chunk.sizes import attacked_at_once, chunk_size
 from defenses.tasks.distributions import Budgeted
 
 if TYPE_CHECKING:
@@ -26,6 +28,27 @@ def task_cost(defense: MetaAdversarial, attack: Budgeted) -> Cost:
     losses = defense.outer_is_clean + defense.outer_is_attacked
     times = defense.inner_steps if defense.multi_step else 1
     return cost + gradients(defense.query * losses) * times
+
+
+def task_memory(defense: MetaAdversarial, weights: int, activations: int) -> float:
+    """The bytes that a meta-step takes at its largest, beside the framework and the data."""
+    shots, steps = defense.inner_examples, defense.inner_steps
+    chunk = chunk_size(
+        defense.chunk,
+        tasks=defense.tasks,
+        weights=weights,
+        activations=activations,
+        examples=defense.support + defense.query,
+    )
+    graph = GRAPH * activations
+    # An inner step's weights, gradients and their differences; in first order its weights alone.
+    held = 3 * weights + graph * shots if defense.second_order else weights
+    loops = 2 if defense.inner_loss == "crossed" else 1
+    inner = loops * steps * held + 3 * weights + graph * shots
+    outer = 2 * graph * defense.query * (steps if defense.multi_step else 1)
+    at_once = max(chunk, min(defense.tasks, attacked_at_once(shots)))
+    numbers = 6 * weights + graph * shots * at_once + chunk * (inner + outer)
+    return float(NUMBER * numbers)
 
 
 def _inner_cost(defense: MetaAdversarial) -> Cost:

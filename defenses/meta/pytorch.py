@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from defenses.kernels.pytorch import PREDICT_BATCH, Kernel, make_optimizer
+from defenses.kernels.pytorch import Kernel, make_optimizer
 from defenses.meta.chunk.pytorch import Chunk, MetaGradient, by_example
-from defenses.meta.chunk.sizes import chunk_size, groups
+from defenses.meta.chunk.sizes import attacked_at_once, chunk_size, groups
 from defenses.meta.inner.pytorch import Adapted, InnerLoop, Stack, stacked_logits
 from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import LOG_RATES
@@ -69,7 +69,7 @@ class MetaKernel(Kernel):
     def chunks(self, draws: Arrays, eps: float) -> Iterator[Chunk]:
         """The meta-batch in chunks, supports attacked; step 1 is one batch for many tasks."""
         shots = self.defense.inner_examples
-        for tasks in groups(draws["attack"], max(self.chunk, PREDICT_BATCH // shots)):
+        for tasks in groups(draws["attack"], max(self.chunk, attacked_at_once(shots))):
             x, start = (self._stacked(draws[key][tasks]) for key in ("x", "start"))
             y = self.labels(draws["y"][tasks])
             budgets = self.images(eps * draws["share"][tasks])

@@ -60,7 +60,7 @@ from defenses.cost import Cost
 from defenses.defense import Defense
 from defenses.errors import DefenseError, did_you_mean
 from defenses.meta.checks import check_combination, check_held_out
-from defenses.meta.costs import task_cost
+from defenses.meta.costs import task_cost, task_memory
 from defenses.meta.presets import PRESETS
 from defenses.meta.steps import layer_numbers, step_weights
 from defenses.parameters import names_parameter, parameter
@@ -106,8 +106,7 @@ class MetaAdversarial(Defense):
         query_attack_steps: of the threat's attack on the query.
         query_attack: the query is attacked through the "adapted" or the "initial" model.
         adversarial_rate: learning rate of an optimiser of its own for the adversarial part.
-        chunk: tasks that PyTorch computes at once; 0 chooses by the model's size. Steps and memory
-            depend on it, results don't, but for rounding.
+        chunk: tasks that PyTorch computes at once; 0 chooses by the model's size.
 
     `batch_size` is not used: an update takes `tasks * (support + query)` examples.
 
@@ -251,6 +250,10 @@ class MetaAdversarial(Defense):
         """What a meta-batch costs, task by task."""
         attacks = self.task_distribution.attacks
         return sum((task_cost(self, attacks[which]) for which in draws["attack"]), Cost())
+
+    def memory(self, *, weights: int, activations: int) -> float:
+        """In bytes; linear in the inner steps."""
+        return task_memory(self, weights, activations)
 
     @property
     def outer_is_clean(self) -> bool:

@@ -13,13 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from defenses.kernels.tensorflow import (
-    PREDICT_BATCH,
     Kernel,
     cross_entropy,
     make_optimizer,
     sum_of,
 )
-from defenses.meta.chunk.sizes import groups
+from defenses.meta.chunk.sizes import attacked_at_once, groups
 from defenses.meta.inner.tensorflow import Adapted, InnerLoop, Weights, refuse_wrong_derivatives
 from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import LOG_RATES
@@ -54,9 +53,7 @@ class MetaKernel(Kernel):
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the outer loss before it."""
         total = self._zeros()
-        # As many tasks at once as PyTorch attacks in one batch
-        at_most = max(1, PREDICT_BATCH // self.defense.inner_examples)
-        for tasks in groups(draws["attack"], at_most):
+        for tasks in groups(draws["attack"], attacked_at_once(self.defense.inner_examples)):
             noise = draws["noise"][tasks] if "noise" in draws else draws["share"][tasks]
             tensors = [
                 self.images(draws["x"][tasks]),

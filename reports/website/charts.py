@@ -130,12 +130,10 @@ def _svg(x: Axis, y: Axis, drawn: str, words: str) -> str:
         parts.append(f'<text x="{at}" y="{bottom + 18:g}" class="middle">{label}</text>')
     parts.append(f'<path class="axis" d="M{_LEFT:g} {bottom:g}H{right:g}"/>')
     middle, centre = (_LEFT + right) / 2, (_TOP + bottom) / 2
+    across, up = (escape(one_line(axis.label)) for axis in (x, y))
+    parts.append(f'<text x="{middle:g}" y="{_HEIGHT - 6:g}" class="middle">{across}</text>')
     parts.append(
-        f'<text x="{middle:g}" y="{_HEIGHT - 6:g}" class="middle">{escape(x.label)}</text>'
-    )
-    parts.append(
-        f'<text transform="translate(14 {centre:g}) rotate(-90)" class="middle">'
-        f"{escape(y.label)}</text>"
+        f'<text transform="translate(14 {centre:g}) rotate(-90)" class="middle">{up}</text>'
     )
     return "".join([*parts, drawn, "</svg>"])
 

@@ -80,8 +80,34 @@ def results(synthetic: Any, text: str) -> None:
         arguments={text: text},
         reason=text,
     )
+    measured(synthetic.store, text)
     synthetic.cell("failing", robust={"pgd": 0.5}, states={"pgd": ("failed", text)}, cell_id="c")
     synthetic.cell(text, text, status="failed", reason=text, dataset=text, cell_id="d")
+
+
+def measured(store: Any, text: str) -> None:
+    """What else a cell may hold with texts in it: checks, security curves, adaptation."""
+    check = {"name": text, "status": "flagged", "sentence": text, "evidence": {text: text}}
+    store.write_stage("b", "trust/quick", {"suite": text, "checks": [check]})
+    curve = {"attack": text, "norm": text, "eps": [0.0, 0.1], "robust_accuracy": [0.9, 0.5]}
+    store.write_stage("b", "curves/one", {**curve, "from": "bounded"})
+    failed = {"attack": text, "status": "failed", "reason": text}
+    store.write_stage("b", "curves/two", failed)
+    family = {
+        "family": text,
+        "description": text,
+        "role": "held-out",
+        "rate": 0.1,
+        "tuned_steps": 5,
+        "shots": [0, 10],
+        "steps": [0, 5],
+        "episodes": 2,
+        "queries": 20,
+        "labels_used": 10,
+        "status": "failed",
+        "reason": text,
+    }
+    store.write_stage("b", "adaptations/one", family)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ if not CHROMIUM or not DRIVER:
 pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
 
 from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
@@ -124,7 +125,9 @@ class Page:
         return self.driver.execute_script(script, *arguments)
 
     def wait(self, condition: Any) -> None:
-        WebDriverWait(self.driver, 10).until(lambda _: condition())
+        # An element may be drawn anew while it is read.
+        stale = [StaleElementReferenceException]
+        WebDriverWait(self.driver, 10, ignored_exceptions=stale).until(lambda _: condition())
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -221,7 +224,7 @@ def test_what_the_address_should_not_hold_is_ignored(page: Page) -> None:
 
 def test_a_row_opens_its_models_page(page: Page) -> None:
     page.open("index.html?dataset=digits&defense=trades")
-    page.find("#board tbody tr:not(.setting) td:last-child").click()
+    page.find("#board tbody tr:not(.setting) td.w").click()
     page.wait(lambda: "models/" in page.driver.current_url)
     assert page.find("h1").text == "trades in torch"
     page.find(".crumbs a").click()

@@ -9,6 +9,8 @@ import numpy as np
 # Stacking saves the overhead of small operations. Beyond so many numbers a task (weights and what
 # its examples activate) an operation is no longer small, and stacking gains nothing on a CPU.
 STACKED_NUMBERS = 2**19
+# As many as an ordinary batch holds.
+ATTACKED_EXAMPLES = 250
 
 
 def chunk_size(chosen: int, *, tasks: int, weights: int, activations: int, examples: int) -> int:
@@ -23,6 +25,11 @@ def chunk_size(chosen: int, *, tasks: int, weights: int, activations: int, examp
     """
     fitting = STACKED_NUMBERS // (weights + activations * examples)
     return min(chosen or max(1, fitting), tasks)
+
+
+def attacked_at_once(examples: int) -> int:
+    """Tasks whose supports, of so many examples each, are attacked in one batch."""
+    return max(1, ATTACKED_EXAMPLES // examples)
 
 
 def groups(attacks: np.ndarray, at_most: int) -> Iterator[np.ndarray]:

@@ -90,7 +90,7 @@
       else head.removeAttribute("aria-sort");
     }
     document.getElementById("count").textContent =
-      count === rows.length ? `${count} rows` : `${count} of ${rows.length} rows`;
+      `${count === rows.length ? "" : `${count} of `}${rows.length} ${rows.length === 1 ? "row" : "rows"}`;
     document.getElementById("empty").hidden = count > 0;
   }
 

@@ -1,0 +1,210 @@
+"""Training on a meta-learned attacker's examples in PyTorch; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from defenses.generator import pytorch as generators
+from defenses.kernels.pytorch import Kernel
+from defenses.meta_gen.learned import Learned
+from defenses.meta_gen.spec import BANK, MAML, PATCH, MetaGenerator
+from defenses.perturbation.pytorch import direction, perturb, project
+from defenses.training import Arrays
+
+Tensors = Sequence[torch.Tensor]
+
+
+class MetaGeneratorKernel(Kernel):
+    """Cross-entropy on clean examples and on those of a bank or a network."""
+
+    defense: MetaGenerator
+
+    def __init__(self, model: nn.Module, defense: MetaGenerator) -> None:
+        super().__init__(model, defense)
+        self.attacker = Learned(defense)
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One update; returns the loss before it."""
+        defense, attacked = self.defense, self.defense.attacked
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        if defense.generator == BANK:
+            x_gen = self.by_bank(draws, x[attacked:], y[attacked:], eps)
+        else:
+            x_gen = self.by_network(draws, x, y, eps)
+        # Step 7
+        start = self.images(draws["start"])[:attacked]
+        with self.attacked():
+            x_adv = perturb(
+                self.model, x[:attacked], y[:attacked], start, eps=eps, ascent=defense.ascent
+            )
+        # Step 8
+        self.model.train()
+        clean, adversarial = self.model(torch.cat([x, x_adv, x_gen])).chunk(2)
+        loss = defense.clean_weight * cross_entropy(clean, y)
+        loss = loss + (1 - defense.clean_weight) * cross_entropy(adversarial, y)
+        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        return float(loss.detach())
+
+    def by_bank(self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
+        """Examples with adapted patterns of the bank, which learns from them."""
+        bank, entries = self.attacker.bank(draws["x"].shape[1:]), draws["entries"]
+        places = [torch.from_numpy(draws[n]).to(x) for n in ("rows", "columns") if n in draws]
+        with self.attacked():
+            # Step 1
+            losses = []
+            with torch.no_grad():
+                for column in entries.T:
+                    patterns = self.images(bank.values[column])
+                    logits = self.model(self.with_pattern(x, patterns, places, eps))
+                    losses.append(cross_entropy(logits, y, reduction="none"))
+            chosen = torch.stack(losses).argmax(dim=0).cpu().numpy()
+            entries = entries[np.arange(len(entries)), chosen]
+            # Step 2
+            sizes = torch.from_numpy(bank.step_sizes[entries]).to(x)
+            pattern = self.images(bank.values[entries])
+            for _ in range(self.defense.bank_steps):
+                pattern.requires_grad_()
+                points = self.with_pattern(x, pattern, places, eps)
+                loss = cross_entropy(self.model(points), y, reduction="sum")
+                # By the clipped points: where a pixel is at its bound, a pattern can still leave it
+                by = pattern if self.defense.pattern == PATCH else points
+                (gradient,) = torch.autograd.grad(loss, by)
+                pattern = self.moved(pattern.detach(), gradient, sizes)
+            x_gen = self.with_pattern(x, pattern, places, eps)
+        # Step 3
+        bank.move(entries, self.arrays(pattern).astype(np.float64))
+        return x_gen
+
+    def with_pattern(
+        self, x: torch.Tensor, pattern: torch.Tensor, places: Tensors, eps: float
+    ) -> torch.Tensor:
+        """`x` with a pattern each, added or pasted."""
+        if self.defense.pattern != PATCH:
+            return (x + eps * pattern).clamp(0, 1)
+        rows, columns = places
+        pasted = torch.einsum("nhi,ncij,nwj->nchw", rows, pattern, columns)
+        mask = (rows.sum(dim=2)[:, :, None] * columns.sum(dim=2)[:, None, :])[:, None]
+        return x * (1 - mask) + pasted
+
+    def moved(
+        self, pattern: torch.Tensor, gradient: torch.Tensor, sizes: torch.Tensor
+    ) -> torch.Tensor:
+        """Patterns one step of their own size further up the loss."""
+        sizes = sizes.reshape(-1, *[1] * (pattern.ndim - 1))
+        if self.defense.pattern == PATCH:
+            return (pattern + sizes * gradient.sign()).clamp_(0, 1)
+        norm, middle = self.defense.threat.norm, torch.full_like(pattern, 0.5)
+        step = sizes * direction(gradient, middle, norm)  # no pixel of the middle is blocked
+        return project(pattern + step, torch.zeros_like(pattern), 1.0, norm)
+
+    def by_network(
+        self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float
+    ) -> torch.Tensor:
+        """Examples of the network for the present classifier, after it has learned."""
+        generator = self.attacker.network(draws["x"].shape[1:], self.new_generator)
+        self.attacker.keep([p.detach().cpu().numpy() for p in self.parameters])
+        size = self.defense.part
+        parts = [slice(size * n, size * (n + 1)) for n in range(self.defense.tasks)]
+        snapshots = [self.attacker.snapshot(number) for number in draws["snapshots"]]
+        self.model.eval()
+        tasks = [
+            (x[part], y[part], [torch.as_tensor(a).to(x) for a in snapshot])
+            for part, snapshot in zip(parts, snapshots, strict=True)
+        ]
+        self.learn(tasks, eps)
+        # Step 6
+        x, y = x[self.defense.attacked :], y[self.defense.attacked :]
+        seen = self.scaled_gradient(x, y, [p.detach() for p in self.parameters])
+        with torch.no_grad():
+            return self.example(generator.weights, x, seen, eps)
+
+    def learn(
+        self, tasks: Sequence[tuple[torch.Tensor, torch.Tensor, Tensors]], eps: float
+    ) -> None:
+        """One update of the network."""
+        generator, results = self.attacker.made, [self.task(*task, eps) for task in tasks]
+        means = [torch.stack(values).mean(dim=0) for values in zip(*results, strict=True)]
+        # Step 5
+        if self.defense.algorithm == MAML:
+            generator.update([-mean for mean in means])
+            return
+        with torch.no_grad():
+            for weight, mean in zip(generator.weights, means, strict=True):
+                weight += self.defense.reptile_rate * (mean - weight)
+
+    def task(
+        self, x: torch.Tensor, y: torch.Tensor, snapshot: Tensors, eps: float
+    ) -> list[torch.Tensor]:
+        """The adapted weights, for `reptile`, or the gradient of the query's loss, for `maml`."""
+        maml = self.defense.algorithm == MAML
+        shots = len(x) // 2 if maml else len(x)
+        seen = self.scaled_gradient(x, y, snapshot)
+        weights = self.attacker.made.weights
+        if not maml:
+            weights = [weight.detach().clone().requires_grad_() for weight in weights]
+        start = weights
+        for _ in range(self.defense.inner_steps):
+            # Step 4
+            loss = self.loss_of(weights, x[:shots], y[:shots], seen[:shots], snapshot, eps)
+            moves = torch.autograd.grad(loss, weights, create_graph=maml)
+            weights = [w + self.defense.inner_rate * g for w, g in zip(weights, moves, strict=True)]
+        if not maml:
+            return [weight.detach() for weight in weights]
+        loss = self.loss_of(weights, x[shots:], y[shots:], seen[shots:], snapshot, eps)
+        return list(torch.autograd.grad(loss, start))
+
+    def loss_of(
+        self,
+        weights: Tensors,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        seen: torch.Tensor,
+        snapshot: Tensors,
+        eps: float,
+    ) -> torch.Tensor:
+        """The mean loss of a snapshot on the network's examples."""
+        return cross_entropy(self.logits_of(snapshot, self.example(weights, x, seen, eps)), y)
+
+    def example(
+        self, weights: Tensors, x: torch.Tensor, seen: torch.Tensor, eps: float
+    ) -> torch.Tensor:
+        """The network's adversarial examples, differentiable by its weights."""
+        change = eps * torch.tanh(generators.generate(weights, x, seen))
+        return project(x + change, x, eps, self.defense.threat.norm).clamp(0, 1)
+
+    def scaled_gradient(self, x: torch.Tensor, y: torch.Tensor, snapshot: Tensors) -> torch.Tensor:
+        """What the network sees of a classifier: its gradient, each example's largest entry 1."""
+        inputs = x.detach().clone().requires_grad_()
+        loss = cross_entropy(self.logits_of(snapshot, inputs), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, inputs)
+        largest = gradient.flatten(1).abs().amax(dim=1).clamp_min(1e-12)
+        return gradient / largest.reshape(-1, *[1] * (x.ndim - 1))
+
+    def logits_of(self, snapshot: Tensors, x: torch.Tensor) -> torch.Tensor:
+        """A snapshot's logits in evaluation mode."""
+        names = [name for name, value in self.model.named_parameters() if value.requires_grad]
+        logits: torch.Tensor = functional_call(
+            self.model, dict(zip(names, snapshot, strict=True)), (x,)
+        )
+        return logits
+
+    def new_generator(self, shape: tuple[int, ...]) -> generators.Generator:
+        """The network for inputs of this shape."""
+        defense = self.defense
+        return generators.Generator(
+            shape, width=defense.width, rate=defense.generator_rate, like=self.parameters[0]
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights, optimiser state and what was learned beside them, by name."""
+        return super().state() | self.attacker.state()
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        super().load_state(self.attacker.load_state(state))

@@ -1,0 +1,42 @@
+"""The seed article's listing in TensorFlow; the steps are those of `spec`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.perturbation.tensorflow import perturb
+from defenses.seed_listing.spec import SeedListing
+from defenses.training import Arrays
+
+
+class SeedKernel(Kernel):
+    """Two steps a task, the second a plain one."""
+
+    defense: SeedListing
+
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One task; returns the loss that its first step goes down."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        start = self.images(draws["start"])
+        loss = self.compiled_step(x, y, start, self.scalar(learning_rate), self.scalar(eps))
+        return float(loss)
+
+    def graph_step(
+        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
+    ) -> tf.Tensor:
+        """`step` as a graph."""
+        # Step 1
+        x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
+        # Step 2
+        with tf.GradientTape() as tape:
+            clean = cross_entropy(self.model(x, training=True), y)
+            loss = clean + cross_entropy(self.model(x_adv, training=True), y)
+        gradients = tape.gradient(loss, self.parameters)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.assign_sub(self.defense.inner_rate * gradient)
+        # Step 3
+        with tf.GradientTape() as tape:
+            extra = cross_entropy(self.model(x_adv, training=True), y)
+        self.update(tape.gradient(extra, self.parameters), learning_rate)
+        return loss
