@@ -10,7 +10,7 @@ import pytest
 from benchmark import frameworks
 from benchmark.attacks.entry import FAMILIES
 from benchmark.attacks.left_out import LEFT_OUT
-from benchmark.attacks.suites import THREATS
+from benchmark.attacks.suites import THREATS, list_suites, load_suite
 from benchmark.attacks.table import ATTACKS
 
 frameworks.import_torch_first()
@@ -59,6 +59,17 @@ def test_an_entry_names_what_the_attack_knows(name):
     bounded = "minimal-norm" not in entry.families and "unrestricted" not in entry.norms
     assert not bounded or "eps" in attack.attack_params
     assert len(entry.norms) == 1 or "norm" in attack.attack_params
+
+
+def test_the_suite_full_holds_every_attack():
+    assert {spec.attack for spec in load_suite("full").attacks} == set(ATTACKS)
+
+
+@pytest.mark.parametrize("suite", list_suites())
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_an_attack_of_a_suite_serves_its_own_threat(suite, norm):
+    for spec in load_suite(suite).attacks:
+        assert spec.norm is None or not spec.obstacle(norm, (28, 28, 1)), spec.name
 
 
 OBSTACLES = {

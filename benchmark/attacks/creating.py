@@ -25,10 +25,9 @@ def create(spec: AttackSpec, estimator: Any, norm: str, eps: float) -> Any:
     attack = getattr(importlib.import_module(module), name)
     wanted: dict[str, Any] = {"batch_size": _BATCHES[entry.rows], "verbose": False}
     if norm != UNRESTRICTED:
-        # A Python float: ART's PGD refuses NumPy's.
-        wanted |= {"norm": _ART_NORMS[norm], "eps": float(eps)}
+        wanted |= {"norm": _ART_NORMS[norm], "eps": eps}
     known = {key: value for key, value in wanted.items() if _takes(attack, key)}
-    given = {**entry.defaults, **spec.resolved(eps), **entry.fixed}
+    given = {**spec.resolved(eps), **entry.fixed}
     if entry.probabilities:
         estimator = _probabilities()(estimator)
     return attack(estimator, **{**known, **given})

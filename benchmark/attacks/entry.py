@@ -42,7 +42,7 @@ class AttackEntry:
         probabilities: whether it reads the outputs as probabilities.
         options: argument to the texts that it may be.
         fixed: arguments that are always so.
-        defaults: arguments, where the suite sets them not.
+        defaults: arguments, as in a suite file, where the suite doesn't set them.
         package: that it needs and ART doesn't install.
     """
 

@@ -72,6 +72,7 @@ def run_attack(
         timeout: seconds; looked at whenever the attack asks the model something.
     """
     norm, eps = spec.threat(norm, eps)
+    eps = float(eps)  # ART refuses NumPy's
     attacked = attacked_rows(spec, target)
     record = {"key": key, **_record(spec, int(attacked.sum()), norm, eps)}
     if obstacle := target.obstacle(spec, norm):

@@ -58,7 +58,7 @@ class AttackSpec:
         }
         more = {name: value for name, value in more.items() if value is not None}
         transfers = ["transfers"] if self.transfers else []
-        return [self.attack, dict(self.arguments), *transfers, *([more] if more else [])]
+        return [self.attack, self._given, *transfers, *([more] if more else [])]
 
     @property
     def entry(self) -> AttackEntry:
@@ -66,8 +66,12 @@ class AttackSpec:
         return ATTACKS[self.attack]
 
     def resolved(self, eps: float) -> dict[str, Value]:
-        """The arguments with shares of eps as numbers."""
-        return {name: _resolve(value, eps) for name, value in self.arguments.items()}
+        """The arguments, and the entry's for those not given, with shares of eps as numbers."""
+        return {name: _resolve(value, eps) for name, value in self._given.items()}
+
+    @property
+    def _given(self) -> dict[str, Value]:
+        return {**self.entry.defaults, **self.arguments}
 
     def threat(self, norm: str, eps: float) -> tuple[str, float]:
         """Norm and budget of the attack in a cell with these; no budget is infinite."""

@@ -62,7 +62,10 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
     curve = _curve(name, content.get("security_curve"), attacks)
     if curve is not None:
         # A stop at the first point within the budget would hide the nearest one.
-        specs = [replace(spec, to_the_end=spec.name == curve.attack) for spec in specs]
+        specs = [
+            replace(spec, to_the_end=spec.name == curve.attack and spec.entry.rows == "one")
+            for spec in specs
+        ]
     return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs), curve)
 
 

@@ -24,18 +24,21 @@ _GRADIENT: dict[str, AttackEntry] = {
         description="gradient steps from the clean example (Kurakin et al. 2017)",
         norms=("linf",),
         arguments=("eps_step", "max_iter"),
+        defaults={"eps_step": "0.1 eps"},
     ),
     "pgd": AttackEntry(
         target=_MENDED + "momentum:ProjectedGradientDescent",
         description="projected gradient ascent with random starts (Madry et al. 2018)",
         norms=LP,
         arguments=("eps_step", "max_iter", "num_random_init", "decay"),
+        defaults={"eps_step": "0.1 eps"},
     ),
     "momentum": AttackEntry(
         target=_MENDED + "momentum:MomentumIterativeMethod",
         description="gradient ascent with momentum (Dong et al. 2018)",
         norms=LP,
         arguments=("eps_step", "max_iter", "decay"),
+        defaults={"eps_step": "0.1 eps"},
     ),
     "apgd": AttackEntry(
         target=_OWN + "apgd:APGDCrossEntropy",
@@ -67,6 +70,7 @@ _GRADIENT: dict[str, AttackEntry] = {
         # Under linf ART steps by the bare gradient instead of its sign: hardly at all.
         norms=("l2", "l1"),
         arguments=("eps_step", "max_iter", "nb_random_init"),
+        defaults={"eps_step": "2 eps"},
     ),
     "racg": AttackEntry(
         target=_ART + "RescalingAutoConjugateGradient",
@@ -74,6 +78,7 @@ _GRADIENT: dict[str, AttackEntry] = {
         # Under linf ART steps by the bare gradient instead of its sign: hardly at all.
         norms=("l2", "l1"),
         arguments=("eps_step", "max_iter", "nb_random_init"),
+        defaults={"eps_step": "2 eps"},
     ),
 }
 

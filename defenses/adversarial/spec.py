@@ -104,8 +104,10 @@ class FastTraining(Defense):
     """FGSM training from random starts (Wong et al. 2020, "Fast is better than free").
 
     The defaults are those of the paper for MNIST: batches of 100, Adam at 5e-3, a cyclic schedule.
-    The paper has no `eps_warmup`; without it, short trainings at a large eps can get stuck at
-    predicting one class.
+    The paper has no `eps_warmup` and no `weight_decay`: its result then depends on the initial
+    weights. `cnn-small` on MNIST (linf 0.3, 10 epochs) kept 75, 35 and 69 % under PGD-50 for the
+    seeds 0, 1 and 2; for seed 1 it kept 78 % with the warm-up alone, 67 % with the decay alone, and
+    91 % with both (500 examples).
 
     Args:
         relative_step: step size of the attack as a share of eps.
@@ -113,6 +115,8 @@ class FastTraining(Defense):
 
     batch_size: int = parameter(100, low=1)
     learning_rate: float = parameter(5e-3, low=0)
+    eps_warmup: float = parameter(0.1, low=0, high=1)
+    weight_decay: float = parameter(1e-4, low=0)
     on_overfit: str = parameter("restore", choices=ON_OVERFIT)
     relative_step: float = parameter(1.25, low=0)
 
