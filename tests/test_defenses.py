@@ -35,7 +35,7 @@ SMALL = {
     "awp": {"batch_size": 16, "attack_steps": 2},
     "random-norm": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
     "msd": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
-    "mng-ac": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.2, "eps_l1": 0.4, "width": 4},
+    "mng-ac": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.2, "width": 4},
     "meta-gen": {"batch_size": 16, "bank_size": 8, "candidates": 3, "attack_steps": 2},
     "gaussian": {"batch_size": 16},
     "seed-listing": {"batch_size": 16},
