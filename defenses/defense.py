@@ -132,6 +132,11 @@ class Defense(ABC):
         """Whether `draw` chooses its examples from the whole training set, not from a batch."""
         return False
 
+    @property
+    def families_seen(self) -> tuple[str, ...]:
+        """Attack families that the training meets, besides gradient ascent within a norm."""
+        return ()
+
     @abstractmethod
     def step_cost(self) -> Cost:
         """What one update costs; where that depends on what is drawn, what it is expected to."""
