@@ -208,6 +208,19 @@ def test_the_pixel_attack_rounds_every_value(target):
     assert (arrays["l0"] <= 2).all()
 
 
+@pytest.mark.parametrize("attacker", ATTACKS["universal"].options["attacker"])
+def test_the_attack_inside_a_universal_perturbation_has_its_budget(target, attacker):
+    plain = art.UniversalPerturbation(target.estimator, attacker=attacker, eps=0.2)
+    assert getattr(plain._get_attack(attacker), "eps", 0.3) == 0.3
+    assert (
+        ours("universal", target, "linf", 0.2, attacker=attacker, max_iter=1)[0]["status"] == "ok"
+    )
+    spec = AttackSpec("a", "universal", {"attacker": attacker})
+    mended = create(spec, target.estimator, "linf", 0.2)._get_attack(attacker)
+    assert getattr(mended, "eps", 0.2) == 0.2
+    assert not getattr(mended, "verbose", False)
+
+
 def test_the_targeted_universal_perturbation_steps_away_from_its_target(target):
     attack = art.TargetedUniversalPerturbation(target.estimator)
     assert not attack._get_attack(attack.attacker, attack.attacker_params).targeted

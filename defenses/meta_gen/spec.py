@@ -103,6 +103,13 @@ class MetaGenerator(Defense):
     }
 
     @property
+    def families_seen(self) -> tuple[str, ...]:
+        """What a bank holds: universal perturbations, or patches."""
+        if self.generator != BANK:
+            return ()
+        return ("patch",) if self.pattern == PATCH else ("universal",)
+
+    @property
     def ascent(self) -> Ascent:
         """The attack of step 7."""
         return Ascent(self.threat.norm, self.attack_steps, default_relative_step(self.attack_steps))
