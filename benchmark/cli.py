@@ -108,7 +108,9 @@ def run(
 
 @app.command("list")
 def list_names(
-    what: Annotated[str, typer.Argument(metavar="defenses|attacks|suites|datasets|models")],
+    what: Annotated[
+        str, typer.Argument(metavar="defenses|attacks|suites|datasets|models|families")
+    ],
 ) -> None:
     """List what can be named on the command line."""
     from benchmark.listing import descriptions

@@ -11,13 +11,14 @@ from benchmark.text import duration
 
 
 def descriptions(what: str) -> dict[str, str]:
-    """Name to one line, of all "defenses", "attacks", "suites", "datasets" or "models"."""
+    """Name to one line, of everything of one kind: "defenses", "attacks" and so on."""
     tables: dict[str, Callable[[], dict[str, str]]] = {
         "defenses": _defenses,
         "attacks": _attacks,
         "suites": _suites,
         "datasets": _datasets,
         "models": _models,
+        "families": _families,
     }
     if what not in tables:
         raise UnknownName("list", what, tables)
@@ -161,3 +162,9 @@ def _models() -> dict[str, str]:
     from benchmark import models
 
     return {name: models.describe(name) for name in models.names()}
+
+
+def _families() -> dict[str, str]:
+    from benchmark.adaptation.families import FAMILIES, role
+
+    return {name: f"{one.description} ({role(name, 'linf')})" for name, one in FAMILIES.items()}
