@@ -11,7 +11,14 @@ from benchmark.text import duration
 
 
 def descriptions(what: str) -> dict[str, str]:
-    """Name to one line, of everything of one kind: "defenses", "attacks" and so on."""
+    """Name to one line, of everything of one kind: "defenses", "attacks" and so on.
+
+    Of a defense by its own name, the parameters.
+    """
+    import defenses
+
+    if what in defenses.names():
+        return defenses.parameter_help(what)
     tables: dict[str, Callable[[], dict[str, str]]] = {
         "defenses": _defenses,
         "attacks": _attacks,

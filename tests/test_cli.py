@@ -249,6 +249,7 @@ def test_control_characters_are_never_printed_back(bench: Any) -> None:
         ("datasets", {"digits", "mnist", "npz", "folder"}),
         ("models", {"cnn", "cnn-small", "mlp"}),
         ("families", {"linf", "l1", "universal", "patch", "jsma", "spatial"}),
+        ("meta-adv", {"preset", "algorithm", "inner_steps", "batch_size"}),
     ],
 )
 def test_list(bench: Any, what: str, expected: set[str]) -> None:

@@ -458,6 +458,13 @@ def test_few_way_tasks_need_classes_with_enough_examples(parameters, message):
         defense.fit(build("torch"), x, np.arange(45) % 3, epochs=1)
 
 
+@pytest.mark.parametrize("name", defenses.names())
+def test_every_parameter_is_documented(name):
+    lines = defenses.parameter_help(name)
+    assert set(lines) - {"preset"} == set(defenses.parameter_names(name))
+    assert [parameter for parameter, line in lines.items() if " " not in line] == []
+
+
 def test_parameters_go_over_a_preset_s_and_back_to_the_same_defense():
     defense = defenses.create("meta-adv", THREAT, {"preset": "aq", "tasks": 3})
     assert (defense.tasks, defense.support, defense.optimizer) == (3, 75, "sgd")

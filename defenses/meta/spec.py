@@ -58,7 +58,7 @@ import numpy as np
 from defenses.adaptation.spec import Adaptation
 from defenses.cost import Cost
 from defenses.defense import Defense
-from defenses.errors import DefenseError, did_you_mean
+from defenses.errors import DefenseError
 from defenses.meta.checks import check_combination, check_held_out
 from defenses.meta.costs import task_cost, task_memory
 from defenses.meta.presets import PRESETS
@@ -142,6 +142,7 @@ class MetaAdversarial(Defense):
     chunk: int = parameter(0, low=0)
 
     adapts: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     kernels: ClassVar[Mapping[str, str]] = {
         "torch": "defenses.meta.pytorch:MetaKernel",
         "tensorflow": "defenses.meta.tensorflow:MetaKernel",
@@ -152,15 +153,6 @@ class MetaAdversarial(Defense):
         check_combination(self)
         check_held_out(self)
         self.task_distribution.check()
-
-    @classmethod
-    def from_parameters(cls, threat: Any, parameters: Mapping[str, Any]) -> Self:
-        """The defense with `parameters` on top of its defaults, or on top of a `preset`."""
-        given = dict(parameters)
-        preset = given.pop("preset", None)
-        if preset is not None and preset not in PRESETS:
-            raise DefenseError(f"unknown preset {preset!r}{did_you_mean(str(preset), PRESETS)}")
-        return super().from_parameters(threat, {**PRESETS.get(preset, {}), **given})
 
     @property
     def second_order(self) -> bool:
