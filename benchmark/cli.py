@@ -108,7 +108,9 @@ def run(
 
 @app.command("list")
 def list_names(
-    what: Annotated[str, typer.Argument(metavar="defenses|attacks|suites|datasets|models|DEFENSE")],
+    what: Annotated[
+        str, typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE")
+    ],
 ) -> None:
     """List what can be named on the command line, or the parameters of a defense."""
     from benchmark.listing import descriptions

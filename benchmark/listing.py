@@ -11,7 +11,7 @@ from benchmark.text import duration
 
 
 def descriptions(what: str) -> dict[str, str]:
-    """Name to one line, of all "defenses", "attacks", "suites", "datasets" or "models".
+    """Name to one line, of everything of one kind: "defenses", "attacks" and so on.
 
     Of a defense by its own name, the parameters.
     """
@@ -25,6 +25,7 @@ def descriptions(what: str) -> dict[str, str]:
         "suites": _suites,
         "datasets": _datasets,
         "models": _models,
+        "families": _families,
     }
     if what not in tables:
         raise UnknownName("list", what, tables)
@@ -168,3 +169,9 @@ def _models() -> dict[str, str]:
     from benchmark import models
 
     return {name: models.describe(name) for name in models.names()}
+
+
+def _families() -> dict[str, str]:
+    from benchmark.adaptation.families import FAMILIES, role
+
+    return {name: f"{one.description} ({role(name, 'linf')})" for name, one in FAMILIES.items()}

@@ -248,6 +248,7 @@ def test_control_characters_are_never_printed_back(bench: Any) -> None:
         ("suites", {"quick"}),
         ("datasets", {"digits", "mnist", "npz", "folder"}),
         ("models", {"cnn", "cnn-small", "mlp"}),
+        ("families", {"linf", "l1", "universal", "patch", "jsma", "spatial"}),
         ("meta-adv", {"preset", "algorithm", "inner_steps", "batch_size"}),
     ],
 )

@@ -20,6 +20,8 @@ frameworks.import_torch_first()
 
 import art.attacks.evasion as art  # noqa: E402
 
+from benchmark.attacks.workarounds.deepfool import DeepFool  # noqa: E402
+
 
 @pytest.fixture
 def target(make_target):
@@ -69,6 +71,19 @@ def test_momentum_is_the_same_in_both_frameworks(make_target, name):
         attack = create(AttackSpec(name, name, arguments), target.estimator, "l2", 0.5)
         found.append(attack.generate(*right(target)))
     assert np.allclose(*found, atol=1e-4)
+
+
+def test_arts_deepfool_asks_about_what_is_decided(make_target):
+    target = make_target("torch", count=60)
+    x, y = right(target)
+    found, passes = [], []
+    for kind in (art.DeepFool, DeepFool):
+        before = target.estimator.passes.backwards
+        attack = kind(target.estimator, max_iter=20, batch_size=60, verbose=False)
+        found.append(attack.generate(x, y))
+        passes.append(target.estimator.passes.backwards - before)
+    assert np.allclose(*found, atol=1e-5)
+    assert passes[1] < 0.8 * passes[0]
 
 
 def test_arts_square_does_nothing_under_l1(target):

@@ -127,7 +127,9 @@ class MetaGenerator(Defense):
     @property
     def reptile_rate(self) -> float:
         """m."""
-        return self.meta_rate or (0.25 if self.generator == BANK else 0.5)
+        if self.meta_rate is not None:
+            return self.meta_rate
+        return 0.25 if self.generator == BANK else 0.5
 
     def check_inputs(self, input_shape: tuple[int, ...]) -> None:
         """Raises DefenseError for patches on what is no image."""
