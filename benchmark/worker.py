@@ -1,6 +1,6 @@
 """One cell from data to stored attacks: the only place that orders the stages.
 
-    data ▸ training ▸ adaptation ▸ attacks ▸ trust checks ▸ adaptation protocol ▸ cell.json
+    data ▸ training ▸ adaptation ▸ attacks ▸ trust checks ▸ transfer ▸ adaptation protocol ▸ cell.json
     data ▸ given ▸ attacks ▸ trust checks ▸ cell.json, for a model that someone else trained
 
 A stage that is stored already is read, not done again.
@@ -24,7 +24,7 @@ import numpy as np
 import defenses
 from benchmark import datasets, frameworks, models
 from benchmark.adaptation import stages as adaptation
-from benchmark.attacks import curves
+from benchmark.attacks import curves, twins
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.surrogates import Surrogates
 from benchmark.attacks.target import Target, encoded, target
@@ -136,6 +136,9 @@ class _CellRun:
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
         trust.check(self.job, self.store, target, self.reporter)
         curves.measure(self.job, target, self.store, self.reporter)
+        twins.measure(
+            self.job, target, self._dataset, self.store, self.reporter, device=self.device
+        )
         if trained is not None:
             adaptation.measure(
                 self.job, trained, self._dataset, self.store, self.reporter, device=self.device

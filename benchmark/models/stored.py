@@ -1,0 +1,57 @@
+"""Weights of a built-in architecture from either framework's file, without that framework."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from benchmark.errors import ModelError
+from benchmark.models.specification import Conv, Dense, ModelSpecification
+
+# Keras numbers the layers of a kind in their order: conv2d, conv2d_1 and so on.
+_KERAS_KINDS = {Conv: "conv2d", Dense: "dense"}
+
+
+def neutral_weights(path: Path, specification: ModelSpecification) -> dict[str, np.ndarray]:
+    """The parameters by name, in the neutral layout.
+
+    Args:
+        path: what a builder's `save_weights` wrote: safetensors, or Keras's `.weights.h5`.
+        specification: of the model that was saved.
+
+    Raises:
+        ModelError: the file can't be read or isn't of such a model.
+    """
+    read = _from_torch if path.suffix == ".safetensors" else _from_keras
+    try:
+        weights = read(path, specification)
+    except (OSError, KeyError, SafetensorError) as error:
+        raise ModelError(f"weights {path.name} don't fit the model: {error}") from error
+    shapes = {name: value.shape for name, value in weights.items()}
+    if shapes != specification.parameter_shapes():
+        raise ModelError(f"weights {path.name} don't fit the model: {shapes}")
+    return weights
+
+
+def _from_torch(path: Path, specification: ModelSpecification) -> dict[str, np.ndarray]:
+    axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # (out, in, height, width); (out, in)
+    return {name: value.transpose(axes[value.ndim]) for name, value in load_file(path).items()}
+
+
+def _from_keras(path: Path, specification: ModelSpecification) -> dict[str, np.ndarray]:
+    weights: dict[str, np.ndarray] = {}
+    met = dict.fromkeys(_KERAS_KINDS.values(), 0)
+    with h5py.File(path) as file:
+        for layer in specification.layers:
+            if (kind := _KERAS_KINDS.get(type(layer))) is None:
+                continue
+            number = f"_{met[kind]}" if met[kind] else ""
+            variables = file[f"layers/{kind}{number}/vars"]
+            weights[f"{layer.name}.weight"] = np.asarray(variables["0"])
+            weights[f"{layer.name}.bias"] = np.asarray(variables["1"])
+            met[kind] += 1
+    return weights
