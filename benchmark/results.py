@@ -37,7 +37,7 @@ SCHEMA_VERSION = 1
 # A cell has one of each of these, or none ("given": a model that someone else trained).
 STAGES = ("training", "adaptation", "given")
 # Of these it has any number, as <stage>/<key>; of trust checks one a suite.
-KEYED_STAGES = ("attacks", "trust", "curves", "adaptations")
+KEYED_STAGES = ("attacks", "trust", "curves", "transfers", "adaptations")
 
 _MARKER = "bench.json"
 _LOCK = ".lock"

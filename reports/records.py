@@ -21,6 +21,7 @@ from reports.adaptations import Adaptation, read_adaptations
 from reports.curves import Curve, read_curves
 from reports.left_out import LeftOut, first_line
 from reports.schema import AttackRecord, CellRecord, StageRecord
+from reports.transfers import Transfer, read_transfers
 from reports.trust import Trust, read_trust
 
 _OUTCOMES = ("test_index", "clean_correct", "success")
@@ -66,6 +67,7 @@ class Cell:
     adaptations: tuple[Adaptation, ...] = ()
     trust: dict[str, Trust] = field(default_factory=dict)  # by suite
     curves: tuple[Curve, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_adaptations(store, cell_id, left_out),
         read_trust(store, cell_id, left_out),
         read_curves(store, cell_id, left_out),
+        read_transfers(store, cell_id, left_out),
     )
 
 

@@ -340,3 +340,19 @@ def read_link(link):
         return os.readlink(link)
     except OSError:
         return ""
+
+
+def test_the_second_of_two_frameworks_tries_their_examples_on_each_other(tmp_path):
+    store = Store.create(tmp_path)
+    todo = jobs(tmp_path, framework=["torch", "tensorflow"])
+    first, second = (job.cell for job in todo)
+
+    serve(store, todo[0])
+    serve(store, todo[1], framework="tensorflow")
+
+    assert store.read_stage(first.cell_id, "transfers/tensorflow") is None
+    found = store.read_stage(second.cell_id, "transfers/torch")
+    assert found["twin"] == first.cell_id
+    fools = store.read_arrays(second.cell_id, "transfers/torch", "torch.npz")["fools"]
+    assert fools.shape == (2, 2, found["examples"])
+    assert found["success"] == fools.mean(axis=2).tolist()

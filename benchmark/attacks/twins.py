@@ -26,7 +26,7 @@ from benchmark.models.stored import neutral_weights
 from benchmark.reporter import Reporter
 from benchmark.results import Store, npz_writer
 
-STAGE = "transfer"
+FOLDER = "transfers"
 ATTACK = AttackSpec("pgd", "pgd", {"max_iter": 20, "eps_step": "0.125 eps", "num_random_init": 1})
 EXAMPLES = 200
 _OTHER = {"torch": "tensorflow", "tensorflow": "torch"}
@@ -42,14 +42,16 @@ def measure(
 ) -> None:
     """Try the adversarial examples of the job's model and of its twin on each other.
 
-    A stage "transfer": a record, and an npz with `fools`, (2, 2, n) bool: of the model that the
-    examples were made on, and of the one that they were tried on, this model first. Nothing is done
-    while the twin is not trained: whichever of the two comes second does it. Models that someone
-    else trained and models behind input or output defenses are left out.
+    A stage "transfers/<the twin's framework>": a record, and an npz with `fools`, (2, 2, n) bool:
+    of the model that the examples were made on, and of the one that they were tried on, this model
+    first. Nothing is done while the twin is not trained: whichever of the two comes second does it.
+    Models that someone else trained and models behind input or output defenses are left out.
     """
-    if job.given or job.cell.wrapped_in or store.read_stage(job.cell.cell_id, STAGE):
+    twin_cell = twin_of(job.cell)
+    stage = f"{FOLDER}/{twin_cell.framework}"
+    if job.given or job.cell.wrapped_in or store.read_stage(job.cell.cell_id, stage):
         return
-    weights = _trained_weights(twin_of(job.cell), store)
+    weights = _trained_weights(twin_cell, store)
     if weights is None:
         return
     reporter.stage("transfer between frameworks")
@@ -64,15 +66,15 @@ def measure(
     )
     record = {
         "status": "ok",
-        "twin": twin_of(job.cell).cell_id,
+        "twin": twin_cell.cell_id,
         "attack": ATTACK.entry.target.partition(":")[2],
         "arguments": ATTACK.resolved(job.cell.eps),
         "examples": int(fools.shape[2]),
         # Of the examples that both models classify correctly.
         "success": fools.mean(axis=2).tolist() if fools.shape[2] else None,
     }
-    files = {f"{STAGE}.npz": npz_writer({"fools": fools})}
-    store.write_stage(job.cell.cell_id, STAGE, record, files)
+    files = {f"{twin_cell.framework}.npz": npz_writer({"fools": fools})}
+    store.write_stage(job.cell.cell_id, stage, record, files)
 
 
 def transfer(
@@ -100,7 +102,7 @@ def transfer(
     if not len(x):
         return fools
     for made, source in enumerate(estimators):
-        frameworks.seed_everything(judging_seed(seed, STAGE))
+        frameworks.seed_everything(judging_seed(seed, FOLDER))
         x_adv = create(ATTACK, source, norm, eps).generate(x=x.copy(), y=y)
         for tried, victim in enumerate(estimators):
             fools[made, tried] = _predict(victim, x_adv) != y

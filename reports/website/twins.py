@@ -60,7 +60,26 @@ def _pair(first: Row, second: Row) -> Document | None:
         "low": low,
         "high": high,
         "p": mcnemar(worst, other_worst),
+        "transfer": _transfer(first, second),
     }
+
+
+def _transfer(first: Row, second: Row) -> Document | None:
+    """Shares of adversarial examples of each model that fool each; None where none are stored."""
+    for cell, twin, turned in ((first.cell, second.cell, False), (second.cell, first.cell, True)):
+        for found in cell.transfers:
+            if found.twin == twin.cell_id and found.success is not None:
+                (own, crossing), (coming, others) = found.success
+                success = (
+                    (others, coming, crossing, own) if turned else (own, crossing, coming, others)
+                )
+                return {
+                    "attack": found.attack,
+                    "examples": found.examples,
+                    "first": {"made": success[0], "transferred": success[1]},
+                    "second": {"made": success[3], "transferred": success[2]},
+                }
+    return None
 
 
 def _row(row: Row) -> Document:

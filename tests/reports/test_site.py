@@ -140,6 +140,30 @@ def test_the_numbers_between_models_are_those_of_the_stored_outcomes(
     ]
 
 
+@pytest.mark.parametrize("stored_by", ["torch", "tensorflow"])
+def test_transfer_is_shown_from_either_framework(
+    synthetic: Any, site: Path, stored_by: str
+) -> None:
+    cells = {name: synthetic.cell("pgd-at", name) for name in ("torch", "tensorflow")}
+    other = "tensorflow" if stored_by == "torch" else "torch"
+    from_torch = [[0.5, 0.25], [0.125, 0.75]]  # made on, tried on; torch first
+    success = from_torch if stored_by == "torch" else [[0.75, 0.125], [0.25, 0.5]]
+    record = {"twin": cells[other], "attack": "PGD", "examples": 8, "success": success}
+    synthetic.store.write_stage(cells[stored_by], f"transfers/{other}", record)
+
+    reports.publish(synthetic.store.path, site)
+
+    (pair,) = document(site, "data/frameworks.json")["settings"][0]["pairs"]
+    assert pair["transfer"] == {
+        "attack": "PGD",
+        "examples": 8,
+        "first": {"made": 0.5, "transferred": 0.25},
+        "second": {"made": 0.75, "transferred": 0.125},
+    }
+    row = Page((site / "frameworks.html").read_text()).rows[2]
+    assert row[-3:-1] == ["25.0 of 50.0", "12.5 of 75.0"]
+
+
 def test_every_number_of_a_page_is_in_its_data(synthetic: Any, site: Path) -> None:
     for seed in (0, 1, 2):
         for framework in ("torch", "tensorflow"):

@@ -1,0 +1,74 @@
+"""Adversarial examples of one framework's model, tried on its twin of the other framework."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+from benchmark import models
+from benchmark.attacks import twins
+from benchmark.errors import ModelError
+from benchmark.models.stored import neutral_weights
+
+BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
+SPECIFICATION = models.specification("cnn-small", (8, 8, 1), 10)
+
+
+def saved(framework, folder, seed=3):
+    builder = importlib.import_module(BUILDERS[framework])
+    model = builder.build(SPECIFICATION, SPECIFICATION.initial_weights(seed))
+    path = folder / f"weights{builder.WEIGHTS_SUFFIX}"
+    builder.save_weights(model, path)
+    return path
+
+
+@pytest.mark.parametrize("framework", BUILDERS)
+def test_weights_are_read_without_their_framework(tmp_path, framework):
+    read = neutral_weights(saved(framework, tmp_path), SPECIFICATION)
+
+    expected = SPECIFICATION.initial_weights(3)
+    assert read.keys() == expected.keys()
+    assert all(np.array_equal(read[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("framework", BUILDERS)
+def test_weights_of_another_model_are_refused(tmp_path, framework):
+    other = models.specification("cnn-small", (12, 12, 1), 10)
+
+    with pytest.raises(ModelError, match="don't fit the model"):
+        neutral_weights(saved(framework, tmp_path), other)
+
+
+class _Threshold:
+    """Class 1 where the first feature is above its threshold; its gradient points there."""
+
+    def __init__(self, threshold):
+        self.threshold = threshold
+
+    def predict(self, x):
+        return np.stack([np.zeros(len(x)), x[:, 0] - self.threshold], axis=1)
+
+
+class _Upwards:
+    """An attack that raises every value by what its model needs."""
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def generate(self, x, y):
+        return np.where(x > self.estimator.threshold, x, self.estimator.threshold + 0.01)
+
+
+def test_examples_are_counted_where_both_models_are_right(monkeypatch):
+    monkeypatch.setattr(twins, "create", lambda spec, estimator, norm, eps: _Upwards(estimator))
+    easy, hard = _Threshold(0.4), _Threshold(0.6)
+    x = np.array([[0.1], [0.2], [0.5], [0.9]])  # the third fools the easy one as it is
+    y = np.array([0, 0, 0, 1])
+
+    fools = twins.transfer((easy, hard), x, y, norm="linf", eps=0.5, seed=0)
+
+    # What is made on the easy model stays below the hard one's threshold; the other way it fools.
+    assert fools.shape == (2, 2, 3)
+    assert fools.sum(axis=2).tolist() == [[2, 0], [2, 2]]
