@@ -108,9 +108,11 @@ def run(
 
 @app.command("list")
 def list_names(
-    what: Annotated[str, typer.Argument(metavar="defenses|attacks|suites|datasets|models")],
+    what: Annotated[
+        str, typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE")
+    ],
 ) -> None:
-    """List what can be named on the command line."""
+    """List what can be named on the command line, or the parameters of a defense."""
     from benchmark.listing import descriptions
 
     found = descriptions(what)

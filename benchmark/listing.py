@@ -11,13 +11,21 @@ from benchmark.text import duration
 
 
 def descriptions(what: str) -> dict[str, str]:
-    """Name to one line, of all "defenses", "attacks", "suites", "datasets" or "models"."""
+    """Name to one line, of everything of one kind: "defenses", "attacks" and so on.
+
+    Of a defense by its own name, the parameters.
+    """
+    import defenses
+
+    if what in defenses.names():
+        return defenses.parameter_help(what)
     tables: dict[str, Callable[[], dict[str, str]]] = {
         "defenses": _defenses,
         "attacks": _attacks,
         "suites": _suites,
         "datasets": _datasets,
         "models": _models,
+        "families": _families,
     }
     if what not in tables:
         raise UnknownName("list", what, tables)
@@ -64,6 +72,26 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     for key in store.stage_keys(cell_id, "trust"):
         if (done := store.read_stage(cell_id, f"trust/{key}")) is not None:
             yield from _trust(done)
+    yield from _adaptations(store, cell_id)
+
+
+def _adaptations(store: Store, cell_id: str) -> Iterator[str]:
+    """A line for the tuning, and one for each attack family, with its largest support."""
+    for key in store.stage_keys(cell_id, "adaptations"):
+        done = store.read_stage(cell_id, f"adaptations/{key}")
+        if done is None:
+            continue
+        if "role" not in done:
+            yield f"adaptation {key}: rate {done['rate']:g}, {done['tuned_steps']} steps"
+        elif done["status"] != "ok":
+            yield f"adaptation {key}: {done['status']}: {done['reason']}"
+        else:
+            after = done["accuracy"][-1][done["steps"].index(done["tuned_steps"])]
+            yield (
+                f"adaptation {key}: {done['role']}, {done['accuracy'][-1][0]:.1%} before, "
+                f"{after:.1%} after with {done['labels_used']} labels, area "
+                f"{done['area']['mean']:.1%}, {done['episodes']} episodes, {_cost(done)}"
+            )
 
 
 def _attack(record: Record) -> str:
@@ -141,3 +169,9 @@ def _models() -> dict[str, str]:
     from benchmark import models
 
     return {name: models.describe(name) for name in models.names()}
+
+
+def _families() -> dict[str, str]:
+    from benchmark.adaptation.families import FAMILIES, role
+
+    return {name: f"{one.description} ({role(name, 'linf')})" for name, one in FAMILIES.items()}

@@ -22,7 +22,7 @@ _CURVE = "curve "
 _ADAPT = "adapt "
 
 # Of the trust checks: examples, and gradient evaluations on each, roughly.
-_TRUST_EXAMPLES, _TRUST_EACH = 64, 60.0
+_TRUST_EXAMPLES, _TRUST_EACH = 64, 50.0
 
 # Iterations of an attack whose arguments don't say.
 _ITERATIONS = 10

@@ -18,6 +18,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from defenses import help
 from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
 from defenses.awp.spec import WeightPerturbation
 from defenses.defense import Defense, Fitted
@@ -48,6 +49,7 @@ __all__ = [
     "create",
     "describe",
     "names",
+    "parameter_help",
     "parameter_names",
 ]
 
@@ -84,6 +86,11 @@ def describe(name: str) -> str:
 def parameter_names(name: str) -> list[str]:
     """What `create` takes as parameters of a defense."""
     return [field.name for field in dataclasses.fields(_load(name)) if field.name != "threat"]
+
+
+def parameter_help(name: str) -> dict[str, str]:
+    """Parameter to its default and what it means, of a defense."""
+    return help.parameter_help(_load(name))
 
 
 def create(name: str, threat: Threat, parameters: Mapping[str, Any] | None = None) -> Defense:

@@ -64,6 +64,8 @@ class Defense(ABC):
 
     # Framework to "module:class" of the kernel.
     kernels: ClassVar[Mapping[str, str]]
+    # Name to parameters, of the published recipes.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Whether the defense is meant to be adapted after training, before it is measured.
     adapts: ClassVar[bool] = False
 
@@ -72,7 +74,17 @@ class Defense(ABC):
 
     @classmethod
     def from_parameters(cls, threat: Threat, parameters: Mapping[str, Any]) -> Self:
-        """The defense with `parameters` on top of its defaults; DefenseError where they're off."""
+        """The defense with `parameters` on top of its defaults; DefenseError where they're off.
+
+        The parameter `preset` names a recipe that goes between the two, where the defense has some.
+        """
+        if cls.presets and (preset := parameters.get("preset")) is not None:
+            if preset not in cls.presets:
+                raise DefenseError(
+                    f"unknown preset {preset!r}{did_you_mean(str(preset), cls.presets)}"
+                )
+            given = {name: value for name, value in parameters.items() if name != "preset"}
+            parameters = {**cls.presets[preset], **given}
         allowed = [field.name for field in dataclasses.fields(cls) if field.name != "threat"]
         for name in parameters:
             if name not in allowed:
@@ -119,6 +131,11 @@ class Defense(ABC):
     def draws_from_all(self) -> bool:
         """Whether `draw` chooses its examples from the whole training set, not from a batch."""
         return False
+
+    @property
+    def families_seen(self) -> tuple[str, ...]:
+        """Attack families that the training meets, besides gradient ascent within a norm."""
+        return ()
 
     @abstractmethod
     def step_cost(self) -> Cost:

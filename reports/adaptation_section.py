@@ -31,6 +31,7 @@ class AdaptedRow:
     tuned_steps: int
     families: list[Adaptation | None]
     held_out: Summary | None
+    fewer: bool  # whether it was trained on families that are held out for others
 
     @property
     def results(self) -> list[Adaptation]:
@@ -46,7 +47,7 @@ class Section:
     queries: int
     shots: tuple[int, ...]
     steps: tuple[int, ...]
-    roles: Mapping[str, str]  # family to its role
+    roles: Mapping[str, str]  # family to its role for most: held out where it is so for any
     rows: list[AdaptedRow]
     charts: list[tuple[str, Markup]]
     seeds: list[tuple[str, AcrossSeeds]]
@@ -70,7 +71,7 @@ def _section(size: Size, members: list[Row]) -> Section:
         one.record.family: one.record.role
         for one in sorted(every, key=lambda one: order.index(one.record.role))
     }
-    adapted = [_row(row, list(roles)) for row in members]
+    adapted = [_row(row, roles) for row in members]
     return Section(
         episodes=episodes,
         queries=queries,
@@ -84,7 +85,7 @@ def _section(size: Size, members: list[Row]) -> Section:
     )
 
 
-def _row(row: Row, families: Sequence[str]) -> AdaptedRow:
+def _row(row: Row, roles: Mapping[str, str]) -> AdaptedRow:
     found = {one.record.family: one for one in row.cell.adaptations}
     first = row.cell.adaptations[0].record
     return AdaptedRow(
@@ -92,8 +93,9 @@ def _row(row: Row, families: Sequence[str]) -> AdaptedRow:
         undefended=row.undefended,
         rate=first.rate,
         tuned_steps=first.tuned_steps,
-        families=[found.get(name) for name in families],
+        families=[found.get(name) for name in roles],
         held_out=summary(row.cell.adaptations),
+        fewer=any(one.record.role != roles[one.record.family] for one in row.cell.adaptations),
     )
 
 

@@ -8,6 +8,7 @@ which it raises, and its draws from torch's generator are undone. Nothing else o
 from __future__ import annotations
 
 import functools
+import importlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Case:
     """One attack.
 
     Args:
-        attack: ART's class.
+        attack: ART's class, or "module:class" of this project's cure of one.
         arguments: of its constructor.
         impossible: framework to why ART's own estimator can't run it.
         softmax: whether it needs probabilities.
@@ -71,6 +72,7 @@ _EPS = {"eps": 0.2}
 _QUIET = {"verbose": False}
 _ONLY_TORCH = {"tensorflow": "ART has it for PyTorch only"}
 _ONLY_TENSORFLOW = {"torch": "ART has it for TensorFlow only"}
+_MENDED = "benchmark.attacks.workarounds."
 _GEODA = "calls NumPy functions that NumPy 2 has no more"
 _PATCH_NUMPY = "refuses clip values that are NumPy's numbers, and ART makes them so"
 _FEW = {"max_iter": 3, "batch_size": 4, "verbose": False}
@@ -179,6 +181,13 @@ CASES: dict[str, Case] = {
     "geoda": Case(
         "GeoDA", {"max_iter": 60, "sub_dim": 4} | _QUIET, dict.fromkeys(FRAMEWORKS, _GEODA), count=2
     ),
+    "geoda, mended": Case(
+        _MENDED + "geoda:GeoDA", {"max_iter": 500, "sub_dim": 4} | _QUIET, count=1
+    ),
+    "momentum, mended": Case(
+        _MENDED + "momentum:MomentumIterativeMethod", _EPS | {"eps_step": 0.05} | _FEW
+    ),
+    "patch, mended": Case(_MENDED + "patch:AdversarialPatch", {"max_iter": 3} | _QUIET),
     "auto-attack": Case(
         "AutoAttack", _EPS, dict.fromkeys(FRAMEWORKS, "needs the package multiprocess")
     ),
@@ -348,7 +357,9 @@ def attacked(case, estimator):
         mock.patch.object(np.random, "RandomState", lambda seed=0: seeded(seed or 0)),
         np.errstate(all="ignore"),
     ):
-        attack = getattr(evasion, case.attack)(estimator, **case.arguments)
+        module, _, name = case.attack.rpartition(":")
+        source = importlib.import_module(module) if module else evasion
+        attack = getattr(source, name)(estimator, **case.arguments)
         known = {"y": x[::-1].copy() if case.guide else y} if case.labels or case.guide else {}
         found = attack.generate(x=x.copy(), **known)
     return found[0] if isinstance(found, tuple) else found

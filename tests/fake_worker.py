@@ -74,7 +74,7 @@ def finish_stages(job: Job) -> None:
     trust = {"suite": job.suite, "checks": [], "status": "ok"}
     store.write_stage(job.cell.cell_id, job.trust_stage, trust)
     for name, key in job.adaptation_keys().items():
-        record = {"family": name, "status": "ok"}
+        record = {"family": name, "status": "ok", "rate": 0.1, "tuned_steps": 1}
         store.write_stage(job.cell.cell_id, f"adaptations/{key}", record)
 
 

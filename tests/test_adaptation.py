@@ -143,6 +143,21 @@ def test_no_family_is_tuned_on_and_held_out(norm):
     assert {"universal", "patch", "linf-large"} <= {n for n, r in roles.items() if r == "held-out"}
 
 
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [({}, "universal"), ({"pattern": "patch"}, "patch"), ({"generator": "network"}, None)],
+    ids=["bank", "patches", "network"],
+)
+def test_what_a_model_was_trained_on_is_not_held_out_for_it(settings, seen):
+    defense = defenses.create("meta-gen", defenses.Threat("linf", 0.1), settings)
+    found = [
+        name
+        for name in ("universal", "patch", "spatial")
+        if families.role(name, "linf", defense.families_seen) == "seen"
+    ]
+    assert found == ([seen] if seen else [])
+
+
 def test_the_area_is_that_of_the_trapezoids():
     # (0.2 + 0.4) / 2 over 1 step, then 0.4 over 4: 1.9 of 5
     assert area(np.array([0.2, 0.4, 0.4]), (0, 1, 5)) == pytest.approx(0.38)

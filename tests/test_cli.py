@@ -248,6 +248,8 @@ def test_control_characters_are_never_printed_back(bench: Any) -> None:
         ("suites", {"quick"}),
         ("datasets", {"digits", "mnist", "npz", "folder"}),
         ("models", {"cnn", "cnn-small", "mlp"}),
+        ("families", {"linf", "l1", "universal", "patch", "jsma", "spatial"}),
+        ("meta-adv", {"preset", "algorithm", "inner_steps", "batch_size"}),
     ],
 )
 def test_list(bench: Any, what: str, expected: set[str]) -> None:
@@ -284,6 +286,7 @@ def test_show_tells_which_trust_checks_are_flagged(bench: Any, cells: list[str])
     record = {"suite": "quick", "checks": found}
     Store.open("bench-results").write_stage(cells[1], "trust/quick", record)
     shown = bench("show", cells[1]).out
+    assert "adaptation tuning-" in shown
     assert "trust checks under quick: 1 of 2 passed" in shown
     assert "flagged: check flagged: It is." in shown
 

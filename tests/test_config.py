@@ -147,6 +147,7 @@ def test_config_is_frozen() -> None:
         ({"epochs": 3, "budget_ge": 100}, "epochs 3 and budget_ge 100 are both given; give one"),
         ({"examples": -5}, "examples must be greater than 0, got -5"),
         ({"jobs": 0}, "jobs must be greater than 0, got 0"),
+        ({"attack_timeout": 0}, "attack_timeout must be greater than 0, got 0"),
         ({"baseline": "no"}, "baseline must be a valid boolean, got 'no'"),
         ({"epoch": 3}, "unknown configuration key 'epoch'; did you mean 'epochs'?"),
         ({"parameters": [1]}, "parameters must map names to their settings, got [1]"),

@@ -35,7 +35,7 @@ SMALL = {
     "awp": {"batch_size": 16, "attack_steps": 2},
     "random-norm": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
     "msd": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.5, "eps_l1": 1.0},
-    "mng-ac": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.2, "eps_l1": 0.4, "width": 4},
+    "mng-ac": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.2, "width": 4},
     "meta-gen": {"batch_size": 16, "bank_size": 8, "candidates": 3, "attack_steps": 2},
     "gaussian": {"batch_size": 16},
     "seed-listing": {"batch_size": 16},
@@ -456,6 +456,13 @@ def test_few_way_tasks_need_classes_with_enough_examples(parameters, message):
     defense = defenses.create("meta-adv", THREAT, parameters)
     with pytest.raises(defenses.DefenseError, match=message):
         defense.fit(build("torch"), x, np.arange(45) % 3, epochs=1)
+
+
+@pytest.mark.parametrize("name", defenses.names())
+def test_every_parameter_is_documented(name):
+    lines = defenses.parameter_help(name)
+    assert set(lines) - {"preset"} == set(defenses.parameter_names(name))
+    assert [parameter for parameter, line in lines.items() if " " not in line] == []
 
 
 def test_parameters_go_over_a_preset_s_and_back_to_the_same_defense():

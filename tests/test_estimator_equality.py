@@ -39,6 +39,6 @@ def test_the_table_holds_every_attack_of_art():
     }
     # Exported only where the package numba is installed.
     exported -= {"BrendelBethgeAttack"}
-    held = {case.attack for case in CASES.values()}
+    held = {case.attack for case in CASES.values() if ":" not in case.attack}
     assert exported == held | set(LEFT_OUT)
     assert not held & set(LEFT_OUT)

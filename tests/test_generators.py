@@ -32,30 +32,43 @@ INPUTS, HIDDEN, CLASSES, EPS = 12, 10, 4, 0.1
 PLACES = {0: (0, 7, 50), 1: (1,), 2: (3, 20), 3: (0, 5)}
 
 
-def build(framework):
+def build(framework, normalised=False):
+    """Dense, batch normalisation where asked for, tanh, dense."""
     generator = np.random.default_rng(5)
     shapes = [(INPUTS, HIDDEN), (HIDDEN,), (HIDDEN, CLASSES), (CLASSES,)]
-    arrays = [generator.normal(0, 0.7, shape) for shape in shapes]
+    dense = [generator.normal(0, 0.7, shape) for shape in shapes]
+    # scale, shift, running mean and running variance
+    statistics = list(generator.uniform(0.5, 2, (4, HIDDEN))) if normalised else []
+    arrays = [*dense[:2], *statistics, *dense[2:]]
     if framework == "torch":
-        layers = [torch.nn.Linear(INPUTS, HIDDEN), torch.nn.Tanh()]
-        model = torch.nn.Sequential(*layers, torch.nn.Linear(HIDDEN, CLASSES)).double()
-        with torch.no_grad():
-            for parameter, array in zip(model.parameters(), arrays, strict=True):
-                parameter.copy_(torch.tensor(array.T))
+        between = [torch.nn.BatchNorm1d(HIDDEN, eps=1e-3)] if normalised else []
+        model = torch.nn.Sequential(
+            torch.nn.Linear(INPUTS, HIDDEN),
+            *between,
+            torch.nn.Tanh(),
+            torch.nn.Linear(HIDDEN, CLASSES),
+        ).double()
+        held = [value for value in model.state_dict().values() if value.ndim]
+        for value, array in zip(held, arrays, strict=True):
+            value.copy_(torch.tensor(array.T))
         return model
-    layers = [
-        keras.Input((INPUTS,), dtype="float64"),
-        keras.layers.Dense(HIDDEN, activation="tanh", dtype="float64"),
-        keras.layers.Dense(CLASSES, dtype="float64"),
-    ]
-    model = keras.Sequential(layers)
+    between = [keras.layers.BatchNormalization(dtype="float64")] if normalised else []
+    model = keras.Sequential(
+        [
+            keras.Input((INPUTS,), dtype="float64"),
+            keras.layers.Dense(HIDDEN, dtype="float64"),
+            *between,
+            keras.layers.Activation("tanh", dtype="float64"),
+            keras.layers.Dense(CLASSES, dtype="float64"),
+        ]
+    )
     model.set_weights(arrays)
     return model
 
 
-def made(name, framework, **parameters):
+def made(name, framework, *, normalised=False, **parameters):
     defense = defenses.create(name, defenses.Threat("linf", EPS), parameters)
-    return defense, defense.kernel(recognise(build(framework)))
+    return defense, defense.kernel(recognise(build(framework, normalised)))
 
 
 def batch(count=6, seed=0):
@@ -96,7 +109,7 @@ def finite_differences(weights, loss, places, *, step=1e-5):
 class TestNoise:
     """MNG-AC's look-ahead."""
 
-    def look_ahead(self, framework, norm, rate=0.5):
+    def look_ahead(self, framework, norm, rate=0.5, **settings):
         """The kernel's gradient, and the same loss as a function of the generator's weights."""
         _, kernel = made("mng-ac", framework, eps_l2=0.3, eps_l1=0.6, lookahead_rate=rate, width=4)
         generator = kernel.prepared((INPUTS,))
@@ -120,12 +133,29 @@ class TestNoise:
         return gradient, finite_differences(generator.weights, loss, PLACES)
 
     @pytest.mark.parametrize("framework", FRAMEWORKS)
-    @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-    def test_its_gradient_is_that_of_finite_differences(self, norm, framework):
-        gradient, slopes = self.look_ahead(framework, norm)
+    @pytest.mark.parametrize(
+        ("norm", "normalised"), [("linf", False), ("l2", False), ("l1", False), ("l2", True)]
+    )
+    def test_its_gradient_is_that_of_finite_differences(self, norm, normalised, framework):
+        gradient, slopes = self.look_ahead(framework, norm, normalised=normalised)
         assert max(map(abs, slopes.values())) > 1e-4
         for (index, entry), slope in slopes.items():
             assert gradient[index].flat[entry] == pytest.approx(slope, rel=1e-4, abs=1e-8)
+
+    @pytest.mark.parametrize(
+        ("name", "settings"),
+        [
+            ("mng-ac", {"eps_l2": 0.3}),
+            ("meta-gen", {"generator": "network", "algorithm": "maml"}),
+        ],
+        ids=["mng-ac", "meta-gen"],
+    )
+    def test_wrong_second_derivatives_are_refused(self, name, settings):
+        layers = [keras.Input((6, 6, 2)), keras.layers.GroupNormalization(2)]
+        model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(3)])
+        defense = defenses.create(name, defenses.Threat("linf", EPS), settings)
+        with pytest.raises(defenses.DefenseError, match="second derivatives are wrong in Keras"):
+            defense.kernel(recognise(model))
 
     @pytest.mark.parametrize("framework", FRAMEWORKS)
     def test_noise_stays_in_ball_and_box(self, framework):

@@ -321,5 +321,17 @@ def test_the_checks_own_attack_keeps_its_budget_and_breaks_models(norm, eps, tra
         assert nearest.max() <= eps * (1 + 1e-5)
 
 
+@pytest.mark.parametrize("broken", [True, False], ids=["all broken", "none correct"])
+def test_checks_need_no_example_that_is_left(broken, trained, data):
+    subject = subject_of(trained("undefended mlp"), data, attacks=SUITE[:2], norm="l1", eps=3.0)
+    label = subject.y if broken else (subject.clean_prediction + 1) % CLASSES
+    everything = [
+        Attacked(one.record, {**one.arrays, "success": subject.correct}) for one in subject.attacks
+    ]
+    changed = {"y": label, "attacks": everything}
+    found = checks.run(Subject(**{**vars_of(subject), **changed}))["checks"]
+    assert not [one for one in found if "could not be made" in one["sentence"]]
+
+
 def vars_of(subject):
     return {name: getattr(subject, name) for name in subject.__dataclass_fields__}

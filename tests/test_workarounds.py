@@ -20,6 +20,8 @@ frameworks.import_torch_first()
 
 import art.attacks.evasion as art  # noqa: E402
 
+from benchmark.attacks.workarounds.deepfool import DeepFool  # noqa: E402
+
 
 @pytest.fixture
 def target(make_target):
@@ -69,6 +71,19 @@ def test_momentum_is_the_same_in_both_frameworks(make_target, name):
         attack = create(AttackSpec(name, name, arguments), target.estimator, "l2", 0.5)
         found.append(attack.generate(*right(target)))
     assert np.allclose(*found, atol=1e-4)
+
+
+def test_arts_deepfool_asks_about_what_is_decided(make_target):
+    target = make_target("torch", count=60)
+    x, y = right(target)
+    found, passes = [], []
+    for kind in (art.DeepFool, DeepFool):
+        before = target.estimator.passes.backwards
+        attack = kind(target.estimator, max_iter=20, batch_size=60, verbose=False)
+        found.append(attack.generate(x, y))
+        passes.append(target.estimator.passes.backwards - before)
+    assert np.allclose(*found, atol=1e-5)
+    assert passes[1] < 0.8 * passes[0]
 
 
 def test_arts_square_does_nothing_under_l1(target):
@@ -191,6 +206,19 @@ def test_the_pixel_attack_rounds_every_value(target):
     _, arrays = ours("pixel", target, "l0", 2.0, max_iter=1)
     assert arrays["success"].any()
     assert (arrays["l0"] <= 2).all()
+
+
+@pytest.mark.parametrize("attacker", ATTACKS["universal"].options["attacker"])
+def test_the_attack_inside_a_universal_perturbation_has_its_budget(target, attacker):
+    plain = art.UniversalPerturbation(target.estimator, attacker=attacker, eps=0.2)
+    assert getattr(plain._get_attack(attacker), "eps", 0.3) == 0.3
+    assert (
+        ours("universal", target, "linf", 0.2, attacker=attacker, max_iter=1)[0]["status"] == "ok"
+    )
+    spec = AttackSpec("a", "universal", {"attacker": attacker})
+    mended = create(spec, target.estimator, "linf", 0.2)._get_attack(attacker)
+    assert getattr(mended, "eps", 0.2) == 0.2
+    assert not getattr(mended, "verbose", False)
 
 
 def test_the_targeted_universal_perturbation_steps_away_from_its_target(target):

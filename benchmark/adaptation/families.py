@@ -16,7 +16,7 @@ but the larger budget, which no training here sees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from benchmark.errors import UnknownName
@@ -105,11 +105,11 @@ def validation_family(norm: str) -> str:
     return _VALIDATION[norm]
 
 
-def role(name: str, norm: str) -> str:
-    """SEEN, VALIDATION or HELD_OUT, in a run under `norm`."""
+def role(name: str, norm: str, met: Collection[str] = ()) -> str:
+    """SEEN, VALIDATION or HELD_OUT, in a run under `norm`, of a training that `met` families."""
     if name == validation_family(norm):
         return VALIDATION
-    return SEEN if name in _LP else HELD_OUT
+    return SEEN if name in _LP or name in met else HELD_OUT
 
 
 def obstacle(name: str, input_shape: tuple[int, ...]) -> str:

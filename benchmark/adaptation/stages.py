@@ -49,7 +49,8 @@ def measure(
     if job.adaptation is None or not missing:
         return
     budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
-    course = Course(job.adaptation, data, cell.norm, budgets, cell.split_seed)
+    met = fitted.defense.families_seen
+    course = Course(job.adaptation, data, cell.norm, budgets, cell.split_seed, met)
     wrap = importlib.import_module(ESTIMATORS[cell.framework]).wrap
     estimator = functools.partial(
         wrap, input_shape=data.input_shape, classes=data.classes, device=device
@@ -87,6 +88,7 @@ class Course:
         norm: of the run.
         budgets: norm to eps.
         seed: of the data set's split.
+        met: families that the model was trained on, besides those of norms.
     """
 
     protocol: Protocol
@@ -94,6 +96,7 @@ class Course:
     norm: str
     budgets: Mapping[str, float]
     seed: int
+    met: tuple[str, ...] = ()
 
     def attacker(self, name: str) -> Attacker:
         """A family with its budget."""
@@ -107,8 +110,12 @@ class Course:
 
     def seen(self) -> list[Attacker]:
         """The families that a model should not forget."""
-        names = [n for n in self.protocol.families if families.role(n, self.norm) == families.SEEN]
-        return [self.attacker(name) for name in names]
+        seen = families.SEEN
+        return [self.attacker(n) for n in self.protocol.families if self.role(n) == seen]
+
+    def role(self, name: str) -> str:
+        """The part that a family plays for this model."""
+        return families.role(name, self.norm, self.met)
 
     def tuning(self, model: Adaptable) -> Tuning:
         """The model's rate and steps."""
@@ -180,7 +187,7 @@ class Course:
         return {
             "family": name,
             "description": row.description,
-            "role": families.role(name, self.norm),
+            "role": self.role(name),
             "norm": row.norm,
             "eps": self.attacker(name).eps,
             "rate": tuning.rate,

@@ -92,7 +92,7 @@ _MINIMAL_NORM: dict[str, AttackEntry] = {
         fixed={"minimal": True},
     ),
     "deepfool": AttackEntry(
-        target=_ART + "DeepFool",
+        target=_MENDED + "deepfool:DeepFool",
         description="steps to the nearest linearised boundary (Moosavi-Dezfooli et al. 2016)",
         norms=("l2",),
         arguments=("max_iter", "epsilon", "nb_grads"),

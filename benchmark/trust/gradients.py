@@ -32,13 +32,14 @@ UNDERFLOW_SHARE = 0.1
 MOST_STEPS = 100
 USUAL_STEPS = 20
 # Iterations at each budget where only their order counts, and at the largest, which has to succeed.
-SHORT_STEPS, LONG_STEPS = 8, 30
-# Examples that several budgets are tried on.
-FEW = 32
+SHORT_STEPS, LONG_STEPS = 5, 30
+# Examples that many iterations, or several budgets, are tried on.
+FEW = 24
 
-# What longer ascent on another loss may break beyond the suite: attacks on the cross-entropy alone
-# leave some 5 % of honest models' examples that a margin of logits breaks (PGD-trained, digits).
-MORE_SHARE = 0.1
+# What longer ascent on another loss may break beyond the suite: of honest models' examples, attacks
+# on the cross-entropy left up to 11 % that a margin of logits breaks (a small network, five epochs
+# of PGD training on digits). Logits that are scaled up leave more than 20 %.
+MORE_SHARE = 0.15
 
 # What is left to chance: this share of the examples, and at least this many of them.
 CHANCE_SHARE, CHANCE = 0.05, 2
@@ -51,7 +52,7 @@ FALL = 0.1
 REACHED = 0.95
 
 # Random points within the budget that are tried on every example.
-NOISES = 16
+NOISES = 8
 
 _NO_GRADIENTS = "The model gives no gradients to follow."
 
@@ -114,21 +115,19 @@ def converged(subject: Subject) -> Finding:
     steps = min(MOST_STEPS, 2 * max(_iterations(attack.record) for attack in white))
     rows = subject.rows[(subject.correct & subject.attacked(white))[subject.rows]]
     left = rows[~subject.broken(subject.comparable)[rows]]
+    tried = _evenly(left, FEW)
     generator = subject.generator("converged")
-    more = int(ascend(subject, left, eps=subject.eps, steps=steps, generator=generator).sum())
-    evidence = {"examples": len(rows), "left_by_the_suite": len(left), "broken_by_more": more}
-    evidence["iterations"] = steps
-    if more > max(CHANCE, MORE_SHARE * len(rows)):
-        return flagged(
-            f"{steps} iterations on a margin of logits break {more} of the {len(left)} examples "
-            "that the suite left whole: its attacks are too short or follow the wrong loss.",
-            **evidence,
-        )
-    return passed(
-        f"{steps} iterations break {more} of the {len(left)} examples (of {len(rows)} tried) that "
-        "the suite left whole.",
-        **evidence,
+    more = int(ascend(subject, tried, eps=subject.eps, steps=steps, generator=generator).sum())
+    evidence = {"examples": len(rows), "left_by_the_suite": len(left), "tried": len(tried)}
+    evidence |= {"broken_by_more": more, "iterations": steps}
+    told = (
+        f"{steps} iterations on a margin of logits break {more} of {len(tried)} examples that the "
+        "suite left whole"
     )
+    expected = more * len(left) / max(1, len(tried))
+    if expected > max(CHANCE, MORE_SHARE * len(rows)):
+        return flagged(f"{told}: its attacks are too short or follow the wrong loss.", **evidence)
+    return passed(f"{told}.", **evidence)
 
 
 def rises_with_eps(subject: Subject) -> Finding:
@@ -136,7 +135,7 @@ def rises_with_eps(subject: Subject) -> Finding:
     if isinstance(subject.loss_gradients, Exception):
         return not_applicable(_NO_GRADIENTS)
     rows = subject.rows[subject.correct[subject.rows]]
-    rows = rows[np.linspace(0, len(rows) - 1, min(FEW, len(rows))).astype(np.int64)]
+    rows = _evenly(rows, FEW)
     if not len(rows):
         return not_applicable("No example is right before an attack.")
     whole = _grey(subject)
@@ -191,6 +190,14 @@ def beats_noise(subject: Subject) -> Finding:
         f"Random noise breaks {only} of {len(rows)} examples that no gradient attack broke.",
         **evidence,
     )
+
+
+def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, evenly from all."""
+    if not len(rows):
+        return rows
+    chosen: np.ndarray = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
+    return chosen
 
 
 def _iterations(record: Mapping[str, Any]) -> int:

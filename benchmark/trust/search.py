@@ -33,6 +33,8 @@ def ascend(
         steps: forward and backward passes, at most; an example that is broken takes no more.
         generator: of the random start.
     """
+    if not len(rows):
+        return np.zeros(0, dtype=bool)
     x, y = subject.x[rows], subject.y[rows]
     points = inside(x, x + noise(x, subject.norm, eps, generator), subject.norm, eps)
     broken = np.zeros(len(rows), dtype=bool)

@@ -28,7 +28,7 @@ ALONE_SHARE, ALONE = 0.02, 2
 # training). So what they break alone is tried again, by ascent on a margin of logits, and only what
 # gradients can't find then speaks for masking.
 GRADIENT_FREE_SHARE = 0.05
-TRIED_AGAIN, STEPS = 64, 30
+TRIED_AGAIN, STEPS = 64, 20
 
 # Above this share that the suite leaves right of an undefended model, it tells nothing.
 UNDEFENDED_SHARE = 0.5

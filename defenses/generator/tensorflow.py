@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from defenses.errors import DefenseError
 from defenses.generator.spec import initial_weights
 from defenses.kernel import Arrays
 from defenses.kernels.tensorflow_optimizers import Adam
@@ -23,6 +25,20 @@ def generate(weights: Sequence[tf.Tensor], x: tf.Tensor, other: tf.Tensor) -> tf
         else:
             hidden = hidden @ kernel + bias
     return hidden
+
+
+def refuse_wrong_derivatives(model: keras.Model, name: str) -> None:
+    """DefenseError where second derivatives by the input would be wrong in evaluation mode.
+
+    BatchNormalization has no moments to differentiate then; GroupNormalization has, and Keras
+    stops the gradient of their mean.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.GroupNormalization):
+            raise DefenseError(
+                f"{name} can't train through layer {layer.name!r} (GroupNormalization): its second "
+                "derivatives are wrong in Keras; use LayerNormalization or BatchNormalization"
+            )
 
 
 class Generator:

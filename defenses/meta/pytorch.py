@@ -123,7 +123,6 @@ class MetaKernel(Kernel):
         defense, shots = self.defense, self.defense.support
         tasks, x, y = len(chunk.x), chunk.x[:, shots:].flatten(0, 1), chunk.y[:, shots:].flatten()
         x_adv = self.attack_query(chunk, x, y, loops[0].steps[-1])
-        self.model.train()
         w, clean, adversarial, whole = defense.clean_weight, [], [], []
         for k in range(defense.inner_steps) if defense.multi_step else [defense.inner_steps - 1]:
             weight = tasks * float(step_weights[k])

@@ -48,7 +48,7 @@ The parameters change single steps:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -58,15 +58,16 @@ import numpy as np
 from defenses.adaptation.spec import Adaptation
 from defenses.cost import Cost
 from defenses.defense import Defense
-from defenses.errors import DefenseError, did_you_mean
+from defenses.errors import DefenseError
 from defenses.meta.checks import check_combination, check_held_out
 from defenses.meta.costs import task_cost, task_memory
 from defenses.meta.presets import PRESETS
-from defenses.meta.steps import layer_numbers, step_weights
+from defenses.meta.steps import step_weights
 from defenses.parameters import names_parameter, parameter
 from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.tasks import families
 from defenses.tasks.distributions import Budgeted, TaskDistribution, check_kind
+from defenses.threat import Threat
 from defenses.trades.spec import small_noise
 from defenses.training import Arrays
 
@@ -141,6 +142,7 @@ class MetaAdversarial(Defense):
     chunk: int = parameter(0, low=0)
 
     adapts: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     kernels: ClassVar[Mapping[str, str]] = {
         "torch": "defenses.meta.pytorch:MetaKernel",
         "tensorflow": "defenses.meta.tensorflow:MetaKernel",
@@ -152,25 +154,10 @@ class MetaAdversarial(Defense):
         check_held_out(self)
         self.task_distribution.check()
 
-    @classmethod
-    def from_parameters(cls, threat: Any, parameters: Mapping[str, Any]) -> Self:
-        """The defense with `parameters` on top of its defaults, or on top of a `preset`."""
-        given = dict(parameters)
-        preset = given.pop("preset", None)
-        if preset is not None and preset not in PRESETS:
-            raise DefenseError(f"unknown preset {preset!r}{did_you_mean(str(preset), PRESETS)}")
-        return super().from_parameters(threat, {**PRESETS.get(preset, {}), **given})
-
     @property
     def second_order(self) -> bool:
         """Whether step 5 goes through the gradients of the inner steps."""
         return self.algorithm in ("maml", "anil")
-
-    def adapted(self, names: Sequence[str], separator: str) -> list[str]:
-        """Of a model's parameters, in its order, those that step 2 moves."""
-        layers = layer_numbers(names, separator)
-        first = layers[-1] if self.algorithm == "anil" else 0
-        return [name for name, layer in zip(names, layers, strict=True) if layer >= first]
 
     @property
     def inner_examples(self) -> int:
@@ -197,6 +184,14 @@ class MetaAdversarial(Defense):
         named = {norm: getattr(self, f"eps_{norm}") for norm in families.FAMILIES}
         named[self.threat.norm] = self.threat.eps
         return {norm: float(eps) for norm, eps in named.items() if eps}
+
+    @property
+    def threats(self) -> tuple[Threat, ...]:
+        """The threat, or one a norm where tasks draw their attacks; held-out norms are not seen."""
+        if "attacks" not in self.distribution:
+            return (self.threat,)
+        norms = {families.ATTACKS[name].norm for name in self.task_attacks}
+        return tuple(Threat(norm, eps) for norm, eps in self.budgets.items() if norm in norms)
 
     @property
     def task_attacks(self) -> tuple[str, ...]:

@@ -29,3 +29,10 @@ def layer_numbers(names: Sequence[str], separator: str) -> list[int]:
     layers = [name.rpartition(separator)[0] for name in names]
     numbers = {layer: number for number, layer in enumerate(dict.fromkeys(layers))}
     return [numbers[layer] for layer in layers]
+
+
+def adapted_names(names: Sequence[str], separator: str, *, head: bool) -> list[str]:
+    """Of a model's parameters, in its order, all; or those of the last layer (`head`)."""
+    layers = layer_numbers(names, separator)
+    first = layers[-1] if head else 0
+    return [name for name, layer in zip(names, layers, strict=True) if layer >= first]

@@ -103,6 +103,13 @@ class MetaGenerator(Defense):
     }
 
     @property
+    def families_seen(self) -> tuple[str, ...]:
+        """What a bank holds: universal perturbations, or patches."""
+        if self.generator != BANK:
+            return ()
+        return ("patch",) if self.pattern == PATCH else ("universal",)
+
+    @property
     def ascent(self) -> Ascent:
         """The attack of step 7."""
         return Ascent(self.threat.norm, self.attack_steps, default_relative_step(self.attack_steps))
@@ -120,7 +127,9 @@ class MetaGenerator(Defense):
     @property
     def reptile_rate(self) -> float:
         """m."""
-        return self.meta_rate or (0.25 if self.generator == BANK else 0.5)
+        if self.meta_rate is not None:
+            return self.meta_rate
+        return 0.25 if self.generator == BANK else 0.5
 
     def check_inputs(self, input_shape: tuple[int, ...]) -> None:
         """Raises DefenseError for patches on what is no image."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 from defenses.generator import tensorflow as generators
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.meta_gen.learned import Learned
-from defenses.meta_gen.spec import BANK, MAML, PATCH, MetaGenerator
+from defenses.meta_gen.spec import BANK, MAML, NETWORK, PATCH, MetaGenerator
 from defenses.perturbation.tensorflow import direction, perturb, project
 from defenses.training import Arrays
 
@@ -24,6 +24,8 @@ class MetaGeneratorKernel(Kernel):
     defense: MetaGenerator
 
     def __init__(self, model: keras.Model, defense: MetaGenerator) -> None:
+        if defense.generator == NETWORK and defense.algorithm == MAML:
+            generators.refuse_wrong_derivatives(model, "meta-gen with maml")
         super().__init__(model, defense)
         self.attacker = Learned(defense)
         self.compiled_losses = tf.function(self.losses)

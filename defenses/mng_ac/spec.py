@@ -44,7 +44,7 @@ class MetaNoise(MultiNormDefense):
         width: channels of the generator's hidden layers.
     """
 
-    consistency: float = parameter(4.0, low=0)
+    consistency: float = parameter(12.0, low=0)
     lookahead_rate: float = parameter(0.05, low=0)
     noise_rate: float = parameter(1e-3, low=0)
     width: int = parameter(8, low=1)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from defenses.generator.tensorflow import Generator
+from defenses.generator.tensorflow import Generator, refuse_wrong_derivatives
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.losses.tensorflow import jensen_shannon
 from defenses.mng_ac.spec import MetaNoise
@@ -22,6 +22,7 @@ class MetaNoiseKernel(Kernel):
     defense: MetaNoise
 
     def __init__(self, model: keras.Model, defense: MetaNoise) -> None:
+        refuse_wrong_derivatives(model, "mng-ac")
         super().__init__(model, defense)
         self.generator: Generator | None = None
         self.saved: Arrays = {}  # until the first batch tells the generator's shape

@@ -38,7 +38,7 @@ class Head:
 
 
 def heads(attacks: list[str]) -> list[Head]:
-    """The columns of the leaderboard, with one for each attack."""
+    """The columns of the leaderboard; those of attacks, which may be many, come last."""
     return [
         Head(
             "Rank",
@@ -52,10 +52,6 @@ def heads(attacks: list[str]) -> list[Head]:
         Head("Framework", "text", "framework", "framework"),
         Head("Seed", "text", "seed", "seed", True),
         Head("Clean", "percent", "clean_accuracy", "clean", True, "Accuracy before any attack"),
-        *(
-            Head(name, "attack", f"{ATTACK_PREFIX}{name}", f"attack:{name}", True, name)
-            for name in attacks
-        ),
         Head("Worst case", "worst", "worst_case", "worst_case", True),
         Head("95 % interval", "interval"),
         Head("Adapted", "percent", "held_out_area", "adapted", True, _ADAPTED),
@@ -63,6 +59,10 @@ def heads(attacks: list[str]) -> list[Head]:
         Head("Cost, GE", "amount", "training_gradient_evaluations", "cost", True),
         Head("Training", "duration", "training_seconds", "seconds", True),
         Head("Trust", "trust", "checks_passed", "trust", False, "Trust checks passed"),
+        *(
+            Head(name, "attack", f"{ATTACK_PREFIX}{name}", f"attack:{name}", True, name)
+            for name in attacks
+        ),
     ]
 
 

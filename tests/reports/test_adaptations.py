@@ -95,6 +95,18 @@ def test_the_page_shows_before_after_curves_and_seeds(synthetic):
     assert "<b>no" not in html
 
 
+def test_a_family_that_one_was_trained_on_is_not_in_its_mean(synthetic):
+    other, trained = synthetic.cell("pgd-at"), synthetic.cell("meta-gen")
+    for cell_id, role in ((other, "held-out"), (trained, "seen")):
+        adapt(synthetic, cell_id, "patch", role)
+        adapt(synthetic, cell_id, "spatial", "held-out", seed=1)
+    html, rows = report(synthetic)
+    assert rows[other]["held_out_families"] == "patch, spatial; 3 episodes"
+    assert rows[trained]["held_out_families"] == "spatial; 3 episodes"
+    assert html.count("seen in its training") == 1
+    assert html.count(">of spatial<") == 1
+
+
 def test_without_adaptation_there_is_no_section(synthetic):
     synthetic.cell("pgd-at")
     html, rows = report(synthetic)

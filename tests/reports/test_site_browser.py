@@ -224,7 +224,7 @@ def test_what_the_address_should_not_hold_is_ignored(page: Page) -> None:
 
 def test_a_row_opens_its_models_page(page: Page) -> None:
     page.open("index.html?dataset=digits&defense=trades")
-    page.find("#board tbody tr:not(.setting) td:last-child").click()
+    page.find("#board tbody tr:not(.setting) td.w").click()
     page.wait(lambda: "models/" in page.driver.current_url)
     assert page.find("h1").text == "trades in torch"
     page.find(".crumbs a").click()

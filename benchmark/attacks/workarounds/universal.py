@@ -15,9 +15,12 @@ from art.attacks.evasion import UniversalPerturbation as ArtUniversalPerturbatio
 class UniversalPerturbation(ArtUniversalPerturbation):
     """ART's universal perturbation, with an attack inside that has its budget and is quiet."""
 
-    def __init__(self, classifier: Any, *, norm: float, eps: float, **kwargs: Any) -> None:
-        inner = {"norm": norm, "eps": eps, "verbose": False}
-        super().__init__(classifier, attacker_params=inner, norm=norm, eps=eps, **kwargs)
+    def _get_attack(self, a_name: str, params: dict[str, Any] | None = None) -> Any:
+        attack = super()._get_attack(a_name)
+        wanted = {"norm": self.norm, "eps": self.eps, "verbose": False}
+        known = {name: value for name, value in wanted.items() if name in attack.attack_params}
+        attack.set_params(**known)
+        return attack
 
 
 class TargetedUniversalPerturbation(ArtTargetedUniversalPerturbation):

@@ -8,7 +8,7 @@ import numpy as np
 
 # Stacking saves the overhead of small operations. Beyond so many numbers a task (weights and what
 # its examples activate) an operation is no longer small, and stacking gains nothing on a CPU.
-STACKED_NUMBERS = 2**19
+STACKED_NUMBERS = 3 * 2**20
 # As many as an ordinary batch holds.
 ATTACKED_EXAMPLES = 250
 

@@ -18,7 +18,7 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
 from defenses.meta.spec import MetaAdversarial
-from defenses.meta.steps import layer_numbers
+from defenses.meta.steps import adapted_names, layer_numbers
 
 Stack = Mapping[str, torch.Tensor]
 
@@ -35,12 +35,17 @@ def stacked_logits(model: nn.Module, stack: Stack, x: torch.Tensor) -> torch.Ten
     """
 
     def logits(stack: Stack, x: torch.Tensor) -> torch.Tensor:
-        return functional_call(model, dict(stack), (x,))
+        return functional_call(model, dict(stack), (x,), tie_weights=False)
 
     if len(x) == 1:
         single = {name: value.squeeze(0) for name, value in stack.items()}
-        return logits(single, x.squeeze(0)).unsqueeze(0)
+        return logits(single, _channels_last(x.squeeze(0))).unsqueeze(0)
     return vmap(logits, randomness="different")(dict(stack), x)
+
+
+def _channels_last(x: torch.Tensor) -> torch.Tensor:
+    """Images in the fast layout, which arithmetic loses where there is one channel."""
+    return x.clone(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 class TaskStack(nn.Module):
@@ -94,7 +99,7 @@ class InnerLoop:
     def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
         self.model, self.defense = model, defense
         own = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        names = defense.adapted(list(own), ".")
+        names = adapted_names(list(own), ".", head=defense.algorithm == "anil")
         self.initial = {name: own[name] for name in names}
         self.module = TaskStack(model, names)
         self.layer_of = dict(zip(names, layer_numbers(names, "."), strict=True))
@@ -102,15 +107,24 @@ class InnerLoop:
         groups: list[list[nn.Parameter]] = [[] for _ in range(self.layers)]
         for index, value in zip(self.layer_of.values(), self.module.parameters(), strict=True):
             groups[index].append(value)
-        self._optimizer = torch.optim.SGD(
-            [{"params": group} for group in groups], lr=defense.inner_rate
+        optimizer = torch.optim.SGD([{"params": group} for group in groups], lr=defense.inner_rate)
+        tracked = defense.second_order
+        self._patched = higher.monkeypatch(
+            self.module, copy_initial_weights=False, track_higher_grads=tracked
+        )
+        self._optimizer = higher.get_diff_optim(
+            optimizer,
+            self.module.parameters(),
+            fmodel=self._patched,
+            track_higher_grads=tracked,
         )
 
     def adapt(self, x: torch.Tensor, y: torch.Tensor) -> Adapted:
         """Adapt to inputs (tasks, n, ...) with labels (tasks, n)."""
         tasks = len(x)
-        patched, optimizer = self._patched(tasks)
-        self.model.train()
+        patched, rates = self._fresh_stack(tasks), self._rates()
+        if not self.model.training:
+            self.model.train()
         first = None
         steps: list[Stack] = []
         for _ in range(self.defense.inner_steps):
@@ -121,7 +135,7 @@ class InnerLoop:
             loss = tasks * cross_entropy(logits.flatten(0, 1), y.flatten())
             first = first or (loss.detach(), buffers)
             # Step 2
-            weights = optimizer.step(loss)
+            weights = self._optimizer.step(loss, override=rates)
             steps.append(dict(zip(self.initial, weights, strict=True)))
         assert first is not None
         return Adapted(steps, *first)
@@ -150,24 +164,21 @@ class InnerLoop:
                 hook.remove()
         self.activations = sum(seen) // examples
 
-    def _patched(self, tasks: int) -> tuple[nn.Module, higher.optim.DifferentiableOptimizer]:
-        """`higher`'s functional module, with `tasks` copies of the weights, and its optimiser."""
-        tracked = self.defense.second_order
-        patched = higher.monkeypatch(
-            self.module, copy_initial_weights=False, track_higher_grads=tracked
-        )
-        rates = None
-        if self.log_rates is not None:
-            rates = {"lr": list(self.defense.inner_rate * self.log_rates.exp())}
-        optimizer = higher.get_diff_optim(
-            self._optimizer,
-            self.module.parameters(),
-            fmodel=patched,
-            track_higher_grads=tracked,
-            override=rates,
-        )
-        patched.update_params([self._copies(value, tasks) for value in self.initial.values()])
-        return patched, optimizer
+    def _fresh_stack(self, tasks: int) -> nn.Module:
+        """`higher`'s functional module with `tasks` copies of the weights.
+
+        It is made once and remembers every set of fast weights that it was given, with its graph;
+        so that list begins anew with each chunk.
+        """
+        copies = [self._copies(value, tasks) for value in self.initial.values()]
+        self._patched._fast_params = [copies]
+        return self._patched
+
+    def _rates(self) -> dict[str, list[torch.Tensor]] | None:
+        """The learned rates, layer by layer, as `higher` takes them."""
+        if self.log_rates is None:
+            return None
+        return {"lr": list(self.defense.inner_rate * self.log_rates.exp())}
 
     def _copies(self, value: torch.Tensor, tasks: int) -> torch.Tensor:
         copies = value.expand(tasks, *value.shape)

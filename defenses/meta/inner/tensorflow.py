@@ -16,7 +16,7 @@ import tensorflow as tf
 from defenses.errors import DefenseError
 from defenses.kernels.tensorflow import cross_entropy
 from defenses.meta.spec import MetaAdversarial
-from defenses.meta.steps import layer_numbers
+from defenses.meta.steps import adapted_names, layer_numbers
 
 # tf.nn.moments stops the gradient of the mean: exact in first order, wrong in second.
 _WRONG_IN_SECOND_ORDER = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
@@ -54,7 +54,7 @@ class InnerLoop:
         self.model, self.defense = model, defense
         self.initial = [variable.value for variable in model.trainable_variables]
         names = [variable.path for variable in model.trainable_variables]
-        moved = defense.adapted(names, "/")
+        moved = adapted_names(names, "/", head=defense.algorithm == "anil")
         self.layer_of = dict(zip(moved, layer_numbers(moved, "/"), strict=True))
         self.layers = 1 + max(self.layer_of.values())
         # The layer of each weight; None where it does not move.

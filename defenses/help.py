@@ -1,0 +1,53 @@
+"""What a defense's parameters are, as its class documents them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from defenses.defense import Defense
+
+_ARGUMENT = re.compile(r"^    (\w+): (.*)$")
+
+
+def parameter_help(defense: type[Defense]) -> dict[str, str]:
+    """Parameter to its default and its line in the class's documentation, in the class's order."""
+    documented: dict[str, str] = {}
+    for owner in reversed(defense.__mro__):
+        documented |= dict(_arguments(inspect.cleandoc(owner.__dict__.get("__doc__") or "")))
+    lines = {}
+    if defense.presets:
+        lines["preset"] = f"(none) a published recipe: {', '.join(defense.presets)}"
+    for field in dataclasses.fields(defense):
+        if field.name != "threat":
+            lines[field.name] = (
+                f"({_shown(field.default)}) {documented.get(field.name, '')}".strip()
+            )
+    return lines
+
+
+def _arguments(documentation: str) -> Iterator[tuple[str, str]]:
+    """Names and sentences of the section "Args"; a sentence may go on in lines further in."""
+    name, words = "", ""
+    _, _, section = documentation.partition("Args:\n")
+    for line in section.splitlines():
+        if found := _ARGUMENT.match(line):
+            if name:
+                yield name, words
+            name, words = found.groups()
+        elif line.startswith("        "):
+            words += " " + line.strip()
+        else:
+            break
+    if name:
+        yield name, words
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default) or "none"
+    return "none" if default is None else str(default).lower()
