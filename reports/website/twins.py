@@ -65,20 +65,14 @@ def _pair(first: Row, second: Row) -> Document | None:
 
 
 def _transfer(first: Row, second: Row) -> Document | None:
-    """Shares of adversarial examples of each model that fool each; None where none are stored."""
-    for cell, twin, turned in ((first.cell, second.cell, False), (second.cell, first.cell, True)):
+    """How many adversarial examples fool each model: made on, tried on; None where not stored."""
+    for cell, twin in ((first.cell, second.cell), (second.cell, first.cell)):
         for found in cell.transfers:
             if found.twin == twin.cell_id and found.success is not None:
                 (own, crossing), (coming, others) = found.success
-                success = (
-                    (others, coming, crossing, own) if turned else (own, crossing, coming, others)
-                )
-                return {
-                    "attack": found.attack,
-                    "examples": found.examples,
-                    "first": {"made": success[0], "transferred": success[1]},
-                    "second": {"made": success[3], "transferred": success[2]},
-                }
+                turned = [[others, coming], [crossing, own]]
+                success = found.success if cell is first.cell else turned
+                return {"attack": found.attack, "examples": found.examples, "success": success}
     return None
 
 
