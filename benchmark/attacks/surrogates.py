@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 from benchmark import models
@@ -11,10 +12,29 @@ from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.errors import CellError
 from benchmark.external.loading import BUILDERS
+from benchmark.models.stored import neutral_weights
 from benchmark.results import Store
 
 # What a surrogate shares with the cell that is attacked.
 _SHARED = ("dataset", "model", "framework", "seed")
+
+
+def stored_estimator(cell: Cell, dataset: Dataset, file: Path, device: str) -> Any:
+    """An estimator, in the cell's framework, of the model whose weights either one stored.
+
+    Args:
+        cell: says the architecture.
+        dataset: says input shape and classes.
+        file: of the weights.
+        device: "cpu" or "cuda".
+    """
+    shape, classes = dataset.input_shape, dataset.classes
+    specification = models.specification(cell.model, shape, classes)
+    builder = importlib.import_module(BUILDERS[cell.framework])
+    model = builder.build(specification, neutral_weights(file, specification))
+    model = model.to(device) if cell.framework == "torch" else model
+    wrap = importlib.import_module(ESTIMATORS[cell.framework]).wrap
+    return wrap(model, input_shape=shape, classes=classes, device=device)
 
 
 class Surrogates:
@@ -41,16 +61,9 @@ class Surrogates:
         return self._made[defense]
 
     def _make(self, defense: str) -> Any:
-        cell_id = self._find(defense)
         builder = importlib.import_module(BUILDERS[self._cell.framework])
-        shape, classes = self._dataset.input_shape, self._dataset.classes
-        specification = models.specification(self._cell.model, shape, classes)
-        model = builder.build(specification, specification.initial_weights(self._cell.seed))
-        model = model.to(self._device) if self._cell.framework == "torch" else model
-        weights = f"weights{builder.WEIGHTS_SUFFIX}"
-        builder.load_weights(model, self._store.cell_folder(cell_id) / weights)
-        wrap = importlib.import_module(ESTIMATORS[self._cell.framework]).wrap
-        return wrap(model, input_shape=shape, classes=classes, device=self._device)
+        file = self._store.cell_folder(self._find(defense)) / f"weights{builder.WEIGHTS_SUFFIX}"
+        return stored_estimator(self._cell, self._dataset, file, self._device)
 
     def _find(self, defense: str) -> str:
         """The first cell that fits; a run that repeats meets the same one."""

@@ -7,22 +7,21 @@ framework at hand, where both models then find the same examples as at home, to 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import defenses
-from benchmark import frameworks, models
+from benchmark import frameworks
 from benchmark.attacks.creating import create
+from benchmark.attacks.measure import measure as measure_attack
 from benchmark.attacks.running import judging_seed
 from benchmark.attacks.suites import AttackSpec
-from benchmark.attacks.target import ESTIMATORS, Target
+from benchmark.attacks.surrogates import stored_estimator
+from benchmark.attacks.target import Target
 from benchmark.cells import Cell, Job
 from benchmark.datasets import Dataset
-from benchmark.external.loading import BUILDERS
-from benchmark.models.stored import neutral_weights
 from benchmark.reporter import Reporter
 from benchmark.results import Store, npz_writer
 
@@ -55,7 +54,7 @@ def measure(
     if weights is None:
         return
     reporter.stage("transfer between frameworks")
-    twin = _estimator(job.cell, dataset, weights, device)
+    twin = stored_estimator(job.cell, dataset, weights, device)
     fools = transfer(
         (target.estimator, twin),
         target.x[:EXAMPLES],
@@ -88,6 +87,8 @@ def transfer(
 ) -> np.ndarray:
     """Which adversarial examples of each model fool each, (2, 2, n): made on, tried on.
 
+    Those that leave the budget or the box fool nobody.
+
     Args:
         estimators: of two models.
         x: clean examples; those count that both models classify correctly, n of them.
@@ -105,7 +106,10 @@ def transfer(
         frameworks.seed_everything(judging_seed(seed, FOLDER))
         x_adv = create(ATTACK, source, norm, eps).generate(x=x.copy(), y=y)
         for tried, victim in enumerate(estimators):
-            fools[made, tried] = _predict(victim, x_adv) != y
+            found = measure_attack(
+                x, x_adv, victim.predict(x_adv), clean_prediction=y, label=y, norm=norm, eps=eps
+            )
+            fools[made, tried] = found.success
     return fools
 
 
@@ -124,14 +128,3 @@ def _trained_weights(twin: Cell, store: Store) -> Path | None:
         return None
     suffix = {"torch": ".safetensors", "tensorflow": ".weights.h5"}[twin.framework]
     return store.cell_folder(twin.cell_id) / f"{'adapted' if adapts else 'weights'}{suffix}"
-
-
-def _estimator(cell: Cell, dataset: Dataset, file: Path, device: str) -> Any:
-    """An estimator, in the cell's framework, of the model whose weights are in `file`."""
-    shape, classes = dataset.input_shape, dataset.classes
-    specification = models.specification(cell.model, shape, classes)
-    builder = importlib.import_module(BUILDERS[cell.framework])
-    model = builder.build(specification, neutral_weights(file, specification))
-    model = model.to(device) if cell.framework == "torch" else model
-    wrap = importlib.import_module(ESTIMATORS[cell.framework]).wrap
-    return wrap(model, input_shape=shape, classes=classes, device=device)
