@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from benchmark.results import Store
-from reports.left_out import LeftOut, first_line
+from reports.keyed import read_keyed
+from reports.left_out import LeftOut
 
 FOLDER = "curves"
 
@@ -56,15 +57,5 @@ class Curve:
 
 def read_curves(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Curve, ...]:
     """The curves of a cell, in the order of their keys."""
-    found = []
-    for key in store.stage_keys(cell_id, FOLDER):
-        stage = f"{FOLDER}/{key}"
-        stored = store.read_stage(cell_id, stage)
-        if stored is None:
-            left_out.add(f"cells/{cell_id}/{stage}.json", "it or a file that it names is damaged")
-            continue
-        try:
-            found.append(Curve(key, CurveRecord.model_validate(stored)))
-        except ValidationError as error:
-            left_out.add(f"cells/{cell_id}/{stage}.json", first_line(error))
-    return tuple(found)
+    found = read_keyed(store, cell_id, FOLDER, CurveRecord, left_out)
+    return tuple(Curve(key, record) for key, record in found)

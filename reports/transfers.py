@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from benchmark.results import Store
-from reports.left_out import LeftOut, first_line
+from reports.keyed import read_keyed
+from reports.left_out import LeftOut
 
 FOLDER = "transfers"
 
@@ -40,15 +41,4 @@ class Transfer(BaseModel):
 
 def read_transfers(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Transfer, ...]:
     """The transfers of a cell, in the order of the frameworks."""
-    found = []
-    for key in store.stage_keys(cell_id, FOLDER):
-        stage = f"{FOLDER}/{key}"
-        stored = store.read_stage(cell_id, stage)
-        if stored is None:
-            left_out.add(f"cells/{cell_id}/{stage}.json", "it or a file that it names is damaged")
-            continue
-        try:
-            found.append(Transfer.model_validate(stored))
-        except ValidationError as error:
-            left_out.add(f"cells/{cell_id}/{stage}.json", first_line(error))
-    return tuple(found)
+    return tuple(record for _, record in read_keyed(store, cell_id, FOLDER, Transfer, left_out))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from benchmark.results import Store
-from reports.left_out import LeftOut, first_line
+from reports.keyed import read_keyed
+from reports.left_out import LeftOut
 
 FOLDER = "trust"
 
@@ -49,17 +50,5 @@ class Trust(_Record):
 
 def read_trust(store: Store, cell_id: str, left_out: LeftOut) -> dict[str, Trust]:
     """The trust checks of a cell by suite; what can't be read is named."""
-    found = {}
-    for key in store.stage_keys(cell_id, FOLDER):
-        path = f"cells/{cell_id}/{FOLDER}/{key}.json"
-        stored = store.read_stage(cell_id, f"{FOLDER}/{key}")
-        if stored is None:
-            left_out.add(path, "damaged")
-            continue
-        try:
-            trust = Trust.model_validate(stored)
-        except ValidationError as error:
-            left_out.add(path, first_line(error))
-            continue
-        found[trust.suite] = trust
-    return found
+    found = read_keyed(store, cell_id, FOLDER, Trust, left_out)
+    return {record.suite: record for _, record in found}
