@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from reports import text
-from reports.site import shown
+from reports.templating import shown, templates
 
 _SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -58,22 +58,8 @@ def json_script(value: Any) -> Markup:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates()
     environment.filters |= {
-        "percent": text.percent,
-        "amount": text.amount,
-        "duration": text.duration,
-        "budget": text.budget,
-        "norm": text.norm,
-        "points": text.points,
         "p_value": text.p_value,
         "breakable": breakable,
         "css_string": css_string,
