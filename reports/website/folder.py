@@ -76,8 +76,11 @@ class SiteFolder:
         """Removes what an earlier publication wrote and this one did not; writes the marker."""
         for name in sorted(set(self.before) - set(self.files)):
             target = self._inside(name)
-            with contextlib.suppress(OSError):
+            try:
                 target.unlink(missing_ok=True)
+            except OSError as error:
+                raise _unwritable(target, error) from error
+            with contextlib.suppress(OSError):  # its folder, unless something else is in there
                 target.parent.rmdir()
         marker = {"version": _VERSION, "files": self.files, "models": models}
         content = json.dumps(marker, indent=1, sort_keys=True) + "\n"

@@ -280,6 +280,19 @@ def test_pages_of_cells_that_are_gone_are_removed_and_others_files_stay(
     assert gone not in (site / "compare.html").read_text()
 
 
+def test_a_page_that_can_not_be_removed_is_told(synthetic: Any, site: Path) -> None:
+    gone = synthetic.cell("pgd-at")
+    synthetic.cell("trades")
+    reports.publish(synthetic.store.path, site)
+    (synthetic.store.cell_folder(gone) / "cell.json").unlink()
+    stale = site / "models" / gone / "index.html"
+    stale.unlink()
+    stale.mkdir()
+
+    with pytest.raises(StoreError, match=r"can't publish to .*index.html"):
+        reports.publish(synthetic.store.path, site)
+
+
 def test_a_folder_that_holds_something_else_is_refused(synthetic: Any, tmp_path: Path) -> None:
     synthetic.cell("pgd-at")
     out = synthetic.store.path
