@@ -20,6 +20,7 @@ FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "higher", "art"}
 FRAMEWORK_FILES = {
     "pytorch",
     "tensorflow",
+    "pytorch_convolutions",
     "tensorflow_optimizers",
     "mnist",
     "wrapped",

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmark.estimators.passes import Observer, Passes, chunks, is_identity
 from benchmark.estimators.vjp import Weights, by_class_gradients, per_example_labels
+from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
 
 
 class ChannelsLast(nn.Module):
@@ -194,7 +195,8 @@ class FastPyTorchClassifier(PyTorchClassifier):
         for parameter in trained:
             parameter.requires_grad_(False)
         try:
-            yield
+            with FewChannelConvolutions():
+                yield
         finally:
             for parameter in trained:
                 parameter.requires_grad_(True)

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from defenses.adaptation.spec import Adaptation
 from defenses.kernel import Arrays
+from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
 from defenses.perturbation.pytorch import perturb
 from defenses.perturbation.spec import Ascent
 
@@ -59,7 +60,8 @@ class Kernel:
         for parameter in self.parameters:
             parameter.requires_grad_(False)
         try:
-            yield
+            with FewChannelConvolutions():
+                yield
         finally:
             for parameter in self.parameters:
                 parameter.requires_grad_(True)

@@ -4,16 +4,18 @@
     PYTHONPATH=peers python tests/performance/attack_speed.py --data-dir DIR --weights FILE
 
 MNIST and the model `cnn`, whose weights are a `weights.safetensors` that `bench run` left; without
-any it is trained here for an epoch. ART's side is its attack on its estimator, ours the attack of
-the same name in a suite on our estimator, both with the same arguments and batches. A row says
-seconds, their ratio, and the share of examples that hold within the budget. `--examples` for the
-quick attacks, `--few` for DeepFool, C&W and HopSkipJump. Exits with 1 where the median ratio is
-below 2.5 (PyTorch) or 4 (TensorFlow), any is below 1, or a peer is faster and no weaker.
+any it is trained here for an epoch. ART's side is its attack on its estimator as its users set it
+up (the plain module and NCHW images on PyTorch), ours the attack of the same name in a suite on our
+estimator, both with the same arguments and batches. A row says seconds, their ratio, and the share
+of examples that hold within the budget. `--examples` for the quick attacks, `--few` for DeepFool,
+C&W and HopSkipJump. Exits with 1 where the median ratio is below 2.5 (PyTorch) or 4 (TensorFlow),
+any is below 1, or a peer is faster and no weaker.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
 import statistics
 import time
@@ -78,12 +80,12 @@ class CastPyTorchClassifier(PyTorchClassifier):
 
 def estimators(framework, specification, module, threads):
     """(ART's own, ours) around the same weights."""
-    common = {"nb_classes": 10, "input_shape": (28, 28, 1), "clip_values": (0.0, 1.0)}
+    common = {"nb_classes": 10, "clip_values": (0.0, 1.0)}
     shape = {"input_shape": (28, 28, 1), "classes": 10, "device": "cpu"}
     if framework == "torch":
         theirs = CastPyTorchClassifier(
-            on_torch.ChannelsLast(module), torch.nn.CrossEntropyLoss(), channels_first=False,
-            device_type="cpu", **common,
+            copy.deepcopy(module), torch.nn.CrossEntropyLoss(), input_shape=(1, 28, 28),
+            channels_first=True, device_type="cpu", **common,
         )  # fmt: skip
         return theirs, on_torch.wrap(module, **shape)
     import keras
@@ -95,7 +97,9 @@ def estimators(framework, specification, module, threads):
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     model = in_tensorflow.build(specification, in_torch.get_weights(module))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    theirs = TensorFlowV2Classifier(model=model, loss_object=loss, **common)
+    theirs = TensorFlowV2Classifier(
+        model=model, loss_object=loss, input_shape=(28, 28, 1), **common
+    )
     return theirs, on_tensorflow.wrap(model, **shape)
 
 
@@ -104,8 +108,12 @@ def run_art(row, estimator, x, y, seed):
     attack = getattr(evasion, kind)(estimator, **arguments, **own)
     frameworks.seed_everything(seed)
     labels = {} if kind == "HopSkipJump" else {"y": np.eye(10, dtype=np.float32)[y]}
+    if not estimator.channels_first:
+        with np.errstate(all="ignore"):
+            return attack.generate(x=x.copy(), **labels)
+    images = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     with np.errstate(all="ignore"):
-        return attack.generate(x=x.copy(), **labels)
+        return attack.generate(x=images, **labels).transpose(0, 2, 3, 1)
 
 
 def run_ours(row, estimator, x, y, seed):
