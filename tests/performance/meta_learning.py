@@ -1,0 +1,204 @@
+"""Was meta-learning worth its compute? Defenses at equal gradient evaluations, then adapted.
+
+    python tests/performance/meta_learning.py --data-dir DIR --out RESULTS
+
+MNIST, `cnn-small`, PyTorch, a million gradient evaluations a training (`--budget-ge`), the suite
+`norms.yaml` beside this file, and the adaptation protocol on held-out families. Each row is a
+`bench run` into a folder of its own below `--out`; started again, it goes on where it stopped.
+`--only` runs some rows, `--report` none: then the tables are made from what is there. Intervals are
+95 %, over training seeds and test examples or episodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from reports.adaptations import summary
+from reports.records import read
+from reports.statistics import across_seeds
+
+SEEDS, BUDGET, EXAMPLES = (0, 1, 2), 1_000_000, 500
+ALL_NORMS = {"distribution": ["attacks"]}
+# Row: defense and its parameters.
+ROWS = {
+    "none": ("none", {}),
+    "pgd-at": ("pgd-at", {}),
+    "random-norm": ("random-norm", {}),
+    "seed-listing": ("seed-listing", {}),
+    "meta-adv": ("meta-adv", {}),
+    "meta-adv, fomaml": ("meta-adv", {"algorithm": "fomaml"}),
+    "meta-adv, reptile": ("meta-adv", {"algorithm": "reptile"}),
+    "meta-adv, anil": ("meta-adv", {"algorithm": "anil"}),
+    "meta-adv, all norms": ("meta-adv", ALL_NORMS),
+    "meta-gen, bank": ("meta-gen", {}),
+    "meta-gen, bank of patches": ("meta-gen", {"pattern": "patch"}),
+    "meta-gen, network": ("meta-gen", {"generator": "network"}),
+    "mng-ac": ("mng-ac", {}),
+}
+BASELINES = ("pgd-at", "random-norm")
+ADAPTATION = {
+    "families": ["linf-large", "universal", "patch"],
+    "shots": [10, 100],
+    "steps": [0, 1, 5, 20],
+    "rates": [0.003, 0.01, 0.03, 0.1],
+    "attack_steps": 10,
+}
+LINF = ("pgd-linf", "square-linf")
+
+
+def configuration(row, options):
+    defense, parameters = ROWS[row]
+    return {
+        "dataset": "mnist",
+        "model": "cnn-small",
+        "framework": "torch",
+        "defense": defense,
+        "parameters": {defense: parameters} if parameters else {},
+        "baseline": False,
+        "budget_ge": BUDGET,
+        "seed": list(options.seed),
+        "examples": EXAMPLES,
+        "suite": str(Path(__file__).with_name("norms.yaml")),
+        "protocol": "adapt",
+        "adaptation": ADAPTATION,
+        "data_dir": str(options.data_dir),
+        "jobs": options.jobs,
+    }
+
+
+def folder(row, options):
+    return options.out / row.replace(", ", "-").replace(" ", "-")
+
+
+def run(row, options):
+    out = folder(row, options)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(configuration(row, options)))
+    command = [sys.executable, "-m", "benchmark", "run", "--config", path, "--out", out]
+    if subprocess.run(command, check=False).returncode:
+        raise SystemExit(f"{row} failed; see {out}")
+
+
+class Measured:
+    """The cells of a row, seed by seed."""
+
+    def __init__(self, row, options):
+        cells = sorted(read(folder(row, options)).cells, key=lambda cell: cell.record.seed)
+        self.seeds = [cell.record.seed for cell in cells]
+        self.clean = np.array([next(iter(self.outcomes(cell))).clean_correct for cell in cells])
+        self.linf = np.array([self.worst(cell, LINF) for cell in cells])
+        self.union = np.array([self.worst(cell, tuple(cell.attacks)) for cell in cells])
+        self.summaries = [summary(cell.adaptations) for cell in cells]
+        self.families = [
+            {one.record.family: one for one in cell.adaptations if one.held_out} for cell in cells
+        ]
+
+    def outcomes(self, cell):
+        return [attack.outcomes for attack in cell.attacks.values()]
+
+    def worst(self, cell, names):
+        return np.all([cell.attacks[name].outcomes.robust for name in names], axis=0)
+
+    def before(self):
+        return self.tuned(lambda one, _: one.correct[:, -1, 0])
+
+    def after(self, shots=-1):
+        return self.tuned(lambda one, at: one.correct[:, shots, at])
+
+    def forgotten(self):
+        return self.tuned(lambda one, at: one.seen[:, at]) - self.tuned(
+            lambda one, _: one.seen[:, 0]
+        )
+
+    def tuned(self, value):
+        """(seeds, episodes), the mean over held-out families."""
+        return np.array([
+            np.mean([
+                value(one, one.record.steps.index(one.record.tuned_steps))
+                for one in families.values()
+            ], axis=0)
+            for families in self.families
+        ])  # fmt: skip
+
+    def area(self):
+        return np.array([one.area_of_each for one in self.summaries])
+
+
+def percent(values):
+    """A mean with its interval, of (seeds, examples) or (seeds, episodes)."""
+    found = across_seeds(values)
+    return f"{found.mean:.1%} ({found.low:.1%} to {found.high:.1%})".replace("%", "")
+
+
+def difference(ours, theirs):
+    """Of paired values in [0, 1], with its interval; whether it excludes 0."""
+    # Between 0 and 1, where the interval is made.
+    found = across_seeds((ours.astype(float) - theirs + 1) / 2)
+    low, high = (2 * bound - 1 for bound in (found.low, found.high))
+    mark = "**" if low > 0 or high < 0 else ""
+    return f"{mark}{200 * found.mean - 100:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}){mark}"
+
+
+def table(measured):
+    print("| Row | Clean | Linf | Union of norms | Held out, before | after 100 labels | Area |")
+    print("|---|---|---|---|---|---|---|")
+    for row, one in measured.items():
+        values = (one.clean, one.linf, one.union, one.before(), one.after(), one.area())
+        print(f"| {row} | " + " | ".join(percent(value) for value in values) + " |")
+    for baseline in BASELINES:
+        if baseline not in measured:
+            continue
+        print(f"\nDifference to `{baseline}`, in points; bold where its interval excludes 0\n")
+        print("| Row | Linf | Union of norms | Held out, before | after 100 labels | Area |")
+        print("|---|---|---|---|---|---|")
+        other = measured[baseline]
+        for row, one in measured.items():
+            pairs = [
+                (one.linf, other.linf), (one.union, other.union), (one.before(), other.before()),
+                (one.after(), other.after()), (one.area(), other.area()),
+            ]  # fmt: skip
+            if row != baseline and one.seeds == other.seeds:
+                cells = [difference(ours, theirs) for ours, theirs in pairs]
+                print(f"| {row} | " + " | ".join(cells) + " |")
+
+
+def curves(measured):
+    steps = [0, *[step for step in ADAPTATION["steps"] if step]]
+    print("\nAccuracy by steps, n labels; the mean over seeds and episodes\n")
+    heads = [f"n = {n}, k = {k}" for n in ADAPTATION["shots"] for k in steps]
+    print("| Row | Family | " + " | ".join(heads) + " |")
+    print("|---|---|" + "---|" * len(heads))
+    for row, one in measured.items():
+        for family in one.families[0]:
+            correct = np.mean([seed[family].correct for seed in one.families], axis=(0, 1))
+            values = correct[1:].ravel()  # without the row of no labels
+            print(f"| {row} | {family} | " + " | ".join(f"{100 * v:.1f}" for v in values) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seed", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    if not options.report:
+        for row in options.only:
+            run(row, options)
+    there = [row for row in options.only if any(folder(row, options).glob("cells/*"))]
+    measured = {row: Measured(row, options) for row in there}
+    table(measured)
+    curves(measured)
+
+
+if __name__ == "__main__":
+    main()
