@@ -28,7 +28,7 @@ FRAMEWORK_FILES = {
 }
 
 # Folders whose files may import ART.
-ART_FOLDERS = {"autoattack", "workarounds"}
+ART_FOLDERS = {"autoattack", "decision", "workarounds"}
 
 
 def sources(package):

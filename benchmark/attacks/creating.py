@@ -27,6 +27,8 @@ def create(spec: AttackSpec, estimator: Any, norm: str, eps: float) -> Any:
     if norm != UNRESTRICTED:
         wanted |= {"norm": _ART_NORMS[norm], "eps": eps}
     known = {key: value for key, value in wanted.items() if _takes(attack, key)}
+    if entry.enough and not spec.to_the_end:
+        known[entry.enough] = eps
     given = {**spec.resolved(eps), **entry.fixed}
     if entry.probabilities:
         estimator = _probabilities()(estimator)

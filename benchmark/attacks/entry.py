@@ -43,6 +43,7 @@ class AttackEntry:
         options: argument to the texts that it may be.
         fixed: arguments that are always so.
         defaults: arguments, as in a suite file, where the suite doesn't set them.
+        enough: the argument that takes the budget, within which an example needs no nearer point.
         package: that it needs and ART doesn't install.
     """
 
@@ -61,12 +62,18 @@ class AttackEntry:
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    enough: str = ""
     package: str = ""
 
     @property
     def is_minimal(self) -> bool:
         """Whether it looks for the nearest adversarial example instead of staying in a budget."""
         return "minimal-norm" in self.families
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether it ends where an example has an adversarial point within the budget."""
+        return self.rows == "one" or bool(self.enough)
 
     @property
     def is_universal(self) -> bool:

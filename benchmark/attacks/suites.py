@@ -63,7 +63,7 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
     if curve is not None:
         # A stop at the first point within the budget would hide the nearest one.
         specs = [
-            replace(spec, to_the_end=spec.name == curve.attack and spec.entry.rows == "one")
+            replace(spec, to_the_end=spec.name == curve.attack and spec.entry.ends_early)
             for spec in specs
         ]
     return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs), curve)

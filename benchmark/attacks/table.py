@@ -226,12 +226,12 @@ _BLACK_BOX: dict[str, AttackEntry] = {
         rows="one",
     ),
     "hop-skip-jump": AttackEntry(
-        target=_MENDED + "random_states:HopSkipJump",
+        target="benchmark.attacks.decision.hop_skip_jump:HopSkipJump",
         description="labels only: gradients at the boundary by sampling (Chen et al. 2020)",
         norms=("linf", "l2"),
         arguments=("max_iter", "max_eval", "init_eval", "init_size"),
         families=("minimal-norm", "decision"),
-        rows="one",
+        enough="enough",
     ),
     "boundary": AttackEntry(
         target=_MENDED + "random_states:BoundaryAttack",

@@ -66,6 +66,7 @@ class Watch:
         self._clean, self._label = x.reshape(len(x), int(np.prod(self._shape))), y
         self._squares = (self._clean**2).sum(axis=1)
         self._rows: dict[int, np.ndarray] = {}
+        self._expected = np.empty(0, dtype=np.int64)
         self._queries = np.zeros(len(x), dtype=np.int64)
         self._best = np.full(len(x), np.inf)
         self.kept = x.copy()
@@ -76,6 +77,10 @@ class Watch:
     def next_query(self) -> np.ndarray:
         """The number that the next query on each example would have, (k,); -1 where unknown."""
         return self._queries + 1 if self._keeps else np.full(len(self._queries), -1)
+
+    def expect(self, rows: np.ndarray) -> None:
+        """The next queries of as many points are about these of the clean examples, (m,)."""
+        self._expected = rows
 
     def __call__(self, points: np.ndarray, outputs: np.ndarray | None) -> None:
         """Take note of a query: points (m, ...) and their outputs (m, classes), if known."""
@@ -131,6 +136,8 @@ class Watch:
         count = len(self._label)
         if count == 1:
             return np.zeros(len(flat), dtype=np.int64)
+        if len(flat) == len(self._expected):
+            return self._expected
         if len(flat) == count:
             return np.arange(count)
         rows = self._rows.get(len(flat))

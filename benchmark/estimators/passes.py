@@ -30,6 +30,16 @@ class Passes:
         self.backwards += backwards
 
 
+def announce(estimator: object, rows: np.ndarray) -> None:
+    """Tell an observer which of the attacked examples each point of the next query is about.
+
+    An observer that isn't told has to guess. `rows` (m,) are places in the array under attack.
+    """
+    expect = getattr(getattr(estimator, "observer", None), "expect", None)
+    if expect is not None:
+        expect(rows)
+
+
 def chunks(size: int) -> list[slice]:
     """Slices that cover `size` rows, `CHUNK` at a time; one empty slice where there are none."""
     return [slice(first, first + CHUNK) for first in range(0, max(size, 1), CHUNK)]

@@ -1,4 +1,4 @@
-"""HopSkipJump and Boundary, which start from an unseeded generator that no seed reaches."""
+"""Boundary, which starts from an unseeded generator that no seed reaches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from art.attacks.evasion import BoundaryAttack as ArtBoundaryAttack
-from art.attacks.evasion import HopSkipJump as ArtHopSkipJump
 
 
 class _FromGlobal(np.random.RandomState):
@@ -27,15 +26,6 @@ def seeded_random_states() -> Iterator[None]:
         yield
     finally:
         np.random.RandomState = original  # type: ignore[misc]
-
-
-class HopSkipJump(ArtHopSkipJump):
-    """ART's HopSkipJump, the same for the same global seed."""
-
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
-        """Adversarial examples for `x`, (n, ...)."""
-        with seeded_random_states():
-            return np.asarray(super().generate(x, y, **kwargs))
 
 
 class BoundaryAttack(ArtBoundaryAttack):
