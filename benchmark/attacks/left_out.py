@@ -31,6 +31,8 @@ LEFT_OUT: dict[str, str] = {
     "and OpenCV",
     "GRAPHITEWhiteboxPyTorch": "PyTorch only; needs a mask for every example, and OpenCV",
     "HighConfidenceLowUncertainty": "for GPy's Gaussian processes",
+    "HopSkipJump": "takes one example after another and draws from a generator that no seed "
+    "reaches; this project's hop-skip-jump takes many at once",
     "ImperceptibleASR": _SPEECH,
     "ImperceptibleASRPyTorch": _SPEECH,
     "LaserAttack": "takes Python objects that draw the beam, which a suite file can't hold",
