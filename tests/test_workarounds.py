@@ -178,6 +178,16 @@ def test_spatial_transformation_remembers_what_it_found_elsewhere(target, monkey
     assert len(set(map(id, made))) == 2
 
 
+@pytest.mark.parametrize(("down", "right_", "turn"), [(2, -3, 20.0), (-1, 0, -7.5), (0, 9, 0.0)])
+def test_whole_pixels_need_no_splines(target, down, right_, turn):
+    arts = art.SpatialTransformation(target.estimator, verbose=False)
+    mended = create(AttackSpec("s", "spatial", {}), target.estimator, "unrestricted", 0)
+    x = np.random.default_rng(0).random((3, 8, 6, 2), dtype=np.float32)
+    expected, found = (attack._perturb(x, down, right_, turn) for attack in (arts, mended))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert mended._perturb(x, down, right_, turn).dtype == np.float32
+
+
 def test_pgd_refuses_numpys_eps(target):
     with pytest.raises((TypeError, ValueError)):
         art.ProjectedGradientDescent(target.estimator, eps=np.float32(0.3), eps_step=0.1)

@@ -25,7 +25,7 @@ UNSEEN: dict[str, AttackEntry] = {
         rows="one",
     ),
     "spatial": AttackEntry(
-        target=_ART + "SpatialTransformation",
+        target=_MENDED + "spatial:SpatialTransformation",
         description="a grid of shifts and rotations (Engstrom et al. 2019)",
         norms=(UNRESTRICTED,),
         arguments=("max_translation", "num_translations", "max_rotation", "num_rotations"),

@@ -43,9 +43,9 @@ ROWS = {
 }
 BASELINES = ("pgd-at", "random-norm")
 ADAPTATION = {
-    "families": ["linf-large", "universal", "patch"],
+    "families": ["universal", "patch"],
     "shots": [10, 100],
-    "steps": [0, 1, 5, 20],
+    "steps": [0, 5, 20],
     "rates": [0.003, 0.01, 0.03, 0.1],
     "attack_steps": 10,
 }
@@ -90,21 +90,18 @@ class Measured:
     """The cells of a row, seed by seed."""
 
     def __init__(self, row, options):
-        cells = sorted(read(folder(row, options)).cells, key=lambda cell: cell.record.seed)
-        self.seeds = [cell.record.seed for cell in cells]
-        self.clean = np.array([next(iter(self.outcomes(cell))).clean_correct for cell in cells])
-        self.linf = np.array([self.worst(cell, LINF) for cell in cells])
-        self.union = np.array([self.worst(cell, tuple(cell.attacks)) for cell in cells])
+        cells = sorted(read(folder(row, options)).cells, key=lambda cell: cell.record.config.seed)
+        self.seeds = [cell.record.config.seed for cell in cells]
+        outcomes = [{a.name: a.outcomes for a in cell.attacks.values()} for cell in cells]
+        self.clean = np.array([one["pgd-linf"].clean_correct for one in outcomes])
+        self.linf = np.array([np.all([one[a].robust for a in LINF], axis=0) for one in outcomes])
+        self.union = np.array(
+            [np.all([o.robust for o in one.values()], axis=0) for one in outcomes]
+        )
         self.summaries = [summary(cell.adaptations) for cell in cells]
         self.families = [
             {one.record.family: one for one in cell.adaptations if one.held_out} for cell in cells
         ]
-
-    def outcomes(self, cell):
-        return [attack.outcomes for attack in cell.attacks.values()]
-
-    def worst(self, cell, names):
-        return np.all([cell.attacks[name].outcomes.robust for name in names], axis=0)
 
     def before(self):
         return self.tuned(lambda one, _: one.correct[:, -1, 0])
