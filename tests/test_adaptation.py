@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 from dataclasses import dataclass, field
@@ -207,6 +208,12 @@ def test_forgetting_is_what_seen_families_lose():
     assert [one["mean"] for one in record["forgetting"]] == pytest.approx([0, -0.2, -0.6])
     assert arrays["area"] == pytest.approx([(0.9 * 1 + 0.6 * 2) / 3] * 2)
     assert record["accuracy"][0] == pytest.approx([1, 1, 1])  # no labels, no adaptation
+
+
+@pytest.mark.parametrize("chosen", [("universal",), ("linf", "universal")])
+def test_what_may_be_forgotten_is_measured_also_where_it_was_not_chosen(chosen):
+    protocol = dataclasses.replace(PROTOCOL, families=chosen)
+    assert [one.name for one in course(protocol=protocol).seen()] == ["linf"]
 
 
 def test_the_best_curve_gives_the_rate_and_its_peak_the_steps():

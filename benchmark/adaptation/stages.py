@@ -109,9 +109,9 @@ class Course:
         return Attacker(name, eps, self.protocol.attack_steps)
 
     def seen(self) -> list[Attacker]:
-        """The families that a model should not forget."""
-        seen = families.SEEN
-        return [self.attacker(n) for n in self.protocol.families if self.role(n) == seen]
+        """The families that a model should not forget; the run's own where none was chosen."""
+        seen = [n for n in self.protocol.families if self.role(n) == families.SEEN]
+        return [self.attacker(name) for name in seen or [self.norm]]
 
     def role(self, name: str) -> str:
         """The part that a family plays for this model."""
