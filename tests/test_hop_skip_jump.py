@@ -20,6 +20,7 @@ import benchmark.models.pytorch as in_torch  # noqa: E402
 import defenses  # noqa: E402
 from benchmark.attacks.autoattack.region import LENGTHS  # noqa: E402
 from benchmark.attacks.creating import create  # noqa: E402
+from benchmark.attacks.decision import hop_skip_jump  # noqa: E402
 from benchmark.attacks.decision.hop_skip_jump import HopSkipJump  # noqa: E402
 from benchmark.attacks.specification import AttackSpec  # noqa: E402
 from benchmark.attacks.watch import Watch  # noqa: E402
@@ -93,6 +94,14 @@ def test_no_weaker_than_arts(norm):
     theirs = attacked(arts, x, np.eye(10)[y])
     assert (estimator.predict(ours).argmax(axis=1) != y).all()
     assert lengths(norm, x, ours).mean() < 1.05 * lengths(norm, x, theirs).mean()
+
+
+def test_drawn_in_portions(monkeypatch):
+    estimator, _ = plane()
+    x, y, exact = near_plane()
+    monkeypatch.setattr(hop_skip_jump, "_VALUES", 70 * SIZE)
+    found = attacked(HopSkipJump(estimator, 2, max_iter=15, init_eval=200, max_eval=1000), x, y)
+    assert np.median(lengths("l2", x, found) / exact["l2"]) < 1.1
 
 
 def test_examples_that_are_near_enough_are_left_alone():

@@ -26,8 +26,8 @@ from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.autoattack.region import LENGTHS, NORMS, TINY
 from benchmark.estimators.passes import announce
 
-# Points that are asked about at once while a direction is estimated; bounds the memory.
-_POINTS = 4000
+# Values that are drawn at once while a direction is estimated; bounds the memory.
+_VALUES = 2**22
 # The paper's constant of the bisection's and the estimate's precision.
 _PRECISION = 0.01
 # The start need not be near the boundary: the first bisection takes it there.
@@ -211,12 +211,11 @@ class _Search:
         """Where the model's decision rises, of length 1, (n, d)."""
         count = min(int(self.attack.init_eval * np.sqrt(iteration + 1)), self.attack.max_eval)
         radius = self._radius(rows, points, iteration)
-        at_once = max(1, _POINTS // count)
-        parts = [
-            self._estimate(rows[part], points[part], radius[part], count)
-            for part in (slice(first, first + at_once) for first in range(0, len(rows), at_once))
-        ]
-        direction = np.concatenate(parts)
+        at_once = max(1, _VALUES // (count * points.shape[1]))
+        parts = [slice(first, first + at_once) for first in range(0, len(rows), at_once)]
+        direction = np.concatenate(
+            [self._estimate(rows[part], points[part], radius[part], count) for part in parts]
+        )
         if self.norm == "linf":
             return np.sign(direction)
         return np.asarray(direction / (LENGTHS["l2"](direction) + TINY)[:, np.newaxis])
@@ -232,6 +231,22 @@ class _Search:
     def _estimate(
         self, rows: np.ndarray, points: np.ndarray, radius: np.ndarray, count: int
     ) -> np.ndarray:
+        """The mean of `count` directions times their signs, less the mean sign, (n, d)."""
+        portion = min(count, max(1, _VALUES // points.shape[1]))
+        signed, plain = np.zeros_like(points), np.zeros_like(points)
+        total = np.zeros((len(rows), 1), dtype=np.float32)
+        for first in range(0, count, portion):
+            sign, directions = self._try(rows, points, radius, min(portion, count - first))
+            signed += np.einsum("nc,ncd->nd", sign, directions)
+            plain += directions.sum(axis=1)
+            total += sign.sum(axis=1, keepdims=True)
+        mean = total / count
+        return np.asarray(np.where(np.abs(mean) < 1, signed - mean * plain, signed) / count)
+
+    def _try(
+        self, rows: np.ndarray, points: np.ndarray, radius: np.ndarray, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Random directions, (n, count, d), with 1 where they lead to adversarial points, or -1."""
         shape = (len(rows), count, points.shape[1])
         if self.norm == "linf":
             noise = self.generator.uniform(-1, 1, shape).astype(np.float32)
@@ -241,12 +256,9 @@ class _Search:
         near = points[:, np.newaxis]
         radius = np.maximum(radius, TINY)[:, np.newaxis, np.newaxis]
         tried = np.clip(near + radius * noise, self.low, self.high)
-        directions = (tried - near) / radius  # what the box left of the noise
         asked = self._ask(np.repeat(rows, count), tried.reshape(-1, shape[2]))
         sign = np.where(asked, np.float32(1), np.float32(-1)).reshape(shape[:2])
-        mean = sign.mean(axis=1, keepdims=True)
-        sign = np.where(np.abs(mean) < 1, sign - mean, sign)
-        return np.asarray(np.einsum("nc,ncd->nd", sign, directions) / count)
+        return sign, (tried - near) / radius  # what the box left of the noise
 
     def _advance(
         self, rows: np.ndarray, points: np.ndarray, direction: np.ndarray, iteration: int
