@@ -128,6 +128,7 @@ class TestMeasure:
         found = self.measured([0.5, 0.5], point, logits)
         assert found.success.tolist() == [success]
         assert found.violations == {"budget": 0, "box": 0, "non_finite": 0} | violations
+        assert found.abstained == (np.isfinite(point).all() and not np.isfinite(logits).all())
 
     def test_a_point_outside_the_box_does_not_count(self):
         found = self.measured([0.95, 0.5], [1.05, 0.5], [0, 1])

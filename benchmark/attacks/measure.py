@@ -25,6 +25,7 @@ class Measurement:
         prediction: the label given to the returned point.
         distances: "linf", "l2", "l1" and "l0" from the clean example.
         violations: how many returned points left the "budget" or the "box", or are "non_finite".
+        abstained: how many finite points the model answered with what is not finite.
     """
 
     success: np.ndarray
@@ -33,6 +34,7 @@ class Measurement:
     violations: dict[str, int]
     # Finite, in the box, and of another label than the true one, whatever the budget.
     adversarial: np.ndarray
+    abstained: int
 
     def beats(self, other: Measurement, norm: str) -> np.ndarray:
         """Where these points are the better ones of the same examples, (n,) bool.
@@ -58,6 +60,7 @@ class Measurement:
             },
             violations=self.violations,
             adversarial=np.where(where, other.adversarial, self.adversarial),
+            abstained=self.abstained,
         )
 
 
@@ -89,7 +92,8 @@ def measure(
         else distances[norm] <= eps * (1 + BUDGET_TOLERANCE)
     )
     flat = x_adv.reshape(len(x_adv), -1)
-    finite = np.isfinite(flat).all(axis=1) & np.isfinite(logits).all(axis=1)
+    is_point, is_answer = np.isfinite(flat).all(axis=1), np.isfinite(logits).all(axis=1)
+    finite = is_point & is_answer
     boxed = in_box(flat)
     prediction = logits.argmax(axis=1)
     valid = in_budget & boxed & finite
@@ -103,6 +107,7 @@ def measure(
             "box": int((finite & ~boxed).sum()),
             "non_finite": int((~finite).sum()),
         },
+        abstained=int((is_point & ~is_answer).sum()),
     )
 
 

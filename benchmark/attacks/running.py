@@ -101,6 +101,7 @@ def run_attack(
         "robust_accuracy": float(held[attacked].mean()),
         # A minimal-norm attack knows no budget.
         "violations": measurement.violations | ({"budget": 0} if spec.entry.is_minimal else {}),
+        "abstained": measurement.abstained,
         "silent": silent,
     }
     first_query = np.full(len(target.y), -1, dtype=np.int64)

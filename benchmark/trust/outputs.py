@@ -85,7 +85,8 @@ def finite_outputs(subject: Subject) -> Finding:
     scores = [subject.scores, *(np.asarray(subject.pipeline(points)) for points in noisy)]
     broken = [~np.isfinite(one).all(axis=1) for one in scores]
     share = float(np.concatenate(broken).mean())
-    met = sum(int(a.record.get("violations", {}).get("non_finite", 0)) for a in subject.attacks)
+    # An attack's own points that are not finite are its fault, not the model's.
+    met = sum(int(a.record.get("abstained", 0)) for a in subject.attacks)
     evidence = {"share_of_outputs": share, "attacked_examples": met}
     if share or met:
         return flagged(

@@ -24,7 +24,7 @@ from reports.records import read
 from reports.statistics import across_seeds
 
 SEEDS, BUDGET, EXAMPLES = (0, 1, 2), 1_000_000, 500
-ALL_NORMS = {"distribution": ["attacks"]}
+ALL_NORMS = {"distribution": ["attacks"], "attacks": ["pgd-linf", "pgd-l2", "pgd-l1"]}
 # Row: defense and its parameters.
 ROWS = {
     "none": ("none", {}),
