@@ -259,8 +259,17 @@ def test_what_only_square_broke_is_tried_again_by_gradients(around, status, trai
     ("share", "status"), [(None, "not-applicable"), (0.1, "passed"), (0.9, "flagged")]
 )
 def test_the_undefended_twin_has_to_fall(share, status):
-    finding = suite.undefended_twin(SimpleNamespace(twin=share, is_twin=False))
+    finding = suite.undefended_twin(SimpleNamespace(twin=share, is_twin=False, norm="l2"))
     assert finding.status == status
+    assert share is None or "within l2" in finding.sentence
+
+
+def test_an_attack_made_on_another_model_is_no_white_box():
+    record = {"name": "from-twin", "attack": "Any", "families": ["gradient"]}
+    assert Attacked({**record, "source": None}, {}).white_box
+    found = Attacked({**record, "source": "none"}, {})
+    assert found.transfers
+    assert not found.white_box
 
 
 def records(**families):

@@ -135,6 +135,7 @@ def _record(spec: AttackSpec, examples: int, norm: str, eps: float) -> dict[str,
         "eps": None if norm == UNRESTRICTED else eps,
         "own_threat": spec.norm is not None,
         "examples": examples,
+        "source": spec.source,
         "reason": "",
     }
 

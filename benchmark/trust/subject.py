@@ -76,7 +76,7 @@ class Attacked:
     @property
     def transfers(self) -> bool:
         """Whether it looked at another model than the one that is judged."""
-        return self.name.startswith("transfer")
+        return bool(self.record.get("source")) or self.name.startswith("transfer")
 
     @property
     def white_box(self) -> bool:

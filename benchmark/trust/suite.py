@@ -118,13 +118,13 @@ def undefended_twin(subject: Subject) -> Finding:
         )
     whose = "this undefended model" if subject.is_twin else "the undefended twin"
     evidence = {"share_left_right": share}
+    left = f"The attacks within {subject.norm} leave {percent(share)} of {whose}'s correct examples"
     if share > UNDEFENDED_SHARE:
         return flagged(
-            f"The attacks leave {percent(share)} of {whose}'s correct examples right: they are too "
-            "weak, or eps is too small, to tell defenses apart.",
+            f"{left} right: they are too weak, or eps is too small, to tell defenses apart.",
             **evidence,
         )
-    return passed(f"The attacks leave {percent(share)} of {whose}'s correct examples.", **evidence)
+    return passed(f"{left}.", **evidence)
 
 
 def _compared(
