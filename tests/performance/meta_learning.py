@@ -167,9 +167,8 @@ def table(measured):
 
 
 def curves(measured):
-    steps = [0, *[step for step in ADAPTATION["steps"] if step]]
     print("\nAccuracy by steps, n labels; the mean over seeds and episodes\n")
-    heads = [f"n = {n}, k = {k}" for n in ADAPTATION["shots"] for k in steps]
+    heads = [f"n = {n}, k = {k}" for n in ADAPTATION["shots"] for k in ADAPTATION["steps"]]
     print("| Row | Family | " + " | ".join(heads) + " |")
     print("|---|---|" + "---|" * len(heads))
     for row, one in measured.items():

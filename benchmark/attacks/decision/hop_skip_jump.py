@@ -30,7 +30,7 @@ from benchmark.estimators.passes import announce
 _VALUES = 2**22
 # The paper's constant of the bisection's and the estimate's precision.
 _PRECISION = 0.01
-# The start need not be near the boundary: the first bisection takes it there.
+# Of a step that stays on the wrong side; then the point is left where it was.
 _HALVINGS = 40
 
 
