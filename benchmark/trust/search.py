@@ -15,8 +15,6 @@ from benchmark.trust.subject import Subject
 
 # A step, as a share of the budget, at the first and at the last iteration.
 _FIRST_STEP, _LAST_STEP = 0.25, 0.02
-# The share of the pixels that a step under l1 moves (Croce & Hein 2022).
-_SPARSE_SHARE = 0.05
 
 Query = Callable[[np.ndarray], None]
 
@@ -46,7 +44,7 @@ def ascend(
         over = left[margin < 0]
         broken[over] = judged(subject, rows[over], points[over], eps)
         size = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (step / max(1, steps - 1)) * eps
-        moved = points[left] + size * _direction(gradient, points[left], subject.norm)
+        moved = points[left] + size * _direction(gradient, points[left], eps, subject.norm)
         points[left] = inside(x[left], moved, subject.norm, eps)
     left = np.flatnonzero(~broken)
     broken[left] = judged(subject, rows[left], points[left], eps)
@@ -88,8 +86,8 @@ def inside(x: np.ndarray, points: np.ndarray, norm: str, eps: float) -> np.ndarr
     return np.clip(x + change / (1 + BUDGET_TOLERANCE / 10), 0, 1).astype(np.float32)
 
 
-def _direction(gradient: np.ndarray, points: np.ndarray, norm: str) -> np.ndarray:
-    """The steepest way up, of length 1 in the norm."""
+def _direction(gradient: np.ndarray, points: np.ndarray, eps: float, norm: str) -> np.ndarray:
+    """The steepest way up, of length 1 in the norm; steps under l1 as `defenses.perturbation`'s."""
     gradient = np.nan_to_num(gradient, posinf=0, neginf=0)
     if norm == "linf":
         return np.asarray(np.sign(gradient))
@@ -99,7 +97,7 @@ def _direction(gradient: np.ndarray, points: np.ndarray, norm: str) -> np.ndarra
     stuck = ((gradient > 0) & (points >= 1)) | ((gradient < 0) & (points <= 0))
     usable = np.where(stuck, 0, gradient)
     flat = np.abs(usable).reshape(len(usable), -1)
-    count = max(1, int(_SPARSE_SHARE * flat.shape[1]))
+    count = min(max(1, round(eps)), flat.shape[1])
     least = np.partition(flat, -count, axis=1)[:, -count].reshape(-1, *[1] * (points.ndim - 1))
     signs = np.sign(usable) * (np.abs(usable) >= np.maximum(least, 1e-30))
     return np.asarray(signs / np.maximum(_length(signs, "l1"), 1))

@@ -43,7 +43,7 @@ class FreeKernel(Kernel):
             # Step 3
             self.update(gradients, learning_rate)
             # Step 4
-            delta = delta + eps * direction(gradient, x_adv, norm)
+            delta = delta + eps * direction(gradient, x_adv, eps, norm)
             delta = project(delta, origin, eps, norm)
             total += loss
         return total / self.defense.replays, delta

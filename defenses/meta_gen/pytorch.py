@@ -75,7 +75,7 @@ class MetaGeneratorKernel(Kernel):
                 # By the clipped points: where a pixel is at its bound, a pattern can still leave it
                 by = pattern if self.defense.pattern == PATCH else points
                 (gradient,) = torch.autograd.grad(loss, by)
-                pattern = self.moved(pattern.detach(), gradient, sizes)
+                pattern = self.moved(pattern.detach(), gradient, sizes, eps)
             x_gen = self.with_pattern(x, pattern, places, eps)
         # Step 3
         bank.move(entries, self.arrays(pattern).astype(np.float64))
@@ -93,14 +93,14 @@ class MetaGeneratorKernel(Kernel):
         return x * (1 - mask) + pasted
 
     def moved(
-        self, pattern: torch.Tensor, gradient: torch.Tensor, sizes: torch.Tensor
+        self, pattern: torch.Tensor, gradient: torch.Tensor, sizes: torch.Tensor, eps: float
     ) -> torch.Tensor:
         """Patterns one step of their own size further up the loss."""
         sizes = sizes.reshape(-1, *[1] * (pattern.ndim - 1))
         if self.defense.pattern == PATCH:
             return (pattern + sizes * gradient.sign()).clamp_(0, 1)
         norm, middle = self.defense.threat.norm, torch.full_like(pattern, 0.5)
-        step = sizes * direction(gradient, middle, norm)  # no pixel of the middle is blocked
+        step = sizes * direction(gradient, middle, eps, norm)  # no pixel of the middle is blocked
         return project(pattern + step, torch.zeros_like(pattern), 1.0, norm)
 
     def by_network(

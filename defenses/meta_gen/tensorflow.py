@@ -111,7 +111,7 @@ class MetaGeneratorKernel(Kernel):
                 loss = tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.logits(points))
             # By the clipped points: where a pixel is at its bound, a pattern can still leave it
             by = pattern if self.defense.pattern == PATCH else points
-            pattern = self.moved(pattern, tape.gradient(loss, by), sizes)
+            pattern = self.moved(pattern, tape.gradient(loss, by), sizes, eps)
         return pattern, self.with_pattern(x, pattern, places, eps)
 
     def with_pattern(
@@ -125,13 +125,15 @@ class MetaGeneratorKernel(Kernel):
         mask = tf.reduce_sum(rows, 2)[:, :, None] * tf.reduce_sum(columns, 2)[:, None, :]
         return x * (1 - mask[..., None]) + pasted
 
-    def moved(self, pattern: tf.Tensor, gradient: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
+    def moved(
+        self, pattern: tf.Tensor, gradient: tf.Tensor, sizes: tf.Tensor, eps: tf.Tensor
+    ) -> tf.Tensor:
         """Patterns one step of their own size further up the loss."""
         sizes = tf.reshape(sizes, (-1, *[1] * (len(pattern.shape) - 1)))
         if self.defense.pattern == PATCH:
             return tf.clip_by_value(pattern + sizes * tf.sign(gradient), 0, 1)
         norm, middle = self.defense.threat.norm, tf.fill(tf.shape(pattern), self.scalar(0.5))
-        step = sizes * direction(gradient, middle, norm)  # no pixel of the middle is blocked
+        step = sizes * direction(gradient, middle, eps, norm)  # no pixel of the middle is blocked
         return project(pattern + step, tf.zeros_like(pattern), self.scalar(1.0), norm)
 
     def by_network(self, draws: Arrays, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:

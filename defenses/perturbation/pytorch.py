@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch.nn.functional import cross_entropy
 
-from defenses.perturbation.spec import Ascent, moved_pixels
+from defenses.perturbation.spec import Ascent
 
 # One for the batch, or one an example, shaped to broadcast against the batch.
 Budget: TypeAlias = "float | torch.Tensor"
@@ -61,17 +61,17 @@ def stepped(
 ) -> torch.Tensor:
     """`x_adv` one step further up the loss, within `eps` of `x` and within [0, 1]."""
     # Step 3
-    step = ascent.relative_step * eps * direction(gradient, x_adv, ascent.norm)
+    step = ascent.relative_step * eps * direction(gradient, x_adv, eps, ascent.norm)
     # Step 4
     return project(x_adv + step, x, eps, ascent.norm).clamp_(0, 1)
 
 
-def direction(gradient: torch.Tensor, x_adv: torch.Tensor, norm: str) -> torch.Tensor:
-    """The steepest step of length 1 in the norm from `x_adv`."""
+def direction(gradient: torch.Tensor, x_adv: torch.Tensor, eps: Budget, norm: str) -> torch.Tensor:
+    """The steepest step of length 1 in the norm from `x_adv`; within l1 for a budget `eps`."""
     if norm == "linf":
         return gradient.sign()
     if norm == "l1":
-        return _sparse_direction(gradient, x_adv)
+        return _sparse_direction(gradient, x_adv, eps)
     return gradient / _lengths(gradient).clamp_min(1e-12)
 
 
@@ -85,12 +85,14 @@ def project(x_adv: torch.Tensor, x: torch.Tensor, eps: Budget, norm: str) -> tor
     return x + difference * (eps / _lengths(difference).clamp_min(eps))
 
 
-def _sparse_direction(gradient: torch.Tensor, x_adv: torch.Tensor) -> torch.Tensor:
+def _sparse_direction(gradient: torch.Tensor, x_adv: torch.Tensor, eps: Budget) -> torch.Tensor:
     blocked = ((x_adv >= 1) & (gradient > 0)) | ((x_adv <= 0) & (gradient < 0))
     flat = gradient.masked_fill(blocked, 0).flatten(1)  # (n, d)
     magnitudes = flat.abs()
     # A threshold, not the indices: which of two equal entries comes first is the framework's.
-    least = magnitudes.topk(moved_pixels(gradient.shape[1:]), dim=1).values[:, -1:]
+    counts = torch.as_tensor(eps).to(flat).round().clamp(1, flat.shape[1]).long().reshape(-1, 1)
+    largest = magnitudes.topk(int(counts.max()), dim=1).values
+    least = largest.gather(1, counts.expand(len(flat), 1) - 1)
     signs = torch.where(magnitudes >= least, flat.sign(), torch.zeros_like(flat))
     return (signs / signs.abs().sum(dim=1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
 

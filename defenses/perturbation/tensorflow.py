@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from defenses.perturbation.spec import Ascent, moved_pixels
+from defenses.perturbation.spec import Ascent
 
 
 def perturb(
@@ -61,17 +61,17 @@ def stepped(
 ) -> tf.Tensor:
     """`x_adv` one step further up the loss, within `eps` of `x` and within [0, 1]."""
     # Step 3
-    step = ascent.relative_step * eps * direction(gradient, x_adv, ascent.norm)
+    step = ascent.relative_step * eps * direction(gradient, x_adv, eps, ascent.norm)
     # Step 4
     return tf.clip_by_value(project(x_adv + step, x, eps, ascent.norm), 0, 1)
 
 
-def direction(gradient: tf.Tensor, x_adv: tf.Tensor, norm: str) -> tf.Tensor:
-    """The steepest step of length 1 in the norm from `x_adv`."""
+def direction(gradient: tf.Tensor, x_adv: tf.Tensor, eps: tf.Tensor, norm: str) -> tf.Tensor:
+    """The steepest step of length 1 in the norm from `x_adv`; within l1 for a budget `eps`."""
     if norm == "linf":
         return tf.sign(gradient)
     if norm == "l1":
-        return _sparse_direction(gradient, x_adv)
+        return _sparse_direction(gradient, x_adv, eps)
     return gradient / tf.maximum(_lengths(gradient), 1e-12)
 
 
@@ -85,13 +85,17 @@ def project(x_adv: tf.Tensor, x: tf.Tensor, eps: tf.Tensor, norm: str) -> tf.Ten
     return x + difference * (eps / tf.maximum(_lengths(difference), eps))
 
 
-def _sparse_direction(gradient: tf.Tensor, x_adv: tf.Tensor) -> tf.Tensor:
+def _sparse_direction(gradient: tf.Tensor, x_adv: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
     blocked = ((x_adv >= 1) & (gradient > 0)) | ((x_adv <= 0) & (gradient < 0))
     size = math.prod(gradient.shape[1:])
     flat = tf.reshape(tf.where(blocked, tf.zeros_like(gradient), gradient), (-1, size))  # (n, d)
     magnitudes = tf.abs(flat)
     # A threshold, not the indices: which of two equal entries comes first is the framework's.
-    least = tf.math.top_k(magnitudes, moved_pixels(gradient.shape[1:])).values[:, -1:]
+    counts = tf.clip_by_value(tf.round(tf.reshape(tf.cast(eps, flat.dtype), (-1, 1))), 1, size)
+    counts = tf.cast(counts, tf.int32)
+    largest = tf.math.top_k(magnitudes, tf.reduce_max(counts)).values
+    last = tf.broadcast_to(counts - 1, (tf.shape(flat)[0], 1))
+    least = tf.gather(largest, last, axis=1, batch_dims=1)
     signs = tf.where(magnitudes >= least, tf.sign(flat), tf.zeros_like(flat))
     count = tf.maximum(tf.reduce_sum(tf.abs(signs), axis=1, keepdims=True), 1)
     return tf.reshape(signs / count, tf.shape(gradient))
