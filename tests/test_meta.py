@@ -357,3 +357,36 @@ def test_the_weights_of_the_losses_move_to_the_last_step():
     assert step_weights(4, 0.5, done=0.0).tolist() == pytest.approx([0.25] * 4)
     assert step_weights(4, 0.5, done=0.25).tolist() == pytest.approx([0.125] * 3 + [0.625])
     assert step_weights(4, 0.5, done=0.9).tolist() == pytest.approx([0.0075] * 3 + [0.9775])
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_support_under_another_family_fills_its_own_budget(framework):
+    """The queries are attacked within linf 0.1, the supports within l1 1.5."""
+    settings = {
+        "distribution": "attacks",
+        "attacks": "pgd-linf,pgd-l1",
+        "support_family": "other",
+        "eps_l1": 1.5,
+    }
+    kernel = kernel_of(framework, settings)
+    pairs = kernel.defense.task_distribution.attacks
+    (which,) = (i for i, pair in enumerate(pairs) if i and pair.query.norm == "linf")
+    x, y, _ = task()
+    start = np.zeros_like(x)
+    if framework == "torch":
+        draws = {
+            "x": x[None],
+            "y": y[None],
+            "start": start[None],
+            "attack": np.array([which]),
+            "share": np.array([pairs[which].share]),
+        }
+        (chunk,) = kernel.chunks(draws, 0.1)
+        found = chunk.support_adv[0].numpy()
+    else:
+        tensors = [tf.constant(value)[None] for value in (x, y, start)]
+        found = kernel.attack_supports(pairs[which], *tensors, tf.constant([0.1], tf.float64))[0]
+
+    lengths = np.abs(np.asarray(found) - x[:SHOTS]).sum(axis=1)
+    assert lengths.max() <= 1.5 + 1e-9
+    assert lengths.max() > 1.2 + 1e-9, "no more than linf 0.1 on 12 values could give"

@@ -74,6 +74,12 @@ META = {
         "eps_l1": 0.6,
         "held_out": "fgsm,pgd-l1",
     },
+    "support under another family": {
+        "distribution": "attacks",
+        "attacks": "pgd-linf,pgd-l1",
+        "eps_l1": 2.4,
+        "support_family": "other",
+    },
 }
 
 

@@ -113,3 +113,41 @@ def test_the_expected_cost_is_the_mean_of_what_meta_batches_cost():
     ]
     assert np.mean(spent) == pytest.approx(defense.step_cost().gradient_evaluations, rel=0.03)
     assert np.std(spent) > 0
+
+
+@pytest.mark.parametrize("name", families.ATTACKS)
+def test_only_projected_gradient_ascent_takes_other_steps(name):
+    attack = families.ATTACKS[name]
+    assert (attack.with_steps(5) != attack) == name.startswith("pgd-")
+    assert attack.with_steps(10) == attack
+    assert attack.with_steps(5).family == attack.family
+
+
+def test_a_support_under_another_family_has_that_family_s_budget():
+    budgets = {"linf": 0.1, "l2": 0.5, "l1": 2.0}
+    parameters = {"eps_l2": 0.5, "eps_l1": 2.0, "support_family": "other"}
+    defense, draws = drawn("attacks", **parameters)
+    pairs = defense.task_distribution.attacks
+    for pair in pairs[1:]:
+        assert pair.support.family != pair.query.family
+        assert pair.share * 0.1 == pytest.approx(budgets[pair.query.norm])
+        assert pair.support_ratio * pair.share * 0.1 == pytest.approx(budgets[pair.support.norm])
+    assert {(p.support.family, p.query.family) for p in pairs[1:]} == {
+        (support, query) for support in budgets for query in budgets if support != query
+    }
+    assert (draws["attack"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"distribution": "subsets"}, 'give distribution "attacks"'),
+        ({"algorithm": "reptile"}, "reptile has no query"),
+        ({"inner_loss": "clean"}, "inner_loss clean does not attack the support"),
+        ({"attacks": "fgsm,momentum"}, "give attacks of two families"),
+    ],
+)
+def test_a_support_under_another_family_needs_one(parameters, message):
+    settings = {"distribution": "attacks", "eps_l2": 0.5, "support_family": "other", **parameters}
+    with pytest.raises(DefenseError, match=message):
+        defenses.create("meta-adv", defenses.Threat("linf", 0.1), settings)

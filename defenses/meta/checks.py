@@ -29,8 +29,28 @@ def check_combination(defense: MetaAdversarial) -> None:
         raise DefenseError(
             "outer_loss trades is one loss; leave adversarial_rate and inner_loss crossed out"
         )
+    if defense.support_family == "other":
+        _check_other_family(defense)
     if not defense.distribution:
         raise DefenseError("distribution names nothing; give subsets, attacks or few-way")
+
+
+def _check_other_family(defense: MetaAdversarial) -> None:
+    refused = {
+        'give distribution "attacks", the others know one family': (
+            "attacks" not in defense.distribution
+        ),
+        "reptile has no query": defense.algorithm == "reptile",
+        "inner_loss clean does not attack the support": defense.inner_loss == "clean",
+        "give attacks of two families": (
+            len({families.ATTACKS[name].family for name in defense.task_attacks}) < 2
+        ),
+    }
+    for reason, wrong in refused.items():
+        if wrong:
+            raise DefenseError(
+                f'support_family "other" attacks support and query under two families; {reason}'
+            )
 
 
 def check_held_out(defense: MetaAdversarial) -> None:

@@ -78,15 +78,15 @@ class MetaKernel(Kernel):
             # Step 1
             support_adv = x[:, :shots]
             if self.defense.inner_loss != "clean":
-                ascent = self.defense.task_distribution.attacks[which].support.ascent
+                attack = self.defense.task_distribution.attacks[which]
                 with self.attacked():
                     support_adv = perturb(
                         self.model,
                         support_adv.flatten(0, 1),
                         y[:, :shots].flatten(),
                         start[:, :shots].flatten(0, 1),
-                        eps=by_example(budgets, support_adv),
-                        ascent=ascent,
+                        eps=by_example(attack.support_ratio * budgets, support_adv),
+                        ascent=attack.support.ascent,
                     ).unflatten(0, support_adv.shape[:2])
             group = Chunk(x, y, support_adv, start, noise, budgets, which)
             first = 0

@@ -38,6 +38,8 @@ The parameters change single steps:
     outer_loss trades   step 4: L(k) = l(f(x_Q; theta_k), y_Q) + beta KL(p(x_Q) || p(x_Q_adv)), and
                         step 3 maximises the KL (`defenses.trades.spec`)
     query_attack initial   step 3: A(f_theta, Q)
+    support_family other   step 1 under another attack family than step 3, whose gradient has to
+                           carry over to it
     learn_rates         a = inner_rate exp(s_l) for layer l; step 6: s <- optimiser(s, dL / ds)
     multi_step > 0      step 4: L_t = sum_k v_k L(k), all on the same x_Q_adv; v_k moves from 1 / K
                         to the last step alone (Antoniou et al. 2019, MAML++, section 4)
@@ -86,6 +88,8 @@ class MetaAdversarial(Defense):
         attacks: that the tasks of "attacks" draw from (`defenses.tasks.families`), by default all
             that are not held out and have a budget.
         held_out: attacks or families that must not be trained on.
+        support_family: a task of "attacks" has its support under the "same" attack as its query, or
+            under one of an "other" family, so that what is learned has to carry over.
         least_budget: the smallest share of its budget that a task of "attacks" draws.
         eps_linf: budget of linf attacks where the threat is of another norm.
         eps_l2: likewise under l2.
@@ -105,6 +109,7 @@ class MetaAdversarial(Defense):
             the last one; 0 is the last one alone.
         support_attack_steps: of the threat's attack on the support; one is FGSM-RS.
         query_attack_steps: of the threat's attack on the query.
+        task_attack_steps: of pgd-linf, pgd-l2 and pgd-l1 in tasks of "attacks".
         query_attack: the query is attacked through the "adapted" or the "initial" model.
         adversarial_rate: learning rate of an optimiser of its own for the adversarial part.
         chunk: tasks that PyTorch computes at once; 0 chooses by the model's size.
@@ -119,6 +124,7 @@ class MetaAdversarial(Defense):
     distribution: tuple[str, ...] = names_parameter(("subsets",), check_kind)
     attacks: tuple[str, ...] = names_parameter((), families.attack)
     held_out: tuple[str, ...] = names_parameter((), families.family)
+    support_family: str = parameter("same", choices=("same", "other"))
     least_budget: float = parameter(0.5, low=0.01, high=1)
     eps_linf: float | None = parameter(None, low=0, high=1)
     eps_l2: float | None = parameter(None, low=0)
@@ -137,6 +143,7 @@ class MetaAdversarial(Defense):
     multi_step: float = parameter(0.0, low=0, high=1)
     support_attack_steps: int = parameter(1, low=1)
     query_attack_steps: int = parameter(10, low=1)
+    task_attack_steps: int = parameter(10, low=1)
     query_attack: str = parameter("adapted", choices=("adapted", "initial"))
     adversarial_rate: float | None = parameter(None, low=0)
     chunk: int = parameter(0, low=0)
@@ -200,6 +207,15 @@ class MetaAdversarial(Defense):
         with_budget = [name for name in seen if families.ATTACKS[name].norm in self.budgets]
         return self.attacks or tuple(with_budget)
 
+    @property
+    def _attack_pairs(self) -> list[tuple[families.TaskAttack, families.TaskAttack]]:
+        """Of the support and of the query of a task of "attacks"."""
+        steps = self.task_attack_steps
+        attacks = [families.ATTACKS[name].with_steps(steps) for name in self.task_attacks]
+        if self.support_family == "same":
+            return [(attack, attack) for attack in attacks]
+        return [(s, q) for q in attacks for s in attacks if s.family != q.family]
+
     @cached_property
     def task_distribution(self) -> TaskDistribution:
         """How the tasks are drawn."""
@@ -209,9 +225,9 @@ class MetaAdversarial(Defense):
             share=1.0,
         )
         named = []
-        for name in self.task_attacks if "attacks" in self.distribution else ():
-            attack = families.ATTACKS[name]
-            named.append(Budgeted(attack, attack, self.budgets[attack.norm] / self.threat.eps))
+        for support, query in self._attack_pairs if "attacks" in self.distribution else ():
+            eps, support_eps = (self.budgets[attack.norm] for attack in (query, support))
+            named.append(Budgeted(support, query, eps / self.threat.eps, support_eps / eps))
         return TaskDistribution(
             kinds=self.distribution,
             attacks=(own, *named),

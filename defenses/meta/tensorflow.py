@@ -141,13 +141,14 @@ class MetaKernel(Kernel):
     ) -> tf.Tensor:
         """The supports of all tasks in one batch, attacked."""
         shots, shape = self.defense.inner_examples, x.shape[2:]
+        budgets = tf.repeat(attack.support_ratio * eps, shots)
         # Step 1
         found = perturb(
             self.logits,
             tf.reshape(x[:, :shots], (-1, *shape)),
             tf.reshape(y[:, :shots], (-1,)),
             tf.reshape(start[:, :shots], (-1, *shape)),
-            eps=tf.reshape(tf.repeat(eps, shots), (-1, *[1] * len(shape))),
+            eps=tf.reshape(budgets, (-1, *[1] * len(shape))),
             ascent=attack.support.ascent,
         )
         return tf.reshape(found, (-1, shots, *shape))

@@ -30,14 +30,16 @@ class Budgeted:
     """An attack with its budget.
 
     Args:
-        support: the attack on the support set; the one on the query is of the same norm.
+        support: the attack on the support set.
         query: the attack on the query set.
-        share: the budget, as a multiple of the threat's eps.
+        share: the query's budget, as a multiple of the threat's eps.
+        support_ratio: the support's budget, as a multiple of the query's.
     """
 
     support: TaskAttack
     query: TaskAttack
     share: float
+    support_ratio: float = 1.0
 
 
 @dataclass(frozen=True)

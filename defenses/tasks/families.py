@@ -7,13 +7,14 @@ whole family out.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from defenses.errors import DefenseError, did_you_mean
-from defenses.perturbation.spec import Ascent
+from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.threat import NORMS, Threat
 
 
@@ -38,6 +39,13 @@ class TaskAttack:
     def family(self) -> str:
         """What it counts as: gradient ascent within its norm, named by that."""
         return self.ascent.norm
+
+    def with_steps(self, steps: int) -> TaskAttack:
+        """Projected gradient ascent with so many steps; other attacks as they are."""
+        if self.ascent.steps == 1 or self.ascent.momentum:
+            return self
+        ascent = Ascent(self.norm, steps, default_relative_step(steps))
+        return dataclasses.replace(self, ascent=ascent)
 
     def starts(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Where it starts on examples of this shape, within the unit ball, float32."""
