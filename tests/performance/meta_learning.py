@@ -64,7 +64,7 @@ ADAPTATION = {
     "steps": [0, 5, 20],
     "rates": [0.003, 0.01, 0.03, 0.1],
     "attack_steps": 10,
-    "episodes": 50,
+    "episodes": 30,
 }
 LINF = ("pgd-linf", "square-linf")
 
