@@ -222,6 +222,11 @@ def _notices(config: RunConfig, suite: Suite, dataset: Dataset) -> tuple[str, ..
     notices = left_out(config, suite, dataset)
     if not config.baseline and BASELINE not in config.defense:
         notices.append("no undefended twin in this run: nothing shows how strong the attacks are")
+    wrapped = [name for name in config.defense if wrappers.SEPARATOR in name]
+    if wrapped and config.protocol != "none":
+        notices.append(
+            f"how well a model adapts is measured on models alone, so not of {', '.join(wrapped)}"
+        )
     return tuple(notices)
 
 

@@ -180,6 +180,15 @@ def test_a_plan_holds_arguments_budgets_and_the_transfer_attack():
     assert (budgets["eps_linf"], budgets["eps_l2"], budgets["eps_l1"]) == (None, 0.8, 4)
 
 
+@pytest.mark.parametrize(
+    ("defense", "protocol", "told"),
+    [("none+jpeg", "brief", True), ("none+jpeg", "none", False), ("pgd-at", "brief", False)],
+)
+def test_it_is_told_that_a_wrapped_model_s_adaptation_is_not_measured(defense, protocol, told):
+    plan = make_plan(read({"defense": [defense], "protocol": protocol}))
+    assert any("so not of none+jpeg" in notice for notice in plan.notices) == told
+
+
 def test_the_transfer_attack_is_not_mistaken_for_one_of_the_suite(tmp_path):
     job = make_plan(read({"defense": ["none+jpeg"], "framework": ["torch"]})).jobs[1]
     plain = AttackSpec(TRANSFER.name, TRANSFER.attack, TRANSFER.arguments)
