@@ -32,7 +32,8 @@ ALL_NORMS = {
     "attacks": ["pgd-linf", "pgd-l2", "pgd-l1"],
     "least_budget": 1.0,
     "task_attack_steps": 5,
-    "tasks": 2,
+    "tasks": 1,
+    "query": 56,
 }
 OTHER = {**ALL_NORMS, "support_family": "other"}
 # Row: defense and its parameters.
@@ -48,10 +49,9 @@ ROWS = {
     "meta-adv, reptile": ("meta-adv", {"algorithm": "reptile"}),
     "meta-adv, anil": ("meta-adv", {"algorithm": "anil"}),
     "meta-adv, tuned": ("meta-adv", TUNED_META),
-    "meta-adv, no inner step": ("meta-adv", {**TUNED_META, "inner_rate": 0.0}),
-    "norms, same family": ("meta-adv", ALL_NORMS),
-    "norms, other family": ("meta-adv", OTHER),
-    "norms, no inner step": ("meta-adv", {**OTHER, "inner_rate": 0.0}),
+    "meta-adv, norms": ("meta-adv", ALL_NORMS),
+    "meta-adv, norms, other family": ("meta-adv", OTHER),
+    "meta-adv, norms, no inner step": ("meta-adv", {**OTHER, "inner_rate": 0.0}),
     "meta-gen, bank": ("meta-gen", {}),
     "meta-gen, bank of patches": ("meta-gen", {"pattern": "patch"}),
     "meta-gen, network": ("meta-gen", {"generator": "network"}),
@@ -64,7 +64,7 @@ ADAPTATION = {
     "steps": [0, 5, 20],
     "rates": [0.003, 0.01, 0.03, 0.1],
     "attack_steps": 10,
-    "episodes": 30,
+    "episodes": 20,
 }
 LINF = ("pgd-linf", "square-linf")
 
