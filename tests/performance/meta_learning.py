@@ -12,6 +12,7 @@ MNIST, `cnn-small`, PyTorch, a million gradient evaluations a training (`--budge
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,7 @@ ADAPTATION = {
     "attack_steps": 10,
     "episodes": 20,
 }
+TUNING = "cells/*/adaptations/tuning-*.json"
 LINF = ("pgd-linf", "square-linf")
 
 
@@ -119,19 +121,23 @@ class Measured:
         self.families = [{one.record.family: one for one in cell.adaptations} for cell in cells]
         met = {one.record.family for one in cells[0].adaptations if not one.held_out}
         self.met = f" (met {', '.join(sorted(met))})" if met else ""
+        tuning = [json.loads(p.read_text()) for p in folder(row, options).glob(TUNING)]
+        # (rates, shots, steps), the mean over seeds
+        self.tuning = np.mean([one["accuracy"] for one in tuning], axis=0)
 
     def before(self):
         return self.tuned(lambda one, _: one.correct[:, -1, 0])
 
-    def after(self, shots=-1):
-        return self.tuned(lambda one, at: one.correct[:, shots, at])
+    def after(self, *families):
+        return self.tuned(lambda one, at: one.correct[:, -1, at], families)
 
-    def tuned(self, value):
-        """(seeds, episodes), the mean over the families."""
+    def tuned(self, value, chosen=()):
+        """(seeds, episodes), the mean over the chosen families, or all."""
         return np.array([
             np.mean([
                 value(one, one.record.steps.index(one.record.tuned_steps))
-                for one in families.values()
+                for name, one in families.items()
+                if name in (chosen or families)
             ], axis=0)
             for families in self.families
         ])  # fmt: skip
@@ -167,20 +173,23 @@ def table(measured):
         values = (one.clean, one.linf, one.union, one.before(), one.after(), one.area())
         print(f"| {row}{one.met} | " + " | ".join(percent(value) for value in values) + " |")
     for baseline in BASELINES:
-        if baseline not in measured:
+        if baseline in measured:
+            differences(measured, baseline)
+
+
+def differences(measured, baseline):
+    print(f"\nDifference to `{baseline}`, in points; bold where its interval excludes 0\n")
+    families, other = ADAPTATION["families"], measured[baseline]
+    after = [f"{family}, after 100 labels" for family in families]
+    print(f"| Row | Linf | Union of norms | Three families, before | {' | '.join(after)} |")
+    print("|---|---|---|---|" + "---|" * len(families))
+    for row, one in measured.items():
+        if row == baseline or one.seeds != other.seeds:
             continue
-        print(f"\nDifference to `{baseline}`, in points; bold where its interval excludes 0\n")
-        print("| Row | Linf | Union of norms | Three families, before | after 100 labels | Area |")
-        print("|---|---|---|---|---|---|")
-        other = measured[baseline]
-        for row, one in measured.items():
-            pairs = [
-                (one.linf, other.linf), (one.union, other.union), (one.before(), other.before()),
-                (one.after(), other.after()), (one.area(), other.area()),
-            ]  # fmt: skip
-            if row != baseline and one.seeds == other.seeds:
-                cells = [difference(ours, theirs) for ours, theirs in pairs]
-                print(f"| {row} | " + " | ".join(cells) + " |")
+        pairs = [(one.linf, other.linf), (one.union, other.union), (one.before(), other.before())]
+        pairs += [(one.after(family), other.after(family)) for family in families]
+        cells = [difference(ours, theirs) for ours, theirs in pairs]
+        print(f"| {row}{one.met} | " + " | ".join(cells) + " |")
 
 
 def curves(measured):
@@ -193,6 +202,16 @@ def curves(measured):
             correct = np.mean([seed[family].correct for seed in one.families], axis=(0, 1))
             values = correct[1:].ravel()  # without the row of no labels
             print(f"| {row} | {family} | " + " | ".join(f"{100 * v:.1f}" for v in values) + " |")
+
+
+def limits(measured):
+    print("\nThe family that rates are tuned on, l1, at the best rate and steps of each cell\n")
+    shots = ADAPTATION["shots"]
+    print("| Row | Before | " + " | ".join(f"n = {n}, at best" for n in shots) + " |")
+    print("|---|---|" + "---|" * len(shots))
+    for row, one in measured.items():
+        values = [one.tuning[0, -1, 0], *one.tuning[:, 1:].max(axis=(0, 2))]
+        print(f"| {row} | " + " | ".join(f"{100 * v:.1f}" for v in values) + " |")
 
 
 def main():
@@ -211,6 +230,7 @@ def main():
     measured = {row: Measured(row, options) for row in there}
     table(measured)
     curves(measured)
+    limits(measured)
 
 
 if __name__ == "__main__":
