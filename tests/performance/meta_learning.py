@@ -58,7 +58,13 @@ ROWS = {
     "meta-gen, network": ("meta-gen", {"generator": "network"}),
     "mng-ac": ("mng-ac", {}),
 }
-BASELINES = ("pgd-at", "random-norm", "pgd-at, tuned", "random-norm, tuned")
+BASELINES = (
+    "pgd-at",
+    "random-norm",
+    "pgd-at, tuned",
+    "random-norm, tuned",
+    "meta-adv, norms, no inner step",
+)
 ADAPTATION = {
     "families": ["universal", "patch", "jsma"],
     "shots": [10, 100],
@@ -128,8 +134,10 @@ class Measured:
     def before(self):
         return self.tuned(lambda one, _: one.correct[:, -1, 0])
 
-    def after(self, *families):
-        return self.tuned(lambda one, at: one.correct[:, -1, at], families)
+    def after(self, labels, *families):
+        # The first row is of no labels
+        row = 1 + ADAPTATION["shots"].index(labels)
+        return self.tuned(lambda one, at: one.correct[:, row, at], families)
 
     def tuned(self, value, chosen=()):
         """(seeds, episodes), the mean over the chosen families, or all."""
@@ -170,7 +178,7 @@ def table(measured):
     )
     print("|---|---|---|---|---|---|---|")
     for row, one in measured.items():
-        values = (one.clean, one.linf, one.union, one.before(), one.after(), one.area())
+        values = (one.clean, one.linf, one.union, one.before(), one.after(100), one.area())
         print(f"| {row}{one.met} | " + " | ".join(percent(value) for value in values) + " |")
     for baseline in BASELINES:
         if baseline in measured:
@@ -180,14 +188,16 @@ def table(measured):
 def differences(measured, baseline):
     print(f"\nDifference to `{baseline}`, in points; bold where its interval excludes 0\n")
     families, other = ADAPTATION["families"], measured[baseline]
-    after = [f"{family}, after 100 labels" for family in families]
-    print(f"| Row | Linf | Union of norms | Three families, before | {' | '.join(after)} |")
-    print("|---|---|---|---|" + "---|" * len(families))
+    heads = ["Linf", "Union of norms", "Three families, before", "after 10 labels", "after 100"]
+    heads += [f"{family}, after 100" for family in families]
+    print("| Row | " + " | ".join(heads) + " |")
+    print("|---|" + "---|" * len(heads))
     for row, one in measured.items():
         if row == baseline or one.seeds != other.seeds:
             continue
         pairs = [(one.linf, other.linf), (one.union, other.union), (one.before(), other.before())]
-        pairs += [(one.after(family), other.after(family)) for family in families]
+        pairs += [(one.after(labels), other.after(labels)) for labels in ADAPTATION["shots"]]
+        pairs += [(one.after(100, family), other.after(100, family)) for family in families]
         cells = [difference(ours, theirs) for ours, theirs in pairs]
         print(f"| {row}{one.met} | " + " | ".join(cells) + " |")
 
