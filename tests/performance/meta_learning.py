@@ -150,6 +150,12 @@ class Measured:
             for families in self.families
         ])  # fmt: skip
 
+    def own(self):
+        """Accuracy under the threat's own family, before and after adapting to the others."""
+        before = self.tuned(lambda one, _: one.seen[:, 0])
+        after = self.tuned(lambda one, at: one.seen[:, at])
+        return before.mean(), after.mean()
+
     def area(self):
         steps = ADAPTATION["steps"]
         return self.tuned(
@@ -215,12 +221,14 @@ def curves(measured):
 
 
 def limits(measured):
-    print("\nThe family that rates are tuned on, l1, at the best rate and steps of each cell\n")
+    print("\nL1, which rates are tuned on, at each cell's best rate and steps;")
+    print("and Linf under PGD-10, before and after 100 labels of the three families\n")
     shots = ADAPTATION["shots"]
-    print("| Row | Before | " + " | ".join(f"n = {n}, at best" for n in shots) + " |")
-    print("|---|---|" + "---|" * len(shots))
+    heads = ["L1, before", *[f"n = {n}, at best" for n in shots], "Linf, before", "after"]
+    print("| Row | " + " | ".join(heads) + " |")
+    print("|---|" + "---|" * len(heads))
     for row, one in measured.items():
-        values = [one.tuning[0, -1, 0], *one.tuning[:, 1:].max(axis=(0, 2))]
+        values = [one.tuning[0, -1, 0], *one.tuning[:, 1:].max(axis=(0, 2)), *one.own()]
         print(f"| {row} | " + " | ".join(f"{100 * v:.1f}" for v in values) + " |")
 
 
