@@ -14,17 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from benchmark.adaptation.protocol import Protocol
 from benchmark.digest import digest
 from benchmark.frameworks import versions
 from benchmark.results import SCHEMA_VERSION, Record
 from defenses import wrappers
 
 if TYPE_CHECKING:
-    from benchmark.attacks.suites import AttackSpec, SecurityCurve
     from benchmark.config import RunConfig
     from benchmark.datasets import Dataset
-    from benchmark.external.given import Given
 
 BASELINE = "none"  # the undefended twin
 
@@ -129,55 +126,6 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         examples=config["examples"],
         source=config.get("source"),
     )
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
-
-    given: the model, where someone else trained it. attack_timeout: seconds that one attack may
-    take; None for any. curve: the security curve to draw, if any.
-    """
-
-    cell: Cell
-    suite: str
-    attacks: tuple[AttackSpec, ...]
-    out: str
-    data_dir: str | None
-    adaptation: Protocol | None = None
-    given: Given | None = None
-    attack_timeout: float | None = None
-    curve: SecurityCurve | None = None
-
-    def curve_key(self) -> str | None:
-        """The key of the security curve in the store, if there is one to draw."""
-        if self.curve is None:
-            return None
-        whole = [self.attack_keys()[self.curve.attack], self.curve.budgets, self.curve.examples]
-        return f"{self.curve.attack}-{digest(whole)[:8]}"
-
-    @property
-    def trust_stage(self) -> str:
-        """The stage in the store that holds the trust checks under this suite."""
-        safe = re.sub(r"[^A-Za-z0-9_-]+", "-", self.suite)
-        # A suite file may have any name.
-        return f"trust/{safe if safe == self.suite else f'{safe}-{digest(self.suite)[:8]}'}"
-
-    def attack_keys(self) -> dict[str, str]:
-        """Name of an attack in the suite to its key in the store, in the suite's order.
-
-        The key changes with everything that changes the attack on this cell.
-        """
-        keys = {}
-        for spec in self.attacks:
-            attack, arguments, *more = spec.identity()
-            whole = [attack, arguments, self.cell.examples, *more]
-            keys[spec.name] = f"{spec.name}-{digest(whole)[:8]}"
-        return keys
-
-    def adaptation_keys(self) -> dict[str, str]:
-        """Name of an attack family to its key in the store, and "tuning" to that of the tuning."""
-        return {} if self.adaptation is None else self.adaptation.keys()
 
 
 def expand(

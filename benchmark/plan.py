@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import defenses
@@ -12,10 +12,11 @@ from benchmark import datasets, models
 from benchmark.adaptation import protocol as adaptation
 from benchmark.adaptation.protocol import Protocol
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
-from benchmark.cells import BASELINE, Cell, Job, defenses_of, expand
+from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError, DataError, UnknownName
+from benchmark.job import Job
 from benchmark.results import Store
 from defenses import wrappers
 
@@ -61,10 +62,19 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     chosen = _create_defenses(config, dataset)
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
     cells = expand(config, dataset, parameters=parameters)
+    estimates = _estimate(cells, chosen, dataset)
+    jobs = [
+        replace(
+            job_of(cell, suite, config, protocol),
+            adapts=chosen[cell.defense].adapts,
+            training=estimates[cell.cell_id],
+        )
+        for cell in cells
+    ]
     return Plan(
         config=config,
-        jobs=tuple(job_of(cell, suite, config, protocol) for cell in cells),
-        estimates=_estimate(cells, chosen, dataset),
+        jobs=tuple(jobs),
+        estimates=estimates,
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
         memory={

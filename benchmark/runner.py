@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from benchmark.cells import Job, cell_record
+from benchmark.cells import cell_record
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.job import Job
 from benchmark.process import enter, last_words
 from benchmark.results import Store
 from benchmark.resume import spent, suites_of

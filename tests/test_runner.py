@@ -15,8 +15,9 @@ import pytest
 
 from benchmark import runner
 from benchmark.attacks.suites import AttackSpec
-from benchmark.cells import Cell, Job
+from benchmark.cells import Cell
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted
+from benchmark.job import Job
 from benchmark.process import last_words
 from benchmark.results import Store
 from benchmark.resume import pending
