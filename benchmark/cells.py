@@ -82,6 +82,11 @@ class Cell:
         return "-".join([*names, f"s{self.seed}", digest(whole)[:10]])
 
     @property
+    def trained_prefix(self) -> str:
+        """How the ids of all cells begin that the same defense trains on data of this name."""
+        return "-".join([_slug(self.dataset), self.model, self.framework, self.trained_by])
+
+    @property
     def trained_by(self) -> str:
         """The defense that trains the model, without its wrappers."""
         return wrappers.split(self.defense)[0]

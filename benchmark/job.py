@@ -32,7 +32,8 @@ class Job:
 
     given: the model, where someone else trained it. attack_timeout: seconds that one attack may
     take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
-    adapts before it is attacked. training: gradient evaluations that the training takes.
+    adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
+    of cells that end before this one begins, in the same run.
     """
 
     cell: Cell
@@ -46,6 +47,7 @@ class Job:
     curve: SecurityCurve | None = None
     adapts: bool = False
     training: float = 1.0
+    after: frozenset[str] = frozenset()
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:

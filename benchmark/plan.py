@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.job import Job
 from benchmark.results import Store
+from benchmark.stages.training import training_key
 from defenses import wrappers
 
 # Stands for every defense that trains, on the command line and in files.
@@ -62,12 +63,13 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     chosen = _create_defenses(config, dataset)
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
     cells = expand(config, dataset, parameters=parameters)
-    estimates = _estimate(cells, chosen, dataset)
+    estimates, order = _estimate(cells, chosen, dataset), _order(cells)
     jobs = [
         replace(
             job_of(cell, suite, config, protocol),
             adapts=chosen[cell.defense].adapts,
             training=estimates[cell.cell_id],
+            after=order[cell.cell_id],
         )
         for cell in cells
     ]
@@ -207,6 +209,25 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         attack_timeout=config.attack_timeout,
         curve=suite.curve,
     )
+
+
+def _order(cells: Sequence[Cell]) -> dict[str, frozenset[str]]:
+    """Id of a cell to those of the cells of the run that must have ended before it begins.
+
+    Its undefended twin, which its trust checks look at, and the first cell whose training is the
+    same, so that nothing is trained twice: whatever the number of workers.
+    """
+    order = {}
+    twins: dict[tuple[str, int], str] = {}
+    trained: dict[str, str] = {}
+    for cell in cells:
+        place, key = (cell.framework, cell.seed), training_key(cell)
+        before = (twins.get(place), trained.get(key))
+        order[cell.cell_id] = frozenset(cell_id for cell_id in before if cell_id)
+        trained.setdefault(key, cell.cell_id)
+        if cell.defense == BASELINE:
+            twins[place] = cell.cell_id
+    return order
 
 
 def _estimate(

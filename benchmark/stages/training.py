@@ -6,12 +6,17 @@ import dataclasses
 import functools
 import time
 
+import defenses
 from benchmark.attacks.target import encoded
-from benchmark.results import Record
+from benchmark.cells import Cell, cell_of
+from benchmark.digest import digest
+from benchmark.files import copy_of
+from benchmark.results import Record, Store
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from defenses import Fitted
 from defenses.checkpoints import Checkpoint
+from defenses.wrappers import WRAPPERS
 
 TRAINING = "training"
 
@@ -19,7 +24,8 @@ TRAINING = "training"
 class Training(Stage):
     """Stage "training": the model that the defense trains.
 
-    training.json  learned, history, steps, overfitting, restored_epoch, notices, seconds, cost
+    training.json  learned, history, steps, overfitting, restored_epoch, notices, seconds, cost;
+                   taken_from, where another cell's training gave the same weights
     weights.*      in the framework's format
     """
 
@@ -30,7 +36,12 @@ class Training(Stage):
         self.gradient_evaluations = gradient_evaluations
 
     def run(self, context: Context) -> Result:
-        """Trains from the seed's initial weights, or from where a killed run had come."""
+        """Takes the training of another cell where it is the same, and trains otherwise.
+
+        A training begins with the seed's initial weights, or where a killed run had come.
+        """
+        if (found := trained_elsewhere(context.store, context.cell)) is not None:
+            return _taken(context.store, found)
         cell, data = context.cell, context.dataset
         context.store.cell_folder(cell.cell_id).mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
@@ -51,6 +62,52 @@ class Training(Stage):
     def clean_up(self, context: Context) -> None:
         """Removes the checkpoint."""
         _checkpoint(context).remove()
+
+
+def trained_elsewhere(store: Store, cell: Cell) -> str | None:
+    """The id of a cell that ended and whose training gives the very same weights, if there is one.
+
+    A training depends on less than its cell: not on how many examples are attacked, nor on what
+    stands around the model, nor on the threat where it makes no adversarial examples.
+    """
+    ours = training_key(cell)
+    for cell_id in store.cell_ids():
+        # Ids begin alike, so that other cells are not read; the key decides.
+        if cell_id == cell.cell_id or not cell_id.startswith(cell.trained_prefix):
+            continue
+        config = (store.read_cell(cell_id) or {}).get("config")
+        if config is None or config.get("source") is not None:
+            continue
+        if training_key(cell_of(config)) == ours and store.read_stage(cell_id, TRAINING):
+            return cell_id
+    return None
+
+
+def training_key(cell: Cell) -> str:
+    """Equal for cells whose trainings give the same weights, and for no others."""
+    threat = defenses.Threat(cell.norm, cell.eps)
+    defense = defenses.create(cell.trained_by, threat, cell.training_parameters)
+    encoded_by = {n: v for n, v in cell.wrapped_in.items() if WRAPPERS[n].depth}
+    return digest(
+        {
+            "data": [cell.dataset_fingerprint, cell.image_size, cell.split_seed],
+            "model": [cell.model, cell.framework, cell.seed],
+            "defense": [cell.trained_by, cell.training_parameters],
+            "threat": [cell.norm, cell.eps] if defense.depends_on_threat else None,
+            "length": [cell.epochs, cell.budget_ge],
+            "encoded_by": encoded_by,
+        }
+    )
+
+
+def _taken(store: Store, cell_id: str) -> Result:
+    """The training of another cell: its record, which says whose it is, and its weights."""
+    record = store.read_stage(cell_id, TRAINING)
+    assert record is not None
+    files = record.pop("files")
+    folder = store.cell_folder(cell_id)
+    writers = {name: copy_of(folder / name, checksum) for name, checksum in files.items()}
+    return {"taken_from": cell_id, **record}, writers
 
 
 def _checkpoint(context: Context) -> Checkpoint:
