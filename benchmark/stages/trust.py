@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -125,7 +126,11 @@ def _twin(cell: Cell, store: Store) -> str | None:
     if cell.defense == BASELINE:
         return cell.cell_id
     ours = cell.config()
+    # Ids begin alike, so that other cells are not read.
+    prefix = f"{dataclasses.replace(cell, defense=BASELINE).trained_prefix}-s{cell.seed}-"
     for cell_id in store.cell_ids():
+        if not cell_id.startswith(prefix):
+            continue
         record = store.read_cell(cell_id)
         config = (record or {}).get("config", {})
         if _is_baseline(config) and all(config.get(name) == ours[name] for name in _SHARED):
