@@ -231,7 +231,13 @@ def _notices(config: RunConfig, suite: Suite, dataset: Dataset) -> tuple[str, ..
 
 
 def left_out(config: RunConfig, suite: Suite, dataset: Dataset) -> list[str]:
-    """A line that tells which attacks can't be run here; ConfigError if none can."""
+    """A line that tells which attacks can't be run here.
+
+    Raises:
+        ConfigError: none can.
+        SuiteError: one has arguments that don't fit these data.
+    """
+    suite.check_fits(config.norm, dataset.input_shape, dataset.classes)
     names = [
         f"{spec.name} ({reason})"
         for spec, reason in suite.applicable(config.norm, dataset.input_shape)
