@@ -136,7 +136,8 @@ class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
     given: the model, where someone else trained it. attack_timeout: seconds that one attack may
-    take; None for any. curve: the security curve to draw, if any.
+    take; None for any. curve: the security curve to draw, if any. sources: defense to the id of the
+    cell on whose model attacks `from:` it are made.
     """
 
     cell: Cell
@@ -148,6 +149,7 @@ class Job:
     given: Given | None = None
     attack_timeout: float | None = None
     curve: SecurityCurve | None = None
+    sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def curve_key(self) -> str | None:
         """The key of the security curve in the store, if there is one to draw."""

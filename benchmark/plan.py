@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import defenses
-from benchmark import datasets, models
+from benchmark import datasets, models, sources
 from benchmark.adaptation import protocol as adaptation
 from benchmark.adaptation.protocol import Protocol
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
@@ -61,9 +63,10 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     chosen = _create_defenses(config, dataset)
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
     cells = expand(config, dataset, parameters=parameters)
+    jobs = [job_of(cell, suite, config, protocol) for cell in cells]
     return Plan(
         config=config,
-        jobs=tuple(job_of(cell, suite, config, protocol) for cell in cells),
+        jobs=_with_sources(jobs, config, dataset),
         estimates=_estimate(cells, chosen, dataset),
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
@@ -197,6 +200,28 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         attack_timeout=config.attack_timeout,
         curve=suite.curve,
     )
+
+
+def _with_sources(jobs: Sequence[Job], config: RunConfig, dataset: Dataset) -> tuple[Job, ...]:
+    """The jobs with the cells that their attacks are made on, which come first.
+
+    Raises:
+        SuiteError: an attack's `from:` names no model that fits, or several.
+    """
+    cells = [job.cell for job in jobs]
+    stored = functools.cache(lambda: sources.stored_configs(config.out))
+    found = []
+    for job in jobs:
+        others = {
+            spec.source: sources.chosen(job.cell, spec.source, cells, stored, attack=spec.name)
+            for spec in job.attacks
+            if spec.source is not None
+            and spec.source != job.cell.defense
+            and not spec.obstacle(job.cell.norm, dataset.input_shape)
+        }
+        found.append(dataclasses.replace(job, sources=others))
+    needed = {cell_id for job in found for cell_id in job.sources.values()}
+    return tuple(sorted(found, key=lambda job: job.cell.cell_id not in needed))
 
 
 def _estimate(

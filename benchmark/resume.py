@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell, Job
-from benchmark.results import Store
+from benchmark.results import Record, Store
 
 
 def pending(jobs: Sequence[Job], store: Store) -> list[Job]:
@@ -22,10 +23,13 @@ def _is_done(job: Job, store: Store) -> bool:
     record = store.read_cell(cell_id)
     if record is None or record.get("status") != "ok":
         return False
-    keys = job.attack_keys().values()
-    if sorted(record.get("suites", {}).get(job.suite, [])) != sorted(keys):
+    keys = job.attack_keys()
+    if sorted(record.get("suites", {}).get(job.suite, [])) != sorted(keys.values()):
         return False
-    stages = ["given" if job.given else "training", *(f"attacks/{key}" for key in keys)]
+    for spec in job.attacks:
+        if not is_result(job, spec, store.read_stage(cell_id, f"attacks/{keys[spec.name]}")):
+            return False
+    stages = ["given" if job.given else "training"]
     stages.append(job.trust_stage)
     stages += [f"curves/{key}" for key in [job.curve_key()] if key is not None]
     stages += [f"adaptations/{key}" for key in job.adaptation_keys().values()]
@@ -33,6 +37,14 @@ def _is_done(job: Job, store: Store) -> bool:
         stages.append("adaptation")
     records = [store.read_stage(cell_id, stage) for stage in stages]
     return all(record is not None and record.get("status") != "failed" for record in records)
+
+
+def is_result(job: Job, spec: AttackSpec, record: Record | None) -> bool:
+    """Whether a stored attack is what is asked for: it ended, and was made on the same model."""
+    if record is None or record.get("status") == "failed":
+        return False
+    made_on = record.get("made_on")
+    return made_on is None or made_on == job.sources.get(spec.source or "", made_on)
 
 
 def suites_of(job: Job, store: Store) -> dict[str, list[str]]:

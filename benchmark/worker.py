@@ -34,6 +34,7 @@ from benchmark.datasets.splits import draw
 from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
+from benchmark.resume import is_result
 from benchmark.trust import gather as trust
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
@@ -120,7 +121,8 @@ class _CellRun:
         target = self._target(self._given() if trained is None else self._adapted(trained).model)
         for spec in self.job.attacks:
             key = self.job.attack_keys()[spec.name]
-            if self._is_stored(f"attacks/{key}"):
+            done = self.store.read_stage(self.cell.cell_id, f"attacks/{key}")
+            if is_result(self.job, spec, done):
                 continue
             record, arrays = run_attack(
                 spec,
@@ -143,11 +145,6 @@ class _CellRun:
             adaptation.measure(
                 self.job, trained, self._dataset, self.store, self.reporter, device=self.device
             )
-
-    def _is_stored(self, stage: str) -> bool:
-        """Whether a stage is done; an attack that failed is tried again."""
-        record = self.store.read_stage(self.cell.cell_id, stage)
-        return record is not None and record.get("status") != "failed"
 
     def _given(self) -> Any:
         """The model that someone else trained; its weights are stored as they came."""
@@ -217,8 +214,13 @@ class _CellRun:
         data = self._dataset
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
         index = np.sort(draw(data.y_test, self.cell.examples, generator))
-        others = None if self.job.given else Surrogates(self.store, self.cell, data, self.device)
+        others = None if self.job.given else self._surrogates()
         return target(self.cell, model, data, index, device=self.device, surrogates=others)
+
+    def _surrogates(self) -> Surrogates:
+        return Surrogates(
+            self.store, self.cell, self._dataset, self.device, sources=self.job.sources
+        )
 
     @property
     def builder(self) -> Any:

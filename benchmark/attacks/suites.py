@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import yaml
 
+import defenses
 from benchmark.attacks.arguments import Kind, Value, kind_of
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.specification import THREATS, AttackSpec, SecurityCurve, Suite
@@ -18,6 +19,7 @@ from benchmark.attacks.specification import TRANSFER as TRANSFER
 from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError, UnknownName, did_you_mean, shortened
 from benchmark.limits import MAX_EPS, MAX_EXAMPLES, eps_fault
+from defenses import wrappers
 
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 # Names of attacks become names of files, with a hash and an ending behind them.
@@ -128,11 +130,7 @@ def _attack(suite: str, name: object, given: object, overrides: Mapping[str, Val
         if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
             raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
     examples = _examples(f"attack {name!r}", body.get("examples"))
-    source = body.get("from")
-    if source is not None and not isinstance(source, str):
-        raise SuiteError(
-            f"attack {name!r}: from is {source!r}; give the name of a defense such as none"
-        )
+    source = _source(name, body.get("from"))
     return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples, source=source)
 
 
@@ -154,6 +152,21 @@ def _attack_name(suite: str, name: object) -> str:
             "cells with input or output defenses; choose another"
         )
     return name
+
+
+def _source(attack: str, given: object) -> str | None:
+    """The defense on whose model an attack is made, None where it is the cell's own."""
+    if given is None or (isinstance(given, str) and given in defenses.names()):
+        return given
+    trains = _text(given).partition(wrappers.SEPARATOR)[0]
+    if trains in defenses.names():
+        raise SuiteError(
+            f"attack {attack!r}: from names a model, not what stands around it; write {trains!r}"
+        )
+    raise SuiteError(
+        f"attack {attack!r}: from names the unknown defense {shortened(given)}"
+        f"{did_you_mean(_text(given), defenses.names())}"
+    )
 
 
 def _curve(suite: str, given: object, attacks: Mapping[str, Any]) -> SecurityCurve | None:
