@@ -26,16 +26,14 @@ from pydantic import (
     model_validator,
 )
 
-from benchmark.errors import ConfigError, UnknownName
+from benchmark import limits
+from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
 
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
 ON_OVERFIT = ("warn", "restore")
 PROTOCOLS = ("brief", "adapt", "none")
-
-# ART seeds NumPy's global generator, which takes no more than 32 bits.
-MAX_SEED = 2**32 - 1
 
 _FRACTION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*/\s*([0-9]+(?:\.[0-9]*)?)\s*")
 # YAML 1.1 reads 1e-2 as text, because it has no dot.
@@ -75,10 +73,10 @@ def _budget(value: Any) -> float:
         with contextlib.suppress(ValueError):
             number = float(number)
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ConfigError(f"eps {value!r} is not a number; give one such as 0.15 or 8/255")
-    if not math.isfinite(number) or number <= 0:
-        raise ConfigError(f"eps {value!r} is not allowed; give a finite number above 0")
-    return float(number)
+        raise ConfigError(f"eps {shortened(value)} is not a number; give one such as 0.15 or 8/255")
+    if not 0 < number < math.inf:
+        raise ConfigError(f"eps {shortened(value)} is not allowed; give a finite number above 0")
+    return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
 
 
 def _one_of(kind: str, allowed: Sequence[str]) -> BeforeValidator:
@@ -100,24 +98,24 @@ def _plain(value: Any, path: str) -> Any:
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                raise ConfigError(f"{path}: key {key!r} is not a name")
+                raise ConfigError(f"{path}: key {shortened(key)} is not a name")
         return {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, path) for item in value]
     value = _number(value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{path}: {value!r} is not a finite number")
+        raise ConfigError(f"{path}: {shortened(value)} is not a finite number")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ConfigError(
-        f"{path}: {value!r} is not allowed; give a number, text, true, false or a list"
+        f"{path}: {shortened(value)} is not allowed; give a number, text, true, false or a list"
     )
 
 
 def _mapping(kind: str, value: Any) -> dict[str, Any]:
     whole = _plain({} if value is None else value, kind)
     if not isinstance(whole, dict):
-        raise ConfigError(f"{kind} must map names to their settings, got {value!r}")
+        raise ConfigError(f"{kind} must map names to their settings, got {shortened(value)}")
     return whole
 
 
@@ -128,7 +126,9 @@ def _settings(kind: str) -> BeforeValidator:
         whole = _mapping(kind, value)
         for name, settings in whole.items():
             if settings is not None and not isinstance(settings, dict):
-                raise ConfigError(f"{kind}.{name} must map settings to values, got {settings!r}")
+                raise ConfigError(
+                    f"{kind}.{name} must map settings to values, got {shortened(settings)}"
+                )
         return {name: settings or {} for name, settings in whole.items()}
 
     return BeforeValidator(check)
@@ -140,10 +140,10 @@ Frameworks = Annotated[
     BeforeValidator(_listed),
     AfterValidator(_unique),
 ]
-Seed = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=MAX_SEED)]
+Seed = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=limits.MAX_SEED)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_listed), AfterValidator(_unique)]
 Count = Annotated[int, Field(strict=True, gt=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)]
 Budget = Annotated[float, BeforeValidator(_budget)]
 Settings = dict[str, dict[str, Any]]
 UserPath = Annotated[Path, AfterValidator(_expanded)]
@@ -171,16 +171,16 @@ class RunConfig(BaseModel):
     norm: Annotated[str, _one_of("norm", NORMS)] = "linf"
     eps: Budget | None = None
     seed: Seeds = (0,)
-    epochs: Count | None = None
-    budget_ge: Count | None = None
-    examples: Count = 1000
+    epochs: Annotated[Count, Field(le=limits.MAX_EPOCHS)] | None = None
+    budget_ge: Annotated[Count, Field(le=limits.MAX_BUDGET_GE)] | None = None
+    examples: Annotated[Count, Field(le=limits.MAX_EXAMPLES)] = 1000
     out: UserPath = Path("bench-results")
     data_dir: UserPath | None = None
     download: Annotated[bool, Field(strict=True)] = False
-    image_size: Count | None = None
+    image_size: Annotated[Count, Field(le=limits.MAX_IMAGE_SIZE)] | None = None
     split_seed: Seed = 0
     device: Annotated[str, _one_of("device", DEVICES)] = "auto"
-    jobs: Count | None = None
+    jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None
     attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
     on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
@@ -200,11 +200,8 @@ class RunConfig(BaseModel):
             raise ConfigError(
                 f"epochs {self.epochs} and budget_ge {self.budget_ge} are both given; give one"
             )
-        if self.norm == "linf" and self.eps is not None and self.eps > 1:
-            raise ConfigError(
-                f"eps {self.eps:g} is above 1 under linf, where pixels lie in [0, 1]; "
-                f"did you mean {self.eps:g}/255?"
-            )
+        if self.eps is not None and (wrong := limits.eps_fault(self.norm, self.eps)):
+            raise ConfigError(wrong)
         return self
 
 
@@ -294,5 +291,4 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
     message = first["msg"].replace("Input should be", "must be")
-    given = repr(first["input"])
-    return f"{path} {message[0].lower()}{message[1:]}, got {given[:77] + '...' * (len(given) > 77)}"
+    return f"{path} {message[0].lower()}{message[1:]}, got {shortened(first['input'])}"

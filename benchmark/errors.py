@@ -15,6 +15,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Of a value or a name that an error line repeats.
+_LONGEST = 80
+
 
 class BenchError(Exception):
     """Wrong input: says what was given, what is allowed and the likely fix."""
@@ -31,7 +34,7 @@ class UnknownName(ConfigError):
 
     def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
         allowed = list(allowed)
-        super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, allowed)}")
+        super().__init__(f"unknown {kind} {shortened(name)}{did_you_mean(name, allowed)}")
 
 
 class DataError(BenchError):
@@ -59,7 +62,16 @@ class CellError(BenchError):
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """The end of an error line: the nearest allowed name, or all of them."""
     allowed = sorted(allowed)
-    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:_LONGEST], allowed, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; allowed: {', '.join(allowed)}"
+
+
+def shortened(value: object) -> str:
+    """A value as Python writes it, cut to what fits into an error line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+        return f"a {type(value).__name__} too long to show"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

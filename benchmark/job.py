@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmark.adaptation.protocol import TUNING, Protocol
@@ -33,7 +34,8 @@ class Job:
     given: the model, where someone else trained it. attack_timeout: seconds that one attack may
     take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
     adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
-    of cells that end before this one begins, in the same run.
+    of cells that end before this one begins, in the same run. sources: defense to the id of the
+    cell on whose model attacks `from:` it are made.
     """
 
     cell: Cell
@@ -48,6 +50,7 @@ class Job:
     adapts: bool = False
     training: float = 1.0
     after: frozenset[str] = frozenset()
+    sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -56,7 +59,14 @@ class Job:
         needs, keys = tuple(stage.path for stage in making), self.attack_keys()
         examples, timeout = self.cell.examples, self.attack_timeout
         attacks = [
-            Attack(spec, keys[spec.name], examples, needs=needs, timeout=timeout)
+            Attack(
+                spec,
+                keys[spec.name],
+                examples,
+                needs=needs,
+                made_on=self.sources.get(spec.source or ""),
+                timeout=timeout,
+            )
             for spec in self.attacks
         ]
         stages: list[Stage] = [*making, *attacks]

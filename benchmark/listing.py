@@ -101,6 +101,7 @@ def _attack(record: Record) -> str:
     return (
         f"clean {record['clean_accuracy']:.1%}, robust {record['robust_accuracy']:.1%} "
         f"of {record['examples']} examples, {record['norm']}{eps}, {duration(record['seconds'])}"
+        + (f", made on {record['made_on']}" if record.get("made_on") else "")
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import defenses
-from benchmark import datasets, models
+from benchmark import datasets, models, sources
 from benchmark.adaptation import protocol as adaptation
 from benchmark.adaptation.protocol import Protocol
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
@@ -63,19 +64,18 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     chosen = _create_defenses(config, dataset)
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
     cells = expand(config, dataset, parameters=parameters)
-    estimates, order = _estimate(cells, chosen, dataset), _order(cells)
+    estimates = _estimate(cells, chosen, dataset)
     jobs = [
         replace(
             job_of(cell, suite, config, protocol),
             adapts=chosen[cell.defense].adapts,
             training=estimates[cell.cell_id],
-            after=order[cell.cell_id],
         )
         for cell in cells
     ]
     return Plan(
         config=config,
-        jobs=tuple(jobs),
+        jobs=_in_order(_with_sources(jobs, config, dataset)),
         estimates=estimates,
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
@@ -211,23 +211,49 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
     )
 
 
-def _order(cells: Sequence[Cell]) -> dict[str, frozenset[str]]:
-    """Id of a cell to those of the cells of the run that must have ended before it begins.
+def _in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """The jobs, each with the cells of the run that must have ended before it begins.
 
-    Its undefended twin, which its trust checks look at, and the first cell whose training is the
-    same, so that nothing is trained twice: whatever the number of workers.
+    Those whose models its attacks are made on, its undefended twin, which its trust checks look at,
+    and the first cell whose training is the same, so that nothing is trained twice: whatever the
+    number of workers.
     """
-    order = {}
+    found = []
+    earlier: set[str] = set()
     twins: dict[tuple[str, int], str] = {}
     trained: dict[str, str] = {}
-    for cell in cells:
-        place, key = (cell.framework, cell.seed), training_key(cell)
-        before = (twins.get(place), trained.get(key))
-        order[cell.cell_id] = frozenset(cell_id for cell_id in before if cell_id)
-        trained.setdefault(key, cell.cell_id)
-        if cell.defense == BASELINE:
-            twins[place] = cell.cell_id
-    return order
+    for job in jobs:
+        cell_id, place = job.cell.cell_id, (job.cell.framework, job.cell.seed)
+        key = training_key(job.cell)
+        before = {*job.sources.values(), twins.get(place, ""), trained.get(key, "")}
+        found.append(replace(job, after=frozenset(before & earlier)))
+        earlier.add(cell_id)
+        trained.setdefault(key, cell_id)
+        if job.cell.defense == BASELINE:
+            twins[place] = cell_id
+    return tuple(found)
+
+
+def _with_sources(jobs: Sequence[Job], config: RunConfig, dataset: Dataset) -> list[Job]:
+    """The jobs with the cells that their attacks are made on, which come first.
+
+    Raises:
+        SuiteError: an attack's `from:` names no model that fits, or several.
+    """
+    cells = [job.cell for job in jobs]
+    stored = functools.cache(lambda: sources.stored_configs(config.out))
+    found = []
+    for job in jobs:
+        others = {
+            spec.source: sources.chosen(job.cell, spec.source, cells, stored, attack=spec.name)
+            for spec in job.attacks
+            if spec.source is not None
+            and spec.source != job.cell.defense
+            and not spec.obstacle(job.cell.norm, dataset.input_shape)
+        }
+        found.append(replace(job, sources=others))
+    needed = {cell_id for job in found for cell_id in job.sources.values()}
+    return sorted(found, key=lambda job: job.cell.cell_id not in needed)
 
 
 def _estimate(
@@ -262,7 +288,13 @@ def _notices(config: RunConfig, suite: Suite, dataset: Dataset) -> tuple[str, ..
 
 
 def left_out(config: RunConfig, suite: Suite, dataset: Dataset) -> list[str]:
-    """A line that tells which attacks can't be run here; ConfigError if none can."""
+    """A line that tells which attacks can't be run here.
+
+    Raises:
+        ConfigError: none can.
+        SuiteError: one has arguments that don't fit these data.
+    """
+    suite.check_fits(config.norm, dataset.input_shape, dataset.classes)
     names = [
         f"{spec.name} ({reason})"
         for spec, reason in suite.applicable(config.norm, dataset.input_shape)

@@ -35,7 +35,15 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
     """Run a cell and write its record; returns status and reason."""
     store, cell = Store.open(job.out), job.cell
     reporter = Reporter(connection, cell.cell_id)
-    context = Context(cell, store, device, reporter, data_dir=job.data_dir, given=job.given)
+    context = Context(
+        cell,
+        store,
+        device,
+        reporter,
+        data_dir=job.data_dir,
+        given=job.given,
+        sources=job.sources,
+    )
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status, reason = "ok", ""
     try:

@@ -9,6 +9,11 @@ from typing import Any
 
 from defenses.errors import DefenseError
 
+# Of whole numbers without an end of their own: more than any training gets through.
+MOST = 1_000_000
+# Of other numbers: more than float32 can square.
+LARGEST = 1e18
+
 
 def parameter(
     default: Any,
@@ -78,8 +83,10 @@ def _check(
     whole = isinstance(default, int)
     kind = "a whole number" if whole else "a number"
     right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not right or not math.isfinite(value):
+    if not right or not -math.inf < value < math.inf:
         raise DefenseError(f"{name} must be {kind}, got {value!r}")
-    if (low is not None and value < low) or (high is not None and value > high):
-        allowed = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise DefenseError(f"{name} must be {allowed}, got {value}")
+    most = high if high is not None else MOST if whole else LARGEST
+    if value > most or (low is not None and value < low):
+        allowed = f"at least {low}" if high is None and value < most else f"from {low} to {most:,}"
+        given = value if abs(value) <= LARGEST else "more than that"
+        raise DefenseError(f"{name} must be {allowed}, got {given}")

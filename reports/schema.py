@@ -99,4 +99,5 @@ class AttackRecord(_Record):
     norm: str = ""
     eps: Amount | None = None
     silent: Count | None = None
+    made_on: str = ""
     files: dict[str, str] = {}

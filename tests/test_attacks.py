@@ -62,7 +62,7 @@ BAD_SUITES = {
         "attacks: {a: {attack: pgd, arguments: {eps_step: eps/4}}}",
         "a share of the budget such as '0.1 eps'",
     ),
-    "negative": ("attacks: {a: {attack: pgd, arguments: {max_iter: -1}}}", "from 0 up, got -1"),
+    "negative": ("attacks: {a: {attack: pgd, arguments: {max_iter: -1}}}", "is -1; allowed: a"),
     "text for a number": (
         "attacks: {a: {attack: universal, arguments: {attacker: fgms}}}",
         "attacker is 'fgms'; did you mean 'fgsm'?",

@@ -234,7 +234,9 @@ BAD_NPZ = [
         id="too few labels",
     ),
     pytest.param(changed(y_test=np.eye(12, 2)), r"one-hot labels\?", id="one-hot labels"),
-    pytest.param(changed(y_test=np.arange(12) / 2), "labels must be integers", id="float labels"),
+    pytest.param(
+        changed(y_test=np.arange(12) / 2), "labels must be integers or texts", id="float labels"
+    ),
     pytest.param(changed(y_train=np.array(1)), r"y_train has shape \(\)", id="scalar label"),
     pytest.param(
         changed(x_train=np.zeros((40, 3, 3), np.int32)),
@@ -249,8 +251,21 @@ BAD_NPZ = [
     pytest.param(
         changed(x_train=np.zeros((0, 3, 3)), y_train=np.zeros(0, int)), "not empty", id="no images"
     ),
+    *(
+        pytest.param(
+            changed(x_train=np.zeros((40, channels, 8, 9))),
+            "looks like channels first",
+            id=f"{channels} channels first",
+        )
+        for channels in (1, 2, 3, 4)
+    ),
+    pytest.param(changed(x_train=with_value(1.0001)), "from 0 to 1.0001", id="above rounding"),
     pytest.param(
-        changed(x_train=np.zeros((40, 3, 8, 8))), "looks like channels first", id="channels first"
+        changed(
+            **{f"{part}_images": np.zeros((4, 3, 3)) for part in ("train", "test")}, x_train=None
+        ),
+        "no array 'x_train'",
+        id="two schemes of names",
     ),
     pytest.param(
         changed(x_test=np.zeros((12, 3, 4))),
@@ -261,7 +276,14 @@ BAD_NPZ = [
         changed(y_test=np.arange(12) % 3), "holds the label 2, which y_train lacks", id="new label"
     ),
     pytest.param(
-        changed(y_test=np.zeros(12, int)), "class '1' has no test example", id="class not in test"
+        changed(y_test=np.array(["0", "1"] * 6)),
+        "y_train is int64 but y_test is <U1; save both as",
+        id="labels of two kinds",
+    ),
+    pytest.param(
+        changed(y_train=np.array(["cat", "dog"] * 20), y_test=np.array(["cat", "cow"] * 6)),
+        "holds the label cow, which y_train lacks",
+        id="new text label",
     ),
     pytest.param(
         changed(y_train=np.zeros(40, int), y_test=np.zeros(12, int)),
@@ -298,6 +320,55 @@ def test_folder_is_split_by_seed(tmp_path: Path) -> None:
     assert [len(getattr(data, f"y_{part}")) for part in PARTS] == [14, 2, 4]
     levels = [getattr(data, f"x_{part}")[:, 0, 0, 0] * 255 for part in PARTS]
     assert np.sort(np.rint(np.concatenate(levels))).tolist() == [i // 2 for i in range(20)]
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", ".DS_Store", "Desktop.ini"])
+def test_what_systems_leave_in_a_folder_is_no_image(tmp_path: Path, name: str) -> None:
+    plain = datasets.load(draw_classes(tmp_path)).fingerprint
+    (tmp_path / "a" / name).write_bytes(b"no image")
+    (tmp_path / "__MACOSX").mkdir()
+    assert datasets.load(f"folder:{tmp_path}").fingerprint == plain
+
+
+def test_a_test_part_may_lack_classes_of_the_training_part(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "train", "abc")
+    draw_classes(tmp_path / "test", "ac", each=2)
+    folder = datasets.load(f"folder:{tmp_path}")
+    assert (folder.classes, folder.y_test.tolist()) == (3, [0, 0, 2, 2])
+
+    npz = datasets.load(save(tmp_path, y_test=np.ones(12, int)))
+    assert (npz.classes, set(npz.y_test)) == (2, {1})
+
+
+def test_medmnists_names_are_taken(tmp_path: Path) -> None:
+    there = arrays()
+    named = datasets.load(save(tmp_path, **there))
+    renamed = {
+        "train_images": there["x_train"],
+        "train_labels": there["y_train"][:, np.newaxis].astype(np.uint8),
+        "val_images": np.zeros((3, 3, 3), np.uint8),
+        "val_labels": np.zeros((3, 1), np.uint8),
+        "test_images": there["x_test"],
+        "test_labels": there["y_test"][:, np.newaxis].astype(np.uint8),
+    }
+    np.savez(tmp_path / "med.npz", **renamed)
+    assert datasets.load(f"npz:{tmp_path / 'med.npz'}").fingerprint == named.fingerprint
+
+
+@pytest.mark.parametrize("kind", [np.str_, np.bytes_])
+def test_labels_may_be_texts(tmp_path: Path, kind: Any) -> None:
+    train, test = np.array(["dog", "cat"] * 20, kind), np.array(["cat"] * 12, kind)
+    data = datasets.load(save(tmp_path, y_train=train, y_test=test))
+    assert data.class_names == ("cat", "dog")
+    assert set(data.y_test) == {0}
+
+
+def test_floats_outside_by_rounding_are_clipped(tmp_path: Path) -> None:
+    x = np.full((40, 3, 3), 1.0000002, np.float32)
+    x[0] = -1e-7
+    data = datasets.load(save(tmp_path, x_train=x))
+    assert {float(data.x_train.max()), float(data.x_validation.max())} == {1.0}
+    assert float(data.x_train.min()) in (0.0, 1.0)
 
 
 def test_folder_keeps_its_own_test_part(tmp_path: Path) -> None:
@@ -404,12 +475,15 @@ BAD_FOLDER = [
         id="nested folder",
     ),
     pytest.param(
-        build(lambda r: draw_classes(r / "train")), "has train/ alone", id="no test folder"
+        build(lambda r: draw_classes(r / "train")), "has train/ but no test/", id="no test folder"
     ),
     pytest.param(
-        build(lambda r: draw_classes(r / "train"), lambda r: draw_classes(r / "test", "a")),
-        "class 'b' is in train/ but not in test/",
-        id="class not in test",
+        build(lambda r: draw_classes(r / "test")), "has test/ but no train/", id="no train folder"
+    ),
+    pytest.param(
+        build(lambda r: draw_classes(r / "train"), lambda r: draw_classes(r / "val")),
+        r"has train/ \(and val/, which bench doesn't read\) but no test/; .* rename val/ to test/",
+        id="val for test",
     ),
     pytest.param(
         build(lambda r: draw_classes(r / "train"), lambda r: draw_classes(r / "test", "abc")),

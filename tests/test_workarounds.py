@@ -248,6 +248,18 @@ def test_the_patch_fails_on_arts_own_clip_values_and_returns_no_examples(target,
     assert "covers no pixel of 8x8" in failed["reason"]
 
 
+def test_zoo_fails_where_it_asks_about_more_values_than_there_are(make_target):
+    target = make_target("torch", shape=(10,))
+    x, y = right(target)
+    attack = art.ZooAttack(
+        target.estimator, nb_parallel=16, use_resize=False, use_importance=False, verbose=False
+    )
+    with pytest.raises(ValueError, match="Too many samples"):
+        attack.generate(x[:1], y[:1])
+    record, _ = ours("zoo", target, "l2", 0.5, max_iter=2, nb_parallel=16)
+    assert record["status"] == "ok"
+
+
 def test_geoda_needs_numpy_1_and_leaves_a_file_behind(target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x, y = right(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from benchmark import datasets, frameworks
 from benchmark.config import read
+from benchmark.listing import cell_details
 from benchmark.results import Store
 from benchmark.resume import pending
 
@@ -203,9 +205,7 @@ def test_an_attack_transfers_from_another_cell_once_that_is_trained(tmp_path, ca
     suite = tmp_path / "from.yaml"
     suite.write_text("attacks: {a: {attack: pgd, arguments: {max_iter: 3}, from: none}}")
     store = Store.create(tmp_path / "out")
-    (twin,), (job,) = (
-        jobs(store.path, defense=defense, suite=str(suite)) for defense in ("none", "fgsm-at")
-    )
+    twin, job = jobs(store.path, defense="fgsm-at", suite=str(suite), baseline=True)
 
     def outcome(which):
         (key,) = which.attack_keys().values()
@@ -213,13 +213,20 @@ def test_an_attack_transfers_from_another_cell_once_that_is_trained(tmp_path, ca
 
     serve(store, job)
     assert outcome(job)["status"] == "failed"
-    assert "no cell of 'none'" in outcome(job)["reason"]
+    assert f"training of {twin.cell.cell_id}" in outcome(job)["reason"]
     serve(store, twin)
     assert outcome(twin)["reason"] == "transfers from this very cell"
     serve(store, job)
     assert outcome(job)["status"] == "ok"
     assert outcome(job)["forwards"] > 0
+    assert outcome(job)["made_on"] == twin.cell.cell_id
+    assert any(
+        f"made on {twin.cell.cell_id}" in line for line in cell_details(store, job.cell.cell_id)
+    )
     assert pending([job, twin], store) == []
+    # Made on another model it is another result.
+    elsewhere = dataclasses.replace(job, sources={"none": "another-cell"})
+    assert pending([elsewhere], store) == [elsewhere]
 
 
 def test_both_frameworks_attack_the_same_examples_from_the_same_starts(tmp_path):
@@ -244,7 +251,7 @@ def test_a_diverging_training_is_recorded(tmp_path):
     (job,) = jobs(
         tmp_path,
         "parameters.none.optimizer=sgd",
-        "parameters.none.learning_rate=1e30",
+        "parameters.none.learning_rate=1e18",
         defense="none",
     )
     messages = serve(store, job)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.adaptation import families
 from benchmark.digest import digest
-from benchmark.errors import ConfigError, UnknownName
+from benchmark.errors import ConfigError, UnknownName, shortened
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
 
 
 TUNING = "tuning"  # of a model's rate and steps
+
+# Of any count or rate: no machine gets through more.
+MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,17 @@ def _checked(name: str, value: Any, default: Any) -> Any:
 
 
 def _count(name: str, value: Any, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"adaptation.{name} must be a whole number from {least}, got {value!r}")
+    if type(value) is not int or not least <= value <= MOST:
+        raise ConfigError(
+            f"adaptation.{name} must be a whole number from {least} to {MOST:,}, "
+            f"got {shortened(value)}"
+        )
     return value
 
 
 def _rate(value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise ConfigError(f"adaptation.rates must be finite numbers above 0, got {value!r}")
+    if type(value) not in (int, float) or not 0 < value <= MOST:
+        raise ConfigError(
+            f"adaptation.rates must be numbers above 0, at most {MOST:,}, got {shortened(value)}"
+        )
     return float(value)

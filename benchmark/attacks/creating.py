@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.attacks.arguments import as_art_takes_it
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.suites import AttackSpec
 from benchmark.estimators.passes import CHUNK
@@ -29,7 +30,10 @@ def create(spec: AttackSpec, estimator: Any, norm: str, eps: float) -> Any:
     known = {key: value for key, value in wanted.items() if _takes(attack, key)}
     if entry.enough and not spec.to_the_end:
         known[entry.enough] = eps
-    given = {**spec.resolved(eps), **entry.fixed}
+    given = {
+        name: as_art_takes_it(spec.attack, name, value)
+        for name, value in spec.resolved(eps).items()
+    } | dict(entry.fixed)
     if entry.probabilities:
         estimator = _probabilities()(estimator)
     return attack(estimator, **{**known, **given})

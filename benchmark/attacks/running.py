@@ -77,6 +77,8 @@ def run_attack(
     record = {"key": key, **_record(spec, int(attacked.sum()), norm, eps)}
     if obstacle := target.obstacle(spec, norm):
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
+    if spec.source is not None:
+        record["made_on"] = target.surrogates.made_on(spec.source)
     frameworks.seed_everything(_seed(seed, spec.name))
     started = time.perf_counter()
     try:

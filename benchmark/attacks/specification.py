@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from benchmark.attacks.arguments import Value, misfit, resolved
 from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
 from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError
 
-Value = int | float | str | bool
-
 # What an attack of a suite may name as the norm of a threat of its own.
 THREATS = ("linf", "l2", "l1", "l0", UNRESTRICTED)
-
-SHARE_OF_EPS = re.compile(r"^(\d+(?:\.\d*)?)\s*eps$")
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class AttackSpec:
 
     def resolved(self, eps: float) -> dict[str, Value]:
         """The arguments, and the entry's for those not given, with shares of eps as numbers."""
-        return {name: _resolve(value, eps) for name, value in self._given.items()}
+        return {name: resolved(value, eps) for name, value in self._given.items()}
 
     @property
     def _given(self) -> dict[str, Value]:
@@ -123,6 +119,15 @@ class Suite:
         """Every attack with the reason why it can't run here, or an empty one."""
         return [(spec, spec.obstacle(norm, input_shape)) for spec in self.attacks]
 
+    def check_fits(self, norm: str, input_shape: tuple[int, ...], classes: int) -> None:
+        """Raises `SuiteError` for an argument with which an attack fails on such data."""
+        for spec in self.attacks:
+            if spec.obstacle(norm, input_shape):
+                continue
+            given = {**spec.entry.defaults, **spec.arguments}
+            if wrong := misfit(spec.attack, given, spec.norm or norm, input_shape, classes):
+                raise SuiteError(f"attack {spec.name!r} of suite {self.name!r}: {wrong}")
+
     def with_budgets(self, budgets: Mapping[str, float]) -> Suite:
         """The suite with these budgets, by norm, for threats that name a norm only.
 
@@ -142,8 +147,3 @@ def _with_budget(spec: AttackSpec, budgets: Mapping[str, float]) -> AttackSpec:
             f"'threat: {{norm: {spec.norm}, eps: NUMBER}}'"
         )
     return replace(spec, eps=budgets[spec.norm])
-
-
-def _resolve(value: Value, eps: float) -> Value:
-    match = SHARE_OF_EPS.match(value) if isinstance(value, str) else None
-    return float(match[1]) * eps if match else value

@@ -11,20 +11,22 @@ from typing import Any, cast
 
 import yaml
 
+import defenses
+from benchmark.attacks.arguments import Kind, Value, kind_of
 from benchmark.attacks.entry import UNRESTRICTED
-from benchmark.attacks.specification import (
-    SHARE_OF_EPS,
-    THREATS,
-    AttackSpec,
-    SecurityCurve,
-    Suite,
-    Value,
-)
+from benchmark.attacks.specification import THREATS, AttackSpec, SecurityCurve, Suite
 from benchmark.attacks.specification import TRANSFER as TRANSFER
 from benchmark.attacks.table import ATTACKS
-from benchmark.errors import SuiteError, UnknownName, did_you_mean
+from benchmark.errors import SuiteError, UnknownName, did_you_mean, shortened
+from benchmark.limits import MAX_EPS, MAX_EXAMPLES, eps_fault
+from defenses import wrappers
 
-_SAFE_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
+_SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+# Names of attacks become names of files, with a hash and an ending behind them.
+_LONGEST_NAME = 60
+_LONGEST_SUITE = 150
+
+_EXAMPLES = Kind("a whole number from 1 up", 1, MAX_EXAMPLES, whole=True)
 
 
 def list_suites() -> dict[str, str]:
@@ -53,10 +55,12 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
     for attack in overrides:
         if attack not in attacks:
             raise SuiteError(
-                f"suite {name!r} has no attack {attack!r}{did_you_mean(attack, attacks)}"
+                f"suite {name!r} has no attack {shortened(attack)}{did_you_mean(attack, attacks)}"
             )
     specs = [
-        _attack(name, attack, _mapping(body, f"attack {attack!r}"), overrides.get(attack, {}))
+        _attack(
+            name, attack, _mapping(body, f"attack {shortened(attack)}"), overrides.get(attack, {})
+        )
         for attack, body in attacks.items()
     ]
     curve = _curve(name, content.get("security_curve"), attacks)
@@ -70,7 +74,13 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
 
 
 def _suite_name(name: str) -> str:
-    return Path(name).stem
+    stem = Path(name).stem
+    if len(stem) > _LONGEST_SUITE:
+        raise SuiteError(
+            f"suite file {shortened(stem)}: its name has {len(stem)} characters; at most "
+            f"{_LONGEST_SUITE} are allowed"
+        )
+    return stem
 
 
 def _read(name: str) -> str:
@@ -82,8 +92,8 @@ def _read(name: str) -> str:
     builtin = resources.files("attacks_cfg")
     names = [file.name.removesuffix(".yaml") for file in builtin.iterdir()]
     file = builtin / f"{name}.yaml"
-    if not _SAFE_NAME.match(name) or not file.is_file():
-        raise UnknownName("suite", name, [n for n in names if _SAFE_NAME.match(n)])
+    if not _SAFE_NAME.fullmatch(name) or not file.is_file():
+        raise UnknownName("suite", name, [n for n in names if _SAFE_NAME.fullmatch(n)])
     return file.read_text(encoding="utf-8")
 
 
@@ -98,23 +108,15 @@ def _parse(name: str, text: str) -> Mapping[str, Any]:
     return content
 
 
-def _attack(
-    suite: str, name: str, body: Mapping[str, Any], overrides: Mapping[str, Value]
-) -> AttackSpec:
-    if not _SAFE_NAME.match(str(name)):
-        raise SuiteError(
-            f"suite {suite!r}: attack name {name!r} may hold a-z, 0-9 and hyphens only"
-        )
-    if name == TRANSFER.name:
-        raise SuiteError(
-            f"suite {suite!r}: the name {name!r} is kept for the attack that joins every suite in "
-            "cells with input or output defenses; choose another"
-        )
+def _attack(suite: str, name: object, given: object, overrides: Mapping[str, Value]) -> AttackSpec:
+    name = _attack_name(suite, name)
+    body = _mapping(given, f"attack {name!r}")
     _check_keys(body, ("attack", "arguments", "threat", "examples", "from"), f"attack {name!r}")
-    attack = str(body.get("attack"))
+    attack = _text(body.get("attack"))
     if attack not in ATTACKS:
         raise SuiteError(
-            f"attack {name!r} names the unknown attack {attack!r}{did_you_mean(attack, ATTACKS)}"
+            f"attack {name!r} names the unknown attack {shortened(attack)}"
+            f"{did_you_mean(attack, ATTACKS)}"
         )
     arguments = {
         **_mapping(body.get("arguments", {}), f"attack {name!r}: 'arguments'"),
@@ -124,16 +126,47 @@ def _attack(
     _check_keys(arguments, (*entry.arguments, *entry.options), f"attack {name!r}")
     norm, eps = _threat(name, body.get("threat"))
     for argument, value in arguments.items():
-        _check_value(name, argument, value, entry.options.get(argument, ()))
+        _check_value(name, attack, argument, value)
         if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
             raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
     examples = _examples(f"attack {name!r}", body.get("examples"))
-    source = body.get("from")
-    if source is not None and not isinstance(source, str):
-        raise SuiteError(
-            f"attack {name!r}: from is {source!r}; give the name of a defense such as none"
-        )
+    source = _source(name, body.get("from"))
     return AttackSpec(name, attack, arguments, norm=norm, eps=eps, examples=examples, source=source)
+
+
+def _attack_name(suite: str, name: object) -> str:
+    """The name of an attack in a suite, which becomes that of files."""
+    if not isinstance(name, str) or not _SAFE_NAME.fullmatch(name):
+        raise SuiteError(
+            f"suite {suite!r}: attack name {shortened(name)} may hold a-z, 0-9 and hyphens only"
+            + ("" if isinstance(name, str) else "; write it in quotes")
+        )
+    if len(name) > _LONGEST_NAME:
+        raise SuiteError(
+            f"suite {suite!r}: attack name {shortened(name)} has {len(name)} characters; at most "
+            f"{_LONGEST_NAME} are allowed"
+        )
+    if name == TRANSFER.name:
+        raise SuiteError(
+            f"suite {suite!r}: the name {name!r} is kept for the attack that joins every suite in "
+            "cells with input or output defenses; choose another"
+        )
+    return name
+
+
+def _source(attack: str, given: object) -> str | None:
+    """The defense on whose model an attack is made, None where it is the cell's own."""
+    if given is None or (isinstance(given, str) and given in defenses.names()):
+        return given
+    trains = _text(given).partition(wrappers.SEPARATOR)[0]
+    if trains in defenses.names():
+        raise SuiteError(
+            f"attack {attack!r}: from names a model, not what stands around it; write {trains!r}"
+        )
+    raise SuiteError(
+        f"attack {attack!r}: from names the unknown defense {shortened(given)}"
+        f"{did_you_mean(_text(given), defenses.names())}"
+    )
 
 
 def _curve(suite: str, given: object, attacks: Mapping[str, Any]) -> SecurityCurve | None:
@@ -142,26 +175,29 @@ def _curve(suite: str, given: object, attacks: Mapping[str, Any]) -> SecurityCur
     what = f"suite {suite!r}: 'security_curve'"
     body = _mapping(given, what)
     _check_keys(body, ("attack", "budgets", "examples"), what)
-    attack, budgets = str(body.get("attack")), body.get("budgets")
+    attack, shares = _text(body.get("attack")), body.get("budgets")
     if attack not in attacks:
-        raise SuiteError(f"{what} names the attack {attack!r}{did_you_mean(attack, attacks)}")
+        raise SuiteError(
+            f"{what} names the attack {shortened(attack)}{did_you_mean(attack, attacks)}"
+        )
     if (
-        not isinstance(budgets, list)
-        or not budgets
-        or not all(map(_is_budget, budgets))
-        or budgets != sorted(set(budgets))
+        not isinstance(shares, list)
+        or not shares
+        or not all(map(_is_budget, shares))
+        or shares != sorted(set(shares))
     ):
         raise SuiteError(
-            f"{what}: budgets are {budgets!r}; give ascending shares of eps such as [0.5, 1, 2]"
+            f"{what}: budgets are {shortened(shares)}; give ascending shares of eps such as "
+            "[0.5, 1, 2]"
         )
     examples = _examples(what, body.get("examples"))
-    return SecurityCurve(attack, tuple(float(share) for share in budgets), examples)
+    return SecurityCurve(attack, tuple(float(share) for share in shares), examples)
 
 
 def _examples(what: str, given: object) -> int | None:
-    if given is not None and (type(given) is not int or given < 1):
-        raise SuiteError(f"{what}: examples must be a whole number from 1 up, got {given!r}")
-    return given
+    if given is not None and not _EXAMPLES.takes(given):
+        raise SuiteError(f"{what}: examples must be {_EXAMPLES.text}, got {shortened(given)}")
+    return cast(int | None, given)
 
 
 def _threat(name: str, given: object) -> tuple[str | None, float | None]:
@@ -170,46 +206,50 @@ def _threat(name: str, given: object) -> tuple[str | None, float | None]:
         return None, None
     body = {"norm": given} if isinstance(given, str) else _mapping(given, f"{name!r}: 'threat'")
     _check_keys(body, ("norm", "eps"), f"the threat of {name!r}")
-    norm, eps = str(body.get("norm")), body.get("eps")
+    norm, eps = _text(body.get("norm")), body.get("eps")
     if norm not in THREATS:
         raise SuiteError(
-            f"attack {name!r}: the threat's norm is {norm!r}{did_you_mean(norm, THREATS)}"
+            f"attack {name!r}: the threat's norm is {shortened(norm)}{did_you_mean(norm, THREATS)}"
         )
     if eps is not None and (norm == UNRESTRICTED or not _is_budget(eps)):
         raise SuiteError(
-            f"attack {name!r}: the threat's eps is {eps!r}; give a number above 0 under a norm, "
-            f"and none if {UNRESTRICTED}"
+            f"attack {name!r}: the threat's eps is {shortened(eps)}; give a number above 0 "
+            f"under a norm, and none if {UNRESTRICTED}"
         )
+    if eps is not None and (wrong := eps_fault(norm, float(eps))):
+        raise SuiteError(f"attack {name!r}: the threat's {wrong}")
     return norm, None if eps is None else float(eps)
 
 
 def _is_budget(value: object) -> bool:
-    return type(value) in (int, float) and 0 < cast(float, value) < float("inf")
+    return type(value) in (int, float) and 0 < cast(float, value) <= MAX_EPS
 
 
-def _check_value(attack: str, argument: str, value: object, texts: tuple[str, ...]) -> None:
-    if texts:
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else shortened(value)
+
+
+def _check_value(name: str, attack: str, argument: str, value: object) -> None:
+    texts = ATTACKS[attack].options.get(argument)
+    if texts is not None:
         if value not in texts:
             raise SuiteError(
-                f"attack {attack!r}: {argument} is {value!r}{did_you_mean(str(value), texts)}"
+                f"attack {name!r}: {argument} is {shortened(value)}"
+                f"{did_you_mean(_text(value), texts)}"
             )
-    elif isinstance(value, str):
-        if not SHARE_OF_EPS.match(value):
-            raise SuiteError(
-                f"attack {attack!r}: {argument} is {value!r}; allowed: a number, or a share of the "
-                "budget such as '0.1 eps'"
-            )
-    elif not isinstance(value, (int, float)) or value < 0:
-        raise SuiteError(f"attack {attack!r}: {argument} must be a number from 0 up, got {value!r}")
+    elif not (kind := kind_of(attack, argument)).takes(value):
+        raise SuiteError(f"attack {name!r}: {argument} is {shortened(value)}; allowed: {kind.text}")
 
 
 def _mapping(value: object, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise SuiteError(f"{what} must be a mapping of names to values, got {value!r}")
+        raise SuiteError(f"{what} must be a mapping of names to values, got {shortened(value)}")
     return value
 
 
 def _check_keys(found: Mapping[str, Any], allowed: tuple[str, ...], what: str) -> None:
     for key in found:
         if key not in allowed:
-            raise SuiteError(f"{what} has the unknown key {key!r}{did_you_mean(str(key), allowed)}")
+            raise SuiteError(
+                f"{what} has the unknown key {shortened(key)}{did_you_mean(_text(key), allowed)}"
+            )

@@ -191,7 +191,7 @@ _BLACK_BOX: dict[str, AttackEntry] = {
         probabilities=True,
     ),
     "zoo": AttackEntry(
-        target=_ART + "ZooAttack",
+        target=_MENDED + "zoo:ZooAttack",
         description="Carlini-Wagner's loss by finite differences (Chen et al. 2017)",
         norms=("l2",),
         arguments=(

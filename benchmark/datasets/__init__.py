@@ -28,7 +28,7 @@ TABLE: dict[str, str] = {
 DESCRIPTIONS: dict[str, str] = {
     "digits": "1,797 handwritten digits, 8x8 grey, inside scikit-learn: nothing to download",
     "mnist": "70,000 handwritten digits, 28x28 grey, from --data-dir (or fetched with --download)",
-    "npz": "npz:FILE, NumPy arrays x_train, y_train, x_test, y_test (uint8, or float in [0, 1])",
+    "npz": "npz:FILE, arrays x_train, y_train, x_test, y_test (uint8 or float in [0, 1]); MedMNIST",
     "folder": "folder:DIR, images in one folder a class, with train/ and test/ or split by seed",
 }
 

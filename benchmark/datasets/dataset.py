@@ -48,7 +48,8 @@ class Dataset:
     """A data set ready to use: the validation part is for choosing, the test part never is.
 
     x_*: (n, H, W, C), or (n, d) for tabular data, float32 in [0, 1].
-    y_*: (n,) int64 in 0..classes-1. Every class is in every part.
+    y_*: (n,) int64 in 0..classes-1. Every class is in every part; a test part that
+    came with the data may lack some.
     fingerprint: the first 16 hex digits of the SHA-256 of all six arrays.
     """
 

@@ -29,34 +29,56 @@ UNREADABLE = (
 
 Pixels = NDArray[np.uint8]
 
+# What systems leave behind in folders, beside what begins with a dot.
+CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin")
+
+# What people call a part for choosing, which is taken from train/ here.
+_VALIDATION = ("val", "valid", "validation", "dev")
+
 
 def load(request: Request) -> Source:
     """All images under DIR, (n, H, W, C) uint8: C is 1 when all are grey, else 3.
 
     DIR/train/CLASS/* with DIR/test/CLASS/*, or DIR/CLASS/*, where 20 % become the test part; 10 %
-    of the training part become validation. Classes go by name. Hidden files and what lies beside
-    the class folders are left out, an alpha channel is dropped, and a resize to `image_size`
+    of the training part become validation, whatever else lies beside. Classes go by name; test/
+    may lack some. Hidden files, Thumbs.db and the like, and what lies beside the class folders are
+    left out, an alpha channel is dropped, and a resize to `image_size`
     doesn't keep the aspect ratio.
     """
     assert request.path is not None
     root = request.path
     if not os.path.isdir(root):
         raise DataError(f"{request.name}: there is no folder {root}; give folder:DIR")
-    parts = [name for name in ("train", "test") if os.path.isdir(root / name)]
-    if len(parts) == 1:
-        raise DataError(
-            f"{request.name} has {parts[0]}/ alone; it needs train/ and test/, or class folders"
-        )
-    train = _class_files(root / "train" if parts else root)
-    test = _class_files(root / "test") if parts else {}
-    if parts:
-        _check_same_classes(train, test, request.name)
+    split = _is_split(root, request.name)
+    train = _class_files(root / "train" if split else root)
+    test = _class_files(root / "test") if split else {}
+    for name in test:
+        if name not in train:
+            raise DataError(
+                f"{request.name}: class {name!r} is in test/ but not in train/; every class of "
+                "test/ must be in train/"
+            )
     files = [path for part in (train, test) for paths in part.values() for path in paths]
-    y, y_test = _labels(train), _labels(test)
+    y, y_test = _labels(train, tuple(train)), _labels(test, tuple(train))
     x = _read(files, request.image_size)
-    if not parts:
+    if not split:
         return Source(x, y, tuple(train))
     return Source(x[: len(y)], y, tuple(train), x[len(y) :], y_test)
+
+
+def _is_split(root: Path, name: str) -> bool:
+    """Whether there are train/ and test/; raises `DataError` for one of them alone."""
+    found = [part for part in ("train", "test") if os.path.isdir(root / part)]
+    if len(found) == 1:
+        lacking = "test" if found == ["train"] else "train"
+        others = [part for part in _VALIDATION if os.path.isdir(root / part)]
+        instead = f" (and {others[0]}/, which bench doesn't read)" if others else ""
+        fix = f"; rename {others[0]}/ to test/ to attack it" if others and lacking == "test" else ""
+        raise DataError(
+            f"{name} has {found[0]}/{instead} but no {lacking}/; it needs train/ and test/, or "
+            f"class folders alone{fix}"
+        )
+    return bool(found)
 
 
 def _class_files(folder: Path) -> dict[str, list[Path]]:
@@ -78,28 +100,19 @@ def _class_files(folder: Path) -> dict[str, list[Path]]:
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in folder.iterdir() if not _is_clutter(path.name))
     except OSError as error:
         raise DataError(f"folder {folder} can't be read ({error.strerror})") from error
 
 
-def _check_same_classes(
-    train: dict[str, list[Path]], test: dict[str, list[Path]], name: str
-) -> None:
-    for part, other, inside, lacking in (
-        (train, test, "train", "test"),
-        (test, train, "test", "train"),
-    ):
-        absent = sorted(set(part) - set(other))
-        if absent:
-            raise DataError(
-                f"{name}: class {absent[0]!r} is in {inside}/ but not in {lacking}/; "
-                "every class must be in both"
-            )
+def _is_clutter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in CLUTTER
 
 
-def _labels(classes: dict[str, list[Path]]) -> NDArray[np.int64]:
-    return np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
+def _labels(classes: dict[str, list[Path]], names: Sequence[str]) -> NDArray[np.int64]:
+    """The place of each file's class in `names`, (n,)."""
+    labels = np.array([names.index(name) for name in classes], dtype=np.int64)
+    return np.repeat(labels, [len(files) for files in classes.values()])
 
 
 def _read(files: Sequence[Path], image_size: int | None) -> Pixels:

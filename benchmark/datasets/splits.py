@@ -18,8 +18,8 @@ TEST_SHARE = 0.2
 def split(source: Source, name: str, *, seed: int) -> Dataset:
     """Split off the test part (20 %, unless the data come with one), then the validation part.
 
-    Raises DataError for fewer than two classes, for a class that the test part lacks, and for a
-    class with too few examples to be in every part.
+    Raises DataError for fewer than two classes, and for a class with too few examples to be in
+    every part that is split off. A test part that comes with the data may lack classes.
     """
     _check_classes(source, name)
     rng = np.random.default_rng(seed)
@@ -69,10 +69,27 @@ def scaled(x: NDArray[np.generic]) -> Images:
 
 
 def draw(labels: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Indices of about `size` examples, classes in proportion; all where there are no more."""
+    """Indices of exactly `size` examples, classes in proportion; all where there are no more."""
     if size >= len(labels):
         return np.arange(len(labels))
-    return stratified(labels, size, rng=rng)
+    taken = _exactly(size, np.bincount(labels), rng)
+    drawn = [
+        rng.permutation(np.flatnonzero(labels == label))[:count]
+        for label, count in enumerate(taken)
+    ]
+    return rng.permutation(np.concatenate(drawn))
+
+
+def _exactly(size: int, counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """`size` shared among classes of these counts, in proportion as far as whole numbers allow."""
+    taken = np.clip(_allot(counts, size), 0, counts)
+    order = np.arange(len(counts))
+    if taken.sum() != size < len(counts):
+        order = rng.permutation(order)  # which classes go without is drawn
+    while wrong := int(taken.sum()) - size:
+        room = taken if wrong > 0 else counts - taken
+        taken[order[room[order].argmax()]] -= np.sign(wrong)
+    return taken
 
 
 def _allot(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -92,12 +109,6 @@ def _check_classes(source: Source, name: str) -> None:
         parts, least = "training, validation and test", 3
     else:
         parts, least = "training and validation", 2
-        absent = np.setdiff1d(np.arange(len(names)), source.y_test)
-        if absent.size:
-            raise DataError(
-                f"{name}: class {names[absent[0]]!r} has no test example; "
-                "every class must be in both parts: add examples of it or leave the class out"
-            )
     counts = np.bincount(source.y, minlength=len(names))
     rarest = int(counts.argmin())
     if counts[rarest] < least:

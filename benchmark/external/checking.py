@@ -29,8 +29,9 @@ EXAMPLES = 32
 # How far a row of probabilities may be from summing to 1, by rounding.
 _ROUNDING = 1e-3
 
-# A model that is right no more often than this many times chance takes other inputs, most likely.
-_BARELY = 2.0
+# A model that is right no more often than chance and this share of the rest, or twice by chance,
+# takes other inputs, most likely.
+_BARELY = 1 / 9
 
 
 @dataclass(frozen=True)
@@ -192,12 +193,18 @@ def _notices(trial: Trial, found: str, accuracy: float) -> list[str]:
             "the model gives probabilities, which weaken attacks that expect logits; "
             "leave --outputs out, or give --outputs probabilities"
         )
-    if accuracy * trial.classes <= _BARELY:
+    if is_near_chance(accuracy, trial.classes):
         told.append(
             f"the model is right on {accuracy:.0%} of {len(trial.x)} clean examples; "
             "do --channels, --mean, --std and the order of its classes fit?"
         )
     return told
+
+
+def is_near_chance(accuracy: float, classes: int) -> bool:
+    """Whether a model of this many classes is right about as often as one that guesses."""
+    chance = 1 / classes
+    return accuracy <= chance + min(chance, _BARELY * (1 - chance))
 
 
 def few(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec
-from benchmark.results import npz_writer
+from benchmark.results import Record, Store, npz_writer
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 
@@ -23,6 +23,7 @@ class Attack(Stage):
         key: changes with everything that changes the attack on this cell.
         examples: of the cell.
         needs: the stages that make the model.
+        made_on: the id of the cell whose model it is made on, where that is another.
         timeout: seconds that the attack may take; None for any.
     """
 
@@ -33,9 +34,11 @@ class Attack(Stage):
         examples: int,
         *,
         needs: tuple[str, ...],
+        made_on: str | None = None,
         timeout: float | None = None,
     ) -> None:
-        self.spec, self.key, self.needs, self.timeout = spec, key, needs, timeout
+        self.spec, self.key, self.needs = spec, key, needs
+        self.made_on, self.timeout = made_on, timeout
         self.path, self.label = f"attacks/{key}", f"attack {spec.name}"
         count = min(examples, spec.examples or examples)
         self.gradient_evaluations = count * gradient_evaluations_each(spec)
@@ -54,6 +57,10 @@ class Attack(Stage):
             timeout=self.timeout,
         )
         return record, {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+
+    def fits(self, record: Record, store: Store, cell_id: str) -> bool:
+        """Whether it was made on the same model."""
+        return self.made_on is None or record.get("made_on") in (None, self.made_on)
 
 
 def gradient_evaluations_each(spec: AttackSpec) -> float:

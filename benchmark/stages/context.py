@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Context:
         reporter: is told of progress.
         data_dir: where the data set is looked for.
         given: the model, where someone else trained it.
+        sources: defense to the id of the cell on whose model attacks `from:` it are made.
     """
 
     cell: Cell
@@ -47,6 +49,7 @@ class Context:
     reporter: Reporter
     data_dir: str | None = None
     given: Given | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def record(self, path: str) -> Record:
         """The record of a stage that is done; empty where it isn't."""
@@ -115,7 +118,9 @@ class Context:
         index = np.sort(draw(self.dataset.y_test, self.cell.examples, generator))
         others = None
         if self.given is None:
-            others = Surrogates(self.store, self.cell, self.dataset, self.device)
+            others = Surrogates(
+                self.store, self.cell, self.dataset, self.device, sources=self.sources
+            )
         return target(
             self.cell, self.model, self.dataset, index, device=self.device, surrogates=others
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,6 @@ from benchmark.errors import CellError
 from benchmark.external.loading import BUILDERS
 from benchmark.models.stored import neutral_weights
 from benchmark.results import Store
-
-# What a surrogate shares with the cell that is attacked.
-_SHARED = ("dataset", "model", "framework", "seed")
 
 
 def stored_estimator(cell: Cell, dataset: Dataset, file: Path, device: str) -> Any:
@@ -45,38 +43,42 @@ class Surrogates:
         cell: that is attacked.
         dataset: its data.
         device: "cpu" or "cuda".
+        sources: defense to the id of the cell that `benchmark.sources.chosen` found for it.
     """
 
-    def __init__(self, store: Store, cell: Cell, dataset: Dataset, device: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cell: Cell,
+        dataset: Dataset,
+        device: str,
+        *,
+        sources: Mapping[str, str],
+    ) -> None:
         self._store, self._cell, self._dataset, self._device = store, cell, dataset, device
+        self._sources = sources
         self._made: dict[str, Any] = {}
 
     def estimator(self, defense: str) -> Any:
         """An estimator of the model that this defense trained from the same weights and data.
 
-        Raises `CellError` where there is none yet.
+        Raises `CellError` where that training isn't done yet.
         """
         if defense not in self._made:
             self._made[defense] = self._make(defense)
         return self._made[defense]
 
-    def _make(self, defense: str) -> Any:
-        builder = importlib.import_module(BUILDERS[self._cell.framework])
-        file = self._store.cell_folder(self._find(defense)) / f"weights{builder.WEIGHTS_SUFFIX}"
-        return stored_estimator(self._cell, self._dataset, file, self._device)
+    def made_on(self, defense: str) -> str:
+        """The id of the cell whose model that is."""
+        return self._sources[defense]
 
-    def _find(self, defense: str) -> str:
-        """The first cell that fits; a run that repeats meets the same one."""
-        ours = self._cell.config()
-        for cell_id in self._store.cell_ids():
-            theirs = (self._store.read_cell(cell_id) or {}).get("config", {})
-            if (
-                theirs.get("defense", {}).get("name") == defense
-                and all(theirs.get(name) == ours[name] for name in _SHARED)
-                and self._store.read_stage(cell_id, "training") is not None
-            ):
-                return cell_id
-        raise CellError(
-            f"no cell of {defense!r} with these data, model, framework and seed is done; run it "
-            "into the same folder, then this command again"
-        )
+    def _make(self, defense: str) -> Any:
+        cell_id = self.made_on(defense)
+        if self._store.read_stage(cell_id, "training") is None:
+            raise CellError(
+                f"the training of {cell_id}, whose model it is made on, isn't done; give the same "
+                "command again, which goes on when it is"
+            )
+        builder = importlib.import_module(BUILDERS[self._cell.framework])
+        file = self._store.cell_folder(cell_id) / f"weights{builder.WEIGHTS_SUFFIX}"
+        return stored_estimator(self._cell, self._dataset, file, self._device)

@@ -204,6 +204,8 @@ def _attack(attack: Attack) -> Document:
                 "non_finite": counts.non_finite,
             },
         }
+        if record.made_on:
+            found["made_on"] = record.made_on
     if attack.outcomes is not None:
         robust = attack.outcomes.robust[attack.outcomes.attacked]
         found["examples"] = len(robust)

@@ -1,0 +1,128 @@
+"""Attacks made on another cell's model: which one is decided, or refused, before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.cells import Cell
+from benchmark.config import read
+from benchmark.errors import BenchError
+from benchmark.plan import make_plan
+from benchmark.results import Store
+from benchmark.sources import chosen, stored_configs
+
+
+def cell(defense: str = "none", **changes: Any) -> Cell:
+    return Cell(
+        **{
+            "dataset": "digits",
+            "dataset_fingerprint": "f",
+            "image_size": None,
+            "split_seed": 0,
+            "model": "cnn",
+            "framework": "torch",
+            "defense": defense,
+            "parameters": {},
+            "norm": "linf",
+            "eps": 0.15,
+            "seed": 0,
+            "epochs": 30,
+            "budget_ge": None,
+            "examples": 100,
+            **changes,
+        }
+    )
+
+
+ATTACKED = cell("pgd-at")
+
+
+def found(*, run: list[Cell], stored: list[Cell]) -> str:
+    configs = {other.cell_id: other.config() for other in stored}
+    return chosen(ATTACKED, "none", run, lambda: configs, attack="a")
+
+
+OTHERS = {
+    "eps": {"eps": 0.3},
+    "norm": {"norm": "l2"},
+    "epochs": {"epochs": 3},
+    "budget": {"epochs": None, "budget_ge": 1000},
+    "seed": {"seed": 1},
+    "data": {"dataset_fingerprint": "g"},
+    "framework": {"framework": "tensorflow"},
+    "model": {"model": "mlp"},
+    "someone else's": {"source": {"weights": "x"}},
+}
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+def test_a_model_of_another_setting_is_not_taken(change: dict[str, Any]) -> None:
+    twin, other = cell(), cell(**change)
+    assert found(run=[], stored=[other, twin]) == twin.cell_id
+    with pytest.raises(BenchError, match="neither this run nor its folder has that"):
+        found(run=[ATTACKED], stored=[other])
+
+
+def test_the_runs_own_goes_before_what_the_folder_holds() -> None:
+    ours, theirs = cell(), cell(parameters={"learning_rate": 0.1})
+    assert found(run=[ours], stored=[ours, theirs]) == ours.cell_id
+
+
+def test_several_that_fit_are_named() -> None:
+    several = [cell(parameters={"learning_rate": rate}) for rate in (0.1, 0.2)]
+    with pytest.raises(BenchError, match="2 of them fit pgd-at torch seed 0") as caught:
+        found(run=[], stored=several)
+    assert all(one.cell_id in str(caught.value) for one in several)
+
+
+def test_cells_that_differ_in_attacked_examples_hold_the_same_model() -> None:
+    fewer, same = cell(examples=50), cell()
+    assert found(run=[], stored=[fewer, same]) == same.cell_id
+    assert found(run=[], stored=[fewer]) == fewer.cell_id
+
+
+def planned(out: Path, suite: str, **flags: Any) -> Any:
+    path = out.parent / "from.yaml"
+    path.write_text(suite)
+    flags = {"defense": "pgd-at", "framework": "torch", "suite": str(path), "out": out, **flags}
+    return make_plan(read(flags), dry_run=True)
+
+
+BAD = {
+    "unknown": ("nope", "unknown defense 'nope'; "),
+    "misspelt": ("pdg-at", "did you mean 'pgd-at'?"),
+    "wrapped": ("pgd-at+jpeg", "write 'pgd-at'"),
+    "no name": ("[none]", "unknown defense"),
+    "not in the run": ("fgsm-at", "add --defense fgsm-at"),
+    "no twin": ("none", "leave --no-baseline out"),
+}
+
+
+@pytest.mark.parametrize(("source", "line"), BAD.values(), ids=BAD)
+def test_a_dry_run_refuses_a_model_that_will_not_be_there(
+    tmp_path: Path, source: str, line: str
+) -> None:
+    suite = f"attacks: {{a: {{attack: pgd, from: {source}}}}}"
+    with pytest.raises(BenchError) as caught:
+        planned(tmp_path / "out", suite, baseline=False)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_needed_comes_first(tmp_path: Path) -> None:
+    suite = "attacks: {a: {attack: pgd, from: fgsm-at}}"
+    jobs = planned(tmp_path / "out", suite, defense=["pgd-at", "fgsm-at"]).jobs
+    assert [job.cell.defense for job in jobs] == ["fgsm-at", "none", "pgd-at"]
+    assert [job.sources.get("fgsm-at") for job in jobs] == [None, *[jobs[0].cell.cell_id] * 2]
+
+
+def test_only_trained_cells_of_the_folder_count(tmp_path: Path) -> None:
+    assert stored_configs(tmp_path / "nothing") == {}
+    store = Store.create(tmp_path)
+    for name in ("trained", "not"):
+        store.write_cell(name, {"config": {"model": name}, "status": "ok", "suites": {}})
+    store.write_stage("trained", "training", {"seconds": 1.0})
+    assert stored_configs(tmp_path) == {"trained": {"model": "trained"}}
