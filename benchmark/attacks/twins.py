@@ -24,6 +24,7 @@ from benchmark.cells import Cell, Job
 from benchmark.datasets import Dataset
 from benchmark.reporter import Reporter
 from benchmark.results import Store, npz_writer
+from defenses.labels import labels_of
 
 FOLDER = "transfers"
 ATTACK = AttackSpec("pgd", "pgd", {"max_iter": 20, "eps_step": "0.125 eps", "num_random_init": 1})
@@ -114,7 +115,7 @@ def transfer(
 
 
 def _predict(estimator: Any, x: np.ndarray) -> np.ndarray:
-    return np.asarray(estimator.predict(x).argmax(axis=1))
+    return labels_of(estimator.predict(x))
 
 
 def _trained_weights(twin: Cell, store: Store) -> Path | None:

@@ -15,11 +15,28 @@ import numpy as np
 import tensorflow as tf
 from art.estimators.classification import TensorFlowV2Classifier
 
-from benchmark.estimators.passes import Observer, Passes, chunks, is_identity
+from benchmark.estimators.passes import NoCopyError, Observer, Passes, chunks, is_identity
 from benchmark.estimators.vjp import Weights, by_class_gradients, per_example_labels
 
 # Up to this many classes their backward passes stand in one compiled graph.
 UNROLLED_CLASSES = 32
+
+# Operations of a graph that call Python code.
+_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+# In the names of the variables that Keras's random layers keep: what they draw is no memory.
+_SEEDS = "seed_generator_state"
+
+
+class MeanOfDraws(keras.Model):
+    """The mean output of a random model over some draws; its gradient is the mean's own."""
+
+    def __init__(self, model: keras.Model, draws: int) -> None:
+        super().__init__()
+        self.model, self.draws = model, draws
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Logits, (n, classes)."""
+        return tf.add_n([self.model(x, training=False) for _ in range(self.draws)]) / self.draws
 
 
 class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
@@ -133,6 +150,24 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         self._tell(x, *logits)
         return np.concatenate(logits), np.concatenate(gradients)
 
+    def copies(self) -> Callable[[], FastTensorFlowV2Classifier]:
+        """What gives the estimator with all variables of its graph as they are now.
+
+        A Keras model can't be copied in general. What its graph may remember lies in variables,
+        unless it calls Python code: then `NoCopyError` is raised.
+        """
+        graph = self._compiled_forward.get_concrete_function().graph
+        if found := sorted(_operations(graph) & _PYTHON):
+            raise NoCopyError(f"its graph calls Python code ({found[0]}), which may remember")
+        kept = [(one, one.numpy()) for one in graph.variables if _SEEDS not in one.name]
+
+        def restored() -> FastTensorFlowV2Classifier:
+            for variable, value in kept:
+                variable.assign(value)
+            return self
+
+        return restored
+
     def _one_class_gradient(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         hot = np.eye(self.nb_classes, dtype=np.float32)[labels]
         return self.logits_and_gradient(x, lambda logits, part: hot[part])[1]
@@ -199,6 +234,18 @@ def wrap(
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         clip_values=(0.0, 1.0),
     )
+
+
+def averaged(model: keras.Model, *, draws: int) -> keras.Model:
+    """A model that gives the mean output of `model` over so many draws."""
+    return MeanOfDraws(model, draws)
+
+
+def _operations(graph: Any) -> set[str]:
+    """The types of all operations in a graph and in the functions that it calls."""
+    definition = graph.as_graph_def()
+    inner = (node.op for function in definition.library.function for node in function.node_def)
+    return {node.op for node in definition.node} | set(inner)
 
 
 def _is_cross_entropy_of_logits(loss: Any) -> bool:

@@ -153,7 +153,7 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _changed(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one.argmax(axis=1) != other.argmax(axis=1)).mean())
+    return float((labels_of(one) != labels_of(other)).mean())
 
 
 def _finite(value: float) -> float | str:
