@@ -79,14 +79,17 @@ class Judge:
         """Of one fresh copy to all of `x`, (n, ...), with labels `y`."""
         return ask(self.fresh() if self.fresh else self.predict, x, y, draws=self.draws)
 
-    def forgot(self, x: np.ndarray, answers: Answers) -> int:
-        """How many labels the attacked model gives otherwise than the fresh copy gave them.
+    def verdict(self, x: np.ndarray, y: np.ndarray) -> tuple[Answers, int]:
+        """The answers, and how many labels the attacked model gives otherwise than the fresh copy.
 
         Labels that rounding can turn don't count; a random model's can't be compared.
         """
         if self.fresh is None or self.draws > 1:
-            return 0
-        return int(turned(np.asarray(self.predict(x)), answers.outputs).sum())
+            return self.answers(x, y), 0
+        # First, because a copy may be the same model with its memory put back.
+        told = np.asarray(self.predict(x))
+        answers = self.answers(x, y)
+        return answers, int(turned(told, answers.outputs).sum())
 
 
 def judge_of(

@@ -247,7 +247,7 @@ def _measured(
 ) -> tuple[Measurement, int]:
     # Its own draws where the pipeline is random: an attack doesn't choose by them.
     frameworks.seed_everything(seed)
-    answers = target.answers(x_adv)
+    answers, forgot = target.verdict(x_adv)
     found = measure(
         target.x,
         x_adv,
@@ -258,7 +258,7 @@ def _measured(
         eps=eps,
         beyond_chance=target.wrong_beyond_chance(answers),
     )
-    return found, target.judge.forgot(x_adv, answers) if target.judge else 0
+    return found, forgot
 
 
 def judging_seed(seed: int, attack: str) -> int:

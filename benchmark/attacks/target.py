@@ -68,9 +68,9 @@ class Target:
             return np.asarray(self.judge.predict(x))
         return np.asarray((self.pipeline or self.estimator).predict(x))
 
-    def answers(self, x: np.ndarray) -> Answers:
-        """What the whole pipeline says of points in place of the examples, for the record."""
-        return (self.judge or Judge(self.predict)).answers(x, self.y)
+    def verdict(self, x: np.ndarray) -> tuple[Answers, int]:
+        """What the whole pipeline says of points in place of the examples; see `Judge.verdict`."""
+        return (self.judge or Judge(self.predict)).verdict(x, self.y)
 
     def wrong_beyond_chance(self, answers: Answers) -> np.ndarray | None:
         """Where a random model is wrong more often than on the clean examples; None of others."""

@@ -178,7 +178,8 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
             tape.watch(x)
             outputs = self._forward(x)
             by_class = tf.unstack(outputs, axis=1)
-        return tf.stack([tape.gradient(output, x) for output in by_class], axis=1), outputs
+        gradients = [_found(tape.gradient(output, x)) for output in by_class]
+        return tf.stack(gradients, axis=1), outputs
 
     def _pull(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits, and the gradient of the function whose weights `self._weigh` gives."""
@@ -188,7 +189,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         # Between the passes NumPy weighs the logits: two compiled functions took 3 times as long.
         pull = tf.numpy_function(self._weighed, [logits], tf.float32)
         pull.set_shape(logits.shape)
-        return logits, tape.gradient(logits, x, output_gradients=pull)
+        return logits, _found(tape.gradient(logits, x, output_gradients=pull))
 
     def _weighed(self, logits: np.ndarray) -> np.ndarray:
         return np.asarray(self._weigh(logits), dtype=np.float32)
@@ -213,7 +214,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
             tape.watch(x)
             losses, outputs = self._losses(x, labels)
             loss = tf.reduce_sum(losses)
-        return tape.gradient(loss, x), outputs
+        return _found(tape.gradient(loss, x)), outputs
 
 
 def wrap(
@@ -256,6 +257,12 @@ def _is_cross_entropy_of_logits(loss: Any) -> bool:
         and getattr(loss, "label_smoothing", 0) == 0
         and loss.reduction == "sum_over_batch_size"
     )
+
+
+def _found(gradient: tf.Tensor | None) -> tf.Tensor:
+    if gradient is None:
+        raise ValueError("no differentiable path leads from the outputs to the inputs")
+    return gradient
 
 
 def _float32(x: Any) -> Any:

@@ -64,6 +64,8 @@ def subject(job: Job, store: Store, target: Target) -> Subject:
         attacks=[_attacked(job, store, spec) for spec in job.attacks],
         twin=_left_of_twin(job, store),
         is_twin=cell.defense == BASELINE,
+        judge=target.judge,
+        clean=target.clean,
     )
 
 
