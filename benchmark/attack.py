@@ -51,7 +51,8 @@ Std = Annotated[
     str | None, typer.Option(metavar="NUMBERS", help="What they are divided by after --mean.")
 ]
 Outputs = Annotated[
-    str, typer.Option(metavar="NAME", help="What it gives: logits, probabilities or auto.")
+    str,
+    typer.Option(metavar="NAME", help="What it gives: logits, probabilities, sigmoids or auto."),
 ]
 Seed = Annotated[int, typer.Option(metavar="INTEGER", help="Seed of the attacks.")]
 

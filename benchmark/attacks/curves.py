@@ -104,4 +104,5 @@ def _part(target: Target, rows: np.ndarray) -> Target:
         y=target.y[rows],
         clean_prediction=target.clean_prediction[rows],
         index=target.index[rows],
+        clean=None if target.clean is None else target.clean.take(rows),
     )

@@ -11,6 +11,7 @@ from benchmark.attacks.creating import create
 from benchmark.attacks.measure import measure
 from benchmark.attacks.running import judging_seed
 from benchmark.attacks.suites import AttackSpec
+from defenses.labels import labels_of
 
 # Keeps the seed of its attack apart from that of others.
 _STREAM = "transfers"
@@ -55,4 +56,4 @@ def transfer(
 
 
 def _predict(estimator: Any, x: np.ndarray) -> np.ndarray:
-    return np.asarray(estimator.predict(x).argmax(axis=1))
+    return labels_of(estimator.predict(x))

@@ -29,6 +29,13 @@ EXAMPLES = 32
 # How far a row of probabilities may be from summing to 1, by rounding.
 _ROUNDING = 1e-3
 
+# What a model may give, and what attacks work on then, where it isn't the outputs themselves.
+KINDS = {
+    "logits": "",
+    "probabilities": "their logarithm",
+    "sigmoids": "what stands before them: one sigmoid a class saturates",
+}
+
 # A model that is right no more often than chance and this share of the rest, or twice by chance,
 # takes other inputs, most likely.
 _BARELY = 1 / 9
@@ -46,7 +53,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a trial found: `outputs` is "logits" or "probabilities"; `notices` are lines to tell."""
+    """What a trial found: `outputs` is one of `KINDS`; `notices` are lines to tell."""
 
     framework: str
     outputs: str
@@ -131,7 +138,7 @@ def findings(trial: Trial) -> Findings:
         traceback.print_exc()
         raise ModelError(_no_outputs(trial, given, error)) from error
     _check_outputs(outputs, trial)
-    found = "probabilities" if are_probabilities(outputs) else "logits"
+    found = kind_of(outputs)
     return Findings(
         framework,
         _chosen(trial.given, found),
@@ -141,10 +148,15 @@ def findings(trial: Trial) -> Findings:
     )
 
 
-def are_probabilities(outputs: np.ndarray) -> bool:
-    """Whether every row (n, classes) lies in [0, 1] and sums to 1."""
-    inside = bool((outputs >= 0).all() and (outputs <= 1).all())
-    return inside and bool(np.abs(outputs.sum(axis=1) - 1).max() <= _ROUNDING)
+def kind_of(outputs: np.ndarray) -> str:
+    """What outputs (n, classes) are, one of `KINDS`.
+
+    In [0, 1] throughout they are probabilities where each row sums to 1, and sigmoids else.
+    """
+    if not ((outputs >= 0).all() and (outputs <= 1).all()):
+        return "logits"
+    apart = np.abs(outputs.sum(axis=1) - 1).max()
+    return "probabilities" if apart <= _ROUNDING else "sigmoids"
 
 
 def _no_outputs(trial: Trial, given: Given, error: Exception) -> str:
@@ -176,22 +188,28 @@ def _check_outputs(outputs: np.ndarray, trial: Trial) -> None:
 
 
 def _chosen(given: Given, found: str) -> str:
-    if given.outputs == "probabilities" and found == "logits":
+    if given.outputs == "probabilities" and found != "probabilities":
         raise ModelError(
             "--outputs probabilities: the model's outputs don't lie in [0, 1] or don't sum to 1; "
-            "give --outputs logits or auto"
+            f"give --outputs {found} or auto"
+        )
+    if given.outputs == "sigmoids" and found == "logits":
+        raise ModelError(
+            "--outputs sigmoids: the model's outputs don't lie in [0, 1]; give --outputs logits or "
+            "auto"
         )
     return found if given.outputs == "auto" else given.outputs
 
 
 def _notices(trial: Trial, found: str, accuracy: float) -> list[str]:
     told = []
-    if trial.given.outputs == "auto" and found == "probabilities":
-        told.append("the model gives probabilities; attacks work on their logarithm")
-    if trial.given.outputs == "logits" and found == "probabilities":
+    inverse = KINDS[found]
+    if trial.given.outputs == "auto" and inverse:
+        told.append(f"the model gives {found}; attacks work on {inverse}")
+    if trial.given.outputs == "logits" and inverse:
         told.append(
-            "the model gives probabilities, which weaken attacks that expect logits; "
-            "leave --outputs out, or give --outputs probabilities"
+            f"the model gives {found}, which weaken attacks that expect logits; "
+            f"leave --outputs out, or give --outputs {found}"
         )
     if is_near_chance(accuracy, trial.classes):
         told.append(

@@ -15,7 +15,7 @@ from benchmark import models
 from benchmark.errors import ConfigError, ModelError, UnknownName
 
 CHANNELS = ("first", "last")
-OUTPUTS = ("auto", "logits", "probabilities")
+OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
 
 # A file's ending to the framework that reads it. The others are of no framework.
 SUFFIXES: Mapping[str, str] = {
@@ -44,7 +44,7 @@ class Given:
         channels: "first" or "last" as the model takes images; None for its framework's custom.
         mean: subtracted from the pixels in [0, 1], one number or one a channel; empty for none.
         std: what they are divided by then.
-        outputs: "logits", "probabilities" or "auto".
+        outputs: "logits", "probabilities", "sigmoids" (one a class) or "auto".
     """
 
     name: str

@@ -24,6 +24,7 @@ _KERAS_MODULES = re.compile(r"(keras|builtins)(\..*)?")
 _REFUSED = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 
 _TINY = float(np.finfo(np.float32).tiny)
+_BELOW_ONE = float(np.finfo(np.float32).eps) / 4  # the number below 1 is twice as far from it
 
 _LARGEST_CONFIG = 64 << 20  # bytes of text
 
@@ -40,20 +41,38 @@ class GivenModel(keras.Model):
         super().__init__()
         self.model = model
         self.channels_first = given.channels == "first"
-        self.gives_probabilities = given.outputs == "probabilities"
+        self.outputs_are = given.outputs
         self.mean = np.asarray(given.mean or (0.0,), dtype=np.float32)
         self.std = np.asarray(given.std or (1.0,), dtype=np.float32)
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Logits; of probabilities, their logarithm."""
+        """Logits; of probabilities, their logarithm; of sigmoids, what stands before them."""
         x = (x - self.mean) / self.std  # the channels are last here
         if self.channels_first and len(x.shape) == 4:
             x = tf.transpose(x, (0, 3, 1, 2))  # (n, C, H, W)
         outputs = self.model(x, training=False)
-        if self.gives_probabilities:
+        if self.outputs_are == "probabilities":
             # No logarithm is infinite.
             outputs = tf.math.log(tf.maximum(tf.cast(outputs, tf.float32), _TINY))
+        elif self.outputs_are == "sigmoids":
+            outputs = log_odds(outputs)
         return outputs
+
+
+def log_odds(outputs: Any) -> Any:
+    """What stands before the sigmoids that a model ends in, (n, classes).
+
+    Where they can't be seen, the logarithm of their odds, which is the same but for rounding: near
+    1 the sigmoids of different numbers are equal.
+    """
+    logits = getattr(outputs, "_keras_logits", None)  # that Keras keeps for its own losses
+    if logits is None and not tf.executing_eagerly() and outputs.op.type == "Sigmoid":
+        logits = outputs.op.inputs[0]
+    if logits is not None:
+        return logits
+    outputs = tf.cast(outputs, tf.float32)
+    left = tf.math.log(tf.maximum(1 - outputs, _BELOW_ONE))
+    return tf.math.log(tf.maximum(outputs, _TINY)) - left
 
 
 def adapted(model: keras.Model, given: Given, *, device: str) -> keras.Model:

@@ -78,6 +78,8 @@ class TrustChecks(Stage):
             attacks=[_attacked(context, stage) for stage in self.attacks],
             twin=_left_of_twin(context, self.attacks),
             is_twin=cell.defense == BASELINE,
+            judge=target.judge,
+            clean=target.clean,
         )
 
 
