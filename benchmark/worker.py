@@ -34,6 +34,7 @@ from benchmark.datasets.splits import draw
 from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
+from benchmark.text import reason_of
 from benchmark.trust import gather as trust
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
@@ -90,7 +91,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
 
 
 def _explain(error: Exception) -> str:
-    words = f"{type(error).__name__}: {error}".splitlines()[0]
+    words = reason_of(error)
     memory = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
     if type(error).__name__ in memory or "can't allocate memory" in str(error):
         return f"out of memory ({words}); try a smaller batch_size or fewer --jobs"
