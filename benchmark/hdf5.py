@@ -33,19 +33,23 @@ def arrays(file: str | IO[bytes], name: str) -> list[Array]:
     """
     found: list[Array] = []
 
-    def visit(path: str, link: object) -> None:
+    def visit(path: str, link: object) -> str | None:
+        """The path where the file can't be read by itself, which ends the visit."""
         node = stream[path] if isinstance(link, h5py.HardLink) else None
         is_array = isinstance(node, h5py.Dataset)
         if node is None or (is_array and (node.external or node.is_virtual)):
-            raise ModelError(
-                f"{name} points to another file or place at {path!r}, which is not followed; save "
-                "the weights themselves"
-            )
+            return path
         if is_array and not path.startswith("optimizer"):
             found.append(Array(path, tuple(node.shape), _kind(node.dtype.kind)))
+        return None
 
     with h5py.File(file, "r") as stream:
-        stream.visititems_links(visit)
+        elsewhere = stream.visititems_links(visit)
+    if elsewhere is not None:
+        raise ModelError(
+            f"{name} points to another file or place at {elsewhere!r}, which is not followed; "
+            "save the weights themselves"
+        )
     return found
 
 
