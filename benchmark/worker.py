@@ -16,6 +16,7 @@ from benchmark.results import Store
 from benchmark.resume import spent, suites_of
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Stage
+from benchmark.text import reason_of
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
@@ -102,7 +103,7 @@ def _reason(context: Context, path: str) -> str:
 
 
 def _explain(error: Exception) -> str:
-    words = f"{type(error).__name__}: {error}".splitlines()[0]
+    words = reason_of(error)
     memory = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
     if type(error).__name__ in memory or "can't allocate memory" in str(error):
         return f"out of memory ({words}); try a smaller batch_size or fewer --jobs"

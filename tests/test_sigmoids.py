@@ -19,9 +19,9 @@ from benchmark.attacks.suites import AttackSpec  # noqa: E402
 from benchmark.attacks.target import Target  # noqa: E402
 from benchmark.errors import ModelError  # noqa: E402
 from benchmark.estimators import pytorch, tensorflow  # noqa: E402
-from benchmark.external import checking  # noqa: E402
 from benchmark.external import pytorch as given_torch  # noqa: E402
 from benchmark.external import tensorflow as given_keras  # noqa: E402
+from benchmark.external import trial as trials  # noqa: E402
 from benchmark.external.given import Given  # noqa: E402
 
 SHAPE, CLASSES = (6, 6, 1), 10
@@ -53,9 +53,9 @@ def outputs(model, kind):
     """What attacks see of a given model."""
     given = Given("theirs", outputs=kind)
     if isinstance(model, nn.Module):
-        adapted = given_torch.adapted(model, given, device="cpu")
+        adapted = given_torch.adapted(model, given, input_shape=SHAPE, device="cpu")
         return pytorch.wrap(adapted, input_shape=SHAPE, classes=CLASSES, device="cpu")
-    adapted = given_keras.adapted(model, given, device="cpu")
+    adapted = given_keras.adapted(model, given, input_shape=SHAPE, device="cpu")
     return tensorflow.wrap(adapted, input_shape=SHAPE, classes=CLASSES, device="cpu")
 
 
@@ -116,16 +116,16 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_outputs_are_told_apart(kind):
-    assert checking.kind_of(np.array(KINDS[kind])) == kind
+    assert trials.kind_of(np.array(KINDS[kind])) == kind
 
 
 @pytest.mark.parametrize(
     ("given", "chosen"), [("auto", "sigmoids"), ("logits", "logits"), ("sigmoids", "sigmoids")]
 )
 def test_sigmoids_are_told_and_chosen(given, chosen):
-    trial = checking.Trial(Given("theirs", model="a:b", outputs=given), X, np.zeros(60, int), 10)
-    assert checking._chosen(trial.given, "sigmoids") == chosen
-    told = " ".join(checking._notices(trial, "sigmoids", 1.0))
+    trial = trials.Trial(Given("theirs", model="a:b", outputs=given), X, np.zeros(60, int), 10)
+    assert trials._chosen(trial.given, "sigmoids") == chosen
+    told = " ".join(trials._notices(trial, "sigmoids", 1.0))
     assert ("the model gives sigmoids" in told) == (given != "sigmoids")
 
 
@@ -134,4 +134,4 @@ def test_sigmoids_are_told_and_chosen(given, chosen):
 )
 def test_outputs_of_another_kind_are_refused(given, found):
     with pytest.raises(ModelError, match=f"--outputs {given}: .*--outputs {found}"):
-        checking._chosen(Given("theirs", model="a:b", outputs=given), found)
+        trials._chosen(Given("theirs", model="a:b", outputs=given), found)

@@ -19,6 +19,7 @@ from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.attacks.watch import FoundError, Watch
 from benchmark.estimators.passes import CHUNK
+from benchmark.text import reason_of
 
 SAMPLES = 8
 
@@ -87,7 +88,7 @@ def run_attack(
         found = _generate(spec, target, attacked, norm, eps, progress, timeout)
     except Exception as error:
         traceback.print_exc()
-        return {**record, "status": "failed", "reason": f"{type(error).__name__}: {error}"}, {}
+        return {**record, "status": "failed", "reason": reason_of(error)}, {}
     spent = {
         "seconds": time.perf_counter() - started,
         "forwards": passes.forwards - before[0],

@@ -20,19 +20,21 @@ from torch.nn.functional import cross_entropy
 
 from benchmark.estimators.passes import NoCopyError, Observer, Passes, chunks, is_identity
 from benchmark.estimators.vjp import Weights, by_class_gradients, per_example_labels
+from benchmark.models.pytorch import images, is_channels_last
 from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
 
 
 class ChannelsLast(nn.Module):
-    """Lets a model that takes NCHW take NHWC: the permuted view is the fast layout."""
+    """Lets a model that takes NCHW take NHWC, in memory as the model's author would lay it out."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.channels_last = is_channels_last(model)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of NHWC images; (n, d) inputs pass unchanged."""
-        logits: torch.Tensor = self.model(x.permute(0, 3, 1, 2) if x.ndim == 4 else x)
+        logits: torch.Tensor = self.model(images(x, channels_last=self.channels_last))
         return logits
 
 
@@ -80,7 +82,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
         else:
             with self._frozen(), torch.inference_mode():
                 parts = [self._forward(self._tensor(x[part])).cpu() for part in chunks(len(x))]
-            outputs = torch.cat(parts).float().numpy()
+            outputs = torch.cat(parts).numpy()
         self._tell(x, outputs)
         return outputs
 
@@ -204,7 +206,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self._model(x)[-1]
-        return outputs
+        return outputs.float()  # a model of another precision gives its own type
 
     def _tensor(self, x: Any) -> torch.Tensor:
         tensor = x if isinstance(x, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(x))

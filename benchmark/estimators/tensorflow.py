@@ -201,7 +201,8 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
             self.observer(np.asarray(x), known)
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        return self._model(x, training=False)
+        # A model of another precision gives its own type.
+        return tf.cast(self._model(x, training=False), tf.float32)
 
     def _losses(self, x: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss of each example, and the outputs."""
