@@ -11,13 +11,14 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.adaptation.protocol import Protocol
 from benchmark.digest import digest
-from benchmark.frameworks import versions
-from benchmark.results import SCHEMA_VERSION, Record
+from benchmark.frameworks import processor, versions
+from benchmark.identity import cell_id_of
+from benchmark.results import Record
 from defenses import wrappers
 
 if TYPE_CHECKING:
@@ -79,10 +80,7 @@ class Cell:
     @functools.cached_property
     def cell_id(self) -> str:
         """A readable name, safe as a folder's, that ends with the configuration's hash."""
-        whole = {"schema_version": SCHEMA_VERSION, **self.config()}
-        defense = self.defense.replace(wrappers.SEPARATOR, "_")
-        names = [_slug(self.dataset), self.model, self.framework, defense]
-        return "-".join([*names, f"s{self.seed}", digest(whole)[:10]])
+        return cell_id_of(self.config())
 
     @property
     def trained_by(self) -> str:
@@ -251,6 +249,7 @@ def cell_record(
         "git": git_state(),
         "device": device,
         "threads": threads,
+        "processor": processor(),
         "seconds": seconds,
         "gradient_evaluations": gradient_evaluations,
         "started": started,
@@ -288,10 +287,3 @@ def _canonical(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters as JSON gives them back, so that a tuple and a list are one configuration."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(parameters), allow_nan=False))
     return plain
-
-
-def _slug(dataset: str) -> str:
-    """A data set's name in safe characters: "npz:some/My Data.npz" is "npz-my-data"."""
-    kind, _, path = dataset.partition(":")
-    stem = re.sub(r"[^a-z0-9]+", "-", PurePath(path).stem.lower()).strip("-")[:40]
-    return f"{kind}-{stem}".strip("-")

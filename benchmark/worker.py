@@ -19,8 +19,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import defenses
 from benchmark import datasets, frameworks, models
 from benchmark.adaptation import stages as adaptation
@@ -30,7 +28,7 @@ from benchmark.attacks.surrogates import Surrogates
 from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
 from benchmark.datasets import Dataset
-from benchmark.datasets.splits import draw
+from benchmark.examples import attacked_examples, support_examples
 from benchmark.external.loading import BUILDERS, copies, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
@@ -38,13 +36,6 @@ from benchmark.trust import gather as trust
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 from defenses.wrappers import encoded_shape
-
-# Keep the draw of the attacked examples and of the support apart from others of the same seed.
-_EXAMPLES_STREAM = 0x7E57
-_SUPPORT_STREAM = 0x5089
-
-# Training examples that a defense which adapts is adapted to before it is attacked.
-SUPPORT = 100
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
@@ -203,8 +194,7 @@ class _CellRun:
             return fitted.defense.resume(model, fitted.learned)
         self.reporter.stage("adaptation")
         data, started = self._dataset, time.perf_counter()
-        generator = np.random.default_rng([self.cell.seed, _SUPPORT_STREAM])
-        support = draw(data.y_train, SUPPORT, generator)
+        support = support_examples(self.cell, data)
         adapted = fitted.adapt(data.x_train[support], data.y_train[support], seed=self.cell.seed)
         record = {"labels_used": len(support), "steps": adapted.outcome.steps}
         self._write("adaptation", "adapted", adapted, record, started)
@@ -215,8 +205,7 @@ class _CellRun:
 
     def _target(self, model: Any) -> Target:
         data = self._dataset
-        generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
-        index = np.sort(draw(data.y_test, self.cell.examples, generator))
+        index = attacked_examples(self.cell, data)
         others = None if self.job.given else Surrogates(self.store, self.cell, data, self.device)
         return target(self.cell, model, data, index, device=self.device, surrogates=others)
 

@@ -36,14 +36,26 @@ def measure(job: Job, target: Target, store: Store, reporter: Reporter) -> None:
     stored = store.read_stage(job.cell.cell_id, f"curves/{key}")
     if stored is not None and stored.get("status") != "failed":
         return
-    record, arrays = _drawn(job, target, store, reporter)
+    name = "" if job.curve is None else job.curve.attack
+    record, arrays = drawn(job, target, store, lambda: reporter.stage(f"curve {name}"))
     files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
     store.write_stage(job.cell.cell_id, f"curves/{key}", record, files)
 
 
-def _drawn(
-    job: Job, target: Target, store: Store, reporter: Reporter
+def drawn(
+    job: Job,
+    target: Target,
+    store: Store,
+    begins: Callable[[], Callable[[float], None]] = lambda: lambda done: None,
 ) -> tuple[dict[str, Any], Arrays]:
+    """Record and arrays of the job's curve, from its stored attack.
+
+    Args:
+        job: has a curve.
+        target: what is attacked.
+        store: holds the attack.
+        begins: called where the attack has to be run; returns what is told the share done.
+    """
     assert job.curve is not None
     (spec,) = (spec for spec in job.attacks if spec.name == job.curve.attack)
     key = job.attack_keys()[spec.name]
@@ -63,7 +75,7 @@ def _drawn(
         norm=job.cell.norm,
         eps=job.cell.eps,
         seed=job.cell.seed,
-        progress=reporter.stage(f"curve {spec.name}"),
+        progress=begins(),
         timeout=job.attack_timeout,
     )
 

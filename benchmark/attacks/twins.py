@@ -50,30 +50,35 @@ def measure(
     stage = f"{FOLDER}/{twin_cell.framework}"
     if job.given or job.cell.wrapped_in or store.read_stage(job.cell.cell_id, stage):
         return
-    weights = _trained_weights(twin_cell, store)
+    weights = trained_weights(twin_cell, store)
     if weights is None:
         return
     reporter.stage("transfer between frameworks")
     twin = stored_estimator(job.cell, dataset, weights, device)
+    record, fools = transferred(job.cell, target, twin)
+    files = {f"{twin_cell.framework}.npz": npz_writer({"fools": fools})}
+    store.write_stage(job.cell.cell_id, stage, record, files)
+
+
+def transferred(cell: Cell, target: Target, twin: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """The stage's record and `fools`, of the cell's model and its twin's estimator."""
     fools = transfer(
         (target.estimator, twin),
         target.x[:EXAMPLES],
         target.y[:EXAMPLES],
-        norm=job.cell.norm,
-        eps=job.cell.eps,
-        seed=job.cell.seed,
+        norm=cell.norm,
+        eps=cell.eps,
+        seed=cell.seed,
     )
-    record = {
+    return {
         "status": "ok",
-        "twin": twin_cell.cell_id,
+        "twin": twin_of(cell).cell_id,
         "attack": ATTACK.entry.target.partition(":")[2],
-        "arguments": ATTACK.resolved(job.cell.eps),
+        "arguments": ATTACK.resolved(cell.eps),
         "examples": int(fools.shape[2]),
         # Of the examples that both models classify correctly.
         "success": fools.mean(axis=2).tolist() if fools.shape[2] else None,
-    }
-    files = {f"{twin_cell.framework}.npz": npz_writer({"fools": fools})}
-    store.write_stage(job.cell.cell_id, stage, record, files)
+    }, fools
 
 
 def transfer(
@@ -117,7 +122,7 @@ def _predict(estimator: Any, x: np.ndarray) -> np.ndarray:
     return np.asarray(estimator.predict(x).argmax(axis=1))
 
 
-def _trained_weights(twin: Cell, store: Store) -> Path | None:
+def trained_weights(twin: Cell, store: Store) -> Path | None:
     """The file of the weights that the twin is attacked with; None while it has none."""
     if store.read_stage(twin.cell_id, "training") is None:
         return None
