@@ -1,57 +1,27 @@
-"""Stored claims replayed: they hold as written, and whatever was changed is told."""
+"""Stored claims derived again: they hold as written, and whatever was changed is told."""
 
 from __future__ import annotations
 
 import functools
 import shutil
 import sys
-from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from benchmark import cli, frameworks
-from benchmark.config import read
-from benchmark.results import Store, npz_writer
-from benchmark.verify import Verdict, sample, verify
+sys.path.append(str(Path(__file__).parent))
 
-frameworks.import_torch_first()
+from real_results import make, reseal, rewrite, stored
 
-from benchmark import replay, worker  # noqa: E402
-from benchmark.plan import make_plan  # noqa: E402
+from benchmark import cli, replay
+from benchmark.results import Store
+from benchmark.verification import loaded
+from benchmark.verification.attack import agrees
+from benchmark.verify import CELL, Verdict, sample, verify
 
 HERE = Path(__file__).parent
-
-QUICK = ["attacks.pgd.max_iter=3", "attacks.apgd.max_iter=5", "attacks.square.max_iter=5"]
-
-
-def make(out, framework, defense="meta-adv", **settings):
-    """A small cell, by default of an adapted model, through the real worker in this process."""
-    config = read(
-        {
-            "defense": [defense],
-            "framework": [framework],
-            "model": "cnn-small",
-            "epochs": 2,
-            "examples": 60,
-            "baseline": False,
-            "protocol": "none",
-            "out": out,
-            **settings,
-        },
-        assignments=[] if "suite" in settings else QUICK,
-    )
-    store = Store.create(out)
-    ours, theirs = Pipe()
-    for job in (*make_plan(config).jobs, None):
-        ours.send(job)
-    with pytest.MonkeyPatch.context() as patch:
-        # TensorFlow's threads can be set only once in a process.
-        patch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
-        worker.serve(theirs, framework, "cpu", 1)
-    return store
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +33,30 @@ def made(tmp_path_factory):
 def store(made, tmp_path):
     """A copy to change."""
     shutil.copytree(made["torch"].path, tmp_path / "out")
-    replay._target.cache_clear()
+    loaded.load.cache_clear()
     return Store.open(tmp_path / "out")
+
+
+def claim_of(store, beginning):
+    """The claim of the only stage that begins so."""
+    (claim,) = [one for one in sample(store, size=None) if one.stage.startswith(beginning)]
+    return claim
 
 
 def pgd(store):
     """The claim of the attack pgd."""
-    (claim,) = [claim for claim in sample(store, size=None) if claim.key.startswith("pgd-")]
-    return claim
+    return claim_of(store, "attacks/pgd-")
+
+
+def files(store, claim):
+    """The record and the arrays of a claim's stage."""
+    path = store.cell_folder(claim.cell_id) / f"{claim.stage}.json"
+    return path, path.with_suffix(".npz")
+
+
+def arrays_of(path):
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def content(folder):
@@ -83,16 +69,21 @@ def test_every_claim_holds_as_written_and_nothing_changes(store):
 
     answers = [replay.replay(claim, device="cpu") for claim in claims]
 
-    assert len(claims) == 4
-    assert {state for state, _ in answers} == {"holds"}
-    assert all(text.startswith("60 clean predictions and ") for _, text in answers)
-    assert not any(" 0 adversarial" in text for _, text in answers)
+    kinds = [claim.stage.partition("/")[0] for claim in claims]
+    assert kinds == ["cell", "worst-case", *["attacks"] * 4, "trust"]
+    assert {state for state, _ in answers} == {"holds"}, answers
+    attacks = [text for kind, (_, text) in zip(kinds, answers, strict=True) if kind == "attacks"]
+    for text in attacks:
+        assert text.startswith("60 clean predictions; ")
+        assert "attacked again, all of 60 outcomes are equal" in text
+        assert "0 stored examples" not in text
     assert content(store.path) == before
 
 
 def test_claims_of_tensorflow_hold_too(tmp_path):
     store = make(tmp_path / "out", "tensorflow")
-    assert replay.replay(pgd(store), device="cpu")[0] == "holds"
+    answers = [replay.replay(claim, device="cpu") for claim in sample(store, size=None)]
+    assert {state for state, _ in answers} == {"holds"}, answers
 
 
 @pytest.mark.parametrize("around", ["thermometer+class-labels", "gaussian-augmentation"])
@@ -100,14 +91,15 @@ def test_claims_behind_input_and_output_defenses_hold(tmp_path, around):
     suite = tmp_path / "suite.yaml"
     suite.write_text("attacks: {pgd: {attack: pgd, arguments: {max_iter: 2, eps_step: 1 eps}}}")
     store = make(tmp_path / "out", "torch", f"none+{around}", suite=str(suite), epochs=1)
-    claim = pgd(store)
-    assert replay.replay(claim, device="cpu")[0] == "holds"
+    for claim in sample(store, size=None):
+        expected = "not checked" if claim.stage == CELL else "holds"  # its suite is a file
+        state, told = replay.replay(claim, device="cpu")
+        assert (state, claim.stage) == (expected, claim.stage), told
 
-    stage, name = f"attacks/{claim.key}", f"{claim.key}.npz"
-    arrays = store.read_arrays(claim.cell_id, stage, name)
-    record = store.read_stage(claim.cell_id, stage)
-    arrays["sample_adversarial"] = arrays["sample_clean"]
-    store.write_stage(claim.cell_id, stage, record, {name: npz_writer(arrays)})
+    claim = pgd(store)
+    _, path = files(store, claim)
+    arrays = arrays_of(path)
+    rewrite(path, arrays | {"sample_adversarial": arrays["sample_clean"]})
     state, told = replay.replay(claim, device="cpu")
     assert (state, "don't fool the model" in told) == ("differs", True)
 
@@ -128,7 +120,15 @@ CHANGED_ARRAYS = {
     ),
     "index": (
         lambda a: {"test_index": change(a["test_index"], 10**6)},
-        "the test examples have other labels",
+        "the configuration draws 60 other test examples",
+    ),
+    "half of the examples": (
+        lambda a: {name: array[: len(array) // 2] for name, array in a.items()},
+        "the configuration draws 60 other test examples than the 30 stored",
+    ),
+    "samples": (
+        lambda a: {name: array[:2] for name, array in a.items() if name.startswith("sample")},
+        "successes the first 8 have to be stored",
     ),
     "success": (
         lambda a: {"success": np.zeros_like(a["success"])},
@@ -159,12 +159,10 @@ CHANGED_ARRAYS = {
 
 @pytest.mark.parametrize(("changed", "text"), CHANGED_ARRAYS.values(), ids=CHANGED_ARRAYS)
 def test_changed_outcomes_are_told(store, changed, text):
-    claim = pgd(store)
-    stage, name = f"attacks/{claim.key}", f"{claim.key}.npz"
-    arrays = store.read_arrays(claim.cell_id, stage, name)
-    record = store.read_stage(claim.cell_id, stage)
-    arrays |= changed(arrays)
-    store.write_stage(claim.cell_id, stage, record, {name: npz_writer(arrays)})
+    claim = claim_of(store, "attacks/fgsm-")
+    _, path = files(store, claim)
+    arrays = arrays_of(path)
+    rewrite(path, arrays | changed(arrays))
 
     state, told = replay.replay(claim, device="cpu")
 
@@ -189,17 +187,15 @@ def test_other_weights_are_told(store):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"eps": 0.1}, "attacked within linf 0.1 instead of linf 0.15"),
+        ({"eps": 0.1}, "eps is told as 0.1, and is 0.15"),
         ({"clean_accuracy": 0.99}, "clean_accuracy is told as 0.99"),
     ],
     ids=["budget", "accuracy"],
 )
 def test_a_changed_record_is_told(store, change, text):
     claim = pgd(store)
-    stage, name = f"attacks/{claim.key}", f"{claim.key}.npz"
-    arrays = store.read_arrays(claim.cell_id, stage, name)
-    record = {**store.read_stage(claim.cell_id, stage), **change}
-    store.write_stage(claim.cell_id, stage, record, {name: npz_writer(arrays)})
+    path, _ = files(store, claim)
+    reseal(path, stored(path) | change)
 
     assert text in replay.replay(claim, device="cpu")[1]
 
@@ -218,10 +214,13 @@ def test_a_changed_configuration_is_told(store):
 
 def test_a_damaged_attack_differs(store):
     claim = pgd(store)
-    (store.cell_folder(claim.cell_id) / "attacks" / f"{claim.key}.npz").write_bytes(b"torn")
+    files(store, claim)[1].write_bytes(b"torn")
 
     assert pgd(store) == claim
-    assert replay.replay(claim, device="cpu") == ("differs", "the stored attack is damaged")
+    assert replay.replay(claim, device="cpu") == (
+        "differs",
+        "the stored attack is missing or damaged",
+    )
 
 
 def test_without_weights_nothing_can_be_checked(store):
@@ -237,7 +236,7 @@ def test_without_the_data_nothing_can_be_checked(store, monkeypatch, capsys):
     def gone(cell, data_dir):
         raise RuntimeError("data set digits changed")
 
-    monkeypatch.setattr(replay, "load_dataset", gone)
+    monkeypatch.setattr(loaded, "load_dataset", gone)
 
     state, text = replay.replay(pgd(store), device="cpu")
 
@@ -247,7 +246,7 @@ def test_without_the_data_nothing_can_be_checked(store, monkeypatch, capsys):
 
 def test_a_prediction_may_round_otherwise():
     logits = np.array([[1.0, 1.0005, 0.0], [1.0, 1.1, 0.0]])
-    assert replay.agrees(logits, np.array([0, 0])).tolist() == [True, False]
+    assert agrees(logits, np.array([0, 0])).tolist() == [True, False]
 
 
 def small(folder, keys=("pgd-1",), framework="torch", names=("one",), **cell):
