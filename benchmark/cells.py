@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.digest import digest
-from benchmark.frameworks import versions
-from benchmark.results import SCHEMA_VERSION, Record
+from benchmark.frameworks import processor, versions
+from benchmark.identity import cell_id_of, id_begins
+from benchmark.results import Record
 from defenses import wrappers
 
 if TYPE_CHECKING:
@@ -76,15 +75,12 @@ class Cell:
     @functools.cached_property
     def cell_id(self) -> str:
         """A readable name, safe as a folder's, that ends with the configuration's hash."""
-        whole = {"schema_version": SCHEMA_VERSION, **self.config()}
-        defense = self.defense.replace(wrappers.SEPARATOR, "_")
-        names = [_slug(self.dataset), self.model, self.framework, defense]
-        return "-".join([*names, f"s{self.seed}", digest(whole)[:10]])
+        return cell_id_of(self.config())
 
     @property
     def trained_prefix(self) -> str:
         """How the ids of all cells begin that the same defense trains on data of this name."""
-        return "-".join([_slug(self.dataset), self.model, self.framework, self.trained_by])
+        return id_begins(self.dataset, self.model, self.framework, self.trained_by)
 
     @property
     def trained_by(self) -> str:
@@ -204,6 +200,7 @@ def cell_record(
         "git": git_state(),
         "device": device,
         "threads": threads,
+        "processor": processor(),
         "seconds": seconds,
         "gradient_evaluations": gradient_evaluations,
         "started": started,
@@ -241,10 +238,3 @@ def _canonical(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters as JSON gives them back, so that a tuple and a list are one configuration."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(parameters), allow_nan=False))
     return plain
-
-
-def _slug(dataset: str) -> str:
-    """A data set's name in safe characters: "npz:some/My Data.npz" is "npz-my-data"."""
-    kind, _, path = dataset.partition(":")
-    stem = re.sub(r"[^a-z0-9]+", "-", PurePath(path).stem.lower()).strip("-")[:40]
-    return f"{kind}-{stem}".strip("-")

@@ -129,8 +129,9 @@ def show(
     ] = options.DEFAULT_OUT,
 ) -> None:
     """Show one cell: configuration, training and every attack."""
-    from benchmark.listing import cell_details, find_cell
+    from benchmark.listing import find_cell
     from benchmark.results import Store
+    from benchmark.showing import cell_details
 
     store = Store.open(out.expanduser())
     for line in cell_details(store, find_cell(store, cell)):

@@ -31,8 +31,8 @@ from benchmark.errors import StoreError
 from benchmark.files import Record, Writer
 from benchmark.files import open_plain as open_plain  # these two for the writers of reports
 from benchmark.files import write_text as write_text
-
-SCHEMA_VERSION = 1
+from benchmark.identity import SCHEMA_VERSION as SCHEMA_VERSION
+from benchmark.identity import fits as fits
 
 # A cell has one of each of these, or none ("given": a model that someone else trained).
 STAGES = ("training", "adaptation", "given")

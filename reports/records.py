@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from benchmark.errors import StoreError
-from benchmark.results import KEYED_STAGES, STAGES, Store
+from benchmark.results import KEYED_STAGES, STAGES, Store, fits
 from reports.adaptations import Adaptation, read_adaptations
 from reports.curves import Curve, read_curves
 from reports.left_out import LeftOut, first_line
@@ -104,6 +104,9 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         record = CellRecord.model_validate(stored)
     except ValidationError as error:
         left_out.add(f"cells/{cell_id}/cell.json", first_line(error))
+        return None
+    if not fits(cell_id, stored["config"]):
+        left_out.add(f"cells/{cell_id}/cell.json", "its configuration is that of another cell")
         return None
     known = {"cell.json", *KEYED_STAGES}
     stages = {}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark import cells
+from benchmark import cells, identity
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell, cell_record, expand
 from benchmark.config import RunConfig, read
@@ -85,7 +85,7 @@ def test_every_field_changes_the_id(change: dict[str, Any]) -> None:
 
 def test_schema_version_changes_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
     before = CELL.cell_id
-    monkeypatch.setattr(cells, "SCHEMA_VERSION", 99)
+    monkeypatch.setattr(identity, "SCHEMA_VERSION", 99)
 
     assert dataclasses.replace(CELL).cell_id != before
 

@@ -9,24 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import defenses
 from benchmark import datasets, models
 from benchmark.adaptation.model import Adaptable
 from benchmark.attacks.target import ESTIMATORS, Target, target
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
-from benchmark.datasets.splits import draw
+from benchmark.examples import attacked_examples
 from benchmark.external.given import Given
 from benchmark.external.loading import BUILDERS, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.stages.surrogates import Surrogates
 from defenses.wrappers import encoded_shape
-
-# Keeps the draw of the attacked examples apart from others of the same seed.
-_EXAMPLES_STREAM = 0x7E57
 
 
 @dataclass
@@ -114,8 +109,7 @@ class Context:
     @functools.cached_property
     def target(self) -> Target:
         """The model with what stands around it, and the test examples that are attacked."""
-        generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
-        index = np.sort(draw(self.dataset.y_test, self.cell.examples, generator))
+        index = attacked_examples(self.cell, self.dataset)
         others = None
         if self.given is None:
             others = Surrogates(

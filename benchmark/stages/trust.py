@@ -46,7 +46,7 @@ class TrustChecks(Stage):
     def run(self, context: Context) -> Result:
         """Checks; one that can't be made is flagged."""
         progress = context.reporter.stage(self.label)
-        record = run(self._subject(context), progress=progress)
+        record = run(self.subject(context), progress=progress)
         attacks = self._checksums(context.store, context.cell.cell_id)
         return {"suite": self.suite, "attacks": attacks, "status": "ok", **record}, {}
 
@@ -63,7 +63,7 @@ class TrustChecks(Stage):
         records = {one.key: store.read_stage(cell_id, one.path) or {} for one in self.attacks}
         return {key: sorted(record.get("files", {}).values()) for key, record in records.items()}
 
-    def _subject(self, context: Context) -> Subject:
+    def subject(self, context: Context) -> Subject:
         """What the checks look at."""
         cell, target = context.cell, context.target
         return Subject(
