@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark import options
-from benchmark.execution import endings_as_interrupts, execute, fail_for, say, stopped
+from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
+from benchmark.output import say
 
 if TYPE_CHECKING:
     from benchmark.external.given import Given

@@ -5,6 +5,7 @@ Imports wait inside the commands, so that `bench --help` answers at once.
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +15,9 @@ import typer
 from benchmark import commands, options
 from benchmark.attack import attack
 from benchmark.errors import BenchError
-from benchmark.execution import endings_as_interrupts, execute, fail_for, say, stopped
-from benchmark.text import clean
+from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
+from benchmark.output import OutputError, guarded, say, tell
+from benchmark.text import clean, shortened
 
 if TYPE_CHECKING:
     from benchmark.plan import Plan
@@ -30,6 +32,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# The class that Typer raises for wrong command lines; it exports the subclass alone.
+_UsageError: Any = typer.BadParameter.__base__
+
 # Options of `bench run` that are no keys of a configuration.
 _NO_KEYS = ("config", "assignment", "dry_run")
 
@@ -37,10 +42,40 @@ _NO_KEYS = ("config", "assignment", "dry_run")
 def main() -> None:
     """The console script: one line and an exit code for everything that a user can get wrong."""
     try:
-        app(prog_name="bench")
+        with guarded():
+            code = _called()
+    except OutputError as error:
+        say(f"error: {error}")
+        code = error.exit_code
+    except BrokenPipeError:  # the reader has seen enough
+        code = 1
+    sys.exit(code)
+
+
+def _called() -> int:
+    """Carries out the command line; returns the exit code."""
+    try:
+        # None where a command simply ended.
+        return app(prog_name="bench", standalone_mode=False) or 0
+    except OutputError:
+        raise
     except BenchError as error:
         say(f"error: {error}")
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except _UsageError as error:
+        _explain(error)
+        return error.exit_code
+    except typer.Abort:
+        say("stopped")
+        return 130
+
+
+def _explain(error: Any) -> None:
+    """How a command line is wrong, as Typer words it; what was typed in it is made harmless."""
+    words = io.StringIO()
+    error.show(file=words)
+    for line in words.getvalue().splitlines():
+        print(shortened(clean(line), 500), file=sys.stderr)
 
 
 def _version(asked: bool) -> None:
@@ -48,9 +83,9 @@ def _version(asked: bool) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            typer.echo(f"bench {version('meta-adv-bench')}")
+            tell(f"bench {version('meta-adv-bench')}")
         except PackageNotFoundError:
-            typer.echo("bench (not installed)")
+            tell("bench (not installed)")
         raise typer.Exit
 
 
@@ -118,14 +153,15 @@ def list_names(
     found = descriptions(what)
     width = max(map(len, found), default=0)
     for name, description in found.items():
-        typer.echo(f"{name:<{width}}  {description}")
+        tell(f"{name:<{width}}  {description}")
 
 
 @app.command()
 def show(
     cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder with the results.")
+        Path,
+        typer.Option(parser=options.named, metavar="DIR", help="Folder with the results."),
     ] = options.DEFAULT_OUT,
 ) -> None:
     """Show one cell: configuration, training and every attack."""
@@ -134,7 +170,7 @@ def show(
 
     store = Store.open(out.expanduser())
     for line in cell_details(store, find_cell(store, cell)):
-        typer.echo(clean(line))
+        tell(line)
 
 
 app.command()(attack)
@@ -179,7 +215,7 @@ def _print_plan(plan: Plan) -> None:
     total = sum(plan.estimates[cell_id] for cell_id in waiting)
     protocols = [job.adaptation for job in to_do if job.adaptation is not None]
     adapting = sum(protocol.gradient_evaluations() for protocol in protocols)
-    typer.echo(
+    tell(
         f"{len(waiting)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
         f"of training and {adapting:,.0f} of the adaptation protocol; nothing was written"
     )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from benchmark.errors import CellError
-from benchmark.text import clean
+from benchmark.errors import BenchError, CellError, ReportError
+from benchmark.output import say, tell
 
 if TYPE_CHECKING:
     from benchmark.events import CellFinished
@@ -41,14 +41,45 @@ def execute(plan: Plan) -> list[CellFinished]:
                 device=plan.config.device,
                 on_event=shown.show,
             )
-        index = reports.write(store.path)
+        index = _attempt(lambda: write_report(store.path))
     table = reports.terminal_table(store.path, [job.cell.cell_id for job in plan.jobs])
     optional = ["training", *([] if len(plan.config.seed) > 1 else ["seed"])]
     print_table(table.columns, table.rows, right_aligned=table.right_aligned, optional=optional)
     for note in table.notes:
-        typer.echo(clean(note))
-    typer.echo(f"report: {clean(index)}")
+        tell(note)
+    if isinstance(index, ReportError):
+        if all(outcome.status == "ok" for outcome in outcomes):
+            raise index
+        say(f"error: {index}")  # the exit is that of the cells which failed
+    else:
+        tell(f"report: {index}")
     return outcomes
+
+
+def write_report(folder: Path) -> Path:
+    """The report of results that are stored; returns its path.
+
+    Raises `ReportError` with the command that writes it again, whatever went wrong: the work before
+    it is done.
+    """
+    import reports
+
+    try:
+        return reports.write(folder)
+    except Exception as error:
+        reason = error if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+        raise ReportError(
+            f"the results in {folder} are whole, but their report can't be written ({reason}); "
+            f"write it with: bench report {shlex.quote(str(folder))}"
+        ) from error
+
+
+def _attempt(write: Callable[[], Path]) -> Path | ReportError:
+    """What came of it, for a caller that has more to do first."""
+    try:
+        return write()
+    except ReportError as error:
+        return error
 
 
 def fail_for(outcomes: list[CellFinished], logs: Path) -> None:
@@ -83,8 +114,3 @@ def stopped(interrupt: KeyboardInterrupt) -> typer.Exit:
     say("stopped; the same command goes on where this one stopped")
     number = interrupt.args[0] if interrupt.args else signal.SIGINT
     return typer.Exit(128 + number)
-
-
-def say(line: str) -> None:
-    """One line to the user, on standard error."""
-    print(f"bench: {clean(line)}", file=sys.stderr, flush=True)

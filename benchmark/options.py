@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
+from benchmark.errors import ConfigError
+
 DEFAULT_OUT = Path("bench-results")
+
+
+def named(given: str | Path) -> Path:
+    """A path from the command line; raises `ConfigError` for "", which would mean this folder."""
+    if not str(given).strip():
+        raise ConfigError("an empty path was given; give one, such as '.' for the current folder")
+    return Path(given)
+
 
 Names = list[str] | None
 
@@ -68,12 +78,18 @@ Examples = Annotated[
 
 Out = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help=f"Folder for the results; {DEFAULT_OUT} unless given."),
+    typer.Option(
+        parser=named,
+        metavar="DIR",
+        help=f"Folder for the results; {DEFAULT_OUT} unless given.",
+    ),
 ]
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Folder that holds the data; else $BENCH_DATA_DIR."),
+    typer.Option(
+        parser=named, metavar="DIR", help="Folder that holds the data; else $BENCH_DATA_DIR."
+    ),
 ]
 
 Download = Annotated[
@@ -131,7 +147,8 @@ Protocol = Annotated[
 ]
 
 Config = Annotated[
-    Path | None, typer.Option(metavar="FILE.yaml", help="Options from a file; flags go first.")
+    Path | None,
+    typer.Option(parser=named, metavar="FILE.yaml", help="Options from a file; flags go first."),
 ]
 
 Assignment = Annotated[

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+_IN_ASCII = {
+    "–": "-",
+    "─": "-",
+    "—": "-",
+    "−": "-",
+    "…": "...",
+    "≤": "<=",
+    "×": "x",
+    "±": "+-",
+    "→": "->",
+    "∞": "inf",
+    "ε": "eps",
+}
+
 
 def clean(text: object) -> str:
     """Text without anything that a terminal would obey: control characters appear as escapes."""
@@ -9,6 +23,21 @@ def clean(text: object) -> str:
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
         for c in str(text)
     )
+
+
+def in_ascii(text: str) -> str:
+    """Text for a stream that takes ASCII only: signs by their names, the rest as escapes."""
+    return "".join(
+        _IN_ASCII.get(c) or c.encode("ascii", "backslashreplace").decode("ascii") for c in text
+    )
+
+
+def shortened(text: str, most: int) -> str:
+    """Text of at most `most` characters; the middle goes, since errors end with their remedy."""
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
 def duration(seconds: float) -> str:
