@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +16,7 @@ from benchmark import commands, options
 from benchmark.attack import attack
 from benchmark.errors import BenchError
 from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
-from benchmark.output import OutputError, guarded, say, tell
+from benchmark.output import OutputError, guarded, say, tell, told_if_slow
 from benchmark.text import clean, shortened
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ app = typer.Typer(
 _UsageError: Any = typer.BadParameter.__base__
 
 # Options of `bench run` that are no keys of a configuration.
-_NO_KEYS = ("config", "assignment", "dry_run")
+_NO_KEYS = ("config", "assignment", "dry_run", "quiet", "verbose")
 
 
 def main() -> None:
@@ -126,14 +126,17 @@ def run(
     config: options.Config = None,
     assignment: options.Assignment = None,
     dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Train defenses, attack them, and write the leaderboard."""
     given = dict(locals())  # the parameters; all but _NO_KEYS bear the names of RunConfig's keys
     flags = {k: v for k, v in given.items() if k not in _NO_KEYS and v is not None}
+    detail = options.detail(quiet=quiet, verbose=verbose)
     try:
         with endings_as_interrupts():
-            plan = _plan(flags, config, assignment or [], dry_run=dry_run)
-            outcomes = [] if dry_run else execute(plan)
+            plan = _plan(flags, config, assignment or [], dry_run=dry_run, quiet=quiet)
+            outcomes = [] if dry_run else execute(plan, detail)
     except KeyboardInterrupt as interrupt:
         raise stopped(interrupt) from None
     if dry_run:
@@ -180,14 +183,17 @@ app.command()(commands.merge)
 
 
 def _plan(
-    flags: dict[str, Any], file: Path | None, assignments: list[str], *, dry_run: bool
+    flags: dict[str, Any], file: Path | None, assignments: list[str], *, dry_run: bool, quiet: bool
 ) -> Plan:
     """Checks everything, and tells what the user should know beforehand."""
-    from benchmark.config import read
-    from benchmark.plan import make_plan
+    with told_if_slow("loading, and checking the configuration", quiet=quiet):
+        from benchmark.config import read
+        from benchmark.plan import make_plan
 
-    plan = make_plan(read(flags, file=file, assignments=assignments), dry_run=dry_run)
-    for notice in plan.notices:
+        config = read(flags, file=file, assignments=assignments)
+    with told_if_slow(f"loading {PurePath(config.dataset).name}", quiet=quiet):
+        plan = make_plan(config, dry_run=dry_run)
+    for notice in () if quiet else plan.notices:
         say(notice)
     return plan
 

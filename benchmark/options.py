@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.errors import ConfigError
+
+if TYPE_CHECKING:
+    from benchmark.display import Detail
 
 DEFAULT_OUT = Path("bench-results")
 
@@ -163,3 +166,16 @@ Assignment = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the cells and what they cost; write nothing.")
 ]
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the last line only.")]
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Print a line for each stage, with its seconds.")
+]
+
+
+def detail(*, quiet: bool, verbose: bool) -> Detail:
+    """How much to print; raises `ConfigError` for both."""
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose ask for different things; give one of them")
+    return "quiet" if quiet else "verbose" if verbose else "usual"

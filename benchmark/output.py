@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
@@ -32,6 +33,19 @@ def tell(line: object) -> None:
 def say(line: object) -> None:
     """One line to the user, on standard error; a very long one loses its middle."""
     print(shortened(f"bench: {clean(line)}", _MOST), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def told_if_slow(doing: str, *, quiet: bool = False, after: float = 1.0) -> Iterator[None]:
+    """Says what is done if it takes longer than `after` seconds, so that no long wait is silent."""
+    timer = threading.Timer(after, say, [doing])
+    timer.daemon = True
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager

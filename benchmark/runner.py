@@ -20,16 +20,20 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from benchmark.cells import Job, cell_record
-from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.events import (
+    DATA,
+    STARTING,
+    CellFinished,
+    CellNotice,
+    CellProgress,
+    CellStarted,
+    Event,
+)
 from benchmark.process import enter, last_words
 from benchmark.results import Store
 from benchmark.resume import spent, suites_of
 
 SERVE = "benchmark.worker:serve"
-
-# Stage while a worker imports its framework; the others are the worker's own.
-STARTING = "starting"
-DATA = "data"
 
 
 def run(
@@ -145,7 +149,7 @@ class _Pool:
             process.start()
             theirs.close()
             self.slots[slot] = _Worker(slot, framework, process, ours, log, start, job)
-        self.on_event(CellStarted(job, slot))
+        self.on_event(CellStarted(job, slot, fresh=True))
 
     def _take(self, framework: str) -> Job | None:
         """The next waiting cell of a framework, out of the queue."""

@@ -38,6 +38,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
         reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
     )
+    monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
     table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])
     monkeypatch.setattr(reports, "terminal_table", lambda out, cell_ids=None: table)
 
@@ -75,9 +76,10 @@ def test_run_says_where_the_report_is(bench: Any, tmp_path: Path) -> None:
     assert "report: bench-results/report/index.html" in result.out
     assert "[b]pgd-at\\x1b[0m" in result.out
     assert "a note" in result.out
-    said = [line.partition("] ")[2] for line in result.err.splitlines()]
+    assert result.out.splitlines()[-1] == "pgd-at keeps it.\\x1b"
+    said = [line.partition("] ")[2] for line in result.err.splitlines() if line.startswith("[")]
     assert [re.sub(r"in \d+ s", "in N s", line) for line in said] == [
-        "none torch seed 0: started",
+        "none torch seed 0: started, loading torch",
         "none torch seed 0: training done in N s",
         "none torch seed 0: done in N s",
         "pgd-at torch seed 0: started",
@@ -104,7 +106,7 @@ def test_report_that_fails_loses_nothing(
     assert "report: " not in result.out
     last = result.err.splitlines()[-1]
     assert str(error) in last
-    assert last.endswith("write it with: bench report bench-results")
+    assert last.endswith("once more: bench report bench-results")
     assert len(Store.open("bench-results").cell_ids()) == 2
 
 
@@ -120,6 +122,35 @@ def test_failed_cell_and_failed_report_are_both_told(
     assert result.code == 1
     assert "bench report bench-results" in result.err.splitlines()[-2]
     assert "1 of 1 cells failed" in result.err.splitlines()[-1]
+
+
+def test_quiet_run_prints_what_it_found_alone(bench: Any) -> None:
+    result = bench(*RUN, "--quiet", "--no-baseline")
+
+    assert (result.code, result.out, result.err) == (0, "pgd-at keeps it.\\x1b\n", "")
+
+
+def test_quiet_run_names_what_failed(bench: Any) -> None:
+    result = bench(*RUN, "--quiet", "--no-baseline", "--seed", "9")
+
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
+    assert "1 of 1 cells failed" in result.err
+
+
+def test_verbose_run_tells_how_long_loading_took(bench: Any) -> None:
+    result = bench(*RUN, "--verbose", "--no-baseline")
+
+    assert re.search(r"pgd-at torch seed 0: loading torch done in \d+ s", result.err)
+
+
+@pytest.mark.parametrize(
+    "command", [RUN, ("attack", "--weights", "x.keras")], ids=["run", "attack"]
+)
+def test_quiet_and_verbose_exclude_each_other(bench: Any, command: tuple[str, ...]) -> None:
+    result = bench(*command, "--quiet", "--verbose")
+
+    assert (result.code, "--quiet and --verbose" in result.err) == (2, True)
 
 
 def test_run_does_nothing_twice(bench: Any, tmp_path: Path) -> None:
