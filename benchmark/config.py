@@ -190,7 +190,7 @@ class RunConfig(BaseModel):
     attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
     on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
-    protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = "brief"
+    protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = "none"
     adaptation: Annotated[
         dict[str, Any], BeforeValidator(functools.partial(_mapping, "adaptation"))
     ] = Field(default_factory=dict)

@@ -143,9 +143,9 @@ OnOverfit = Annotated[
 Protocol = Annotated[
     str | None,
     typer.Option(
-        metavar="brief|adapt|none",
-        help="How much to measure of each model's adaptation to other attacks: a little (default), "
-        "the full protocol, or nothing.",
+        metavar="none|brief|adapt",
+        help="How much to measure of each model's adaptation to other attacks: nothing (default), "
+        "a first look, or the full protocol.",
     ),
 ]
 

@@ -136,7 +136,7 @@ def finding(out: Path | str, cell_ids: Collection[str], suite: str) -> str:
 
     Raises `StoreError` if `out` is not a results folder.
     """
-    from reports.finding import finding
+    from reports.sentence import finding
 
     return finding(out, cell_ids, suite)
 

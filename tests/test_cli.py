@@ -190,6 +190,10 @@ def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_default_run_measures_no_adaptation(bench: Any) -> None:
+    assert " and 0 of the adaptation protocol" in bench(*RUN, "--dry-run").out
+
+
 def test_dry_run_knows_what_is_done(bench: Any) -> None:
     bench(*RUN)
     result = bench(*RUN, "--seed", "0,1", "--dry-run")
@@ -229,9 +233,16 @@ def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> Non
         (["--set", "attacks.pdg.max_iter=1"], "did you mean 'pgd'?"),
         (["--set", "attacks.pgd.max_itr=1"], "did you mean 'max_iter'?"),
         (["--protocol", "adpt"], "unknown protocol 'adpt'; did you mean 'adapt'?"),
-        (["--set", "adaptation.shots=[5000]"], "the training part of digits has"),
-        (["--set", "adaptation.families=[pach]"], "did you mean 'patch'?"),
-        (["--set", "adaptation.episodes=0"], "must be a whole number from 2, got 0"),
+        (
+            ["--protocol", "brief", "--set", "adaptation.shots=[5000]"],
+            "the training part of digits has",
+        ),
+        (["--protocol=brief", "--set=adaptation.families=[pach]"], "did you mean 'patch'?"),
+        (
+            ["--protocol", "brief", "--set", "adaptation.episodes=0"],
+            "must be a whole number from 2, got 0",
+        ),
+        (["--set", "adaptation.shots=[5]"], "give --protocol brief or adapt"),
         (["--set", "adaptation=5"], "adaptation must map names to their settings, got 5"),
         (["--out", "file"], "can't write results to file: file is not a folder"),
         (["--out", "foreign"], "holds other files"),
@@ -334,7 +345,7 @@ def test_list_of_something_else(bench: Any) -> None:
 
 @pytest.fixture
 def cells(bench: Any) -> list[str]:
-    bench(*RUN)
+    bench(*RUN, "--protocol", "brief")
     return Store.open("bench-results").cell_ids()
 
 
