@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from benchmark.adaptation.protocol import Protocol
 from benchmark.digest import digest
 from benchmark.frameworks import versions
+from benchmark.portable import dataset_name, without_folders
 from benchmark.results import SCHEMA_VERSION, Record
 from defenses import wrappers
 
 if TYPE_CHECKING:
+    from benchmark.asked import Asked
     from benchmark.attacks.suites import AttackSpec, SecurityCurve
     from benchmark.config import RunConfig
     from benchmark.datasets import Dataset
@@ -33,6 +35,7 @@ BASELINE = "none"  # the undefended twin
 class Cell:
     """One model to train and to attack.
 
+    dataset: its name, without the folders of a path: the fingerprint says which data are meant.
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
@@ -136,7 +139,9 @@ class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
     given: the model, where someone else trained it. attack_timeout: seconds that one attack may
-    take; None for any. curve: the security curve to draw, if any.
+    take; None for any. curve: the security curve to draw, if any. dataset: the data set's name as
+    it was given, with the path that it has on this machine. asked: what to ask for to have the same
+    again.
     """
 
     cell: Cell
@@ -148,6 +153,8 @@ class Job:
     given: Given | None = None
     attack_timeout: float | None = None
     curve: SecurityCurve | None = None
+    dataset: str | None = None
+    asked: Asked | None = None
 
     def curve_key(self) -> str | None:
         """The key of the security curve in the store, if there is one to draw."""
@@ -159,9 +166,18 @@ class Job:
     @property
     def trust_stage(self) -> str:
         """The stage in the store that holds the trust checks under this suite."""
+        return f"trust/{self._suite_key}"
+
+    @property
+    def run_stage(self) -> str:
+        """The stage in the store that holds what was asked for under this suite."""
+        return f"runs/{self._suite_key}"
+
+    @property
+    def _suite_key(self) -> str:
         safe = re.sub(r"[^A-Za-z0-9_-]+", "-", self.suite)
         # A suite file may have any name.
-        return f"trust/{safe if safe == self.suite else f'{safe}-{digest(self.suite)[:8]}'}"
+        return safe if safe == self.suite else f"{safe}-{digest(self.suite)[:8]}"
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
@@ -193,7 +209,7 @@ def expand(
     assert run.eps is not None
     return [
         Cell(
-            dataset=dataset.name,
+            dataset=dataset_name(dataset.name),
             dataset_fingerprint=dataset.fingerprint,
             image_size=run.image_size,
             split_seed=run.split_seed,
@@ -231,6 +247,7 @@ def cell_record(
     started: str,
     gradient_evaluations: float | None = 0.0,
     reason: str = "",
+    classes: Sequence[str] = (),
 ) -> Record:
     """The content of `cell.json` for a cell that ended, well or not.
 
@@ -241,11 +258,14 @@ def cell_record(
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
         gradient_evaluations: of training and adaptation together; None where nobody knows.
+        classes: names of the data's classes, in the order of their labels; empty if unknown.
     """
+    named = {"classes": list(classes)} if classes else {}
     return {
         "config": cell.config(),
         "status": status,
-        "reason": reason,
+        "reason": without_folders(reason),
+        **named,
         "suites": {name: list(keys) for name, keys in suites.items()},
         "versions": versions(cell.framework),
         "git": git_state(),

@@ -162,17 +162,19 @@ def list_names(
 @app.command()
 def show(
     cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
-    out: Annotated[
-        Path,
-        typer.Option(parser=options.named, metavar="DIR", help="Folder with the results."),
-    ] = options.DEFAULT_OUT,
+    out: commands.Out = options.DEFAULT_OUT,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print a configuration for --config instead.")
+    ] = False,
 ) -> None:
     """Show one cell: configuration, training and every attack."""
+    from benchmark.again import configuration
     from benchmark.listing import cell_details, find_cell
     from benchmark.results import Store
 
     store = Store.open(out.expanduser())
-    for line in cell_details(store, find_cell(store, cell)):
+    show = configuration if as_yaml else cell_details
+    for line in show(store, find_cell(store, cell)):
         tell(line)
 
 

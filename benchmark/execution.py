@@ -124,7 +124,8 @@ def _collected(failures: list[ReportError]) -> Iterator[None]:
     try:
         yield
     except ReportError as error:
-        failures.append(error)
+        if str(error) not in map(str, failures):
+            failures.append(error)
 
 
 def fail_for(outcomes: list[CellFinished], logs: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import defenses
 from benchmark import datasets, models
 from benchmark.adaptation import protocol as adaptation
 from benchmark.adaptation.protocol import Protocol
+from benchmark.asked import asked, usual_parameters
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, Job, defenses_of, expand
 from benchmark.config import RunConfig
@@ -63,7 +65,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     cells = expand(config, dataset, parameters=parameters)
     return Plan(
         config=config,
-        jobs=tuple(job_of(cell, suite, config, protocol) for cell in cells),
+        jobs=_jobs(cells, suite, config, protocol, dataset),
         estimates=_estimate(cells, chosen, dataset),
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
@@ -181,6 +183,29 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
     return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
 
 
+def _jobs(
+    cells: list[Cell],
+    suite: Suite,
+    config: RunConfig,
+    protocol: Protocol | None,
+    dataset: Dataset,
+) -> tuple[Job, ...]:
+    """The jobs of the cells, with what to ask for to have each again."""
+    assert config.eps is not None
+    threat = defenses.Threat(config.norm, config.eps)
+    usual = {
+        name: usual_parameters(name, threat, _other_budgets(wrappers.split(name)[0], config))
+        for name in defenses_of(config)
+    }
+    return tuple(
+        dataclasses.replace(
+            job_of(cell, suite, config, protocol),
+            asked=asked(cell, config, dataset, usual[cell.defense]),
+        )
+        for cell in cells
+    )
+
+
 def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | None = None) -> Job:
     """What a worker is asked to do for a cell."""
     data_dir = None if config.data_dir is None else str(config.data_dir)
@@ -196,6 +221,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         None if cell.wrapped_in else protocol,
         attack_timeout=config.attack_timeout,
         curve=suite.curve,
+        dataset=config.dataset,
     )
 
 

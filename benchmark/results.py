@@ -31,13 +31,15 @@ from benchmark.errors import StoreError
 from benchmark.files import Record, Writer
 from benchmark.files import open_plain as open_plain  # these two for the writers of reports
 from benchmark.files import write_text as write_text
+from benchmark.portable import dataset_name as dataset_name
+from benchmark.portable import without_folders as without_folders
 
 SCHEMA_VERSION = 1
 
 # A cell has one of each of these, or none ("given": a model that someone else trained).
 STAGES = ("training", "adaptation", "given")
-# Of these it has any number, as <stage>/<key>; of trust checks one a suite.
-KEYED_STAGES = ("attacks", "trust", "curves", "transfers", "adaptations")
+# Of these it has any number, as <stage>/<key>; of trust checks and of what was asked one a suite.
+KEYED_STAGES = ("attacks", "trust", "curves", "transfers", "adaptations", "runs")
 
 _MARKER = "bench.json"
 _LOCK = ".lock"
@@ -179,7 +181,8 @@ class Store:
                 name: disk.write_file(target.parent / _safe(name, "file name"), write)
                 for name, write in (files or {}).items()
             }
-            disk.write_sealed(target, {**record, "files": checksums})
+            told = {k: without_folders(v) for k, v in record.items() if k == "reason"}
+            disk.write_sealed(target, {**record, **told, "files": checksums})
 
     def read_stage(self, cell_id: str, stage: str) -> Record | None:
         """The record of a finished stage, or None if missing, damaged, or a file of it is."""

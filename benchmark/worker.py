@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import defenses
-from benchmark import datasets, frameworks, models
+from benchmark import asked, datasets, frameworks, models
 from benchmark.adaptation import stages as adaptation
 from benchmark.attacks import curves, twins
 from benchmark.attacks.running import run_attack
@@ -84,6 +84,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         seconds=time.perf_counter() - clock,
         started=started,
         gradient_evaluations=run.gradient_evaluations,
+        classes=run.classes,
     )
     store.write_cell(job.cell.cell_id, record)
     return status, reason
@@ -106,6 +107,7 @@ class _CellRun:
     device: str
     reporter: Reporter
     gradient_evaluations: float | None = 0.0
+    classes: tuple[str, ...] = ()  # known once the data are loaded
     _dataset: Dataset = field(init=False)
 
     @property
@@ -115,7 +117,9 @@ class _CellRun:
     def work(self) -> None:
         """Every stage in order."""
         self.reporter.stage("data")
-        self._dataset = load_dataset(self.cell, self.job.data_dir)
+        self._dataset = load_dataset(self.cell, self.job.data_dir, self.job.dataset)
+        self.classes = self._dataset.class_names
+        asked.write(self.job, self.store)
         trained = None if self.job.given else self._trained()
         target = self._target(self._given() if trained is None else self._adapted(trained).model)
         for spec in self.job.attacks:
@@ -276,10 +280,13 @@ def _cost(cost: Cost) -> dict[str, float]:
     }
 
 
-def load_dataset(cell: Cell, data_dir: str | None) -> Dataset:
-    """The cell's data set; a worker keeps the last one for the cells that follow."""
+def load_dataset(cell: Cell, data_dir: str | None, name: str | None = None) -> Dataset:
+    """The cell's data set; a worker keeps the last one for the cells that follow.
+
+    `name` is its name with the path on this machine, where that is known.
+    """
     return _load_cached(
-        cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
+        name or cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
     )
 
 

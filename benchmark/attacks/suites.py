@@ -69,6 +69,13 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
     return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs), curve)
 
 
+def suite_file(name: str) -> tuple[str, str] | None:
+    """A suite file's name without folders, and its text; None for a suite of the project."""
+    if not name.endswith((".yaml", ".yml")):
+        return None
+    return Path(name).name, _read(name)
+
+
 def _suite_name(name: str) -> str:
     return Path(name).stem
 

@@ -22,7 +22,8 @@ def load(request: Request) -> Source:
     """x_train, y_train, x_test, y_test from FILE; 10 % of the training part become validation.
 
     x: (n, H, W), (n, H, W, C) or tabular (n, d); uint8, or float in [0, 1].
-    y: (n,) or (n, 1) integers of any values; each training value is a class, in rising order.
+    y: (n,) or (n, 1) integers of any values; each training value is a class, in rising order, and
+    called by its number unless the file has `class_names`, a text for each.
     """
     assert request.path is not None
     arrays = _read(request.path, request.name)
@@ -44,7 +45,22 @@ def load(request: Request) -> Source:
             "every class must be in both parts"
         )
     y_test = np.searchsorted(values, raw_test).astype(np.int64)
-    return Source(x, y.astype(np.int64), tuple(map(str, values)), x_test, y_test)
+    names = _class_names(arrays.get("class_names"), values, request.name)
+    return Source(x, y.astype(np.int64), names, x_test, y_test)
+
+
+def _class_names(
+    given: NDArray[np.generic] | None, values: NDArray[np.int64], name: str
+) -> tuple[str, ...]:
+    """The classes' names, in the order of their values."""
+    if given is None:
+        return tuple(map(str, values))
+    if given.dtype.kind != "U" or given.shape != values.shape:
+        raise DataError(
+            f"{name}: class_names is {given.dtype} of shape {given.shape}; save a text for each of "
+            f"the {len(values)} labels in y_train, in rising order"
+        )
+    return tuple(map(str, given))
 
 
 def _read(path: Path, name: str) -> dict[str, NDArray[np.generic]]:
@@ -56,7 +72,8 @@ def _read(path: Path, name: str) -> dict[str, NDArray[np.generic]]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{name} is a single array; save all four with numpy.savez")
             _check_keys(archive.files, name)
-            return {key: _member(archive, key, name=name) for key in KEYS}
+            known = [*KEYS, *({"class_names"} & set(archive.files))]
+            return {key: _member(archive, key, name=name) for key in known}
     except UNREADABLE as error:
         raise DataError(f"{name} can't be read ({error}); save it with numpy.savez") from error
     except ValueError as error:
