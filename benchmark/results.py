@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import files as disk
-from benchmark.errors import StoreError
+from benchmark.errors import MovedError, StoreError
 from benchmark.files import Record, Writer
 from benchmark.files import open_plain as open_plain  # these two for the writers of reports
 from benchmark.files import write_text as write_text
@@ -132,6 +132,14 @@ class Store:
                     leftover.unlink(missing_ok=True)
             yield
 
+    def check_there(self) -> None:
+        """Raises `MovedError` where the folder is gone, so that no other is made in its place."""
+        if not (self.path / _MARKER).is_file():
+            raise MovedError(
+                f"{self.path} was moved or removed while a run wrote to it; move it back, or give "
+                "its new place as --out, and start again: what is done is not done again"
+            )
+
     def cell_ids(self) -> list[str]:
         """The ids of all cells that have a folder, finished or not, sorted."""
         with _explained("read", self.path):
@@ -148,6 +156,7 @@ class Store:
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
         folder = self.cell_folder(cell_id)
+        self.check_there()
         with _explained("write", folder):
             disk.make_folder(folder)
             whole = {**record, "schema_version": SCHEMA_VERSION, "cell_id": cell_id}
@@ -175,6 +184,7 @@ class Store:
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
         target = self._stage_path(cell_id, stage)
+        self.check_there()
         with _explained("write", target):
             disk.make_folder(target.parent)
             checksums = {

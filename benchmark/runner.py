@@ -137,6 +137,7 @@ class _Pool:
         framework = max(waiting, key=lambda name: waiting[name] / (1 + busy[name]))
         job = self._take(framework)
         assert job is not None
+        self.store.check_there()
         log = self.logs / f"{framework}-{slot + 1}.log"
         self.logs.mkdir(exist_ok=True)
         start = log.stat().st_size if log.exists() else 0

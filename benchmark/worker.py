@@ -177,6 +177,7 @@ class _CellRun:
             record = self.store.read_stage(self.cell.cell_id, "training") or {}
             return defense.resume(model, record.get("learned"))
         data, folder = self._dataset, self.store.cell_folder(self.cell.cell_id)
+        self.store.check_there()
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = Checkpoint(folder / "checkpoint.npz", identity=self.cell.cell_id)
         started = time.perf_counter()
