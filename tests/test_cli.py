@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 import reports
-from benchmark import cli, frameworks, runner
-from benchmark.errors import StoreError
+from benchmark import cli, runner
 from benchmark.results import Store
 from reports.terminal import TerminalTable
 
@@ -87,70 +86,6 @@ def test_run_says_where_the_report_is(bench: Any, tmp_path: Path) -> None:
         "pgd-at torch seed 0: done in N s",
     ]
     assert len(Store.open(tmp_path / "bench-results").cell_ids()) == 2
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("no such backend"), StoreError("no space left")], ids=["own", "store"]
-)
-def test_report_that_fails_loses_nothing(
-    bench: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def fail(out: Path, to: Path | None = None) -> Path:
-        raise error
-
-    monkeypatch.setattr(reports, "write", fail)
-    result = bench(*RUN)
-
-    assert result.code == 1
-    assert "pgd-at" in result.out
-    assert "report: " not in result.out
-    last = result.err.splitlines()[-1]
-    assert str(error) in last
-    assert last.endswith("once more: bench report bench-results")
-    assert len(Store.open("bench-results").cell_ids()) == 2
-
-
-def test_failed_cell_and_failed_report_are_both_told(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(out: Path, to: Path | None = None) -> Path:
-        raise ValueError("no such backend")
-
-    monkeypatch.setattr(reports, "write", fail)
-    result = bench(*RUN, "--no-baseline", "--seed", "9")
-
-    assert result.code == 1
-    assert "bench report bench-results" in result.err.splitlines()[-2]
-    assert "1 of 1 cells failed" in result.err.splitlines()[-1]
-
-
-def test_quiet_run_prints_what_it_found_alone(bench: Any) -> None:
-    result = bench(*RUN, "--quiet", "--no-baseline")
-
-    assert (result.code, result.out, result.err) == (0, "pgd-at keeps it.\\x1b\n", "")
-
-
-def test_quiet_run_names_what_failed(bench: Any) -> None:
-    result = bench(*RUN, "--quiet", "--no-baseline", "--seed", "9")
-
-    assert result.code == 1
-    assert len(result.err.splitlines()) == 1
-    assert "1 of 1 cells failed" in result.err
-
-
-def test_verbose_run_tells_how_long_loading_took(bench: Any) -> None:
-    result = bench(*RUN, "--verbose", "--no-baseline")
-
-    assert re.search(r"pgd-at torch seed 0: loading torch done in \d+ s", result.err)
-
-
-@pytest.mark.parametrize(
-    "command", [RUN, ("attack", "--weights", "x.keras")], ids=["run", "attack"]
-)
-def test_quiet_and_verbose_exclude_each_other(bench: Any, command: tuple[str, ...]) -> None:
-    result = bench(*command, "--quiet", "--verbose")
-
-    assert (result.code, "--quiet and --verbose" in result.err) == (2, True)
 
 
 def test_run_does_nothing_twice(bench: Any, tmp_path: Path) -> None:
@@ -509,18 +444,3 @@ def imported() -> set[str]:
 )
 def test_help_waits_for_no_heavy_import(imported: set[str], module: str) -> None:
     assert module not in imported
-
-
-def test_backend_of_a_notebook_never_reaches_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
-
-    def prepare_tensorflow(threads: int, device: str) -> bool:
-        found.append(os.environ.get("MPLBACKEND"))
-        return False
-
-    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    monkeypatch.setattr(frameworks, "import_torch_first", lambda: None)
-    monkeypatch.setattr(frameworks, "_prepare_tensorflow", prepare_tensorflow)
-
-    assert frameworks.prepare("tensorflow") == "cpu"
-    assert found == [None]
