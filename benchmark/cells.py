@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 import json
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from benchmark.adaptation.protocol import Protocol
+from benchmark.checkout import git_state
 from benchmark.digest import digest
 from benchmark.frameworks import versions
 from benchmark.portable import dataset_name, without_folders
@@ -275,33 +275,6 @@ def cell_record(
         "gradient_evaluations": gradient_evaluations,
         "started": started,
     }
-
-
-@functools.cache
-def git_state() -> dict[str, str | bool] | None:
-    """Commit and cleanness of the checkout that this package runs from, or None outside of one."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():  # installed: a repository further up would be the user's own
-        return None
-    commit = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain")
-    if commit is None or status is None:
-        return None
-    return {"commit": commit, "dirty": bool(status)}
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _canonical(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
