@@ -11,28 +11,42 @@ import typer
 
 from benchmark import options
 from benchmark.errors import CellError, ConfigError, UnknownName
-from benchmark.text import clean
+from benchmark.execution import write_report
+from benchmark.options import named
+from benchmark.output import tell
 
 if TYPE_CHECKING:
     from reports.terminal import TerminalTable
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the results.")]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder with the results.")]
+Folder = Annotated[
+    Path, typer.Argument(parser=named, metavar="DIR", help="Folder with the results.")
+]
+Out = Annotated[Path, typer.Option(parser=named, metavar="DIR", help="Folder with the results.")]
 Format = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Print it instead: table, csv, json, markdown or latex."),
 ]
 To = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Folder for the report; DIR/report unless given."),
+    typer.Option(
+        parser=named, metavar="DIR", help="Folder for the report; DIR/report unless given."
+    ),
 ]
 Publish = Annotated[
     Path | None,
-    typer.Option(metavar="SITE", help="Write or update the site of static pages there instead."),
+    typer.Option(
+        parser=named,
+        metavar="SITE",
+        help="Write or update the site of static pages there instead.",
+    ),
 ]
 Robustbench = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Write RobustBench-style JSON entries there instead."),
+    typer.Option(
+        parser=named,
+        metavar="DIR",
+        help="Write RobustBench-style JSON entries there instead.",
+    ),
 ]
 Verify = Annotated[
     bool,
@@ -84,18 +98,18 @@ def report(
     if verify:
         _verify(folder, sample, sample_seed, data_dir, allow_unchecked=allow_unchecked)
     elif publish is not None:
-        typer.echo(clean(reports.publish(folder, publish.expanduser())))
+        tell(reports.publish(folder, publish.expanduser()))
     elif robustbench is not None:
         paths = reports.write_robustbench(folder, robustbench.expanduser())
-        typer.echo(f"{len(paths)} entries in {clean(robustbench.expanduser())}")
+        tell(f"{len(paths)} entries in {robustbench.expanduser()}")
     elif format is None:
-        typer.echo(clean(reports.write(folder, to.expanduser() if to else None)))
+        tell(reports.write(folder, to.expanduser() if to else None))
     else:
         _check_format(format)
         if format == "table":
             _print(reports.terminal_table(folder))
         else:
-            typer.echo(reports.formatted(folder, format), nl=False)
+            print(reports.formatted(folder, format), end="")
 
 
 def compare(
@@ -120,28 +134,33 @@ def compare(
     if format == "table":
         _print(reports.comparison_table(compared))
     else:
-        typer.echo(reports.formatted_comparison(compared, format), nl=False)
+        print(reports.formatted_comparison(compared, format), end="")
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders with results.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(parser=named, metavar="DIR...", help="Folders with results."),
+    ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder to join them in; it may hold results.")
+        Path,
+        typer.Option(
+            parser=named, metavar="DIR", help="Folder to join them in; it may hold results."
+        ),
     ],
 ) -> None:
     """Join results of several runs or machines; the same cell twice must have the same result."""
-    import reports
     from benchmark.merge import merge
 
     out = out.expanduser()
     merged = merge([folder.expanduser() for folder in folders], out)
     for path, reason in sorted(merged.left_out.items()):
-        typer.echo(clean(f"left out: {path}: {reason}"))
-    typer.echo(
+        tell(f"left out: {path}: {reason}")
+    tell(
         f"{len(merged.added)} cells added, {len(merged.extended)} extended, "
         f"{len(merged.equal)} there already"
     )
-    typer.echo(f"report: {clean(reports.write(out))}")
+    tell(f"report: {write_report(out)}")
 
 
 def _verify(
@@ -161,7 +180,7 @@ def _verify(
     states = []
     for verdict in verify(claims):
         claim = verdict.claim
-        typer.echo(clean(f"{verdict.state}: {claim.cell_id} {claim.stage}: {verdict.text}"))
+        tell(f"{verdict.state}: {claim.cell_id} {claim.stage}: {verdict.text}")
         states.append(verdict.state)
     cells = sum(claim.stage == CELL for claim in claims)
     drawn = len(claims) - cells
@@ -173,7 +192,7 @@ def _verify(
     )
     if counts[DIFFERS] or (counts[UNCHECKED] and not allow_unchecked):
         raise CellError(f"{summary} in {folder}")
-    typer.echo(f"{summary}, let pass" if counts[UNCHECKED] else summary)
+    tell(f"{summary}, let pass" if counts[UNCHECKED] else summary)
 
 
 def _check_format(name: str) -> None:
@@ -188,4 +207,4 @@ def _print(table: TerminalTable) -> None:
 
     print_table(table.columns, table.rows, right_aligned=table.right_aligned)
     for note in table.notes:
-        typer.echo(clean(note))
+        tell(note)

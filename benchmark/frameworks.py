@@ -39,6 +39,8 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
         ConfigError: "cuda" was asked for and the framework sees no GPU.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A notebook's backend that isn't installed here would stop keras, which imports matplotlib.
+    os.environ.pop("MPLBACKEND", None)
     import_torch_first()
     found = (
         _prepare_torch(threads) if framework == "torch" else _prepare_tensorflow(threads, device)

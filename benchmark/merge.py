@@ -20,8 +20,9 @@ from benchmark.results import KEYED_STAGES, STAGES, Record, Store
 # What may differ between two machines that got the same result. An attack's identity is in its key;
 # records of older versions don't hold it.
 _CIRCUMSTANCES = ("seconds", "taken_from", "identity")
-# Judgements on results that are compared themselves; their numbers are rounded by the machine.
-_NOT_COMPARED = "trust/"
+# Judgements on results that are compared themselves; their numbers are rounded by the machine. And
+# what was asked for: in other words, but it came to the same.
+_NOT_COMPARED = ("trust/", "runs/")
 
 
 @dataclass

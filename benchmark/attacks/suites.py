@@ -91,6 +91,13 @@ def recorded_attack(name: str, identity: object) -> AttackSpec:
     return replace(spec, to_the_end=more.get("to_the_end") is True)
 
 
+def suite_file(name: str) -> tuple[str, str] | None:
+    """A suite file's name without folders, and its text; None for a suite of the project."""
+    if not name.endswith((".yaml", ".yml")):
+        return None
+    return Path(name).name, _read(name)
+
+
 def _suite_name(name: str) -> str:
     stem = Path(name).stem
     if len(stem) > _LONGEST_SUITE:

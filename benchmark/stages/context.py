@@ -34,6 +34,8 @@ class Context:
         device: "cpu" or "cuda".
         reporter: is told of progress.
         data_dir: where the data set is looked for.
+        dataset_name: as it was given, with the path that it has on this machine; the cell's own
+            name where that is not known.
         given: the model, where someone else trained it.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
     """
@@ -43,6 +45,7 @@ class Context:
     device: str
     reporter: Reporter
     data_dir: str | None = None
+    dataset_name: str | None = None
     given: Given | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,7 +56,7 @@ class Context:
     @functools.cached_property
     def dataset(self) -> Dataset:
         """The cell's data."""
-        return load_dataset(self.cell, self.data_dir)
+        return load_dataset(self.cell, self.data_dir, self.dataset_name)
 
     @functools.cached_property
     def builder(self) -> Any:
@@ -128,10 +131,13 @@ class Context:
         return Adaptable(self.fitted.kernel.copy(), estimator)
 
 
-def load_dataset(cell: Cell, data_dir: str | None) -> Dataset:
-    """The cell's data set; a worker keeps the last one for the cells that follow."""
+def load_dataset(cell: Cell, data_dir: str | None, name: str | None = None) -> Dataset:
+    """The cell's data set; a worker keeps the last one for the cells that follow.
+
+    `name` is its name with the path on this machine, where that is known.
+    """
     return _load_cached(
-        cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
+        name or cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmark.attacks.curves import Arrays, from_bounded_runs, from_distances
 from benchmark.attacks.suites import SecurityCurve
 from benchmark.results import Record, npz_writer
-from benchmark.stages.attack import Attack, gradient_evaluations_each
+from benchmark.stages.attack import Attack, effort_each
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 
@@ -27,8 +27,8 @@ class Curve(Stage):
         self.path, self.label = f"curves/{key}", f"curve {curve.attack}"
         self.needs = (*attack.needs, attack.path)
         count = min(examples, curve.examples or examples)
-        each = gradient_evaluations_each(attack.spec)
-        self.gradient_evaluations = count * each * len(curve.budgets)
+        each = effort_each(attack.spec)
+        self.effort = count * each * len(curve.budgets)
 
     def run(self, context: Context) -> Result:
         """From the distances of a minimal-norm attack, or from a run at each budget."""

@@ -18,8 +18,8 @@ from benchmark.stages.stage import Result, Stage
 from benchmark.trust.checks import run
 from benchmark.trust.subject import Attacked, Subject
 
-# Examples that are looked at, and gradient evaluations on each, roughly.
-_EXAMPLES, _EACH = 64, 50.0
+# Examples that are looked at, and effort on each, roughly.
+_EXAMPLES, _EACH = 64, 150.0
 
 # What a cell and its undefended twin share.
 _SHARED = ("dataset", "model", "framework", "threat", "seed", "examples")
@@ -41,7 +41,7 @@ class TrustChecks(Stage):
 
     def __init__(self, suite: str, path: str, attacks: Sequence[Attack], examples: int) -> None:
         self.suite, self.path, self.attacks = suite, path, attacks
-        self.gradient_evaluations = min(examples, _EXAMPLES) * _EACH
+        self.effort = min(examples, _EXAMPLES) * _EACH
 
     def run(self, context: Context) -> Result:
         """Checks; one that can't be made is flagged."""
