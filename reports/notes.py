@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from reports.records import Attack
 from reports.rows import Row
 
-_BOUND = "so the worst case is only an upper bound (≤) and has no rank"
+_BOUND = "so the worst case is only an upper bound (≤) and the row has no rank"
 _NOT_RUN = f"was run on other rows but not here, {_BOUND}"
 _WITHOUT_RESULT = {
     "failed": f"failed, {_BOUND}",
@@ -39,6 +39,9 @@ def notes(rows: Sequence[Row]) -> list[Note]:
         for attack in row.attacks:
             for text in (*_threat(attack, row), *_about(attack)):
                 found.setdefault((attack.name, text), []).append(row.label)
+        if row.values["unranked_reason"] and not row.values["bound_reason"]:
+            told = f"none for this row: {row.values['unranked_reason']}"
+            found.setdefault(("rank", told), []).append(row.label)
         for check in row.trust.flags if row.trust else []:
             found.setdefault((f"trust: {check.name}", check.sentence), []).append(row.label)
     joined = [Note(subject, text, labels) for (subject, text), labels in found.items()]
@@ -62,7 +65,10 @@ def _about(attack: Attack) -> Iterator[str]:
         return
     if attack.outcomes is not None and not attack.outcomes.attacked.all():
         ran, all_examples = attack.outcomes.attacked.sum(), len(attack.outcomes.attacked)
-        yield f"was run on {ran} of {all_examples} examples, its accuracy is of these"
+        yield (
+            f"was run on {ran} of {all_examples} examples, its accuracy is of these; "
+            "the worst case is an upper bound"
+        )
     if attack.record.silent:
         yield f"met {attack.record.silent} successes that it did not return; they count"
     counts = attack.record.violations

@@ -99,4 +99,5 @@ class AttackRecord(_Record):
     norm: str = ""
     eps: Amount | None = None
     silent: Count | None = None
+    source: Any = None  # of an attack that was made on another cell's model
     files: dict[str, str] = {}

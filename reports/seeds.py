@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board import SETTING
+from reports.board import SETTING, upper_bound
 from reports.rows import name_in_text
 
 
@@ -16,7 +16,7 @@ class OverSeeds:
     """A defense in one framework over its training seeds; accuracies are worst cases, as shares.
 
     `between` and `within` are standard deviations of one model's worst case: the seed's part, and
-    that of the choice of the test examples.
+    that of the choice of the test examples. `bounded`: the worst cases are only upper bounds.
     """
 
     label: str
@@ -26,6 +26,7 @@ class OverSeeds:
     high: float
     between: float
     within: float
+    bounded: bool
 
 
 def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> list[OverSeeds]:
@@ -41,6 +42,7 @@ def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> li
         if setting in found or values["seeds"] is None or values["seeds"] < 2:
             continue
         name = name_in_text(values)
+        same = [m for m in members if tuple(m[n] for n in SETTING) == setting and m["rank"]]
         found[setting] = OverSeeds(
             label=f"{name}, {variant}" if variant else name,
             seeds=values["seeds"],
@@ -49,5 +51,6 @@ def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> li
             high=values["seeds_high"],
             between=math.sqrt(values["seeds_variance_between"] or 0.0),
             within=math.sqrt(values["seeds_variance_within"]),
+            bounded=any(map(upper_bound, same)),
         )
     return list(found.values())
