@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from benchmark.errors import ConfigError, UnknownName
 from benchmark.results import Record, Store
@@ -71,7 +71,8 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
             yield f"attack {key}: {_attack(done)}"
     for key in store.stage_keys(cell_id, "trust"):
         if (done := store.read_stage(cell_id, f"trust/{key}")) is not None:
-            yield from _trust(done)
+            keys = ((record or {}).get("suites") or {}).get(done["suite"], [])
+            yield from _trust(done, list(_without_result(store, cell_id, keys)))
     yield from _adaptations(store, cell_id)
 
 
@@ -104,15 +105,30 @@ def _attack(record: Record) -> str:
     )
 
 
-def _trust(record: Record) -> Iterator[str]:
-    """How many checks passed, and the flagged ones with their sentences."""
+def _without_result(store: Store, cell_id: str, keys: Iterable[str]) -> Iterator[str]:
+    """The attacks that failed or are missing, with the reason."""
+    for key in keys:
+        done = store.read_stage(cell_id, f"attacks/{key}")
+        if done is None:
+            yield f"{key} is missing or damaged"
+        elif done["status"] == "failed":
+            yield f"{done.get('name', key)} failed: {done['reason']}"
+
+
+def _trust(record: Record, without: Sequence[str]) -> Iterator[str]:
+    """How many checks passed, and the flagged ones with their sentences.
+
+    Attacks `without` a result are one more that didn't: the stored checks look at those that ran.
+    """
     checks = record["checks"]
     passed = sum(check["status"] == "passed" for check in checks)
-    applied = sum(check["status"] != "not-applicable" for check in checks)
+    applied = sum(check["status"] != "not-applicable" for check in checks) + bool(without)
     yield f"trust checks under {record['suite']}: {passed} of {applied} passed"
     for check in checks:
         if check["status"] == "flagged":
             yield f"flagged: {check['name']}: {check['sentence']}"
+    if without:
+        yield f"flagged: every attack of the suite ran: {'; '.join(without)}"
 
 
 def _cost(record: Record) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from benchmark.attacks.specification import AttackSpec
 from benchmark.cells import Job
-from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event, StageFailed
 
 TRAINING = "training"
 TRUST = "trust checks"
@@ -80,6 +80,9 @@ class Progress:
             case CellProgress():
                 return self._move(self._running[cell_id], event.stage, event.fraction)
             case CellNotice():
+                return None
+            case StageFailed():  # it is not done, and its time tells nothing of others
+                self._running[cell_id].stage = ""
                 return None
             case CellFinished():
                 running = self._running.pop(cell_id)

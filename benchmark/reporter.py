@@ -30,6 +30,10 @@ class Reporter:
 
         return report
 
+    def failed(self, stage: str, reason: str) -> None:
+        """Tells that a stage gave no result; the cell goes on without it."""
+        self.connection.send(("failed", self.cell_id, stage, reason))
+
     def notice(self, text: str) -> None:
         """Tells the user a line at once."""
         self.connection.send(("notice", self.cell_id, text))

@@ -20,7 +20,14 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from benchmark.cells import Job, cell_record
-from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.events import (
+    CellFinished,
+    CellNotice,
+    CellProgress,
+    CellStarted,
+    Event,
+    StageFailed,
+)
 from benchmark.process import enter, last_words
 from benchmark.results import Store
 from benchmark.resume import spent, suites_of
@@ -72,6 +79,7 @@ class _Worker:
     job: Job
     served: int = 0  # cells that it has finished
     stage: str = STARTING
+    failed: list[StageFailed] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -174,6 +182,9 @@ class _Pool:
                 self.on_event(CellProgress(worker.job, worker.slot, stage, float(fraction)))
             case ("notice", _, str(text)):
                 self.on_event(CellNotice(worker.job, worker.slot, text))
+            case ("failed", _, str(stage), str(reason)):
+                worker.failed.append(StageFailed(worker.job, worker.slot, stage, reason))
+                self.on_event(worker.failed[-1])
             case ("finished", _, str(status), str(reason)):
                 self._finish(worker, status, reason)
                 self._next(worker)
@@ -187,6 +198,7 @@ class _Pool:
             worker.connection.send(None)
             return
         worker.job, worker.stage, worker.served = job, STARTING, worker.served + 1
+        worker.failed = []
         worker.began = time.monotonic()
         worker.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.on_event(CellStarted(job, worker.slot))
@@ -194,7 +206,7 @@ class _Pool:
 
     def _finish(self, worker: _Worker, status: str, reason: str) -> None:
         seconds = time.monotonic() - worker.began
-        event = CellFinished(worker.job, worker.slot, status, reason, seconds)
+        event = CellFinished(worker.job, worker.slot, status, reason, seconds, tuple(worker.failed))
         self.finished.append(event)
         self.on_event(event)
 

@@ -50,8 +50,8 @@ SUPPORT = 100
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
     """Work through the jobs that come over `connection` until None comes.
 
-    Sends ("ready",), ("progress", cell_id, stage, fraction), ("notice", cell_id, text) and
-    ("finished", cell_id, status, reason).
+    Sends ("ready",), ("progress", cell_id, stage, fraction), ("notice", cell_id, text),
+    ("failed", cell_id, stage, reason) and ("finished", cell_id, status, reason).
     """
     place = frameworks.prepare(framework, device=device, threads=threads)
     connection.send(("ready",))
@@ -134,6 +134,8 @@ class _CellRun:
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
             self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+            if record["status"] == "failed":
+                self.reporter.failed(f"attack {spec.name}", record["reason"])
         trust.check(self.job, self.store, target, self.reporter)
         curves.measure(self.job, target, self.store, self.reporter)
         twins.measure(

@@ -70,6 +70,8 @@ def measure(
         record, arrays = course.family(name, model, course.tuned(stored), progress)
         files = {f"{keys[name]}.npz": npz_writer(arrays)} if arrays else {}
         store.write_stage(cell.cell_id, f"{FOLDER}/{keys[name]}", record, files)
+        if record["status"] == "failed":
+            reporter.failed(f"adapt {name}", record["reason"])
 
 
 def _is_stored(store: Store, cell_id: str, key: str) -> bool:

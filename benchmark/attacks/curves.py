@@ -39,6 +39,8 @@ def measure(job: Job, target: Target, store: Store, reporter: Reporter) -> None:
     record, arrays = _drawn(job, target, store, reporter)
     files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
     store.write_stage(job.cell.cell_id, f"curves/{key}", record, files)
+    if record["status"] == "failed":
+        reporter.failed(f"curve {record['attack']}", record["reason"])
 
 
 def _drawn(
