@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import reports
-from reports import paired, statistics
+from reports import paired, statistics, text
 from reports.website import boardpage
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -252,6 +252,9 @@ def test_chosen_rows_are_compared(page: Page, results: Path) -> None:
         assert f"{sign}{abs(100 * one['difference']):.1f} " in row
         for count in (one["only_a"], one["only_b"]):
             assert f" {count}" in row
+        assert f" {text.points(one['low'])} to {text.points(one['high'])} " in row
+        assert f" {text.p_value(one['p_corrected'])} " in row
+        assert ("can't be told apart" in row) == (one["low"] <= 0 <= one["high"])
     worst = compared.iloc[-1]
     assert f"{100 * worst['accuracy_b']:.1f} (" in page.find("#side").text
 
