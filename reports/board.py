@@ -86,7 +86,10 @@ _ENDING = {
         "seed, itself included; NA for a row without rank, and so are the next five",
     ),
     "seeds_mean": Column(NUMBER, "mean of their worst cases"),
-    "seeds_low": Column(NUMBER, "lower end of its 95 % interval over seeds and test examples"),
+    "seeds_low": Column(
+        NUMBER,
+        "lower end of its 95 % interval over seeds and test examples; 0 where one is a bound",
+    ),
     "seeds_high": Column(NUMBER, "upper end of its 95 % interval over seeds and test examples"),
     "seeds_variance_between": Column(
         NUMBER, "variance of a model's worst case that its training seed causes; NA for one seed"
@@ -187,19 +190,14 @@ def _place(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _compare_attacks(rows: list[dict[str, Any]]) -> None:
     """A worst case over fewer attacks than others of the group had to stand is not complete."""
-    statuses = [
-        name
-        for row in rows
-        if row["status"] == "ok"
-        for name in row
-        if name.startswith(STATUS_PREFIX)
-    ]
+    ended = [row for row in rows if row["status"] == "ok"]
+    names = {name: None for row in ended for name in row if name.startswith(STATUS_PREFIX)}
     for row in rows:
-        absent = [name for name in dict.fromkeys(statuses) if name not in row]
+        absent = [name for name in names if name not in row]
         row |= dict.fromkeys(absent, ABSENT)
         if absent and row["attacked"]:
-            names = ", ".join(name.removeprefix(STATUS_PREFIX) for name in absent)
-            told = f"{names} ran on other rows only"
+            told = ", ".join(name.removeprefix(STATUS_PREFIX) for name in absent)
+            told += " ran on other rows only"
             row["bound_reason"] = "; ".join(filter(None, [row["bound_reason"], told]))
             row |= {"worst_case_complete": False, "common_examples": 0}
 
@@ -282,11 +280,12 @@ def _add_seeds(rows: list[dict[str, Any]]) -> None:
         settings.setdefault(tuple(row[name] for name in SETTING), []).append(row)
     for members in settings.values():
         found = across_seeds([outcomes(row["worst_case_outcomes"]) for row in members])
+        bounded = not all(row["worst_case_complete"] for row in members)
         for row in members:
             row |= {
                 "seeds": found.seeds,
                 "seeds_mean": found.mean,
-                "seeds_low": found.low,
+                "seeds_low": 0.0 if bounded else found.low,
                 "seeds_high": found.high,
                 "seeds_variance_between": found.between,
                 "seeds_variance_within": found.within,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from reports import shown
 from reports.records import Attack
 from reports.rows import Row
 
@@ -39,9 +40,8 @@ def notes(rows: Sequence[Row]) -> list[Note]:
         for attack in row.attacks:
             for text in (*_threat(attack, row), *_about(attack)):
                 found.setdefault((attack.name, text), []).append(row.label)
-        if row.values["unranked_reason"] and not row.values["bound_reason"]:
-            told = f"none for this row: {row.values['unranked_reason']}"
-            found.setdefault(("rank", told), []).append(row.label)
+        if reason := shown.why_unranked(row.values):
+            found.setdefault(("rank", f"none for this row: {reason}"), []).append(row.label)
         for check in row.trust.flags if row.trust else []:
             found.setdefault((f"trust: {check.name}", check.sentence), []).append(row.label)
     joined = [Note(subject, text, labels) for (subject, text), labels in found.items()]

@@ -25,6 +25,12 @@ def rank(values: Values) -> str:
     return NONE
 
 
+def why_unranked(values: Values) -> str:
+    """Why the row has no rank; "" where it has one, or where the ≤ of its worst case tells."""
+    reason: str = values["unranked_reason"]
+    return "" if upper_bound(values) and values["bound_reason"] in reason else reason
+
+
 def attack(values: Values, name: str) -> str:
     """The accuracy left under an attack in per cent, or why there is none."""
     status = values.get(f"{STATUS_PREFIX}{name}")

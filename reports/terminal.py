@@ -76,19 +76,14 @@ def _endings(entries: list[dict[str, Any]]) -> Iterator[str]:
         if entry["status"] != "ok":
             reason = one_line(entry["reason"]) or "no reason given"
             yield f"{cell_id}: {entry['status']}: {reason}"
-        elif entry["unranked_reason"] and not _told_of_bound(entry):
-            yield f"{cell_id}: no rank: {one_line(entry['unranked_reason'])}"
+        elif reason := shown.why_unranked(entry):
+            yield f"{cell_id}: no rank: {one_line(reason)}"
         if entry["trust_flags"]:
             flags = one_line(entry["trust_flags"])
             yield f"{cell_id}: trust checks are flagged, look there: {flags}"
     yield from _bounds([entry for entry in entries if upper_bound(entry)])
     if any(shown.common(entry) != NONE for entry in entries):
         yield f"{_COMMON}: on the examples that every attack was run on, with its 95 % interval"
-
-
-def _told_of_bound(entry: dict[str, Any]) -> bool:
-    """Whether the row has no rank for what also makes its worst case an upper bound."""
-    return upper_bound(entry) and entry["bound_reason"] in entry["unranked_reason"]
 
 
 def _bounds(bounded: list[dict[str, Any]]) -> Iterator[str]:

@@ -80,6 +80,20 @@ def test_a_row_whose_attack_ran_on_other_examples_has_no_rank(bounded: Any) -> N
     assert pd.isna(compared.loc["worst case", "p_corrected"])
 
 
+def test_over_seeds_a_bound_stays_one(bounded: Any) -> None:
+    synthetic, first, _ = bounded
+    again = synthetic.cell(
+        "a", seed=1, clean=1.0, robust={"pgd": 0.98, "square": 1.0}, examples=100
+    )
+    partly(synthetic, again, "square", np.arange(100) < RUN_ON)
+
+    board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
+    notes = reports.terminal_table(synthetic.store.path).notes
+
+    assert (board.loc[first, "seeds"], board.loc[first, "seeds_low"]) == (2, 0.0)
+    assert [note for note in notes if "worst case ≤ 83.0 % over 2 seeds" in note]
+
+
 def site(out: Path, name: str) -> str:
     reports.publish(out, out.parent / "site")
     return (out.parent / "site" / name).read_text()
