@@ -140,6 +140,15 @@ def upper_bound(values: Mapping[str, Any]) -> bool:
     return values["worst_case"] is not None and not values["worst_case_complete"]
 
 
+def without_result(values: Mapping[str, Any]) -> list[str]:
+    """The attacks that should have a result in a row and have none."""
+    return [
+        name.removeprefix(STATUS_PREFIX)
+        for name, status in values.items()
+        if name.startswith(STATUS_PREFIX) and status in ("failed", ABSENT)
+    ]
+
+
 def _entries(tidy: pd.DataFrame) -> list[dict[str, Any]]:
     """One dictionary per (cell, suite), each attack's accuracy and status under its own columns.
 
@@ -241,9 +250,8 @@ def _obstacle(row: dict[str, Any]) -> str:
         return "no attack has a result"
     if row["unfit_reason"]:
         return f"clean accuracy: {row['unfit_reason']}"
-    if any(row[name] in ("failed", ABSENT) for name in row if name.startswith(STATUS_PREFIX)):
-        return f"an attack has no result: {row['bound_reason']}"
-    return ""
+    lost = without_result(row)
+    return f"attacks without a result: {', '.join(lost)}" if lost else ""
 
 
 def _usual(rows: list[dict[str, Any]]) -> dict[str, str]:

@@ -150,7 +150,7 @@ def _footnote(row: dict[str, Any]) -> str:
     if upper_bound(row):
         told += [f"The robust accuracy is only an upper bound (≤): {row['bound_reason']}."]
     if row["unranked_reason"]:
-        told += [f"No rank: {row['unranked_reason']}"]
+        told += [f"No rank: {row['unranked_reason'].rstrip('.')}."]
     if row["trust_flags"]:
         told += [f"Trust checks are flagged: {row['trust_flags']}."]
     return " ".join(told)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reports.board import ATTACK_PREFIX, STATUS_PREFIX, upper_bound
+from reports.board import ATTACK_PREFIX, STATUS_PREFIX, upper_bound, without_result
 from reports.text import percent
 
 Values = Mapping[str, Any]
@@ -27,8 +27,9 @@ def rank(values: Values) -> str:
 
 def why_unranked(values: Values) -> str:
     """Why the row has no rank; "" where it has one, or where the ≤ of its worst case tells."""
-    reason: str = values["unranked_reason"]
-    return "" if upper_bound(values) and values["bound_reason"] in reason else reason
+    if upper_bound(values) and without_result(values) and not values["unfit_reason"]:
+        return ""
+    return str(values["unranked_reason"])
 
 
 def attack(values: Values, name: str) -> str:
