@@ -215,10 +215,10 @@ def test_labels_and_trust_are_columns(synthetic: Any, output: Callable[[Path], s
 
     text = output(synthetic.store.path)
 
-    assert "137" in text
+    assert "137" in text.split("Versions and machine")[0]
     assert "labels" in text.lower()
     assert "trust" in text.lower()
-    assert "! 3 of 4" in text or "finite outputs" in text
+    assert "! 3 of 4" in text or "finite outputs" in text.split("Notes")[0]
 
 
 @pytest.fixture
@@ -280,13 +280,22 @@ def test_the_same_pair_has_the_same_p_and_interval_everywhere(synthetic: Any) ->
     assert third in set(reports.leaderboard(out)["cell_id"])
 
 
-def test_rows_that_the_headline_ties_with_the_best_are_those_that_the_test_ties(
-    synthetic: Any,
-) -> None:
-    synthetic.cell("best", robust={"pgd": 0.80})
-    synthetic.cell("near", robust={"pgd": 0.78})
-    synthetic.cell("far", robust={"pgd": 0.60})
+def test_the_headline_ties_with_the_best_only_what_the_test_ties(synthetic: Any) -> None:
+    # `nested` shares the best rank, for it is more accurate than `scattered`, which no test tells
+    # from the best; it differs from the best in 10 examples, all on one side
+    places = np.arange(60)
+    held = {
+        "best": places < 40,
+        "nested": places < 30,
+        "scattered": (places < 9) | (places >= 40),
+    }
+    for name, right in held.items():
+        cell_id = synthetic.cell(name, clean=1.0, robust={"pgd": 1.0}, examples=60)
+        arrays = {**synthetic.arrays(cell_id, "pgd"), "success": ~right}
+        synthetic.rewrite(cell_id, "pgd", npz_writer(arrays))
 
+    board = reports.leaderboard(synthetic.store.path)
     page = reports.write(synthetic.store.path).read_text()
 
-    assert "The data can&#39;t tell near (torch) from the best." in page
+    assert list(board["rank"]) == [1, 1, 1]
+    assert "The data can&#39;t tell scattered (torch) from the best." in page
