@@ -22,6 +22,7 @@ from benchmark.events import (
     CellProgress,
     CellStarted,
     Event,
+    StageFailed,
 )
 from benchmark.progress import Progress
 from benchmark.text import clean, duration
@@ -97,6 +98,8 @@ class PlainDisplay:
             self._line(f"{label}: started{loading}")
         if isinstance(event, CellNotice):
             self._line(f"{label}: {clean(event.text)}")
+        if isinstance(event, StageFailed):
+            self._line(failure(event))
         if isinstance(event, CellFinished):
             self._line(ending(event))
 
@@ -156,6 +159,8 @@ class LiveDisplay:
                 )
             case CellNotice():
                 self._bars.console.print(Text(clean(f"{cell.label}: {event.text}")))
+            case StageFailed():
+                self._bars.console.print(Text(failure(event)))
             case CellFinished():
                 self._bars.remove_task(self._workers.pop(event.slot))
                 self._bars.console.print(Text(ending(event)))
@@ -210,11 +215,18 @@ def stage_over(event: Event, stage: str, seconds: float) -> str:
     return clean(f"{event.job.cell.label}: {doing(event, stage)} done in {duration(seconds)}")
 
 
+def failure(event: StageFailed) -> str:
+    """Which stage gave no result and why, in one line."""
+    return clean(f"{event.job.cell.label}: {event.stage} failed: {event.reason}")
+
+
 def ending(event: CellFinished) -> str:
     """How a cell ended, in one line."""
     label = clean(event.job.cell.label)
     if event.status == "ok":
-        return f"{label}: done in {duration(event.seconds)}"
+        stages = ", ".join(clean(one.stage) for one in event.failed)
+        without = f" without {stages}" if stages else ""
+        return f"{label}: done in {duration(event.seconds)}{without}"
     return f"{label}: {event.status} after {duration(event.seconds)}: {clean(event.reason)}"
 
 

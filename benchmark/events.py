@@ -31,14 +31,28 @@ class CellProgress:
 
 
 @dataclass(frozen=True)
+class StageFailed:
+    """A stage of a cell gave no result, and the cell went on without it."""
+
+    job: Job
+    slot: int
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class CellFinished:
-    """A cell has ended; `reason` says why if `status` is not "ok"."""
+    """A cell has ended; `reason` says why if `status` is not "ok".
+
+    `failed` names the stages that gave no result although the cell went on.
+    """
 
     job: Job
     slot: int
     status: str
     reason: str
     seconds: float
+    failed: tuple[StageFailed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,4 +64,4 @@ class CellNotice:
     text: str
 
 
-Event = CellStarted | CellProgress | CellNotice | CellFinished
+Event = CellStarted | CellProgress | CellNotice | StageFailed | CellFinished

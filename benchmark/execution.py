@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from benchmark.plan import Plan
     from benchmark.results import Store
 
+_MOST_NAMED = 3  # cells or stages that failed
+
 
 def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
     """Does what is pending, writes the report and prints what was found.
@@ -129,14 +131,26 @@ def _collected(failures: list[ReportError]) -> Iterator[None]:
 
 
 def fail_for(outcomes: list[CellFinished], logs: Path) -> None:
-    """Raises `CellError` that names the cells that failed, if any did."""
-    failed = [outcome for outcome in outcomes if outcome.status != "ok"]
-    if failed:
-        named = "; ".join(f"{o.job.cell.label}: {o.status}, {o.reason}" for o in failed[:3])
-        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
-        raise CellError(
-            f"{len(failed)} of {len(outcomes)} cells failed (logs in {logs}): {named}{more}"
+    """Raises `CellError` that names the cells and the attacks that failed, if any did."""
+    cells = [o for o in outcomes if o.status != "ok"]
+    stages = [stage for o in outcomes if o.status == "ok" for stage in o.failed]
+    told = []
+    if cells:
+        named = [f"{o.job.cell.label}: {o.status}, {o.reason}" for o in cells]
+        told.append(f"{len(cells)} of {len(outcomes)} cells failed (logs in {logs}): {_few(named)}")
+    if stages:
+        named = [f"{one.job.cell.label}: {one.stage}: {one.reason}" for one in stages]
+        told.append(
+            f"{len(stages)} {'stage' if len(stages) == 1 else 'stages'} failed, which the same "
+            f"command tries again (logs in {logs}): {_few(named)}"
         )
+    if told:
+        raise CellError("; ".join(told))
+
+
+def _few(named: list[str]) -> str:
+    more = f"; and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return "; ".join(named[:_MOST_NAMED]) + more
 
 
 @contextmanager

@@ -13,7 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.efforts import Speeds, alike, efforts
-from benchmark.events import STARTING, CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.events import (
+    STARTING,
+    CellFinished,
+    CellNotice,
+    CellProgress,
+    CellStarted,
+    Event,
+    StageFailed,
+)
 from benchmark.job import Job
 
 # From here on a running stage tells its own speed.
@@ -70,6 +78,9 @@ class Progress:
             case CellProgress():
                 return self._move(self._running[cell_id], event.stage, event.fraction)
             case CellNotice():
+                return None
+            case StageFailed():  # it is not done, and its time tells nothing of others
+                self._running[cell_id].stage = ""
                 return None
             case CellFinished():
                 running = self._running.pop(cell_id)

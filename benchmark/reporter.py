@@ -30,6 +30,10 @@ class Reporter:
 
         return report
 
+    def failed(self, stage: str, reason: str) -> None:
+        """Tells that a stage gave no result; the cell goes on without it."""
+        self._send("failed", stage, reason)
+
     def notice(self, text: str) -> None:
         """Tells the user a line at once."""
         self._send("notice", text)

@@ -28,6 +28,7 @@ from benchmark.events import (
     CellProgress,
     CellStarted,
     Event,
+    StageFailed,
 )
 from benchmark.job import Job
 from benchmark.process import enter, last_words
@@ -77,6 +78,7 @@ class _Worker:
     job: Job
     served: int = 0  # cells that it has finished
     stage: str = STARTING
+    failed: list[StageFailed] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -188,6 +190,9 @@ class _Pool:
                 self.on_event(CellProgress(worker.job, worker.slot, stage, float(fraction)))
             case ("notice", _, str(text)):
                 self.on_event(CellNotice(worker.job, worker.slot, text))
+            case ("failed", _, str(stage), str(reason)):
+                worker.failed.append(StageFailed(worker.job, worker.slot, stage, reason))
+                self.on_event(worker.failed[-1])
             case ("finished", _, str(status), str(reason)):
                 self._finish(worker, status, reason)
                 self._next(worker)
@@ -201,6 +206,7 @@ class _Pool:
             worker.connection.send(None)
             return
         worker.job, worker.stage, worker.served = job, STARTING, worker.served + 1
+        worker.failed = []
         worker.began = time.monotonic()
         worker.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.on_event(CellStarted(job, worker.slot))
@@ -208,7 +214,7 @@ class _Pool:
 
     def _finish(self, worker: _Worker, status: str, reason: str) -> None:
         seconds = time.monotonic() - worker.began
-        event = CellFinished(worker.job, worker.slot, status, reason, seconds)
+        event = CellFinished(worker.job, worker.slot, status, reason, seconds, tuple(worker.failed))
         self.finished.append(event)
         self.on_event(event)
 

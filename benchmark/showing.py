@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -86,7 +87,7 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     for key in store.attack_keys(cell_id):
         for told in _read(store, cell_id, f"attacks/{key}", _attack):
             yield f"attack {key}: {told}"
-    yield from _trusts(store, cell_id, list(record.suites) if record else [])
+    yield from _trusts(store, cell_id, record.suites if record else {})
     for key in store.stage_keys(cell_id, "adaptations"):
         for told in _read(store, cell_id, f"adaptations/{key}", _adaptation):
             yield f"adaptation {key}: {told}"
@@ -140,29 +141,46 @@ def _attack(record: Record) -> Iterator[str]:
     )
 
 
-def _trusts(store: Store, cell_id: str, suites: list[str]) -> Iterator[str]:
+def _trusts(store: Store, cell_id: str, suites: Mapping[str, list[str]]) -> Iterator[str]:
     """The trust checks of each suite; a suite without any is named."""
     missing = set(suites)
     for key in store.stage_keys(cell_id, "trust"):
-        for told in _read(store, cell_id, f"trust/{key}", _trust):
+        suite = str((store.read_stage(cell_id, f"trust/{key}") or {}).get("suite"))
+        without = list(_without_result(store, cell_id, suites.get(suite, [])))
+        for told in _read(store, cell_id, f"trust/{key}", functools.partial(_trust, without)):
             yield (
                 told if told.startswith(("trust checks ", "flagged: ")) else f"trust {key}: {told}"
             )
-        missing.discard(str((store.read_stage(cell_id, f"trust/{key}") or {}).get("suite")))
+        missing.discard(suite)
     for suite in sorted(missing):
         yield f"trust checks under {suite}: none are stored, so nothing speaks for its numbers"
 
 
-def _trust(record: Record) -> Iterator[str]:
-    """How many checks passed, and the flagged ones with their sentences."""
+def _without_result(store: Store, cell_id: str, keys: list[str]) -> Iterator[str]:
+    """The attacks that failed or are missing, with the reason."""
+    for key in keys:
+        done = store.read_stage(cell_id, f"attacks/{key}")
+        if done is None:
+            yield f"{key} is missing or damaged"
+        elif done.get("status") == "failed":
+            yield f"{done.get('name', key)} failed: {done.get('reason')}"
+
+
+def _trust(without: list[str], record: Record) -> Iterator[str]:
+    """How many checks passed, and the flagged ones with their sentences.
+
+    Attacks `without` a result are one more that didn't: the stored checks look at those that ran.
+    """
     done = _checked(Trust, record)
     if isinstance(done, str):
         yield done
         return
     passed = sum(check.status == "passed" for check in done.checks)
-    applied = sum(check.status != "not-applicable" for check in done.checks)
+    applied = sum(check.status != "not-applicable" for check in done.checks) + bool(without)
     yield f"trust checks under {done.suite}: {passed} of {applied} passed"
     yield from (f"flagged: {check.name}: {check.sentence}" for check in done.flags)
+    if without:
+        yield f"flagged: every attack of the suite ran: {'; '.join(without)}"
 
 
 def _adaptation(record: Record) -> Iterator[str]:

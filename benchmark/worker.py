@@ -22,8 +22,8 @@ from benchmark.text import reason_of
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
     """Work through the jobs that come over `connection` until None comes.
 
-    Sends ("ready",), ("progress", cell_id, stage, fraction), ("notice", cell_id, text) and
-    ("finished", cell_id, status, reason).
+    Sends ("ready",), ("progress", cell_id, stage, fraction), ("notice", cell_id, text),
+    ("failed", cell_id, stage, reason) and ("finished", cell_id, status, reason).
     """
     place = frameworks.prepare(framework, device=device, threads=threads)
     connection.send(("ready",))
@@ -94,9 +94,12 @@ def do(stage: Stage, context: Context) -> None:
             raise
         traceback.print_exc()
         result = stage.failed(_explain(error)), {}
-    if result is not None:
-        store.write_stage(cell_id, stage.path, *result)
-        stage.clean_up(context)
+    if result is None:
+        return
+    store.write_stage(cell_id, stage.path, *result)
+    stage.clean_up(context)
+    if result[0].get("status") == "failed":
+        context.reporter.failed(stage.label, str(result[0].get("reason", "")))
 
 
 def _failed(context: Context, path: str) -> bool:

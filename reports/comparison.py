@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,68 +13,94 @@ import pandas as pd
 
 from benchmark.errors import ConfigError
 from reports import exports
+from reports.board import GROUP, leaderboard
+from reports.columns import NUMBER, TEXT, WHOLE, YES_NO, Column, meanings, plain_rows, table
 from reports.formats import WRITERS
-from reports.frame import (
-    NUMBER,
-    TEXT,
-    WHOLE,
-    YES_NO,
-    Column,
-    frame,
-    meanings,
-    outcomes,
-    plain_rows,
-    table,
-)
-from reports.paired import bootstrap, discordant, holm, mcnemar
+from reports.frame import frame, outcomes
+from reports.paired import LEVEL, pairs
+from reports.paired import compare as paired
 from reports.records import read
 from reports.terminal import TerminalTable
-from reports.text import one_line, percent
+from reports.text import one_line, p_value, percent
 
 CLEAN, WORST_CASE = "clean", "worst case"
+Entry = dict[str, Any]
 
 COLUMNS = {
     "suite": Column(TEXT, 'name of the attack suite; "" for clean examples'),
     "attack": Column(TEXT, f'name of the attack, or "{CLEAN}" or "{WORST_CASE}"'),
     "accuracy_a": Column(NUMBER, "share of the test examples that A gets right"),
     "accuracy_b": Column(NUMBER, "share that B gets right"),
-    "bound_a": Column(YES_NO, "whether that of A is only an upper bound: an attack gave no result"),
-    "bound_b": Column(YES_NO, "whether that of B is only an upper bound: an attack gave no result"),
-    "difference": Column(NUMBER, "accuracy of A less that of B"),
-    "low": Column(NUMBER, "lower end of its 95 % interval (paired bootstrap)"),
-    "high": Column(NUMBER, "upper end of its 95 % interval (paired bootstrap)"),
+    "status_a": Column(TEXT, "of A's attack: ok, failed, missing or not-applicable"),
+    "status_b": Column(TEXT, "of B's attack"),
+    "bound_a": Column(YES_NO, "whether that of A is only an upper bound"),
+    "bound_b": Column(YES_NO, "whether that of B is only an upper bound"),
+    "difference": Column(
+        NUMBER,
+        "accuracy of A less that of B, on the examples that the attack was run on for both; NA "
+        "where an attack has no result or the two worst cases are not over the same examples",
+    ),
+    "low": Column(NUMBER, "lower end of its 95 % interval, corrected as p_corrected is"),
+    "high": Column(NUMBER, "upper end of its 95 % interval, corrected as p_corrected is"),
     "only_a": Column(WHOLE, "how many test examples A alone gets right"),
     "only_b": Column(WHOLE, "how many test examples B alone gets right"),
-    "p": Column(NUMBER, "p-value of McNemar's exact test that both are right equally often"),
-    "p_corrected": Column(NUMBER, "the same with Holm's correction for all tests of this table"),
+    "p_corrected": Column(
+        NUMBER,
+        "p-value of McNemar's exact test that both are right equally often, corrected for the "
+        "comparisons of the family",
+    ),
+    "comparisons": Column(
+        WHOLE, "how many the family holds: all pairs of the attacked rows of their setting"
+    ),
 }
-
-_LEVEL = 0.05
 
 
 def compare(out: Path | str, a: str, b: str) -> pd.DataFrame:
     """The comparison of two cells by id; see `reports.compare`."""
-    results = read(out, [a, b])
+    results = read(out)
     stored = {cell.cell_id: cell.config for cell in results.cells}
     for cell_id in (a, b):
         if cell_id not in stored:
             reasons = [x["reason"] for x in results.left_out.as_list() if cell_id in x["path"]]
             why = reasons[0] if reasons else "it is not there"
             raise ConfigError(f"cell {cell_id!r} has no results that can be compared: {why}")
-    entries = plain_rows(frame(results))
-    pairs = _pairs(
-        [entry for entry in entries if entry["cell_id"] == a],
-        [entry for entry in entries if entry["cell_id"] == b],
-    )
-    rows = [_row(*pair) for pair in pairs]
-    tested = [row for row in rows if "p" in row]
-    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
-        row["p_corrected"] = p
-    compared = table(rows, COLUMNS)
+    tidy = frame(results)
+    standing = [row for row in plain_rows(leaderboard(tidy)) if row["cell_id"] in (a, b)]
+    families = _families(standing)
+    complete = {(row["cell_id"], row["suite"]): row["worst_case_complete"] for row in standing}
+    sides: dict[str, list[Entry]] = {a: [], b: []}
+    for entry in plain_rows(tidy):
+        if (cell_id := entry["cell_id"]) in sides:
+            bound = {"worst_case_complete": complete[cell_id, entry["suite"]]}
+            sides[cell_id].append(entry | bound)
+    found = _pairs(sides[a], sides[b])
+    compared = table([_row(pair, families) for pair in found], COLUMNS)
     compared.attrs["a"], compared.attrs["b"] = a, b
     compared.attrs["differs"] = _differences(stored[a], stored[b])
     compared.attrs["columns"] = meanings(COLUMNS)
     return compared
+
+
+def _families(standing: list[Entry]) -> dict[str, int]:
+    """Suite to how many comparisons the family holds in it; of clean examples under "".
+
+    Of cells of two settings, with another model say, it is that of both settings' rows together.
+
+    Args:
+        standing: the rows of both cells in the leaderboard.
+    """
+    cells: dict[str, set[str]] = {}
+    settings: dict[str, dict[tuple[Any, ...], int]] = {}
+    for row in standing:
+        cells.setdefault(row["suite"], set()).add(row["cell_id"])
+        about = tuple(row[name] for name in GROUP)
+        settings.setdefault(row["suite"], {})[about] = row["setting_rows"]
+    found = {
+        suite: pairs(sum(rows.values()))
+        for suite, rows in settings.items()
+        if len(cells[suite]) == 2
+    }
+    return found | {"": max(found.values(), default=1)}
 
 
 def as_table(compared: pd.DataFrame) -> TerminalTable:
@@ -81,7 +108,7 @@ def as_table(compared: pd.DataFrame) -> TerminalTable:
     rows = plain_rows(compared)
     several = len({row["suite"] for row in rows if row["suite"]}) > 1
     columns = ["suite"] if several else []
-    columns += ["attack", "A %", "B %", "A - B", "95 % interval", "only A", "only B", "p"]
+    columns += ["attack", "A %", "B %", "A - B", "95 % interval", "only A", "only B"]
     columns += ["p corrected"]
     notes = [f"A: {one_line(compared.attrs['a'])}", f"B: {one_line(compared.attrs['b'])}"]
     notes += [
@@ -102,10 +129,20 @@ def formatted(compared: pd.DataFrame, form: str) -> str:
     return json.dumps({**about, "rows": plain_rows(compared)}, indent=2, allow_nan=False) + "\n"
 
 
-def _pairs(
-    first: list[dict[str, Any]], second: list[dict[str, Any]]
-) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any], str]]:
-    """(suite, attack, row of A, row of B, column of outcomes) for all that both have."""
+@dataclass(frozen=True)
+class _Pair:
+    """One measure of two cells: a row of the tidy frame of each, and the column to compare."""
+
+    suite: str
+    attack: str
+    ours: Entry
+    other: Entry
+    column: str
+    comparable: bool = True
+
+
+def _pairs(first: list[Entry], second: list[Entry]) -> Iterator[_Pair]:
+    """Everything that both cells have a row of: clean, attacks, worst cases."""
     theirs = {(entry["suite"], entry["attack"]): entry for entry in second}
     common = [
         (entry, theirs[key])
@@ -116,15 +153,32 @@ def _pairs(
         raise ConfigError("these cells have no attack in common; run one suite on both")
     for ours, other in common:
         _check_same_examples(ours, other)
-    yield "", CLEAN, *common[0], "clean_outcomes"
+    yield _Pair("", CLEAN, *common[0], "clean_outcomes")
     for suite in dict.fromkeys(ours["suite"] for ours, _ in common):
         members = [pair for pair in common if pair[0]["suite"] == suite]
         for ours, other in members:
-            yield suite, ours["attack"], ours, other, "robust_outcomes"
-        yield suite, WORST_CASE, *members[0], "worst_case_outcomes"
+            yield _Pair(suite, ours["attack"], ours, other, "robust_outcomes")
+        exposures = [_exposure(entries, suite) for entries in (first, second)]
+        comparable = _same_exposure(*exposures)
+        yield _Pair(suite, WORST_CASE, *members[0], "worst_case_outcomes", comparable)
 
 
-def _check_same_examples(ours: dict[str, Any], other: dict[str, Any]) -> None:
+def _exposure(entries: list[Entry], suite: str) -> dict[str, str | None] | None:
+    """Attack to the examples it ran on, None of one that isn't applicable; None if one failed."""
+    mine = [entry for entry in entries if entry["suite"] == suite]
+    if any(e["status"] != "ok" or e["attack_status"] in ("failed", "missing") for e in mine):
+        return None
+    return {entry["attack"]: entry["attack_ran"] for entry in mine}
+
+
+def _same_exposure(ours: dict[str, str | None] | None, other: dict[str, str | None] | None) -> bool:
+    """Whether two worst cases are over the same attacks on the same examples."""
+    if ours is None or other is None or ours.keys() != other.keys():
+        return False
+    return all(None in (ran, other[name]) or ran == other[name] for name, ran in ours.items())
+
+
+def _check_same_examples(ours: Entry, other: Entry) -> None:
     for name in ("dataset_fingerprint", "examples_digest"):
         if None not in (ours[name], other[name]) and ours[name] != other[name]:
             raise ConfigError(
@@ -134,28 +188,35 @@ def _check_same_examples(ours: dict[str, Any], other: dict[str, Any]) -> None:
             )
 
 
-def _row(
-    suite: str, attack: str, ours: dict[str, Any], other: dict[str, Any], column: str
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"suite": suite, "attack": attack}
+def _row(pair: _Pair, families: dict[str, int]) -> dict[str, Any]:
+    ours, other, column = pair.ours, pair.other, pair.column
+    row: dict[str, Any] = {"suite": pair.suite, "attack": pair.attack}
     for side, entry in (("a", ours), ("b", other)):
         complete = entry["worst_case_complete"] and entry["status"] == "ok"
-        row[f"bound_{side}"] = attack == WORST_CASE and not complete
+        row[f"bound_{side}"] = pair.attack == WORST_CASE and not complete
+        if column == "robust_outcomes":
+            row[f"status_{side}"] = entry["attack_status"]
         if entry[column] is not None:
             row[f"accuracy_{side}"] = float(outcomes(entry[column])[_ran(entry, column)].mean())
-    if None in (ours[column], other[column]) or row["bound_a"] or row["bound_b"]:
+    if None in (ours[column], other[column]) or not pair.comparable:
         return row
     both = _ran(ours, column) & _ran(other, column)
     if not both.any():
         return row
     right, theirs = outcomes(ours[column])[both], outcomes(other[column])[both]
-    row["difference"], row["low"], row["high"] = bootstrap(right, theirs)
-    row["only_a"], row["only_b"] = discordant(right, theirs)
-    row["p"] = mcnemar(right, theirs)
-    return row
+    found = paired(right, theirs, comparisons=families[pair.suite])
+    return row | {
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "only_a": found.only_first,
+        "only_b": found.only_second,
+        "p_corrected": found.p,
+        "comparisons": families[pair.suite],
+    }
 
 
-def _ran(entry: dict[str, Any], column: str) -> np.ndarray:
+def _ran(entry: Entry, column: str) -> np.ndarray:
     """Which examples a column tells of: of an attack those that it was run on, else all."""
     if column == "robust_outcomes":
         return outcomes(entry["attack_ran"])
@@ -178,21 +239,27 @@ def _differences(
 def _cells(row: dict[str, Any], *, several: bool) -> list[str]:
     shown = [row["suite"], row["attack"]] if several else [row["attack"]]
     for side in "ab":
-        shown.append(("≤ " if row[f"bound_{side}"] else "") + percent(row[f"accuracy_{side}"]))
-    if row["p"] is None:
-        return [one_line(text) for text in shown] + ["–"] * 6
-    shown += [_signed(row["difference"]), f"{_signed(row['low'])} to {_signed(row['high'])}"]
-    shown += [str(row["only_a"]), str(row["only_b"])]
-    return [one_line(text) for text in shown] + [_p(row["p"]), _p(row["p_corrected"])]
+        share, status = row[f"accuracy_{side}"], row[f"status_{side}"]
+        bound = "≤ " if row[f"bound_{side}"] and share is not None else ""
+        failed = share is None and status not in (None, "ok")
+        shown.append(status if failed else bound + percent(share))
+    if row["p_corrected"] is None:
+        shown += ["–"] * 5
+    else:
+        shown += [_signed(row["difference"]), f"{_signed(row['low'])} to {_signed(row['high'])}"]
+        shown += [str(row["only_a"]), str(row["only_b"]), p_value(row["p_corrected"])]
+    return [one_line(text) for text in shown]
 
 
 def _verdict(row: dict[str, Any]) -> str:
     suite = f"worst case of {one_line(row['suite'])}"
-    if row["p"] is None:
-        return f"{suite}: not compared, an attack failed or is missing"
-    p = _p(row["p_corrected"])
+    if row["p_corrected"] is None:
+        return f"{suite}: not compared, an attack failed, is missing or ran on other examples"
+    p = p_value(row["p_corrected"])
     told = f"p {p}" if p.startswith("<") else f"p = {p}"
-    if row["p_corrected"] > _LEVEL:
+    if row["comparisons"] > 1:
+        told += f", corrected for the {row['comparisons']} pairs of the setting"
+    if row["p_corrected"] > LEVEL:
         return f"{suite}: the data can't tell A and B apart ({told})"
     better = "A" if row["difference"] > 0 else "B"
     return (
@@ -207,7 +274,3 @@ def _value(setting: Any) -> str:
 
 def _signed(share: float) -> str:
     return f"{100 * share:+.1f}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

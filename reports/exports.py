@@ -14,8 +14,8 @@ import pandas as pd
 from benchmark.errors import StoreError
 from benchmark.results import SCHEMA_VERSION, write_text
 from reports.board import COLUMNS
+from reports.columns import meanings, plain_rows
 from reports.formats import WRITERS
-from reports.frame import meanings, plain_rows
 from reports.terminal import table_of
 from reports.text import spreadsheet
 

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports.drawing import Figure, mpl
 
@@ -45,15 +45,24 @@ _SETTINGS = {
     "ytick.color": _TEXT,
     "legend.frameon": False,
 }
+# Left of its mark, which leaves room for it.
+_BOUND_SIGN: dict[str, Any] = {
+    "textcoords": "offset points",
+    "ha": "right",
+    "va": "center",
+    "fontsize": 9.5,
+    "bbox": {"facecolor": _PAGE, "edgecolor": "none", "pad": 0.5},
+}
 
 
 @dataclass(frozen=True)
 class Point:
-    """An accuracy with its interval, all shares of one."""
+    """An accuracy with its interval, all shares of one; `bound`: the value is an upper bound."""
 
     value: float
     low: float
     high: float
+    bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,8 @@ def _draw(axes: Axes, series: Series, *, offset: float) -> Line2D:
     points = [(row + offset, p) for row, p in enumerate(series.points) if p is not None]
     for y, point in points:
         axes.plot([100 * point.low, 100 * point.high], [y, y], color=colour, linewidth=1.6)
+        if point.bound:
+            axes.annotate("≤", (100 * point.value, y), (-7, 0), **_BOUND_SIGN)
     (marks,) = axes.plot(
         [100 * point.value for _, point in points],
         [y for y, _ in points],

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from reports import shown
 from reports.records import Attack
 from reports.rows import Row
 
-_BOUND = "so the worst case is only an upper bound (≤) and has no rank"
+_BOUND = "so the worst case is only an upper bound (≤) and the row has no rank"
 _NOT_RUN = f"was run on other rows but not here, {_BOUND}"
 _WITHOUT_RESULT = {
     "failed": f"failed, {_BOUND}",
@@ -39,6 +40,8 @@ def notes(rows: Sequence[Row]) -> list[Note]:
         for attack in row.attacks:
             for text in (*_threat(attack, row), *_about(attack)):
                 found.setdefault((attack.name, text), []).append(row.label)
+        if reason := shown.why_unranked(row.values):
+            found.setdefault(("rank", f"none for this row: {reason}"), []).append(row.label)
         for check in row.trust.flags if row.trust else []:
             found.setdefault((f"trust: {check.name}", check.sentence), []).append(row.label)
     joined = [Note(subject, text, labels) for (subject, text), labels in found.items()]
@@ -62,7 +65,10 @@ def _about(attack: Attack) -> Iterator[str]:
         return
     if attack.outcomes is not None and not attack.outcomes.attacked.all():
         ran, all_examples = attack.outcomes.attacked.sum(), len(attack.outcomes.attacked)
-        yield f"was run on {ran} of {all_examples} examples, its accuracy is of these"
+        yield (
+            f"was run on {ran} of {all_examples} examples, its accuracy is of these; "
+            "the worst case is an upper bound"
+        )
     if attack.record.silent:
         yield f"met {attack.record.silent} successes that it did not return; they count"
     counts = attack.record.violations

@@ -11,11 +11,13 @@ import pandas as pd
 
 from benchmark.errors import StoreError
 from benchmark.results import Store
-from reports import plot
+from reports import plot, shown
 from reports.adaptation_section import Section, sections
-from reports.board import GROUP, leaderboard
-from reports.frame import frame, plain_rows
+from reports.board import GROUP, leaderboard, upper_bound
+from reports.columns import plain_rows
+from reports.frame import frame
 from reports.notes import Note, notes
+from reports.paired import LEVEL
 from reports.pictures import Example, examples
 from reports.records import read
 from reports.rows import Row, rows
@@ -44,6 +46,7 @@ class Group:
     about: dict[str, Any]  # the values that all rows share
     attacked: list[int]
     attacks: list[str]
+    partly: bool  # whether an attack of a row was run on some of the examples only
     rows: list[Row]
     headline: str
     over_seeds: list[OverSeeds]
@@ -93,6 +96,7 @@ def _group(store: Store, members: list[Row], number: int) -> Group:
         about=about,
         attacked=sorted({row.values["attacked"] for row in members if row.values["attacked"]}),
         attacks=attacks,
+        partly=any(shown.common(row.values) != shown.NONE for row in members),
         rows=members,
         headline=headline(members),
         over_seeds=over_seeds([row.values for row in members], [row.variant for row in members]),
@@ -121,22 +125,32 @@ def _named(labels: Sequence[str], separator: str, kind: str) -> str:
 
 def headline(members: Sequence[Row]) -> str:
     """The best worst case of a group, beside the undefended twin's, in a sentence."""
-    leading = [row for row in members if row.values["rank"] == 1]
-    if not leading:
-        return "No row has a complete worst case."
-    best = leading[0].values
-    first = [row for row in leading if row.values["worst_case"] == best["worst_case"]]
+    ranked = [row for row in members if row.values["rank"] is not None]
+    if not ranked:
+        return "No row has a rank."
+    best = ranked[0].values
+    first = [row for row in ranked if row.values["worst_case"] == best["worst_case"]]
     names = _named([row.label for row in first], " and ", "rows")
-    interval = f"{percent(best['worst_case_low'])} to {percent(best['worst_case_high'])} %"
-    told = (
-        f"Best worst case: {names} with {percent(best['worst_case'])} % (95 % interval {interval})."
-    )
-    if tied := [row.label for row in leading if row not in first]:
+    told = f"Best worst case: {names} with {shown.worst_case(best)} % ({_certainty(best)})."
+    tied = [row.label for row in ranked if row not in first and row.values["best_p"] > LEVEL]
+    if tied:
         told += f" The data can't tell {_named(tied, ', ', 'other rows')} from the best."
     bare = [r.values["worst_case"] for r in members if r.undefended and r.values["rank"]]
     if bare and not all(row.undefended for row in first):
         least, most = percent(min(bare)), percent(max(bare))
-        told += f" Undefended: {least if least == most else f'{least} to {most}'} %."
+        bound = "≤ " if any(upper_bound(r.values) for r in members if r.undefended) else ""
+        told += f" Undefended: {bound}{least if least == most else f'{least} to {most}'} %."
+    return told
+
+
+def _certainty(values: dict[str, Any]) -> str:
+    """The interval of a worst case, or what is known where it is only an upper bound."""
+    if not upper_bound(values):
+        low, high = percent(values["worst_case_low"]), percent(values["worst_case_high"])
+        return f"95 % interval {low} to {high} %"
+    told = "an upper bound: not every attack ran on every example"
+    if values["common_examples"]:
+        told += f"; {shown.common(values)} that all ran on"
     return told
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from reports import shown
+from reports.board import upper_bound
 from reports.figures import Point, Series, accuracy_by_attack
 from reports.rows import UNDEFENDED, Row
 from reports.statistics import wilson
@@ -40,26 +42,35 @@ def tell(rows: Sequence[Row], attacks: Sequence[str]) -> str:
     """The plot's text alternative."""
     told = [
         f"{row.label}: clean {percent(row.values['clean_accuracy'])}, "
-        + "".join(f"{name} {percent(row.accuracy(name))}, " for name in attacks)
-        + f"worst case {percent(row.values['worst_case'])}"
+        + "".join(f"{name} {shown.attack(row.values, name)}, " for name in attacks)
+        + f"worst case {shown.worst_case(row.values)}"
         for row in rows[:MOST_ROWS]
     ]
     return "Accuracy by attack in per cent. " + "; ".join(told) + "."
 
 
 def _points(row: Row, attacks: Sequence[str]) -> Iterator[Point | None]:
-    """Clean accuracy, each attack's and the worst case's, with intervals."""
-    attacked = row.values["attacked"]
-    shares = (
-        row.values["clean_accuracy"],
-        *(row.accuracy(name) for name in attacks),
-        row.values["worst_case"],
-    )
-    for share in shares:
-        if share is None:
+    """Clean accuracy, each attack's and the worst case's, with intervals of their own examples."""
+    values, attacked = row.values, row.values["attacked"]
+    yield _point(values["clean_correct"], attacked)
+    for name in attacks:
+        outcomes = row.outcomes(name)
+        if outcomes is None:
             yield None
         else:
-            yield Point(share, *wilson(round(share * attacked), attacked))
+            held = outcomes.robust[outcomes.attacked]
+            yield _point(int(held.sum()), len(held))
+    if values["worst_case"] is None:
+        yield None
+    else:
+        low, high = values["worst_case_low"], values["worst_case_high"]
+        yield Point(values["worst_case"], low, high, bound=upper_bound(values))
+
+
+def _point(correct: int | None, examples: int | None) -> Point | None:
+    if correct is None or not examples:
+        return None
+    return Point(correct / examples, *wilson(correct, examples))
 
 
 def _short(name: str, length: int) -> str:

@@ -54,6 +54,11 @@ class Attack:
     record: AttackRecord | None = None
     outcomes: Outcomes | None = None
 
+    @property
+    def without_result(self) -> bool:
+        """Whether it should have a result and has none."""
+        return self.status in ("failed", "missing")
+
 
 @dataclass(frozen=True)
 class Cell:

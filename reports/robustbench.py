@@ -2,8 +2,9 @@
 
 The keys are RobustBench's (github.com/RobustBench/robustbench, folder model_info), and what it has
 no key for stands under `meta_adv_bench`. Accuracies are in per cent, as there, but numbers.
-`autoattack_acc` is null unless the suite ran AutoAttack itself: another suite's worst case, which
-is `reported`, is no substitute for it.
+`autoattack_acc` is null unless the suite ran AutoAttack itself on all examples, as one attack or as
+its four with the arguments of the standard version: another suite's worst case, which is
+`reported`, is no substitute for it. `reported` is only an upper bound where `worst_case_is` is "≤".
 """
 
 from __future__ import annotations
@@ -14,16 +15,24 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from reports.board import leaderboard
+from reports.board import leaderboard, upper_bound
+from reports.columns import plain_rows
 from reports.exports import write_files
-from reports.frame import load, plain_rows
+from reports.frame import load, outcomes
 from reports.text import budget
 
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
-_AUTOATTACK = "AutoAttack"  # ART's class
-_BOUND = "An attack failed or is missing: the robust accuracy is only an upper bound."
+# Our class of AutoAttack, those of its four attacks, and the arguments of the standard version.
+_AUTOATTACK = {"StandardAutoAttack": {"max_iter": 100, "queries": 5000}}
+_ITS_ATTACKS: dict[str, dict[str, Any]] = {
+    "APGDCrossEntropy": {"max_iter": 100, "eps_step": None, "nb_random_init": None},
+    "APGDTargeted": {"max_iter": 100, "nb_random_init": 1, "targets": None},
+    "FABTargeted": {"max_iter": 100, "nb_restarts": 1, "targets": 9},
+    "Square": {"max_iter": 5000, "p_init": 0.8, "nb_restarts": 1, "rescaled": False},
+}
 _OURS = (
     "cell_id",
     "suite",
@@ -37,7 +46,14 @@ _OURS = (
     "eps",
     "attacked",
     "rank",
+    "unranked_reason",
     "worst_case_complete",
+    "bound_reason",
+    "common_examples",
+    "labels_used",
+    "trust_flags",
+    "trust_passed",
+    "trust_checks",
     "training_gradient_evaluations",
     "training_seconds",
 )
@@ -52,7 +68,7 @@ def entries(tidy: pd.DataFrame) -> dict[str, str]:
     """Path, <data set>/<norm>/<cell>-<suite>.json, to JSON text of each row with a worst case."""
     attacks: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in plain_rows(tidy):
-        if row["attack_status"] == "ok":
+        if row["attack"]:
             attacks.setdefault((row["cell_id"], row["suite"]), []).append(row)
     found = {}
     for row in plain_rows(leaderboard(tidy)):
@@ -67,7 +83,11 @@ def entries(tidy: pd.DataFrame) -> dict[str, str]:
 
 
 def _entry(row: dict[str, Any], attacks: list[dict[str, Any]]) -> dict[str, Any]:
-    whole = [100 * a["robust_accuracy"] for a in attacks if a["attack_class"] == _AUTOATTACK]
+    ran = [attack for attack in attacks if attack["attack_status"] == "ok"]
+    intervals = {
+        f"{name}_interval": [row[f"{name}_low"], row[f"{name}_high"]]
+        for name in ("worst_case", "common")
+    }
     return {
         "link": "",
         "name": f"{row['defense']} ({row['framework']}, seed {row['seed']})",
@@ -80,21 +100,59 @@ def _entry(row: dict[str, Any], attacks: list[dict[str, Any]]) -> dict[str, Any]
         "eps": budget(row["eps"]),
         "clean_acc": 100 * row["clean_accuracy"],
         "reported": 100 * row["worst_case"],
-        "autoattack_acc": min(whole, default=None),
+        "autoattack_acc": _autoattack(row, ran),
         "footnote": _footnote(row),
-        "unreliable": not row["worst_case_complete"] or bool(row["trust_flags"]),
+        "unreliable": upper_bound(row) or bool(row["trust_flags"]),
         "meta_adv_bench": {
             **{name: row[name] for name in _OURS},
             "parameters": json.loads(row["parameters"]),
-            "worst_case_interval": [100 * row["worst_case_low"], 100 * row["worst_case_high"]],
-            "attacks": {a["attack"]: 100 * a["robust_accuracy"] for a in attacks},
+            "worst_case_is": "≤" if upper_bound(row) else "=",
+            "common_worst_case": _percent(row["common_worst_case"]),
+            **{name: [_percent(end) for end in ends] for name, ends in intervals.items()},
+            "attacks": {a["attack"]: 100 * a["robust_accuracy"] for a in ran},
+            "attack_status": {a["attack"]: a["attack_status"] for a in attacks},
         },
     }
 
 
+def _autoattack(row: dict[str, Any], ran: list[dict[str, Any]]) -> float | None:
+    """Accuracy in per cent under AutoAttack, None unless it ran as a whole on all examples."""
+    whole = [a["robust_outcomes"] for a in ran if _is_standard(a, row, _AUTOATTACK)]
+    its = {
+        a["attack_class"]: a["robust_outcomes"] for a in ran if _is_standard(a, row, _ITS_ATTACKS)
+    }
+    found = [outcomes(one) for one in whole]
+    if its.keys() == _ITS_ATTACKS.keys():
+        found.append(np.all([outcomes(one) for one in its.values()], axis=0))
+    return min((100 * float(right.mean()) for right in found), default=None)
+
+
+def _is_standard(
+    attack: dict[str, Any], row: dict[str, Any], standard: dict[str, dict[str, Any]]
+) -> bool:
+    """Whether it is one of these, with these arguments, the row's threat and all examples."""
+    if attack["attack_class"] not in standard or attack["attack_transferred"]:
+        return False
+    if attack["attack_examples"] != row["attacked"]:
+        return False
+    if attack["attack_norm"] and any(row[n] != attack[f"attack_{n}"] for n in ("norm", "eps")):
+        return False
+    arguments, expected = json.loads(attack["attack_arguments"]), standard[attack["attack_class"]]
+    return all(expected.get(name) == value for name, value in arguments.items())
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
 def _footnote(row: dict[str, Any]) -> str:
-    told = [] if row["worst_case_complete"] else [_BOUND]
-    told += [f"Trust checks are flagged: {row['trust_flags']}."] if row["trust_flags"] else []
+    told = []
+    if upper_bound(row):
+        told += [f"The robust accuracy is only an upper bound (≤): {row['bound_reason']}."]
+    if row["unranked_reason"]:
+        told += [f"No rank: {row['unranked_reason'].rstrip('.')}."]
+    if row["trust_flags"]:
+        told += [f"Trust checks are flagged: {row['trust_flags']}."]
     return " ".join(told)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.board import ATTACK_PREFIX
-from reports.records import Attack, Cell
+from reports.records import Attack, Cell, Outcomes
 from reports.trust import Trust
 
 UNDEFENDED = "none"
@@ -36,6 +36,10 @@ class Row:
     def state(self, attack: str) -> str:
         """The status of an attack by name; "missing" if this cell knows nothing of it."""
         return {a.name: a.status for a in self.attacks}.get(attack, "missing")
+
+    def outcomes(self, attack: str) -> Outcomes | None:
+        """An attack's outcomes by its name, None where it has none."""
+        return {a.name: a.outcomes for a in self.attacks}.get(attack)
 
     def accuracy(self, attack: str) -> float | None:
         """The accuracy left under an attack, None where it has no result."""

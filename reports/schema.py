@@ -104,4 +104,5 @@ class AttackRecord(_Record):
     eps: Amount | None = None
     silent: Count | None = None
     made_on: str = ""
+    source: Any = None  # of an attack that was made on another cell's model
     files: dict[str, str] = {}

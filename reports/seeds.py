@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board import SETTING
+from reports.board import SETTING, upper_bound
 from reports.rows import name_in_text
 
 
@@ -16,7 +16,7 @@ class OverSeeds:
     """A defense in one framework over its training seeds; accuracies are worst cases, as shares.
 
     `between` and `within` are standard deviations of one model's worst case: the seed's part, and
-    that of the choice of the test examples.
+    that of the choice of the test examples. `bounded`: the worst cases are only upper bounds.
     """
 
     label: str
@@ -26,6 +26,7 @@ class OverSeeds:
     high: float
     between: float
     within: float
+    bounded: bool
 
 
 def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> list[OverSeeds]:
@@ -35,6 +36,7 @@ def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> li
         members: rows of `reports.leaderboard` as plain values.
         variants: for each row, what tells it from others of the same defense, "" if nothing.
     """
+    bounded = {tuple(m[n] for n in SETTING) for m in members if m["rank"] and upper_bound(m)}
     found: dict[tuple[Any, ...], OverSeeds] = {}
     for values, variant in zip(members, variants, strict=True):
         setting = tuple(values[name] for name in SETTING)
@@ -49,5 +51,6 @@ def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> li
             high=values["seeds_high"],
             between=math.sqrt(values["seeds_variance_between"] or 0.0),
             within=math.sqrt(values["seeds_variance_within"]),
+            bounded=setting in bounded,
         )
     return list(found.values())

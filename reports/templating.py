@@ -7,7 +7,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from reports import shown as told
 from reports import text
+from reports.board import upper_bound
 
 
 def templates() -> jinja2.Environment:
@@ -29,6 +31,7 @@ def templates() -> jinja2.Environment:
         "budget": text.budget,
         "norm": text.norm,
     }
+    environment.globals |= {"told": told, "upper_bound": upper_bound}
     return environment
 
 

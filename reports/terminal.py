@@ -8,13 +8,18 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from reports.board import ATTACK_PREFIX, GROUP, leaderboard
-from reports.frame import load, plain_rows
+from reports import shown
+from reports.board import GROUP, STATUS_PREFIX, leaderboard, upper_bound
+from reports.columns import plain_rows
+from reports.frame import load
 from reports.rows import variants
 from reports.seeds import over_seeds
+from reports.shown import NONE
 from reports.text import amount, budget, duration, norm, one_line, percent
 
-_TEXT_COLUMNS = ("setting", "defense", "framework", "suite", "attack")
+_TEXT_COLUMNS = ("setting", "defense", "framework", "suite", "attack", "trust")
+_COMMON = "common %"
+_MOST_NAMED = 3  # cells of one reason
 
 
 class TerminalTable(NamedTuple):
@@ -43,14 +48,17 @@ def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> Te
     """The same of a leaderboard that is there already."""
     entries = [r for r in plain_rows(board) if cell_ids is None or r["cell_id"] in cell_ids]
     attacks = [
-        str(name).removeprefix(ATTACK_PREFIX)
+        str(name).removeprefix(STATUS_PREFIX)
         for name in board.columns
-        if str(name).startswith(ATTACK_PREFIX) and any(entry[name] is not None for entry in entries)
+        if str(name).startswith(STATUS_PREFIX)
+        and any(shown.attack(e, str(name).removeprefix(STATUS_PREFIX)) != NONE for e in entries)
     ]
+    partly = any(shown.common(entry) != NONE for entry in entries)
     several = len({_setting(entry) for entry in entries if entry["status"] == "ok"}) > 1
     columns = ["rank", "defense", "framework", "seed", "clean %", *attacks, "worst case %"]
-    columns += ["95 % interval", "cost GE", "training"]
-    rows = [_row(entry, attacks) for entry in entries]
+    columns += ["95 % interval", *([_COMMON] if partly else []), "labels", "trust"]
+    columns += ["cost GE", "training"]
+    rows = [_row(entry, attacks, partly=partly) for entry in entries]
     if several:
         columns = ["setting", *columns]
         rows = [[_setting(entry), *row] for entry, row in zip(entries, rows, strict=True)]
@@ -62,16 +70,32 @@ def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> Te
 
 
 def _endings(entries: list[dict[str, Any]]) -> Iterator[str]:
-    """Failed cells, flagged ones, and what a worst case that is only a bound means."""
+    """Failed cells, flagged ones, rows without rank, and why a worst case is only a bound."""
     for entry in entries:
+        cell_id = one_line(entry["cell_id"])
         if entry["status"] != "ok":
             reason = one_line(entry["reason"]) or "no reason given"
-            yield f"{one_line(entry['cell_id'])}: {entry['status']}: {reason}"
+            yield f"{cell_id}: {entry['status']}: {reason}"
+        elif reason := shown.why_unranked(entry):
+            yield f"{cell_id}: no rank: {one_line(reason)}"
         if entry["trust_flags"]:
             flags = one_line(entry["trust_flags"])
-            yield f"{one_line(entry['cell_id'])}: trust checks are flagged, look there: {flags}"
-    if any(_upper_bound(entry) for entry in entries):
-        yield "≤: an attack failed or is missing, so the worst case is only an upper bound"
+            yield f"{cell_id}: trust checks are flagged, look there: {flags}"
+    yield from _bounds([entry for entry in entries if upper_bound(entry)])
+    if any(shown.common(entry) != NONE for entry in entries):
+        yield f"{_COMMON}: on the examples that every attack was run on, with its 95 % interval"
+
+
+def _bounds(bounded: list[dict[str, Any]]) -> Iterator[str]:
+    """Why worst cases are only upper bounds: a line for each reason."""
+    reasons: dict[str, list[dict[str, Any]]] = {}
+    for entry in bounded:
+        reasons.setdefault(entry["bound_reason"], []).append(entry)
+    for reason, mine in reasons.items():
+        named = ", ".join(one_line(entry["cell_id"]) for entry in mine[:_MOST_NAMED])
+        more = f" and {len(mine) - _MOST_NAMED} more" if len(mine) > _MOST_NAMED else ""
+        rank = "" if any(e["rank"] is not None for e in mine) else ", and has no rank"
+        yield f"≤: the worst case is only an upper bound{rank}: {one_line(reason)} ({named}{more})"
 
 
 def _over_seeds(entries: list[dict[str, Any]], *, several: bool) -> Iterator[str]:
@@ -82,7 +106,8 @@ def _over_seeds(entries: list[dict[str, Any]], *, several: bool) -> Iterator[str
         prefix = f"{_setting(members[0])}: " if several else ""
         for one in over_seeds(members, variants(members)):
             yield (
-                f"{prefix}{one_line(one.label)}: worst case {percent(one.mean)} % over {one.seeds} "
+                f"{prefix}{one_line(one.label)}: worst case {'≤ ' if one.bounded else ''}"
+                f"{percent(one.mean)} % over {one.seeds} "
                 f"seeds (95 % interval {percent(one.low)}–{percent(one.high)}; "
                 f"± {percent(one.between)} by seed, ± {percent(one.within)} by test examples)"
             )
@@ -93,23 +118,19 @@ def _setting(entry: dict[str, Any]) -> str:
     return one_line(" ".join((entry["dataset"], entry["model"], threat, entry["suite"])))
 
 
-def _row(entry: dict[str, Any], attacks: list[str]) -> list[str]:
-    low, high = entry["worst_case_low"], entry["worst_case_high"]
-    bound = "≤ " if _upper_bound(entry) else ""
-    ended = entry["status"] == "ok"
+def _row(entry: dict[str, Any], attacks: list[str], *, partly: bool) -> list[str]:
     return [
-        "–" if entry["rank"] is None else str(entry["rank"]),
+        shown.rank(entry),
         one_line(entry["defense"]),
         one_line(entry["framework"]),
         str(entry["seed"]),
         percent(entry["clean_accuracy"]),
-        *(percent(entry[f"{ATTACK_PREFIX}{attack}"]) for attack in attacks),
-        bound + percent(entry["worst_case"]) if ended else entry["status"],
-        "–" if low is None else f"{percent(low)}–{percent(high)}",
+        *(shown.attack(entry, attack) for attack in attacks),
+        shown.worst_case(entry) if entry["status"] == "ok" else entry["status"],
+        shown.interval(entry),
+        *([shown.common(entry)] if partly else []),
+        shown.labels(entry),
+        shown.trust(entry),
         amount(entry["training_gradient_evaluations"]),
         duration(entry["training_seconds"]),
     ]
-
-
-def _upper_bound(entry: dict[str, Any]) -> bool:
-    return entry["worst_case"] is not None and not entry["worst_case_complete"]

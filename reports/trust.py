@@ -12,6 +12,9 @@ from reports.left_out import LeftOut
 
 FOLDER = "trust"
 
+# The check that a row without rank has flagged.
+CLEAN_ACCURACY = "clean accuracy"
+
 PASSED, FLAGGED, NOT_APPLICABLE = "passed", "flagged", "not-applicable"
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def serve(connection: Connection, framework: str, device: str, threads: int) -> 
 
 def serve_by_seed(connection: Connection, framework: str, device: str, threads: int) -> None:
     """The same for cells of real defenses, which have no such parameter."""
-    by_seed = {8: "sleep", 9: "sigkill"}
+    by_seed = {7: "fail-attack", 8: "sleep", 9: "sigkill"}
     work(connection, f"{framework} {device} {threads}", lambda cell: by_seed.get(cell.seed, "ok"))
 
 
@@ -39,9 +39,12 @@ def work(connection: Connection, setting: str, behaviour_of: Callable[[Cell], st
         if behaviour == "notice":
             connection.send(("notice", cell_id, "it overfits\x1b[31m"))
         BEHAVIOURS[behaviour]()
+        if behaviour == "fail-attack":
+            connection.send(("progress", cell_id, "attack pgd", 0.0))
+            connection.send(("failed", cell_id, "attack pgd", "no good\x1b[31m"))
         status, reason = ("diverged", "no number") if behaviour == "diverge" else ("ok", "")
         if status == "ok":
-            finish_stages(job)
+            finish_stages(job, failed=("pgd",) if behaviour == "fail-attack" else ())
         record = cell_record(
             job.cell,
             status=status,
@@ -62,7 +65,7 @@ def fails_to_start(connection: Connection, framework: str, device: str, threads:
     raise ImportError("no such framework")
 
 
-def finish_stages(job: Job) -> None:
+def finish_stages(job: Job, failed: Collection[str] = ()) -> None:
     """What a real worker leaves behind, without the numbers."""
     store = Store.open(job.out)
     cost = {"forwards": 1, "backwards": 1, "second_order": 0, "gradient_evaluations": 7.0}
@@ -71,6 +74,7 @@ def finish_stages(job: Job) -> None:
         record = {"name": name, "key": key, "status": "ok", "reason": "", "seconds": 2.0}
         record |= {"clean_accuracy": 0.9, "robust_accuracy": 0.5, "examples": 10}
         record |= {"norm": "linf", "eps": 0.15}
+        record |= {"status": "failed", "reason": "no good"} if name in failed else {}
         store.write_stage(job.cell.cell_id, f"attacks/{key}", record)
     looked_at = {key: [] for key in job.attack_keys().values()}  # its attacks have no files
     trust = {"suite": job.suite, "attacks": looked_at, "checks": [], "status": "ok"}
@@ -98,6 +102,7 @@ BEHAVIOURS: dict[str, Callable[[], object]] = {
     "slow": lambda: time.sleep(0.3),
     "diverge": lambda: None,
     "notice": lambda: None,
+    "fail-attack": lambda: None,
     "raise": _raise,
     "abort": _abort,
     "sleep": _sleep,

@@ -114,6 +114,21 @@ def test_failed_cell_is_named_and_tried_again(bench: Any) -> None:
     assert "1 of 2 cells are done already" in result.err
 
 
+def test_failed_attack_is_named_and_tried_again(bench: Any, tmp_path: Path) -> None:
+    failing = (*RUN, "--no-baseline", "--seed", "7")
+    for _ in range(2):
+        result = bench(*failing)
+
+        assert result.code == 1
+        assert result.err.splitlines()[-1] == (
+            "bench: error: 1 stage failed, which the same command tries again (logs in "
+            "bench-results/logs): pgd-at torch seed 7: attack pgd: no good\\x1b[31m"
+        )
+        assert "attack pgd done" not in result.err
+        assert "report: " in result.out
+    assert len((tmp_path / "bench-results" / "served.txt").read_text().splitlines()) == 2
+
+
 def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path) -> None:
     result = bench(*RUN, "--seed", "0,1", "--dry-run")
 
@@ -302,6 +317,24 @@ def test_show_tells_which_trust_checks_are_flagged(bench: Any, cells: list[str])
     assert "adaptation tuning-" in shown
     assert "trust checks under quick: 1 of 2 passed" in shown
     assert "flagged: check flagged: It is." in shown
+
+
+def test_show_does_not_say_that_all_passed_where_an_attack_failed(
+    bench: Any, cells: list[str]
+) -> None:
+    store = Store.open("bench-results")
+    record = store.read_cell(cells[1])
+    assert record is not None
+    (key, *_) = record["suites"]["quick"]
+    failed = {"name": "fgsm", "status": "failed", "reason": "no memory"}
+    store.write_stage(cells[1], f"attacks/{key}", failed)
+    passed = {"name": "one", "status": "passed", "sentence": "It is.", "evidence": {}}
+    store.write_stage(cells[1], "trust/quick", {"suite": "quick", "checks": [passed]})
+
+    shown = bench("show", cells[1]).out
+
+    assert "trust checks under quick: 1 of 2 passed" in shown
+    assert "flagged: every attack of the suite ran: fgsm failed: no memory" in shown
 
 
 @pytest.mark.parametrize(

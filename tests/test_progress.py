@@ -14,7 +14,14 @@ from benchmark import efforts
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
 from benchmark.display import LiveDisplay, PlainDisplay, display
-from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.events import (
+    CellFinished,
+    CellNotice,
+    CellProgress,
+    CellStarted,
+    Event,
+    StageFailed,
+)
 from benchmark.job import Job
 from benchmark.progress import Progress
 
@@ -351,3 +358,28 @@ def test_both_displays_show_a_notice(clock: Clock) -> None:
             shown.show(CellNotice(job, 0, "it overfits\x1b[31m [red]here[/red]"))
     for stream in (plain, live):
         assert "none torch seed 0: it overfits\\x1b[31m [red]here[/red]" in stream.getvalue()
+
+
+def test_a_failed_stage_is_never_called_done(clock: Clock) -> None:
+    job, plain, live = make_job(), io.StringIO(), io.StringIO()
+    console = Console(file=live, force_terminal=True, width=200, color_system=None)
+    failed = StageFailed(job, 0, "attack pgd", "ValueError: \x1b[31m [red]no[/red]")
+    happened = [
+        CellStarted(job, 0),
+        CellProgress(job, 0, "attack pgd", 0.5),
+        failed,
+        CellProgress(job, 0, "trust checks", 0.0),
+        CellFinished(job, 0, "ok", "", 8.0, (failed,)),
+    ]
+    for shown in (
+        PlainDisplay(follow([job], clock), plain),
+        LiveDisplay(follow([job], clock), console),
+    ):
+        with shown:
+            for event in happened:
+                shown.show(event)
+    for stream in (plain, live):
+        text = stream.getvalue()
+        assert "none torch seed 0: attack pgd failed: ValueError: \\x1b[31m [red]no" in text
+        assert "none torch seed 0: done in 8 s without attack pgd" in text
+        assert "attack pgd done" not in text

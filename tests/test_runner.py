@@ -17,7 +17,7 @@ import pytest
 from benchmark import runner
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
-from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted
+from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, StageFailed
 from benchmark.job import Job
 from benchmark.process import last_words
 from benchmark.results import Store
@@ -130,6 +130,16 @@ def test_a_cell_begins_after_those_that_it_waits_for(store: Store, behaviour: st
     ]
     assert told == [(CellStarted, 0), (CellFinished, 0), (CellStarted, 1), (CellFinished, 1)]
     assert outcomes[1].status == "ok"
+
+
+def test_a_stage_that_fails_is_told_and_belongs_to_its_cell_alone(store: Store) -> None:
+    jobs = [job(store, "fail-attack", seed=0), job(store, "ok", seed=1)]
+    outcomes, events = work(jobs, store)
+
+    (failed,) = [event for event in events if isinstance(event, StageFailed)]
+    assert (failed.job, failed.stage, failed.reason) == (jobs[0], "attack pgd", "no good\x1b[31m")
+    assert [(one.status, one.failed) for one in outcomes] == [("ok", (failed,)), ("ok", ())]
+    assert pending(jobs, store) == [jobs[0]]
 
 
 def test_worker_serves_all_cells_of_its_framework(store: Store) -> None:

@@ -211,9 +211,11 @@ def test_an_attack_transfers_from_another_cell_once_that_is_trained(tmp_path, ca
         (key,) = which.attack_keys().values()
         return store.read_stage(which.cell.cell_id, f"attacks/{key}")
 
-    serve(store, job)
+    told = serve(store, job)
     assert outcome(job)["status"] == "failed"
     assert f"training of {twin.cell.cell_id}" in outcome(job)["reason"]
+    failures = [message for message in told if message[0] == "failed"]
+    assert failures == [("failed", job.cell.cell_id, "attack a", outcome(job)["reason"])]
     serve(store, twin)
     assert outcome(twin)["reason"] == "transfers from this very cell"
     serve(store, job)

@@ -19,10 +19,12 @@ _FILTERS = {
 }
 _OF_SETTING = ("dataset", "threat", "model", "suite")
 # Columns that sort from the lowest value up; all others from the highest down.
-_ASCENDING = ("rank", "defense", "framework", "seed", "labels_used", "cost", "seconds")
+_ASCENDING = ("rank", "defense", "framework", "seed", "labels_used", "cost", "seconds", "p")
 _ADAPTED = "Accuracy under held-out attack families while the model adapts to them"
 _LABELS = "Labels used to adapt the model before it was attacked"
-_RANK = "Rows share a rank where a paired test can't tell them apart"
+_RANK = "1 + the number of rows that a paired test finds better"
+_COMMON = "Worst case on the examples that every attack was run on, with its 95 % interval"
+_P = "Paired test against the best row of the setting, corrected for all pairs of the setting"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def heads(attacks: list[str]) -> list[Head]:
     return [
         Head(
             "Rank",
-            "text",
+            "rank",
             "rank",
             "rank",
             True,
@@ -54,11 +56,13 @@ def heads(attacks: list[str]) -> list[Head]:
         Head("Clean", "percent", "clean_accuracy", "clean", True, "Accuracy before any attack"),
         Head("Worst case", "worst", "worst_case", "worst_case", True),
         Head("95 % interval", "interval"),
+        Head("Common", "common", "common_worst_case", "common", True, _COMMON),
+        Head("p to best", "p", "best_p", "p", True, _P),
         Head("Adapted", "percent", "held_out_area", "adapted", True, _ADAPTED),
         Head("Labels", "text", "labels_used", "labels_used", True, _LABELS),
         Head("Cost, GE", "amount", "training_gradient_evaluations", "cost", True),
         Head("Training", "duration", "training_seconds", "seconds", True),
-        Head("Trust", "trust", "checks_passed", "trust", False, "Trust checks passed"),
+        Head("Trust", "trust", "trust_passed", "trust", False, "Trust checks passed"),
         *(
             Head(name, "attack", f"{ATTACK_PREFIX}{name}", f"attack:{name}", True, name)
             for name in attacks
@@ -113,7 +117,7 @@ def _values(document: dict[str, Any], columns: list[Head]) -> dict[str, Any]:
     optional = [
         place
         for place, head in enumerate(columns)
-        if head.kind == "attack" or head.key in ("labels_used", "held_out_area")
+        if head.kind in ("attack", "common", "p") or head.key == "held_out_area"
     ]
     return {
         "columns": [*_FILTERS, "cell", "label", *(head.sort for head in sortable)],

@@ -27,40 +27,61 @@ def worst_case(details: Sequence[Detail]) -> np.ndarray:
     return np.all([one.robust for one in details], axis=0)
 
 
-def by_class(details: Sequence[Detail]) -> list[dict[str, Any]]:
-    """For each class how many examples are right: clean, under each attack, in the worst case."""
+def worst_share(
+    details: Sequence[Detail], which: np.ndarray | None = None, *, bound: bool
+) -> dict[str, Any]:
+    """The worst case of all examples, or of `which`; the interval of an upper bound starts at 0."""
+    worst = worst_case(details)
+    worst = worst if which is None else worst[which]
+    found = share(int(worst.sum()), len(worst))
+    return found | {"low": 0.0} if bound else found
+
+
+def common_share(details: Sequence[Detail]) -> dict[str, Any] | None:
+    """The worst case of the examples that every attack was run on; None if these are none."""
+    common = np.all([one.attacked for one in details], axis=0)
+    worst = worst_case(details)[common]
+    return share(int(worst.sum()), len(worst)) | {"examples": len(worst)} if len(worst) else None
+
+
+def by_class(details: Sequence[Detail], *, bound: bool) -> list[dict[str, Any]]:
+    """For each class how many examples are right: clean, under each attack, in the worst case.
+
+    Under an attack it is the share of those that it was run on, None where these are none. `bound`:
+    the worst case is only an upper bound.
+    """
     labels = details[0].label
     if labels is None:
         return []
-    classes, place = np.unique(labels, return_inverse=True)
-
-    def count(which: np.ndarray) -> list[int]:
-        return [int(n) for n in np.bincount(place[which], minlength=len(classes))]
-
-    examples = count(np.ones(len(labels), bool))
-    clean, worst = count(details[0].clean_correct), count(worst_case(details))
-    attacks = {one.attack.key: count(one.robust) for one in details}
-    return [
-        {
-            "label": int(label),
-            "examples": examples[i],
-            "clean": share(clean[i], examples[i]),
-            "attacks": {key: counts[i] / examples[i] for key, counts in attacks.items()},
-            "worst_case": share(worst[i], examples[i]),
-        }
-        for i, label in enumerate(classes)
-    ]
+    found = []
+    for label in np.unique(labels):
+        mine = labels == label
+        attacks = {one.attack.key: one.robust[mine & one.attacked] for one in details}
+        found.append(
+            {
+                "label": int(label),
+                "examples": int(mine.sum()),
+                "clean": share(int(details[0].clean_correct[mine].sum()), int(mine.sum())),
+                "attacks": {
+                    key: float(held.mean()) if len(held) else None for key, held in attacks.items()
+                },
+                "worst_case": worst_share(details, mine, bound=bound),
+            }
+        )
+    return found
 
 
 def confusion(one: Detail) -> list[dict[str, int]]:
     """How often each class is taken for each under this attack, most often first.
 
-    An example that the attack could not break counts with its clean prediction.
+    An example that the attack could not break counts with its clean prediction, one that it was
+    not run on with none.
     """
     if one.label is None or one.clean_prediction is None or one.adversarial_prediction is None:
         return []
     taken = np.where(one.success, one.adversarial_prediction, one.clean_prediction)
-    pairs, counts = np.unique(np.stack([one.label, taken], axis=1), axis=0, return_counts=True)
+    seen = np.stack([one.label, taken], axis=1)[one.attacked]
+    pairs, counts = np.unique(seen, axis=0, return_counts=True)
     found = [
         {"label": int(label), "prediction": int(prediction), "count": int(count)}
         for (label, prediction), count in zip(pairs, counts, strict=True)
@@ -71,32 +92,36 @@ def confusion(one: Detail) -> list[dict[str, int]]:
 def security_curve(suite: Sequence[Detail], norm: str, eps: float) -> dict[str, Any] | None:
     """Accuracy when only adversarial examples up to a distance count, for distances up to eps.
 
-    Of the attacks within this threat; None where they went for the whole budget anyway: the curve
-    would be a step at eps.
+    Of the attacks within this threat. The worst case is that of the examples that all of them were
+    run on, and is left out where there are none. None where they went for the whole budget anyway:
+    the curve would be a step at eps.
     """
     details = [one for one in suite if one.within(norm, eps)]
     if eps <= 0 or not details or any(one.distance is None for one in details):
         return None
     reached = {one.attack.key: _clipped(one.distance, eps) for one in details}
     inside = [reached[d.attack.key][d.success] < _CLEARLY_INSIDE * eps for d in details]
-    together = np.concatenate(inside)
-    if not len(together) or together.mean() < _INFORMATIVE:
+    successes = np.concatenate(inside)
+    if not len(successes) or successes.mean() < _INFORMATIVE:
         return None
     budgets = [eps * step / (_STEPS - 1) for step in range(_STEPS)]
     curves = {
         one.attack.key: [_held(one, reached, budget) for budget in budgets] for one in details
     }
-    return {
+    common = np.all([one.attacked for one in details], axis=0)
+    found: dict[str, Any] = {
         "budgets": budgets,
         "attacks": {
             one.attack.key: [float(held[one.attacked].mean()) for held in curves[one.attack.key]]
             for one in details
         },
-        "worst_case": [
-            float(np.all([curve[step] for curve in curves.values()], axis=0).mean())
-            for step in range(_STEPS)
-        ],
     }
+    if common.any():
+        together = [
+            np.all([curve[step] for curve in curves.values()], axis=0) for step in range(_STEPS)
+        ]
+        found["worst_case"] = [float(held[common].mean()) for held in together]
+    return found
 
 
 def queries(details: Sequence[Detail]) -> dict[str, Any] | None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from typing import Any
 
 from benchmark.results import SCHEMA_VERSION, Store
+from reports.checks import checks
 from reports.pictures import Example, examples
 from reports.records import Attack, Cell
 from reports.schema import StageRecord
 from reports.website import breakdown, measured
-from reports.website.checks import checks
 from reports.website.outcomes import Detail, detail
 from reports.website.reproduce import UNKNOWN, command
 from reports.website.settings import threat
@@ -21,6 +20,7 @@ Document = dict[str, Any]
 
 
 Pictures = dict[str, list[Example]]
+Standing = dict[str, dict[str, Any]]
 
 
 def load(store: Store, cell: Cell) -> dict[str, Detail]:
@@ -31,15 +31,18 @@ def load(store: Store, cell: Cell) -> dict[str, Detail]:
 
 
 def document(
-    cell: Cell, details: dict[str, Detail], related: list[Document]
+    cell: Cell, details: dict[str, Detail], related: list[Document], standing: Standing
 ) -> tuple[Document, Pictures]:
-    """Everything that the page shows but for the pictures, as a JSON value, and those by suite."""
+    """Everything that the page shows but for the pictures, as a JSON value, and those by suite.
+
+    `standing` holds what `Board.standing` has of the cell.
+    """
     record = cell.record
     suites, pictures = [], {}
     for name, keys in sorted(record.suites.items()):
         attacks = [cell.attacks[key] for key in dict.fromkeys(keys)]
         ran = [details[attack.key] for attack in attacks if attack.key in details]
-        suite, pictures[name] = _suite(cell, name, attacks, ran)
+        suite, pictures[name] = _suite(cell, name, attacks, ran, standing[name])
         suites.append(suite)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -67,7 +70,9 @@ def document(
     }, pictures
 
 
-def outcomes(cell: Cell, loaded: dict[str, Detail]) -> tuple[Document, Document]:
+def outcomes(
+    cell: Cell, loaded: dict[str, Detail], standing: Standing
+) -> tuple[Document, Document]:
     """The outcomes per example: whole, to be downloaded, and as short as the comparison needs."""
     norm = cell.record.config.threat.norm
     details = list(loaded.values())
@@ -86,30 +91,39 @@ def outcomes(cell: Cell, loaded: dict[str, Detail]) -> tuple[Document, Document]
         "test_index": _listed(first.test_index),
         "clean": _bits(first.clean_correct),
         "suites": {
-            name: _suite_outcomes([cell.attacks[key] for key in dict.fromkeys(keys)], loaded)
+            name: _suite_outcomes(
+                [cell.attacks[key] for key in dict.fromkeys(keys)], loaded, standing[name]
+            )
             for name, keys in sorted(cell.record.suites.items())
         },
     }
     return whole, short
 
 
-def _suite_outcomes(attacks: list[Attack], loaded: dict[str, Detail]) -> Document:
+def _suite_outcomes(
+    attacks: list[Attack], loaded: dict[str, Detail], values: dict[str, Any]
+) -> Document:
+    """What the comparison needs of a suite.
+
+    A worst case can be compared with that of another model where both have the same `exposure`:
+    which examples each attack was run on, "" for all, null for one that is not applicable. It is
+    null itself where an attack has no result.
+    """
+    ran = {one.name: loaded[one.key] for one in attacks if one.key in loaded}
+    exposure = {one.name: _exposed(ran.get(one.name)) for one in attacks}
+    lost = any(one.status != "not-applicable" and one.name not in ran for one in attacks)
     return {
-        "complete": _complete(attacks, loaded),
-        "attacks": [_short(loaded[one.key]) for one in attacks if one.key in loaded],
+        "bound": values["bound"],
+        "exposure": None if lost else exposure,
+        "attacks": [[name, _bits(one.robust), exposure[name]] for name, one in ran.items()],
+        "without": {one.name: one.status for one in attacks if one.name not in ran},
     }
 
 
-def _short(one: Detail) -> list[str]:
-    """An attack's name and outcomes, and which examples it was run on unless on all."""
-    ran = [] if one.attacked.all() else [_bits(one.attacked)]
-    return [one.attack.name, _bits(one.robust), *ran]
-
-
-def _complete(attacks: list[Attack], loaded: Collection[str]) -> bool:
-    """Whether something ran and nothing is missing from the worst case."""
-    ran = [one.key in loaded for one in attacks if one.status != "not-applicable"]
-    return bool(ran) and all(ran)
+def _exposed(one: Detail | None) -> str | None:
+    if one is None:
+        return None
+    return "" if one.attacked.all() else _bits(one.attacked)
 
 
 def _about(cell: Cell) -> Document:
@@ -138,13 +152,15 @@ def _attack_outcomes(one: Detail, norm: str) -> Document:
 
 
 def _suite(
-    cell: Cell, name: str, attacks: list[Attack], ran: list[Detail]
+    cell: Cell, name: str, attacks: list[Attack], ran: list[Detail], values: dict[str, Any]
 ) -> tuple[Document, list[Example]]:
     found: Document = {
         "suite": name,
         "attacks": [_attack(attack) for attack in attacks],
         "checks": checks(cell, attacks, cell.trust.get(name)),
-        "complete": _complete(attacks, {one.attack.key for one in ran}),
+        "bound": values["bound"],
+        "bound_reason": values["bound_reason"],
+        "unranked_reason": values["unranked_reason"],
     }
     if not ran:
         return found, []
@@ -154,9 +170,11 @@ def _suite(
     return found | {
         "attacked": len(worst),
         "clean": breakdown.share(int(ran[0].clean_correct.sum()), len(worst)),
-        "worst_case": breakdown.share(int(worst.sum()), len(worst)),
+        "worst_case": breakdown.worst_share(ran, bound=values["bound"]),
+        "common": breakdown.common_share(ran) if values["common_examples"] else None,
         "classes": [
-            {**row, "name": cell.class_name(row["label"])} for row in breakdown.by_class(ran)
+            {**row, "name": cell.class_name(row["label"])}
+            for row in breakdown.by_class(ran, bound=values["bound"])
         ],
         "confusion": {
             "attack": strongest.attack.name,

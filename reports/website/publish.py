@@ -32,7 +32,7 @@ def publish(out: Path | str, site: Path | str) -> Path:
         raise StoreError(f"can't publish to {path}: stored results are in there")
     folder = SiteFolder.open(path)
     whole = board(results)
-    models = _write_models(folder, store, results.cells)
+    models = _write_models(folder, store, results.cells, whole)
     for name in _ASSETS:
         folder.write(f"assets/{name}", render.asset(name))
     _write_pages(folder, whole)
@@ -56,18 +56,21 @@ def _write_pages(folder: SiteFolder, whole: Board) -> None:
     folder.write("about.html", render.page("about.html.j2", current="about.html"))
 
 
-def _write_models(folder: SiteFolder, store: Store, cells: tuple[Cell, ...]) -> dict[str, str]:
+def _write_models(
+    folder: SiteFolder, store: Store, cells: tuple[Cell, ...], ranked: Board
+) -> dict[str, str]:
     """Writes each model's folder unless what it is made from is unchanged; returns the digests."""
-    related = related_cells(cells)
+    related, standing = related_cells(cells), ranked.standing()
     digests = {}
     for cell in cells:
         prefix, relations = f"models/{cell.cell_id}/", related[cell.cell_id]
-        digest = digests[cell.cell_id] = _digest(cell, relations)
+        mine = standing.get(cell.cell_id, {})
+        digest = digests[cell.cell_id] = _digest(cell, relations, mine)
         if folder.models.get(cell.cell_id) == digest and folder.keep(prefix):
             continue
         details = model.load(store, cell)
-        document, pictures = model.document(cell, details, relations)
-        whole, short = model.outcomes(cell, details)
+        document, pictures = model.document(cell, details, relations, mine)
+        whole, short = model.outcomes(cell, details, mine)
         folder.write(f"{prefix}index.html", modelpage.write(document, pictures))
         for run in cell.runs.values():
             if run.suite_file and run.suite_text is not None:
@@ -79,12 +82,16 @@ def _write_models(folder: SiteFolder, store: Store, cells: tuple[Cell, ...]) -> 
     return digests
 
 
-def _digest(cell: Cell, relations: list[dict[str, Any]]) -> str:
+def _digest(
+    cell: Cell, relations: list[dict[str, Any]], standing: dict[str, dict[str, Any]]
+) -> str:
     """Of everything that a model's pages are made from: what is stored, and this program."""
     known = [field.name for field in dataclasses.fields(cell) if field.name != "attacks"]
     parts: list[Any] = [_program(), *(getattr(cell, name) for name in known)]
     parts += [(a.key, a.status, a.reason, a.record) for a in cell.attacks.values()]
-    return hashlib.sha256(repr([*parts, relations]).encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(
+        repr([*parts, relations, standing]).encode("utf-8", "replace")
+    ).hexdigest()
 
 
 @functools.cache

@@ -10,22 +10,19 @@ from urllib.parse import quote, urlencode
 import pandas as pd
 
 from benchmark.results import SCHEMA_VERSION
-from reports.board import ATTACK_PREFIX, COLUMNS, GROUP, leaderboard
-from reports.frame import frame, meanings, plain_rows
+from reports.board import ATTACK_PREFIX, COLUMNS, GROUP, STATUS_PREFIX, leaderboard, upper_bound
+from reports.columns import meanings, plain_rows
+from reports.frame import frame
 from reports.page import headline, title
 from reports.records import Results
 from reports.rows import Row, rows
 from reports.seeds import over_seeds
 from reports.text import budget, norm, one_line
-from reports.website.checks import NOT_APPLICABLE, PASSED, checks
 
 EXTRA_COLUMNS = {
     "label": "a name of the row that no other row of the setting has",
     "variant": "what tells the row from others of its defense",
     "attack_states": "status of each attack of the suite",
-    "labels_used": "labels that the defender used in adaptation; null without adaptation",
-    "checks_passed": "how many trust checks the row passes",
-    "checks": "how many trust checks apply to it",
     "page": "the model's page, relative to the site",
 }
 
@@ -66,6 +63,18 @@ class Board:
     settings: list[Setting]
     failed: list[dict[str, Any]]
     frame: pd.DataFrame
+
+    def standing(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Cell id and suite to what a model's page shows of its row.
+
+        Its rank and its differences are not among it: one more cell would change all pages.
+        """
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for values in plain_rows(self.frame):
+            names = ("bound_reason", "unranked_reason", "common_examples")
+            mine = {"bound": upper_bound(values), **{name: values[name] for name in names}}
+            found.setdefault(values["cell_id"], {})[values["suite"]] = mine
+        return found
 
     def document(self) -> dict[str, Any]:
         """The leaderboard as a JSON value: everything that the site's first page shows."""
@@ -119,20 +128,19 @@ def _setting(members: Sequence[Row]) -> Setting:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    found = checks(row.cell, row.attacks, row.trust)
-    adaptation = row.cell.adaptation
     return {
         **{
             k: v
             for k, v in row.values.items()
-            if k not in GROUP and not k.startswith(ATTACK_PREFIX)
+            if k not in GROUP and not k.startswith((ATTACK_PREFIX, STATUS_PREFIX))
         },
         **{f"{ATTACK_PREFIX}{name}": row.accuracy(name) for name in (a.name for a in row.attacks)},
-        "attack_states": {a.name: a.status for a in row.attacks},
+        "attack_states": {
+            name.removeprefix(STATUS_PREFIX): status
+            for name, status in row.values.items()
+            if name.startswith(STATUS_PREFIX) and status is not None
+        },
         "label": row.label,
         "variant": row.variant,
-        "labels_used": None if adaptation is None else adaptation.labels_used,
-        "checks_passed": sum(one["state"] == PASSED for one in found),
-        "checks": sum(one["state"] != NOT_APPLICABLE for one in found),
         "page": page(row.cell.cell_id),
     }

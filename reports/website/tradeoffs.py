@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from reports.board import upper_bound
 from reports.rows import UNDEFENDED, Row
 from reports.text import amount, percent
 from reports.website import render
@@ -22,7 +23,7 @@ def document(settings: list[Setting]) -> Document:
     """For each setting the points of its scatter plots; a JSON value."""
     found = []
     for setting in settings:
-        points = [_point(row) for row in setting.rows if row.values["worst_case_complete"]]
+        points = [_point(row) for row in setting.rows if row.values["rank"] is not None]
         for name, key, sign in (("front_clean", "clean_accuracy", -1), ("front_cost", "cost", 1)):
             _mark_front(points, name, key, sign)
         if points:
@@ -48,8 +49,13 @@ def _point(row: Row) -> Document:
         "page": page(row.cell.cell_id),
         "label": row.label,
         "cost": values["training_gradient_evaluations"],
+        "bound": upper_bound(values),
         **{name: values[name] for name in ("defense", "framework", "clean_accuracy", "worst_case")},
     }
+
+
+def _worst_case(point: Document) -> str:
+    return ("≤ " if point["bound"] else "") + percent(point["worst_case"])
 
 
 def _mark_front(points: list[Document], name: str, key: str, sign: int) -> None:
@@ -91,7 +97,7 @@ def _plot(points: list[Document], x: Axis, key: str, tell: Callable[[float], str
             point["worst_case"],
             styles[point["defense"]],
             point["framework"] == "tensorflow",
-            f"{point['label']}: {tell(point[key])}, worst case {percent(point['worst_case'])}",
+            f"{point['label']}: {tell(point[key])}, worst case {_worst_case(point)}",
             point["page"],
         )
         for point in drawn
@@ -99,7 +105,8 @@ def _plot(points: list[Document], x: Axis, key: str, tell: Callable[[float], str
     name = "front_cost" if key == "cost" else "front_clean"
     front = sorted((p[key], p["worst_case"]) for p in drawn if p[name])
     words = f"Worst case against {x.label}, {len(drawn)} models; the front is in the table below."
-    up = Axis("worst case in %", 0, 1, percent=True)
+    sign = " (≤, upper bounds)" if any(point["bound"] for point in drawn) else ""
+    up = Axis(f"worst case in %{sign}", 0, 1, percent=True)
     return scatter(x, up, dots, _stairs(front), words=words)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.board import SETTING
-from reports.paired import bootstrap, discordant, holm, mcnemar
+from reports.board import SETTING, upper_bound
+from reports.paired import compare, pairs
 from reports.rows import Row
 from reports.website.settings import Setting, page
 
@@ -31,22 +31,16 @@ def _pairs(members: list[Row]) -> list[Document]:
         key = tuple(row.values[name] for name in names)
         families.setdefault(key, {})[row.values["framework"]] = row
     both = [f for f in families.values() if all(name in f for name in FRAMEWORKS)]
-    pairs = [pair for found in both if (pair := _pair(*(found[n] for n in FRAMEWORKS))) is not None]
-    corrected = holm([pair["p"] for pair in pairs])
-    for pair, p in zip(pairs, corrected, strict=True):
-        pair["p_corrected"] = p
-    return sorted(pairs, key=lambda pair: -max(r["worst_case"] for r in pair["rows"]))
+    found = [pair for f in both if (pair := _pair(*(f[n] for n in FRAMEWORKS))) is not None]
+    return sorted(found, key=lambda pair: -max(r["worst_case"] for r in pair["rows"]))
 
 
 def _pair(first: Row, second: Row) -> Document | None:
-    """None where a worst case is missing or incomplete, or the examples are not the same."""
-    if not (first.values["worst_case_complete"] and second.values["worst_case_complete"]):
+    """None where a row has no rank: it is not the same measure of both then."""
+    if None in (first.values["rank"], second.values["rank"]):
         return None
-    (index, clean, worst), (other_index, other_clean, other_worst) = map(_outcomes, (first, second))
-    if not np.array_equal(index, other_index):
-        return None
-    difference, low, high = bootstrap(worst, other_worst)
-    only_first, only_second = discordant(worst, other_worst)
+    (clean, worst), (other_clean, other_worst) = map(_outcomes, (first, second))
+    found = compare(worst, other_worst, comparisons=pairs(first.values["setting_rows"]))
     return {
         "defense": first.values["defense"],
         "seed": first.values["seed"],
@@ -55,11 +49,11 @@ def _pair(first: Row, second: Row) -> Document | None:
         "rows": [_row(row) for row in (first, second)],
         "clean_agreement": float((clean == other_clean).mean()),
         "agreement": float((worst == other_worst).mean()),
-        "only": [only_first, only_second],
-        "difference": difference,
-        "low": low,
-        "high": high,
-        "p": mcnemar(worst, other_worst),
+        "only": [found.only_first, found.only_second],
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p_corrected": found.p,
         "transfer": _transfer(first, second),
     }
 
@@ -81,12 +75,12 @@ def _row(row: Row) -> Document:
     return {
         "cell_id": row.cell.cell_id,
         "page": page(row.cell.cell_id),
+        "bound": upper_bound(values),
         **{name: values[name] for name in ("framework", "clean_accuracy", "worst_case")},
     }
 
 
-def _outcomes(row: Row) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices, clean outcomes and worst case of the row's suite."""
+def _outcomes(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    """Clean outcomes and worst case of the row's suite; ranked rows attacked the same examples."""
     found = [attack.outcomes for attack in row.attacks if attack.outcomes is not None]
-    worst = np.all([one.robust for one in found], axis=0)
-    return found[0].test_index, found[0].clean_correct, worst
+    return found[0].clean_correct, np.all([one.robust for one in found], axis=0)

@@ -14,7 +14,7 @@ import reports
 from benchmark.errors import ConfigError
 from benchmark.results import npz_writer
 from reports.formats import as_latex, as_markdown
-from reports.paired import bootstrap
+from reports.paired import differences
 from reports.terminal import TerminalTable
 
 HOSTILE = "a|b\x1b[31m<script>`_*$x$\\\n=1+1 {}%&#~^[x](y)@all http://x"
@@ -39,12 +39,10 @@ def test_each_number_of_a_comparison_worked_by_hand(pair: Any) -> None:
     assert list(compared["difference"]) == pytest.approx([0.05, 0.1, 0.1])
     assert list(compared["only_a"]) == [10, 20, 20]
     assert list(compared["only_b"]) == [0, 0, 0]
-    assert list(compared["p"]) == pytest.approx([2 / 2**10, 2 / 2**20, 2 / 2**20])
-    # Holm: the smallest times 3, then times 2 but not less than before, then the largest
-    assert list(compared["p_corrected"]) == pytest.approx([2 / 2**10, 6 / 2**20, 6 / 2**20])
-    right = np.arange(200)
-    _, low, high = bootstrap(right < 160, right < 140)
-    assert (compared["low"][1], compared["high"][1]) == (low, high)
+    # two rows in the setting, so one comparison
+    assert list(compared["p_corrected"]) == pytest.approx([2 / 2**10, 2 / 2**20, 2 / 2**20])
+    expected = differences(np.array([20]), np.array([0]), examples=200, comparisons=1)
+    assert (compared["low"][1], compared["high"][1]) == (expected.low[0], expected.high[0])
     assert compared.attrs["differs"] == {
         "defense.name": ("a", "b"),
         "defense.parameters.rate": (None, 0.1),
@@ -58,18 +56,18 @@ def test_the_other_way_round_only_the_signs_change(pair: Any) -> None:
     there, back = (reports.compare(synthetic.store.path, *ids) for ids in ((a, b), (b, a)))
 
     assert list(there["difference"]) == pytest.approx(list(-back["difference"]))
-    assert list(there["p"]) == list(back["p"])
+    assert list(there["p_corrected"]) == list(back["p_corrected"])
 
 
 @pytest.mark.parametrize(
     ("share", "verdict"),
     [
         (0.70, "worst case of quick: A is right more often, by 10.0 points (p < 0.001)"),
-        (0.78, "worst case of quick: the data can't tell A and B apart (p = 0.375)"),
+        (0.78, "worst case of quick: the data can't tell A and B apart (p = 0.125)"),
     ],
 )
 def test_the_verdict_in_words(synthetic: Any, share: float, verdict: str) -> None:
-    # of 4 discordant examples p = 2/2**4, and it is the smallest of three tests
+    # of 4 discordant examples p = 2/2**4
     a = synthetic.cell("a", robust={"pgd": 0.8})
     b = synthetic.cell("b", robust={"pgd": share})
 
@@ -91,9 +89,11 @@ def test_an_incomplete_worst_case_is_not_compared(synthetic: Any) -> None:
 
     worst = compared.set_index("attack").loc["worst case"]
     assert (worst["bound_a"], worst["bound_b"]) == (False, True)
-    assert compared["p"].isna().tolist() == [False, False, True, True]
+    assert compared["p_corrected"].isna().tolist() == [False, False, True, True]
     assert shown.rows[-1][:4] == ["worst case", "79.5", "≤ 80.0", "–"]
-    assert shown.notes[-1].endswith("not compared, an attack failed or is missing")
+    assert shown.notes[-1].endswith(
+        "not compared, an attack failed, is missing or ran on other examples"
+    )
 
 
 def test_cells_of_other_examples_are_not_compared(pair: Any) -> None:
@@ -166,7 +166,7 @@ def test_csv_and_json_hold_every_number_in_full(pair: Any) -> None:
         assert float(lines[place]["worst_case_low"]) == low
     compared = reports.compare(out, a, b)
     told = json.loads(reports.formatted_comparison(compared, "json"))
-    assert [row["p"] for row in told["rows"]] == list(compared["p"])
+    assert [row["p_corrected"] for row in told["rows"]] == list(compared["p_corrected"])
     assert (told["a"], told["b"]) == (a, b)
     lines = list(csv.DictReader(io.StringIO(reports.formatted_comparison(compared, "csv"))))
     assert [float(line["high"]) for line in lines] == list(compared["high"])

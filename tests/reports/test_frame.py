@@ -87,7 +87,7 @@ def test_without_any_result_nothing_is_claimed(synthetic: Any) -> None:
     for column in ("rank", "clean_accuracy", "worst_case", "worst_case_low", "worst_case_high"):
         assert pd.isna(row[column]), column
     page = reports.write(synthetic.store.path).read_text()
-    assert "No row has a complete worst case." in page
+    assert "No row has a rank." in page
     assert "Accuracy by attack" not in page
 
 

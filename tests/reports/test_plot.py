@@ -7,10 +7,15 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import reports
+import reports.page
+from benchmark.results import npz_writer
+from reports import plot
 from reports.figures import Point, Series, accuracy_by_attack
+from reports.statistics import wilson
 from reports.text import spreadsheet
 
 POINT = Point(0.5, 0.4, 0.6)
@@ -38,6 +43,25 @@ def test_no_row_of_the_legend_falls_off_the_plot(length):
 def test_every_label_is_drawn_as_text(label):
     shown = label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert f"{shown}</text>" in draw("other", label)
+
+
+def test_each_interval_is_of_the_examples_that_the_attack_was_run_on(synthetic, monkeypatch):
+    cell_id = synthetic.cell(clean=0.5, robust={"pgd": 0.5, "square": 0.5}, examples=100)
+    arrays = synthetic.arrays(cell_id, "square")
+    attacked = np.arange(100) < 20
+    success = np.arange(100) < 2  # 18 of the 20 hold
+    arrays |= {"attacked": attacked, "success": success, "clean_correct": np.arange(100) < 50}
+    synthetic.rewrite(cell_id, "square", npz_writer(arrays))
+    drawn = []
+    monkeypatch.setattr(plot, "accuracy_by_attack", lambda _, series, **__: drawn.extend(series))
+
+    reports.page.build(synthetic.store.path)
+
+    ((clean, pgd, square, worst),) = [one.points for one in drawn]
+    assert clean == Point(0.5, *wilson(50, 100))
+    assert pgd == Point(0.5, *wilson(50, 100))
+    assert square == Point(0.9, *wilson(18, 20))
+    assert worst == Point(0.48, 0.0, wilson(48, 100)[1], bound=True)
 
 
 def test_a_row_without_any_point_keeps_its_place_in_the_legend():

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import reports
+from benchmark.attacks import running, suites
+from benchmark.attacks.specification import AttackSpec
 from benchmark.errors import StoreError
+from benchmark.results import npz_writer
 
 # of RobustBench's model_info/cifar10/Linf/*.json
 KEYS = {
@@ -58,20 +64,60 @@ def test_an_entry_holds_what_is_stored(synthetic: Any, tmp_path: Path) -> None:
     assert low < 59.5 < high
 
 
+def as_written(spec: AttackSpec) -> dict[str, Any]:
+    """What a run records of an attack, before it says how it went."""
+    record = running._record(spec, 200, "linf", 0.15)
+    return {name: record[name] for name in ("attack", "arguments", "norm", "eps", "source")}
+
+
+def attacked_by(synthetic: Any, specs: Sequence[AttackSpec], shares: Sequence[float]) -> None:
+    """A cell with these attacks, as a run would have recorded them."""
+    names = [spec.name.replace("-", "") for spec in specs]
+    cell_id = synthetic.cell("trades", robust=dict(zip(names, shares, strict=True)))
+    for spec, name in zip(specs, names, strict=True):
+        arrays = synthetic.arrays(cell_id, name)
+        synthetic.rewrite(cell_id, name, npz_writer(arrays), **as_written(spec))
+
+
+AUTOATTACK = suites.load_suite("autoattack").attacks
+WEAKER = [replace(spec, arguments={**spec.arguments, "max_iter": 5}) for spec in AUTOATTACK]
+CASES: dict[str, tuple[Sequence[AttackSpec], Sequence[float], float | None]] = {
+    "one attack": ([AttackSpec("aa", "autoattack", {})], [0.5], 50),
+    # the attack of number k keeps the examples from k on: 3 to 101 of 200 are left
+    "its four attacks": (AUTOATTACK, [0.6, 0.55, 0.5, 0.6], 49.5),
+    "three of the four": (AUTOATTACK[:3], [0.6, 0.55, 0.5], None),
+    "other arguments": (WEAKER, [0.6, 0.55, 0.5, 0.6], None),
+    "one attack, fewer steps": ([AttackSpec("aa", "autoattack", {"max_iter": 5})], [0.5], None),
+    "made on another model": ([AttackSpec("aa", "autoattack", {}, source="none")], [0.5], None),
+    "another suite": (suites.load_suite("quick").attacks, [0.6, 0.5, 0.5, 0.5], None),
+}
+
+
+@pytest.mark.parametrize(("specs", "shares", "expected"), CASES.values(), ids=CASES)
 def test_autoattack_is_told_where_it_ran(
-    synthetic: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synthetic: Any,
+    tmp_path: Path,
+    specs: Sequence[AttackSpec],
+    shares: Sequence[float],
+    expected: float | None,
 ) -> None:
-    record = synthetic.attack_record
-    monkeypatch.setattr(
-        type(synthetic),
-        "attack_record",
-        staticmethod(lambda *arguments: {**record(*arguments), "attack": "AutoAttack"}),
-    )
-    synthetic.cell("trades", robust={"autoattack": 0.5})
+    attacked_by(synthetic, specs, shares)
 
     (entry,) = written(synthetic, tmp_path / "to").values()
 
-    assert entry["autoattack_acc"] == pytest.approx(50)
+    assert entry["autoattack_acc"] == (None if expected is None else pytest.approx(expected))
+
+
+def test_autoattack_on_some_examples_is_not_told(synthetic: Any, tmp_path: Path) -> None:
+    attacked_by(synthetic, [AttackSpec("aa", "autoattack", {})], [0.5])
+    (cell_id,) = synthetic.store.cell_ids()
+    arrays = {**synthetic.arrays(cell_id, "aa"), "attacked": np.arange(200) < 20}
+    synthetic.rewrite(cell_id, "aa", npz_writer(arrays))
+
+    (entry,) = written(synthetic, tmp_path / "to").values()
+
+    assert entry["autoattack_acc"] is None
+    assert entry["unreliable"] is True
 
 
 def test_incomplete_entries_are_unreliable_and_failed_cells_are_none(

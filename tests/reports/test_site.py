@@ -467,46 +467,6 @@ def test_the_command_of_a_page_makes_the_same_cell(
     assert cell.cell_id in done.output, done.output
 
 
-def test_breakdowns_of_outcomes_worked_by_hand() -> None:
-    from reports.records import Attack, Outcomes
-    from reports.schema import AttackRecord
-    from reports.website import breakdown
-    from reports.website.outcomes import Detail
-
-    correct = np.array([True, True, True, False])
-    success = np.array([True, True, False, False])
-    record = AttackRecord(name="cw", status="ok")
-    outcomes = Outcomes(np.arange(4), correct, correct & ~success, np.ones(4, dtype=bool))
-    one = Detail(
-        Attack("cw-1", "cw", "ok", "", record, outcomes),
-        {},
-        outcomes.test_index,
-        correct,
-        outcomes.robust,
-        label=np.array([0, 0, 1, 1]),
-        clean_prediction=np.array([0, 0, 1, 0]),
-        adversarial_prediction=np.array([1, 1, 1, 1]),
-        first_query=np.array([10, 100, -1, -1]),
-        distance=np.array([0.05, 0.2, 0.0, 0.0]),
-    )
-    assert breakdown.confusion(one) == [
-        {"label": 0, "prediction": 1, "count": 2},
-        {"label": 1, "prediction": 0, "count": 1},
-        {"label": 1, "prediction": 1, "count": 1},
-    ]
-    curve = breakdown.security_curve([one], "linf", 0.2)
-    assert curve is not None
-    held = dict(zip(np.round(curve["budgets"], 3), curve["worst_case"], strict=True))
-    assert [held[x] for x in (0.0, 0.04, 0.05, 0.19, 0.2)] == [0.75, 0.75, 0.5, 0.5, 0.25]
-    asked = breakdown.queries([one])
-    assert asked is not None
-    left = dict(zip(asked["queries"], asked["attacks"]["cw-1"], strict=True))
-    assert (left[1], left[100]) == (0.75, 0.25)
-    assert all(share == 0.5 for asked, share in left.items() if 10 <= asked < 100)
-    assert breakdown.by_class([one])[0]["worst_case"]["correct"] == 0
-    assert breakdown.by_class([one])[1]["worst_case"]["correct"] == 1
-
-
 def test_the_command_publishes_and_says_where(
     synthetic: Any, site: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import reports
-from reports import paired, statistics
+from reports import paired, statistics, text
 from reports.website import boardpage
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -186,12 +186,13 @@ def test_filters_choose_rows_and_the_address_keeps_them(page: Page) -> None:
     page.wait(lambda: len(page.column("Defense")) == everything)
     assert page.query == {}
 
+    Select(page.find("select[name=threat]")).select_by_visible_text("L∞ ε = 0.15")
+    assert "cw" not in page.texts("#board thead th")
     Select(page.find("select[name=threat]")).select_by_visible_text("L2 ε = 2")
     assert page.find("tr.setting").text.startswith("mnist")
-    assert "square" in page.texts("#board thead th")
+    assert "cw" in page.texts("#board thead th")
     page.find("input[name=q]").send_keys("pgd-at")
     assert page.column("Defense") == ["pgd-at"]
-    assert "fgsm" not in page.texts("#board thead th")
     assert page.find("#count").text.startswith("1 of ")
 
 
@@ -251,6 +252,9 @@ def test_chosen_rows_are_compared(page: Page, results: Path) -> None:
         assert f"{sign}{abs(100 * one['difference']):.1f} " in row
         for count in (one["only_a"], one["only_b"]):
             assert f" {count}" in row
+        assert f" {text.points(one['low'])} to {text.points(one['high'])} " in row
+        assert f" {text.p_value(one['p_corrected'])} " in row
+        assert ("can't be told apart" in row) == (one["low"] <= 0 <= one["high"])
     worst = compared.iloc[-1]
     assert f"{100 * worst['accuracy_b']:.1f} (" in page.find("#side").text
 
@@ -296,20 +300,18 @@ def test_statistics_of_pairs_are_those_of_the_library(page: Page) -> None:
         a = np.arange(n) < better
         b = (np.arange(n) >= better) & (np.arange(n) < better + worse)
         order = random.permutation(n)
-        p, low, high = page.run(
-            "return [benchPaired.mcnemar(arguments[0], arguments[1]), "
-            "...benchPaired.interval(arguments[0], arguments[1], arguments[2])]",
-            *(better, worse, n),
-        )
-        assert p == pytest.approx(paired.mcnemar(a[order], b[order]), rel=1e-9)
-        expected = paired.bootstrap(a[order], b[order])
-        assert [low, high] == pytest.approx(expected[1:], abs=2.5 / n)
+        for comparisons in (1, 45):
+            found = page.run(
+                "const found = benchPaired.difference(...arguments); "
+                "return [found.difference, found.low, found.high, found.p_corrected]",
+                *(better, worse, n, comparisons),
+            )
+            one = paired.compare(a[order], b[order], comparisons=comparisons)
+            expected = [one.difference, one.low, one.high, one.p]
+            assert found == pytest.approx(expected, rel=1e-8, abs=1e-12)
     for correct in (0, 3, 250, n):
         found = page.run("return benchPaired.wilson(arguments[0], arguments[1])", correct, n)
         assert found == pytest.approx(statistics.wilson(correct, n), abs=1e-12)
-    values = [0.04, 0.001, 0.03, 0.9, 0.001]
-    found = page.run("return benchPaired.holm(arguments[0])", values)
-    assert found == pytest.approx(paired.holm(values))
 
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from reports import paired, ranks
 from reports.statistics import across_seeds, wilson
@@ -88,9 +89,11 @@ def test_across_seeds_refuses_what_is_no_table(shape: tuple[int, ...]) -> None:
 def test_mcnemar_of_an_example_worked_by_hand() -> None:
     a, b = [True] * 8 + [False] + [True] * 3, [False] * 8 + [True] + [True] * 3
 
-    assert paired.discordant(a, b) == (8, 1)
-    assert paired.mcnemar(a, b) == pytest.approx(2 * (1 + 9) / 2**9)
-    assert paired.mcnemar(b, a) == paired.mcnemar(a, b)
+    there, back = (paired.compare(*both, comparisons=1) for both in ((a, b), (b, a)))
+
+    assert (there.only_first, there.only_second) == (8, 1)
+    assert there.p == back.p == pytest.approx(2 * (1 + 9) / 2**9)
+    assert paired.compare(a, b, comparisons=3).p == pytest.approx(3 * 2 * (1 + 9) / 2**9)
 
 
 @pytest.mark.parametrize(("better", "worse"), [(0, 0), (5, 5), (3, 4)])
@@ -106,57 +109,60 @@ def test_mcnemar_agrees_with_the_binomial_test() -> None:
     assert found == pytest.approx(expected)
 
 
-def test_bootstrap_of_an_example_worked_by_hand() -> None:
-    # 10 of 40 are better and none is worse, so resampling draws from Binomial(40, 1/4), whose
-    # 2.5 % and 97.5 % points are 5 and 16
-    found = paired.bootstrap(first(30, 40), first(20, 40))
-
-    assert found == (0.25, 5 / 40, 16 / 40)
-
-
-def test_bootstrap_agrees_with_scipy() -> None:
-    random = np.random.default_rng(1)
-    a, b = random.random(200) < 0.8, random.random(200) < 0.7
-    theirs = stats.bootstrap(
-        (a.astype(float) - b,), np.mean, method="percentile", rng=random, n_resamples=20_000
-    ).confidence_interval
-
-    difference, low, high = paired.bootstrap(a, b, 3)
-
-    assert difference == pytest.approx(a.mean() - b.mean())
-    assert (low, high) == pytest.approx(tuple(theirs), abs=0.0101)
-
-
-def test_bootstrap_is_repeatable() -> None:
-    a, b = np.arange(50) % 3 > 0, np.arange(50) % 2 > 0
-
-    assert paired.bootstrap(a, b, 7) == paired.bootstrap(a, b, 7)
+def differences(better: int, worse: int, n: int, comparisons: int = 1) -> tuple[float, ...]:
+    found = paired.differences(
+        np.array([better]), np.array([worse]), examples=n, comparisons=comparisons
+    )
+    return tuple(float(one[0]) for one in (found.difference, found.low, found.high, found.p))
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "expected"),
+    ("counts", "expected"),
     [
-        # 0 out of 10: Wilson's upper end is z²/(n + z²) = 3.8415/13.8415
-        (first(4, 10), first(4, 10), (0.0, -0.27753, 0.27753)),
-        (first(10, 10), first(0, 10), (1.0, 0.72247, 1.0)),
+        # t of 10 out of 10 is at least 0.025**(1/10) = 0.69150; s of 10 out of 40 is within
+        # 0.12691 to 0.41196: low (2 * 0.69150 - 1) * 0.12691, high (2 * 1 - 1) * 0.41196
+        ((10, 0, 40), (0.25, 0.04861, 0.41196)),
+        # nothing is discordant: s of 0 out of 10 is at most 1 - 0.025**(1/10) = 0.30850
+        ((0, 0, 10), (0.0, -0.30850, 0.30850)),
+        # t and s of 10 out of 10: (2 * 0.69150 - 1) * 0.69150
+        ((10, 0, 10), (1.0, 0.26485, 1.0)),
     ],
-    ids=["all equal", "all better"],
+    ids=["some better", "all equal", "all better"],
 )
-def test_bootstrap_of_pairs_that_are_all_alike(
-    a: np.ndarray, b: np.ndarray, expected: tuple[float, float, float]
+def test_the_interval_of_a_difference_worked_by_hand(
+    counts: tuple[int, int, int], expected: tuple[float, float, float]
 ) -> None:
-    assert paired.bootstrap(a, b) == pytest.approx(expected, abs=1e-5)
+    assert differences(*counts)[:3] == pytest.approx(expected, abs=1e-5)
 
 
-def test_holm_of_an_example_worked_by_hand() -> None:
-    # 0.01 * 3, then 0.03 * 2, then max(0.04 * 1, what came before)
-    assert paired.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert paired.holm([]) == []
+def test_the_interval_excludes_0_exactly_where_the_test_tells_two_apart() -> None:
+    random = np.random.default_rng(0)
+    told = set()
+    for _ in range(300):
+        n, comparisons = int(random.integers(1, 1000)), int(random.choice([1, 3, 45, 5000]))
+        shares = random.dirichlet([1, 1, random.choice([1, 20])], size=40)
+        better, worse, _ = np.array([random.multinomial(n, one) for one in shares]).T
+        found = paired.differences(better, worse, examples=n, comparisons=comparisons)
+        apart, excluded = found.p <= paired.LEVEL, (found.low > 0) | (found.high < 0)
+        assert np.array_equal(apart, excluded)
+        assert ((found.low <= found.difference) & (found.difference <= found.high)).all()
+        assert ((found.low >= -1) & (found.high <= 1)).all()
+        told |= set(apart.tolist())
+    assert told == {True, False}
 
 
-def test_holm_is_that_of_statsmodels() -> None:
-    p = np.random.default_rng(0).choice([0.0, 0.001, 0.01, 0.2, 1.0], size=40)
-    assert paired.holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-15)
+@pytest.mark.parametrize("shares", [(0.05, 0.05), (0.2, 0.1), (0.01, 0.0), (0.6, 0.01)], ids=str)
+def test_the_interval_of_a_difference_covers_the_truth(shares: tuple[float, float]) -> None:
+    draws = np.random.default_rng(1).multinomial(200, [*shares, 1 - sum(shares)], size=4000)
+    found = paired.differences(draws[:, 0], draws[:, 1], examples=200, comparisons=1)
+    truth = shares[0] - shares[1]
+
+    assert ((found.low <= truth) & (truth <= found.high)).mean() >= 0.95
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(0, 1), (1, 1), (2, 1), (3, 3), (10, 45)])
+def test_the_family_is_all_pairs(rows: int, expected: int) -> None:
+    assert paired.pairs(rows) == expected
 
 
 @pytest.mark.parametrize(
@@ -164,7 +170,7 @@ def test_holm_is_that_of_statsmodels() -> None:
 )
 def test_unequal_examples_are_no_pairs(a: list[bool], b: list[bool]) -> None:
     with pytest.raises(ValueError, match="outcomes must be pairs"):
-        paired.mcnemar(a, b)
+        paired.compare(a, b, comparisons=1)
 
 
 @pytest.mark.parametrize(
@@ -198,11 +204,9 @@ def test_no_row_ranks_below_a_less_accurate_one() -> None:
 def test_ranks_agree_with_the_tests_pair_by_pair() -> None:
     random = np.random.default_rng(2)
     rows = [random.random(150) < share for share in np.linspace(0.5, 0.9, 6)]
-    pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
-    corrected = paired.holm([paired.mcnemar(rows[i], rows[j]) for i, j in pairs])
     above = [0] * 6
-    for (i, j), p in zip(pairs, corrected, strict=True):
-        if p <= 0.05:
+    for i, j in itertools.combinations(range(6), 2):
+        if paired.compare(rows[i], rows[j], comparisons=15).told_apart:
             above[i if rows[i].sum() < rows[j].sum() else j] += 1
     found = ranks.with_ties(rows)
 

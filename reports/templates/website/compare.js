@@ -31,19 +31,44 @@ const benchOutcomes = (() => {
     });
   }
 
-  // What is measured of a cell: [key, name, bits, ran] of clean, each attack and each worst case.
+  // What is measured of a cell: clean, each attack and each worst case, as bits of all examples and
+  // of those that it is of; an attack without a result has its status only.
   function measures(id) {
     const found = outcomes.get(id);
     if (!found || !found.clean) return [];
     const all = "1".repeat(found.clean.length);
-    const rows = [["clean", "clean", found.clean, all]];
-    for (const [suite, { attacks, complete }] of Object.entries(found.suites)) {
-      for (const [name, bits, ran] of attacks) rows.push([`${suite}/${name}`, name, bits, ran ?? all]);
-      if (!complete) continue;
+    const rows = [{ key: "clean", measure: "clean", bits: found.clean, ran: all, suite: null }];
+    for (const [suite, { attacks, without, bound, exposure }] of Object.entries(found.suites)) {
+      for (const [name, bits, ran] of attacks) {
+        rows.push({ key: `${suite}/${name}`, measure: name, bits, ran: ran || all, suite });
+      }
+      for (const [name, status] of Object.entries(without)) {
+        rows.push({ key: `${suite}/${name}`, measure: name, status, suite });
+      }
+      if (!attacks.length) continue;
       const worst = [...found.clean].map((_, i) => (attacks.every((one) => one[1][i] === "1") ? "1" : "0"));
-      rows.push([`${suite} worst case`, `worst case of ${suite}`, worst.join(""), all]);
+      rows.push({
+        key: `${suite} worst case`, measure: `worst case of ${suite}`, bits: worst.join(""), ran: all, suite, bound, exposure,
+      });
     }
     return rows;
+  }
+
+  // Whether two worst cases are over the same attacks on the same examples.
+  function sameExposure(ours, other) {
+    if (ours === undefined) return true; // no worst case
+    if (!ours || !other || String(Object.keys(ours).sort()) !== String(Object.keys(other).sort())) return false;
+    return Object.entries(ours).every(([name, ran]) => ran === null || other[name] === null || ran === other[name]);
+  }
+
+  // How many comparisons the family of a pair holds: all pairs of the rows of its settings.
+  function comparisons(a, b, suite) {
+    const [ours, theirs] = [cells[a].settings, cells[b].settings];
+    const common = Object.keys(ours).filter((name) => name in theirs && (suite === null || name === suite));
+    return Math.max(1, ...common.map((name) => {
+      const [[setting, rows], [other, more]] = [ours[name], theirs[name]];
+      return benchPaired.pairs(setting === other ? rows : rows + more);
+    }));
   }
 
   function paired(a, b) {
@@ -51,24 +76,24 @@ const benchOutcomes = (() => {
     const same = first && second && first.clean && second.clean &&
       first.fingerprint === second.fingerprint && String(first.test_index) === String(second.test_index);
     if (!same) return null;
-    const theirs = new Map(measures(b).map(([key, , bits, ran]) => [key, [bits, ran]]));
-    const rows = measures(a).filter(([key]) => theirs.has(key)).map(([key, name, bits, ran]) => {
-      const [other, otherRan] = theirs.get(key);
+    const theirs = new Map(measures(b).map((one) => [one.key, one]));
+    const both = measures(a).map((one) => [one, theirs.get(one.key)]).filter(([one, other]) =>
+      other && one.bits && other.bits && sameExposure(one.exposure, other.exposure));
+    return both.map(([one, other]) => {
       let [better, worse, n] = [0, 0, 0];
-      for (let i = 0; i < bits.length; i += 1) {
-        if (ran[i] === "0" || otherRan[i] === "0") continue;
+      for (let i = 0; i < one.bits.length; i += 1) {
+        if (one.ran[i] === "0" || other.ran[i] === "0") continue;
         n += 1;
-        if (bits[i] > other[i]) better += 1;
-        if (bits[i] < other[i]) worse += 1;
+        if (one.bits[i] > other.bits[i]) better += 1;
+        if (one.bits[i] < other.bits[i]) worse += 1;
       }
       if (!n) return null;
-      const [low, high] = benchPaired.interval(worse, better, n);
+      const family = comparisons(a, b, one.suite);
       return {
-        measure: name, only_reference: better, only_other: worse, difference: (worse - better) / n,
-        low, high, p: benchPaired.mcnemar(better, worse),
+        measure: one.measure, only_reference: better, only_other: worse, comparisons: family,
+        ...benchPaired.difference(worse, better, n, family),
       };
-    });
-    return rows.filter((row) => row);
+    }).filter((row) => row);
   }
 
   function compute() {
@@ -78,17 +103,17 @@ const benchOutcomes = (() => {
       cost: cells[id].cost,
       training: cells[id].training,
       labels_used: cells[id].labels_used,
-      measures: measures(id).map(([key, name, bits, ran]) => {
+      trust: Object.entries(cells[id].trust).map(([suite, told]) => `${told} (${suite})`).join("; "),
+      measures: measures(id).map(({ key, measure, bits, ran, status, bound = false }) => {
+        if (!bits) return { key, measure, status };
         const correct = [...bits].filter((bit, i) => bit === "1" && ran[i] === "1").length;
         const [low, high] = benchPaired.wilson(correct, count(ran));
         return {
-          key, measure: name, correct, attacked: count(ran), accuracy: correct / count(ran), low, high,
+          key, measure, correct, attacked: count(ran), accuracy: correct / count(ran), low: bound ? 0 : low, high, bound,
         };
       }),
     }));
     const pairs = chosen.slice(1).map((id) => ({ reference: chosen[0], other: id, rows: paired(chosen[0], id) }));
-    const tests = pairs.flatMap((one) => one.rows ?? []);
-    benchPaired.holm(tests.map((row) => row.p)).forEach((p, place) => { tests[place].p_corrected = p; });
     return { side, pairs };
   }
 
@@ -129,11 +154,13 @@ const benchOutcomes = (() => {
     const names = new Map(side.flatMap((one) => one.measures.map((row) => [row.key, row.measure])));
     const rows = [...names].map(([key, name]) => [name, ...side.map((one) => {
       const row = one.measures.find((other) => other.key === key);
-      return row ? `${percent(row.accuracy)} (${percent(row.low)}–${percent(row.high)})` : "–";
+      if (!row || row.status) return row ? row.status.replace("not-applicable", "n/a") : "–";
+      return `${row.bound ? "≤ " : ""}${percent(row.accuracy)} (${percent(row.low)}–${percent(row.high)})`;
     })]);
     rows.push(["training cost, GE", ...side.map((one) => one.cost)]);
     rows.push(["training time", ...side.map((one) => one.training)]);
     rows.push(["labels used to adapt", ...side.map((one) => one.labels_used)]);
+    rows.push(["trust checks passed", ...side.map((one) => one.trust)]);
     const made = table("Side by side", ["Accuracy in % with 95 % interval", ...side.map(modelHead)], rows);
     made.id = "side";
   }
@@ -151,7 +178,7 @@ const benchOutcomes = (() => {
         rows.map((row) => [
           row.measure, points(row.difference), `${points(row.low)} to ${points(row.high)}`, row.only_other,
           row.only_reference, pValue(row.p_corrected),
-          row.p_corrected < 0.05 ? (row.difference > 0 ? "better" : "worse") : "can't be told apart",
+          row.p_corrected <= 0.05 ? (row.difference > 0 ? "better" : "worse") : "can't be told apart",
         ]));
       made.className = "pair";
     }

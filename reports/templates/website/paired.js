@@ -1,7 +1,7 @@
 "use strict";
 // Statistics of pairs: `better` examples are right in the first model alone, `worse` in the second.
 const benchPaired = {
-  // McNemar's exact two-sided p-value.
+  // McNemar's exact two-sided p-value, not corrected.
   mcnemar(better, worse) {
     const trials = better + worse;
     let log = -trials * Math.LN2;
@@ -13,18 +13,6 @@ const benchPaired = {
     return Math.min(1, 2 * sum);
   },
 
-  // p-values corrected with Holm's procedure.
-  holm(values) {
-    const order = values.map((p, place) => [p, place]).sort((a, b) => a[0] - b[0]);
-    const corrected = [];
-    let most = 0;
-    order.forEach(([p, place], rank) => {
-      most = Math.max(most, Math.min(1, p * (values.length - rank)));
-      corrected[place] = most;
-    });
-    return corrected;
-  },
-
   // Wilson's 95 % interval.
   wilson(correct, n) {
     const z = 1.959963984540054;
@@ -34,38 +22,52 @@ const benchPaired = {
     return [correct ? Math.max(0, middle - half) : 0, correct < n ? Math.min(1, middle + half) : 1];
   },
 
-  // The paired bootstrap's 95 % interval from its exact distribution: the sum of n draws of -1, 0, 1.
-  interval(better, worse, n) {
-    const difference = (better - worse) / n;
-    if ([better, worse, n - better - worse].includes(n)) {
-      const room = this.wilson(0, n)[1];
-      return [Math.max(-1, difference - room), Math.min(1, difference + room)];
-    }
-    const step = { first: -1, p: [worse / n, (n - better - worse) / n, better / n] };
-    const sum = this.power(step, n);
-    let below = 0;
-    let low = null;
-    for (let place = 0; place < sum.p.length; place += 1) {
-      below += sum.p[place];
-      if (low === null && below >= 0.025) low = (sum.first + place) / n;
-      if (below >= 0.975) return [low, (sum.first + place) / n];
-    }
-    return [low, 1];
+  // How many comparisons the family of so many rows holds, at least one.
+  pairs(rows) {
+    return Math.max(1, (rows * (rows - 1)) / 2);
   },
 
-  // The distribution of the sum of n independent draws, by repeated doubling.
-  power(step, n) {
-    if (n === 1) return step;
-    const half = this.power(step, Math.floor(n / 2));
-    const whole = this.add(half, half);
-    return n % 2 ? this.add(whole, step) : whole;
+  // The difference in accuracy with p-value and 95 % interval, both corrected for the comparisons of
+  // the family: the interval excludes 0 exactly when p is at most 0.05.
+  difference(better, worse, n, comparisons) {
+    const level = 0.05 / comparisons;
+    const [low, high] = this.exact(better, better + worse, level).map((end) => 2 * end - 1);
+    const [least, most] = this.exact(better + worse, n, level);
+    return {
+      difference: (better - worse) / n,
+      low: low * (low > 0 ? least : most),
+      high: high * (high > 0 ? most : least),
+      p_corrected: Math.min(1, comparisons * this.mcnemar(better, worse)),
+    };
   },
 
-  add(a, b) {
-    const p = new Array(a.p.length + b.p.length - 1).fill(0);
-    a.p.forEach((x, i) => b.p.forEach((y, j) => { p[i + j] += x * y; }));
-    const kept = p.map((x) => x > 1e-18);
-    const start = kept.indexOf(true);
-    return { first: a.first + b.first + start, p: p.slice(start, kept.lastIndexOf(true) + 1) };
+  // Clopper and Pearson's exact interval of a share; 0 to 1 where nothing was tried.
+  exact(successes, trials, level) {
+    const least = (hits) => this.solve((share) => this.atLeast(hits, trials, share) - level / 2);
+    return [successes ? least(successes) : 0, successes < trials ? 1 - least(trials - successes) : 1];
+  },
+
+  // The probability of so many successes or more.
+  atLeast(hits, trials, share) {
+    let log = 0;
+    for (let k = 1; k <= hits; k += 1) log += Math.log((trials - k + 1) / k);
+    const [yes, no] = [Math.log(share), Math.log1p(-share)];
+    let sum = 0;
+    for (let k = hits; k <= trials; k += 1) {
+      sum += Math.exp(log + k * yes + (trials - k) * no);
+      log += Math.log((trials - k) / (k + 1));
+    }
+    return sum;
+  },
+
+  // Where a function that rises from below 0 at 0 to above 0 at 1 is 0.
+  solve(rising) {
+    let [low, high] = [0, 1];
+    for (let step = 0; step < 60; step += 1) {
+      const middle = (low + high) / 2;
+      if (rising(middle) < 0) low = middle;
+      else high = middle;
+    }
+    return (low + high) / 2;
   },
 };
