@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark import options
 from benchmark.execution import endings_as_interrupts, execute, fail_for, say, stopped
+from benchmark.paths import expanded
 
 if TYPE_CHECKING:
     from benchmark.external.given import Given
@@ -129,9 +129,9 @@ def _given(
     from benchmark.external.given import Given, check, named, numbers
 
     if weights is not None:
-        weights = str(Path(weights).expanduser().absolute())
+        weights = str(expanded(weights).absolute())
     if model is not None and (place := model.rpartition(":"))[0].endswith(".py"):
-        model = f"{Path(place[0]).expanduser().absolute()}:{place[2]}"
+        model = f"{expanded(place[0]).absolute()}:{place[2]}"
     given = Given(
         name=name if name is not None else named(model, weights),
         model=model,

@@ -15,6 +15,7 @@ from benchmark import commands, options
 from benchmark.attack import attack
 from benchmark.errors import BenchError
 from benchmark.execution import endings_as_interrupts, execute, fail_for, say, stopped
+from benchmark.paths import expanded
 from benchmark.text import clean
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def show(
     from benchmark.listing import cell_details, find_cell
     from benchmark.results import Store
 
-    store = Store.open(out.expanduser())
+    store = Store.open(expanded(out))
     for line in cell_details(store, find_cell(store, cell)):
         typer.echo(clean(line))
 

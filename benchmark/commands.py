@@ -10,6 +10,7 @@ import typer
 
 from benchmark import options
 from benchmark.errors import CellError, ConfigError, UnknownName
+from benchmark.paths import expanded
 from benchmark.text import clean
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def report(
     """
     import reports
 
-    folder = folder.expanduser()
+    folder = expanded(folder)
     chosen: dict[str, object] = {"--to": to, "--format": format, "--publish": publish}
     chosen |= {"--robustbench": robustbench, "--verify": verify}
     given = [name for name, value in chosen.items() if value]
@@ -69,12 +70,12 @@ def report(
     if verify:
         _verify(folder, sample, data_dir)
     elif publish is not None:
-        typer.echo(clean(reports.publish(folder, publish.expanduser())))
+        typer.echo(clean(reports.publish(folder, expanded(publish))))
     elif robustbench is not None:
-        paths = reports.write_robustbench(folder, robustbench.expanduser())
-        typer.echo(f"{len(paths)} entries in {clean(robustbench.expanduser())}")
+        paths = reports.write_robustbench(folder, expanded(robustbench))
+        typer.echo(f"{len(paths)} entries in {clean(expanded(robustbench))}")
     elif format is None:
-        typer.echo(clean(reports.write(folder, to.expanduser() if to else None)))
+        typer.echo(clean(reports.write(folder, expanded(to) if to else None)))
     else:
         _check_format(format)
         if format == "table":
@@ -97,7 +98,7 @@ def compare(
     from benchmark.results import Store
 
     _check_format(format)
-    store = Store.open(out.expanduser())
+    store = Store.open(expanded(out))
     first, second = find_cell(store, a), find_cell(store, b)
     if first == second:
         raise ConfigError(f"both name the cell {first!r}; give two different ones")
@@ -118,8 +119,8 @@ def merge(
     import reports
     from benchmark.merge import merge
 
-    out = out.expanduser()
-    merged = merge([folder.expanduser() for folder in folders], out)
+    out = expanded(out)
+    merged = merge([expanded(folder) for folder in folders], out)
     for path, reason in sorted(merged.left_out.items()):
         typer.echo(clean(f"left out: {path}: {reason}"))
     typer.echo(
@@ -135,7 +136,7 @@ def _verify(folder: Path, size: int, data_dir: Path | None) -> None:
 
     store = Store.open(folder)
     data = data_dir or os.environ.get("BENCH_DATA_DIR")
-    claims = sample(store, size=size or None, data_dir=Path(data).expanduser() if data else None)
+    claims = sample(store, size=size or None, data_dir=expanded(data) if data else None)
     if not claims:
         raise ConfigError(f"{folder} holds no attack with a result, so there is nothing to verify")
     states = []

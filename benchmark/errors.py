@@ -7,6 +7,7 @@ BenchError                  exit code 2: wrong input, nothing was written
 ├── ModelError              a model that can't be built for these data
 ├── SuiteError              a suite file, an attack or its arguments
 ├── StoreError              an output folder that can't be used
+│   └── StoreGone           exit code 1: it was moved or removed while a run wrote to it
 └── CellError               exit code 1: a cell failed while it ran
 """
 
@@ -48,6 +49,12 @@ class SuiteError(BenchError):
 
 class StoreError(BenchError):
     """An output folder that can't be written, locked or understood."""
+
+
+class StoreGone(StoreError):
+    """An output folder that was moved or removed while a run wrote to it."""
+
+    exit_code = 1
 
 
 class CellError(BenchError):

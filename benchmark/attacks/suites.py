@@ -9,8 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
+from benchmark import documents
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.specification import (
     SHARE_OF_EPS,
@@ -45,7 +44,7 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
         UnknownName: no such suite.
         SuiteError: the file is no suite, or names an unknown attack or argument.
     """
-    content = _parse(name, _read(name))
+    content = _read(name)
     attacks = _mapping(content.get("attacks"), f"suite {name!r}: 'attacks'")
     if not attacks:
         raise SuiteError(f"suite {name!r} has no attacks; list at least one under 'attacks'")
@@ -73,29 +72,27 @@ def _suite_name(name: str) -> str:
     return Path(name).stem
 
 
-def _read(name: str) -> str:
+def _read(name: str) -> Mapping[str, Any]:
+    try:
+        content = documents.read(_path(name))
+    except OSError as error:
+        raise SuiteError(f"can't read suite file {name!r}: {error.strerror or error}") from error
+    except documents.NotYaml as error:
+        raise SuiteError(f"suite {name!r} is not valid YAML: {error}") from error
+    content = _mapping(content, f"suite {name!r}")
+    _check_keys(content, ("description", "attacks", "security_curve"), f"suite {name!r}")
+    return content
+
+
+def _path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
-        try:
-            return Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SuiteError(f"can't read suite file {name!r}: {error}") from error
+        return Path(name)
     builtin = resources.files("attacks_cfg")
     names = [file.name.removesuffix(".yaml") for file in builtin.iterdir()]
     file = builtin / f"{name}.yaml"
     if not _SAFE_NAME.match(name) or not file.is_file():
         raise UnknownName("suite", name, [n for n in names if _SAFE_NAME.match(n)])
-    return file.read_text(encoding="utf-8")
-
-
-def _parse(name: str, text: str) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        line = " ".join(str(error).split())
-        raise SuiteError(f"suite {name!r} is not valid YAML: {line}") from error
-    content = _mapping(content, f"suite {name!r}")
-    _check_keys(content, ("description", "attacks", "security_curve"), f"suite {name!r}")
-    return content
+    return Path(str(file))
 
 
 def _attack(
