@@ -172,8 +172,7 @@ class _CellRun:
             self.builder.load_weights(model, stored)
             record = self.store.read_stage(self.cell.cell_id, "training") or {}
             return defense.resume(model, record.get("learned"))
-        data, folder = self._dataset, self.store.cell_folder(self.cell.cell_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        data, folder = self._dataset, self.store.make_cell_folder(self.cell.cell_id)
         checkpoint = Checkpoint(folder / "checkpoint.npz", identity=self.cell.cell_id)
         started = time.perf_counter()
         fitted = defense.fit(

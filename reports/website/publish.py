@@ -21,6 +21,7 @@ from reports.website.related import related_cells
 from reports.website.settings import Board, board
 
 _ASSETS = ("site.css", "leaderboard.js", "compare.js", "paired.js")
+_MODEL_FILES = ("index.html", "data.json", "outcomes.json", "outcomes.js")
 
 
 def publish(out: Path | str, site: Path | str) -> Path:
@@ -31,29 +32,34 @@ def publish(out: Path | str, site: Path | str) -> Path:
     if cells == path.resolve() or cells in path.resolve().parents:
         raise StoreError(f"can't publish to {path}: stored results are in there")
     folder = SiteFolder.open(path)
-    whole = board(results)
-    models = _write_models(folder, store, results.cells)
-    for name in _ASSETS:
-        folder.write(f"assets/{name}", render.asset(name))
-    _write_pages(folder, whole)
-    folder.finish(models)
+    pages = _pages(board(results))
+    models = [f"models/{c.cell_id}/{name}" for c in results.cells for name in _MODEL_FILES]
+    folder.begin([*pages, *models])
+    digests = _write_models(folder, store, results.cells)
+    for name, content in pages.items():
+        folder.write(name, content)
+    folder.finish(digests)
     return path / "index.html"
 
 
-def _write_pages(folder: SiteFolder, whole: Board) -> None:
-    """The pages that tell of all models, each with its document beside it."""
+def _pages(whole: Board) -> dict[str, str]:
+    """The pages that tell of all models, each with its document beside it, and their assets."""
     document = whole.document()
     frameworks, costs = twins.document(whole.settings), tradeoffs.document(whole.settings)
-    folder.write("data/leaderboard.json", render.document(document))
-    folder.write("data/leaderboard.csv", as_csv(whole.frame))
-    folder.write("data/frameworks.json", render.document(frameworks))
-    folder.write("data/tradeoffs.json", render.document(costs))
-    folder.write("index.html", boardpage.write(document))
-    folder.write("compare.html", comparing.write(document))
-    page = render.page("frameworks.html.j2", current="frameworks.html", pairs=frameworks)
-    folder.write("frameworks.html", page)
-    folder.write("tradeoffs.html", tradeoffs.write(costs))
-    folder.write("about.html", render.page("about.html.j2", current="about.html"))
+    return {
+        **{f"assets/{name}": render.asset(name) for name in _ASSETS},
+        "data/leaderboard.json": render.document(document),
+        "data/leaderboard.csv": as_csv(whole.frame),
+        "data/frameworks.json": render.document(frameworks),
+        "data/tradeoffs.json": render.document(costs),
+        "compare.html": comparing.write(document),
+        "frameworks.html": render.page(
+            "frameworks.html.j2", current="frameworks.html", pairs=frameworks
+        ),
+        "tradeoffs.html": tradeoffs.write(costs),
+        "about.html": render.page("about.html.j2", current="about.html"),
+        "index.html": boardpage.write(document),
+    }
 
 
 def _write_models(folder: SiteFolder, store: Store, cells: tuple[Cell, ...]) -> dict[str, str]:
