@@ -9,7 +9,6 @@ import dataclasses
 import tempfile
 import traceback
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from benchmark import frameworks
 from benchmark.errors import BenchError, ModelError
 from benchmark.external.given import Given, default_channels
-from benchmark.process import enter, last_words
+from benchmark.process import last_words, spawn
 
 SERVE = "benchmark.external.checking:serve"
 
@@ -60,17 +59,13 @@ def check(trial: Trial, *, serve: str = SERVE) -> Findings:
     Raises:
         ModelError: it can't be built or loaded, or what it gives can't be attacked.
     """
-    context = get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
         log = Path(folder) / "check.log"
-        ours, theirs = context.Pipe()
         # Which framework a builder's model is of shows when it is there.
         framework = trial.given.framework or "torch"
-        process = context.Process(
-            target=enter, args=(serve, str(log), theirs, framework, "cpu", 1), name="bench-check"
+        process, ours = spawn(
+            serve, log, framework=framework, device="cpu", threads=1, name="bench-check"
         )
-        process.start()
-        theirs.close()
         try:
             answer = _ask(ours, process.sentinel, trial)
         finally:
