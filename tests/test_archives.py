@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmark import results
-from benchmark.errors import StoreError
+from benchmark import datasets, results
+from benchmark.errors import DataError, StoreError
 from benchmark.results import Store
 from defenses.archives import read_arrays
 from defenses.checkpoints import Checkpoint
@@ -68,6 +69,30 @@ def test_arrays_come_back_as_saved(array: np.ndarray) -> None:
     (name, found) = next(iter(read_arrays(stream, only=("a",)).items()))
     assert (name, found.dtype, found.shape) == ("a", array.dtype, array.shape)
     np.testing.assert_array_equal(found, array)
+
+
+ABSURD = {"80 TB": npy("(80000000000000,)"), "brackets": npy("(" * 5000), "text": b"text"}
+
+
+@pytest.mark.parametrize("content", ABSURD.values(), ids=ABSURD)
+@pytest.mark.parametrize("change", [lambda stream: stream, flagged], ids=["plain", "encrypted"])
+def test_a_data_set_of_absurd_arrays_is_one_line(
+    tmp_path: Path, content: bytes, change: Callable[[io.BytesIO], io.BytesIO]
+) -> None:
+    stream = npz(**dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), content))
+    (tmp_path / "data.npz").write_bytes(change(stream).getvalue())
+    with pytest.raises(DataError, match="x_train holds pickled objects or is damaged") as caught:
+        datasets.load(f"npz:{tmp_path / 'data.npz'}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(20)
+def test_an_image_that_is_a_pipe_is_not_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        os.mkfifo(tmp_path / name / "1.png")
+    with pytest.raises(DataError, match=r"1\.png is no readable image .it is not a regular file"):
+        datasets.load(f"folder:{tmp_path}")
 
 
 def test_results_that_unpack_to_more_than_allowed_are_not_unpacked(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ def content(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+KILLS = Path(__file__).parents[1] / "performance" / "kills.py"
 
 
 class Killed(BaseException):
@@ -112,3 +117,21 @@ def test_impossible_names_in_a_marker_are_refused(
     marker.write_text('{"version": 1, "files": {' + json.dumps(name) + ': "0"}}')
     with pytest.raises(StoreError, match="leads out of the site"):
         reports.publish(synthetic.store.path, site)
+
+
+def test_kills_at_random_points_lose_nothing_and_leave_nothing_half(
+    synthetic: Any, tmp_path: Path
+) -> None:
+    synthetic.cell("pgd-at")
+    synthetic.cell("trades")
+    options = ["--count", "9", "--kinds", "report", "publish", "merge"]
+    done = subprocess.run(
+        [sys.executable, KILLS, *options, "--results", synthetic.store.path],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("3 kills") == 3, done.stdout
