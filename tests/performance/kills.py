@@ -7,7 +7,8 @@
 fall into their work. After every kill each published file must be whole: the old one or the new
 one. When the command has come through, all must be as an unbroken run leaves it, byte for byte. Of
 a run, the JSON of cells and stages may differ in what CIRCUMSTANCES names; the log, the lock and
-the report that shows those are not compared there.
+the report that shows those are not compared there. Leave the checkout alone meanwhile: a cell's
+record names its commit.
 """
 
 from __future__ import annotations
