@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +10,7 @@ import typer
 from benchmark import options
 from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
 from benchmark.output import say, told_if_slow
+from benchmark.paths import expanded
 
 if TYPE_CHECKING:
     from benchmark.external.given import Given
@@ -147,9 +148,9 @@ def _given(
     from benchmark.external.given import Given, check, interval, named, numbers
 
     if weights is not None:
-        weights = str(Path(weights).expanduser().absolute())
+        weights = str(expanded(weights).absolute())
     if model is not None and (place := model.rpartition(":"))[0].endswith(".py"):
-        model = f"{Path(place[0]).expanduser().absolute()}:{place[2]}"
+        model = f"{expanded(place[0]).absolute()}:{place[2]}"
     given = Given(
         name=name if name is not None else named(model, weights),
         model=model,

@@ -17,6 +17,7 @@ from benchmark.attack import attack
 from benchmark.errors import BenchError
 from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
 from benchmark.output import OutputError, guarded, say, tell, told_if_slow
+from benchmark.paths import expanded
 from benchmark.text import clean, shortened
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def show(
     from benchmark.results import Store
     from benchmark.showing import cell_details
 
-    store = Store.open(out.expanduser())
+    store = Store.open(expanded(out))
     show = configuration if as_yaml else cell_details
     for line in show(store, find_cell(store, cell)):
         tell(line)

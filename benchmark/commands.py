@@ -14,6 +14,7 @@ from benchmark.errors import CellError, ConfigError, UnknownName
 from benchmark.execution import write_report
 from benchmark.options import named
 from benchmark.output import tell
+from benchmark.paths import expanded
 
 if TYPE_CHECKING:
     from reports.terminal import TerminalTable
@@ -89,7 +90,7 @@ def report(
     """
     import reports
 
-    folder = folder.expanduser()
+    folder = expanded(folder)
     chosen: dict[str, object] = {"--to": to, "--format": format, "--publish": publish}
     chosen |= {"--robustbench": robustbench, "--verify": verify}
     given = [name for name, value in chosen.items() if value]
@@ -98,12 +99,12 @@ def report(
     if verify:
         _verify(folder, sample, sample_seed, data_dir, allow_unchecked=allow_unchecked)
     elif publish is not None:
-        tell(reports.publish(folder, publish.expanduser()))
+        tell(reports.publish(folder, expanded(publish)))
     elif robustbench is not None:
-        paths = reports.write_robustbench(folder, robustbench.expanduser())
-        tell(f"{len(paths)} entries in {robustbench.expanduser()}")
+        paths = reports.write_robustbench(folder, expanded(robustbench))
+        tell(f"{len(paths)} entries in {expanded(robustbench)}")
     elif format is None:
-        tell(reports.write(folder, to.expanduser() if to else None))
+        tell(reports.write(folder, expanded(to) if to else None))
     else:
         _check_format(format)
         if format == "table":
@@ -126,7 +127,7 @@ def compare(
     from benchmark.results import Store
 
     _check_format(format)
-    store = Store.open(out.expanduser())
+    store = Store.open(expanded(out))
     first, second = find_cell(store, a), find_cell(store, b)
     if first == second:
         raise ConfigError(f"both name the cell {first!r}; give two different ones")
@@ -152,8 +153,8 @@ def merge(
     """Join results of several runs or machines; the same cell twice must have the same result."""
     from benchmark.merge import merge
 
-    out = out.expanduser()
-    merged = merge([folder.expanduser() for folder in folders], out)
+    out = expanded(out)
+    merged = merge([expanded(folder) for folder in folders], out)
     for path, reason in sorted(merged.left_out.items()):
         tell(f"left out: {path}: {reason}")
     tell(
@@ -171,7 +172,7 @@ def _verify(
 
     store = Store.open(folder)
     given = data_dir or os.environ.get("BENCH_DATA_DIR")
-    data = Path(given).expanduser() if given else None
+    data = expanded(given) if given else None
     # Whoever knows what is drawn can change the rest.
     seed = secrets.randbelow(2**32) if seed is None else seed
     claims = sample(store, size=size or None, seed=seed, data_dir=data)

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -26,9 +25,10 @@ from pydantic import (
     model_validator,
 )
 
-from benchmark import limits
+from benchmark import documents, limits
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
+from benchmark.paths import expanded
 
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
@@ -95,10 +95,6 @@ def _named(path: Any) -> Any:
     return path
 
 
-def _expanded(path: Path) -> Path:
-    return path.expanduser()
-
-
 def _plain(value: Any, path: str) -> Any:
     """`value`, with its numbers read; ConfigError unless it is made of JSON's types only."""
     if isinstance(value, dict):
@@ -152,7 +148,7 @@ Count = Annotated[int, Field(strict=True, gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)]
 Budget = Annotated[float, BeforeValidator(_budget)]
 Settings = dict[str, dict[str, Any]]
-UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(_expanded)]
+UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(expanded)]
 
 
 class RunConfig(BaseModel):
@@ -244,13 +240,13 @@ def read(
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
+        content = documents.read(expanded(path))
     except FileNotFoundError:
         raise ConfigError(f"no configuration file at {path}; check the path") from None
     except OSError as error:
         raise ConfigError(f"can't read the configuration {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not YAML: {_yaml_problem(error)}") from error
+    except documents.NotYaml as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -267,11 +263,9 @@ def _assign(merged: dict[str, Any], text: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"--set {text!r} is not an assignment; write --set path.to.key=value")
     try:
-        parsed = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"--set {text!r}: its value is not YAML: {_yaml_problem(error)}"
-        ) from error
+        parsed = documents.parse(value)
+    except documents.NotYaml as error:
+        raise ConfigError(f"--set {text!r}: its value is not YAML: {error}") from error
     for key in keys[:-1]:
         if merged.get(key) is None:
             merged[key] = {}
@@ -279,12 +273,6 @@ def _assign(merged: dict[str, Any], text: str) -> None:
             raise ConfigError(f"--set {text!r}: {key!r} is {_kind(merged[key])}, it holds no keys")
         merged = merged[key]
     merged[keys[-1]] = parsed
-
-
-def _yaml_problem(error: Exception) -> str:
-    problem = getattr(error, "problem", None) or " ".join(str(error).split()) or "too deeply nested"
-    mark = getattr(error, "problem_mark", None)
-    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})" if mark else str(problem)
 
 
 def _kind(value: Any) -> str:

@@ -1,4 +1,9 @@
-"""Files that are whole or absent (written aside, flushed, renamed), and JSON with its checksum."""
+"""Files that are whole or absent (written aside, flushed, renamed), and JSON with its checksum.
+
+Whatever is written stands below a `root`, the folder that the user named. Nothing below it is
+written through a link: results may come from elsewhere, and a link in them leads anywhere. Only
+regular files are read, and no more of them than their kind needs.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 import stat
 from collections.abc import Callable, Mapping
 from io import BufferedReader
@@ -19,23 +26,33 @@ Writer = Callable[[Path], None]
 
 TEMPORARY = ".tmp-"
 _CHUNK = 1 << 20
+_LEFTOVER = re.compile(r"\.tmp-[0-9]+(-.*)?", re.DOTALL)
+
+# Bytes; a hundred times what any record of ours takes.
+LARGEST_JSON = 16 << 20
 
 
-def write_file(path: Path, write: Writer) -> str:
-    """Lets `write` fill a temporary file, flushes it, renames it to `path`; returns its SHA-256.
+def write_file(path: Path, write: Writer, *, root: Path, flush: bool = True) -> str:
+    """Lets `write` fill a temporary file and renames it to `path`; returns its SHA-256.
 
-    The temporary name ends like the final one, for writers that go by the suffix.
+    The temporary name ends like the final one, for writers that go by the suffix, and can't be
+    foreseen. `flush`: also waits until it is on the disk; leave it out for what can be made again.
+    Raises `OSError` where `check_target` does, or if it can't be written.
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    check_target(path, root=root)
+    name = f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}"
+    temporary = path.with_name(name)
     try:
         write(temporary)
         with open(temporary, "rb+") as stream:
             checksum = hashlib.file_digest(stream, "sha256").hexdigest()
-            os.fsync(stream.fileno())
+            if flush:
+                os.fsync(stream.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    flush_folder(path.parent)
+    if flush:
+        flush_folder(path.parent)
     return checksum
 
 
@@ -54,14 +71,38 @@ def copy_of(source: Path, checksum: str) -> Writer:
     return write
 
 
-def write_text(path: Path, content: str) -> None:
-    """Writes UTF-8 text as `write_file` does, with line ends as they are."""
-    write_file(path, lambda temporary: _write_bytes(temporary, content.encode()))
+def write_text(path: Path, content: str | bytes, *, root: Path, flush: bool = True) -> None:
+    """Writes UTF-8 text as `write_file` does, with line ends as they are; bytes as they are."""
+    encoded = content.encode() if isinstance(content, str) else content
+    write_file(path, lambda temporary: _write_bytes(temporary, encoded), root=root, flush=flush)
 
 
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
+def write_json(path: Path, record: Mapping[str, Any], *, root: Path) -> None:
     """Writes a record as readable JSON; raises `ValueError` for a number that isn't finite."""
-    write_text(path, _canonical(record) + "\n")
+    write_text(path, _canonical(record) + "\n", root=root)
+
+
+def write_sealed(path: Path, record: Mapping[str, Any], *, root: Path) -> None:
+    """Writes a record with its own checksum, which `read_sealed` verifies and takes off."""
+    plain: Record = json.loads(_canonical(record))  # as JSON will give it back: keys are strings
+    write_json(path, {**plain, "checksum": _checksum(plain)}, root=root)
+
+
+def check_target(path: Path, *, root: Path) -> None:
+    """Raises `OSError` unless a file can be written at `path` without leaving the folder `root`.
+
+    So `root` must exist, nothing from there down to `path` is a link, and `path` is free or a
+    regular file.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {root}")
+    place = root
+    for part in path.relative_to(root).parts:
+        place /= part
+        if part == ".." or place.is_symlink():
+            raise OSError(errno.ELOOP, f"{place} is a link, which is not followed; remove it")
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise OSError(errno.EINVAL, f"{path} is not a regular file")
 
 
 def open_plain(path: Path) -> BufferedReader:
@@ -74,20 +115,23 @@ def open_plain(path: Path) -> BufferedReader:
     return open(path, "rb")
 
 
+def read_plain(path: Path, *, largest: int) -> bytes:
+    """The bytes of a regular file; raises `OSError` where there are more than `largest`."""
+    with open_plain(path) as stream:
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"it is larger than {largest:,} bytes", str(path))
+    return content
+
+
 def read_json(path: Path) -> Record | None:
     """The JSON object in a file, or None if there is none that can be read."""
     try:
-        with open_plain(path) as stream:
-            record = json.loads(stream.read(), parse_constant=_refuse_constant)
+        content = read_plain(path, largest=LARGEST_JSON)
+        record = json.loads(content, parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
-
-
-def write_sealed(path: Path, record: Mapping[str, Any]) -> None:
-    """Writes a record with its own checksum, which `read_sealed` verifies and takes off."""
-    plain: Record = json.loads(_canonical(record))  # as JSON will give it back: keys are strings
-    write_json(path, {**plain, "checksum": _checksum(plain)})
 
 
 def read_sealed(path: Path) -> Record | None:
@@ -100,11 +144,32 @@ def read_sealed(path: Path) -> Record | None:
     return record if intact else None
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a folder and its parents, and flushes the entry in its parent."""
+def make_folder(folder: Path, *, root: Path) -> None:
+    """Makes a folder below `root`, which exists, and those between; flushes their entries.
+
+    Raises `OSError` for a link among them, or if there is no `root`.
+    """
+    check_target(folder / "file", root=root)
+    missing = [place for place in (folder, *folder.parents) if not place.is_dir()]
+    for place in reversed(missing):
+        place.mkdir(exist_ok=True)
+        flush_folder(place.parent)
+
+
+def make_root(folder: Path) -> None:
+    """Makes the folder that a user named, and its parents; flushes its entry in its parent."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         flush_folder(folder.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Removes the temporary files that a killed writer left in a folder; of that, nothing else."""
+    with os.scandir(folder) as entries:
+        found = [e.path for e in entries if _LEFTOVER.fullmatch(e.name)]
+    for path in found:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
 
 
 def flush_folder(folder: Path) -> None:

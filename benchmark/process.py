@@ -1,4 +1,9 @@
-"""The first and the last thing a worker process does: quiet, obedient, and never left behind."""
+"""How a worker process begins and ends: quiet, obedient, never left behind, and of our code alone.
+
+Python looks for the modules of a new process in the working directory first, also for those that
+start it. A `multiprocessing/` or `random.py` beside a stranger's results would run. So a worker
+starts without the working directory, and gets the places that this process looks in.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,67 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 # faulthandler's report of a crash begins so; what explains the crash stands before it.
 _CRASH_REPORT = "Fatal Python error:"
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+_OURS = "bench"  # any text does; by this one a worker knows that the user didn't set it
+
+
+def spawn(
+    serve: str, log: Path, *, framework: str, device: str, threads: int, name: str
+) -> tuple[SpawnProcess, Connection]:
+    """Starts a process that runs `serve`, see `enter`; returns it and our end of its pipe."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=enter, args=(serve, str(log), theirs, framework, device, threads), name=name
+    )
+    with interrupts_held(), _safe_path():
+        process.start()
+    theirs.close()
+    return process, ours
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait, so that no process is started without being noted.
+
+    A process started meanwhile inherits this; `enter` undoes it for SIGTERM only, so that Ctrl-C in
+    a terminal reaches us alone.
+    """
+    # Its start would unblock the signals again, so it must be running before.
+    with _safe_path():
+        resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """A Python that is started meanwhile doesn't look for modules in the working directory."""
+    if os.environ.get(_SAFE_PATH):
+        yield
+        return
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = _OURS
+    try:
+        yield
+    finally:
+        del os.environ[_SAFE_PATH]
+        if before is not None:
+            os.environ[_SAFE_PATH] = before
 
 
 def enter(
@@ -23,6 +83,8 @@ def enter(
 ) -> None:
     """Runs `serve`, a "module:function", with everything it prints appended to the file `log`."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held while we were started
+    if os.environ.get(_SAFE_PATH) == _OURS:
+        del os.environ[_SAFE_PATH]  # what the user's own code starts is the user's
     _print_to(Path(log))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -46,7 +108,7 @@ def last_words(log: Path, start: int) -> str:
 
 def _print_to(log: Path) -> None:
     """Sends this process's standard output and error, C libraries' too, to the end of `log`."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
     header = f"# {datetime.now(UTC).isoformat(timespec='seconds')} process {os.getpid()}\n"
     os.write(descriptor, header.encode())
     for standard in (1, 2):

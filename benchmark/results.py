@@ -16,9 +16,6 @@ import fcntl
 import hashlib
 import io
 import os
-import re
-import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,33 +25,38 @@ import numpy as np
 
 from benchmark import files as disk
 from benchmark.errors import MovedError, StoreError
+from benchmark.files import TEMPORARY as TEMPORARY  # these for the writers of reports
 from benchmark.files import Record, Writer
-from benchmark.files import open_plain as open_plain  # these two for the writers of reports
+from benchmark.files import check_target as check_target
+from benchmark.files import make_folder as make_folder
+from benchmark.files import make_root as make_root
+from benchmark.files import open_plain as open_plain
+from benchmark.files import read_plain as read_plain
+from benchmark.files import sweep as sweep
 from benchmark.files import write_text as write_text
 from benchmark.identity import SCHEMA_VERSION as SCHEMA_VERSION
 from benchmark.identity import fits as fits
+from benchmark.layout import KEYED_STAGES as KEYED_STAGES
+from benchmark.layout import (
+    MARKER,
+    SAFE_NAME,
+    check_permission,
+    check_schema,
+    explained,
+    plain_path,
+    safe,
+)
+from benchmark.layout import STAGES as STAGES
 from benchmark.portable import dataset_name as dataset_name
 from benchmark.portable import without_folders as without_folders
+from defenses.archives import read_arrays
 
-# A cell has one of each of these, or none ("given": a model that someone else trained).
-STAGES = ("training", "adaptation", "given")
-# Of these it has any number, as <stage>/<key>; of trust checks and of what was asked one a suite.
-KEYED_STAGES = ("attacks", "trust", "curves", "transfers", "adaptations", "runs")
-
-_MARKER = "bench.json"
 _LOCK = ".lock"
-# What NumPy and zipfile raise for archives that are not whole, not theirs, or claim absurd sizes.
-_UNREADABLE_ARRAYS = (
-    OSError,
-    TypeError,
-    ValueError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+_LOGS = "logs"
+
+# Bytes that the arrays of a stage may take, packed or not. Those of an attack on 10,000 examples
+# with eight samples of 1,000x1,000 pixels take half of it.
+LARGEST_ARRAYS = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -71,34 +73,34 @@ class Store:
         """
         path = Path(path)
         cls.check_writable(path)
-        with _explained("write", path):
-            disk.make_folder(path)
-            if not (path / _MARKER).exists():
-                disk.write_json(path / _MARKER, {"schema_version": SCHEMA_VERSION})
-            disk.make_folder(path / "cells")
+        with explained("write", path):
+            disk.make_root(path)
+            if not (path / MARKER).exists():
+                disk.write_json(path / MARKER, {"schema_version": SCHEMA_VERSION}, root=path)
+            disk.make_folder(path / "cells", root=path)
         return cls(path)
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
         """An existing results folder, for reading; raises `StoreError` if it isn't one."""
-        path = _plain_path(path)
+        path = plain_path(path)
         hint = "give the --out folder of a bench run"
-        with _explained("read", path):
+        with explained("read", path):
             if not path.is_dir():
                 raise StoreError(f"no results folder at {path}; {hint}")
-            if not (path / _MARKER).exists():
-                raise StoreError(f"{path} is not a results folder (it has no {_MARKER}); {hint}")
-            _check_schema(path)
+            if not (path / MARKER).exists():
+                raise StoreError(f"{path} is not a results folder (it has no {MARKER}); {hint}")
+            check_schema(path)
         return cls(path)
 
     @staticmethod
     def check_writable(path: Path | str) -> None:
         """Raises `StoreError` if `create` would refuse this folder; writes nothing."""
-        path = _plain_path(path)
-        with _explained("write", path):
+        path = plain_path(path)
+        with explained("write", path):
             if path.is_dir():
-                if (path / _MARKER).exists():
-                    _check_schema(path)
+                if (path / MARKER).exists():
+                    check_schema(path)
                 elif foreign := sorted(
                     n for n in os.listdir(path) if not n.startswith(disk.TEMPORARY)
                 ):
@@ -106,7 +108,10 @@ class Store:
                         f"{path} holds other files ({foreign[0]!r}) and no results; "
                         "give a new or an empty folder, or one that bench made"
                     )
-            _check_permission(path)
+            check_permission(path)
+            if path.is_dir():
+                for inside in (MARKER, _LOCK, "cells/any", f"{_LOGS}/any"):
+                    disk.check_target(path / inside, root=path)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -115,7 +120,8 @@ class Store:
         Raises `StoreError` when another run holds it. A lock dies with the process that holds it.
         """
         with contextlib.ExitStack() as stack:
-            with _explained("lock", self.path):
+            with self._writing("lock", self.path):
+                disk.check_target(self.path / _LOCK, root=self.path)
                 stream = stack.enter_context(open(self.path / _LOCK, "a+", encoding="utf-8"))
                 try:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,39 +134,40 @@ class Store:
                 stream.truncate(0)
                 stream.write(f"{os.getpid()}\n")
                 stream.flush()
-                for leftover in list((self.path / "cells").rglob(f"{disk.TEMPORARY}*")):
-                    leftover.unlink(missing_ok=True)
+                disk.sweep(self.path)
+                for folder, _, _ in os.walk(self.path / "cells"):
+                    disk.sweep(Path(folder))
             yield
 
     def check_there(self) -> None:
         """Raises `MovedError` where the folder is gone, so that no other is made in its place."""
-        if not (self.path / _MARKER).is_file():
+        if not (self.path / MARKER).is_file():
             raise MovedError(
-                f"{self.path} was moved or removed while a run wrote to it; move it back, or give "
-                "its new place as --out, and start again: what is done is not done again"
+                f"the results folder {self.path} was moved or removed while it was written to; "
+                "all that was done is in it: give its new place as --out, or move it back, and "
+                "the same command goes on"
             )
 
     def cell_ids(self) -> list[str]:
         """The ids of all cells that have a folder, finished or not, sorted."""
-        with _explained("read", self.path):
+        with explained("read", self.path):
             folders = [p.name for p in (self.path / "cells").glob("*") if p.is_dir()]
-        return sorted(name for name in folders if _SAFE_NAME.fullmatch(name))
+        return sorted(name for name in folders if SAFE_NAME.fullmatch(name))
 
     def cell_folder(self, cell_id: str) -> Path:
         """The folder of a cell, which need not exist; raises `StoreError` for an unsafe id."""
-        return self.path / "cells" / _safe(cell_id, "cell id")
+        return self.path / "cells" / safe(cell_id, "cell id")
 
     def write_cell(self, cell_id: str, record: Mapping[str, Any]) -> None:
         """Writes `cell.json`, adding the schema version and the id.
 
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
-        folder = self.cell_folder(cell_id)
-        self.check_there()
-        with _explained("write", folder):
-            disk.make_folder(folder)
-            whole = {**record, "schema_version": SCHEMA_VERSION, "cell_id": cell_id}
-            disk.write_sealed(folder / "cell.json", whole)
+        target = self.cell_folder(cell_id) / "cell.json"
+        whole = {**record, "schema_version": SCHEMA_VERSION, "cell_id": cell_id}
+        with self._writing("write", target):
+            disk.make_folder(target.parent, root=self.path)
+            disk.write_sealed(target, whole, root=self.path)
 
     def read_cell(self, cell_id: str) -> Record | None:
         """The record of a cell that ended, or None if missing, damaged or of another schema."""
@@ -184,15 +191,15 @@ class Store:
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
         target = self._stage_path(cell_id, stage)
-        self.check_there()
-        with _explained("write", target):
-            disk.make_folder(target.parent)
+        named = {safe(name, "file name"): write for name, write in (files or {}).items()}
+        with self._writing("write", target):
+            disk.make_folder(target.parent, root=self.path)
             checksums = {
-                name: disk.write_file(target.parent / _safe(name, "file name"), write)
-                for name, write in (files or {}).items()
+                name: disk.write_file(target.parent / name, write, root=self.path)
+                for name, write in named.items()
             }
             told = {k: without_folders(v) for k, v in record.items() if k == "reason"}
-            disk.write_sealed(target, {**record, **told, "files": checksums})
+            disk.write_sealed(target, {**record, **told, "files": checksums}, root=self.path)
 
     def read_stage(self, cell_id: str, stage: str) -> Record | None:
         """The record of a finished stage, or None if missing, damaged, or a file of it is."""
@@ -201,7 +208,7 @@ class Store:
         if record is None or not isinstance(record.get("files"), dict):
             return None
         for name, checksum in record["files"].items():
-            if not _SAFE_NAME.fullmatch(name):
+            if not SAFE_NAME.fullmatch(name):
                 return None
             try:
                 with open_plain(target.parent / name) as stream:
@@ -220,19 +227,32 @@ class Store:
         Raises `StoreError` if the stage has no such file, or the file is damaged.
         """
         target = self._stage_path(cell_id, stage)
-        path = target.parent / _safe(filename, "file name")
+        path = target.parent / safe(filename, "file name")
         files = (disk.read_sealed(target) or {}).get("files")
         if not isinstance(files, dict) or filename not in files:
             raise StoreError(f"the stage {stage!r} of {cell_id} has no file {filename!r}")
         try:
-            with open_plain(path) as stream:
-                content = stream.read()
+            content = disk.read_plain(path, largest=LARGEST_ARRAYS)
             if files[filename] != hashlib.sha256(content).hexdigest():
                 raise ValueError("its checksum differs")
-            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                return {n: archive[n] for n in archive.files if only is None or n in only}
-        except _UNREADABLE_ARRAYS as error:
+            return read_arrays(io.BytesIO(content), only=only, largest=LARGEST_ARRAYS)
+        except (OSError, ValueError) as error:
             raise StoreError(f"can't read the arrays in {path}: {error}") from error
+
+    def make_cell_folder(self, cell_id: str) -> Path:
+        """The folder of a cell, made; raises `StoreError` if it can't be, or is a link."""
+        folder = self.cell_folder(cell_id)
+        with self._writing("write", folder):
+            disk.make_folder(folder, root=self.path)
+        return folder
+
+    def log(self, name: str) -> Path:
+        """The log file called `name`, which can be added to; raises `StoreError` if it can't."""
+        path = self.path / _LOGS / f"{safe(name, 'name')}.log"
+        with self._writing("write", path):
+            disk.make_folder(path.parent, root=self.path)
+            disk.check_target(path, root=self.path)
+        return path
 
     def attack_keys(self, cell_id: str) -> list[str]:
         """The keys of all attacks that have a JSON file, sorted; `read_stage` judges each."""
@@ -241,13 +261,23 @@ class Store:
     def stage_keys(self, cell_id: str, folder: str) -> list[str]:
         """The same of any of KEYED_STAGES."""
         names = [p.stem for p in (self.cell_folder(cell_id) / folder).glob("*.json")]
-        return sorted(name for name in names if _SAFE_NAME.fullmatch(name))
+        return sorted(name for name in names if SAFE_NAME.fullmatch(name))
+
+    @contextlib.contextmanager
+    def _writing(self, verb: str, path: Path) -> Iterator[None]:
+        """Explains what fails, and tells when the whole folder is gone."""
+        try:
+            with explained(verb, path):
+                yield
+        except StoreError:
+            self.check_there()
+            raise
 
     def _stage_path(self, cell_id: str, stage: str) -> Path:
         folder, slash, key = stage.rpartition("/")
         if slash and folder in KEYED_STAGES:
             kind = "attack key" if folder == "attacks" else "key"
-            return self.cell_folder(cell_id) / folder / f"{_safe(key, kind)}.json"
+            return self.cell_folder(cell_id) / folder / f"{safe(key, kind)}.json"
         if stage not in STAGES:
             keyed = (f"{name}/<key>" for name in KEYED_STAGES)
             raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join((*STAGES, *keyed))}")
@@ -265,49 +295,3 @@ def npz_writer(arrays: Mapping[str, np.ndarray]) -> Writer:
             np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
     return write
-
-
-def _check_schema(path: Path) -> None:
-    marker = disk.read_json(path / _MARKER)
-    version = None if marker is None else marker.get("schema_version")
-    if version is None:
-        raise StoreError(f"{path / _MARKER} can't be understood; give another --out folder")
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} holds results of schema version {version!r}, this bench reads and writes "
-            f"version {SCHEMA_VERSION}; give another --out folder or use the bench that made it"
-        )
-
-
-def _check_permission(path: Path) -> None:
-    nearest = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
-    cells = path / "cells"
-    for folder in (nearest, cells) if os.path.lexists(cells) else (nearest,):
-        if not folder.is_dir():
-            raise StoreError(
-                f"can't write results to {path}: {folder} is not a folder; give another --out"
-            )
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise StoreError(
-                f"can't write results to {path}: no permission for {folder}; give another --out"
-            )
-
-
-def _plain_path(path: Path | str) -> Path:
-    if "\0" in str(path):
-        raise StoreError(f"{str(path)!r} is not a path; it holds a null character")
-    return Path(path)
-
-
-def _safe(name: str, kind: str) -> str:
-    if not _SAFE_NAME.fullmatch(name):
-        raise StoreError(f"{kind} {name!r} is not allowed; use letters, digits, '_', '-', '+', '.'")
-    return name
-
-
-@contextlib.contextmanager
-def _explained(verb: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"can't {verb} {path}: {error.strerror or error}") from error

@@ -10,11 +10,9 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -31,7 +29,7 @@ from benchmark.events import (
     StageFailed,
 )
 from benchmark.job import Job
-from benchmark.process import enter, last_words
+from benchmark.process import interrupts_held, last_words, spawn
 from benchmark.results import Store
 from benchmark.resume import spent, suites_of
 
@@ -101,7 +99,6 @@ class _Pool:
         self.slots: list[_Worker | None] = [None] * workers
         self.leaving: list[SpawnProcess] = []
         self.finished: list[CellFinished] = []
-        self.logs = store.path / "logs"
 
     def work(self) -> None:
         """Until no cell is waiting and none is running."""
@@ -143,18 +140,18 @@ class _Pool:
         job = self._take(framework)
         assert job is not None
         self.store.check_there()
-        log = self.logs / f"{framework}-{slot + 1}.log"
-        self.logs.mkdir(exist_ok=True)
+        log = self.store.log(f"{framework}-{slot + 1}")
         start = log.stat().st_size if log.exists() else 0
-        ours, theirs = get_context("spawn").Pipe()
-        arguments = (self.serve, str(log), theirs, framework, self.device, self.threads)
-        process = get_context("spawn").Process(
-            target=enter, args=arguments, name=f"bench-{framework}-{slot + 1}"
-        )
-        with _interrupts_held():
-            process.start()
-            theirs.close()
-            self.slots[slot] = _Worker(slot, framework, process, ours, log, start, job)
+        with interrupts_held():
+            process, connection = spawn(
+                self.serve,
+                log,
+                framework=framework,
+                device=self.device,
+                threads=self.threads,
+                name=f"bench-{framework}-{slot + 1}",
+            )
+            self.slots[slot] = _Worker(slot, framework, process, connection, log, start, job)
         self.on_event(CellStarted(job, slot, fresh=True))
 
     def _take(self, framework: str) -> Job | None:
@@ -246,22 +243,6 @@ class _Pool:
             ),
         )
         self._finish(worker, "failed", reason)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait, so that no process is started without being noted.
-
-    A process started meanwhile inherits this; `enter` undoes it for SIGTERM only, so that Ctrl-C in
-    a terminal reaches us alone.
-    """
-    # Its start would unblock the signals again, so it must be running before.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cause_of_death(worker: _Worker, out: Path) -> str:

@@ -12,15 +12,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
 
 from benchmark.frameworks import FRAMEWORKS
-from benchmark.process import enter, last_words
+from benchmark.process import last_words, spawn
 from benchmark.results import KEYED_STAGES, Record, Store
 
 SERVE = "benchmark.replay:serve"
@@ -141,17 +139,15 @@ class _Worker:
     """A process that replays claims of one framework."""
 
     def __init__(self, framework: str, threads: int, log: Path, device: str, serve: str) -> None:
-        context = get_context("spawn")
         self.log, self.log_start = log, log.stat().st_size if log.exists() else 0
-        self.connection, theirs = context.Pipe()
-        threads = threads or len(os.sched_getaffinity(0))
-        self.process: SpawnProcess = context.Process(
-            target=enter,
-            args=(serve, str(log), theirs, framework, device, threads),
+        self.process, self.connection = spawn(
+            serve,
+            log,
+            framework=framework,
+            device=device,
+            threads=threads or len(os.sched_getaffinity(0)),
             name=f"bench-verify-{framework}",
         )
-        self.process.start()
-        theirs.close()
 
     def work(self, waiting: list[Claim]) -> Iterator[Verdict]:
         """Takes claims off the list as it works through them; a death ends it early."""

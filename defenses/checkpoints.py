@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from defenses.archives import read_arrays
 
 _META = "checkpoint"
 
@@ -40,15 +41,19 @@ class Checkpoint:
 
     def read(self) -> tuple[Arrays, dict[str, Any]] | None:
         """What was saved, or None where there is nothing of this training."""
-        try:
-            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            meta = json.loads(str(arrays.pop(_META)))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            # No file yet, or one that can't be read: the training starts from the beginning,
-            # which gives the same result, only later.
+        # No file yet, or one that can't be read: the training starts from the beginning, which
+        # gives the same result, only later.
+        if not self._path.is_file():
             return None
-        return (arrays, meta) if meta["identity"] == self._identity else None
+        try:
+            with self._path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                arrays = read_arrays(file, largest=size)  # `save` compresses nothing
+            meta = json.loads(str(arrays.pop(_META)))
+        except (OSError, ValueError, KeyError, RecursionError):
+            return None
+        known = isinstance(meta, dict) and meta.get("identity") == self._identity
+        return (arrays, meta) if known else None
 
     def remove(self) -> None:
         """Delete the file, once the training is saved elsewhere."""

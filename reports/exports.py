@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.errors import StoreError
-from benchmark.results import SCHEMA_VERSION, write_text
+from benchmark.results import SCHEMA_VERSION, make_folder, make_root, sweep, write_text
 from reports.board import COLUMNS
 from reports.columns import meanings, plain_rows
 from reports.formats import WRITERS
@@ -52,17 +52,23 @@ def as_json(board: pd.DataFrame) -> str:
 def write_files(out: Path | str, to: Path | str, contents: Mapping[str, str]) -> list[Path]:
     """Writes each text to its path below the folder `to`, whole or not at all.
 
-    Raises `StoreError` if it can't be written or is where the results folder `out` has its cells.
+    Raises `StoreError` if it can't be written, is where the results folder `out` has its cells, or
+    would go through a link inside of `to` or `out`.
     """
     folder, cells = Path(to), (Path(out) / "cells").resolve()
     if cells == folder.resolve() or cells in folder.resolve().parents:
         raise StoreError(f"can't write the report to {folder}: stored results are in there")
     paths = [folder / name for name in contents]
+    # A link in a results folder came with it; one that leads to the folder is the user's own.
+    root = Path(out) if folder.is_relative_to(out) else folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_root(root)
+        for path in paths:
+            make_folder(path.parent, root=root)
+        for parent in {path.parent for path in paths}:
+            sweep(parent)
         for path, content in zip(paths, contents.values(), strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, content)
+            write_text(path, content, root=root)
     except OSError as error:
         raise StoreError(
             f"can't write the report to {folder}: {error.strerror or error}; give another folder"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from reports.board import SETTING, leaderboard
-from reports.frame import frame, outcomes, plain_rows
-from reports.paired import holm, mcnemar
+from reports.columns import plain_rows
+from reports.frame import frame, outcomes
+from reports.paired import compare, pairs
 from reports.records import read
 from reports.rows import UNDEFENDED
-from reports.statistics import CONFIDENCE
 from reports.text import budget, norm, one_line, percent
 
 _MOST_NAMED = 3
@@ -49,14 +49,14 @@ def finding(out: Path | str, cell_ids: Collection[str], suite: str) -> str:
 
     Raises `StoreError` if `out` is not a results folder.
     """
-    results = read(out, cell_ids)
+    results = read(out)  # all of it: a correction counts every row of a setting
     tidy = frame(results)
     whole = {(r["cell_id"], r["suite"]): r["worst_case_outcomes"] for r in plain_rows(tidy)}
     rows = [row for row in plain_rows(leaderboard(tidy)) if row["worst_case"] is not None]
     rows = [
         row | {"outcomes": outcomes(whole[row["cell_id"], suite])}
         for row in rows
-        if row["suite"] == suite and row["status"] == "ok"
+        if row["suite"] == suite and row["status"] == "ok" and row["cell_id"] in set(cell_ids)
     ]
     failed = len(set(cell_ids) - {row["cell_id"] for row in rows})
     ending = f"; {failed} of {len(set(cell_ids))} cells have no result" if failed else ""
@@ -127,18 +127,20 @@ def _ties(best: _Model, models: Sequence[_Model]) -> str:
 
 
 def _alike(models: Sequence[_Model]) -> set[frozenset[int]]:
-    """The pairs that McNemar's test, with Holm's correction, can't tell apart in every seed."""
-    pairs = list(itertools.combinations(models, 2))
-    corrected = holm([_p(first, second) for first, second in pairs])
+    """The pairs that `reports.paired` can't tell apart in every seed that both have."""
     return {
         frozenset((id(first), id(second)))
-        for (first, second), p in zip(pairs, corrected, strict=True)
-        if p > 1 - CONFIDENCE
+        for first, second in itertools.combinations(models, 2)
+        if not _told_apart(first, second)
     }
 
 
-def _p(first: _Model, second: _Model) -> float:
-    """The largest p of the seeds that both have; 1 where they can't be compared."""
+def _told_apart(first: _Model, second: _Model) -> bool:
+    """Whether they differ in every seed that both have; False where they can't be compared."""
     others = {row["seed"]: row["outcomes"] for row in second.rows}
-    pairs = [(row["outcomes"], others[row["seed"]]) for row in first.rows if row["seed"] in others]
-    return max((mcnemar(a, b) for a, b in pairs if len(a) == len(b)), default=1.0)
+    found = [
+        compare(row["outcomes"], others[row["seed"]], comparisons=pairs(row["setting_rows"]))
+        for row in first.rows
+        if row["seed"] in others and len(row["outcomes"]) == len(others[row["seed"]])
+    ]
+    return bool(found) and all(one.told_apart for one in found)

@@ -38,6 +38,8 @@ def work(connection: Connection, setting: str, behaviour_of: Callable[[Cell], st
             connection.send(("progress", cell_id, "training", fraction))
         if behaviour == "notice":
             connection.send(("notice", cell_id, "it overfits\x1b[31m"))
+        if behaviour.startswith("rename"):
+            os.rename(job.out, Path(job.out).with_name("moved"))
         BEHAVIOURS[behaviour]()
         if behaviour == "fail-attack":
             connection.send(("progress", cell_id, "attack pgd", 0.0))
@@ -111,4 +113,6 @@ BEHAVIOURS: dict[str, Callable[[], object]] = {
     "sigkill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "sigsegv": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "die-after": lambda: None,
+    "rename": lambda: None,
+    "rename-and-die": lambda: os._exit(3),
 }

@@ -204,12 +204,12 @@ def test_a_merge_that_is_killed_leaves_no_half_cell_and_is_completed(
     cell(a, "two")
     written, write_file = [], disk.write_file
 
-    def write_or_die(path: Path, write: disk.Writer) -> str:
+    def write_or_die(path: Path, write: disk.Writer, **settings: Any) -> str:
         written.append(path)
         if len(written) == fails_at:
             path.with_name(f"{disk.TEMPORARY}0-{path.name}").write_bytes(b"half")
             raise KeyboardInterrupt
-        return write_file(path, write)
+        return write_file(path, write, **settings)
 
     monkeypatch.setattr(disk, "write_file", write_or_die)
     with pytest.raises(KeyboardInterrupt):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -168,7 +169,8 @@ def test_writer_sees_the_final_suffix_and_leaves_no_temporary_file(store: Store)
         path.write_bytes(b"weights")
 
     store.write_stage(CELL, "training", {}, {"weights.weights.h5": write})
-    assert seen == [f".tmp-{os.getpid()}-weights.weights.h5"]
+    (name,) = seen
+    assert re.fullmatch(rf"\.tmp-{os.getpid()}-[0-9a-f]{{8}}-weights\.weights\.h5", name)
     names = sorted(p.name for p in store.cell_folder(CELL).iterdir())
     assert names == ["training.json", "weights.weights.h5"]
 

@@ -17,6 +17,7 @@ import pytest
 from benchmark import runner
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
+from benchmark.errors import MovedError
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, StageFailed
 from benchmark.job import Job
 from benchmark.process import last_words
@@ -274,6 +275,21 @@ def test_failed_retry_keeps_the_suites_done_before(store: Store) -> None:
     assert record is not None
     assert sorted(record["suites"]) == ["quick", "strong"]
     assert record["gradient_evaluations"] == 7.0
+
+
+@pytest.mark.parametrize("behaviour", ["rename", "rename-and-die"])
+def test_a_folder_that_is_moved_meanwhile_ends_the_run_in_one_line_and_keeps_all(
+    store: Store, behaviour: str
+) -> None:
+    jobs = [job(store), job(store, behaviour, seed=1)]
+    with pytest.raises(MovedError, match="was moved or removed while it was written to") as caught:
+        work(jobs, store)
+
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
+    assert not store.path.exists()
+    moved = Store.open(store.path.with_name("moved"))
+    assert [job.cell.seed for job in pending(jobs, moved)] == [1]
 
 
 def test_interrupt_leaves_no_worker(store: Store) -> None:

@@ -9,9 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 import defenses
+from benchmark import documents
 from benchmark.attacks.arguments import Kind, Value, kind_of
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.specification import THREATS, AttackSpec, SecurityCurve, Suite
@@ -47,7 +46,7 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
         UnknownName: no such suite.
         SuiteError: the file is no suite, or names an unknown attack or argument.
     """
-    content = _parse(name, _read(name))
+    content = _read(name)
     attacks = _mapping(content.get("attacks"), f"suite {name!r}: 'attacks'")
     if not attacks:
         raise SuiteError(f"suite {name!r} has no attacks; list at least one under 'attacks'")
@@ -95,7 +94,10 @@ def suite_file(name: str) -> tuple[str, str] | None:
     """A suite file's name without folders, and its text; None for a suite of the project."""
     if not name.endswith((".yaml", ".yml")):
         return None
-    return Path(name).name, _read(name)
+    try:
+        return Path(name).name, documents.text(Path(name))
+    except OSError as error:
+        raise SuiteError(f"can't read suite file {name!r}: {error.strerror or error}") from error
 
 
 def _suite_name(name: str) -> str:
@@ -108,29 +110,27 @@ def _suite_name(name: str) -> str:
     return stem
 
 
-def _read(name: str) -> str:
+def _read(name: str) -> Mapping[str, Any]:
+    try:
+        content = documents.read(_path(name))
+    except OSError as error:
+        raise SuiteError(f"can't read suite file {name!r}: {error.strerror or error}") from error
+    except documents.NotYaml as error:
+        raise SuiteError(f"suite {name!r} is not valid YAML: {error}") from error
+    content = _mapping(content, f"suite {name!r}")
+    _check_keys(content, ("description", "attacks", "security_curve"), f"suite {name!r}")
+    return content
+
+
+def _path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
-        try:
-            return Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SuiteError(f"can't read suite file {name!r}: {error}") from error
+        return Path(name)
     builtin = resources.files("attacks_cfg")
     names = [file.name.removesuffix(".yaml") for file in builtin.iterdir()]
     file = builtin / f"{name}.yaml"
     if not _SAFE_NAME.fullmatch(name) or not file.is_file():
         raise UnknownName("suite", name, [n for n in names if _SAFE_NAME.fullmatch(n)])
-    return file.read_text(encoding="utf-8")
-
-
-def _parse(name: str, text: str) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        line = " ".join(str(error).split())
-        raise SuiteError(f"suite {name!r} is not valid YAML: {line}") from error
-    content = _mapping(content, f"suite {name!r}")
-    _check_keys(content, ("description", "attacks", "security_curve"), f"suite {name!r}")
-    return content
+    return Path(str(file))
 
 
 def _attack(suite: str, name: object, given: object, overrides: Mapping[str, Value]) -> AttackSpec:

@@ -6,7 +6,6 @@ Importing this package loads no framework; a loader's module is imported when it
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import cast
 from benchmark.datasets.dataset import Dataset, Request, Source
 from benchmark.datasets.splits import split
 from benchmark.errors import DataError, UnknownName
+from benchmark.paths import expanded
 
 __all__ = ["DESCRIPTIONS", "TABLE", "Dataset", "DatasetDefaults", "defaults", "load"]
 
@@ -105,7 +105,7 @@ def _parse(name: str) -> tuple[str, Path | None]:
         raise DataError(f"dataset {name!r} names no path; write {key}:{_PATHS[key]}")
     if key not in _PATHS and name != key:
         raise DataError(f"dataset {name!r} takes no path; write {key}")
-    return key, Path(os.path.expanduser(path)) if path else None
+    return key, expanded(path) if path else None
 
 
 def _loader(key: str) -> Callable[[Request], Source]:

@@ -135,6 +135,8 @@ def _read(files: Sequence[Path], image_size: int | None) -> Pixels:
 def _pixels(path: Path, image_size: int | None) -> Pixels:
     """One image, (H, W, 1) when it is grey, else (H, W, 3)."""
     try:
+        if not path.is_file():  # a pipe or a device would be read for ever
+            raise OSError("it is not a regular file")
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
             mode = image.mode

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
-import zipfile
-import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.datasets.dataset import Request, Source
 from benchmark.errors import DataError
+from defenses import archives
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 # What the same arrays are called in files of MedMNIST.
@@ -24,7 +24,6 @@ ALIASES = {
 }
 # How far floats may be outside [0, 1] by rounding; they are clipped then.
 ROUNDING = 1e-6
-UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def load(request: Request) -> Source:
@@ -88,23 +87,23 @@ def _read(path: Path, name: str) -> dict[str, NDArray[np.generic]]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{name} is a single array; save all four with numpy.savez")
             names = _names(archive.files, name)
-            found = {key: _member(archive, names[key], name=name) for key in KEYS}
+            found = {key: _member(file, names[key], name=name) for key in KEYS}
             if "class_names" in archive.files:
-                found["class_names"] = _member(archive, "class_names", name=name)
+                found["class_names"] = _member(file, "class_names", name=name)
             return found
-    except UNREADABLE as error:
-        raise DataError(f"{name} can't be read ({error}); save it with numpy.savez") from error
     except ValueError as error:
         raise DataError(f"{name} is no npz file; save the arrays with numpy.savez") from error
+    except archives.UNREADABLE as error:
+        raise DataError(f"{name} can't be read ({error}); save it with numpy.savez") from error
 
 
-def _member(archive: np.lib.npyio.NpzFile, key: str, *, name: str) -> NDArray[np.generic]:
+def _member(file: BinaryIO, key: str, *, name: str) -> NDArray[np.generic]:
     try:
-        return np.asarray(archive[key])
+        return archives.read_arrays(file, only=(key,))[key]
     except ValueError as error:
         raise DataError(
-            f"{name}: {key} holds pickled objects or is damaged, and objects are never unpickled; "
-            "save it as a plain array of numbers"
+            f"{name}: {key} holds pickled objects or is damaged ({error}), and objects are never "
+            "unpickled; save it as a plain array of numbers"
         ) from error
 
 

@@ -1,4 +1,8 @@
-"""A user's builder: found by its name and called. It is the user's own code, and runs as such."""
+"""A user's builder: found by its name and called. It is the user's own code, and runs as such.
+
+Its folder, or the working directory for a module, is looked in for modules from then on, after all
+other places: what stands there can't take the place of anything installed.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +69,7 @@ def _file(path: Path) -> ModuleType:
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # as an import would: classes in it look their module up
-    sys.path.insert(0, str(path.resolve().parent))
+    _look_in(path.resolve().parent)
     try:
         specification.loader.exec_module(module)
     except Exception as error:
@@ -75,8 +79,7 @@ def _file(path: Path) -> ModuleType:
 
 
 def _module(name: str) -> ModuleType:
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
+    _look_in(Path.cwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -88,6 +91,11 @@ def _module(name: str) -> ModuleType:
     except Exception as error:
         traceback.print_exc()
         raise ModelError(f"module {name!r} can't be imported: {_told(error)}") from error
+
+
+def _look_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _told(error: Exception) -> str:

@@ -6,14 +6,13 @@ Whatever its code does to that process, this one goes on and says so in a line.
 from __future__ import annotations
 
 import tempfile
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from benchmark import frameworks
 from benchmark.errors import BenchError, ModelError
 from benchmark.external.trial import Findings, Trial, few, findings
-from benchmark.process import enter, last_words
+from benchmark.process import last_words, spawn
 
 __all__ = ["Findings", "Trial", "check", "few", "findings"]
 
@@ -26,17 +25,13 @@ def check(trial: Trial, *, serve: str = SERVE) -> Findings:
     Raises:
         ModelError: it can't be built or loaded, or what it gives can't be attacked.
     """
-    context = get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
         log = Path(folder) / "check.log"
-        ours, theirs = context.Pipe()
         # Which framework a builder's model is of shows when it is there.
         framework = trial.given.framework or "torch"
-        process = context.Process(
-            target=enter, args=(serve, str(log), theirs, framework, "cpu", 1), name="bench-check"
+        process, ours = spawn(
+            serve, log, framework=framework, device="cpu", threads=1, name="bench-check"
         )
-        process.start()
-        theirs.close()
         try:
             answer = _ask(ours, process.sentinel, trial)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,7 +202,7 @@ def _check_config(path: Path) -> None:
             if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
                 raise ModelError(f"{path.name} is no Keras file: its config.json is too large")
             config = json.loads(archive.read("config.json"))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RecursionError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path.name} is no .keras file: {one_line(error, 600)}") from error
     for module, name in _named(config):
         if name in _REFUSED or not _KERAS_MODULES.fullmatch(module or "keras"):

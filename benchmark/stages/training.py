@@ -43,8 +43,7 @@ class Training(Stage):
         if (found := trained_elsewhere(context.store, context.cell)) is not None:
             return _taken(context.store, found)
         cell, data = context.cell, context.dataset
-        context.store.check_there()
-        context.store.cell_folder(cell.cell_id).mkdir(parents=True, exist_ok=True)
+        context.store.make_cell_folder(cell.cell_id)
         started = time.perf_counter()
         context.fitted = fitted = context.defense.fit(
             context.build(),

@@ -21,6 +21,7 @@ from reports.website.related import related_cells
 from reports.website.settings import Board, board
 
 _ASSETS = ("site.css", "leaderboard.js", "compare.js", "paired.js")
+_MODEL_FILES = ("index.html", "data.json", "outcomes.json", "outcomes.js")
 
 
 def publish(out: Path | str, site: Path | str) -> Path:
@@ -31,29 +32,49 @@ def publish(out: Path | str, site: Path | str) -> Path:
     if cells == path.resolve() or cells in path.resolve().parents:
         raise StoreError(f"can't publish to {path}: stored results are in there")
     folder = SiteFolder.open(path)
-    whole = board(results)
-    models = _write_models(folder, store, results.cells, whole)
-    for name in _ASSETS:
-        folder.write(f"assets/{name}", render.asset(name))
-    _write_pages(folder, whole)
-    folder.finish(models)
+    ranked = board(results)
+    pages = _pages(ranked)
+    models = [f"models/{c.cell_id}/{name}" for c in results.cells for name in _model_files(c)]
+    folder.begin([*pages, *models])
+    digests = _write_models(folder, store, results.cells, ranked)
+    for name, content in pages.items():
+        folder.write(name, content)
+    folder.finish(digests)
     return path / "index.html"
 
 
-def _write_pages(folder: SiteFolder, whole: Board) -> None:
-    """The pages that tell of all models, each with its document beside it."""
+def _model_files(cell: Cell) -> list[str]:
+    """The names of the files in a model's folder."""
+    return [*_MODEL_FILES, *_suite_files(cell)]
+
+
+def _suite_files(cell: Cell) -> dict[str, str]:
+    """Name of each suite file that the cell was attacked by, to its text."""
+    return {
+        run.suite_file: run.suite_text
+        for run in cell.runs.values()
+        if run.suite_file and run.suite_text is not None
+    }
+
+
+def _pages(whole: Board) -> dict[str, str]:
+    """The pages that tell of all models, each with its document beside it, and their assets."""
     document = whole.document()
     frameworks, costs = twins.document(whole.settings), tradeoffs.document(whole.settings)
-    folder.write("data/leaderboard.json", render.document(document))
-    folder.write("data/leaderboard.csv", as_csv(whole.frame))
-    folder.write("data/frameworks.json", render.document(frameworks))
-    folder.write("data/tradeoffs.json", render.document(costs))
-    folder.write("index.html", boardpage.write(document))
-    folder.write("compare.html", comparing.write(document))
-    page = render.page("frameworks.html.j2", current="frameworks.html", pairs=frameworks)
-    folder.write("frameworks.html", page)
-    folder.write("tradeoffs.html", tradeoffs.write(costs))
-    folder.write("about.html", render.page("about.html.j2", current="about.html"))
+    return {
+        **{f"assets/{name}": render.asset(name) for name in _ASSETS},
+        "data/leaderboard.json": render.document(document),
+        "data/leaderboard.csv": as_csv(whole.frame),
+        "data/frameworks.json": render.document(frameworks),
+        "data/tradeoffs.json": render.document(costs),
+        "compare.html": comparing.write(document),
+        "frameworks.html": render.page(
+            "frameworks.html.j2", current="frameworks.html", pairs=frameworks
+        ),
+        "tradeoffs.html": tradeoffs.write(costs),
+        "about.html": render.page("about.html.j2", current="about.html"),
+        "index.html": boardpage.write(document),
+    }
 
 
 def _write_models(
@@ -72,9 +93,8 @@ def _write_models(
         document, pictures = model.document(cell, details, relations, mine)
         whole, short = model.outcomes(cell, details, mine)
         folder.write(f"{prefix}index.html", modelpage.write(document, pictures))
-        for run in cell.runs.values():
-            if run.suite_file and run.suite_text is not None:
-                folder.write(f"{prefix}{run.suite_file}", run.suite_text)
+        for name, text in _suite_files(cell).items():
+            folder.write(f"{prefix}{name}", text)
         folder.write(f"{prefix}data.json", render.document(document))
         folder.write(f"{prefix}outcomes.json", render.document(whole))
         call = f"benchOutcomes({json.dumps(cell.cell_id)},{render.document(short).strip()});\n"

@@ -1,0 +1,18 @@
+"""Paths as people write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.errors import ConfigError
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with "~" and "~user" at its beginning replaced; raises `ConfigError` for no user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{str(path)!r} begins with a user that this machine doesn't know; "
+            f"write {'./' + str(path)!r} for a file of that name"
+        ) from error
