@@ -86,5 +86,6 @@ def restored(store):
                 path.unlink()
         for path, content in before.items():
             if not path.exists() or path.read_bytes() != content:
+                path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
         loaded.load.cache_clear()

@@ -29,6 +29,7 @@ from benchmark.external import checking, loading, plan  # noqa: E402
 from benchmark.external.given import Given, check  # noqa: E402
 from benchmark.results import Store  # noqa: E402
 from benchmark.resume import pending  # noqa: E402
+from benchmark.verification.loaded import Loaded, Machine  # noqa: E402
 from benchmark.verify import HOLDS, UNCHECKED, Claim  # noqa: E402
 
 SHAPE, CLASSES = (8, 8, 1), 10
@@ -393,8 +394,9 @@ def test_a_given_model_takes_the_place_of_a_trained_one(tmp_path, monkeypatch, k
     assert cell_of(record["config"]).cell_id == one.cell.cell_id
     assert pending([one], store) == []
     key = one.attack_keys()["pgd"]
-    claim = Claim(str(store.path), one.cell.cell_id, one.cell.framework, key, None)
-    assert replay.replay(claim, device="cpu")[0] == state
+    for stage in ("cell", f"attacks/{key}"):
+        claim = Claim(str(store.path), one.cell.cell_id, one.cell.framework, stage, None)
+        assert replay.replay(claim, device="cpu")[0] == state
 
 
 def test_other_weights_are_another_cell(tmp_path, monkeypatch):
@@ -414,5 +416,8 @@ def test_a_results_folder_runs_no_builder(tmp_path, monkeypatch):
     one = job(store.path, model="mlp", weights=weights)
     source = {**one.cell.source, "architecture": "nets:dies"}
     one = dataclasses.replace(one, cell=dataclasses.replace(one.cell, source=source))
+    serve_nothing = {"config": one.cell.config(), "suites": {}}
+    store.write_cell(one.cell.cell_id, serve_nothing)
+    found = Loaded(str(store.path), one.cell.cell_id, None, Machine("cpu", 1))
     with pytest.raises(BenchError, match="code of its owner"):
-        replay._given(store, one.cell, None, "cpu")
+        _ = found.model
