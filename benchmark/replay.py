@@ -32,6 +32,7 @@ from benchmark.external.loading import BUILDERS, ready
 from benchmark.results import Record, Store
 from benchmark.verify import DIFFERS, HOLDS, UNCHECKED, Claim, serve_claims
 from benchmark.worker import load_dataset
+from defenses.labels import NO_LABEL, labels_of
 from defenses.wrappers import WRAPPERS, encoded_shape
 
 ROUNDING = 1e-3
@@ -149,7 +150,7 @@ def _differences(cell: Cell, record: Record, arrays: Arrays, target: Target) -> 
         yield "the test examples have other labels"
         return
     frameworks.seed_everything(cell.seed)  # as it was when the attacks began
-    scores = target.predict(target.x[index])
+    scores = _answered(record, target, target.x[index])
     if wrong := int((~agrees(scores, arrays["clean_prediction"])).sum()):
         yield f"{wrong} of {len(index)} clean predictions differ"
     correct, success = arrays["clean_correct"], arrays["success"]
@@ -208,18 +209,26 @@ def _judged(
     where it stood, among clean ones.
     """
     if not any(WRAPPERS[name].random for name in cell.wrapped_in):
-        return target.predict(arrays["sample_adversarial"])
+        return _answered(record, target, arrays["sample_adversarial"])
     batch = target.x[arrays["test_index"]]
     batch[rows] = arrays["sample_adversarial"]
     frameworks.seed_everything(judging_seed(cell.seed, record["name"]))
-    return target.predict(batch)[rows]
+    return _answered(record, target, batch)[rows]
+
+
+def _answered(record: Record, target: Target, x: np.ndarray) -> np.ndarray:
+    """Scores by as many draws as the record says; records without a word of it had one."""
+    return target.predict(x) if record.get("draws", 1) > 1 else target.once(x)
 
 
 def agrees(scores: np.ndarray, told: np.ndarray) -> np.ndarray:
-    """Whether each prediction `told` (n,) is the largest of its scores (n, classes), or nearly."""
+    """Whether each prediction `told` (n,) is the largest of its scores (n, classes), or nearly.
+
+    `NO_LABEL` agrees with scores that are not finite.
+    """
     chosen = scores[np.arange(len(scores)), told]
-    same: np.ndarray = chosen >= scores.max(axis=1) - ROUNDING
-    return same
+    near = chosen >= scores.max(axis=1) - ROUNDING
+    return np.where(told == NO_LABEL, labels_of(scores) == NO_LABEL, near)
 
 
 def _same_labels(index: np.ndarray, label: np.ndarray, known: np.ndarray) -> bool:

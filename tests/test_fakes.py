@@ -171,7 +171,7 @@ def checked(model, **settings):
     """Sentences of the flagged checks by name."""
     target, done, _ = attacked(model, **settings)
     subject = Subject(
-        target.estimator, target.predict, target.x, target.y, target.clean_prediction,
+        target.estimator, target.once, target.x, target.y, target.clean_prediction,
         "linf", 0.15, 0, list(done.values()), judge=target.judge, clean=target.clean,
     )  # fmt: skip
     found = checks.run(subject)["checks"]

@@ -75,8 +75,8 @@ class Judge:
     obstacle: str = ""
     draws: int = 1
 
-    def answers(self, x: np.ndarray, y: np.ndarray) -> Answers:
-        """Of one fresh copy to all of `x`, (n, ...), with labels `y`."""
+    def answers(self, x: np.ndarray, y: np.ndarray | None = None) -> Answers:
+        """Of one fresh copy to all of `x`, (n, ...), with labels `y`, if any count."""
         return ask(self.fresh() if self.fresh else self.predict, x, y, draws=self.draws)
 
     def verdict(self, x: np.ndarray, y: np.ndarray) -> tuple[Answers, int]:
@@ -112,8 +112,9 @@ def judge_of(
     return Judge(predict, fresh, obstacle, draws), first
 
 
-def ask(predict: Predict, x: np.ndarray, y: np.ndarray, *, draws: int) -> Answers:
-    """The answers of a model, drawn so often."""
+def ask(predict: Predict, x: np.ndarray, y: np.ndarray | None = None, *, draws: int) -> Answers:
+    """The answers of a model to `x`, (n, ...), drawn so often; `y` are the labels to count."""
+    y = np.zeros(len(x), dtype=np.int64) if y is None else y
     outputs = np.asarray(predict(x))
     right = (labels_of(outputs) == y).astype(np.int64)
     if draws == 1:

@@ -12,19 +12,16 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from benchmark.errors import ModelError
 from benchmark.external.given import Given
+from benchmark.external.sigmoids.pytorch import log_odds
 
 # Before it, even `weights_only` could be made to run code (CVE-2025-32434).
 _SAFE_SINCE = (2, 6)
 
 # Where training scripts keep the state dict in their checkpoints.
 _NESTED = ("state_dict", "model_state_dict", "model")
-
-# All that `nn.Sigmoid` and others call; not in place, where what was given is gone.
-_SIGMOIDS = (torch.sigmoid, torch.Tensor.sigmoid, torch.special.expit)
 
 _NAMED = 4  # keys that an error line names
 
@@ -57,38 +54,6 @@ class GivenModule(nn.Module):
         if self.outputs == "probabilities":
             outputs = outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
         return outputs
-
-
-class _LastSigmoid(TorchFunctionMode):
-    """Keeps what the last sigmoid was given and what it made of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.given: Any = None
-        self.made: Any = None
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        if func in _SIGMOIDS:
-            self.given, self.made = (args or tuple((kwargs or {}).values()))[0], made
-        return made
-
-
-def log_odds(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """What stands before the sigmoids that `model` ends in, (n, classes).
-
-    Where they can't be seen, the logarithm of their odds, which is the same but for rounding: near
-    1 the sigmoids of different numbers are equal.
-    """
-    with _LastSigmoid() as last:
-        outputs: torch.Tensor = model(x)
-    if last.made is outputs:
-        logits: torch.Tensor = last.given
-        return logits
-    numbers = torch.finfo(outputs.dtype)
-    # No logarithm is infinite; the number below 1 is eps / 2 away from it.
-    left = (1 - outputs).clamp_min(numbers.eps / 4)
-    return outputs.clamp_min(numbers.tiny).log() - left.log()
 
 
 def adapted(model: nn.Module, given: Given, *, device: str) -> nn.Module:

@@ -54,7 +54,7 @@ def subject(job: Job, store: Store, target: Target) -> Subject:
     cell = job.cell
     return Subject(
         estimator=target.estimator,
-        pipeline=target.predict,
+        pipeline=target.once,
         x=target.x,
         y=target.y,
         clean_prediction=target.clean_prediction,
