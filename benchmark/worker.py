@@ -13,6 +13,7 @@ import functools
 import importlib
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -218,7 +219,22 @@ class _CellRun:
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
         index = np.sort(draw(data.y_test, self.cell.examples, generator))
         others = None if self.job.given else Surrogates(self.store, self.cell, data, self.device)
-        return target(self.cell, model, data, index, device=self.device, surrogates=others)
+        return target(
+            self.cell,
+            model,
+            data,
+            index,
+            device=self.device,
+            surrogates=others,
+            rebuild=self._builder(),
+        )
+
+    def _builder(self) -> Callable[[], Any] | None:
+        """What builds a given model again, where code of its owner builds it."""
+        given, data = self.job.given, self._dataset
+        if given is None or given.builder is None:
+            return None
+        return lambda: ready(given, self.cell, data.input_shape, data.classes, device=self.device)
 
     @property
     def builder(self) -> Any:

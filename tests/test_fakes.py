@@ -20,7 +20,7 @@ from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec  # noqa: E402
 from benchmark.attacks.target import aimed  # noqa: E402
 from benchmark.estimators import pytorch, tensorflow  # noqa: E402
-from benchmark.trust import checks  # noqa: E402
+from benchmark.trust import checks, outputs  # noqa: E402
 from benchmark.trust.subject import Attacked, Subject  # noqa: E402
 
 SHAPE, CLASSES, COUNT = (8, 8, 1), 10, 100
@@ -197,6 +197,40 @@ def test_memory_is_named(kind):
     assert "depend on earlier queries" in flags["independent of earlier queries"]
     assert "moves with its input" not in flags
     assert "stable outputs" not in flags
+
+
+def test_memory_outside_of_the_model_is_named_where_it_is_built_again():
+    def build():
+        memory, model = Remembers(), Match()
+
+        def forward(x):  # a copy of the model shares what a closure holds
+            return memory(x)
+
+        model.forward = forward
+        return model
+
+    wrap = partial(pytorch.wrap, input_shape=SHAPE, classes=CLASSES, device="cpu")
+    target = aimed(
+        build(), wrap, X, Y, averaged=pytorch.averaged, rebuild=build, index=np.arange(COUNT)
+    )
+    subject = Subject(
+        target.estimator, target.once, X, Y, target.clean_prediction, "linf", 0.15, 0, [],
+        judge=target.judge,
+    )  # fmt: skip
+    assert outputs.independent_of_history(subject).status == "flagged"
+
+
+def test_a_model_that_cannot_be_copied_is_judged_by_one_that_is_built_again():
+    class Stubborn(Remembers):
+        def __deepcopy__(self, memo):
+            raise TypeError("not this one")
+
+    wrap = partial(pytorch.wrap, input_shape=SHAPE, classes=CLASSES, device="cpu")
+    target = aimed(
+        Stubborn(), wrap, X, Y, averaged=pytorch.averaged, rebuild=Stubborn, index=np.arange(COUNT)
+    )
+    record, _ = run_attack(PGD, target, key="pgd", norm="linf", eps=0.15, seed=0)
+    assert record["forgot"] > 50
 
 
 def test_a_model_that_counts_its_queries_is_not_called_random():

@@ -127,6 +127,7 @@ def target(
     *,
     device: str,
     surrogates: Any = None,
+    rebuild: Callable[[], Any] | None = None,
 ) -> Target:
     """The test examples at `index`, and `model` with the cell's wrappers around it.
 
@@ -137,6 +138,7 @@ def target(
         index: rows of the test part.
         device: "cpu" or "cuda".
         surrogates: of `benchmark.attacks.surrogates`, for attacks that transfer from other cells.
+        rebuild: builds the model again, where a builder made it.
     """
     x, y = dataset.x_test[index], dataset.y_test[index]
     model_input = encoded_shape(cell.wrapped_in, dataset.input_shape)
@@ -145,7 +147,9 @@ def target(
     about = {"index": index, "defense": cell.defense, "surrogates": surrogates}
     if not cell.wrapped_in:
         wrap = partial(wrap, input_shape=model_input)
-        return aimed(model, wrap, x, y, averaged=kernel.averaged, seed=cell.seed, **about)
+        return aimed(
+            model, wrap, x, y, averaged=kernel.averaged, seed=cell.seed, rebuild=rebuild, **about
+        )
     bare = wrap(model, input_shape=model_input)
     wrapped = _wrapped()
     around = wrapped.stages(cell.wrapped_in)
@@ -172,6 +176,7 @@ def aimed(
     *,
     averaged: Callable[..., Any],
     seed: int = 0,
+    rebuild: Callable[[], Any] | None = None,
     **about: Any,
 ) -> Target:
     """A model without anything around it, as a target; a random one is attacked by its mean output.
@@ -183,11 +188,13 @@ def aimed(
         y: their labels.
         averaged: makes a model of another that gives the mean of some draws.
         seed: of a random model's answers to the clean examples.
+        rebuild: builds the model again, where a builder made it.
         about: the target's other fields.
     """
     estimator = wrap(model)
     fresh, obstacle = _copies(estimator, lambda copy: copy)
-    judge, first = judge_of(estimator.predict, fresh, x, obstacle=obstacle)
+    rebuilt = None if rebuild is None else lambda: wrap(rebuild()).predict
+    judge, first = judge_of(estimator.predict, fresh, x, obstacle=obstacle, rebuilt=rebuilt)
     if judge.draws > 1:
         estimator = wrap(averaged(model, draws=DRAWS_OF_ATTACKS))
         estimator.passes.draws = DRAWS_OF_ATTACKS
