@@ -284,6 +284,10 @@ def test_what_holds_the_outputs_is_named(around, cause):
     assert cause in checked(Match(**around), suite=())["moves with its input"]
 
 
+def test_outputs_that_move_less_than_float32_can_tell_are_not_called_quantised():
+    assert "moves with its input" not in checked(Match(before=lambda x: x / 255), suite=())
+
+
 def test_rounding_in_batches_of_other_sizes_is_no_flag():
     def coarse(x):
         return x * (1 + 2e-3 / len(x))  # as far as half precision moves
