@@ -13,7 +13,6 @@ import functools
 import importlib
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -32,7 +31,7 @@ from benchmark.attacks.target import Target, encoded, target
 from benchmark.cells import Cell, Job, cell_record
 from benchmark.datasets import Dataset
 from benchmark.datasets.splits import draw
-from benchmark.external.loading import BUILDERS, copies, ready
+from benchmark.external.loading import BUILDERS, copies, ready, rebuilder
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store, npz_writer
 from benchmark.trust import gather as trust
@@ -219,22 +218,8 @@ class _CellRun:
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
         index = np.sort(draw(data.y_test, self.cell.examples, generator))
         others = None if self.job.given else Surrogates(self.store, self.cell, data, self.device)
-        return target(
-            self.cell,
-            model,
-            data,
-            index,
-            device=self.device,
-            surrogates=others,
-            rebuild=self._builder(),
-        )
-
-    def _builder(self) -> Callable[[], Any] | None:
-        """What builds a given model again, where code of its owner builds it."""
-        given, data = self.job.given, self._dataset
-        if given is None or given.builder is None:
-            return None
-        return lambda: ready(given, self.cell, data.input_shape, data.classes, device=self.device)
+        aim = functools.partial(target, self.cell, model, data, index, device=self.device)
+        return aim(surrogates=others, rebuild=rebuilder(self.job, data, device=self.device))
 
     @property
     def builder(self) -> Any:

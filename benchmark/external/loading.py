@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmark import models
-from benchmark.cells import Cell
+from benchmark.cells import Cell, Job
+from benchmark.datasets import Dataset
 from benchmark.errors import ModelError
 from benchmark.external import builders
 from benchmark.external.given import SUFFIXES, Given, digest
@@ -62,6 +64,14 @@ def ready(
         raise ModelError(f"{given.builder} is no longer the code of this cell; start again")
     conventions = dataclasses.replace(given, channels=cell.source["channels"])
     return kernel(framework).adapted(model, conventions, device=device)
+
+
+def rebuilder(job: Job, dataset: Dataset, *, device: str) -> Callable[[], Any] | None:
+    """What makes the given model ready once more; None where no code of its owner built it."""
+    given = job.given
+    if given is None or given.builder is None:
+        return None
+    return lambda: ready(given, job.cell, dataset.input_shape, dataset.classes, device=device)
 
 
 def copies(given: Given) -> dict[str, Writer]:
