@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,173 +12,35 @@ import pytest
 from benchmark import frameworks
 
 frameworks.import_torch_first()
+sys.path.append(str(Path(__file__).parent))
 
-import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
+from fakes import (  # noqa: E402
+    CLASSES,
+    COUNT,
+    PGD,
+    SHAPE,
+    SUITE,
+    KerasMatch,
+    KerasRemembers,
+    Match,
+    Remembers,
+    Tires,
+    X,
+    Y,
+    attacked,
+    checked,
+    drops,
+    target_of,
+)
 from torch import nn  # noqa: E402
 
 from benchmark.attacks.running import run_attack  # noqa: E402
-from benchmark.attacks.suites import AttackSpec  # noqa: E402
 from benchmark.attacks.target import aimed  # noqa: E402
-from benchmark.estimators import pytorch, tensorflow  # noqa: E402
-from benchmark.trust import checks  # noqa: E402
-from benchmark.trust.subject import Attacked, Subject  # noqa: E402
-
-SHAPE, CLASSES, COUNT = (8, 8, 1), 10, 100
-PROTOTYPES = np.random.default_rng(5).uniform(0.2, 0.8, (CLASSES, *SHAPE)).astype(np.float32)
-PGD = AttackSpec("pgd", "pgd", {"max_iter": 20, "eps_step": "0.1 eps", "num_random_init": 1})
-SUITE = (
-    AttackSpec("fgsm", "fast-gradient", {}),
-    PGD,
-    AttackSpec("square", "square", {"max_iter": 100, "p_init": 0.3}),
-)
-
-
-def examples(count=COUNT):
-    """Noisy copies of the prototypes, with labels."""
-    y = np.arange(count) % CLASSES
-    noise = np.random.default_rng(2).normal(0, 0.15, (count, *SHAPE))
-    return np.clip(PROTOTYPES[y] + noise, 0, 1).astype(np.float32), y
-
-
-X, Y = examples()
-FLAT = PROTOTYPES.reshape(CLASSES, -1)
-KERNEL, BIAS = 2 * FLAT.T, -(FLAT**2).sum(axis=1)  # logits: minus the squared distances
-
-
-class Match(nn.Module):
-    """The nearest prototype, with something before and after it."""
-
-    def __init__(self, before=lambda x: x, after=lambda z: z):
-        super().__init__()
-        self.linear = nn.Linear(64, CLASSES)
-        self.before, self.after = before, after
-        with torch.no_grad():
-            self.linear.weight.copy_(torch.from_numpy(KERNEL.T.copy()))
-            self.linear.bias.copy_(torch.from_numpy(BIAS))
-
-    def logits(self, x):
-        return self.linear(self.before(x).flatten(1))
-
-    def forward(self, x):
-        return self.after(self.logits(x))
-
-
-class KerasMatch(keras.Model):
-    def __init__(self, before=lambda x: x, after=lambda z: z):
-        super().__init__()
-        self.before, self.after = before, after
-        self.kernel, self.bias = tf.constant(KERNEL), tf.constant(BIAS)
-
-    def logits(self, x):
-        return tf.reshape(self.before(x), (-1, 64)) @ self.kernel + self.bias
-
-    def call(self, x, training=False):
-        return self.after(self.logits(x))
-
-
-class Remembers(Match):
-    """Gives a query near an earlier one the earlier label, with outputs that move."""
-
-    def __init__(self, radius=0.35):
-        super().__init__()
-        self.radius, self.points, self.labels = radius, torch.empty(0, 64), torch.empty(0).long()
-
-    def forward(self, x):
-        z, flat = self.logits(x), x.detach().flatten(1)
-        label = z.detach().argmax(1)
-        if len(self.points):
-            apart = (flat[:, None] - self.points[None]).abs().amax(2)
-            nearest = apart.argmin(1)
-            known = apart.amin(1) < self.radius
-            label = torch.where(known, self.labels[nearest], label)
-        self.points = torch.cat([self.points, flat])[:400]
-        self.labels = torch.cat([self.labels, label])[:400]
-        short = z.amax(1, keepdim=True) - z.gather(1, label[:, None])
-        return z + (short.detach() + 0.1) * nn.functional.one_hot(label, CLASSES)
-
-
-class KerasRemembers(KerasMatch):
-    """The same in a graph: what it remembers lies in variables."""
-
-    def __init__(self, radius=0.35):
-        super().__init__()
-        self.radius = radius
-        self.points = tf.Variable(tf.fill((400, 64), 9.0), trainable=False)
-        self.labels = tf.Variable(tf.zeros(400, tf.int64), trainable=False)
-        self.count = tf.Variable(0, trainable=False)
-
-    def call(self, x, training=False):
-        z, flat = self.logits(x), tf.stop_gradient(tf.reshape(x, (-1, 64)))
-        apart = tf.reduce_max(tf.abs(flat[:, None] - self.points[None]), axis=2)
-        known = tf.reduce_min(apart, axis=1) < self.radius
-        label = tf.where(known, tf.gather(self.labels, tf.argmin(apart, 1)), tf.argmax(z, axis=1))
-        places = self.count + tf.range(tf.shape(flat)[0])
-        room = places < 400
-        places = tf.boolean_mask(places, room)[:, None]
-        self.points.assign(
-            tf.tensor_scatter_nd_update(self.points, places, tf.boolean_mask(flat, room))
-        )
-        self.labels.assign(
-            tf.tensor_scatter_nd_update(self.labels, places, tf.boolean_mask(label, room))
-        )
-        self.count.assign_add(tf.shape(places)[0])
-        hot = tf.one_hot(label, CLASSES)
-        short = tf.reduce_max(z, axis=1) - tf.reduce_sum(hot * z, axis=1)
-        return z + (tf.stop_gradient(short)[:, None] + 0.1) * hot
-
-
-class Tires(Match):
-    """Calls every second answer another: it counts its queries."""
-
-    def __init__(self):
-        super().__init__()
-        self.asked = 0
-
-    def forward(self, x):
-        self.asked += 1
-        return self.logits(x) + 5 * (self.asked % 2) * torch.eye(CLASSES)[0]
-
-
-def drops(x):
-    return nn.functional.dropout(x, 0.5)  # training=True is its default
-
-
-def straight_through(z):
-    hard = nn.functional.one_hot(z.argmax(1), CLASSES).float()
-    return hard + z - z.detach()
-
-
-def target_of(model, x=X, y=Y):
-    kernel = pytorch if isinstance(model, nn.Module) else tensorflow
-    wrap = partial(kernel.wrap, input_shape=x.shape[1:], classes=CLASSES, device="cpu")
-    return aimed(model, wrap, x, y, averaged=kernel.averaged, index=np.arange(len(x)))
-
-
-def attacked(model, eps=0.15, suite=SUITE, x=X, y=Y):
-    """The target, its attacks by name, and its worst case."""
-    target = target_of(model, x, y)
-    done = {
-        spec.name: Attacked(*run_attack(spec, target, key=spec.name, norm="linf", eps=eps, seed=0))
-        for spec in suite
-    }
-    held = target.clean_prediction == target.y
-    for one in done.values():
-        held = held & ~one.arrays["success"]
-    return target, done, float(held.mean())
-
-
-def checked(model, **settings):
-    """Sentences of the flagged checks by name."""
-    target, done, _ = attacked(model, **settings)
-    subject = Subject(
-        target.estimator, target.predict, target.x, target.y, target.clean_prediction,
-        "linf", 0.15, 0, list(done.values()), judge=target.judge, clean=target.clean,
-    )  # fmt: skip
-    found = checks.run(subject)["checks"]
-    return {one["name"]: one["sentence"] for one in found if one["status"] == "flagged"}
-
+from benchmark.estimators import pytorch  # noqa: E402
+from benchmark.trust import outputs  # noqa: E402
+from benchmark.trust.subject import Subject  # noqa: E402
 
 BOTH = pytest.mark.parametrize("kind", [Match, KerasMatch], ids=["torch", "tensorflow"])
 
@@ -197,6 +61,40 @@ def test_memory_is_named(kind):
     assert "depend on earlier queries" in flags["independent of earlier queries"]
     assert "moves with its input" not in flags
     assert "stable outputs" not in flags
+
+
+def test_memory_outside_of_the_model_is_named_where_it_is_built_again():
+    def build():
+        memory, model = Remembers(), Match()
+
+        def forward(x):  # a copy of the model shares what a closure holds
+            return memory(x)
+
+        model.forward = forward
+        return model
+
+    wrap = partial(pytorch.wrap, input_shape=SHAPE, classes=CLASSES, device="cpu")
+    target = aimed(
+        build(), wrap, X, Y, averaged=pytorch.averaged, rebuild=build, index=np.arange(COUNT)
+    )
+    subject = Subject(
+        target.estimator, target.once, X, Y, target.clean_prediction, "linf", 0.15, 0, [],
+        judge=target.judge,
+    )  # fmt: skip
+    assert outputs.independent_of_history(subject).status == "flagged"
+
+
+def test_a_model_that_cannot_be_copied_is_judged_by_one_that_is_built_again():
+    class Stubborn(Remembers):
+        def __deepcopy__(self, memo):
+            raise TypeError("not this one")
+
+    wrap = partial(pytorch.wrap, input_shape=SHAPE, classes=CLASSES, device="cpu")
+    target = aimed(
+        Stubborn(), wrap, X, Y, averaged=pytorch.averaged, rebuild=Stubborn, index=np.arange(COUNT)
+    )
+    record, _ = run_attack(PGD, target, key="pgd", norm="linf", eps=0.15, seed=0)
+    assert record["forgot"] > 50
 
 
 def test_a_model_that_counts_its_queries_is_not_called_random():
@@ -248,6 +146,10 @@ CAUSES = {
 @pytest.mark.parametrize(("around", "cause"), CAUSES.values(), ids=CAUSES)
 def test_what_holds_the_outputs_is_named(around, cause):
     assert cause in checked(Match(**around), suite=())["moves with its input"]
+
+
+def test_outputs_that_move_less_than_float32_can_tell_are_not_called_quantised():
+    assert "moves with its input" not in checked(Match(before=lambda x: x / 255), suite=())
 
 
 def test_rounding_in_batches_of_other_sizes_is_no_flag():

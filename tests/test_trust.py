@@ -89,7 +89,7 @@ def subject_of(model, data, *, attacks=SUITE, norm="linf", eps=EPS, **settings):
     ]
     return Subject(
         target.estimator,
-        target.predict,
+        target.once,
         target.x,
         target.y,
         target.clean_prediction,

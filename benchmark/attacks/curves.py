@@ -57,7 +57,7 @@ def from_bounded_runs(
         if len(rows):
             record, found = run_attack(
                 replace(spec, examples=None, norm=norm, eps=budget),
-                _part(target, rows),
+                target.part(rows),
                 key="",
                 norm=norm,
                 eps=budget,
@@ -95,14 +95,3 @@ def _stage(
         "attacked": attacked,
         "success": success,
     }
-
-
-def _part(target: Target, rows: np.ndarray) -> Target:
-    return replace(
-        target,
-        x=target.x[rows],
-        y=target.y[rows],
-        clean_prediction=target.clean_prediction[rows],
-        index=target.index[rows],
-        clean=None if target.clean is None else target.clean.take(rows),
-    )

@@ -68,15 +68,18 @@ class Judge:
         fresh: gives the same of a copy that was asked nothing before; None where there is none.
         obstacle: why there is none.
         draws: of each answer; 1 for a model that isn't random.
+        rebuilt: gives `predict` of the model built again by its builder, which is slow; None where
+            there is no builder, or it builds another one each time.
     """
 
     predict: Predict
     fresh: Callable[[], Predict] | None = None
     obstacle: str = ""
     draws: int = 1
+    rebuilt: Callable[[], Predict] | None = None
 
-    def answers(self, x: np.ndarray, y: np.ndarray) -> Answers:
-        """Of one fresh copy to all of `x`, (n, ...), with labels `y`."""
+    def answers(self, x: np.ndarray, y: np.ndarray | None = None) -> Answers:
+        """Of one fresh copy to all of `x`, (n, ...), with labels `y`, if any count."""
         return ask(self.fresh() if self.fresh else self.predict, x, y, draws=self.draws)
 
     def verdict(self, x: np.ndarray, y: np.ndarray) -> tuple[Answers, int]:
@@ -93,7 +96,12 @@ class Judge:
 
 
 def judge_of(
-    predict: Predict, fresh: Callable[[], Predict] | None, x: np.ndarray, *, obstacle: str = ""
+    predict: Predict,
+    fresh: Callable[[], Predict] | None,
+    x: np.ndarray,
+    *,
+    obstacle: str = "",
+    rebuilt: Callable[[], Predict] | None = None,
 ) -> tuple[Judge, np.ndarray]:
     """A judge that has found out whether the model is random, and its first outputs of `x`.
 
@@ -101,19 +109,24 @@ def judge_of(
         predict: outputs of a model that was asked nothing yet.
         fresh: gives `predict` of copies of it.
         x: is asked about twice.
-        obstacle: why `fresh` is None.
+        obstacle: why `fresh` is None; a model built again takes its place where there is one.
+        rebuilt: gives `predict` of the model built again.
     """
     first, again = np.asarray(predict(x)), np.asarray(predict(x))
+    if rebuilt is not None and differ(first, np.asarray(rebuilt()(x))).any():
+        rebuilt = None
+    fresh = fresh or rebuilt
     draws = 1
     if differ(first, again).any():
         # A model that counts its queries answers otherwise too, but each fresh copy does the same.
         one, other = (np.asarray(fresh()(x)) if fresh else answer for answer in (first, again))
         draws = DRAWS if differ(one, other).any() else 1
-    return Judge(predict, fresh, obstacle, draws), first
+    return Judge(predict, fresh, obstacle, draws, rebuilt), first
 
 
-def ask(predict: Predict, x: np.ndarray, y: np.ndarray, *, draws: int) -> Answers:
-    """The answers of a model, drawn so often."""
+def ask(predict: Predict, x: np.ndarray, y: np.ndarray | None = None, *, draws: int) -> Answers:
+    """The answers of a model to `x`, (n, ...), drawn so often; `y` are the labels to count."""
+    y = np.zeros(len(x), dtype=np.int64) if y is None else y
     outputs = np.asarray(predict(x))
     right = (labels_of(outputs) == y).astype(np.int64)
     if draws == 1:

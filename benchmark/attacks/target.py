@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -63,18 +63,38 @@ class Target:
     clean: Answers | None = None
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Scores of the whole pipeline, (n, classes), of one draw where it is random."""
-        if self.judge is not None:
-            return np.asarray(self.judge.predict(x))
-        return np.asarray((self.pipeline or self.estimator).predict(x))
+        """Scores of the whole pipeline as it is judged, (n, classes).
+
+        By a copy that was asked nothing before; of a random one, the mean over its draws.
+        """
+        return self._judge.answers(x).outputs
+
+    def once(self, x: np.ndarray) -> np.ndarray:
+        """Scores of the whole pipeline as it is now, (n, classes); one draw of a random one."""
+        return np.asarray(self._judge.predict(x))
 
     def verdict(self, x: np.ndarray) -> tuple[Answers, int]:
         """What the whole pipeline says of points in place of the examples; see `Judge.verdict`."""
-        return (self.judge or Judge(self.predict)).verdict(x, self.y)
+        return self._judge.verdict(x, self.y)
 
     def wrong_beyond_chance(self, answers: Answers) -> np.ndarray | None:
         """Where a random model is wrong more often than on the clean examples; None of others."""
         return None if self.clean is None else answers.worse_than(self.clean)
+
+    def part(self, rows: np.ndarray) -> Target:
+        """The same of some of the examples."""
+        return replace(
+            self,
+            x=self.x[rows],
+            y=self.y[rows],
+            clean_prediction=self.clean_prediction[rows],
+            index=self.index[rows],
+            clean=None if self.clean is None else self.clean.take(rows),
+        )
+
+    @property
+    def _judge(self) -> Judge:
+        return self.judge or Judge((self.pipeline or self.estimator).predict)
 
     def obstacle(self, spec: AttackSpec, norm: str) -> str:
         """Why this attack can't be run here under `norm`; empty where it can."""
@@ -107,6 +127,7 @@ def target(
     *,
     device: str,
     surrogates: Any = None,
+    rebuild: Callable[[], Any] | None = None,
 ) -> Target:
     """The test examples at `index`, and `model` with the cell's wrappers around it.
 
@@ -117,6 +138,7 @@ def target(
         index: rows of the test part.
         device: "cpu" or "cuda".
         surrogates: of `benchmark.attacks.surrogates`, for attacks that transfer from other cells.
+        rebuild: builds the model again, where a builder made it.
     """
     x, y = dataset.x_test[index], dataset.y_test[index]
     model_input = encoded_shape(cell.wrapped_in, dataset.input_shape)
@@ -125,7 +147,9 @@ def target(
     about = {"index": index, "defense": cell.defense, "surrogates": surrogates}
     if not cell.wrapped_in:
         wrap = partial(wrap, input_shape=model_input)
-        return aimed(model, wrap, x, y, averaged=kernel.averaged, **about)
+        return aimed(
+            model, wrap, x, y, averaged=kernel.averaged, seed=cell.seed, rebuild=rebuild, **about
+        )
     bare = wrap(model, input_shape=model_input)
     wrapped = _wrapped()
     around = wrapped.stages(cell.wrapped_in)
@@ -139,7 +163,7 @@ def target(
         y,
         pipeline=pipeline,
         bare=bare if model_input == dataset.input_shape else None,
-        **_judged(judge, first, x, y),
+        **_judged(judge, first, x, y, cell.seed),
         **about,
     )
 
@@ -151,6 +175,8 @@ def aimed(
     y: np.ndarray,
     *,
     averaged: Callable[..., Any],
+    seed: int = 0,
+    rebuild: Callable[[], Any] | None = None,
     **about: Any,
 ) -> Target:
     """A model without anything around it, as a target; a random one is attacked by its mean output.
@@ -161,15 +187,18 @@ def aimed(
         x: clean examples, (n, ...).
         y: their labels.
         averaged: makes a model of another that gives the mean of some draws.
+        seed: of a random model's answers to the clean examples.
+        rebuild: builds the model again, where a builder made it.
         about: the target's other fields.
     """
     estimator = wrap(model)
     fresh, obstacle = _copies(estimator, lambda copy: copy)
-    judge, first = judge_of(estimator.predict, fresh, x, obstacle=obstacle)
+    rebuilt = None if rebuild is None else lambda: wrap(rebuild()).predict
+    judge, first = judge_of(estimator.predict, fresh, x, obstacle=obstacle, rebuilt=rebuilt)
     if judge.draws > 1:
         estimator = wrap(averaged(model, draws=DRAWS_OF_ATTACKS))
         estimator.passes.draws = DRAWS_OF_ATTACKS
-    return Target(estimator, x, y, **_judged(judge, first, x, y), **about)
+    return Target(estimator, x, y, **_judged(judge, first, x, y, seed), **about)
 
 
 def _copies(
@@ -183,10 +212,13 @@ def _copies(
     return lambda: around(copies()).predict, ""
 
 
-def _judged(judge: Judge, first: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def _judged(
+    judge: Judge, first: np.ndarray, x: np.ndarray, y: np.ndarray, seed: int
+) -> dict[str, Any]:
     """What a target says of its clean examples."""
     if judge.draws == 1:
         return {"judge": judge, "clean_prediction": labels_of(first)}
+    frameworks.seed_everything(seed)
     clean = judge.answers(x, y)
     return {"judge": judge, "clean": clean, "clean_prediction": labels_of(clean.outputs)}
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark import models
 from benchmark.cells import Cell
+from benchmark.datasets import Dataset
 from benchmark.errors import ModelError
 from benchmark.external import builders
 from benchmark.external.given import SUFFIXES, Given, digest
@@ -75,6 +77,15 @@ def ready(
     return kernel(found.framework).adapted(
         found.model, conventions, input_shape=input_shape, device=device
     )
+
+
+def rebuilder(
+    given: Given | None, cell: Cell, dataset: Dataset, *, device: str
+) -> Callable[[], Any] | None:
+    """What makes the given model ready once more; None where no code of its owner built it."""
+    if given is None or given.builder is None:
+        return None
+    return lambda: ready(given, cell, dataset.input_shape, dataset.classes, device=device)
 
 
 def copies(given: Given) -> dict[str, Writer]:

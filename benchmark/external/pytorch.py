@@ -6,17 +6,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from benchmark.external.checkpoints import load_weights
 from benchmark.external.given import Given
 from benchmark.external.outputs import outputs_in
+from benchmark.external.sigmoids.pytorch import log_odds
 from benchmark.models.pytorch import images, is_channels_last
 
 __all__ = ["GivenModule", "adapted", "load_weights", "outputs_of", "taken"]
-
-# All that `nn.Sigmoid` and others call; not in place, where what was given is gone.
-_SIGMOIDS = (torch.sigmoid, torch.Tensor.sigmoid, torch.special.expit)
 
 
 class GivenModule(nn.Module):
@@ -42,27 +39,11 @@ class GivenModule(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits; of probabilities, their logarithm; of sigmoids, what stands before them."""
         if self.outputs == "sigmoids":
-            return self._log_odds(x)
+            return log_odds(lambda x: outputs_in(self.answer(x))[0], x).float()
         outputs: torch.Tensor = outputs_in(self.answer(x))[0].float()
         if self.outputs == "probabilities":
             outputs = outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
         return outputs
-
-    def _log_odds(self, x: torch.Tensor) -> torch.Tensor:
-        """What stands before the sigmoids that the model ends in, (n, classes).
-
-        Where they can't be seen, the logarithm of their odds, which is the same but for rounding:
-        near 1 the sigmoids of different numbers are equal.
-        """
-        with _LastSigmoid() as last:
-            outputs: torch.Tensor = outputs_in(self.answer(x))[0]
-        if last.made is outputs:
-            logits: torch.Tensor = last.given.float()
-            return logits
-        numbers, outputs = torch.finfo(outputs.dtype), outputs.double()
-        # No logarithm is infinite; the number below 1 is eps / 2 away from it.
-        left = (1 - outputs).clamp_min(numbers.eps / 4)
-        return (outputs.clamp_min(numbers.tiny).log() - left.log()).float()
 
     def answer(self, x: torch.Tensor) -> Any:
         """What the model itself gives, as it comes."""
@@ -74,21 +55,6 @@ class GivenModule(nn.Module):
         if x.ndim == 4 and self.channels_last:
             x = x.permute(0, 2, 3, 1).contiguous()  # (n, H, W, C)
         return self.model(x.to(self.takes))
-
-
-class _LastSigmoid(TorchFunctionMode):
-    """Keeps what the last sigmoid was given and what it made of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.given: Any = None
-        self.made: Any = None
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        if func in _SIGMOIDS:
-            self.given, self.made = (args or tuple((kwargs or {}).values()))[0], made
-        return made
 
 
 def adapted(

@@ -18,6 +18,7 @@ import tensorflow as tf
 from benchmark.errors import ModelError
 from benchmark.external.given import Given
 from benchmark.external.outputs import outputs_in
+from benchmark.external.sigmoids.tensorflow import log_odds
 from benchmark.hdf5 import Array, arrays
 from benchmark.text import one_line, reason_of
 
@@ -27,7 +28,6 @@ _KERAS_MODULES = re.compile(r"(keras|builtins)(\..*)?")
 _REFUSED = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 
 _TINY = float(np.finfo(np.float32).tiny)
-_BELOW_ONE = float(np.finfo(np.float32).eps) / 4  # the number below 1 is twice as far from it
 
 _LARGEST_CONFIG = 64 << 20  # bytes of text
 
@@ -71,22 +71,6 @@ class GivenModel(keras.Model):
         if self.channels_first and len(x.shape) == 4:
             x = tf.transpose(x, (0, 3, 1, 2))  # (n, C, H, W)
         return self.model(tf.cast(x, self.takes), training=False)
-
-
-def log_odds(outputs: Any) -> Any:
-    """What stands before the sigmoids that a model ends in, (n, classes).
-
-    Where they can't be seen, the logarithm of their odds, which is the same but for rounding: near
-    1 the sigmoids of different numbers are equal.
-    """
-    logits = getattr(outputs, "_keras_logits", None)  # that Keras keeps for its own losses
-    if logits is None and not tf.executing_eagerly() and outputs.op.type == "Sigmoid":
-        logits = outputs.op.inputs[0]
-    if logits is not None:
-        return logits
-    outputs = tf.cast(outputs, tf.float32)
-    left = tf.math.log(tf.maximum(1 - outputs, _BELOW_ONE))
-    return tf.math.log(tf.maximum(outputs, _TINY)) - left
 
 
 def adapted(

@@ -17,7 +17,7 @@ from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.examples import attacked_examples
 from benchmark.external.given import Given
-from benchmark.external.loading import BUILDERS, ready
+from benchmark.external.loading import BUILDERS, ready, rebuilder
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.stages.surrogates import Surrogates
@@ -119,7 +119,13 @@ class Context:
                 self.store, self.cell, self.dataset, self.device, sources=self.sources
             )
         return target(
-            self.cell, self.model, self.dataset, index, device=self.device, surrogates=others
+            self.cell,
+            self.model,
+            self.dataset,
+            index,
+            device=self.device,
+            surrogates=others,
+            rebuild=rebuilder(self.given, self.cell, self.dataset, device=self.device),
         )
 
     @functools.cached_property

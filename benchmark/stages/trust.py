@@ -68,7 +68,7 @@ class TrustChecks(Stage):
         cell, target = context.cell, context.target
         return Subject(
             estimator=target.estimator,
-            pipeline=target.predict,
+            pipeline=target.once,
             x=target.x,
             y=target.y,
             clean_prediction=target.clean_prediction,

@@ -77,8 +77,11 @@ def independent_of_history(subject: Subject) -> Finding:
     before = judge.fresh()
     np.asarray(before(x))  # the examples first, then what lies near them
     after = [np.asarray(before(points)) for points in near]
-    new = [np.asarray(judge.fresh()(points)) for points in near]
-    other = float(np.mean([differ(*pair).mean() for pair in zip(after, new, strict=True)]))
+    other = 0.0
+    for made in (judge.fresh, judge.rebuilt):  # what lies outside the model is not copied with it
+        new = [np.asarray(made()(points)) for points in near] if made else after
+        pairs = zip(after, new, strict=True)
+        other = max(other, float(np.mean([differ(*pair).mean() for pair in pairs])))
     forgot = sum(int(attack.record.get("forgot", 0)) for attack in subject.attacks)
     evidence = {"share_of_answers_near_examples": other, "attacked_points": forgot}
     if other or forgot:

@@ -22,6 +22,9 @@ STEPS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1)
 # of moved rows in which some outputs stay exactly where they were, the outputs are rounded.
 PARTIAL_SHARE = 0.25
 
+# Of float32's spacings at the largest output: what sums of many products are sure to show.
+_SPACINGS = 8
+
 # Fewer different rows of outputs than this share of the inputs: the model answers by labels.
 FEW_ROWS = 0.5
 
@@ -39,10 +42,12 @@ def moves_with_its_input(subject: Subject) -> Finding:
     away = noise(subject.probe, subject.norm, subject.eps, generator) / 2
     start = np.clip(subject.probe + away, 0.01, 0.99).astype(np.float32)
     here = np.asarray(subject.unasked()(start))
-    flat = {}
+    slope, least, flat = _slope(subject, start), _least(here), {}
     for size in TINY:
         there = _moved(subject, start, size, generator)
-        flat[f"flat_at_{size:g}"] = float((here == there).all(axis=1).mean())
+        # Where the gradient promises less than float32 can tell, nothing has to move.
+        tells = (slope == 0) | (slope * size > least)
+        flat[f"flat_at_{size:g}"] = float(((here == there).all(axis=1) & tells).mean())
     share = max(flat.values())
     if share <= FLAT_SHARE:
         return passed("Tiny changes of the input change the outputs.", **flat)
@@ -52,6 +57,20 @@ def moves_with_its_input(subject: Subject) -> Finding:
         f"are: {_cause(here, near)}"
     )
     return flagged(told, **flat)
+
+
+def _slope(subject: Subject, x: np.ndarray) -> np.ndarray:
+    """The length of the margin's gradient, (k,); 0 where there is none."""
+    if subject.lacks_gradients:
+        return np.zeros(len(x))
+    gradient = subject.margin_gradient(x, subject.labels)[1].reshape(len(x), -1)
+    return np.nan_to_num(np.linalg.norm(gradient.astype(np.float64), axis=1))
+
+
+def _least(outputs: np.ndarray) -> np.ndarray:
+    """The change of each row's outputs (k, classes) that float32 is sure to show, (k,)."""
+    largest = np.abs(np.nan_to_num(outputs)).max(axis=1)
+    return np.asarray(_SPACINGS * np.finfo(np.float32).eps * largest)
 
 
 def _moved(

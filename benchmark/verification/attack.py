@@ -21,6 +21,7 @@ from benchmark.results import Record
 from benchmark.verification.findings import Findings
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import repeat, static
+from defenses.labels import NO_LABEL, labels_of
 from defenses.wrappers import WRAPPERS
 
 ROUNDING = 1e-3
@@ -86,7 +87,7 @@ def _check_examples(
         return False
     frameworks.seed_everything(loaded.cell.seed)  # as it was when the attacks began
     told = arrays["clean_prediction"]
-    if wrong := int((~agrees(target.predict(target.x), told)).sum()):
+    if wrong := int((~agrees(_answered(record, target, target.x), told)).sum()):
         found.differs.append(f"{wrong} of {len(told)} clean predictions differ")
     found.told.append(f"{len(told)} clean predictions")
     return True
@@ -172,16 +173,24 @@ def _judged(
     where it stood, among clean ones.
     """
     if not any(WRAPPERS[name].random for name in cell.wrapped_in):
-        return target.predict(samples)
+        return _answered(record, target, samples)
     batch = target.x.copy()
     batch[rows] = samples
     frameworks.seed_everything(judging_seed(cell.seed, record["name"]))
-    return target.predict(batch)[rows]
+    return _answered(record, target, batch)[rows]
+
+
+def _answered(record: Record, target: Target, x: np.ndarray) -> np.ndarray:
+    """Scores by as many draws as the record says; records without a word of it had one."""
+    return target.predict(x) if record.get("draws", 1) > 1 else target.once(x)
 
 
 def agrees(scores: np.ndarray, told: np.ndarray) -> np.ndarray:
-    """Whether each prediction `told` (n,) is the largest of its scores (n, classes), or nearly."""
+    """Whether each prediction `told` (n,) is the largest of its scores (n, classes), or nearly.
+
+    `NO_LABEL` agrees with scores that are not finite.
+    """
     known = (told >= 0) & (told < scores.shape[1])
     chosen = scores[np.arange(len(scores)), np.where(known, told, 0)]
-    same: np.ndarray = known & (chosen >= scores.max(axis=1) - ROUNDING)
-    return same
+    near = known & (chosen >= scores.max(axis=1) - ROUNDING)
+    return np.where(told == NO_LABEL, labels_of(scores) == NO_LABEL, near)

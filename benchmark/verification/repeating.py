@@ -48,7 +48,7 @@ def repeat(
     """Runs the attack of this key again and compares what it leaves."""
     rows = _rows(spec, loaded.target)
     whole = len(rows) == len(loaded.target.index)
-    target = loaded.target if whole else part(loaded.target, rows)
+    target = loaded.target if whole else loaded.target.part(rows)
     again, arrays = run_attack(
         spec if whole else dataclasses.replace(spec, examples=None),
         target,
@@ -76,17 +76,6 @@ def repeat(
         _compare_roughly(there, arrays, found)
         if whole:
             _compare_counts(record, again, found)
-
-
-def part(target: Target, rows: np.ndarray) -> Target:
-    """Some of the examples of a target."""
-    return dataclasses.replace(
-        target,
-        x=target.x[rows],
-        y=target.y[rows],
-        clean_prediction=target.clean_prediction[rows],
-        index=target.index[rows],
-    )
 
 
 def unpredictable() -> np.random.Generator:

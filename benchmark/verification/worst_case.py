@@ -9,7 +9,7 @@ from benchmark.attacks.specification import AttackSpec
 from benchmark.results import Record
 from benchmark.verification.findings import Findings
 from benchmark.verification.loaded import Loaded
-from benchmark.verification.repeating import SECONDS, part, unpredictable
+from benchmark.verification.repeating import SECONDS, unpredictable
 
 STRONGER = (
     AttackSpec("stronger", "apgd", {"max_iter": 100, "nb_random_init": 3, "eps_step": "2 eps"}),
@@ -31,7 +31,7 @@ def check(loaded: Loaded, suite: str, found: Findings) -> None:
         return
     rows = np.flatnonzero(robust)
     rows = np.sort(unpredictable().choice(rows, min(EXAMPLES, len(rows)), replace=False))
-    target, cell, broken, reasons = part(loaded.target, rows), loaded.cell, [], []
+    target, cell, broken, reasons = loaded.target.part(rows), loaded.cell, [], []
     for spec in STRONGER:
         record, arrays = run_attack(
             spec,
