@@ -19,7 +19,7 @@ from torch import nn  # noqa: E402
 
 from benchmark import models  # noqa: E402
 from benchmark.errors import ConfigError, ModelError  # noqa: E402
-from benchmark.external import checkpoints  # noqa: E402
+from benchmark.external import pytorch_checkpoints as checkpoints  # noqa: E402
 from benchmark.external import tensorflow as in_keras  # noqa: E402
 from benchmark.external.given import Given, check  # noqa: E402
 from benchmark.models import stored  # noqa: E402
