@@ -21,6 +21,7 @@ FRAMEWORK_FILES = {
     "pytorch",
     "tensorflow",
     "pytorch_convolutions",
+    "pytorch_checkpoints",
     "tensorflow_optimizers",
     "mnist",
     "wrapped",

@@ -19,7 +19,7 @@ from torch import nn  # noqa: E402
 
 from benchmark import models  # noqa: E402
 from benchmark.errors import ConfigError, ModelError  # noqa: E402
-from benchmark.external import checkpoints  # noqa: E402
+from benchmark.external import pytorch_checkpoints as checkpoints  # noqa: E402
 from benchmark.external import tensorflow as in_keras  # noqa: E402
 from benchmark.external.given import Given, check  # noqa: E402
 from benchmark.models import stored  # noqa: E402
@@ -163,10 +163,38 @@ def test_complex_weights_of_a_complex_model_are_taken(tmp_path):
     assert torch.equal(model.weight.detach(), state["weight"])
 
 
-def dense(units=CLASSES):
-    return keras.Sequential(
-        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(units, name="dense")]
-    )
+def dense(units=CLASSES, layers=0):
+    hidden = [keras.layers.Dense(8, name=f"hidden{number}") for number in range(layers)]
+    last = keras.layers.Dense(units, name="dense")
+    return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), *hidden, last])
+
+
+@pytest.mark.parametrize("name", ["w.weights.h5", "w.h5", "w.keras"])
+def test_keras_weights_are_read_from_every_kind_of_file(tmp_path, name):
+    model = dense()
+    path = tmp_path / name
+    if name == "w.weights.h5":
+        model.save_weights(path)
+    else:
+        model.save(path)
+    other = dense()
+    in_keras.load_weights(other, path)
+    for ours, theirs in zip(other.weights, model.weights, strict=True):
+        assert np.array_equal(ours.numpy(), theirs.numpy())
+
+
+@pytest.mark.parametrize(
+    ("saved", "words"),
+    [
+        (lambda: dense(units=12, layers=1), r"is \(\d*,? ?12,?\) instead of \(\d*,? ?3,?\)"),
+        (lambda: dense(layers=3), "no place for|is .* instead of"),
+        (lambda: dense(layers=0), "don't fit the model"),
+    ],
+)
+def test_keras_arrays_that_dont_fit_are_told(tmp_path, saved, words):
+    saved().save_weights(tmp_path / "w.weights.h5")
+    with pytest.raises(ModelError, match=words):
+        in_keras.load_weights(dense(layers=1), tmp_path / "w.weights.h5")
 
 
 def weights_file(folder, how):

@@ -151,20 +151,6 @@ def test_torch_weights_are_read_from_every_kind_of_file(tmp_path, name, wrap):
     assert np.allclose(outputs, model(x).detach().numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["w.weights.h5", "w.h5", "w.keras"])
-def test_keras_weights_are_read_from_every_kind_of_file(tmp_path, name):
-    model = keras_mlp()
-    path = tmp_path / name
-    if name == "w.weights.h5":
-        model.save_weights(path)
-    else:
-        model.save(path)
-    other = keras_mlp()
-    loading.kernel("tensorflow").load_weights(other, path)
-    for ours, theirs in zip(other.weights, model.weights, strict=True):
-        assert np.array_equal(ours.numpy(), theirs.numpy())
-
-
 def test_a_keras_file_holds_its_own_architecture(tmp_path):
     model = keras_mlp()
     model.save(tmp_path / "w.keras")
@@ -272,25 +258,6 @@ def test_files_that_hold_code_or_dont_fit_are_refused(tmp_path, file, model, wor
         checking.findings(trial(model=model, weights=files(tmp_path, file)))
     assert "\n" not in str(caught.value)
     assert not Path("executed").exists()
-
-
-@pytest.mark.parametrize(
-    ("saved", "words"),
-    [
-        (keras_mlp, None),
-        (lambda: keras_mlp(units=12), r"is \(\d*,? ?12,?\) instead of \(\d*,? ?10,?\)"),
-        (lambda: keras_mlp(layers=3), "no place for|is .* instead of"),
-        (lambda: keras_mlp(layers=0), "don't fit the model"),
-    ],
-)
-def test_keras_arrays_that_dont_fit_are_told(tmp_path, saved, words):
-    saved().save_weights(tmp_path / "w.weights.h5")
-    load = loading.kernel("tensorflow").load_weights
-    if words is None:
-        load(keras_mlp(), tmp_path / "w.weights.h5")
-        return
-    with pytest.raises(ModelError, match=words):
-        load(keras_mlp(), tmp_path / "w.weights.h5")
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,15 @@ def test_a_model_of_channels_last_gets_them_contiguous_too():
     assert np.allclose(ours.predict(x), x.reshape(len(x), -1) @ WEIGHT.T, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [SHAPE, (6, 6, 1), (SIZE,)])
+def test_a_model_that_works_in_place_leaves_the_caller_s_array_alone(shape):
+    x = data(shape=shape)[0]
+    before = x.copy()
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Threshold(2, 0, inplace=True))
+    on_torch.wrap(model, input_shape=shape, classes=CLASSES, device="cpu").predict(x)
+    assert np.array_equal(x, before)
+
+
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_a_model_gets_the_memory_layout_of_its_own_weights(layout):
     seen = []
@@ -257,7 +266,12 @@ class Eager(keras.Model):
         return tf.constant(x.numpy().reshape(len(x), -1) @ WEIGHT.T)
 
 
+def whole_numbers():
+    return keras.Sequential([keras.Input(SHAPE, dtype="uint8"), keras.layers.Flatten()])
+
+
 REFUSED = {
+    "uint8 input": (whole_numbers, "input is of type uint8, .* floating-point type"),
     "batches of 32": (lambda: Net(lambda x: x.reshape(32, SIZE)), "32 examples at a time, but not"),
     "squeezed": (lambda: Net(after=lambda z: z.squeeze()), r"shape \(4,\) for a batch of 1"),
     "numpy": (Eager, "not compiled by tf.function.*: AttributeError: .* no attribute 'numpy'"),

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmark.external.checkpoints import load_weights
 from benchmark.external.given import Given
 from benchmark.external.outputs import outputs_in
+from benchmark.external.pytorch_checkpoints import load_weights
 from benchmark.external.sigmoids.pytorch import log_odds
 from benchmark.models.pytorch import images, is_channels_last
 

@@ -86,6 +86,11 @@ def _type_taken(model: keras.Model) -> str:
         (one,) = model.inputs
     except (AttributeError, TypeError, ValueError):  # a subclassed model has none
         return "float32"
+    if "float" not in str(one.dtype):
+        raise ModelError(
+            f"the model's input is of type {one.dtype}, through which no gradient passes; give its "
+            "keras.Input a floating-point type, and --input-range where its pixels are 0..255"
+        )
     return str(one.dtype)
 
 

@@ -46,12 +46,11 @@ def build(specification: ModelSpecification, weights: dict[str, np.ndarray]) -> 
 
 
 def images(x: torch.Tensor, *, channels_last: bool) -> torch.Tensor:
-    """NHWC as NCHW, (n, d) as it is: contiguous, or the view that is `channels_last` in memory."""
-    if x.ndim != 4:
-        return x
-    view = x.permute(0, 3, 1, 2)
-    # A model that says x.view(n, -1) takes contiguous images only.
-    return view if channels_last else view.contiguous()
+    """NHWC as NCHW, (n, d) as it is: a contiguous copy, or the view that is `channels_last`."""
+    view = x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+    # A model that says x.view(n, -1) takes contiguous images only; one that works in place on its
+    # input must not reach the caller's array.
+    return view if channels_last else view.clone(memory_format=torch.contiguous_format)
 
 
 def is_channels_last(model: nn.Module) -> bool:
