@@ -76,6 +76,7 @@ def attack(
     image_size: options.ImageSize = None,
     split_seed: options.SplitSeed = None,
     device: options.Device = None,
+    threads: options.Threads = None,
     attack_timeout: options.AttackTimeout = None,
     assignment: options.Assignment = None,
 ) -> None:
@@ -97,6 +98,7 @@ def attack(
         "image_size": image_size,
         "split_seed": split_seed,
         "device": device,
+        "threads": threads,
         "attack_timeout": attack_timeout,
     }
     given = _given(weights, model, name, channels, mean, std, outputs)

@@ -39,6 +39,7 @@ def execute(plan: Plan) -> list[CellFinished]:
                 store,
                 workers=plan.workers,
                 device=plan.config.device,
+                threads=plan.config.threads,
                 on_event=shown.show,
             )
         index = reports.write(store.path)

@@ -64,7 +64,7 @@ def serve(connection: Connection, framework: str, device: str, threads: int) -> 
 def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[str, str]:
     """Run a cell and write its record; returns status and reason."""
     store = Store.open(job.out)
-    run = _CellRun(job, store, device, Reporter(connection, job.cell.cell_id))
+    run = _CellRun(job, store, device, threads, Reporter(connection, job.cell.cell_id))
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status, reason = "ok", ""
     try:
@@ -105,6 +105,7 @@ class _CellRun:
     job: Job
     store: Store
     device: str
+    threads: int
     reporter: Reporter
     gradient_evaluations: float | None = 0.0
     _dataset: Dataset = field(init=False)
@@ -121,8 +122,8 @@ class _CellRun:
         target = self._target(self._given() if trained is None else self._adapted(trained).model)
         for spec in self.job.attacks:
             key = self.job.attack_keys()[spec.name]
-            done = self.store.read_stage(self.cell.cell_id, f"attacks/{key}")
-            if is_result(self.job, spec, done):
+            stage = f"attacks/{key}"
+            if is_result(self.job, spec, self.store.read_stage(self.cell.cell_id, stage)):
                 continue
             record, arrays = run_attack(
                 spec,
@@ -135,7 +136,7 @@ class _CellRun:
                 timeout=self.job.attack_timeout,
             )
             files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
-            self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
+            self.store.write_stage(self.cell.cell_id, stage, record, files)
         trust.check(self.job, self.store, target, self.reporter)
         curves.measure(self.job, target, self.store, self.reporter)
         twins.measure(
@@ -214,13 +215,8 @@ class _CellRun:
         data = self._dataset
         generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
         index = np.sort(draw(data.y_test, self.cell.examples, generator))
-        others = None if self.job.given else self._surrogates()
+        others = None if self.job.given else Surrogates(self.store, self.job, data, self.device)
         return target(self.cell, model, data, index, device=self.device, surrogates=others)
-
-    def _surrogates(self) -> Surrogates:
-        return Surrogates(
-            self.store, self.cell, self._dataset, self.device, sources=self.job.sources
-        )
 
     @property
     def builder(self) -> Any:
@@ -247,12 +243,13 @@ class _CellRun:
     def _write(
         self, stage: str, name: str, fitted: defenses.Fitted, record: Record, started: float
     ) -> None:
+        seconds = time.perf_counter() - started
         self._spend(fitted.cost.gradient_evaluations)
         save = functools.partial(self.builder.save_weights, fitted.model)
         self.store.write_stage(
             self.cell.cell_id,
             stage,
-            {**record, "seconds": time.perf_counter() - started, "cost": _cost(fitted.cost)},
+            {**record, "seconds": seconds, "threads": self.threads, "cost": _cost(fitted.cost)},
             {f"{name}{self.builder.WEIGHTS_SUFFIX}": save},
         )
 

@@ -164,7 +164,7 @@ def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> Non
         (["--protocol", "adpt"], "unknown protocol 'adpt'; did you mean 'adapt'?"),
         (["--set", "adaptation.shots=[5000]"], "the training part of digits has"),
         (["--set", "adaptation.families=[pach]"], "did you mean 'patch'?"),
-        (["--set", "adaptation.episodes=0"], "must be a whole number from 2, got 0"),
+        (["--set", "adaptation.episodes=0"], "must be a whole number from 2 to 1,000,000, got 0"),
         (["--set", "adaptation=5"], "adaptation must map names to their settings, got 5"),
         (["--out", "file"], "can't write results to file: file is not a folder"),
         (["--out", "foreign"], "holds other files"),
