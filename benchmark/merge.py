@@ -238,7 +238,7 @@ def _machines(one: _Copy, other: _Copy) -> str:
     """The threads or devices that two copies were measured with; empty where they are the same."""
     both = [_threads(one), _threads(other)]
     if None not in both and both[0] != both[1]:
-        return f"{both[1]} CPU threads instead of {both[0]}"
+        return f"{both[1]} instead of {both[0]} CPU threads"
     devices = [copy.record.get("device") for copy in (one, other)]
     if None not in devices and devices[0] != devices[1]:
         return f"device {devices[1]} instead of {devices[0]}"

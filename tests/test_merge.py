@@ -108,7 +108,7 @@ def test_equal_results_of_other_threads_are_equal(tmp_path: Path) -> None:
 
 
 MACHINES = {
-    "threads": ({"threads": 1}, {"threads": 2}, "2 CPU threads instead of 1"),
+    "threads": ({"threads": 1}, {"threads": 2}, "2 instead of 1 CPU threads"),
     "devices": ({}, {"device": "cuda:0"}, "device cuda:0 instead of cpu"),
 }
 
@@ -151,7 +151,7 @@ def test_results_of_other_threads_that_are_too_far_apart_are_refused(
 ) -> None:
     a = cell(tmp_path / "a", weights=b"a", threads=1)
     b = cell(tmp_path / "b", weights=b"b", threads=2, **change)
-    with pytest.raises(StoreError, match=r"2 CPU threads instead of 1, .* the same --threads"):
+    with pytest.raises(StoreError, match=r"2 instead of 1 CPU threads, .* the same --threads"):
         merge([a, b], tmp_path / "all")
     assert not (tmp_path / "all").exists()
 
