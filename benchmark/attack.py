@@ -17,8 +17,8 @@ Weights = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Its weights: .safetensors, .pt, .pth (state dicts), .keras or .h5; no code in them "
-        "is run.",
+        help="Its weights: .safetensors, .pt, .pth, .pth.tar, .ckpt (state dicts), .keras or .h5; "
+        "no code in them is run.",
     ),
 ]
 Model = Annotated[
@@ -44,14 +44,24 @@ Mean = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBERS",
-        help="Subtracted from pixels in [0, 1] before the model: one number, or one a channel.",
+        help="Subtracted from the pixels before the model: one number, or one a channel.",
     ),
 ]
 Std = Annotated[
-    str | None, typer.Option(metavar="NUMBERS", help="What they are divided by after --mean.")
+    str | None,
+    typer.Option(metavar="NUMBERS", help="What they are divided by after --mean, such as 1/255."),
+]
+InputRange = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW..HIGH",
+        help="The pixels that it takes, such as 0..255 or -1..1; 0..1 unless given. --mean and "
+        "--std are of these; --eps stays in [0, 1].",
+    ),
 ]
 Outputs = Annotated[
-    str, typer.Option(metavar="NAME", help="What it gives: logits, probabilities or auto.")
+    str,
+    typer.Option(metavar="NAME", help="What it gives: logits, probabilities, sigmoids or auto."),
 ]
 Seed = Annotated[int, typer.Option(metavar="INTEGER", help="Seed of the attacks.")]
 
@@ -61,6 +71,7 @@ def attack(
     model: Model = None,
     name: Name = None,
     channels: Channels = None,
+    input_range: InputRange = None,
     mean: Mean = None,
     std: Std = None,
     outputs: Outputs = "auto",
@@ -82,8 +93,8 @@ def attack(
 ) -> None:
     """Attack a model that someone else trained, and put it on the leaderboard.
 
-    It takes images in [0, 1]; a normalisation of its own is inside it, or given by --mean and
-    --std. The model is tried on a few examples before anything is written.
+    It takes images in [0, 1] or in --input-range; a normalisation of its own is inside it, or
+    given by --mean and --std. The model is tried on a few examples before anything is written.
     """
     settings = {
         "dataset": dataset,
@@ -101,7 +112,7 @@ def attack(
         "threads": threads,
         "attack_timeout": attack_timeout,
     }
-    given = _given(weights, model, name, channels, mean, std, outputs)
+    given = _given(weights, model, name, channels, input_range, mean, std, outputs)
     flags = {key: value for key, value in settings.items() if value is not None}
     try:
         with endings_as_interrupts():
@@ -123,12 +134,13 @@ def _given(
     model: str | None,
     name: str | None,
     channels: str | None,
+    input_range: str | None,
     mean: str | None,
     std: str | None,
     outputs: str,
 ) -> Given:
     """The options as a given model, checked, with paths that hold anywhere."""
-    from benchmark.external.given import Given, check, named, numbers
+    from benchmark.external.given import Given, check, interval, named, numbers
 
     if weights is not None:
         weights = str(Path(weights).expanduser().absolute())
@@ -142,6 +154,7 @@ def _given(
         mean=numbers(mean, "mean"),
         std=numbers(std, "std"),
         outputs=outputs,
+        input_range=interval(input_range),
     )
     check(given)
     return given

@@ -14,17 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from benchmark.adaptation.protocol import Protocol
 from benchmark.digest import digest
 from benchmark.frameworks import versions
 from benchmark.results import SCHEMA_VERSION, Record
 from defenses import wrappers
 
 if TYPE_CHECKING:
-    from benchmark.attacks.suites import AttackSpec, SecurityCurve
     from benchmark.config import RunConfig
     from benchmark.datasets import Dataset
-    from benchmark.external.given import Given
 
 BASELINE = "none"  # the undefended twin
 
@@ -85,6 +82,11 @@ class Cell:
         return "-".join([*names, f"s{self.seed}", digest(whole)[:10]])
 
     @property
+    def trained_prefix(self) -> str:
+        """How the ids of all cells begin that the same defense trains on data of this name."""
+        return "-".join([_slug(self.dataset), self.model, self.framework, self.trained_by])
+
+    @property
     def trained_by(self) -> str:
         """The defense that trains the model, without its wrappers."""
         return wrappers.split(self.defense)[0]
@@ -129,57 +131,6 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         examples=config["examples"],
         source=config.get("source"),
     )
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
-
-    given: the model, where someone else trained it. attack_timeout: seconds that one attack may
-    take; None for any. curve: the security curve to draw, if any. sources: defense to the id of the
-    cell on whose model attacks `from:` it are made.
-    """
-
-    cell: Cell
-    suite: str
-    attacks: tuple[AttackSpec, ...]
-    out: str
-    data_dir: str | None
-    adaptation: Protocol | None = None
-    given: Given | None = None
-    attack_timeout: float | None = None
-    curve: SecurityCurve | None = None
-    sources: Mapping[str, str] = field(default_factory=dict, hash=False)
-
-    def curve_key(self) -> str | None:
-        """The key of the security curve in the store, if there is one to draw."""
-        if self.curve is None:
-            return None
-        whole = [self.attack_keys()[self.curve.attack], self.curve.budgets, self.curve.examples]
-        return f"{self.curve.attack}-{digest(whole)[:8]}"
-
-    @property
-    def trust_stage(self) -> str:
-        """The stage in the store that holds the trust checks under this suite."""
-        safe = re.sub(r"[^A-Za-z0-9_-]+", "-", self.suite)
-        # A suite file may have any name.
-        return f"trust/{safe if safe == self.suite else f'{safe}-{digest(self.suite)[:8]}'}"
-
-    def attack_keys(self) -> dict[str, str]:
-        """Name of an attack in the suite to its key in the store, in the suite's order.
-
-        The key changes with everything that changes the attack on this cell.
-        """
-        keys = {}
-        for spec in self.attacks:
-            attack, arguments, *more = spec.identity()
-            whole = [attack, arguments, self.cell.examples, *more]
-            keys[spec.name] = f"{spec.name}-{digest(whole)[:8]}"
-        return keys
-
-    def adaptation_keys(self) -> dict[str, str]:
-        """Name of an attack family to its key in the store, and "tuning" to that of the tuning."""
-        return {} if self.adaptation is None else self.adaptation.keys()
 
 
 def expand(

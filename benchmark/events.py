@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmark.cells import Job
+from benchmark.job import Job
 
 
 @dataclass(frozen=True)

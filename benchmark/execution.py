@@ -33,7 +33,7 @@ def execute(plan: Plan) -> list[CellFinished]:
         jobs = pending(plan.jobs, store)
         if done := len(plan.jobs) - len(jobs):
             say(f"{done} of {len(plan.jobs)} cells are done already and are not done again")
-        with display(Progress(jobs, plan.estimates, workers=plan.workers)) as shown:
+        with display(Progress(jobs, workers=plan.workers)) as shown:
             outcomes = runner.run(
                 jobs,
                 store,

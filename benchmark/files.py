@@ -12,10 +12,13 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
 
+from benchmark.errors import StoreError
+
 Record = dict[str, Any]
 Writer = Callable[[Path], None]
 
 TEMPORARY = ".tmp-"
+_CHUNK = 1 << 20
 
 
 def write_file(path: Path, write: Writer) -> str:
@@ -34,6 +37,21 @@ def write_file(path: Path, write: Writer) -> str:
         temporary.unlink(missing_ok=True)
     flush_folder(path.parent)
     return checksum
+
+
+def copy_of(source: Path, checksum: str) -> Writer:
+    """A writer that copies a file, and refuses what changed since its SHA-256 was taken."""
+
+    def write(path: Path) -> None:
+        digest = hashlib.sha256()
+        with open_plain(source) as reading, open(path, "wb") as writing:
+            while chunk := reading.read(_CHUNK):
+                digest.update(chunk)
+                writing.write(chunk)
+        if digest.hexdigest() != checksum:
+            raise StoreError(f"{source} changed while it was read; start again")
+
+    return write
 
 
 def write_text(path: Path, content: str) -> None:

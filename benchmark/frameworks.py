@@ -53,9 +53,11 @@ def import_torch_first() -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators that ART's attacks draw from."""
+    """Seed the global generators that ART's attacks and random models draw from."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - ART draws from the global generator
+    if torch := sys.modules.get("torch"):  # TensorFlow's compiled graphs can't be seeded again
+        torch.manual_seed(seed)
 
 
 def versions(framework: str) -> dict[str, str]:

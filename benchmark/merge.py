@@ -10,7 +10,6 @@ last: a merge that is killed leaves whole cells and unfinished ones, and merging
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,18 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import StoreError
-from benchmark.files import Writer, open_plain
+from benchmark.files import copy_of
 from benchmark.results import KEYED_STAGES, STAGES, Record, Store
 
 # How far clean and robust accuracies may be apart, as shares, where threads or devices differ.
 TOLERANCE = 0.02
 
 # What may differ between two machines that got the same result.
-_CIRCUMSTANCES = ("seconds", "threads")
+_CIRCUMSTANCES = ("seconds", "threads", "taken_from")
 # Judgements on results that are compared themselves; their numbers are rounded by the machine.
 _NOT_COMPARED = "trust/"
-
-_CHUNK = 1 << 20
 
 
 @dataclass
@@ -137,23 +134,8 @@ def _transfer(target: Store, stage: str, copy: _Copy) -> None:
     """Writes a stage and its files as they are."""
     record = copy.stages[stage]
     folder = copy.file(stage).parent
-    files = {name: _copier(folder / name, seal) for name, seal in record["files"].items()}
+    files = {name: copy_of(folder / name, seal) for name, seal in record["files"].items()}
     target.write_stage(copy.cell_id, stage, record, files)
-
-
-def _copier(source: Path, checksum: str) -> Writer:
-    """A writer that copies a file, and refuses what changed since it was checked."""
-
-    def write(path: Path) -> None:
-        digest = hashlib.sha256()
-        with open_plain(source) as reading, open(path, "wb") as writing:
-            while chunk := reading.read(_CHUNK):
-                digest.update(chunk)
-                writing.write(chunk)
-        if digest.hexdigest() != checksum:
-            raise StoreError(f"{source} changed while it was read; merge again")
-
-    return write
 
 
 def _read(store: Store, cell_id: str, merged: Merged) -> _Copy | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import defenses
@@ -14,11 +13,13 @@ from benchmark import datasets, models, sources
 from benchmark.adaptation import protocol as adaptation
 from benchmark.adaptation.protocol import Protocol
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
-from benchmark.cells import BASELINE, Cell, Job, defenses_of, expand
+from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError, DataError, UnknownName
+from benchmark.job import Job
 from benchmark.results import Store
+from benchmark.stages.training import training_key
 from defenses import wrappers
 
 # Stands for every defense that trains, on the command line and in files.
@@ -63,11 +64,19 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     chosen = _create_defenses(config, dataset)
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
     cells = expand(config, dataset, parameters=parameters)
-    jobs = [job_of(cell, suite, config, protocol) for cell in cells]
+    estimates = _estimate(cells, chosen, dataset)
+    jobs = [
+        replace(
+            job_of(cell, suite, config, protocol),
+            adapts=chosen[cell.defense].adapts,
+            training=estimates[cell.cell_id],
+        )
+        for cell in cells
+    ]
     return Plan(
         config=config,
-        jobs=_with_sources(jobs, config, dataset),
-        estimates=_estimate(cells, chosen, dataset),
+        jobs=_in_order(_with_sources(jobs, config, dataset)),
+        estimates=estimates,
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
         memory={
@@ -202,7 +211,30 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
     )
 
 
-def _with_sources(jobs: Sequence[Job], config: RunConfig, dataset: Dataset) -> tuple[Job, ...]:
+def _in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """The jobs, each with the cells of the run that must have ended before it begins.
+
+    Those whose models its attacks are made on, its undefended twin, which its trust checks look at,
+    and the first cell whose training is the same, so that nothing is trained twice: whatever the
+    number of workers.
+    """
+    found = []
+    earlier: set[str] = set()
+    twins: dict[tuple[str, int], str] = {}
+    trained: dict[str, str] = {}
+    for job in jobs:
+        cell_id, place = job.cell.cell_id, (job.cell.framework, job.cell.seed)
+        key = training_key(job.cell)
+        before = {*job.sources.values(), twins.get(place, ""), trained.get(key, "")}
+        found.append(replace(job, after=frozenset(before & earlier)))
+        earlier.add(cell_id)
+        trained.setdefault(key, cell_id)
+        if job.cell.defense == BASELINE:
+            twins[place] = cell_id
+    return tuple(found)
+
+
+def _with_sources(jobs: Sequence[Job], config: RunConfig, dataset: Dataset) -> list[Job]:
     """The jobs with the cells that their attacks are made on, which come first.
 
     Raises:
@@ -219,9 +251,9 @@ def _with_sources(jobs: Sequence[Job], config: RunConfig, dataset: Dataset) -> t
             and spec.source != job.cell.defense
             and not spec.obstacle(job.cell.norm, dataset.input_shape)
         }
-        found.append(dataclasses.replace(job, sources=others))
+        found.append(replace(job, sources=others))
     needed = {cell_id for job in found for cell_id in job.sources.values()}
-    return tuple(sorted(found, key=lambda job: job.cell.cell_id not in needed))
+    return sorted(found, key=lambda job: job.cell.cell_id not in needed)
 
 
 def _estimate(

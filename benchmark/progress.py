@@ -8,27 +8,12 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmark.attacks.specification import AttackSpec
-from benchmark.cells import Job
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
-
-TRAINING = "training"
-TRUST = "trust checks"
-_ATTACK = "attack "
-_CURVE = "curve "
-_ADAPT = "adapt "
-
-# Of the trust checks: examples, and gradient evaluations on each, roughly.
-_TRUST_EXAMPLES, _TRUST_EACH = 64, 50.0
-
-# Iterations of an attack whose arguments don't say.
-_ITERATIONS = 10
-_SINGLE_STEP = ("fast-gradient",)
-# Gradient evaluations of an iteration, where it isn't one.
-_PER_ITERATION = {"square": 1 / 3}
+from benchmark.job import Job
+from benchmark.stages.training import TRAINING
 
 
 @dataclass
@@ -46,7 +31,6 @@ class Progress:
 
     Args:
         jobs: all cells of the run.
-        estimates: cell id to the gradient evaluations that its training takes.
         workers: how many cells run at a time.
         clock: gives seconds.
     """
@@ -54,13 +38,12 @@ class Progress:
     def __init__(
         self,
         jobs: Sequence[Job],
-        estimates: Mapping[str, float],
         *,
         workers: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._waiting = {job.cell.cell_id: job for job in jobs}
-        self._units = {job.cell.cell_id: _stages(job, estimates) for job in jobs}
+        self._units = {job.cell.cell_id: _stages(job) for job in jobs}
         self._running: dict[str, _Running] = {}
         self._ended: set[str] = set()
         self._timed: dict[tuple[str, ...], float] = {}
@@ -187,30 +170,9 @@ class Progress:
         return over + units.get(running.stage, 0.0) * running.fraction
 
 
-def _stages(job: Job, estimates: Mapping[str, float]) -> dict[str, float]:
+def _stages(job: Job) -> dict[str, float]:
     """The stages of a cell and the gradient evaluations, roughly, that each takes."""
-    units = {TRAINING: max(1.0, estimates.get(job.cell.cell_id, 1.0))}
-    each = {spec.name: _of_attack(spec) for spec in job.attacks}
-    for spec in job.attacks:
-        examples = min(job.cell.examples, spec.examples or job.cell.examples)
-        units[_ATTACK + spec.name] = examples * each[spec.name]
-    units[TRUST] = min(job.cell.examples, _TRUST_EXAMPLES) * _TRUST_EACH
-    if (curve := job.curve) is not None:
-        examples = min(job.cell.examples, curve.examples or job.cell.examples)
-        units[_CURVE + curve.attack] = examples * each[curve.attack] * len(curve.budgets)
-    names = list(job.adaptation_keys())
-    for name in names:
-        assert job.adaptation is not None
-        units[_ADAPT + name] = job.adaptation.gradient_evaluations() / len(names)
-    return units
-
-
-def _of_attack(spec: AttackSpec) -> float:
-    """The gradient evaluations, roughly, that an attack takes on one example."""
-    default = 1 if spec.attack in _SINGLE_STEP else _ITERATIONS
-    iterations = spec.arguments.get("max_iter", default)
-    known = isinstance(iterations, int | float) and iterations >= 1
-    return float(iterations if known else default) * _PER_ITERATION.get(spec.attack, 1.0)
+    return {s.label: s.gradient_evaluations for s in job.stages if s.gradient_evaluations}
 
 
 def _kind(job: Job, stage: str) -> tuple[str, ...]:

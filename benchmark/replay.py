@@ -30,8 +30,8 @@ from benchmark.errors import BenchError, StoreError
 from benchmark.external.given import from_source
 from benchmark.external.loading import BUILDERS, ready
 from benchmark.results import Record, Store
+from benchmark.stages.context import load_dataset
 from benchmark.verify import DIFFERS, HOLDS, UNCHECKED, Claim, serve_claims
-from benchmark.worker import load_dataset
 from defenses.wrappers import WRAPPERS, encoded_shape
 
 ROUNDING = 1e-3

@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from benchmark.cells import Job, cell_record
+from benchmark.cells import cell_record
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.job import Job
 from benchmark.process import enter, last_words
 from benchmark.results import Store
 from benchmark.resume import spent, suites_of
@@ -130,7 +131,9 @@ class _Pool:
 
     def _hire(self, slot: int) -> None:
         """Starts a worker with the framework whose waiting cells are worst served."""
-        waiting = Counter(job.cell.framework for job in self.queue)
+        waiting = Counter(job.cell.framework for job in self.queue if self._can_begin(job))
+        if not waiting:  # what is left waits for a cell that another worker is at
+            return
         busy = Counter(worker.framework for worker in self.slots if worker is not None)
         framework = max(waiting, key=lambda name: waiting[name] / (1 + busy[name]))
         job = self._take(framework)
@@ -150,11 +153,17 @@ class _Pool:
         self.on_event(CellStarted(job, slot))
 
     def _take(self, framework: str) -> Job | None:
-        """The next waiting cell of a framework, out of the queue."""
+        """The next cell of a framework that can begin, out of the queue."""
         for index, job in enumerate(self.queue):
-            if job.cell.framework == framework:
+            if job.cell.framework == framework and self._can_begin(job):
                 return self.queue.pop(index)
         return None
+
+    def _can_begin(self, job: Job) -> bool:
+        """Whether every cell that must end before it has ended, well or not."""
+        working = {worker.job.cell.cell_id for worker in self.slots if worker is not None}
+        working -= {event.job.cell.cell_id for event in self.finished}
+        return not job.after & (working | {other.cell.cell_id for other in self.queue})
 
     def _listen(self, worker: _Worker) -> None:
         """Handles everything that a worker has said, and its death."""

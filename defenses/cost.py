@@ -38,6 +38,15 @@ class Cost:
         """A forward and its backward pass are 1; a forward alone is a third."""
         return self.forwards / 3 + self.backwards * 2 / 3 + self.second_order * SECOND_ORDER_GE
 
+    def as_record(self) -> dict[str, float]:
+        """The counts and what they come to, as JSON values."""
+        return {
+            "forwards": self.forwards,
+            "backwards": self.backwards,
+            "second_order": self.second_order,
+            "gradient_evaluations": self.gradient_evaluations,
+        }
+
 
 def gradients(examples: int) -> Cost:
     """`examples` forward passes, each with its backward pass."""

@@ -68,6 +68,7 @@ class Defense(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Whether the defense is meant to be adapted after training, before it is measured.
     adapts: ClassVar[bool] = False
+    makes_adversarial_examples: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -126,6 +127,11 @@ class Defense(ABC):
     def watched(self) -> bool:
         """Whether robust accuracy on validation data is measured after each epoch."""
         return self.keeps_best or self.single_step
+
+    @property
+    def depends_on_threat(self) -> bool:
+        """Whether another threat would give other weights."""
+        return self.makes_adversarial_examples or self.watched
 
     @property
     def draws_from_all(self) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from defenses.cost import Cost
+from defenses.labels import labels_of
 from defenses.perturbation.spec import Ascent, default_relative_step
 
 if TYPE_CHECKING:
@@ -131,13 +132,13 @@ def _resists(
     ascent: Ascent,
 ) -> np.ndarray:
     x_adv = kernel.attack(x, y, start, eps=threat.eps, ascent=ascent)
-    resists: np.ndarray = kernel.predict(x_adv).argmax(axis=1) == y
+    resists: np.ndarray = labels_of(kernel.predict(x_adv)) == y
     return resists
 
 
 def accuracy(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> float:
     """The share of `x` that the model gives the label `y`."""
-    return float(np.mean(kernel.predict(x).argmax(axis=1) == y))
+    return float(np.mean(labels_of(kernel.predict(x)) == y))
 
 
 def best_epoch(history: History) -> int:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmark.cells import Cell, Job, cell_record
+from benchmark.cells import Cell, cell_record
+from benchmark.job import Job
 from benchmark.results import Store
 
 
@@ -71,7 +72,8 @@ def finish_stages(job: Job) -> None:
         record |= {"clean_accuracy": 0.9, "robust_accuracy": 0.5, "examples": 10}
         record |= {"norm": "linf", "eps": 0.15}
         store.write_stage(job.cell.cell_id, f"attacks/{key}", record)
-    trust = {"suite": job.suite, "checks": [], "status": "ok"}
+    looked_at = {key: [] for key in job.attack_keys().values()}  # its attacks have no files
+    trust = {"suite": job.suite, "attacks": looked_at, "checks": [], "status": "ok"}
     store.write_stage(job.cell.cell_id, job.trust_stage, trust)
     for name, key in job.adaptation_keys().items():
         record = {"family": name, "status": "ok", "rate": 0.1, "tuned_steps": 1}

@@ -13,10 +13,10 @@ import pytest
 from benchmark import frameworks, models
 from benchmark.adaptation import families
 from benchmark.adaptation.attacks import Attacker
+from benchmark.adaptation.course import Course
 from benchmark.adaptation.episodes import draw_episode, run_episode
 from benchmark.adaptation.model import Adaptable
 from benchmark.adaptation.protocol import PRESETS, Protocol, resolve, sized_for
-from benchmark.adaptation.stages import Course
 from benchmark.adaptation.summary import area, difference, share
 from benchmark.adaptation.tuning import choose, tune
 from benchmark.datasets import Dataset

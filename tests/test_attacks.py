@@ -114,7 +114,10 @@ POINTS = {
     "over budget": ([0.61, 0.5], [0, 1], False, {"budget": 1}),
     "at the budget in float32": ([0.5 + np.float32(0.1), 0.5], [0, 1], True, {}),
     "not finite": ([np.nan, 0.5], [0, 1], False, {"non_finite": 1}),
-    "logits not finite": ([0.6, 0.5], [np.nan, 1], False, {"non_finite": 1}),
+    "NaN for an answer": ([0.6, 0.5], [np.nan, 1], True, {}),
+    "NaN, the label's logit the largest": ([0.6, 0.5], [1, np.nan], True, {}),
+    "an infinite answer": ([0.6, 0.5], [np.inf, 0], True, {}),
+    "NaN beyond the budget": ([0.61, 0.5], [np.nan, 1], False, {"budget": 1}),
 }
 
 

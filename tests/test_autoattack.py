@@ -343,7 +343,7 @@ def test_fab_comes_nearer_to_the_example_with_more_steps():
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_outputs_that_are_no_numbers_are_never_a_success(name):
+def test_outputs_that_are_no_numbers_end_the_search_at_finite_points(name):
     class Abstaining(type(estimator())):
         """Gives no number once a point is far from every pixel's end."""
 

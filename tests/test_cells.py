@@ -12,9 +12,10 @@ import pytest
 
 from benchmark import cells
 from benchmark.attacks.suites import AttackSpec
-from benchmark.cells import Cell, Job, cell_record, expand
+from benchmark.cells import Cell, cell_record, expand
 from benchmark.config import RunConfig, read
 from benchmark.datasets import Dataset
+from benchmark.job import Job
 
 CELL = Cell(
     dataset="digits",

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from benchmark import progress as estimates
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
-from benchmark.cells import Cell, Job
+from benchmark.cells import Cell
 from benchmark.display import LiveDisplay, PlainDisplay, display, print_table
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.job import Job
 from benchmark.progress import Progress
 from benchmark.text import clean, duration
 

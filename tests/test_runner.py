@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 
 from benchmark import runner
 from benchmark.attacks.suites import AttackSpec
-from benchmark.cells import Cell, Job
+from benchmark.cells import Cell
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted
+from benchmark.job import Job
 from benchmark.process import last_words
 from benchmark.results import Store
 from benchmark.resume import pending
@@ -112,6 +114,22 @@ def test_a_notice_is_told_while_its_cell_goes_on(store: Store) -> None:
     kinds = [type(event) for event in events]
     assert events[kinds.index(CellNotice)] == CellNotice(noticed, 0, "it overfits\x1b[31m")
     assert kinds.index(CellNotice) < kinds.index(CellFinished)
+
+
+@pytest.mark.parametrize("behaviour", ["ok", "diverge", "sigkill"])
+def test_a_cell_begins_after_those_that_it_waits_for(store: Store, behaviour: str) -> None:
+    """Also where there is a worker to spare, and where what it waits for ends badly."""
+    first = job(store, behaviour)
+    second = replace(job(store, seed=1), after=frozenset({first.cell.cell_id}))
+    outcomes, events = work([first, second], store, workers=2)
+
+    told = [
+        (type(event), event.job.cell.seed)
+        for event in events
+        if isinstance(event, CellStarted | CellFinished)
+    ]
+    assert told == [(CellStarted, 0), (CellFinished, 0), (CellStarted, 1), (CellFinished, 1)]
+    assert outcomes[1].status == "ok"
 
 
 def test_worker_serves_all_cells_of_its_framework(store: Store) -> None:

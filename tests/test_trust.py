@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import nn  # noqa: E402
 import defenses  # noqa: E402
 from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec  # noqa: E402
-from benchmark.attacks.target import Target  # noqa: E402
+from benchmark.attacks.target import aimed  # noqa: E402
 from benchmark.estimators import pytorch, tensorflow  # noqa: E402
 from benchmark.models import pytorch as torch_models  # noqa: E402
 from benchmark.models import tensorflow as keras_models  # noqa: E402
@@ -74,9 +75,9 @@ def trained(data):
 
 def target_of(model, data):
     kernel = pytorch if isinstance(model, nn.Module) else tensorflow
-    estimator = kernel.wrap(model, input_shape=SHAPE, classes=CLASSES, device="cpu")
+    wrap = partial(kernel.wrap, input_shape=SHAPE, classes=CLASSES, device="cpu")
     x, y = data.x_test[:EXAMPLES], data.y_test[:EXAMPLES]
-    return Target(estimator, x, y, estimator.predict(x).argmax(axis=1), np.arange(EXAMPLES))
+    return aimed(model, wrap, x, y, averaged=kernel.averaged, index=np.arange(EXAMPLES))
 
 
 def subject_of(model, data, *, attacks=SUITE, norm="linf", eps=EPS, **settings):
@@ -96,6 +97,8 @@ def subject_of(model, data, *, attacks=SUITE, norm="linf", eps=EPS, **settings):
         eps,
         0,
         done,
+        judge=target.judge,
+        clean=target.clean,
         **settings,
     )
 

@@ -36,7 +36,8 @@ POINTS = {
     "at its edge": ([0.6, 0.5], WRONG, True),
     "beyond it": ([0.62, 0.5], WRONG, False),
     "classified correctly": ([0.55, 0.45], RIGHT, False),
-    "outputs not finite": ([0.55, 0.45], [np.nan, 1.0], False),
+    "outputs not finite": ([0.55, 0.45], [np.nan, 1.0], True),
+    "outputs not finite beyond the budget": ([0.62, 0.5], [1.0, np.nan], False),
     "outputs not known": ([0.55, 0.45], None, True),
 }
 

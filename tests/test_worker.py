@@ -252,7 +252,7 @@ def test_a_diverging_training_is_recorded(tmp_path):
     (job,) = jobs(
         tmp_path,
         "parameters.none.optimizer=sgd",
-        "parameters.none.learning_rate=1e30",
+        "parameters.none.learning_rate=1e18",
         defense="none",
     )
     messages = serve(store, job)

@@ -9,6 +9,7 @@ import numpy as np
 
 from defenses.cost import Cost, gradients
 from defenses.kernel import Kernel
+from defenses.labels import labels_of
 from defenses.perturbation.spec import Ascent
 
 
@@ -65,7 +66,6 @@ class Adaptable:
         return self._kernel.input_gradient(x, y)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Labels, (n,); -1, which is no label, where the logits are not finite."""
+        """Labels, (n,); `NO_LABEL` where the logits are not finite."""
         self._cost += Cost(forwards=len(x))
-        logits = self._kernel.predict(x)
-        return np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)
+        return labels_of(self._kernel.predict(x))

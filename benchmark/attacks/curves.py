@@ -17,55 +17,8 @@ from benchmark.attacks.measure import BUDGET_TOLERANCE
 from benchmark.attacks.running import attacked_rows, run_attack
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.attacks.target import Target
-from benchmark.cells import Job
-from benchmark.reporter import Reporter
-from benchmark.results import Store, npz_writer
 
 Arrays = dict[str, np.ndarray]
-
-
-def measure(job: Job, target: Target, store: Store, reporter: Reporter) -> None:
-    """Draw and store the job's security curve, if it has one that isn't stored, after its attacks.
-
-    A stage "curves/<key>": a record, and an npz with `success`, (budgets, n) bool. Where its attack
-    is not applicable or failed, so is the curve.
-    """
-    key = job.curve_key()
-    if key is None:
-        return
-    stored = store.read_stage(job.cell.cell_id, f"curves/{key}")
-    if stored is not None and stored.get("status") != "failed":
-        return
-    record, arrays = _drawn(job, target, store, reporter)
-    files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
-    store.write_stage(job.cell.cell_id, f"curves/{key}", record, files)
-
-
-def _drawn(
-    job: Job, target: Target, store: Store, reporter: Reporter
-) -> tuple[dict[str, Any], Arrays]:
-    assert job.curve is not None
-    (spec,) = (spec for spec in job.attacks if spec.name == job.curve.attack)
-    key = job.attack_keys()[spec.name]
-    stage = f"attacks/{key}"
-    record = store.read_stage(job.cell.cell_id, stage) or {"status": "failed", "reason": "lost"}
-    if record["status"] != "ok" or record["eps"] is None:
-        status = "failed" if record["status"] == "failed" else "not-applicable"
-        reason = record["reason"] or "its threat has no budget"
-        return {"attack": spec.name, "status": status, "reason": reason}, {}
-    if spec.entry.is_minimal:
-        arrays = store.read_arrays(job.cell.cell_id, stage, f"{key}.npz")
-        return from_distances(job.curve, record, arrays)
-    return from_bounded_runs(
-        job.curve,
-        spec,
-        target,
-        norm=job.cell.norm,
-        eps=job.cell.eps,
-        seed=job.cell.seed,
-        progress=reporter.stage(f"curve {spec.name}"),
-        timeout=job.attack_timeout,
-    )
 
 
 def from_distances(
@@ -151,4 +104,5 @@ def _part(target: Target, rows: np.ndarray) -> Target:
         y=target.y[rows],
         clean_prediction=target.clean_prediction[rows],
         index=target.index[rows],
+        clean=None if target.clean is None else target.clean.take(rows),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.attacks.entry import UNRESTRICTED
+from defenses.labels import NO_LABEL, labels_of
 
 # Relative room for float32 rounding at the edge of the budget.
 BUDGET_TOLERANCE = 1e-5
@@ -21,8 +22,9 @@ class Measurement:
     """Per example, n rows.
 
     Args:
-        success: changed the prediction of a correctly classified example, within budget and box.
-        prediction: the label given to the returned point.
+        success: a correctly classified example is wrong within budget and box; where the model
+            gives no finite answer it is wrong too.
+        prediction: the label given to the returned point; `NO_LABEL` where there is none.
         distances: "linf", "l2", "l1" and "l0" from the clean example.
         violations: how many returned points left the "budget" or the "box", or are "non_finite".
         abstained: how many finite points the model answered with what is not finite.
@@ -32,7 +34,7 @@ class Measurement:
     prediction: np.ndarray
     distances: dict[str, np.ndarray]
     violations: dict[str, int]
-    # Finite, in the box, and of another label than the true one, whatever the budget.
+    # Finite, in the box, and not given the true label, whatever the budget.
     adversarial: np.ndarray
     abstained: int
 
@@ -73,17 +75,20 @@ def measure(
     label: np.ndarray,
     norm: str,
     eps: float,
+    beyond_chance: np.ndarray | None = None,
 ) -> Measurement:
     """Re-measure an attack's result.
 
     Args:
         x: clean examples in [0, 1], (n, ...).
         x_adv: what the attack returned, same shape.
-        logits: of `x_adv`, (n, classes).
+        logits: of `x_adv`, (n, classes); of a random model, their mean over its draws.
         clean_prediction: labels given to `x`.
         label: true labels.
         norm: of the budget, a key of `distances`, or "unrestricted".
         eps: the budget.
+        beyond_chance: of a random model, where `x_adv` is wrong more often than `x` by more than
+            chance explains, (n,) bool; only there an attack has done anything.
     """
     distances = _distances(x, x_adv)
     in_budget = (
@@ -92,22 +97,22 @@ def measure(
         else distances[norm] <= eps * (1 + BUDGET_TOLERANCE)
     )
     flat = x_adv.reshape(len(x_adv), -1)
-    is_point, is_answer = np.isfinite(flat).all(axis=1), np.isfinite(logits).all(axis=1)
-    finite = is_point & is_answer
-    boxed = in_box(flat)
-    prediction = logits.argmax(axis=1)
-    valid = in_budget & boxed & finite
+    finite, boxed = np.isfinite(flat).all(axis=1), in_box(flat)
+    prediction = labels_of(logits)
+    wrong = boxed & finite & (prediction != label)
+    if beyond_chance is not None:
+        wrong &= beyond_chance
     return Measurement(
-        success=valid & (clean_prediction == label) & (prediction != label),
+        success=wrong & in_budget & (clean_prediction == label),
         prediction=prediction,
         distances=distances,
-        adversarial=boxed & finite & (prediction != label),
+        adversarial=wrong,
         violations={
             "budget": int((finite & ~in_budget).sum()),
             "box": int((finite & ~boxed).sum()),
             "non_finite": int((~finite).sum()),
         },
-        abstained=int((is_point & ~is_answer).sum()),
+        abstained=int((finite & (prediction == NO_LABEL)).sum()),
     )
 
 

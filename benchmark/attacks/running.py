@@ -19,6 +19,7 @@ from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.attacks.watch import FoundError, Watch
 from benchmark.estimators.passes import CHUNK
+from benchmark.text import reason_of
 
 SAMPLES = 8
 
@@ -87,15 +88,14 @@ def run_attack(
         found = _generate(spec, target, attacked, norm, eps, progress, timeout)
     except Exception as error:
         traceback.print_exc()
-        return {**record, "status": "failed", "reason": f"{type(error).__name__}: {error}"}, {}
+        return {**record, "status": "failed", "reason": reason_of(error)}, {}
     spent = {
         "seconds": time.perf_counter() - started,
         "forwards": passes.forwards - before[0],
         "backwards": passes.backwards - before[1],
     }
-    x_adv, measurement, silent = _judge(
-        target, found, norm, eps, seed=judging_seed(seed, spec.name)
-    )
+    judging = judging_seed(seed, spec.name)
+    x_adv, measurement, silent, forgot = _judge(target, found, norm, eps, seed=judging)
     held = (target.clean_prediction == target.y) & ~measurement.success
     record |= spent | {
         "status": "ok",
@@ -105,7 +105,10 @@ def run_attack(
         "violations": measurement.violations | ({"budget": 0} if spec.entry.is_minimal else {}),
         "abstained": measurement.abstained,
         "silent": silent,
+        "forgot": forgot,
     }
+    if target.clean is not None:
+        record["draws"] = target.clean.draws
     first_query = np.full(len(target.y), -1, dtype=np.int64)
     met = found.first_query >= 0
     first_query[found.rows] = np.where(met, found.first_query, found.next_query)
@@ -219,40 +222,46 @@ def _joined(parts: list[_Found], target: Target) -> _Found:
 
 def _judge(
     target: Target, found: _Found, norm: str, eps: float, *, seed: int
-) -> tuple[np.ndarray, Measurement, int]:
+) -> tuple[np.ndarray, Measurement, int, int]:
     """The better of what was returned and what was met on the way, as the whole pipeline has it.
 
-    Returns the points, what they achieved, and how many successes the attack met without returning
-    them although it ran to its end.
+    Returns the points, what they achieved, how many successes the attack met without returning
+    them although it ran to its end, and of how many points the model has another label now than a
+    copy gave that was asked nothing before, which is the one that counts.
     """
     returned, kept = target.x.copy(), target.x.copy()
     returned[found.rows], kept[found.rows] = found.x_adv, found.kept
     has_kept = np.zeros(len(target.x), dtype=bool)
     has_kept[found.rows] = found.has_kept
-    ours = _measured(target, returned, norm, eps, seed)
+    ours, forgot = _measured(target, returned, norm, eps, seed)
     if not has_kept.any():
-        return returned, ours, 0
-    met = _measured(target, kept, norm, eps, seed)
+        return returned, ours, 0, forgot
+    met, also_forgot = _measured(target, kept, norm, eps, seed)
     better = has_kept & met.beats(ours, "l2" if norm == UNRESTRICTED else norm)
     whole = np.zeros(len(target.x), dtype=bool)
     whole[found.rows] = found.whole
     silent = int((better & met.success & ~ours.success & whole).sum())
     points = np.where(better.reshape(-1, *[1] * (target.x.ndim - 1)), kept, returned)
-    return points, ours.overlaid(met, better), silent
+    return points, ours.overlaid(met, better), silent, max(forgot, also_forgot)
 
 
-def _measured(target: Target, x_adv: np.ndarray, norm: str, eps: float, seed: int) -> Measurement:
+def _measured(
+    target: Target, x_adv: np.ndarray, norm: str, eps: float, seed: int
+) -> tuple[Measurement, int]:
     # Its own draws where the pipeline is random: an attack doesn't choose by them.
     frameworks.seed_everything(seed)
-    return measure(
+    answers, forgot = target.verdict(x_adv)
+    found = measure(
         target.x,
         x_adv,
-        target.predict(x_adv),
+        answers.outputs,
         clean_prediction=target.clean_prediction,
         label=target.y,
         norm=norm,
         eps=eps,
+        beyond_chance=target.wrong_beyond_chance(answers),
     )
+    return found, forgot
 
 
 def judging_seed(seed: int, attack: str) -> int:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmark import frameworks
+from benchmark.attacks.judging import (
+    DRAWS_OF_ATTACKS,
+    Answers,
+    Judge,
+    Predict,
+    judge_of,
+)
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
+from benchmark.estimators.passes import NoCopyError
+from defenses.labels import labels_of
 from defenses.wrappers import encoded_shape
 
 # Framework to its estimators.
@@ -35,6 +46,8 @@ class Target:
         bare: the model alone, where the estimator is more and takes the same inputs.
         defense: of the cell.
         surrogates: of `benchmark.attacks.surrogates`: models of other cells.
+        judge: who says what success is judged on; the pipeline as it is where there is none.
+        clean: what a random model says of `x`.
     """
 
     estimator: Any
@@ -46,10 +59,22 @@ class Target:
     bare: Any = None
     defense: str = ""
     surrogates: Any = None
+    judge: Judge | None = None
+    clean: Answers | None = None
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Scores of the whole pipeline, (n, classes)."""
+        """Scores of the whole pipeline, (n, classes), of one draw where it is random."""
+        if self.judge is not None:
+            return np.asarray(self.judge.predict(x))
         return np.asarray((self.pipeline or self.estimator).predict(x))
+
+    def verdict(self, x: np.ndarray) -> tuple[Answers, int]:
+        """What the whole pipeline says of points in place of the examples; see `Judge.verdict`."""
+        return (self.judge or Judge(self.predict)).verdict(x, self.y)
+
+    def wrong_beyond_chance(self, answers: Answers) -> np.ndarray | None:
+        """Where a random model is wrong more often than on the clean examples; None of others."""
+        return None if self.clean is None else answers.worse_than(self.clean)
 
     def obstacle(self, spec: AttackSpec, norm: str) -> str:
         """Why this attack can't be run here under `norm`; empty where it can."""
@@ -95,27 +120,75 @@ def target(
     """
     x, y = dataset.x_test[index], dataset.y_test[index]
     model_input = encoded_shape(cell.wrapped_in, dataset.input_shape)
-    bare = importlib.import_module(ESTIMATORS[cell.framework]).wrap(
-        model, input_shape=model_input, classes=dataset.classes, device=device
-    )
+    kernel = importlib.import_module(ESTIMATORS[cell.framework])
+    wrap = partial(kernel.wrap, classes=dataset.classes, device=device)
+    about = {"index": index, "defense": cell.defense, "surrogates": surrogates}
     if not cell.wrapped_in:
-        prediction = bare.predict(x).argmax(axis=1)
-        return Target(bare, x, y, prediction, index, defense=cell.defense, surrogates=surrogates)
+        wrap = partial(wrap, input_shape=model_input)
+        return aimed(model, wrap, x, y, averaged=kernel.averaged, **about)
+    bare = wrap(model, input_shape=model_input)
     wrapped = _wrapped()
     around = wrapped.stages(cell.wrapped_in)
     pipeline = wrapped.Pipeline(bare, around)
+    fresh, obstacle = _copies(bare, lambda copy: wrapped.Pipeline(copy, around))
     frameworks.seed_everything(cell.seed)
+    judge, first = judge_of(pipeline.predict, fresh, x, obstacle=obstacle)
     return Target(
         wrapped.WrappedClassifier(bare, around, input_shape=dataset.input_shape),
         x,
         y,
-        pipeline.predict(x).argmax(axis=1),
-        index,
         pipeline=pipeline,
         bare=bare if model_input == dataset.input_shape else None,
-        defense=cell.defense,
-        surrogates=surrogates,
+        **_judged(judge, first, x, y),
+        **about,
     )
+
+
+def aimed(
+    model: Any,
+    wrap: Callable[[Any], Any],
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    averaged: Callable[..., Any],
+    **about: Any,
+) -> Target:
+    """A model without anything around it, as a target; a random one is attacked by its mean output.
+
+    Args:
+        model: was asked nothing yet.
+        wrap: makes an estimator of a model.
+        x: clean examples, (n, ...).
+        y: their labels.
+        averaged: makes a model of another that gives the mean of some draws.
+        about: the target's other fields.
+    """
+    estimator = wrap(model)
+    fresh, obstacle = _copies(estimator, lambda copy: copy)
+    judge, first = judge_of(estimator.predict, fresh, x, obstacle=obstacle)
+    if judge.draws > 1:
+        estimator = wrap(averaged(model, draws=DRAWS_OF_ATTACKS))
+        estimator.passes.draws = DRAWS_OF_ATTACKS
+    return Target(estimator, x, y, **_judged(judge, first, x, y), **about)
+
+
+def _copies(
+    estimator: Any, around: Callable[[Any], Any]
+) -> tuple[Callable[[], Predict] | None, str]:
+    """What gives `predict` of a copy of the whole as it is now, or why nothing can."""
+    try:
+        copies = estimator.copies()
+    except NoCopyError as error:
+        return None, str(error)
+    return lambda: around(copies()).predict, ""
+
+
+def _judged(judge: Judge, first: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """What a target says of its clean examples."""
+    if judge.draws == 1:
+        return {"judge": judge, "clean_prediction": labels_of(first)}
+    clean = judge.answers(x, y)
+    return {"judge": judge, "clean": clean, "clean_prediction": labels_of(clean.outputs)}
 
 
 def encoded(cell: Cell, x: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.measure import BUDGET_TOLERANCE, DISTANCES, in_box
+from defenses.labels import labels_of
 
 # Clean examples to try, nearest in l2 first, for a point that no earlier query explains.
 _CANDIDATES = 4
@@ -110,7 +111,7 @@ class Watch:
         if not len(wanted):
             return
         outputs = self._predict(np.asarray(points)) if outputs is None else outputs
-        wrong = (outputs.argmax(axis=1) != self._label[rows]) & np.isfinite(outputs).all(axis=1)
+        wrong = labels_of(outputs) != self._label[rows]
         wanted = wanted[wrong[wanted]]
         if not len(wanted):
             return

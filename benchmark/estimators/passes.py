@@ -17,17 +17,22 @@ CHUNK = 250
 Observer = Callable[[np.ndarray, np.ndarray | None], None]
 
 
+class NoCopyError(Exception):
+    """No copy of a model can be made that was asked nothing before; says why."""
+
+
 @dataclass
 class Passes:
-    """Forward and backward passes of single examples."""
+    """Forward and backward passes of single examples; `draws` of them for each one asked for."""
 
     forwards: int = 0
     backwards: int = 0
+    draws: int = 1
 
     def add(self, *, forwards: int = 0, backwards: int = 0) -> None:
         """Count passes that ran."""
-        self.forwards += forwards
-        self.backwards += backwards
+        self.forwards += forwards * self.draws
+        self.backwards += backwards * self.draws
 
 
 def announce(estimator: object, rows: np.ndarray) -> None:

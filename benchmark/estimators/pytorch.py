@@ -7,7 +7,8 @@ own, ART's code does the work.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,22 +18,36 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.estimators.passes import Observer, Passes, chunks, is_identity
+from benchmark.estimators.passes import NoCopyError, Observer, Passes, chunks, is_identity
 from benchmark.estimators.vjp import Weights, by_class_gradients, per_example_labels
+from benchmark.models.pytorch import images, is_channels_last
 from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
 
 
 class ChannelsLast(nn.Module):
-    """Lets a model that takes NCHW take NHWC: the permuted view is the fast layout."""
+    """Lets a model that takes NCHW take NHWC, in memory as the model's author would lay it out."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.channels_last = is_channels_last(model)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of NHWC images; (n, d) inputs pass unchanged."""
-        logits: torch.Tensor = self.model(x.permute(0, 3, 1, 2) if x.ndim == 4 else x)
+        logits: torch.Tensor = self.model(images(x, channels_last=self.channels_last))
         return logits
+
+
+class MeanOfDraws(nn.Module):
+    """The mean output of a random model over some draws; its gradient is the mean's own."""
+
+    def __init__(self, model: nn.Module, draws: int) -> None:
+        super().__init__()
+        self.model, self.draws = model, draws
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits, (n, classes)."""
+        return torch.stack([self.model(x) for _ in range(self.draws)]).mean(dim=0)
 
 
 class FastPyTorchClassifier(PyTorchClassifier):
@@ -67,7 +82,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
         else:
             with self._frozen(), torch.inference_mode():
                 parts = [self._forward(self._tensor(x[part])).cpu() for part in chunks(len(x))]
-            outputs = torch.cat(parts).float().numpy()
+            outputs = torch.cat(parts).numpy()
         self._tell(x, outputs)
         return outputs
 
@@ -145,6 +160,22 @@ class FastPyTorchClassifier(PyTorchClassifier):
         self._tell(x, *logits)
         return np.concatenate(logits), np.concatenate(gradients)
 
+    def copies(self) -> Callable[[], FastPyTorchClassifier]:
+        """What makes estimators of copies of the model as it is now.
+
+        Raises `NoCopyError` where the model can't be copied.
+        """
+        kept = _copy(self.model)
+        settings = {
+            "loss": self._loss,
+            "input_shape": self.input_shape,
+            "nb_classes": self.nb_classes,
+            "channels_first": self.channels_first,
+            "clip_values": self.clip_values,
+            "device_type": "gpu" if self._device.type == "cuda" else "cpu",
+        }
+        return lambda: type(self)(model=_copy(kept), **settings)
+
     def _chunk_class_gradients(self, x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """(rows, classes, ...) by one forward pass and a backward pass a class; and the outputs.
 
@@ -175,7 +206,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self._model(x)[-1]
-        return outputs
+        return outputs.float()  # a model of another precision gives its own type
 
     def _tensor(self, x: Any) -> torch.Tensor:
         tensor = x if isinstance(x, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(x))
@@ -222,6 +253,19 @@ def wrap(
         clip_values=(0.0, 1.0),
         device_type="gpu" if device == "cuda" else "cpu",
     )
+
+
+def averaged(model: nn.Module, *, draws: int) -> nn.Module:
+    """A model that gives the mean output of `model` over so many draws."""
+    return MeanOfDraws(model, draws)
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever a foreign module holds
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:150]
+        raise NoCopyError(f"the module can't be copied ({words})") from error
 
 
 def _numpy(x: Any) -> np.ndarray:

@@ -15,11 +15,28 @@ import numpy as np
 import tensorflow as tf
 from art.estimators.classification import TensorFlowV2Classifier
 
-from benchmark.estimators.passes import Observer, Passes, chunks, is_identity
+from benchmark.estimators.passes import NoCopyError, Observer, Passes, chunks, is_identity
 from benchmark.estimators.vjp import Weights, by_class_gradients, per_example_labels
 
 # Up to this many classes their backward passes stand in one compiled graph.
 UNROLLED_CLASSES = 32
+
+# Operations of a graph that call Python code.
+_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+# In the names of the variables that Keras's random layers keep: what they draw is no memory.
+_SEEDS = "seed_generator_state"
+
+
+class MeanOfDraws(keras.Model):
+    """The mean output of a random model over some draws; its gradient is the mean's own."""
+
+    def __init__(self, model: keras.Model, draws: int) -> None:
+        super().__init__()
+        self.model, self.draws = model, draws
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Logits, (n, classes)."""
+        return tf.add_n([self.model(x, training=False) for _ in range(self.draws)]) / self.draws
 
 
 class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
@@ -133,6 +150,24 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         self._tell(x, *logits)
         return np.concatenate(logits), np.concatenate(gradients)
 
+    def copies(self) -> Callable[[], FastTensorFlowV2Classifier]:
+        """What gives the estimator with all variables of its graph as they are now.
+
+        A Keras model can't be copied in general. What its graph may remember lies in variables,
+        unless it calls Python code: then `NoCopyError` is raised.
+        """
+        graph = self._compiled_forward.get_concrete_function().graph
+        if found := sorted(_operations(graph) & _PYTHON):
+            raise NoCopyError(f"its graph calls Python code ({found[0]}), which may remember")
+        kept = [(one, one.numpy()) for one in graph.variables if _SEEDS not in one.name]
+
+        def restored() -> FastTensorFlowV2Classifier:
+            for variable, value in kept:
+                variable.assign(value)
+            return self
+
+        return restored
+
     def _one_class_gradient(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         hot = np.eye(self.nb_classes, dtype=np.float32)[labels]
         return self.logits_and_gradient(x, lambda logits, part: hot[part])[1]
@@ -143,7 +178,8 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
             tape.watch(x)
             outputs = self._forward(x)
             by_class = tf.unstack(outputs, axis=1)
-        return tf.stack([tape.gradient(output, x) for output in by_class], axis=1), outputs
+        gradients = [_found(tape.gradient(output, x)) for output in by_class]
+        return tf.stack(gradients, axis=1), outputs
 
     def _pull(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits, and the gradient of the function whose weights `self._weigh` gives."""
@@ -153,7 +189,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         # Between the passes NumPy weighs the logits: two compiled functions took 3 times as long.
         pull = tf.numpy_function(self._weighed, [logits], tf.float32)
         pull.set_shape(logits.shape)
-        return logits, tape.gradient(logits, x, output_gradients=pull)
+        return logits, _found(tape.gradient(logits, x, output_gradients=pull))
 
     def _weighed(self, logits: np.ndarray) -> np.ndarray:
         return np.asarray(self._weigh(logits), dtype=np.float32)
@@ -165,7 +201,8 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
             self.observer(np.asarray(x), known)
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
-        return self._model(x, training=False)
+        # A model of another precision gives its own type.
+        return tf.cast(self._model(x, training=False), tf.float32)
 
     def _losses(self, x: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss of each example, and the outputs."""
@@ -178,7 +215,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
             tape.watch(x)
             losses, outputs = self._losses(x, labels)
             loss = tf.reduce_sum(losses)
-        return tape.gradient(loss, x), outputs
+        return _found(tape.gradient(loss, x)), outputs
 
 
 def wrap(
@@ -201,6 +238,18 @@ def wrap(
     )
 
 
+def averaged(model: keras.Model, *, draws: int) -> keras.Model:
+    """A model that gives the mean output of `model` over so many draws."""
+    return MeanOfDraws(model, draws)
+
+
+def _operations(graph: Any) -> set[str]:
+    """The types of all operations in a graph and in the functions that it calls."""
+    definition = graph.as_graph_def()
+    inner = (node.op for function in definition.library.function for node in function.node_def)
+    return {node.op for node in definition.node} | set(inner)
+
+
 def _is_cross_entropy_of_logits(loss: Any) -> bool:
     kinds = (keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy)
     return (
@@ -209,6 +258,12 @@ def _is_cross_entropy_of_logits(loss: Any) -> bool:
         and getattr(loss, "label_smoothing", 0) == 0
         and loss.reduction == "sum_over_batch_size"
     )
+
+
+def _found(gradient: tf.Tensor | None) -> tf.Tensor:
+    if gradient is None:
+        raise ValueError("no differentiable path leads from the outputs to the inputs")
+    return gradient
 
 
 def _float32(x: Any) -> Any:

@@ -15,7 +15,7 @@ from benchmark import models
 from benchmark.errors import ConfigError, ModelError, UnknownName
 
 CHANNELS = ("first", "last")
-OUTPUTS = ("auto", "logits", "probabilities")
+OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
 
 # A file's ending to the framework that reads it. The others are of no framework.
 SUFFIXES: Mapping[str, str] = {
@@ -24,6 +24,8 @@ SUFFIXES: Mapping[str, str] = {
     ".pth": "torch",
     ".bin": "torch",
     ".ckpt": "torch",
+    ".tar": "torch",
+    ".model": "torch",
     ".keras": "tensorflow",
     ".h5": "tensorflow",
 }
@@ -42,9 +44,10 @@ class Given:
             a `.keras` file, which holds its architecture.
         weights: a weights file, or None where the builder loads its own.
         channels: "first" or "last" as the model takes images; None for its framework's custom.
-        mean: subtracted from the pixels in [0, 1], one number or one a channel; empty for none.
+        mean: subtracted from the pixels, one number or one a channel; empty for none.
         std: what they are divided by then.
-        outputs: "logits", "probabilities" or "auto".
+        outputs: "logits", "probabilities", "sigmoids" (one a class) or "auto".
+        input_range: what pixels in [0, 1] are scaled to before `mean` and `std`; empty for none.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Given:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     outputs: str = "auto"
+    input_range: tuple[float, ...] = ()
 
     @property
     def builder(self) -> str | None:
@@ -70,7 +74,7 @@ class Given:
     @property
     def framework(self) -> str | None:
         """The framework that the weights file belongs to; None where there is none."""
-        return SUFFIXES[Path(self.weights).suffix.lower()] if self.weights else None
+        return SUFFIXES.get(Path(self.weights).suffix.lower()) if self.weights else None
 
 
 def check(given: Given) -> None:
@@ -115,16 +119,34 @@ def digest(path: Path) -> str:
 
 
 def numbers(text: str | None, option: str) -> tuple[float, ...]:
-    """The numbers of a text such as "0.49,0.48,0.45"; empty for None."""
+    """The numbers of a text such as "0.49,0.48,0.45" or "1/255"; empty for None."""
     if text is None:
         return ()
-    try:
-        found = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        found = (math.nan,)
-    if not all(math.isfinite(number) for number in found):
-        raise ConfigError(f"--{option} {text!r}: give numbers such as 0.5 or 0.49,0.48,0.45")
+    found = tuple(_number(part) for part in text.split(","))
+    if not all(map(math.isfinite, found)):
+        raise ConfigError(f"--{option} {text!r}: give numbers such as 0.5, 1/255 or 0.49,0.48,0.45")
     return found
+
+
+def interval(text: str | None) -> tuple[float, ...]:
+    """The ends of a text such as "0..255" or "-1..1"; empty for None."""
+    if text is None:
+        return ()
+    found = tuple(_number(part) for part in text.split(".."))
+    if len(found) != 2 or not all(map(math.isfinite, found)) or found[0] >= found[1]:
+        raise ConfigError(
+            f"--input-range {text!r}: give the least and the greatest pixel, as 0..255 or -1..1"
+        )
+    return found
+
+
+def _number(text: str) -> float:
+    """A number or a fraction; NaN for anything else."""
+    over, slash, under = text.partition("/")
+    try:
+        return float(over) / (float(under) if slash else 1.0)
+    except (ValueError, ZeroDivisionError):
+        return math.nan
 
 
 def source(
@@ -141,6 +163,8 @@ def source(
         "mean": list(given.mean),
         "std": list(given.std),
         "outputs": outputs,
+        # Only where it was given, so that the ids of models without it stay.
+        **({"input_range": list(given.input_range)} if given.input_range else {}),
     }
 
 
@@ -154,6 +178,7 @@ def from_source(name: str, found: Mapping[str, Any], weights: str | None) -> Giv
         mean=tuple(found["mean"]),
         std=tuple(found["std"]),
         outputs=found["outputs"],
+        input_range=tuple(found.get("input_range", ())),
     )
 
 
@@ -180,9 +205,16 @@ def _check_model(given: Given) -> None:
         if given.weights is None:
             raise ConfigError("no model given; give --weights FILE, --model NAME, or both")
         if not given.weights.lower().endswith(".keras"):
+            names = ", ".join(models.names())
+            if given.framework == "tensorflow":
+                raise ConfigError(
+                    f"--weights {given.weights}: of an .h5 file the arrays alone are read; save "
+                    f"the whole model as .keras, or name its architecture with --model: one of "
+                    f"{names}, or package.module:builder, or file.py:builder"
+                )
             raise ConfigError(
                 f"--weights {given.weights} holds no architecture; name it with --model: one of "
-                f"{', '.join(models.names())}, or package.module:builder, or file.py:builder"
+                f"{names}, or package.module:builder, or file.py:builder"
             )
     elif given.builder:
         place, _, function = given.builder.rpartition(":")

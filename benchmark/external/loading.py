@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,22 @@ KERNELS = {"torch": "benchmark.external.pytorch", "tensorflow": "benchmark.exter
 BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
 
 
-def load(given: Given, input_shape: tuple[int, ...], classes: int) -> tuple[Any, str, str | None]:
-    """The model as it was given, with its weights.
+@dataclass(frozen=True)
+class Loaded:
+    """A model as it was given, with its weights.
 
-    Returns:
-        The model, its framework, and the SHA-256 of its builder's file, None where there is none.
+    builder_sha256: of its builder's file, None where there is none. notices: lines to tell, such
+    as what was taken off the names of the weights.
+    """
+
+    model: Any
+    framework: str
+    builder_sha256: str | None = None
+    notices: tuple[str, ...] = ()
+
+
+def load(given: Given, input_shape: tuple[int, ...], classes: int) -> Loaded:
+    """The model as it was given, with its weights.
 
     Raises:
         ModelError: it can't be built, or the weights can't be read or don't fit.
@@ -40,10 +52,9 @@ def load(given: Given, input_shape: tuple[int, ...], classes: int) -> tuple[Any,
         model, framework, code = _built_in(given, input_shape, classes), given.framework, None
     else:
         assert weights is not None
-        return kernel("tensorflow").load_model(weights), "tensorflow", None
-    if weights is not None:
-        kernel(framework).load_weights(model, weights)
-    return model, framework, code
+        return Loaded(kernel("tensorflow").load_model(weights), "tensorflow")
+    notices = () if weights is None else kernel(framework).load_weights(model, weights)
+    return Loaded(model, framework, code, notices)
 
 
 def ready(
@@ -57,11 +68,13 @@ def ready(
     assert cell.source is not None
     if given.weights and digest(Path(given.weights)) != cell.source["weights_sha256"]:
         raise ModelError(f"{given.weights} is no longer the file of this cell; start again")
-    model, framework, builder = load(given, input_shape, classes)
-    if (framework, builder) != (cell.framework, cell.source["builder_sha256"]):
+    found = load(given, input_shape, classes)
+    if (found.framework, found.builder_sha256) != (cell.framework, cell.source["builder_sha256"]):
         raise ModelError(f"{given.builder} is no longer the code of this cell; start again")
     conventions = dataclasses.replace(given, channels=cell.source["channels"])
-    return kernel(framework).adapted(model, conventions, device=device)
+    return kernel(found.framework).adapted(
+        found.model, conventions, input_shape=input_shape, device=device
+    )
 
 
 def copies(given: Given) -> dict[str, Writer]:

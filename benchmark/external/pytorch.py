@@ -1,32 +1,28 @@
-"""A given `torch.nn.Module`: its weights read without unpickling code, its conventions met."""
+"""A given `torch.nn.Module`, called as its author's own loop would call it."""
 
 from __future__ import annotations
 
-import pickle
-import re
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
-from benchmark.errors import ModelError
+from benchmark.external.checkpoints import load_weights
 from benchmark.external.given import Given
+from benchmark.external.outputs import outputs_in
+from benchmark.models.pytorch import images, is_channels_last
 
-# Before it, even `weights_only` could be made to run code (CVE-2025-32434).
-_SAFE_SINCE = (2, 6)
+__all__ = ["GivenModule", "adapted", "load_weights", "outputs_of", "taken"]
 
-# Where training scripts keep the state dict in their checkpoints.
-_NESTED = ("state_dict", "model_state_dict", "model")
-
-_NAMED = 4  # keys that an error line names
+# All that `nn.Sigmoid` and others call; not in place, where what was given is gone.
+_SIGMOIDS = (torch.sigmoid, torch.Tensor.sigmoid, torch.special.expit)
 
 
 class GivenModule(nn.Module):
-    """Takes what this project's torch models take, NCHW or (n, d) in [0, 1], and gives logits.
+    """Takes what this project's torch models take, NCHW or (n, d) in [0, 1]; gives float32 logits.
+
+    The model keeps the types of its weights: what goes into it is cast, and what comes out.
 
     Args:
         model: as it was given.
@@ -37,110 +33,108 @@ class GivenModule(nn.Module):
         super().__init__()
         self.model = model
         self.channels_last = given.channels == "last"
-        self.gives_probabilities = given.outputs == "probabilities"
-        self.register_buffer("mean", torch.tensor(given.mean or (0.0,)))
-        self.register_buffer("std", torch.tensor(given.std or (1.0,)))
+        self.outputs = given.outputs
+        self.input_range = given.input_range
+        self.takes = torch.float32
+        self.register_buffer("mean", torch.tensor(given.mean or (0.0,), dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(given.std or (1.0,), dtype=torch.float32))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits; of probabilities, their logarithm."""
-        shape = (1, -1, 1, 1) if x.ndim == 4 else (1, -1)
-        x = (x - self.mean.view(shape)) / self.std.view(shape)
-        if x.ndim == 4 and self.channels_last:
-            x = x.permute(0, 2, 3, 1)  # (n, H, W, C)
-        outputs: torch.Tensor = self.model(x)
-        if self.gives_probabilities:
+        """Logits; of probabilities, their logarithm; of sigmoids, what stands before them."""
+        if self.outputs == "sigmoids":
+            return self._log_odds(x)
+        outputs: torch.Tensor = outputs_in(self.answer(x))[0].float()
+        if self.outputs == "probabilities":
             outputs = outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
         return outputs
 
+    def _log_odds(self, x: torch.Tensor) -> torch.Tensor:
+        """What stands before the sigmoids that the model ends in, (n, classes).
 
-def adapted(model: nn.Module, given: Given, *, device: str) -> nn.Module:
-    """The model in evaluation mode, float32, behind this project's conventions."""
-    return GivenModule(model, given).float().eval().to(device)
+        Where they can't be seen, the logarithm of their odds, which is the same but for rounding:
+        near 1 the sigmoids of different numbers are equal.
+        """
+        with _LastSigmoid() as last:
+            outputs: torch.Tensor = outputs_in(self.answer(x))[0]
+        if last.made is outputs:
+            logits: torch.Tensor = last.given.float()
+            return logits
+        numbers, outputs = torch.finfo(outputs.dtype), outputs.double()
+        # No logarithm is infinite; the number below 1 is eps / 2 away from it.
+        left = (1 - outputs).clamp_min(numbers.eps / 4)
+        return (outputs.clamp_min(numbers.tiny).log() - left.log()).float()
+
+    def answer(self, x: torch.Tensor) -> Any:
+        """What the model itself gives, as it comes."""
+        if self.input_range:
+            low, high = self.input_range
+            x = x * (high - low) + low
+        shape = (1, -1, 1, 1) if x.ndim == 4 else (1, -1)
+        x = (x - self.mean.view(shape)) / self.std.view(shape)
+        if x.ndim == 4 and self.channels_last:
+            x = x.permute(0, 2, 3, 1).contiguous()  # (n, H, W, C)
+        return self.model(x.to(self.takes))
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Reads a safetensors file or a torch state dict into `model`.
+class _LastSigmoid(TorchFunctionMode):
+    """Keeps what the last sigmoid was given and what it made of it."""
 
-    Raises:
-        ModelError: the file can't be read, holds more than arrays, or its keys don't fit.
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: Any = None
+        self.made: Any = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func in _SIGMOIDS:
+            self.given, self.made = (args or tuple((kwargs or {}).values()))[0], made
+        return made
+
+
+def adapted(
+    model: nn.Module, given: Given, *, input_shape: tuple[int, ...], device: str
+) -> GivenModule:
+    """The model in evaluation mode behind this project's conventions.
+
+    Args:
+        model: as it was given.
+        given: says what it takes and gives.
+        input_shape: (H, W, C) or (d,), as the data have it.
+        device: "cpu" or "cuda".
     """
-    state = _state(path)
-    own = model.state_dict()
-    if not own.keys() & state.keys():  # saved from DataParallel
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [
-        f"{name} is {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & state.keys())
-        if state[name].shape != own[name].shape
-    ]
-    told = [f"it lacks {_some(missing)}"] * bool(missing)
-    told += [f"the model has no {_some(foreign)}"] * bool(foreign)
-    told += [_some(shapes)] * bool(shapes)
-    if told:
-        raise ModelError(f"weights {path.name} don't fit the model: {'; '.join(told)}")
-    model.load_state_dict(state)
+    around = GivenModule(model, given).eval().to(device)
+    around.takes = _type_taken(around, torch.zeros((2, *input_shape), device=device))
+    return around
 
 
-def outputs_of(model: nn.Module, x: Any) -> Any:
-    """What the model gives for NHWC or (n, d) NumPy inputs, as it comes; for its check."""
-    images = torch.from_numpy(x)
+def _type_taken(around: GivenModule, x: torch.Tensor) -> torch.dtype:
+    """float32 where the model takes it, else the first type of its weights that it does take."""
+    kinds = {value.dtype for value in around.model.parameters() if value.is_floating_point()}
+    others = sorted(kinds - {torch.float32}, key=str)
+    if not others:
+        return torch.float32
+    for kind in (torch.float32, *others):
+        around.takes = kind
+        try:
+            with torch.inference_mode():
+                around.answer(_images(around, x))
+        except (RuntimeError, TypeError, ValueError):
+            continue  # asked only whether it does; the model's check tells what it raises
+        return kind
+    return torch.float32
+
+
+def outputs_of(model: GivenModule, x: Any) -> Any:
+    """The logits of NHWC or (n, d) NumPy inputs, (n, classes); for the model's check."""
     with torch.inference_mode():
-        found = model(images.permute(0, 3, 1, 2) if images.ndim == 4 else images)
-    if not isinstance(found, torch.Tensor):
-        raise ModelError(
-            f"the model gives {type(found).__name__!r} instead of one tensor (n, classes)"
-        )
-    return found.float().cpu().numpy()
+        return model(_images(model, torch.from_numpy(x))).cpu().numpy()
 
 
-def _state(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        if path.suffix.lower() == ".safetensors":
-            return safetensors.torch.load_file(path)
-        found = _unpickled(path)
-    except safetensors.SafetensorError as error:
-        raise ModelError(f"{path.name} is no safetensors file: {_one_line(error)}") from error
-    except OSError as error:
-        raise ModelError(f"can't read {path.name}: {_one_line(error)}") from error
-    for key in _NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()
-    ):
-        raise ModelError(f"{path.name} holds no state dict, which maps names to tensors")
-    return dict(found)
+def taken(model: GivenModule, x: Any) -> str:
+    """Which part of what the model gives is taken; empty where that is all."""
+    with torch.inference_mode():
+        return outputs_in(model.answer(_images(model, torch.from_numpy(x))))[1]
 
 
-def _unpickled(path: Path) -> Any:
-    """Tensors and plain containers of a pickle; whatever would run code is refused."""
-    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
-    if version < _SAFE_SINCE:
-        raise ModelError(
-            f"torch {torch.__version__} can't read {path.name} safely; use 2.6 or newer, or give "
-            "a safetensors file"
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        text = str(error)
-        if found := re.search(r"GLOBAL (\S+)", text):
-            raise ModelError(
-                f"{path.name} is a pickle that holds more than arrays ({found[1]}), which could "
-                "run code and is not loaded; save the state dict alone, best as safetensors"
-            ) from error
-        if "TorchScript" in text:
-            raise ModelError(
-                f"{path.name} is a TorchScript archive, which holds code; give a state dict"
-            ) from error
-        raise ModelError(f"{path.name} is no torch state dict that can be read safely") from error
-
-
-def _some(names: list[str]) -> str:
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + rest
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _images(model: GivenModule, x: torch.Tensor) -> torch.Tensor:
+    return images(x, channels_last=is_channels_last(model))

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 
 from benchmark.errors import ModelError
 from benchmark.external.given import Given
+from benchmark.external.outputs import outputs_in
+from benchmark.hdf5 import Array, arrays
+from benchmark.text import one_line, reason_of
 
 # What a `.keras` file may name beside Keras's own classes.
 _KERAS_MODULES = re.compile(r"(keras|builtins)(\..*)?")
@@ -24,12 +26,15 @@ _KERAS_MODULES = re.compile(r"(keras|builtins)(\..*)?")
 _REFUSED = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 
 _TINY = float(np.finfo(np.float32).tiny)
+_BELOW_ONE = float(np.finfo(np.float32).eps) / 4  # the number below 1 is twice as far from it
 
 _LARGEST_CONFIG = 64 << 20  # bytes of text
 
 
 class GivenModel(keras.Model):
-    """Takes what this project's Keras models take, NHWC or (n, d) in [0, 1], and gives logits.
+    """Takes what this project's Keras models take, NHWC or (n, d) in [0, 1]; gives float32 logits.
+
+    The model keeps the types of its layers: what goes into it is cast, and what comes out.
 
     Args:
         model: as it was given.
@@ -37,28 +42,66 @@ class GivenModel(keras.Model):
     """
 
     def __init__(self, model: keras.Model, given: Given) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")  # whatever policy the builder has left behind
         self.model = model
+        self.input_range = given.input_range
+        self.takes = _type_taken(model)
         self.channels_first = given.channels == "first"
-        self.gives_probabilities = given.outputs == "probabilities"
+        self.outputs_are = given.outputs
         self.mean = np.asarray(given.mean or (0.0,), dtype=np.float32)
         self.std = np.asarray(given.std or (1.0,), dtype=np.float32)
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Logits; of probabilities, their logarithm."""
+        """Logits; of probabilities, their logarithm; of sigmoids, what stands before them."""
+        outputs = outputs_in(self.answer(x))[0]
+        if self.outputs_are == "sigmoids":
+            outputs = log_odds(outputs)
+        outputs = tf.cast(outputs, tf.float32)
+        if self.outputs_are == "probabilities":
+            outputs = tf.math.log(tf.maximum(outputs, _TINY))  # no logarithm is infinite
+        return outputs
+
+    def answer(self, x: Any) -> Any:
+        """What the model itself gives, as it comes."""
+        if self.input_range:
+            low, high = self.input_range
+            x = x * (high - low) + low
         x = (x - self.mean) / self.std  # the channels are last here
         if self.channels_first and len(x.shape) == 4:
             x = tf.transpose(x, (0, 3, 1, 2))  # (n, C, H, W)
-        outputs = self.model(x, training=False)
-        if self.gives_probabilities:
-            # No logarithm is infinite.
-            outputs = tf.math.log(tf.maximum(tf.cast(outputs, tf.float32), _TINY))
-        return outputs
+        return self.model(tf.cast(x, self.takes), training=False)
 
 
-def adapted(model: keras.Model, given: Given, *, device: str) -> keras.Model:
+def log_odds(outputs: Any) -> Any:
+    """What stands before the sigmoids that a model ends in, (n, classes).
+
+    Where they can't be seen, the logarithm of their odds, which is the same but for rounding: near
+    1 the sigmoids of different numbers are equal.
+    """
+    logits = getattr(outputs, "_keras_logits", None)  # that Keras keeps for its own losses
+    if logits is None and not tf.executing_eagerly() and outputs.op.type == "Sigmoid":
+        logits = outputs.op.inputs[0]
+    if logits is not None:
+        return logits
+    outputs = tf.cast(outputs, tf.float32)
+    left = tf.math.log(tf.maximum(1 - outputs, _BELOW_ONE))
+    return tf.math.log(tf.maximum(outputs, _TINY)) - left
+
+
+def adapted(
+    model: keras.Model, given: Given, *, input_shape: tuple[int, ...], device: str
+) -> GivenModel:
     """The model behind this project's conventions; TensorFlow places the work itself."""
     return GivenModel(model, given)
+
+
+def _type_taken(model: keras.Model) -> str:
+    """The type of the model's inputs where it says one; its layers cast float32 otherwise."""
+    try:
+        (one,) = model.inputs
+    except (AttributeError, TypeError, ValueError):  # a subclassed model has none
+        return "float32"
+    return str(one.dtype)
 
 
 def load_model(path: Path) -> keras.Model:
@@ -69,42 +112,86 @@ def load_model(path: Path) -> keras.Model:
     """
     _check_config(path)
     try:
+        _arrays(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
-        raise ModelError(f"{path.name} can't be loaded in safe mode: {_one_line(error)}") from error
+        raise ModelError(
+            f"{path.name} can't be loaded in safe mode: {one_line(error, 600)}"
+        ) from error
 
 
-def load_weights(model: keras.Model, path: Path) -> None:
-    """Reads the arrays of an `.h5` or `.keras` file into `model`; no code.
+def load_weights(model: keras.Model, path: Path) -> tuple[str, ...]:
+    """Reads the arrays of an `.h5` or `.keras` file into `model`; no code, and nothing to tell.
 
     Raises:
         ModelError: the file can't be read, or its arrays don't fit.
     """
     try:
-        model.load_weights(path)
         saved = _arrays(path)
+        _check_kinds(model, saved, path.name)
+        model.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ModelError(f"weights {path.name} don't fit the model: {_fault(error)}") from error
     # Keras doesn't mind arrays that the model has no place for.
-    left = Counter(shape for _, shape in saved)
+    left = Counter(array.shape for array in saved)
     left.subtract(tuple(variable.shape) for variable in model.variables)
-    foreign = [name for name, shape in saved if left[shape] > 0]
+    foreign = [array.name for array in saved if left[array.shape] > 0]
     if foreign:
-        more = f" and {len(foreign) - 4} more" if len(foreign) > 4 else ""
         raise ModelError(
             f"weights {path.name} don't fit the model: it has no place for arrays such as "
-            f"{', '.join(foreign[:4])}{more}"
+            f"{_some(foreign)}"
         )
+    return ()
 
 
-def outputs_of(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """What the model gives for NHWC or (n, d) NumPy inputs, as it comes; for its check."""
-    found = model(tf.constant(x), training=False)
-    if not tf.is_tensor(found):
+def _check_kinds(model: keras.Model, saved: list[Array], file: str) -> None:
+    """Refuses what Keras would convert with a loss: imaginary parts, and quantised weights."""
+    # A weight is of the second or a higher dimension, where counters and seeds are not.
+    own = {
+        "c" if "complex" in str(v.dtype) else "i" if "int" in str(v.dtype) else "f"
+        for v in model.variables
+        if len(v.shape) > 1
+    }
+    lost = [
+        array.name
+        for array in saved
+        if array.kind != "f" and len(array.shape) > 1 and array.kind not in own
+    ]
+    if lost:
         raise ModelError(
-            f"the model gives {type(found).__name__!r} instead of one tensor (n, classes)"
+            f"weights {file} don't fit the model: {_some(lost)} hold complex or quantised numbers, "
+            "which can't be converted without loss"
         )
-    return np.asarray(tf.cast(found, tf.float32))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def outputs_of(model: GivenModel, x: np.ndarray) -> np.ndarray:
+    """The logits of NHWC or (n, d) NumPy inputs, (n, classes); for the model's check.
+
+    Raises:
+        ModelError: it runs eagerly, but not compiled, as attacks run it.
+    """
+    eager = model(tf.constant(x), training=False)
+    compiled = tf.function(
+        lambda images: model(images, training=False),
+        input_signature=[tf.TensorSpec((None, *x.shape[1:]), tf.float32)],
+    )
+    try:
+        compiled(tf.constant(x))
+    except Exception as error:
+        raise ModelError(
+            "the model runs eagerly, but not compiled by tf.function, as attacks run it; write its "
+            f"call in TensorFlow's or Keras's operations: {reason_of(error)}"
+        ) from error
+    return np.asarray(eager)
+
+
+def taken(model: GivenModel, x: np.ndarray) -> str:
+    """Which part of what the model gives is taken; empty where that is all."""
+    return outputs_in(model.answer(tf.constant(x)))[1]
 
 
 def _check_config(path: Path) -> None:
@@ -115,7 +202,7 @@ def _check_config(path: Path) -> None:
                 raise ModelError(f"{path.name} is no Keras file: its config.json is too large")
             config = json.loads(archive.read("config.json"))
     except (OSError, zipfile.BadZipFile, KeyError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path.name} is no .keras file: {_one_line(error)}") from error
+        raise ModelError(f"{path.name} is no .keras file: {one_line(error, 600)}") from error
     for module, name in _named(config):
         if name in _REFUSED or not _KERAS_MODULES.fullmatch(module or "keras"):
             raise ModelError(
@@ -140,29 +227,16 @@ def _named(config: Any) -> Iterator[tuple[str, str]]:
             waiting.extend(one)
 
 
-def _arrays(path: Path) -> list[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each array in a weights file but the optimizer's."""
-    if path.suffix.lower() == ".keras":
-        with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as stream:
-            return _datasets(stream)
-    return _datasets(path)
-
-
-def _datasets(file: Any) -> list[tuple[str, tuple[int, ...]]]:
-    found: list[tuple[str, tuple[int, ...]]] = []
-
-    def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset) and not name.startswith("optimizer"):
-            found.append((name, tuple(node.shape)))
-
-    with h5py.File(file, "r") as stream:
-        stream.visititems(visit)
-    return found
+def _arrays(path: Path) -> list[Array]:
+    if path.suffix.lower() != ".keras":
+        return arrays(str(path), path.name)
+    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as stream:
+        return arrays(stream, path.name)
 
 
 def _fault(error: Exception) -> str:
     """What Keras says, without the values of the arrays."""
-    text = _one_line(error)
+    text = one_line(error, 600)
     example = re.search(
         r"for object <(?P<object>[^,>]+).*variable\.shape=(?P<own>\([^)]*\)).*"
         r"value\.shape=(?P<saved>\([^)]*\)).*path=(?P<path>[^,]+)",
@@ -171,7 +245,3 @@ def _fault(error: Exception) -> str:
     if example:
         return f"{example['path']} is {example['saved']} instead of {example['own']}"
     return text[:250]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:600]

@@ -45,6 +45,25 @@ def build(specification: ModelSpecification, weights: dict[str, np.ndarray]) -> 
     return model.to(memory_format=torch.channels_last)
 
 
+def images(x: torch.Tensor, *, channels_last: bool) -> torch.Tensor:
+    """NHWC as NCHW, (n, d) as it is: contiguous, or the view that is `channels_last` in memory."""
+    if x.ndim != 4:
+        return x
+    view = x.permute(0, 3, 1, 2)
+    # A model that says x.view(n, -1) takes contiguous images only.
+    return view if channels_last else view.contiguous()
+
+
+def is_channels_last(model: nn.Module) -> bool:
+    """Whether its weights were laid out so on purpose: then that is the fast layout for images."""
+    return any(
+        value.ndim == 4
+        and value.is_contiguous(memory_format=torch.channels_last)
+        and not value.is_contiguous()  # weights of one channel are both
+        for value in model.parameters()
+    )
+
+
 def _convolution(layer: Conv, shape: tuple[int, ...]) -> dict[str, nn.Module]:
     top, bottom = layer.padding(shape[0])
     left, right = layer.padding(shape[1])

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from benchmark.errors import ModelError
+from benchmark.hdf5 import arrays
 from benchmark.models.specification import Conv, Dense, ModelSpecification
 
 # Keras numbers the layers of a kind in their order: conv2d, conv2d_1 and so on.
@@ -43,6 +44,7 @@ def _from_torch(path: Path, specification: ModelSpecification) -> dict[str, np.n
 
 
 def _from_keras(path: Path, specification: ModelSpecification) -> dict[str, np.ndarray]:
+    arrays(str(path), path.name)  # h5py itself follows links to other files
     weights: dict[str, np.ndarray] = {}
     met = dict.fromkeys(_KERAS_KINDS.values(), 0)
     with h5py.File(path) as file:

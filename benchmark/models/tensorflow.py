@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from benchmark.errors import ModelError
+from benchmark.hdf5 import arrays
 from benchmark.models.specification import Conv, Dense, MaxPool, ModelSpecification, Relu
 
 WEIGHTS_SUFFIX = ".weights.h5"
@@ -70,9 +71,10 @@ def load_weights(model: keras.Model, path: Path) -> None:
     """Read a `.weights.h5` file into `model`: arrays only, no code.
 
     Raises:
-        ModelError: the file can't be read or its arrays don't fit.
+        ModelError: the file can't be read, points to another one, or its arrays don't fit.
     """
     try:
+        arrays(str(path), path.name)
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"weights {path.name} don't fit the model: {error}") from error

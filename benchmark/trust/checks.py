@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmark import frameworks
-from benchmark.trust import gradients, outputs, suite
+from benchmark.trust import gradients, outputs, scale, steps, suite
 from benchmark.trust.subject import Finding, Subject, flagged
 
 CHECKS: Mapping[str, Callable[[Subject], Finding]] = {
+    "clean accuracy": scale.clean_accuracy,
     "stable outputs": outputs.stable_outputs,
+    "independent of earlier queries": outputs.independent_of_history,
     "independent of the batch": outputs.batch_independent,
     "finite outputs": outputs.finite_outputs,
     "logits, not probabilities": outputs.gives_logits,
-    "moves with its input": outputs.moves_with_its_input,
+    "moves with its input": steps.moves_with_its_input,
     "usable gradients": gradients.usable_gradients,
     "loss in float32's range": gradients.loss_in_range,
     "success rises with eps": gradients.rises_with_eps,

@@ -54,16 +54,14 @@ REACHED = 0.95
 # Random points within the budget that are tried on every example.
 NOISES = 8
 
-_NO_GRADIENTS = "The model gives no gradients to follow."
-
 
 def usable_gradients(subject: Subject) -> Finding:
     """Inputs have a gradient that is finite and not exactly zero."""
     gradient = subject.loss_gradients
     if isinstance(gradient, Exception):
         return flagged(
-            "The model gives no gradients, so gradient attacks can't be run on it: look at attacks "
-            "without gradients alone, or attack a differentiable copy of it.",
+            f"{subject.lacks_gradients} Look at attacks without gradients alone, or attack a copy "
+            "of it that is differentiable.",
             error=f"{type(gradient).__name__}: {gradient}".splitlines()[0][:200],
         )
     sizes = largest(gradient)
@@ -82,7 +80,7 @@ def loss_in_range(subject: Subject) -> Finding:
     """The cross-entropy is large enough for float32 to have a gradient."""
     gradient = subject.loss_gradients
     if isinstance(gradient, Exception):
-        return not_applicable(_NO_GRADIENTS)
+        return not_applicable(subject.lacks_gradients)
     margin, steep = subject.margin_gradient(subject.probe, subject.labels)
     slope = largest(steep)
     known = np.isfinite(slope) & (slope > 0)
@@ -107,8 +105,8 @@ def loss_in_range(subject: Subject) -> Finding:
 
 def converged(subject: Subject) -> Finding:
     """Twice the iterations break next to nothing more."""
-    if isinstance(subject.loss_gradients, Exception):
-        return not_applicable(_NO_GRADIENTS)
+    if subject.lacks_gradients:
+        return not_applicable(subject.lacks_gradients)
     white = [attack for attack in subject.comparable if attack.white_box]
     if not white:
         return not_applicable("The suite has no gradient attack to run longer.")
@@ -132,8 +130,8 @@ def converged(subject: Subject) -> Finding:
 
 def rises_with_eps(subject: Subject) -> Finding:
     """A larger budget breaks more, and one that allows any image breaks everything."""
-    if isinstance(subject.loss_gradients, Exception):
-        return not_applicable(_NO_GRADIENTS)
+    if subject.lacks_gradients:
+        return not_applicable(subject.lacks_gradients)
     rows = subject.rows[subject.correct[subject.rows]]
     rows = _evenly(rows, FEW)
     if not len(rows):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.trust.search import inside, noise
+from benchmark.attacks.judging import DRAWS_OF_ATTACKS, differ, turned
+from benchmark.trust.search import direction, inside, noise
 from benchmark.trust.subject import (
     Finding,
     Subject,
@@ -13,24 +14,20 @@ from benchmark.trust.subject import (
     passed,
     percent,
 )
-
-# How far outputs of one input may lie apart, as a share of the largest: float32 in another order of
-# summation stays far below.
-SAME = 1e-3
+from defenses.labels import labels_of
 
 # How far a row of probabilities may be from summing to 1, by rounding.
 SUM_ROUNDING = 1e-3
 
+# How far outputs may lie apart in batches of other sizes, as a share of the largest, if no label
+# changes: kernels sum in another order then, and half precision keeps three digits only.
+BATCH_ROUNDING = 0.03
+
 # Examples that are asked about one by one, which is slow.
 ALONE = 16
 
-# Changes that are too small to mean anything, in pixel scale: of 255 grey levels even the largest
-# leaves nearly every pixel of a small image at its own, the smallest of a large one. All are well
-# above float32's rounding of a pixel, so that a smooth model's outputs move.
-TINY = (1e-4, 1e-5, 1e-6)
-
-# Above this share of examples whose outputs don't move at all the model is flat there.
-FLAT_SHARE = 0.5
+# How near to an example it is asked what the model answers there, in multiples of the budget.
+NEAR = (1.0, 0.25, 0.03)
 
 # Random points within the budget that outputs are looked at in.
 NOISES = 4
@@ -38,16 +35,60 @@ NOISES = 4
 
 def stable_outputs(subject: Subject) -> Finding:
     """The same input twice gives the same output."""
-    first, again = subject.scores, np.asarray(subject.pipeline(subject.probe))
-    apart, changed = _apart(first, again), _changed(first, again)
-    evidence = {"largest_relative_change": apart, "labels_changed": changed}
-    if apart > SAME or changed:
+    first, again = (np.asarray(subject.pipeline(subject.probe)) for _ in range(2))
+    changed = _changed(first, again)
+    evidence = {"largest_relative_change": _apart(first, again), "labels_changed": changed}
+    if not (differ(first, again).any() or changed):
+        return passed("The same inputs give the same outputs when asked again.", **evidence)
+    told = f"The same inputs give other outputs when asked again ({percent(changed)} of the labels)"
+    if not subject.is_random and subject.judge is not None and subject.judge.fresh is not None:
         return flagged(
-            f"The same inputs give other outputs when asked again ({percent(changed)} of the "
-            "labels change): an attack may only have been unlucky; attack the mean of many draws.",
+            f"{told}, while copies that were asked nothing before agree: answers depend on earlier "
+            "queries, and attacks are judged by such a copy.",
             **evidence,
         )
-    return passed("The same inputs give the same outputs when asked again.", **evidence)
+    if subject.clean is None:
+        return flagged(
+            f"{told}: the model is random, and an attack may only have been unlucky; attack the "
+            "mean of many draws.",
+            **evidence,
+        )
+    return flagged(
+        f"{told}: the model is random. Attacks followed the mean of {DRAWS_OF_ATTACKS} draws or "
+        f"their gradients, and the mean of {subject.clean.draws} judged; an example counts as "
+        "broken only if it is wrong more often than before the attack, by more than chance.",
+        **evidence,
+        draws=subject.clean.draws,
+    )
+
+
+def independent_of_history(subject: Subject) -> Finding:
+    """An answer doesn't depend on what was asked before."""
+    judge = subject.judge
+    if subject.is_random:
+        return not_applicable("The model is random, so that two answers tell nothing of earlier.")
+    if judge is None or judge.fresh is None:
+        told = "no copy of the model is at hand that was asked nothing before"
+        if judge is None:
+            return not_applicable(f"This can't be told: {told}.")
+        return flagged(f"This check could not be made: {told}; {judge.obstacle}.")
+    generator, x = subject.generator("history"), subject.probe
+    near = _near(subject, generator)
+    before = judge.fresh()
+    np.asarray(before(x))  # the examples first, then what lies near them
+    after = [np.asarray(before(points)) for points in near]
+    new = [np.asarray(judge.fresh()(points)) for points in near]
+    other = float(np.mean([differ(*pair).mean() for pair in zip(after, new, strict=True)]))
+    forgot = sum(int(attack.record.get("forgot", 0)) for attack in subject.attacks)
+    evidence = {"share_of_answers_near_examples": other, "attacked_points": forgot}
+    if other or forgot:
+        return flagged(
+            f"Answers depend on earlier queries: {percent(other)} of those near examples are "
+            f"others once the examples were asked about, and {forgot} attacked points get another "
+            "label from a copy that was asked nothing before; the copy's answer counts.",
+            **evidence,
+        )
+    return passed("Answers don't depend on earlier queries.", **evidence)
 
 
 def batch_independent(subject: Subject) -> Finding:
@@ -63,13 +104,14 @@ def batch_independent(subject: Subject) -> Finding:
     others = {"reordered": (whole[order], shuffled), "alone": (whole[:ALONE], alone)}
     others["half"] = (whole[: len(half)], half)
     apart = {name: _apart(*pair) for name, pair in others.items()}
-    changed = max(_changed(*pair) for pair in others.values())
+    changed = max(_clearly_changed(*pair) for pair in others.values())
     evidence = {f"largest_relative_change_{name}": value for name, value in apart.items()}
     evidence["labels_changed"] = changed
-    if max(apart.values()) > SAME:
+    if changed or max(apart.values()) > BATCH_ROUNDING:
         return flagged(
-            f"Outputs depend on the batch ({percent(changed)} of the labels change): what an "
-            "attack found in one batch may not hold in another.",
+            f"Outputs depend on the batch (they move by {percent(max(apart.values()))} of the "
+            f"largest, and {percent(changed)} of the labels change): what an attack found in one "
+            "batch may not hold in another.",
             **evidence,
         )
     return passed("Outputs are the same alone, in a batch, and in a reordered one.", **evidence)
@@ -91,8 +133,7 @@ def finite_outputs(subject: Subject) -> Finding:
     if share or met:
         return flagged(
             f"Outputs are not finite for {percent(share)} of clean and noisy inputs and for {met} "
-            "attacked ones: the model abstains, and attacks that it answers with NaN count for "
-            "nothing.",
+            "attacked ones: such an answer counts as wrong, whatever the label.",
             **evidence,
         )
     return passed("All outputs are finite, also of noisy and attacked inputs.", **evidence)
@@ -111,30 +152,27 @@ def gives_logits(subject: Subject) -> Finding:
             "that expects logits, and weakens the attacks.",
             **evidence,
         )
+    if inside_box and not _one_hot(outputs):
+        return flagged(
+            "All outputs lie between 0 and 1 and don't sum to 1, as of one sigmoid a class: it "
+            "saturates, and losses that expect logits are flat there, which weakens the attacks.",
+            **evidence,
+        )
     return passed("Attacks see logits, no probabilities.", **evidence)
 
 
-def moves_with_its_input(subject: Subject) -> Finding:
-    """Tiny changes of the input change the output a little: it isn't quantised."""
-    if stable_outputs(subject).status != "passed":
-        return not_applicable("Outputs change by themselves, so tiny changes can't be told apart.")
-    generator = subject.generator("tiny")
-    # Away from the data's own grey levels, which may lie on the edges of a quantisation.
-    start = np.clip(subject.probe + _noise(subject, generator) / 2, 0.01, 0.99).astype(np.float32)
-    here = np.asarray(subject.pipeline(start))
-    flat = {}
-    for size in TINY:
-        moved = (start + generator.uniform(-size, size, start.shape)).astype(np.float32)
-        there = np.asarray(subject.pipeline(moved))
-        flat[f"flat_at_{size:g}"] = float((here == there).all(axis=1).mean())
-    share = max(flat.values())
-    if share > FLAT_SHARE:
-        return flagged(
-            f"Tiny random changes leave the outputs of {percent(share)} of the inputs exactly as "
-            "they are: the input is quantised, and gradients tell nothing about its steps.",
-            **flat,
-        )
-    return passed("Tiny changes of the input change the outputs.", **flat)
+def _near(subject: Subject, generator: np.random.Generator) -> list[np.ndarray]:
+    """Points near the probed examples: random, up the margin's gradient, and towards another one.
+
+    What a model may remember shows where it would answer otherwise than at the example.
+    """
+    x, rolled = subject.probe, np.roll(subject.probe, 1, axis=0)
+    moves = [share * _noise(subject, generator) for share in NEAR]
+    moves.append(rolled - x)
+    if not subject.lacks_gradients:
+        gradient = subject.margin_gradient(x, subject.labels)[1]
+        moves.append(subject.eps * direction(gradient, x, subject.eps, subject.norm))
+    return [inside(x, x + move, subject.norm, subject.eps) for move in moves]
 
 
 def _noise(subject: Subject, generator: np.random.Generator) -> np.ndarray:
@@ -153,7 +191,17 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _changed(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one.argmax(axis=1) != other.argmax(axis=1)).mean())
+    return float((labels_of(one) != labels_of(other)).mean())
+
+
+def _clearly_changed(one: np.ndarray, other: np.ndarray) -> float:
+    """The share of labels that change with outputs that differ by more than rounding."""
+    return float(turned(one, other).mean())
+
+
+def _one_hot(outputs: np.ndarray) -> bool:
+    """Whether there is nothing between the ends: labels, no sigmoid."""
+    return bool(np.isin(outputs, (0, 1)).all())
 
 
 def _finite(value: float) -> float | str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmark.attacks.judging import ask
 from benchmark.attacks.measure import BUDGET_TOLERANCE, measure
 from benchmark.trust.subject import Subject
 
@@ -41,10 +42,10 @@ def ascend(
         if not len(left):
             break
         margin, gradient = subject.margin_gradient(points[left], y[left])
-        over = left[margin < 0]
+        over = left[~(margin >= 0)]  # what is no number is wrong too
         broken[over] = judged(subject, rows[over], points[over], eps)
         size = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (step / max(1, steps - 1)) * eps
-        moved = points[left] + size * _direction(gradient, points[left], eps, subject.norm)
+        moved = points[left] + size * direction(gradient, points[left], eps, subject.norm)
         points[left] = inside(x[left], moved, subject.norm, eps)
     left = np.flatnonzero(~broken)
     broken[left] = judged(subject, rows[left], points[left], eps)
@@ -55,14 +56,18 @@ def judged(subject: Subject, rows: np.ndarray, points: np.ndarray, eps: float) -
     """Which points fool the pipeline within `eps`, measured as those of the suite are."""
     if not len(rows):
         return np.zeros(0, dtype=bool)
+    draws = 1 if subject.clean is None else subject.clean.draws
+    answers = ask(subject.pipeline, points, subject.y[rows], draws=draws)
+    before = None if subject.clean is None else subject.clean.take(rows)
     return measure(
         subject.x[rows],
         points,
-        np.asarray(subject.pipeline(points)),
+        answers.outputs,
         clean_prediction=subject.clean_prediction[rows],
         label=subject.y[rows],
         norm=subject.norm,
         eps=eps,
+        beyond_chance=None if before is None else answers.worse_than(before),
     ).success
 
 
@@ -86,7 +91,7 @@ def inside(x: np.ndarray, points: np.ndarray, norm: str, eps: float) -> np.ndarr
     return np.clip(x + change / (1 + BUDGET_TOLERANCE / 10), 0, 1).astype(np.float32)
 
 
-def _direction(gradient: np.ndarray, points: np.ndarray, eps: float, norm: str) -> np.ndarray:
+def direction(gradient: np.ndarray, points: np.ndarray, eps: float, norm: str) -> np.ndarray:
     """The steepest way up, of length 1 in the norm; steps under l1 as `defenses.perturbation`'s."""
     gradient = np.nan_to_num(gradient, posinf=0, neginf=0)
     if norm == "linf":

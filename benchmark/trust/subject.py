@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.attacks.judging import Answers, Judge, Predict
 from benchmark.estimators.vjp import logits_and_gradient
 
 PASSED, FLAGGED, NOT_APPLICABLE = "passed", "flagged", "not-applicable"
@@ -24,6 +25,13 @@ GRADIENT_FREE = ("score", "decision")
 # ART's class to its families, where a record doesn't tell them.
 _FAMILIES = {"SquareAttack": ("score",)}
 _SINGLE_STEP = ("FastGradientMethod",)
+
+# What torch and `benchmark.estimators.tensorflow` say where no path leads from outputs to inputs.
+_NO_GRADIENT = (
+    "does not require grad",
+    "not have been used in the graph",
+    "no differentiable path",
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,8 @@ class Subject:
         attacks: every attack of the suite.
         twin: share of the undefended twin's correct examples that the same attacks leave right.
         is_twin: whether this is the undefended twin itself.
+        judge: who judged the attacks; the pipeline as it is where there was none.
+        clean: what a random model says of `x`.
     """
 
     estimator: Any
@@ -119,6 +129,8 @@ class Subject:
     attacks: Sequence[Attacked]
     twin: float | None = None
     is_twin: bool = False
+    judge: Judge | None = None
+    clean: Answers | None = None
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -126,6 +138,17 @@ class Subject:
         known = np.flatnonzero(self.clean_prediction == self.y)
         known = known if len(known) else np.arange(len(self.x))
         return np.unique(known[np.linspace(0, len(known) - 1, EXAMPLES).astype(np.int64)])
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it was judged by many draws."""
+        return self.clean is not None
+
+    def unasked(self) -> Predict:
+        """`pipeline` of a copy that was asked nothing before; itself where there is none."""
+        if self.judge is None or self.judge.fresh is None:
+            return self.pipeline
+        return self.judge.fresh()
 
     @property
     def probe(self) -> np.ndarray:
@@ -202,6 +225,21 @@ class Subject:
             traceback.print_exc()
             return error
         return mean * len(mean)
+
+    @property
+    def lacks_gradients(self) -> str:
+        """Why there are none to follow, as a sentence; empty where there are."""
+        error = self.loss_gradients
+        if not isinstance(error, Exception):
+            return ""
+        if any(phrase in str(error) for phrase in _NO_GRADIENT):
+            return "The model gives no gradients to follow."
+        # TensorFlow tells where in its graph first, and what happened last.
+        last = (str(error).strip().splitlines() or [""])[-1].strip()[:200]
+        return (
+            f"Asking for a gradient raised {type(error).__name__} ({last}): gradient attacks can't "
+            "be run, and nothing is known of the model's gradients."
+        )
 
 
 def largest(values: np.ndarray) -> np.ndarray:

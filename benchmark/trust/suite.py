@@ -161,7 +161,7 @@ def _tried_again(
     """The same once gradient ascent had its chance on what only the weaker attacks broke."""
     alone = np.flatnonzero(subject.broken(weak) & ~subject.broken(strong) & subject.correct)
     rows = alone[np.linspace(0, len(alone) - 1, min(len(alone), TRIED_AGAIN)).astype(np.int64)]
-    if isinstance(subject.loss_gradients, Exception):
+    if subject.lacks_gradients:
         return found
     generator = subject.generator("tried again")
     broken = ascend(subject, rows, eps=subject.eps, steps=STEPS, generator=generator)

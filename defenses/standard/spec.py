@@ -28,6 +28,8 @@ class StandardTraining(Defense):
         "tensorflow": "defenses.standard.tensorflow:StandardKernel",
     }
 
+    makes_adversarial_examples: ClassVar[bool] = False
+
     def step_cost(self) -> Cost:
         """One pass forward and back."""
         return gradients(self.batch_size)

@@ -53,6 +53,8 @@ def _given(cell: Cell, source: dict[str, Any]) -> dict[str, Any]:
         "channels": source.get("channels"),
         "outputs": source.get("outputs"),
     }
+    ends = source.get("input_range")
+    options["input-range"] = "..".join(map(str, ends)) if isinstance(ends, list) and ends else None
     for name in ("mean", "std"):
         values = source.get(name)
         options[name] = ",".join(map(str, values)) if isinstance(values, list) and values else None

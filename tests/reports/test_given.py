@@ -19,6 +19,7 @@ SOURCE = {
     "mean": [0.5, 0.25],
     "std": [],
     "outputs": "logits",
+    "input_range": [0.0, 255.0],
 }
 
 
@@ -55,6 +56,7 @@ def test_the_page_the_site_and_the_terminal_show_it(out: Path, tmp_path: Path) -
     page = (tmp_path / "site" / "models" / cell_id / "index.html").read_text()
     assert "bench attack" in page
     assert "--mean=0.5,0.25" in page
+    assert "--input-range=0.0..255.0" in page
     row = next(r for r in reports.terminal_table(out).rows if r[1] == "theirs")
     assert row[-2:] == ["–", "–"]
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from benchmark.estimators.vjp import logits_and_gradient
+from defenses.labels import labels_of
 
 
 class Loss(Protocol):
@@ -141,5 +142,5 @@ def other_classes(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def fooled(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which rows are given another label than `y`; none where a logit is not finite."""
-    return np.asarray((logits.argmax(axis=1) != y) & np.isfinite(logits).all(axis=1))
+    """Which rows are given another label than `y`, or none, a logit not being finite."""
+    return np.asarray(labels_of(logits) != y)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from art.attacks.evasion import DeepFool as ArtDeepFool
 
+from defenses.labels import labels_of
+
 # ART's, against division by zero.
 TINY = 1e-7
 
@@ -36,7 +38,7 @@ class DeepFool(ArtDeepFool):
             step = _step(logits, gradients, label[open_], left_out[open_])
             points[open_] = self._clipped(points[open_] + step)
             logits = np.asarray(self.estimator.predict(points[open_]))
-            same = logits.argmax(axis=1) == label[open_]
+            same = labels_of(logits) == label[open_]
             open_, logits = open_[same], logits[same]
             if not len(open_):
                 break

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from art.attacks.evasion import SaliencyMapMethod as ArtSaliencyMapMethod
 
+from defenses.labels import labels_of
+
 
 class SaliencyMapMethod(ArtSaliencyMapMethod):
     """ART's JSMA, untargeted: towards the likeliest wrong classes, within an l0 budget."""
@@ -40,5 +42,5 @@ class SaliencyMapMethod(ArtSaliencyMapMethod):
             if not len(left):
                 break
             x_adv[left] = super().generate(x[left], target[left], **kwargs)
-            left = left[self.estimator.predict(x_adv[left]).argmax(axis=1) == label[left]]
+            left = left[labels_of(self.estimator.predict(x_adv[left])) == label[left]]
         return x_adv

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark import models
 from benchmark.attacks.target import ESTIMATORS
-from benchmark.cells import Cell, Job
+from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.errors import CellError
 from benchmark.external.loading import BUILDERS
@@ -39,14 +40,23 @@ class Surrogates:
 
     Args:
         store: of all cells.
-        job: of the cell that is attacked; says which others its attacks are made on.
+        cell: that is attacked.
         dataset: its data.
         device: "cpu" or "cuda".
+        sources: defense to the id of the cell that `benchmark.sources.chosen` found for it.
     """
 
-    def __init__(self, store: Store, job: Job, dataset: Dataset, device: str) -> None:
-        self._store, self._cell, self._dataset, self._device = store, job.cell, dataset, device
-        self._sources = job.sources
+    def __init__(
+        self,
+        store: Store,
+        cell: Cell,
+        dataset: Dataset,
+        device: str,
+        *,
+        sources: Mapping[str, str],
+    ) -> None:
+        self._store, self._cell, self._dataset, self._device = store, cell, dataset, device
+        self._sources = sources
         self._made: dict[str, Any] = {}
 
     def estimator(self, defense: str) -> Any:

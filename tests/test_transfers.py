@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark import models
-from benchmark.attacks import twins
+from benchmark.attacks import transfers
 from benchmark.errors import ModelError
 from benchmark.models.stored import neutral_weights
 
@@ -62,12 +62,12 @@ class _Upwards:
 
 
 def test_examples_count_within_the_budget_and_where_both_models_are_right(monkeypatch):
-    monkeypatch.setattr(twins, "create", lambda spec, estimator, norm, eps: _Upwards(estimator))
+    monkeypatch.setattr(transfers, "create", lambda spec, estimator, norm, eps: _Upwards(estimator))
     easy, hard = _Threshold(0.4), _Threshold(0.6)
     x = np.array([[0.1], [0.2], [0.5], [0.9]])  # the third fools the easy one as it is
     y = np.array([0, 0, 0, 1])
 
-    fools = twins.transfer((easy, hard), x, y, norm="linf", eps=0.45, seed=0)
+    fools = transfers.transfer((easy, hard), x, y, norm="linf", eps=0.45, seed=0)
 
     # What is made on the easy model stays below the hard one's threshold. What is made on the hard
     # one fools both, but the first of it is 0.51 away, beyond the budget.

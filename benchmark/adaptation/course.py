@@ -1,81 +1,25 @@
-"""One cell's adaptation as stages: the tuning, and one a family.
-
-adaptations/tuning-<hash>      json {"family", "rates", "shots", "steps", "accuracy", "rate", ...}
-adaptations/<family>-<hash>    json {"family", "role", "rate", "shots", "steps", "accuracy", ...}
-                               npz  correct, clean  (episodes, shots, steps)
-                                    seen            (episodes, steps), at the largest support
-                                    area, area_over_shots                     (episodes,)
-                                    forgetting                          (episodes, steps)
-"""
+"""What one cell's adaptation is measured with: the tuning, and every episode of a family."""
 
 from __future__ import annotations
 
-import functools
-import importlib
 import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from benchmark import datasets
 from benchmark.adaptation import families
 from benchmark.adaptation.attacks import Attacker
 from benchmark.adaptation.episodes import Curves, draw_episode, run_episode
 from benchmark.adaptation.model import Adaptable
-from benchmark.adaptation.protocol import TUNING, Protocol
+from benchmark.adaptation.protocol import Protocol
 from benchmark.adaptation.summary import area, difference, share, shares
 from benchmark.adaptation.tuning import Tuning, choose, tune
-from benchmark.attacks.target import ESTIMATORS
-from benchmark.cells import Job
 from benchmark.datasets import Dataset
-from benchmark.reporter import Reporter
-from benchmark.results import Record, Store, npz_writer
-from defenses import Fitted
+from benchmark.results import Record
 from defenses.cost import Cost
-
-FOLDER = "adaptations"
-
-
-def measure(
-    job: Job, fitted: Fitted, data: Dataset, store: Store, reporter: Reporter, *, device: str
-) -> None:
-    """Every stage of the job's protocol that is not stored yet; `fitted` keeps its weights."""
-    keys, cell = job.adaptation_keys(), job.cell
-    missing = [name for name, key in keys.items() if not _is_stored(store, cell.cell_id, key)]
-    if job.adaptation is None or not missing:
-        return
-    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
-    met = fitted.defense.families_seen
-    course = Course(job.adaptation, data, cell.norm, budgets, cell.split_seed, met)
-    wrap = importlib.import_module(ESTIMATORS[cell.framework]).wrap
-    estimator = functools.partial(
-        wrap, input_shape=data.input_shape, classes=data.classes, device=device
-    )
-    model = Adaptable(fitted.kernel.copy(), estimator)
-    if TUNING in missing:
-        reporter.stage(f"adapt {TUNING}")
-        started, tuning = time.perf_counter(), course.tuning(model)
-        record = {**course.tuning_record(tuning), "seconds": time.perf_counter() - started}
-        store.write_stage(cell.cell_id, f"{FOLDER}/{keys[TUNING]}", record)
-    stored = store.read_stage(cell.cell_id, f"{FOLDER}/{keys[TUNING]}")
-    assert stored is not None
-    for name in missing:
-        if name == TUNING:
-            continue
-        progress = reporter.stage(f"adapt {name}")
-        record, arrays = course.family(name, model, course.tuned(stored), progress)
-        files = {f"{keys[name]}.npz": npz_writer(arrays)} if arrays else {}
-        store.write_stage(cell.cell_id, f"{FOLDER}/{keys[name]}", record, files)
-
-
-def _is_stored(store: Store, cell_id: str, key: str) -> bool:
-    """Whether a stage is done; a family that failed is tried again."""
-    record = store.read_stage(cell_id, f"{FOLDER}/{key}")
-    return record is not None and record.get("status") != "failed"
 
 
 @dataclass(frozen=True)
@@ -140,7 +84,7 @@ class Course:
             "rate": tuning.rate,
             "tuned_steps": tuning.steps,
             "labels_used": labels,
-            "cost": cost_record(tuning.cost),
+            "cost": tuning.cost.as_record(),
         }
 
     def family(
@@ -163,8 +107,8 @@ class Course:
             return {**record, "status": "failed", "reason": reason}, {}
         arrays = self._arrays(found, tuning)
         costs = {
-            "cost": cost_record(sum((one.adapting for one in found), Cost())),
-            "measuring_cost": cost_record(sum((one.measuring for one in found), Cost())),
+            "cost": sum((one.adapting for one in found), Cost()).as_record(),
+            "measuring_cost": sum((one.measuring for one in found), Cost()).as_record(),
             "seconds": time.perf_counter() - started,
         }
         return record | costs | self._summary(arrays), arrays
@@ -230,13 +174,3 @@ class Course:
             "seen_accuracy": arrays["seen"].mean(axis=0).tolist(),
             "forgetting": [vars(difference(values)) for values in arrays["forgetting"].T],
         }
-
-
-def cost_record(cost: Cost) -> dict[str, Any]:
-    """A cost as it is stored."""
-    return {
-        "forwards": cost.forwards,
-        "backwards": cost.backwards,
-        "second_order": cost.second_order,
-        "gradient_evaluations": cost.gradient_evaluations,
-    }

@@ -1,0 +1,143 @@
+"""What a model says of points when they are judged: by a fresh copy, and by many draws if random.
+
+A point counts for what a model answers that was asked nothing before: one that remembers its
+queries could repeat, near a clean example, what it said of that. And it counts for what a model
+answers on the whole: one that draws at random is asked many times, and its mean output decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from defenses.labels import labels_of
+
+# Of a random model's answer to a point, clean or attacked.
+DRAWS = 50
+# Of which the mean is what attacks follow (expectation over transformation, Athalye et al. 2018).
+DRAWS_OF_ATTACKS = 10
+# Attacked points count as broken only where they are wrong more often than the clean ones, by
+# Fisher's exact test at this level: of 1,000 examples that chance decides, it lets one pass.
+LEVEL = 1e-3
+
+# How far outputs of one input may lie apart by rounding, as a share of the largest.
+ROUNDING = 1e-3
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of n points with labels.
+
+    Args:
+        outputs: (n, classes), the mean over the draws.
+        right: in how many of them the label was given, (n,).
+        draws: their number.
+    """
+
+    outputs: np.ndarray
+    right: np.ndarray
+    draws: int
+
+    def take(self, rows: np.ndarray) -> Answers:
+        """The same of some of the points."""
+        return Answers(self.outputs[rows], self.right[rows], self.draws)
+
+    def worse_than(self, before: Answers) -> np.ndarray | None:
+        """Where these are wrong more often, by more than chance explains, (n,); None of one draw.
+
+        Fisher's exact test, one-sided, at `LEVEL`.
+        """
+        if self.draws == 1:
+            return None
+        both = self.right + before.right
+        found = stats.hypergeom.cdf(self.right, self.draws + before.draws, both, self.draws)
+        return np.asarray(found <= LEVEL)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Answers for the record.
+
+    Args:
+        predict: outputs of the model that is attacked, of one draw.
+        fresh: gives the same of a copy that was asked nothing before; None where there is none.
+        obstacle: why there is none.
+        draws: of each answer; 1 for a model that isn't random.
+    """
+
+    predict: Predict
+    fresh: Callable[[], Predict] | None = None
+    obstacle: str = ""
+    draws: int = 1
+
+    def answers(self, x: np.ndarray, y: np.ndarray) -> Answers:
+        """Of one fresh copy to all of `x`, (n, ...), with labels `y`."""
+        return ask(self.fresh() if self.fresh else self.predict, x, y, draws=self.draws)
+
+    def verdict(self, x: np.ndarray, y: np.ndarray) -> tuple[Answers, int]:
+        """The answers, and how many labels the attacked model gives otherwise than the fresh copy.
+
+        Labels that rounding can turn don't count; a random model's can't be compared.
+        """
+        if self.fresh is None or self.draws > 1:
+            return self.answers(x, y), 0
+        # First, because a copy may be the same model with its memory put back.
+        told = np.asarray(self.predict(x))
+        answers = self.answers(x, y)
+        return answers, int(turned(told, answers.outputs).sum())
+
+
+def judge_of(
+    predict: Predict, fresh: Callable[[], Predict] | None, x: np.ndarray, *, obstacle: str = ""
+) -> tuple[Judge, np.ndarray]:
+    """A judge that has found out whether the model is random, and its first outputs of `x`.
+
+    Args:
+        predict: outputs of a model that was asked nothing yet.
+        fresh: gives `predict` of copies of it.
+        x: is asked about twice.
+        obstacle: why `fresh` is None.
+    """
+    first, again = np.asarray(predict(x)), np.asarray(predict(x))
+    draws = 1
+    if differ(first, again).any():
+        # A model that counts its queries answers otherwise too, but each fresh copy does the same.
+        one, other = (np.asarray(fresh()(x)) if fresh else answer for answer in (first, again))
+        draws = DRAWS if differ(one, other).any() else 1
+    return Judge(predict, fresh, obstacle, draws), first
+
+
+def ask(predict: Predict, x: np.ndarray, y: np.ndarray, *, draws: int) -> Answers:
+    """The answers of a model, drawn so often."""
+    outputs = np.asarray(predict(x))
+    right = (labels_of(outputs) == y).astype(np.int64)
+    if draws == 1:
+        return Answers(outputs, right, 1)
+    total = outputs.astype(np.float64)
+    for _ in range(draws - 1):
+        outputs = np.asarray(predict(x))
+        total += outputs
+        right += labels_of(outputs) == y
+    return Answers(total / draws, right, draws)
+
+
+def differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Which rows of outputs (n, classes) differ by more than rounding, (n,) bool."""
+    finite = np.isfinite(one) & np.isfinite(other)
+    scale = max(float(np.abs(one[finite]).max(initial=0)), 1e-30)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(one.astype(np.float64) - other) > ROUNDING * scale
+    changed = (np.isfinite(one) != np.isfinite(other)).any(axis=1)
+    found: np.ndarray = (apart & finite).any(axis=1) | changed
+    return found
+
+
+def turned(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Which rows have other labels, with outputs that differ by more than rounding, (n,) bool."""
+    found: np.ndarray = (labels_of(one) != labels_of(other)) & differ(one, other)
+    return found

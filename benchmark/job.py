@@ -1,0 +1,130 @@
+"""A job: a cell with its stages in order. Whoever works, resumes or tells reads that one list."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from benchmark.adaptation.protocol import TUNING, Protocol
+from benchmark.attacks.suites import AttackSpec, SecurityCurve
+from benchmark.cells import Cell
+from benchmark.digest import digest
+from benchmark.results import Store
+from benchmark.stages.attack import Attack
+from benchmark.stages.curve import Curve
+from benchmark.stages.external import External
+from benchmark.stages.metatest import Family, Tuning
+from benchmark.stages.stage import Stage
+from benchmark.stages.support import Support
+from benchmark.stages.training import Training
+from benchmark.stages.transfer import TransferBetweenFrameworks
+from benchmark.stages.trust import TrustChecks
+
+if TYPE_CHECKING:
+    from benchmark.external.given import Given
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
+
+    given: the model, where someone else trained it. attack_timeout: seconds that one attack may
+    take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
+    adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
+    of cells that end before this one begins, in the same run. sources: defense to the id of the
+    cell on whose model attacks `from:` it are made.
+    """
+
+    cell: Cell
+    suite: str
+    attacks: tuple[AttackSpec, ...]
+    out: str
+    data_dir: str | None
+    adaptation: Protocol | None = None
+    given: Given | None = None
+    attack_timeout: float | None = None
+    curve: SecurityCurve | None = None
+    adapts: bool = False
+    training: float = 1.0
+    after: frozenset[str] = frozenset()
+    sources: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @functools.cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Everything that is done with the cell, in order: a stage stands after what it needs."""
+        making = self._making()
+        needs, keys = tuple(stage.path for stage in making), self.attack_keys()
+        examples, timeout = self.cell.examples, self.attack_timeout
+        attacks = [
+            Attack(
+                spec,
+                keys[spec.name],
+                examples,
+                needs=needs,
+                made_on=self.sources.get(spec.source or ""),
+                timeout=timeout,
+            )
+            for spec in self.attacks
+        ]
+        stages: list[Stage] = [*making, *attacks]
+        stages.append(TrustChecks(self.suite, self.trust_stage, attacks, examples))
+        if self.curve is not None:
+            (attack,) = (one for one in attacks if one.spec.name == self.curve.attack)
+            key = self.curve_key()
+            assert key is not None
+            stages.append(Curve(self.curve, key, attack, examples))
+        if self.given is None and not self.cell.wrapped_in:
+            stages.append(TransferBetweenFrameworks(self.cell, needs))
+        return (*stages, *self._meta_test())
+
+    def pending(self, store: Store) -> list[Stage]:
+        """The required stages that are not stored."""
+        cell_id = self.cell.cell_id
+        return [s for s in self.stages if s.required and not s.is_stored(store, cell_id)]
+
+    def _making(self) -> list[Stage]:
+        """The stages that make the model which is attacked."""
+        if self.given is not None:
+            return [External()]
+        return [Training(max(1.0, self.training)), *([Support()] if self.adapts else [])]
+
+    def _meta_test(self) -> list[Stage]:
+        if self.adaptation is None:
+            return []
+        keys = self.adaptation_keys()
+        each = self.adaptation.gradient_evaluations() / len(keys)
+        tuning = Tuning(self.adaptation, keys.pop(TUNING), each)
+        return [tuning, *(Family(name, key, tuning, each) for name, key in keys.items())]
+
+    def curve_key(self) -> str | None:
+        """The key of the security curve in the store, if there is one to draw."""
+        if self.curve is None:
+            return None
+        whole = [self.attack_keys()[self.curve.attack], self.curve.budgets, self.curve.examples]
+        return f"{self.curve.attack}-{digest(whole)[:8]}"
+
+    @property
+    def trust_stage(self) -> str:
+        """The stage in the store that holds the trust checks under this suite."""
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "-", self.suite)
+        # A suite file may have any name.
+        return f"trust/{safe if safe == self.suite else f'{safe}-{digest(self.suite)[:8]}'}"
+
+    def attack_keys(self) -> dict[str, str]:
+        """Name of an attack in the suite to its key in the store, in the suite's order.
+
+        The key changes with everything that changes the attack on this cell.
+        """
+        keys = {}
+        for spec in self.attacks:
+            attack, arguments, *more = spec.identity()
+            whole = [attack, arguments, self.cell.examples, *more]
+            keys[spec.name] = f"{spec.name}-{digest(whole)[:8]}"
+        return keys
+
+    def adaptation_keys(self) -> dict[str, str]:
+        """Name of an attack family to its key in the store, and "tuning" to that of the tuning."""
+        return {} if self.adaptation is None else self.adaptation.keys()

@@ -1,0 +1,71 @@
+"""One attack of the suite on the cell's model."""
+
+from __future__ import annotations
+
+from benchmark.attacks.running import run_attack
+from benchmark.attacks.suites import AttackSpec
+from benchmark.results import Record, Store, npz_writer
+from benchmark.stages.context import Context
+from benchmark.stages.stage import Result, Stage
+
+# Iterations of an attack whose arguments don't say.
+_ITERATIONS = 10
+_SINGLE_STEP = ("fast-gradient",)
+# Gradient evaluations of an iteration, where it isn't one.
+_PER_ITERATION = {"square": 1 / 3}
+
+
+class Attack(Stage):
+    """Stage "attacks/<key>": what `run_attack` returns, and its arrays as <key>.npz.
+
+    Args:
+        spec: the attack.
+        key: changes with everything that changes the attack on this cell.
+        examples: of the cell.
+        needs: the stages that make the model.
+        made_on: the id of the cell whose model it is made on, where that is another.
+        timeout: seconds that the attack may take; None for any.
+    """
+
+    def __init__(
+        self,
+        spec: AttackSpec,
+        key: str,
+        examples: int,
+        *,
+        needs: tuple[str, ...],
+        made_on: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.spec, self.key, self.needs = spec, key, needs
+        self.made_on, self.timeout = made_on, timeout
+        self.path, self.label = f"attacks/{key}", f"attack {spec.name}"
+        count = min(examples, spec.examples or examples)
+        self.gradient_evaluations = count * gradient_evaluations_each(spec)
+
+    def run(self, context: Context) -> Result:
+        """Attacks; an attack that raises or runs out of time is a failed record."""
+        cell = context.cell
+        record, arrays = run_attack(
+            self.spec,
+            context.target,
+            key=self.key,
+            norm=cell.norm,
+            eps=cell.eps,
+            seed=cell.seed,
+            progress=context.reporter.stage(self.label),
+            timeout=self.timeout,
+        )
+        return record, {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+
+    def fits(self, record: Record, store: Store, cell_id: str) -> bool:
+        """Whether it was made on the same model."""
+        return self.made_on is None or record.get("made_on") in (None, self.made_on)
+
+
+def gradient_evaluations_each(spec: AttackSpec) -> float:
+    """The gradient evaluations, roughly, that an attack takes on one example."""
+    default = 1 if spec.attack in _SINGLE_STEP else _ITERATIONS
+    iterations = spec.arguments.get("max_iter", default)
+    known = isinstance(iterations, int | float) and iterations >= 1
+    return float(iterations if known else default) * _PER_ITERATION.get(spec.attack, 1.0)

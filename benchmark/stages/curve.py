@@ -1,0 +1,59 @@
+"""The security curve: robust accuracy over a grid of budgets."""
+
+from __future__ import annotations
+
+from benchmark.attacks.curves import from_bounded_runs, from_distances
+from benchmark.attacks.suites import SecurityCurve
+from benchmark.results import Record, npz_writer
+from benchmark.stages.attack import Attack, gradient_evaluations_each
+from benchmark.stages.context import Context
+from benchmark.stages.stage import Result, Stage
+
+
+class Curve(Stage):
+    """Stage "curves/<key>": a record, and an npz with `success`, (budgets, n) bool.
+
+    Where its attack is not applicable or failed, so is the curve.
+
+    Args:
+        curve: the budgets and the attack's name.
+        key: changes with everything that changes the curve on this cell.
+        attack: the stage of the attack.
+        examples: of the cell.
+    """
+
+    def __init__(self, curve: SecurityCurve, key: str, attack: Attack, examples: int) -> None:
+        self.curve, self.key, self.attack = curve, key, attack
+        self.path, self.label = f"curves/{key}", f"curve {curve.attack}"
+        self.needs = (*attack.needs, attack.path)
+        count = min(examples, curve.examples or examples)
+        each = gradient_evaluations_each(attack.spec)
+        self.gradient_evaluations = count * each * len(curve.budgets)
+
+    def run(self, context: Context) -> Result:
+        """From the distances of a minimal-norm attack, or from a run at each budget."""
+        told = context.record(self.attack.path)
+        if told["status"] != "ok" or told["eps"] is None:
+            reason = told["reason"] or "its threat has no budget"
+            return {"attack": self.curve.attack, "status": "not-applicable", "reason": reason}, {}
+        cell = context.cell
+        if self.attack.spec.entry.is_minimal:
+            name = f"{self.attack.key}.npz"
+            arrays = context.store.read_arrays(cell.cell_id, self.attack.path, name)
+            record, drawn = from_distances(self.curve, told, arrays)
+        else:
+            record, drawn = from_bounded_runs(
+                self.curve,
+                self.attack.spec,
+                context.target,
+                norm=cell.norm,
+                eps=cell.eps,
+                seed=cell.seed,
+                progress=context.reporter.stage(self.label),
+                timeout=self.attack.timeout,
+            )
+        return record, {f"{self.key}.npz": npz_writer(drawn)} if drawn else {}
+
+    def failed(self, reason: str) -> Record:
+        """The record where it could not be drawn."""
+        return {"attack": self.curve.attack, **super().failed(reason)}

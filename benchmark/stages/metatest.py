@@ -1,0 +1,77 @@
+"""The meta-test: how well the trained model adapts to attack families with few labels."""
+
+from __future__ import annotations
+
+import time
+
+from benchmark import datasets
+from benchmark.adaptation.course import Course
+from benchmark.adaptation.protocol import TUNING, Protocol
+from benchmark.results import npz_writer
+from benchmark.stages.context import Context
+from benchmark.stages.stage import Result, Stage
+from benchmark.stages.training import TRAINING
+
+
+class Tuning(Stage):
+    """Stage "adaptations/tuning-<hash>": the model's rate and steps, on a family of its own.
+
+    A record {"family", "rates", "shots", "steps", "accuracy", "rate", ...}.
+
+    Args:
+        protocol: how much is measured.
+        key: of the stage.
+        gradient_evaluations: that it takes, roughly.
+    """
+
+    label = f"adapt {TUNING}"
+    needs = (TRAINING,)
+
+    def __init__(self, protocol: Protocol, key: str, gradient_evaluations: float) -> None:
+        self.protocol, self.path = protocol, f"adaptations/{key}"
+        self.gradient_evaluations = gradient_evaluations
+
+    def run(self, context: Context) -> Result:
+        """On validation data."""
+        context.reporter.stage(self.label)
+        started, course = time.perf_counter(), course_of(context, self.protocol)
+        tuning = course.tuning(context.adaptable)
+        seconds = time.perf_counter() - started
+        return {**course.tuning_record(tuning), "seconds": seconds}, {}
+
+
+class Family(Stage):
+    """Stage "adaptations/<family>-<hash>": every episode of one attack family.
+
+    A record {"family", "role", "rate", "shots", "steps", "accuracy", ...}, and an npz: `correct`,
+    `clean` (episodes, shots, steps); `seen` (episodes, steps), at the largest support; `area`,
+    `area_over_shots` (episodes,); `forgetting` (episodes, steps).
+
+    Args:
+        name: of the family.
+        key: of its stage.
+        tuning: the stage that says rate and steps.
+        gradient_evaluations: that it takes, roughly.
+    """
+
+    def __init__(self, name: str, key: str, tuning: Tuning, gradient_evaluations: float) -> None:
+        self.name, self.key, self.tuning = name, key, tuning
+        self.path, self.label = f"adaptations/{key}", f"adapt {name}"
+        self.needs = (TRAINING, tuning.path)
+        self.gradient_evaluations = gradient_evaluations
+
+    def run(self, context: Context) -> Result:
+        """A family that raises is a failed record."""
+        course = course_of(context, self.tuning.protocol)
+        tuned = course.tuned(context.record(self.tuning.path))
+        progress = context.reporter.stage(self.label)
+        record, arrays = course.family(self.name, context.adaptable, tuned, progress)
+        return record, {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+
+
+def course_of(context: Context, protocol: Protocol) -> Course:
+    """What the cell's model is measured with."""
+    cell = context.cell
+    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
+    met = context.fitted.defense.families_seen
+    return Course(protocol, context.dataset, cell.norm, budgets, cell.split_seed, met)

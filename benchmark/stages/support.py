@@ -1,0 +1,39 @@
+"""Support: a defense that is meant to adapt does so before it is attacked."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from benchmark.datasets.splits import draw
+from benchmark.stages.context import Context
+from benchmark.stages.stage import Result, Stage
+from benchmark.stages.training import TRAINING, weights_result
+
+# Training examples that the defense is adapted to.
+EXAMPLES = 100
+# Keeps their draw apart from others of the same seed.
+_STREAM = 0x5089
+
+
+class Support(Stage):
+    """Stage "adaptation": the trained model after its own adaptation.
+
+    adaptation.json  labels_used, steps, seconds, cost
+    adapted.*        in the framework's format
+    """
+
+    path = label = "adaptation"
+    essential = True
+    needs = (TRAINING,)
+
+    def run(self, context: Context) -> Result:
+        """Adapts a copy; the trained model stays as it is."""
+        context.reporter.stage(self.label)
+        cell, data, started = context.cell, context.dataset, time.perf_counter()
+        rows = draw(data.y_train, EXAMPLES, np.random.default_rng([cell.seed, _STREAM]))
+        fitted = context.fitted.adapt(data.x_train[rows], data.y_train[rows], seed=cell.seed)
+        context.adapted = fitted
+        record = {"labels_used": len(rows), "steps": fitted.outcome.steps}
+        return weights_result(context, "adapted", fitted, record, started)

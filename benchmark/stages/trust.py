@@ -1,0 +1,144 @@
+"""The trust checks: the stored attacks of a cell brought together and looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmark.attacks.suites import AttackSpec
+from benchmark.cells import BASELINE, Cell
+from benchmark.results import Record, Store
+from benchmark.stages.attack import Attack
+from benchmark.stages.context import Context
+from benchmark.stages.stage import Result, Stage
+from benchmark.trust.checks import run
+from benchmark.trust.subject import Attacked, Subject
+
+# Examples that are looked at, and gradient evaluations on each, roughly.
+_EXAMPLES, _EACH = 64, 50.0
+
+# What a cell and its undefended twin share.
+_SHARED = ("dataset", "model", "framework", "threat", "seed", "examples")
+
+
+class TrustChecks(Stage):
+    """Stage "trust/<suite>": every check of `benchmark.trust.checks`, with its evidence.
+
+    A record {"suite", "attacks": key to checksums of its outcomes, "checks", "seconds", ...}. It is
+    made again where the attacks are others than those that it looked at.
+
+    Args:
+        suite: its name.
+        attacks: the stages of its attacks.
+        examples: of the cell.
+    """
+
+    label = "trust checks"
+
+    def __init__(self, suite: str, path: str, attacks: Sequence[Attack], examples: int) -> None:
+        self.suite, self.path, self.attacks = suite, path, attacks
+        self.gradient_evaluations = min(examples, _EXAMPLES) * _EACH
+
+    def run(self, context: Context) -> Result:
+        """Checks; one that can't be made is flagged."""
+        progress = context.reporter.stage(self.label)
+        record = run(self._subject(context), progress=progress)
+        attacks = self._checksums(context.store, context.cell.cell_id)
+        return {"suite": self.suite, "attacks": attacks, "status": "ok", **record}, {}
+
+    def fits(self, record: Record, store: Store, cell_id: str) -> bool:
+        """Whether the attacks have the outcomes that they had."""
+        return bool(record.get("attacks") == self._checksums(store, cell_id))
+
+    def failed(self, reason: str) -> Record:
+        """The record where the checks could not be begun."""
+        return {"suite": self.suite, "attacks": {}, "checks": [], **super().failed(reason)}
+
+    def _checksums(self, store: Store, cell_id: str) -> dict[str, list[str]]:
+        """Key of each attack to the checksums of its outcomes, which change with them."""
+        records = {one.key: store.read_stage(cell_id, one.path) or {} for one in self.attacks}
+        return {key: sorted(record.get("files", {}).values()) for key, record in records.items()}
+
+    def _subject(self, context: Context) -> Subject:
+        """What the checks look at."""
+        cell, target = context.cell, context.target
+        return Subject(
+            estimator=target.estimator,
+            pipeline=target.predict,
+            x=target.x,
+            y=target.y,
+            clean_prediction=target.clean_prediction,
+            norm=cell.norm,
+            eps=cell.eps,
+            seed=cell.seed,
+            attacks=[_attacked(context, stage) for stage in self.attacks],
+            twin=_left_of_twin(context, self.attacks),
+            is_twin=cell.defense == BASELINE,
+            judge=target.judge,
+            clean=target.clean,
+        )
+
+
+def _attacked(context: Context, stage: Attack) -> Attacked:
+    record = context.record(stage.path) or {"name": stage.spec.name, "status": "missing"}
+    arrays = _arrays(context.store, context.cell.cell_id, stage, record)
+    return Attacked(record, arrays, bounded=_bounded(stage.spec))
+
+
+def _arrays(store: Store, cell_id: str, stage: Attack, record: Record) -> dict[str, np.ndarray]:
+    has_arrays = record["status"] == "ok"
+    return store.read_arrays(cell_id, stage.path, f"{stage.key}.npz") if has_arrays else {}
+
+
+def _bounded(spec: AttackSpec) -> bool:
+    """Whether the attack is told a budget; minimal-norm attacks leave it where they have to."""
+    module, _, name = spec.entry.target.partition(":")
+    attack: Any = getattr(importlib.import_module(module), name)
+    return "eps" in attack.attack_params
+
+
+def _left_of_twin(context: Context, attacks: Sequence[Attack]) -> float | None:
+    """The share of the undefended twin's correct examples that the same attacks leave right."""
+    cell, store = context.cell, context.store
+    twin = _twin(cell, store)
+    if twin is None:
+        return None
+    right, left = None, None
+    for stage in attacks:
+        record = store.read_stage(twin, stage.path)
+        if record is None or record.get("status") != "ok":
+            continue
+        if (record["norm"], record["eps"]) != (cell.norm, cell.eps):
+            continue
+        arrays = _arrays(store, twin, stage, record)
+        right = arrays["clean_correct"]
+        held = right & ~arrays["success"]
+        left = held if left is None else left & held
+    if right is None or left is None or not right.any():
+        return None
+    return float(left.sum() / right.sum())
+
+
+def _twin(cell: Cell, store: Store) -> str | None:
+    """The cell that differs in nothing but that it is undefended; the cell itself if it is that."""
+    if cell.defense == BASELINE:
+        return cell.cell_id
+    ours = cell.config()
+    # Ids begin alike, so that other cells are not read.
+    prefix = f"{dataclasses.replace(cell, defense=BASELINE).trained_prefix}-s{cell.seed}-"
+    for cell_id in store.cell_ids():
+        if not cell_id.startswith(prefix):
+            continue
+        record = store.read_cell(cell_id)
+        config = (record or {}).get("config", {})
+        if _is_baseline(config) and all(config.get(name) == ours[name] for name in _SHARED):
+            return cell_id
+    return None
+
+
+def _is_baseline(config: Mapping[str, Any]) -> bool:
+    return bool(config) and config.get("defense", {}).get("name") == BASELINE

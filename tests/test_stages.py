@@ -1,0 +1,104 @@
+"""What a stage is: stored whole, done once, failed with its reason, and in no other's way."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from benchmark.results import Store
+from benchmark.stages.stage import Stage
+from benchmark.worker import do
+
+CELL = "digits-cnn-torch-none-s0-0123456789"
+
+
+class Counted(Stage):
+    """Writes how often it was run."""
+
+    label = "counted"
+
+    def __init__(self, path="training", needs=(), error=None, result=True):
+        self.path, self.needs, self.error, self.result = path, needs, error, result
+        self.runs = self.cleanings = 0
+
+    def run(self, context):
+        self.runs += 1
+        if self.error is not None:
+            raise self.error
+        return ({"status": "ok", "runs": self.runs}, {}) if self.result else None
+
+    def clean_up(self, context):
+        self.cleanings += 1
+
+
+class Essential(Counted):
+    essential = True
+
+
+@pytest.fixture
+def context(tmp_path):
+    return SimpleNamespace(
+        store=Store.create(tmp_path),
+        cell=SimpleNamespace(cell_id=CELL),
+        record=lambda path: Store.open(tmp_path).read_stage(CELL, path) or {},
+    )
+
+
+def test_a_stage_is_done_once(context):
+    stage = Counted()
+
+    do(stage, context)
+    do(stage, context)
+
+    assert (stage.runs, stage.cleanings) == (1, 1)
+    assert stage.is_stored(context.store, CELL)
+
+
+def test_what_raises_is_stored_as_failed_and_tried_again(context):
+    stage = Counted("curves/pgd-1", error=ValueError("no budget"))
+
+    do(stage, context)
+    stored = context.record("curves/pgd-1")
+    do(stage, context)
+
+    assert (stored["status"], stored["reason"]) == ("failed", "ValueError: no budget")
+    assert not stage.is_stored(context.store, CELL)
+    assert stage.runs == 2
+
+
+def test_what_needs_a_failed_stage_fails_with_its_reason_and_is_not_run(context):
+    do(Counted("adaptations/tuning-1", error=RuntimeError("singular")), context)
+    family = Counted("adaptations/linf-1", needs=("adaptations/tuning-1",))
+
+    do(family, context)
+
+    assert family.runs == 0
+    assert context.record(family.path)["reason"] == (
+        "needs adaptations/tuning-1, which failed: RuntimeError: singular"
+    )
+
+
+def test_what_does_not_need_a_failed_stage_goes_on(context):
+    do(Counted("transfers/torch", error=RuntimeError("lost")), context)
+    other = Counted("adaptations/linf-1", needs=("training",))
+
+    do(other, context)
+
+    assert other.is_stored(context.store, CELL)
+
+
+def test_what_an_essential_stage_raises_ends_the_cell_and_stores_nothing(context):
+    with pytest.raises(ValueError, match="diverged"):
+        do(Essential(error=ValueError("diverged")), context)
+
+    assert context.store.read_stage(CELL, "training") is None
+
+
+def test_what_can_not_be_done_yet_leaves_nothing(context):
+    stage = Counted("transfers/torch", result=False)
+
+    do(stage, context)
+
+    assert stage.cleanings == 0
+    assert context.store.read_stage(CELL, "transfers/torch") is None
