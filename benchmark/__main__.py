@@ -1,6 +1,6 @@
 """`python -m benchmark` is `bench`."""
 
-from benchmark.cli import main
+from benchmark.start import main
 
 if __name__ == "__main__":
     main()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark import options
-from benchmark.execution import endings_as_interrupts, execute, fail_for, say, stopped
+from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
+from benchmark.output import say, told_if_slow
 
 if TYPE_CHECKING:
     from benchmark.external.given import Given
@@ -90,6 +91,8 @@ def attack(
     threads: options.Threads = None,
     attack_timeout: options.AttackTimeout = None,
     assignment: options.Assignment = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Attack a model that someone else trained, and put it on the leaderboard.
 
@@ -112,6 +115,7 @@ def attack(
         "threads": threads,
         "attack_timeout": attack_timeout,
     }
+    detail = options.detail(quiet=quiet, verbose=verbose)
     given = _given(weights, model, name, channels, input_range, mean, std, outputs)
     flags = {key: value for key, value in settings.items() if value is not None}
     try:
@@ -120,10 +124,12 @@ def attack(
             from benchmark.external.plan import make_plan
 
             config = read({**flags, "defense": given.name}, assignments=assignment or [])
-            plan = make_plan(config, given)
-            for notice in plan.notices:
+            loading = f"loading {PurePath(config.dataset).name} and trying the model"
+            with told_if_slow(loading, quiet=quiet):
+                plan = make_plan(config, given)
+            for notice in () if quiet else plan.notices:
                 say(notice)
-            outcomes = execute(plan)
+            outcomes = execute(plan, detail)
     except KeyboardInterrupt as interrupt:
         raise stopped(interrupt) from None
     fail_for(outcomes, plan.config.out / "logs")

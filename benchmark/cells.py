@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import functools
 import json
-import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from benchmark.digest import digest
-from benchmark.frameworks import versions
-from benchmark.results import SCHEMA_VERSION, Record
+from benchmark.checkout import git_state
+from benchmark.frameworks import processor, versions
+from benchmark.identity import cell_id_of, id_begins
+from benchmark.portable import dataset_name, without_folders
+from benchmark.results import Record
 from defenses import wrappers
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ BASELINE = "none"  # the undefended twin
 class Cell:
     """One model to train and to attack.
 
+    dataset: its name, without the folders of a path: the fingerprint says which data are meant.
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
@@ -76,15 +76,12 @@ class Cell:
     @functools.cached_property
     def cell_id(self) -> str:
         """A readable name, safe as a folder's, that ends with the configuration's hash."""
-        whole = {"schema_version": SCHEMA_VERSION, **self.config()}
-        defense = self.defense.replace(wrappers.SEPARATOR, "_")
-        names = [_slug(self.dataset), self.model, self.framework, defense]
-        return "-".join([*names, f"s{self.seed}", digest(whole)[:10]])
+        return cell_id_of(self.config())
 
     @property
     def trained_prefix(self) -> str:
         """How the ids of all cells begin that the same defense trains on data of this name."""
-        return "-".join([_slug(self.dataset), self.model, self.framework, self.trained_by])
+        return id_begins(self.dataset, self.model, self.framework, self.trained_by)
 
     @property
     def trained_by(self) -> str:
@@ -146,7 +143,7 @@ def expand(
     assert run.eps is not None
     return [
         Cell(
-            dataset=dataset.name,
+            dataset=dataset_name(dataset.name),
             dataset_fingerprint=dataset.fingerprint,
             image_size=run.image_size,
             split_seed=run.split_seed,
@@ -184,6 +181,7 @@ def cell_record(
     started: str,
     gradient_evaluations: float | None = 0.0,
     reason: str = "",
+    classes: Sequence[str] = (),
 ) -> Record:
     """The content of `cell.json` for a cell that ended, well or not.
 
@@ -194,57 +192,27 @@ def cell_record(
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
         gradient_evaluations: of training and adaptation together; None where nobody knows.
+        classes: names of the data's classes, in the order of their labels; empty if unknown.
     """
+    named = {"classes": list(classes)} if classes else {}
     return {
         "config": cell.config(),
         "status": status,
-        "reason": reason,
+        "reason": without_folders(reason),
+        **named,
         "suites": {name: list(keys) for name, keys in suites.items()},
         "versions": versions(cell.framework),
         "git": git_state(),
         "device": device,
         "threads": threads,
+        "processor": processor(),
         "seconds": seconds,
         "gradient_evaluations": gradient_evaluations,
         "started": started,
     }
 
 
-@functools.cache
-def git_state() -> dict[str, str | bool] | None:
-    """Commit and cleanness of the checkout that this package runs from, or None outside of one."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():  # installed: a repository further up would be the user's own
-        return None
-    commit = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain")
-    if commit is None or status is None:
-        return None
-    return {"commit": commit, "dirty": bool(status)}
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 def _canonical(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters as JSON gives them back, so that a tuple and a list are one configuration."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(parameters), allow_nan=False))
     return plain
-
-
-def _slug(dataset: str) -> str:
-    """A data set's name in safe characters: "npz:some/My Data.npz" is "npz-my-data"."""
-    kind, _, path = dataset.partition(":")
-    stem = re.sub(r"[^a-z0-9]+", "-", PurePath(path).stem.lower()).strip("-")[:40]
-    return f"{kind}-{stem}".strip("-")

@@ -5,8 +5,9 @@ Imports wait inside the commands, so that `bench --help` answers at once.
 
 from __future__ import annotations
 
+import io
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,8 +15,9 @@ import typer
 from benchmark import commands, options
 from benchmark.attack import attack
 from benchmark.errors import BenchError
-from benchmark.execution import endings_as_interrupts, execute, fail_for, say, stopped
-from benchmark.text import clean
+from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
+from benchmark.output import OutputError, guarded, say, tell, told_if_slow
+from benchmark.text import clean, shortened
 
 if TYPE_CHECKING:
     from benchmark.plan import Plan
@@ -30,17 +32,50 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# The class that Typer raises for wrong command lines; it exports the subclass alone.
+_UsageError: Any = typer.BadParameter.__base__
+
 # Options of `bench run` that are no keys of a configuration.
-_NO_KEYS = ("config", "assignment", "dry_run")
+_NO_KEYS = ("config", "assignment", "dry_run", "quiet", "verbose")
 
 
 def main() -> None:
     """The console script: one line and an exit code for everything that a user can get wrong."""
     try:
-        app(prog_name="bench")
+        with guarded():
+            code = _called()
+    except OutputError as error:
+        say(f"error: {error}")
+        code = error.exit_code
+    except BrokenPipeError:  # the reader has seen enough
+        code = 1
+    sys.exit(code)
+
+
+def _called() -> int:
+    """Carries out the command line; returns the exit code."""
+    try:
+        # None where a command simply ended.
+        return app(prog_name="bench", standalone_mode=False) or 0
+    except OutputError:
+        raise
     except BenchError as error:
         say(f"error: {error}")
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except _UsageError as error:
+        _explain(error)
+        return error.exit_code
+    except typer.Abort:
+        say("stopped")
+        return 130
+
+
+def _explain(error: Any) -> None:
+    """How a command line is wrong, as Typer words it; what was typed in it is made harmless."""
+    words = io.StringIO()
+    error.show(file=words)
+    for line in words.getvalue().splitlines():
+        print(shortened(clean(line), 500), file=sys.stderr)
 
 
 def _version(asked: bool) -> None:
@@ -48,9 +83,9 @@ def _version(asked: bool) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            typer.echo(f"bench {version('meta-adv-bench')}")
+            tell(f"bench {version('meta-adv-bench')}")
         except PackageNotFoundError:
-            typer.echo("bench (not installed)")
+            tell("bench (not installed)")
         raise typer.Exit
 
 
@@ -92,14 +127,17 @@ def run(
     config: options.Config = None,
     assignment: options.Assignment = None,
     dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Train defenses, attack them, and write the leaderboard."""
     given = dict(locals())  # the parameters; all but _NO_KEYS bear the names of RunConfig's keys
     flags = {k: v for k, v in given.items() if k not in _NO_KEYS and v is not None}
+    detail = options.detail(quiet=quiet, verbose=verbose)
     try:
         with endings_as_interrupts():
-            plan = _plan(flags, config, assignment or [], dry_run=dry_run)
-            outcomes = [] if dry_run else execute(plan)
+            plan = _plan(flags, config, assignment or [], dry_run=dry_run, quiet=quiet)
+            outcomes = [] if dry_run else execute(plan, detail)
     except KeyboardInterrupt as interrupt:
         raise stopped(interrupt) from None
     if dry_run:
@@ -119,23 +157,27 @@ def list_names(
     found = descriptions(what)
     width = max(map(len, found), default=0)
     for name, description in found.items():
-        typer.echo(f"{name:<{width}}  {description}")
+        tell(f"{name:<{width}}  {description}")
 
 
 @app.command()
 def show(
     cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder with the results.")
-    ] = options.DEFAULT_OUT,
+    out: commands.Out = options.DEFAULT_OUT,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print a configuration for --config instead.")
+    ] = False,
 ) -> None:
     """Show one cell: configuration, training and every attack."""
-    from benchmark.listing import cell_details, find_cell
+    from benchmark.again import configuration
+    from benchmark.listing import find_cell
     from benchmark.results import Store
+    from benchmark.showing import cell_details
 
     store = Store.open(out.expanduser())
-    for line in cell_details(store, find_cell(store, cell)):
-        typer.echo(clean(line))
+    show = configuration if as_yaml else cell_details
+    for line in show(store, find_cell(store, cell)):
+        tell(line)
 
 
 app.command()(attack)
@@ -145,14 +187,17 @@ app.command()(commands.merge)
 
 
 def _plan(
-    flags: dict[str, Any], file: Path | None, assignments: list[str], *, dry_run: bool
+    flags: dict[str, Any], file: Path | None, assignments: list[str], *, dry_run: bool, quiet: bool
 ) -> Plan:
     """Checks everything, and tells what the user should know beforehand."""
-    from benchmark.config import read
-    from benchmark.plan import make_plan
+    with told_if_slow("loading, and checking the configuration", quiet=quiet):
+        from benchmark.config import read
+        from benchmark.plan import make_plan
 
-    plan = make_plan(read(flags, file=file, assignments=assignments), dry_run=dry_run)
-    for notice in plan.notices:
+        config = read(flags, file=file, assignments=assignments)
+    with told_if_slow(f"loading {PurePath(config.dataset).name}", quiet=quiet):
+        plan = make_plan(config, dry_run=dry_run)
+    for notice in () if quiet else plan.notices:
         say(notice)
     return plan
 
@@ -180,7 +225,7 @@ def _print_plan(plan: Plan) -> None:
     total = sum(plan.estimates[cell_id] for cell_id in waiting)
     protocols = [job.adaptation for job in to_do if job.adaptation is not None]
     adapting = sum(protocol.gradient_evaluations() for protocol in protocols)
-    typer.echo(
+    tell(
         f"{len(waiting)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
         f"of training and {adapting:,.0f} of the adaptation protocol; nothing was written"
     )

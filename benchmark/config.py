@@ -89,6 +89,12 @@ def _one_of(kind: str, allowed: Sequence[str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _named(path: Any) -> Any:
+    if isinstance(path, str) and not path.strip():
+        raise ConfigError("an empty path was given; give one, such as '.' for the current folder")
+    return path
+
+
 def _expanded(path: Path) -> Path:
     return path.expanduser()
 
@@ -146,7 +152,7 @@ Count = Annotated[int, Field(strict=True, gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)]
 Budget = Annotated[float, BeforeValidator(_budget)]
 Settings = dict[str, dict[str, Any]]
-UserPath = Annotated[Path, AfterValidator(_expanded)]
+UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(_expanded)]
 
 
 class RunConfig(BaseModel):
@@ -185,7 +191,7 @@ class RunConfig(BaseModel):
     attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
     on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
-    protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = "brief"
+    protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = "none"
     adaptation: Annotated[
         dict[str, Any], BeforeValidator(functools.partial(_mapping, "adaptation"))
     ] = Field(default_factory=dict)

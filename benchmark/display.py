@@ -1,11 +1,11 @@
-"""Shows a run while it goes on: bars in a terminal, lines elsewhere."""
+"""Shows a run while it goes on: bars in a terminal, lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Literal, Protocol, Self, TextIO
 
 from rich import box
 from rich.console import Console, JustifyMethod
@@ -14,10 +14,22 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.events import (
+    DATA,
+    STARTING,
+    CellFinished,
+    CellNotice,
+    CellProgress,
+    CellStarted,
+    Event,
+)
 from benchmark.progress import Progress
-from benchmark.runner import DATA, STARTING
 from benchmark.text import clean, duration
+
+Detail = Literal["quiet", "usual", "verbose"]
+QUIET: Detail = "quiet"
+USUAL: Detail = "usual"
+VERBOSE: Detail = "verbose"
 
 
 class Display(Protocol):
@@ -33,21 +45,40 @@ class Display(Protocol):
     def show(self, event: Event) -> None: ...
 
 
-def display(progress: Progress, stream: TextIO | None = None) -> Display:
-    """Bars if the stream (standard error by default) is a terminal, else lines."""
+def display(progress: Progress, stream: TextIO | None = None, *, detail: Detail = USUAL) -> Display:
+    """Bars if the stream (standard error by default) is a terminal, else lines; nothing if quiet.
+
+    Only a real terminal is redrawn, whatever FORCE_COLOR says.
+    """
     stream = stream or sys.stderr
+    if detail == QUIET:
+        return QuietDisplay()
     console = Console(file=stream, highlight=False)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return LiveDisplay(progress, console)
-    return PlainDisplay(progress, stream)
+    if stream.isatty() and not console.is_dumb_terminal:
+        return LiveDisplay(progress, console, detail=detail)
+    return PlainDisplay(progress, stream, detail=detail)
+
+
+class QuietDisplay:
+    """Shows nothing: what failed is named when the run is over."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, event: Event) -> None:
+        """Leaves the event alone."""
 
 
 class PlainDisplay:
     """One line when a cell begins, when a stage of it is over, at a notice, and when it ends."""
 
-    def __init__(self, progress: Progress, stream: TextIO) -> None:
+    def __init__(self, progress: Progress, stream: TextIO, *, detail: Detail = USUAL) -> None:
         self._progress = progress
         self._stream = stream
+        self._detail = detail
 
     def __enter__(self) -> Self:
         return self
@@ -58,11 +89,12 @@ class PlainDisplay:
     def show(self, event: Event) -> None:
         """Prints a line if the event is worth one."""
         over = self._progress.update(event)
+        if over is not None and (self._detail == VERBOSE or over[0] not in (STARTING, DATA)):
+            self._line(stage_over(event, *over))
         label = clean(event.job.cell.label)
-        if over is not None and over[0] not in (STARTING, DATA):
-            self._line(f"{label}: {clean(over[0])} done in {duration(over[1])}")
         if isinstance(event, CellStarted):
-            self._line(f"{label}: started")
+            loading = f", {clean(doing(event, STARTING))}" if event.fresh else ""
+            self._line(f"{label}: started{loading}")
         if isinstance(event, CellNotice):
             self._line(f"{label}: {clean(event.text)}")
         if isinstance(event, CellFinished):
@@ -75,10 +107,14 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A bar for the whole run, and one for each worker with its cell and stage."""
+    """A bar for the whole run, and one for each worker with its cell and stage.
 
-    def __init__(self, progress: Progress, console: Console) -> None:
+    Bars, percentages and the time that is left are all in time, of the whole run or of a cell.
+    """
+
+    def __init__(self, progress: Progress, console: Console, *, detail: Detail = USUAL) -> None:
         self._progress = progress
+        self._detail = detail
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
@@ -100,19 +136,21 @@ class LiveDisplay:
 
     def show(self, event: Event) -> None:
         """Moves the bars; a notice and a finished cell leave a line above them."""
-        self._progress.update(event)
+        over = self._progress.update(event)
+        if over is not None and self._detail == VERBOSE:
+            self._bars.console.print(Text(stage_over(event, *over)))
         cell = event.job.cell
         match event:
             case CellStarted():
                 if (old := self._workers.pop(event.slot, None)) is not None:
                     self._bars.remove_task(old)
                 self._workers[event.slot] = self._bars.add_task(
-                    clean(f"{cell.label}: {STARTING}"), total=1.0, left=""
+                    clean(f"{cell.label}: {doing(event, STARTING)}"), total=1.0, left=""
                 )
             case CellProgress():
                 self._bars.update(
                     self._workers[event.slot],
-                    description=clean(f"{cell.label}: {event.stage} {event.fraction:.0%}"),
+                    description=clean(f"{cell.label}: {doing(event, event.stage)}"),
                     completed=self._progress.cell_fraction(cell.cell_id),
                     left=_left(self._progress.cell_left(cell.cell_id)),
                 )
@@ -151,7 +189,7 @@ def print_table(
         for row in rows:
             table.add_row(*(Text(clean(row[index])) for index in chosen))
         width = console.measure(table, options=unlimited).maximum
-        if not console.is_terminal or width <= console.width:
+        if not sys.stdout.isatty() or width <= console.width:
             break
     Console(highlight=False, width=max(width, console.width)).print(table)
 
@@ -159,6 +197,17 @@ def print_table(
 def _lines(head: str) -> Text:
     """A column's head, one word a line."""
     return Text("\n".join(clean(head).split()))
+
+
+def doing(event: Event, stage: str) -> str:
+    """What a stage does, in words."""
+    loading = {STARTING: event.job.cell.framework, DATA: event.job.cell.dataset}
+    return f"loading {loading[stage]}" if stage in loading else stage
+
+
+def stage_over(event: Event, stage: str, seconds: float) -> str:
+    """That a stage is over, in one line."""
+    return clean(f"{event.job.cell.label}: {doing(event, stage)} done in {duration(seconds)}")
 
 
 def ending(event: CellFinished) -> str:

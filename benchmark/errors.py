@@ -7,7 +7,9 @@ BenchError                  exit code 2: wrong input, nothing was written
 ├── ModelError              a model that can't be built for these data
 ├── SuiteError              a suite file, an attack or its arguments
 ├── StoreError              an output folder that can't be used
-└── CellError               exit code 1: a cell failed while it ran
+│   └── MovedError          exit code 1: it was moved or removed while a run wrote to it
+├── CellError               exit code 1: a cell failed while it ran
+└── ReportError             exit code 1: the results are stored, their report isn't written
 """
 
 from __future__ import annotations
@@ -53,8 +55,20 @@ class StoreError(BenchError):
     """An output folder that can't be written, locked or understood."""
 
 
+class MovedError(StoreError):
+    """An output folder that is not where it was when the run began."""
+
+    exit_code = 1
+
+
 class CellError(BenchError):
     """A cell failed while it ran; the others went on."""
+
+    exit_code = 1
+
+
+class ReportError(BenchError):
+    """The results are stored, but what shows them could not be written."""
 
     exit_code = 1
 

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 
 from benchmark.job import Job
 
+# The first stages of a cell: a worker that is new imports its framework; the data are read.
+STARTING = "starting"
+DATA = "data"
+
 
 @dataclass(frozen=True)
 class CellStarted:
-    """A worker has taken a cell; the worker may have to start first."""
+    """A worker has taken a cell; a `fresh` one has to import its framework first."""
 
     job: Job
     slot: int
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

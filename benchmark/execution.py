@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,45 +11,122 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from benchmark.errors import CellError
-from benchmark.text import clean
+from benchmark.errors import BenchError, CellError, ReportError
+from benchmark.output import OutputError, say, tell
 
 if TYPE_CHECKING:
+    from benchmark.display import Detail
     from benchmark.events import CellFinished
     from benchmark.plan import Plan
-
-
-def execute(plan: Plan) -> list[CellFinished]:
-    """Does what is pending, writes the report and prints the table; returns how the cells ended."""
-    import reports
-    from benchmark import runner
-    from benchmark.display import display, print_table
-    from benchmark.progress import Progress
     from benchmark.results import Store
-    from benchmark.resume import pending
 
+
+def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
+    """Does what is pending, writes the report and prints what was found.
+
+    Returns how the cells ended. With `detail` "quiet" the last line alone is printed. Raises
+    `ReportError` after all else if the report can't be written.
+    """
+    from benchmark.results import Store
+
+    failures: list[ReportError] = []
     store = Store.create(plan.config.out)
     with store.lock():
-        jobs = pending(plan.jobs, store)
-        if done := len(plan.jobs) - len(jobs):
-            say(f"{done} of {len(plan.jobs)} cells are done already and are not done again")
-        with display(Progress(jobs, workers=plan.workers)) as shown:
-            outcomes = runner.run(
-                jobs,
-                store,
-                workers=plan.workers,
-                device=plan.config.device,
-                threads=plan.config.threads,
-                on_event=shown.show,
-            )
-        index = reports.write(store.path)
-    table = reports.terminal_table(store.path, [job.cell.cell_id for job in plan.jobs])
+        outcomes = _work(plan, store, detail)
+        index = None
+        with _collected(failures):
+            index = write_report(store.path)
+    if detail != "quiet":
+        with _collected(failures), _told_again(store.path):
+            _print_table(plan)
+        if index is not None:
+            tell(f"report: {index}")
+    with _collected(failures), _told_again(store.path):
+        _print_finding(plan)
+    # Where cells failed too, the exit is theirs.
+    last = failures.pop() if failures and all(one.status == "ok" for one in outcomes) else None
+    for failure in failures:
+        say(f"error: {failure}")
+    if last is not None:
+        raise last
+    return outcomes
+
+
+def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
+    """Runs the cells that are not done."""
+    from benchmark import runner
+    from benchmark.display import display
+    from benchmark.progress import Progress
+    from benchmark.resume import pending
+
+    jobs = pending(plan.jobs, store)
+    if (done := len(plan.jobs) - len(jobs)) and detail != "quiet":
+        say(f"{done} of {len(plan.jobs)} cells are done already and are not done again")
+    progress = Progress(jobs, workers=plan.workers)
+    with display(progress, detail=detail) as shown:
+        return runner.run(
+            jobs,
+            store,
+            workers=plan.workers,
+            device=plan.config.device,
+            threads=plan.config.threads,
+            on_event=shown.show,
+        )
+
+
+def _print_table(plan: Plan) -> None:
+    import reports
+    from benchmark.display import print_table
+
+    table = reports.terminal_table(plan.config.out, [job.cell.cell_id for job in plan.jobs])
     optional = ["training", *([] if len(plan.config.seed) > 1 else ["seed"])]
     print_table(table.columns, table.rows, right_aligned=table.right_aligned, optional=optional)
     for note in table.notes:
-        typer.echo(clean(note))
-    typer.echo(f"report: {clean(index)}")
-    return outcomes
+        tell(note)
+
+
+def _print_finding(plan: Plan) -> None:
+    import reports
+
+    cells, suite = [job.cell.cell_id for job in plan.jobs], plan.jobs[0].suite
+    tell(reports.finding(plan.config.out, cells, suite))
+
+
+def write_report(folder: Path) -> Path:
+    """The report of results that are stored; returns its path.
+
+    Raises `ReportError` with the command that writes it again, whatever went wrong: the work before
+    it is done.
+    """
+    import reports
+
+    with _told_again(folder):
+        return reports.write(folder)
+
+
+@contextmanager
+def _told_again(folder: Path) -> Iterator[None]:
+    """Whatever fails in showing results is a `ReportError` with the command that tries again."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except Exception as error:
+        reason = error if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+        raise ReportError(
+            f"the results in {folder} are whole, but can't be reported ({reason}); "
+            f"once more: bench report {shlex.quote(str(folder))}"
+        ) from error
+
+
+@contextmanager
+def _collected(failures: list[ReportError]) -> Iterator[None]:
+    """Keeps a failure for later: there is more to show."""
+    try:
+        yield
+    except ReportError as error:
+        if str(error) not in map(str, failures):
+            failures.append(error)
 
 
 def fail_for(outcomes: list[CellFinished], logs: Path) -> None:
@@ -84,8 +161,3 @@ def stopped(interrupt: KeyboardInterrupt) -> typer.Exit:
     say("stopped; the same command goes on where this one stopped")
     number = interrupt.args[0] if interrupt.args else signal.SIGINT
     return typer.Exit(128 + number)
-
-
-def say(line: str) -> None:
-    """One line to the user, on standard error."""
-    print(f"bench: {clean(line)}", file=sys.stderr, flush=True)

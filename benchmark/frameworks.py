@@ -7,12 +7,15 @@ installed. So torch (with triton and its compiler) always comes first, also for 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
+import platform
 import random
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 
@@ -36,6 +39,8 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
         ConfigError: "cuda" was asked for and the framework sees no GPU.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A notebook's backend that isn't installed here would stop keras, which imports matplotlib.
+    os.environ.pop("MPLBACKEND", None)
     import_torch_first()
     found = (
         _prepare_torch(threads) if framework == "torch" else _prepare_tensorflow(threads, device)
@@ -69,6 +74,17 @@ def versions(framework: str) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+@functools.cache
+def processor() -> str:
+    """The processor's model, on which the last bits of a sum depend; "" where nothing tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def _prepare_torch(threads: int) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmark.adaptation.protocol import TUNING, Protocol
+from benchmark.asked import Asked
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
 from benchmark.digest import digest
@@ -35,7 +36,8 @@ class Job:
     take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
     adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
     of cells that end before this one begins, in the same run. sources: defense to the id of the
-    cell on whose model attacks `from:` it are made.
+    cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
+    with the path that it has on this machine. asked: what to ask for to have the same again.
     """
 
     cell: Cell
@@ -51,6 +53,8 @@ class Job:
     training: float = 1.0
     after: frozenset[str] = frozenset()
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
+    dataset: str | None = None
+    asked: Asked | None = None
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -109,9 +113,18 @@ class Job:
     @property
     def trust_stage(self) -> str:
         """The stage in the store that holds the trust checks under this suite."""
+        return f"trust/{self._suite_key}"
+
+    @property
+    def run_stage(self) -> str:
+        """The stage in the store that holds what was asked for under this suite."""
+        return f"runs/{self._suite_key}"
+
+    @property
+    def _suite_key(self) -> str:
         safe = re.sub(r"[^A-Za-z0-9_-]+", "-", self.suite)
         # A suite file may have any name.
-        return f"trust/{safe if safe == self.suite else f'{safe}-{digest(self.suite)[:8]}'}"
+        return safe if safe == self.suite else f"{safe}-{digest(self.suite)[:8]}"
 
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.

@@ -1,13 +1,12 @@
-"""What `bench list` and `bench show` have to tell, as plain data."""
+"""What `bench list` has to tell, as plain data, and which cell a beginning of an id means."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from benchmark.errors import ConfigError, UnknownName
-from benchmark.results import Record, Store
-from benchmark.text import duration
+from benchmark.results import Store
 
 
 def descriptions(what: str) -> dict[str, str]:
@@ -47,85 +46,6 @@ def find_cell(store: Store, given: str) -> str:
     close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else f"{store.path} holds {_some(known)}"
     raise ConfigError(f"unknown cell {given!r}; {hint}")
-
-
-def cell_details(store: Store, cell_id: str) -> Iterator[str]:
-    """Everything worth reading about a cell, line by line."""
-    record = store.read_cell(cell_id)
-    yield cell_id
-    yield f"folder: {store.cell_folder(cell_id)}"
-    if record is None:
-        yield "status: unfinished"
-    else:
-        yield f"status: {record['status']}" + (f": {record['reason']}" if record["reason"] else "")
-        yield from _flat(record["config"])
-        for key in ("started", "seconds", "gradient_evaluations", "device", "threads"):
-            yield f"{key}: {record.get(key)}"
-        yield from _flat({"versions": record.get("versions"), "git": record.get("git")})
-    for stage in ("training", "adaptation"):
-        if (done := store.read_stage(cell_id, stage)) is not None:
-            yield f"{stage}: {duration(done['seconds'])}, {_cost(done)}"
-            yield from (f"{stage}: {notice}" for notice in done.get("notices", []))
-    for key in store.attack_keys(cell_id):
-        if (done := store.read_stage(cell_id, f"attacks/{key}")) is not None:
-            yield f"attack {key}: {_attack(done)}"
-    for key in store.stage_keys(cell_id, "trust"):
-        if (done := store.read_stage(cell_id, f"trust/{key}")) is not None:
-            yield from _trust(done)
-    yield from _adaptations(store, cell_id)
-
-
-def _adaptations(store: Store, cell_id: str) -> Iterator[str]:
-    """A line for the tuning, and one for each attack family, with its largest support."""
-    for key in store.stage_keys(cell_id, "adaptations"):
-        done = store.read_stage(cell_id, f"adaptations/{key}")
-        if done is None:
-            continue
-        if "role" not in done:
-            yield f"adaptation {key}: rate {done['rate']:g}, {done['tuned_steps']} steps"
-        elif done["status"] != "ok":
-            yield f"adaptation {key}: {done['status']}: {done['reason']}"
-        else:
-            after = done["accuracy"][-1][done["steps"].index(done["tuned_steps"])]
-            yield (
-                f"adaptation {key}: {done['role']}, {done['accuracy'][-1][0]:.1%} before, "
-                f"{after:.1%} after with {done['labels_used']} labels, area "
-                f"{done['area']['mean']:.1%}, {done['episodes']} episodes, {_cost(done)}"
-            )
-
-
-def _attack(record: Record) -> str:
-    if record["status"] != "ok":
-        return f"{record['status']}: {record['reason']}"
-    eps = "" if record["eps"] is None else f" eps {record['eps']:g}"
-    return (
-        f"clean {record['clean_accuracy']:.1%}, robust {record['robust_accuracy']:.1%} "
-        f"of {record['examples']} examples, {record['norm']}{eps}, {duration(record['seconds'])}"
-        + (f", made on {record['made_on']}" if record.get("made_on") else "")
-    )
-
-
-def _trust(record: Record) -> Iterator[str]:
-    """How many checks passed, and the flagged ones with their sentences."""
-    checks = record["checks"]
-    passed = sum(check["status"] == "passed" for check in checks)
-    applied = sum(check["status"] != "not-applicable" for check in checks)
-    yield f"trust checks under {record['suite']}: {passed} of {applied} passed"
-    for check in checks:
-        if check["status"] == "flagged":
-            yield f"flagged: {check['name']}: {check['sentence']}"
-
-
-def _cost(record: Record) -> str:
-    return f"{record['cost']['gradient_evaluations']:,.0f} gradient evaluations"
-
-
-def _flat(record: Record, prefix: str = "") -> Iterator[str]:
-    for key, value in record.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}: {value}"
 
 
 def _some(cell_ids: list[str]) -> str:

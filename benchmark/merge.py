@@ -23,10 +23,12 @@ from benchmark.results import KEYED_STAGES, STAGES, Record, Store
 # How far clean and robust accuracies may be apart, as shares, where threads or devices differ.
 TOLERANCE = 0.02
 
-# What may differ between two machines that got the same result.
-_CIRCUMSTANCES = ("seconds", "threads", "taken_from")
-# Judgements on results that are compared themselves; their numbers are rounded by the machine.
-_NOT_COMPARED = "trust/"
+# What may differ between two machines that got the same result. An attack's identity is in its key;
+# records of older versions don't hold it.
+_CIRCUMSTANCES = ("seconds", "threads", "taken_from", "identity")
+# Judgements on results that are compared themselves; their numbers are rounded by the machine. And
+# what was asked for: in other words, but it came to the same.
+_NOT_COMPARED = ("trust/", "runs/")
 
 
 @dataclass

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.errors import ConfigError
+
+if TYPE_CHECKING:
+    from benchmark.display import Detail
+
 DEFAULT_OUT = Path("bench-results")
+
+
+def named(given: str | Path) -> Path:
+    """A path from the command line; raises `ConfigError` for "", which would mean this folder."""
+    if not str(given).strip():
+        raise ConfigError("an empty path was given; give one, such as '.' for the current folder")
+    return Path(given)
+
 
 Names = list[str] | None
 
@@ -68,12 +81,18 @@ Examples = Annotated[
 
 Out = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help=f"Folder for the results; {DEFAULT_OUT} unless given."),
+    typer.Option(
+        parser=named,
+        metavar="DIR",
+        help=f"Folder for the results; {DEFAULT_OUT} unless given.",
+    ),
 ]
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Folder that holds the data; else $BENCH_DATA_DIR."),
+    typer.Option(
+        parser=named, metavar="DIR", help="Folder that holds the data; else $BENCH_DATA_DIR."
+    ),
 ]
 
 Download = Annotated[
@@ -133,14 +152,15 @@ OnOverfit = Annotated[
 Protocol = Annotated[
     str | None,
     typer.Option(
-        metavar="brief|adapt|none",
-        help="How much to measure of each model's adaptation to other attacks: a little (default), "
-        "the full protocol, or nothing.",
+        metavar="none|brief|adapt",
+        help="How much to measure of each model's adaptation to other attacks: nothing (default), "
+        "a first look, or the full protocol.",
     ),
 ]
 
 Config = Annotated[
-    Path | None, typer.Option(metavar="FILE.yaml", help="Options from a file; flags go first.")
+    Path | None,
+    typer.Option(parser=named, metavar="FILE.yaml", help="Options from a file; flags go first."),
 ]
 
 Assignment = Annotated[
@@ -155,3 +175,16 @@ Assignment = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the cells and what they cost; write nothing.")
 ]
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the last line only.")]
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Print a line for each stage, with its seconds.")
+]
+
+
+def detail(*, quiet: bool, verbose: bool) -> Detail:
+    """How much to print; raises `ConfigError` for both."""
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose ask for different things; give one of them")
+    return "quiet" if quiet else "verbose" if verbose else "usual"

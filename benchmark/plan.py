@@ -12,6 +12,7 @@ import defenses
 from benchmark import datasets, models, sources
 from benchmark.adaptation import protocol as adaptation
 from benchmark.adaptation.protocol import Protocol
+from benchmark.asked import asked, usual_parameters
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
@@ -65,11 +66,13 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
     cells = expand(config, dataset, parameters=parameters)
     estimates = _estimate(cells, chosen, dataset)
+    usual = _usual_parameters(config)
     jobs = [
         replace(
             job_of(cell, suite, config, protocol),
             adapts=chosen[cell.defense].adapts,
             training=estimates[cell.cell_id],
+            asked=asked(cell, config, dataset, usual[cell.defense]),
         )
         for cell in cells
     ]
@@ -193,6 +196,16 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
     return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
 
 
+def _usual_parameters(config: RunConfig) -> dict[str, Mapping[str, Any]]:
+    """Defense to all the parameters that it has here where none are set."""
+    assert config.eps is not None
+    threat = defenses.Threat(config.norm, config.eps)
+    return {
+        name: usual_parameters(name, threat, _other_budgets(wrappers.split(name)[0], config))
+        for name in defenses_of(config)
+    }
+
+
 def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | None = None) -> Job:
     """What a worker is asked to do for a cell."""
     data_dir = None if config.data_dir is None else str(config.data_dir)
@@ -208,6 +221,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         None if cell.wrapped_in else protocol,
         attack_timeout=config.attack_timeout,
         curve=suite.curve,
+        dataset=config.dataset,
     )
 
 

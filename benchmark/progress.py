@@ -1,7 +1,8 @@
 """How far a run is and how long it still takes, from what its workers report. Prints nothing.
 
-A stage's duration is guessed from the gradient evaluations that it takes, until the same stage has
-been timed once in the same framework.
+A stage's duration is guessed from its effort and from the speed of the most similar work that was
+measured so far: the same kind of stage on the same defense in the same framework, or else the next
+nearest; see `benchmark.efforts.alike`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.efforts import Speeds, alike, efforts
+from benchmark.events import STARTING, CellFinished, CellNotice, CellProgress, CellStarted, Event
 from benchmark.job import Job
-from benchmark.stages.training import TRAINING
+
+# From here on a running stage tells its own speed.
+_ENOUGH = 0.05
 
 
 @dataclass
@@ -23,7 +27,9 @@ class _Running:
     stage: str
     fraction: float
     since: float  # when the stage began
+    began: float  # when the cell did
     done: set[str] = field(default_factory=set)
+    shown: float = 0.0  # of the cell, as it was told last
 
 
 class Progress:
@@ -43,11 +49,11 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._waiting = {job.cell.cell_id: job for job in jobs}
-        self._units = {job.cell.cell_id: _stages(job) for job in jobs}
+        self._units = {job.cell.cell_id: efforts(job) for job in jobs}
         self._running: dict[str, _Running] = {}
         self._ended: set[str] = set()
-        self._timed: dict[tuple[str, ...], float] = {}
-        self._spent: dict[str, tuple[float, float]] = {}  # framework: (seconds, units)
+        self._measured = Speeds()
+        self._shown = 0.0
         self._workers = workers
         self._clock = clock
         self.began = clock()
@@ -58,7 +64,8 @@ class Progress:
         match event:
             case CellStarted():
                 self._waiting.pop(cell_id, None)
-                self._running[cell_id] = _Running(event.job, event.slot, "", 0.0, self._clock())
+                now, stage = self._clock(), STARTING if event.fresh else ""
+                self._running[cell_id] = _Running(event.job, event.slot, stage, 0.0, now, now)
                 return None
             case CellProgress():
                 return self._move(self._running[cell_id], event.stage, event.fraction)
@@ -74,35 +81,26 @@ class Progress:
         return self._clock() - self.began
 
     def fraction(self) -> float:
-        """How much of the whole run is done, 0 to 1, by gradient evaluations."""
-        total = sum(sum(units.values()) for units in self._units.values())
-        done = sum(sum(self._units[cell_id].values()) for cell_id in self._ended)
-        done += sum(self._done_units(running) for running in self._running.values())
-        return min(1.0, done / total) if total else 1.0
+        """How much of the whole run is done, 0 to 1, in time; it never falls."""
+        self._shown = max(self._shown, _share(self.elapsed(), self.left()))
+        return self._shown
 
     def cell_fraction(self, cell_id: str) -> float:
-        """How much of a running cell is done, 0 to 1."""
-        total = sum(self._units[cell_id].values())
-        return min(1.0, self._done_units(self._running[cell_id]) / total) if total else 0.0
+        """How much of a running cell is done, 0 to 1, likewise."""
+        running = self._running[cell_id]
+        spent = self._clock() - running.began
+        running.shown = max(running.shown, _share(spent, self.cell_left(cell_id)))
+        return running.shown
 
     def cell_left(self, cell_id: str) -> float | None:
         """Seconds that a running cell still takes, or None while nothing is known."""
-        running = self._running[cell_id]
-        left = 0.0
-        for stage in self._units[cell_id]:
-            if stage in running.done:
-                continue
-            seconds = self._expected(running.job, stage)
-            if seconds is None:
-                return None
-            part = 1 - running.fraction if stage == running.stage else 1.0
-            left += seconds * part
-        return left
+        return self._cell_left(self._running[cell_id], self._speeds())
 
     def left(self) -> float | None:
         """Seconds that the whole run still takes, or None while nothing is known."""
-        running = [self.cell_left(cell_id) for cell_id in self._running]
-        waiting = [self._whole(job) for job in self._waiting.values()]
+        speeds = self._speeds()
+        running = [self._cell_left(one, speeds) for one in self._running.values()]
+        waiting = [self._whole(job, speeds) for job in self._waiting.values()]
         if any(seconds is None for seconds in [*running, *waiting]):
             return None
         free = [0.0] * max(0, self._workers - len(running)) + [s or 0.0 for s in running]
@@ -128,54 +126,48 @@ class Progress:
         return over
 
     def _time(self, running: _Running, seconds: float) -> None:
-        cell = running.job.cell
-        units = self._units[cell.cell_id][running.stage]
-        self._timed[_kind(running.job, running.stage)] = seconds
-        spent = self._spent.get(cell.framework, (0.0, 0.0))
-        self._spent[cell.framework] = (spent[0] + seconds, spent[1] + units)
+        effort = self._units[running.job.cell.cell_id][running.stage]
+        self._measured.add(alike(running.job, running.stage), seconds, effort)
 
-    def _expected(self, job: Job, stage: str) -> float | None:
-        """Seconds that a stage takes as a whole."""
-        units = self._units[job.cell.cell_id][stage]
-        running = self._running.get(job.cell.cell_id)
-        if running is not None and running.stage == stage and running.fraction >= 0.05:
-            return (self._clock() - running.since) / running.fraction
-        if (timed := self._timed.get(_kind(job, stage))) is not None:
-            return timed
-        rate = self._rate(job.cell.framework)
-        return None if rate is None else units * rate
-
-    def _rate(self, framework: str) -> float | None:
-        """Seconds a gradient evaluation takes, by what this framework (or any) has done so far."""
-        spent = dict(self._spent)
+    def _speeds(self) -> Speeds:
+        """What was measured, with what runs and is far enough to tell."""
+        speeds = self._measured.copy()
         for running in self._running.values():
-            units = self._units[running.job.cell.cell_id].get(running.stage, 0.0) * running.fraction
-            seconds = self._clock() - running.since
-            name = running.job.cell.framework
-            if units:
-                before = spent.get(name, (0.0, 0.0))
-                spent[name] = (before[0] + seconds, before[1] + units)
-        chosen = [spent[framework]] if framework in spent else list(spent.values())
-        seconds, units = sum(s for s, _ in chosen), sum(u for _, u in chosen)
-        return seconds / units if units else None
+            effort = self._units[running.job.cell.cell_id].get(running.stage)
+            if effort is not None and running.fraction >= _ENOUGH:
+                seconds = self._clock() - running.since
+                speeds.add(alike(running.job, running.stage), seconds, effort * running.fraction)
+        return speeds
 
-    def _whole(self, job: Job) -> float | None:
-        expected = [self._expected(job, stage) for stage in self._units[job.cell.cell_id]]
+    def _cell_left(self, running: _Running, speeds: Speeds) -> float | None:
+        left = 0.0
+        for stage in self._units[running.job.cell.cell_id]:
+            if stage in running.done:
+                continue
+            here = stage == running.stage
+            if here and running.fraction >= _ENOUGH:
+                whole: float | None = (self._clock() - running.since) / running.fraction
+            else:
+                whole = self._expected(running.job, stage, speeds)
+            if whole is None:
+                return None
+            left += whole * (1 - running.fraction if here else 1.0)
+        return left
+
+    def _expected(self, job: Job, stage: str, speeds: Speeds) -> float | None:
+        """Seconds that a stage takes as a whole."""
+        effort = self._units[job.cell.cell_id][stage]
+        pace = speeds.pace(alike(job, stage))
+        return effort * pace if pace is not None else None
+
+    def _whole(self, job: Job, speeds: Speeds) -> float | None:
+        expected = [self._expected(job, stage, speeds) for stage in self._units[job.cell.cell_id]]
         known = [seconds for seconds in expected if seconds is not None]
         return sum(known) if len(known) == len(expected) else None
 
-    def _done_units(self, running: _Running) -> float:
-        units = self._units[running.job.cell.cell_id]
-        over = sum(units[stage] for stage in running.done)
-        return over + units.get(running.stage, 0.0) * running.fraction
 
-
-def _stages(job: Job) -> dict[str, float]:
-    """The stages of a cell and the gradient evaluations, roughly, that each takes."""
-    return {s.label: s.gradient_evaluations for s in job.stages if s.gradient_evaluations}
-
-
-def _kind(job: Job, stage: str) -> tuple[str, ...]:
-    """What two stages must share to take as long: an attack takes no notice of the defense."""
-    cell = job.cell
-    return (cell.framework, stage) if stage != TRAINING else (cell.framework, stage, cell.defense)
+def _share(spent: float, left: float | None) -> float:
+    """The part of a time that is over; 0 while nobody knows how much is left."""
+    if left is None:
+        return 0.0
+    return spent / (spent + left) if spent + left > 0 else float(left == 0)

@@ -12,24 +12,28 @@ _SECONDS_BETWEEN_MESSAGES = 0.1
 
 @dataclass
 class Reporter:
-    """Sends progress, but not more often than anyone can read it."""
+    """Sends progress, but not more often than anyone can read it; without a connection, nothing."""
 
-    connection: Connection
+    connection: Connection | None
     cell_id: str
     last: float = 0.0
 
     def stage(self, name: str) -> Callable[[float], None]:
         """A function that reports the fraction of the stage `name`; reports its beginning now."""
-        self.connection.send(("progress", self.cell_id, name, 0.0))
+        self._send("progress", name, 0.0)
 
         def report(fraction: float) -> None:
             now = time.monotonic()
             if now - self.last > _SECONDS_BETWEEN_MESSAGES or fraction >= 1:
                 self.last = now
-                self.connection.send(("progress", self.cell_id, name, fraction))
+                self._send("progress", name, fraction)
 
         return report
 
     def notice(self, text: str) -> None:
         """Tells the user a line at once."""
-        self.connection.send(("notice", self.cell_id, text))
+        self._send("notice", text)
+
+    def _send(self, kind: str, *what: object) -> None:
+        if self.connection is not None:
+            self.connection.send((kind, self.cell_id, *what))

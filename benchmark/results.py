@@ -27,17 +27,19 @@ from typing import Any
 import numpy as np
 
 from benchmark import files as disk
-from benchmark.errors import StoreError
+from benchmark.errors import MovedError, StoreError
 from benchmark.files import Record, Writer
 from benchmark.files import open_plain as open_plain  # these two for the writers of reports
 from benchmark.files import write_text as write_text
-
-SCHEMA_VERSION = 1
+from benchmark.identity import SCHEMA_VERSION as SCHEMA_VERSION
+from benchmark.identity import fits as fits
+from benchmark.portable import dataset_name as dataset_name
+from benchmark.portable import without_folders as without_folders
 
 # A cell has one of each of these, or none ("given": a model that someone else trained).
 STAGES = ("training", "adaptation", "given")
-# Of these it has any number, as <stage>/<key>; of trust checks one a suite.
-KEYED_STAGES = ("attacks", "trust", "curves", "transfers", "adaptations")
+# Of these it has any number, as <stage>/<key>; of trust checks and of what was asked one a suite.
+KEYED_STAGES = ("attacks", "trust", "curves", "transfers", "adaptations", "runs")
 
 _MARKER = "bench.json"
 _LOCK = ".lock"
@@ -130,6 +132,14 @@ class Store:
                     leftover.unlink(missing_ok=True)
             yield
 
+    def check_there(self) -> None:
+        """Raises `MovedError` where the folder is gone, so that no other is made in its place."""
+        if not (self.path / _MARKER).is_file():
+            raise MovedError(
+                f"{self.path} was moved or removed while a run wrote to it; move it back, or give "
+                "its new place as --out, and start again: what is done is not done again"
+            )
+
     def cell_ids(self) -> list[str]:
         """The ids of all cells that have a folder, finished or not, sorted."""
         with _explained("read", self.path):
@@ -146,6 +156,7 @@ class Store:
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
         folder = self.cell_folder(cell_id)
+        self.check_there()
         with _explained("write", folder):
             disk.make_folder(folder)
             whole = {**record, "schema_version": SCHEMA_VERSION, "cell_id": cell_id}
@@ -173,13 +184,15 @@ class Store:
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
         target = self._stage_path(cell_id, stage)
+        self.check_there()
         with _explained("write", target):
             disk.make_folder(target.parent)
             checksums = {
                 name: disk.write_file(target.parent / _safe(name, "file name"), write)
                 for name, write in (files or {}).items()
             }
-            disk.write_sealed(target, {**record, "files": checksums})
+            told = {k: without_folders(v) for k, v in record.items() if k == "reason"}
+            disk.write_sealed(target, {**record, **told, "files": checksums})
 
     def read_stage(self, cell_id: str, stage: str) -> Record | None:
         """The record of a finished stage, or None if missing, damaged, or a file of it is."""

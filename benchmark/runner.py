@@ -20,17 +20,21 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from benchmark.cells import cell_record
-from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
+from benchmark.events import (
+    DATA,
+    STARTING,
+    CellFinished,
+    CellNotice,
+    CellProgress,
+    CellStarted,
+    Event,
+)
 from benchmark.job import Job
 from benchmark.process import enter, last_words
 from benchmark.results import Store
 from benchmark.resume import spent, suites_of
 
 SERVE = "benchmark.worker:serve"
-
-# Stage while a worker imports its framework; the others are the worker's own.
-STARTING = "starting"
-DATA = "data"
 
 
 def run(
@@ -138,6 +142,7 @@ class _Pool:
         framework = max(waiting, key=lambda name: waiting[name] / (1 + busy[name]))
         job = self._take(framework)
         assert job is not None
+        self.store.check_there()
         log = self.logs / f"{framework}-{slot + 1}.log"
         self.logs.mkdir(exist_ok=True)
         start = log.stat().st_size if log.exists() else 0
@@ -150,7 +155,7 @@ class _Pool:
             process.start()
             theirs.close()
             self.slots[slot] = _Worker(slot, framework, process, ours, log, start, job)
-        self.on_event(CellStarted(job, slot))
+        self.on_event(CellStarted(job, slot, fresh=True))
 
     def _take(self, framework: str) -> Job | None:
         """The next cell of a framework that can begin, out of the queue."""

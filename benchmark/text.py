@@ -13,6 +13,20 @@ _CALLING = re.compile(r"Exception encountered when calling [^\n]*\n+|Arguments r
 # A step of the traceback that TensorFlow puts into a message, before the error itself.
 _STEP = re.compile(r'^ *File "[^\n]*\n(?: +[^\n]*\n)?(?: *\n)*', re.M)
 
+_IN_ASCII = {
+    "–": "-",
+    "─": "-",
+    "—": "-",
+    "−": "-",
+    "…": "...",
+    "≤": "<=",
+    "×": "x",
+    "±": "+-",
+    "→": "->",
+    "∞": "inf",
+    "ε": "eps",
+}
+
 
 def clean(text: object) -> str:
     """Text without anything that a terminal would obey: control characters appear as escapes."""
@@ -38,6 +52,21 @@ def reason_of(error: BaseException, limit: int = 250) -> str:
     if "in user code:" in text:
         return one_line(_STEP.split(text)[-1], limit)
     return one_line(f"{type(error).__name__}: {text}", limit)
+
+
+def in_ascii(text: str) -> str:
+    """Text for a stream that takes ASCII only: signs by their names, the rest as escapes."""
+    return "".join(
+        _IN_ASCII.get(c) or c.encode("ascii", "backslashreplace").decode("ascii") for c in text
+    )
+
+
+def shortened(text: str, most: int) -> str:
+    """Text of at most `most` characters; the middle goes, since errors end with their remedy."""
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
 def duration(seconds: float) -> str:

@@ -1,12 +1,13 @@
-"""Do stored claims still hold? A sample of them is held against the models again.
+"""Does what is stored follow from itself? A sample of it is derived and attacked again.
 
-A claim is one attack on one cell. A worker process in the cell's framework replays it
-(`benchmark.replay`); nothing stored is changed, and whatever a stored file does to the worker, this
-process goes on.
+A claim is what a cell, or one of its stages, says. A worker process in the cell's framework checks
+it (`benchmark.replay`); nothing stored is changed, and whatever a stored file does to the worker,
+this process goes on.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,22 +21,38 @@ import numpy as np
 
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.process import enter, last_words
-from benchmark.results import Record, Store
+from benchmark.results import KEYED_STAGES, Record, Store
 
 SERVE = "benchmark.replay:serve"
 
 HOLDS, DIFFERS, UNCHECKED = "holds", "differs", "not checked"
 
+# Stages of a claim that are none in the store: the cell's own record with its training, and what a
+# suite's attacks leave of it together.
+CELL, WORST_CASE = "cell", "worst-case"
+
+_MOST_THREADS = 256
+
 
 @dataclass(frozen=True)
 class Claim:
-    """What one attack on one cell is said to have done; `data_dir` is where the data are."""
+    """What a cell or a stage of it says.
+
+    Args:
+        out: the results folder.
+        cell_id: of the cell.
+        framework: of the cell; "" where the record doesn't tell, so that nothing can be checked.
+        stage: CELL, "worst-case/<suite>", or a stage of the store such as "attacks/<key>".
+        data_dir: where the data are.
+        threads: of one operation, as the cell had them; 0 where nobody knows.
+    """
 
     out: str
     cell_id: str
     framework: str
-    key: str
+    stage: str
     data_dir: str | None
+    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,28 +67,53 @@ class Verdict:
 def sample(
     store: Store, *, size: int | None, seed: int = 0, data_dir: Path | None = None
 ) -> list[Claim]:
-    """Claims of a results folder, drawn evenly, in the order of their cells; all if `size` is None.
+    """Every cell that ended, and stages drawn evenly from all of theirs, ordered by process.
 
-    The same folder, size and seed give the same claims. Attacks without a result claim nothing.
+    Args:
+        store: the results folder.
+        size: how many stages; None for all.
+        seed: the same folder, size and seed give the same claims.
+        data_dir: where the data are.
     """
-    known = [
-        Claim(str(store.path), cell_id, framework, key, str(data_dir) if data_dir else None)
-        for cell_id in store.cell_ids()
-        for framework, key in _attacks(store.read_cell(cell_id))
-    ]
-    drawn: list[Claim] = []
-    for place in np.random.default_rng(seed).permutation(len(known)):
-        if size is not None and len(drawn) >= size:
-            break
-        if _claims_something(store, known[place]):
-            drawn.append(known[place])
-    return sorted(drawn, key=lambda claim: (claim.framework, claim.cell_id, claim.key))
+    known = stages(store, data_dir)
+    drawn = np.random.default_rng(seed).permutation(len(known))[:size]
+    claims = [*cells(store, data_dir), *(known[place] for place in drawn)]
+    order = [CELL, WORST_CASE, *KEYED_STAGES]
+    return sorted(
+        claims,
+        key=lambda claim: (
+            claim.framework,
+            claim.threads,
+            claim.cell_id,
+            order.index(claim.stage.partition("/")[0]),
+            claim.stage,
+        ),
+    )
+
+
+def cells(store: Store, data_dir: Path | None = None) -> list[Claim]:
+    """The claim of every cell that ended: of what hasn't, no report shows anything."""
+    ended = [i for i in store.cell_ids() if (store.cell_folder(i) / "cell.json").exists()]
+    return [_claim(store, cell_id, CELL, data_dir) for cell_id in ended]
+
+
+def stages(store: Store, data_dir: Path | None = None) -> list[Claim]:
+    """The claims of all stages of the cells that ended and can be read."""
+    found = []
+    for cell in cells(store, data_dir):
+        record = store.read_cell(cell.cell_id) or {}
+        if cell.framework:
+            names = _stages(store, cell.cell_id, record)
+            found += [dataclasses.replace(cell, stage=name) for name in names]
+    return found
 
 
 def verify(
     claims: Sequence[Claim], *, device: str = "cpu", serve: str = SERVE
 ) -> Iterator[Verdict]:
-    """The verdict on each claim, as it comes; one worker process for each framework, one at a time.
+    """The verdict on each claim, as it comes; one worker process at a time.
+
+    Each framework and number of threads has a process of its own.
 
     Args:
         claims: in the order of their frameworks and cells.
@@ -80,10 +122,15 @@ def verify(
     """
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
         log = Path(folder) / "worker.log"
-        for framework in dict.fromkeys(claim.framework for claim in claims):
-            waiting = [claim for claim in claims if claim.framework == framework]
+        for kind in dict.fromkeys((claim.framework, claim.threads) for claim in claims):
+            waiting = [claim for claim in claims if (claim.framework, claim.threads) == kind]
+            framework, threads = kind
+            if not framework:
+                for claim in waiting:
+                    yield Verdict(claim, UNCHECKED, "cell.json is damaged or of another schema")
+                continue
             while waiting:
-                worker = _Worker(framework, log, device, serve)
+                worker = _Worker(framework, threads, log, device, serve)
                 try:
                     yield from worker.work(waiting)
                 finally:
@@ -93,11 +140,11 @@ def verify(
 class _Worker:
     """A process that replays claims of one framework."""
 
-    def __init__(self, framework: str, log: Path, device: str, serve: str) -> None:
+    def __init__(self, framework: str, threads: int, log: Path, device: str, serve: str) -> None:
         context = get_context("spawn")
         self.log, self.log_start = log, log.stat().st_size if log.exists() else 0
         self.connection, theirs = context.Pipe()
-        threads = len(os.sched_getaffinity(0))
+        threads = threads or len(os.sched_getaffinity(0))
         self.process: SpawnProcess = context.Process(
             target=enter,
             args=(serve, str(log), theirs, framework, device, threads),
@@ -164,21 +211,30 @@ def serve_claims(connection: Connection, replay: Callable[[Claim], tuple[str, st
         return
 
 
-def _attacks(record: Record | None) -> Iterator[tuple[str, str]]:
-    """Framework and key of each attack on a cell; nothing where its record makes no sense."""
-    config, suites = ((record or {}).get(name) for name in ("config", "suites"))
-    if not isinstance(config, dict) or not isinstance(suites, dict):
-        return
-    framework = config.get("framework")
-    lists = [keys for keys in suites.values() if isinstance(keys, list)]
-    keys = {key for keys in lists for key in keys if isinstance(key, str)}
-    if framework in FRAMEWORKS:
-        yield from ((framework, key) for key in sorted(keys))
+def _claim(store: Store, cell_id: str, stage: str, data_dir: Path | None) -> Claim:
+    record = store.read_cell(cell_id) or {}
+    data = str(data_dir) if data_dir else None
+    return Claim(str(store.path), cell_id, _framework(record), stage, data, _threads(record))
 
 
-def _claims_something(store: Store, claim: Claim) -> bool:
-    """Whether the attack ran; a damaged stage is claimed too, and its check will say so."""
-    if claim.key not in store.attack_keys(claim.cell_id):
-        return False
-    record = store.read_stage(claim.cell_id, f"attacks/{claim.key}")
-    return record is None or record.get("status") == "ok"
+def _framework(record: Record) -> str:
+    """The framework of a cell's record, or "" where it tells none that is known."""
+    config, suites = record.get("config"), record.get("suites")
+    found = config.get("framework") if isinstance(config, dict) else None
+    return str(found) if found in FRAMEWORKS and isinstance(suites, dict) else ""
+
+
+def _threads(record: Record) -> int:
+    found = record.get("threads")
+    return found if type(found) is int and 0 < found <= _MOST_THREADS else 0
+
+
+def _stages(store: Store, cell_id: str, record: Record) -> Iterator[str]:
+    """Everything of a cell that can be drawn; attacks are those that its suites name."""
+    lists = {suite: keys for suite, keys in record["suites"].items() if isinstance(keys, list)}
+    keys = {key for found in lists.values() for key in found if isinstance(key, str)}
+    yield from (f"attacks/{key}" for key in sorted(keys))
+    yield from (f"{WORST_CASE}/{suite}" for suite in sorted(lists))
+    for folder in KEYED_STAGES:
+        if folder != "attacks":
+            yield from (f"{folder}/{key}" for key in store.stage_keys(cell_id, folder))

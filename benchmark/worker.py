@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
 import defenses
-from benchmark import frameworks
+from benchmark import asked, frameworks
 from benchmark.cells import cell_record
 from benchmark.job import Job
 from benchmark.reporter import Reporter
@@ -42,15 +42,19 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         device,
         reporter,
         data_dir=job.data_dir,
+        dataset_name=job.dataset,
         given=job.given,
         sources=job.sources,
         threads=threads,
     )
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status, reason = "ok", ""
+    classes: tuple[str, ...] = ()  # known once the data are loaded
     try:
         context.reporter.stage("data")
-        _ = context.dataset
+        classes = context.dataset.class_names
+        if job.asked is not None:
+            asked.write(job.asked, store, cell.cell_id, job.run_stage)
         for stage in job.stages:
             do(stage, context)
     except defenses.TrainingDivergedError as error:
@@ -68,6 +72,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         seconds=time.perf_counter() - clock,
         started=started,
         gradient_evaluations=spent(cell, store),
+        classes=classes,
     )
     store.write_cell(cell.cell_id, record)
     return status, reason

@@ -20,6 +20,7 @@ __all__ = [
     "FORMATS",
     "compare",
     "comparison_table",
+    "finding",
     "formatted",
     "formatted_comparison",
     "leaderboard",
@@ -128,6 +129,16 @@ def formatted_comparison(compared: DataFrame, form: str) -> str:
     from reports.comparison import formatted
 
     return formatted(compared, form)
+
+
+def finding(out: Path | str, cell_ids: Collection[str], suite: str) -> str:
+    """What these cells show under a suite, in one sentence that is honest about ties.
+
+    Raises `StoreError` if `out` is not a results folder.
+    """
+    from reports.sentence import finding
+
+    return finding(out, cell_ids, suite)
 
 
 def write_robustbench(out: Path | str, to: Path | str) -> list[Path]:

@@ -11,9 +11,13 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from reports.drawing import Figure, mpl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 SERIES_COLOURS = 6  # --series-0 to --series-5 in style.css.j2
 _SHORT_LABEL = 32  # characters that leave room for a second column in the legend
@@ -76,7 +80,9 @@ def accuracy_by_attack(columns: Sequence[str], series: Sequence[Series], *, pref
     legend_columns = 2 if max(len(one.label) for one in series) <= _SHORT_LABEL else 1
     legend = 0.22 * -(-len(series) // legend_columns) + 0.1
     height = band * len(columns) + 0.55 + legend
-    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # a notebook's style would change the figure
+        mpl.rcParams.update(_SETTINGS)
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # the browser has other fonts
         figure = Figure(figsize=(6.6, height))
         left = min(0.38, (0.35 + 0.085 * max(map(len, columns))) / 6.6)
@@ -106,7 +112,7 @@ def accuracy_by_attack(columns: Sequence[str], series: Sequence[Series], *, pref
     return _inline(stream.getvalue(), prefix)
 
 
-def _draw(axes: mpl.axes.Axes, series: Series, *, offset: float) -> mpl.lines.Line2D:
+def _draw(axes: Axes, series: Series, *, offset: float) -> Line2D:
     """Draws the points with their intervals; returns the mark for the legend."""
     undefended = series.style < 0
     colour = _MUTED if undefended else f"#0102a{series.style % SERIES_COLOURS}"

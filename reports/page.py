@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Gallery:
     label: str
     attack: str
     examples: list[Example]
+    name: Callable[[int | None], str | None]  # of a class
 
 
 @dataclass(frozen=True)
@@ -154,5 +155,5 @@ def _gallery(store: Store, row: Row) -> Gallery | None:
         except StoreError:  # removed a moment ago
             continue
         if pictures := examples(arrays, limit=_PICTURES):
-            return Gallery(row.label, attack.name, pictures)
+            return Gallery(row.label, attack.name, pictures, row.cell.class_name)
     return None

@@ -16,10 +16,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from benchmark.errors import StoreError
-from benchmark.results import KEYED_STAGES, STAGES, Store
+from benchmark.results import KEYED_STAGES, STAGES, Store, dataset_name, fits
 from reports.adaptations import Adaptation, read_adaptations
 from reports.curves import Curve, read_curves
 from reports.left_out import LeftOut, first_line
+from reports.runs import Run, read_runs
 from reports.schema import AttackRecord, CellRecord, StageRecord
 from reports.transfers import Transfer, read_transfers
 from reports.trust import Trust, read_trust
@@ -68,6 +69,14 @@ class Cell:
     trust: dict[str, Trust] = field(default_factory=dict)  # by suite
     curves: tuple[Curve, ...] = ()
     transfers: tuple[Transfer, ...] = ()
+    runs: dict[str, Run] = field(default_factory=dict)  # by suite
+
+    def class_name(self, label: int | None) -> str | None:
+        """What a label is called: the class's name where it is stored, else its number."""
+        if label is None:
+            return None
+        known = self.record.classes
+        return known[label] if 0 <= label < len(known) else str(label)
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,9 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     except ValidationError as error:
         left_out.add(f"cells/{cell_id}/cell.json", first_line(error))
         return None
+    if not fits(cell_id, stored["config"]):
+        left_out.add(f"cells/{cell_id}/cell.json", "its configuration is that of another cell")
+        return None
     known = {"cell.json", *KEYED_STAGES}
     stages = {}
     for stage in STAGES:
@@ -117,7 +129,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     return Cell(
         cell_id,
         record,
-        stored["config"],
+        _shown(stored["config"]),
         stages["training"],
         stages["adaptation"],
         _read_attacks(store, cell_id, record, left_out),
@@ -125,7 +137,14 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_trust(store, cell_id, left_out),
         read_curves(store, cell_id, left_out),
         read_transfers(store, cell_id, left_out),
+        read_runs(store, cell_id, left_out),
     )
+
+
+def _shown(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as it is published: without the folders of the machine."""
+    dataset = config["dataset"]
+    return {**config, "dataset": {**dataset, "name": dataset_name(dataset["name"])}}
 
 
 def _read_stage(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
+
+from benchmark.results import dataset_name, without_folders
 
 Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
+Reason = Annotated[str, AfterValidator(without_folders)]
 Amount = Annotated[FiniteFloat, Field(ge=0, le=1e18)]  # so that sums stay finite
 
 
@@ -18,7 +21,7 @@ class _Record(BaseModel):
 class DatasetConfig(_Record):
     """The data set's name and the fingerprint of its arrays."""
 
-    name: str
+    name: Annotated[str, AfterValidator(dataset_name)]
     fingerprint: str = ""
 
 
@@ -55,8 +58,9 @@ class CellRecord(_Record):
 
     config: Config
     status: Literal["ok", "failed", "timeout", "diverged"]
-    reason: str = ""
+    reason: Reason = ""
     suites: dict[str, list[str]] = {}
+    classes: list[str] = []
     versions: dict[str, Any] = {}
     git: dict[str, Any] | None = None
     device: str = ""
@@ -91,7 +95,7 @@ class AttackRecord(_Record):
     attack: str = ""
     arguments: dict[str, Any] = {}
     status: Literal["ok", "failed", "not-applicable"]
-    reason: str = ""
+    reason: Reason = ""
     seconds: Amount | None = None
     forwards: Amount | None = None
     backwards: Amount | None = None

@@ -11,10 +11,10 @@ from benchmark.verify import Claim, serve_claims
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
     def replay(claim: Claim) -> tuple[str, str]:
-        if claim.key.startswith("die"):
+        if claim.stage.startswith("attacks/die"):
             print("memory is gone", file=sys.stderr, flush=True)
             os._exit(3)
-        return "holds", f"{framework} {device} {os.getpid()}"
+        return "holds", f"{framework} {device} {os.getpid()} {threads}"
 
     serve_claims(connection, replay)
 

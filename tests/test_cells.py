@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark import cells
+from benchmark import checkout, identity
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell, cell_record, expand
 from benchmark.config import RunConfig, read
@@ -85,7 +85,7 @@ def test_every_field_changes_the_id(change: dict[str, Any]) -> None:
 
 def test_schema_version_changes_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
     before = CELL.cell_id
-    monkeypatch.setattr(cells, "SCHEMA_VERSION", 99)
+    monkeypatch.setattr(identity, "SCHEMA_VERSION", 99)
 
     assert dataclasses.replace(CELL).cell_id != before
 
@@ -236,11 +236,11 @@ def test_record_holds_what_the_schema_says() -> None:
 
 
 def test_installed_package_knows_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    installed = tmp_path / "site-packages" / "benchmark" / "cells.py"
+    installed = tmp_path / "site-packages" / "benchmark" / "checkout.py"
     (tmp_path / ".git").mkdir()
-    monkeypatch.setattr(cells, "__file__", str(installed))
-    cells.git_state.cache_clear()
+    monkeypatch.setattr(checkout, "__file__", str(installed))
+    checkout.git_state.cache_clear()
 
-    assert cells.git_state() is None
+    assert checkout.git_state() is None
 
-    cells.git_state.cache_clear()
+    checkout.git_state.cache_clear()

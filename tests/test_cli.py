@@ -37,6 +37,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
         reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
     )
+    monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
     table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])
     monkeypatch.setattr(reports, "terminal_table", lambda out, cell_ids=None: table)
 
@@ -74,9 +75,10 @@ def test_run_says_where_the_report_is(bench: Any, tmp_path: Path) -> None:
     assert "report: bench-results/report/index.html" in result.out
     assert "[b]pgd-at\\x1b[0m" in result.out
     assert "a note" in result.out
-    said = [line.partition("] ")[2] for line in result.err.splitlines()]
+    assert result.out.splitlines()[-1] == "pgd-at keeps it.\\x1b"
+    said = [line.partition("] ")[2] for line in result.err.splitlines() if line.startswith("[")]
     assert [re.sub(r"in \d+ s", "in N s", line) for line in said] == [
-        "none torch seed 0: started",
+        "none torch seed 0: started, loading torch",
         "none torch seed 0: training done in N s",
         "none torch seed 0: done in N s",
         "pgd-at torch seed 0: started",
@@ -123,6 +125,10 @@ def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_default_run_measures_no_adaptation(bench: Any) -> None:
+    assert " and 0 of the adaptation protocol" in bench(*RUN, "--dry-run").out
+
+
 def test_dry_run_knows_what_is_done(bench: Any) -> None:
     bench(*RUN)
     result = bench(*RUN, "--seed", "0,1", "--dry-run")
@@ -162,9 +168,16 @@ def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> Non
         (["--set", "attacks.pdg.max_iter=1"], "did you mean 'pgd'?"),
         (["--set", "attacks.pgd.max_itr=1"], "did you mean 'max_iter'?"),
         (["--protocol", "adpt"], "unknown protocol 'adpt'; did you mean 'adapt'?"),
-        (["--set", "adaptation.shots=[5000]"], "the training part of digits has"),
-        (["--set", "adaptation.families=[pach]"], "did you mean 'patch'?"),
-        (["--set", "adaptation.episodes=0"], "must be a whole number from 2 to 1,000,000, got 0"),
+        (
+            ["--protocol", "brief", "--set", "adaptation.shots=[5000]"],
+            "the training part of digits has",
+        ),
+        (["--protocol=brief", "--set=adaptation.families=[pach]"], "did you mean 'patch'?"),
+        (
+            ["--protocol", "brief", "--set", "adaptation.episodes=0"],
+            "must be a whole number from 2 to 1,000,000, got 0",
+        ),
+        (["--set", "adaptation.shots=[5]"], "give --protocol brief or adapt"),
         (["--set", "adaptation=5"], "adaptation must map names to their settings, got 5"),
         (["--out", "file"], "can't write results to file: file is not a folder"),
         (["--out", "foreign"], "holds other files"),
@@ -267,7 +280,7 @@ def test_list_of_something_else(bench: Any) -> None:
 
 @pytest.fixture
 def cells(bench: Any) -> list[str]:
-    bench(*RUN)
+    bench(*RUN, "--protocol", "brief")
     return Store.open("bench-results").cell_ids()
 
 

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmark import progress as estimates
+from benchmark import efforts
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
-from benchmark.display import LiveDisplay, PlainDisplay, display, print_table
+from benchmark.display import LiveDisplay, PlainDisplay, display
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, Event
 from benchmark.job import Job
 from benchmark.progress import Progress
-from benchmark.text import clean, duration
 
 CELL = Cell(
     dataset="digits",
@@ -65,7 +64,8 @@ def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _free_trust_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "counts" not in request.node.name:
-        monkeypatch.setattr(estimates, "_TRUST_EACH", 0.0)
+        monkeypatch.setattr(efforts, "_TRUST_EACH", 0.0)
+        monkeypatch.setattr(efforts, "_OF_ATTACKS", 1.0)
 
 
 @pytest.fixture
@@ -101,12 +101,15 @@ def test_the_estimate_counts_trust_checks_curves_and_attacks_on_some_examples(cl
     job = replace(make_job(), attacks=(attack,), curve=curve)
     progress = follow([job], clock)
     progress.update(CellStarted(job, 0))
-    progress.update(CellProgress(job, 0, "attack pgd", 0.0))
+    progress.update(CellProgress(job, 0, "training", 0.0))
+    clock.now = 3.0
+    progress.update(CellProgress(job, 0, "training", 1.0))
 
-    # Training 3000, the attack 50 x 10, the curve 20 x 10 at two budgets.
-    checks = estimates._TRUST_EXAMPLES * estimates._TRUST_EACH
+    # Training 3000, the attack 50 x 10, the curve 20 x 10 at two budgets, at 1000 a second.
+    checks = efforts._TRUST_EXAMPLES * efforts._TRUST_EACH
     assert checks > 0
-    assert progress.fraction() == pytest.approx(3000 / (3000 + 500 + checks + 400))
+    attacks = efforts._OF_ATTACKS * (500 + 400)
+    assert progress.left() == pytest.approx((attacks + checks) / 1000)
 
 
 def test_time_left_follows_the_gradient_evaluations_of_each_stage(clock: Clock) -> None:
@@ -118,7 +121,89 @@ def test_time_left_follows_the_gradient_evaluations_of_each_stage(clock: Clock) 
     progress.update(CellProgress(job, 0, "training", 0.5))
 
     assert progress.cell_fraction(job.cell.cell_id) == pytest.approx(1500 / 4000)
+    assert progress.fraction() == pytest.approx(1500 / 4000)
     assert progress.left() == pytest.approx(6.0 + 4.0)
+
+
+def run_stage(progress: Progress, job: Job, clock: Clock, stage: str, seconds: float) -> None:
+    progress.update(CellProgress(job, 0, stage, 0.0))
+    clock.now += seconds
+    progress.update(CellProgress(job, 0, stage, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        ({"defense": "none"}, 3.0 + 5.0),
+        ({"defense": "none", "seed": 1, "framework": "tensorflow"}, 3.0 + 5.0),
+    ],
+    ids=["same", "other framework"],
+)
+def test_each_kind_of_stage_has_a_speed_of_its_own(
+    clock: Clock, measured: dict[str, Any], expected: float
+) -> None:
+    done, waiting = make_job(**measured), make_job(seed=7)
+    progress = follow([done, waiting], clock)
+    progress.update(CellStarted(done, 0))
+    run_stage(progress, done, clock, "training", 3.0)
+    run_stage(progress, done, clock, "attack pgd", 5.0)
+    progress.update(CellFinished(done, 0, "ok", "", 8.0))
+
+    assert progress.left() == pytest.approx(expected)
+
+
+def test_undefended_models_say_nothing_of_attacks_on_defended_ones(clock: Clock) -> None:
+    twin, defended = make_job(), make_job(defense="pgd-at")
+    progress = follow([twin, defended], clock)
+    progress.update(CellStarted(twin, 0))
+    run_stage(progress, twin, clock, "training", 3.0)
+    run_stage(progress, twin, clock, "attack pgd", 0.01)  # it gives up at once
+    progress.update(CellFinished(twin, 0, "ok", "", 3.0))
+    progress.update(CellStarted(defended, 0))
+    run_stage(progress, defended, clock, "training", 30.0)
+
+    assert progress.left() == pytest.approx(10.0)  # 1000 of effort at the defended 100 a second
+
+
+def test_attack_is_known_by_what_it_does_and_not_by_its_name(clock: Clock) -> None:
+    attacks = (spec("pgd", max_iter=10), spec("pgd-again", max_iter=20), spec("cw", "carlini-l2"))
+    job = replace(make_job(), attacks=attacks)
+    progress = follow([job], clock)
+    progress.update(CellStarted(job, 0))
+    run_stage(progress, job, clock, "training", 3.0)
+    run_stage(progress, job, clock, "attack pgd", 10.0)
+    progress.update(CellProgress(job, 0, "attack pgd-again", 0.0))
+
+    whole = 13.0 / 4000  # seconds for a unit of anything, which is all that is known of the third
+    assert progress.left() == pytest.approx(20.0 + 1000 * whole)
+
+
+def test_whole_run_of_one_worker_never_contradicts_its_cell(clock: Clock) -> None:
+    job = make_job()
+    progress = follow([job], clock)
+    progress.update(CellStarted(job, 0))
+    for step in range(101):
+        clock.now += 0.1
+        progress.update(CellProgress(job, 0, "training", step / 100))
+        whole, left = progress.fraction(), progress.left()
+        assert whole == pytest.approx(progress.cell_fraction(job.cell.cell_id))
+        if left is not None:
+            assert left == pytest.approx(progress.cell_left(job.cell.cell_id))
+            assert whole <= 1 - left / (left + clock.now) + 0.1
+
+
+def test_percentage_never_falls(clock: Clock) -> None:
+    job = make_job()
+    progress = follow([job], clock)
+    progress.update(CellStarted(job, 0))
+    run_stage(progress, job, clock, "training", 1.0)
+    before = progress.fraction()
+    progress.update(CellProgress(job, 0, "attack pgd", 0.0))
+    clock.now += 100  # the attack is far slower than anyone could guess
+    progress.update(CellProgress(job, 0, "attack pgd", 0.1))
+
+    assert before == pytest.approx(1 / (1 + 1 / 3))
+    assert progress.fraction() == before
 
 
 def test_measured_stages_replace_the_estimate(clock: Clock) -> None:
@@ -143,9 +228,11 @@ def test_stages_found_done_count_as_done(clock: Clock) -> None:
     progress = follow([job], clock)
     progress.update(CellStarted(job, 0))
     progress.update(CellProgress(job, 0, "data", 1.0))
+    progress.update(CellProgress(job, 0, "attack pgd", 0.0))
+    clock.now = 4.0
     progress.update(CellProgress(job, 0, "attack pgd", 0.5))
 
-    assert progress.cell_fraction(job.cell.cell_id) == pytest.approx(3500 / 4000)
+    assert progress.left() == pytest.approx(4.0)
 
 
 def test_stage_that_ends_is_told_once_with_its_seconds(clock: Clock) -> None:
@@ -193,6 +280,48 @@ def test_plain_display_prints_a_line_a_stage(clock: Clock) -> None:
     ]
 
 
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"])
+def test_only_a_terminal_is_redrawn(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    stream, job = io.StringIO(), make_job()
+    with display(follow([job], clock), stream) as shown:
+        for event in events(job):
+            shown.show(event)
+
+    assert not {"\x1b", "\r"} & set(stream.getvalue())
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_silent_start_says_what_is_loaded(clock: Clock) -> None:
+    job, plain, live = make_job(), io.StringIO(), io.StringIO()
+    console = Console(file=live, force_terminal=True, width=200, color_system=None)
+    for shown in (
+        display(follow([job], clock), plain, detail="verbose"),
+        LiveDisplay(follow([job], clock), console, detail="verbose"),
+    ):
+        with shown:
+            shown.show(CellStarted(job, 0, fresh=True))
+            clock.now += 20
+            shown.show(CellProgress(job, 0, "data", 0.0))
+            clock.now += 10
+            shown.show(CellProgress(job, 0, "training", 0.0))
+    for stream in (plain, live):
+        assert "none torch seed 0: loading torch done in 20 s" in stream.getvalue()
+        assert "none torch seed 0: loading digits done in 10 s" in stream.getvalue()
+    assert "none torch seed 0: started, loading torch" in plain.getvalue()
+
+
+def test_quiet_display_shows_nothing(clock: Clock) -> None:
+    stream, job = io.StringIO(), make_job()
+    with display(follow([job], clock), stream, detail="quiet") as shown:
+        for event in events(job):
+            shown.show(event)
+
+    assert stream.getvalue() == ""
+
+
 def test_live_display_leaves_a_line_a_cell(clock: Clock) -> None:
     stream = io.StringIO()
     job = make_job()
@@ -222,62 +351,3 @@ def test_both_displays_show_a_notice(clock: Clock) -> None:
             shown.show(CellNotice(job, 0, "it overfits\x1b[31m [red]here[/red]"))
     for stream in (plain, live):
         assert "none torch seed 0: it overfits\\x1b[31m [red]here[/red]" in stream.getvalue()
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal of 28 columns."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "28")
-
-
-TABLE: dict[str, Any] = {
-    "columns": ["defense", "worst case %", "seed", "training"],
-    "rows": [["pgd-at", "81.4", "0", "1:02 min"], ["[b]none", "0.0", "1", "8 s\x1b[2J"]],
-    "right_aligned": [False, True, True, True],
-}
-
-
-@pytest.mark.usefixtures("narrow")
-def test_table_leaves_out_what_is_optional_in_a_narrow_terminal(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    print_table(**TABLE, optional=["training", "seed"])
-    printed = capsys.readouterr().out
-
-    assert "training" not in printed
-    assert all(word in printed for word in ("seed", "worst", "case", "pgd-at", "[b]none", "81.4"))
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_table_never_cuts_a_cell_short(
-    capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest, terminal: bool
-) -> None:
-    if terminal:
-        request.getfixturevalue("narrow")
-    print_table(**TABLE)
-    printed = capsys.readouterr().out
-
-    assert all(word in printed for word in ("training", "1:02 min", "8 s\\x1b[2J", "pgd-at"))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1:00 min"), (3599, "59:59 min"), (3725, "1:02:05 h")],
-)
-def test_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "harmless"),
-    [
-        ("plain [bold] ü", "plain [bold] ü"),
-        ("\x1b[2J", "\\x1b[2J"),
-        ("a\nb\tc", "a\\nb\\tc"),
-        ("\u202etxt", "\\u202etxt"),
-        ("bad\udcffname", "bad\\udcffname"),
-    ],
-)
-def test_clean_leaves_nothing_that_a_terminal_obeys(text: str, harmless: str) -> None:
-    assert clean(text) == harmless

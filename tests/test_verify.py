@@ -1,57 +1,26 @@
-"""Stored claims replayed: they hold as written, and whatever was changed is told."""
+"""Stored claims derived again: they hold as written, and whatever was changed is told."""
 
 from __future__ import annotations
 
-import functools
 import shutil
 import sys
-from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from benchmark import cli, frameworks
-from benchmark.config import read
-from benchmark.results import Store, npz_writer
-from benchmark.verify import Verdict, sample, verify
+sys.path.append(str(Path(__file__).parent))
 
-frameworks.import_torch_first()
+from real_results import make, reseal, rewrite, stored
 
-from benchmark import replay, worker  # noqa: E402
-from benchmark.plan import make_plan  # noqa: E402
+from benchmark import replay
+from benchmark.results import Store
+from benchmark.verification import loaded
+from benchmark.verification.attack import agrees
+from benchmark.verify import CELL, sample
 
 HERE = Path(__file__).parent
-
-QUICK = ["attacks.pgd.max_iter=3", "attacks.apgd.max_iter=5", "attacks.square.max_iter=5"]
-
-
-def make(out, framework, defense="meta-adv", **settings):
-    """A small cell, by default of an adapted model, through the real worker in this process."""
-    config = read(
-        {
-            "defense": [defense],
-            "framework": [framework],
-            "model": "cnn-small",
-            "epochs": 2,
-            "examples": 60,
-            "baseline": False,
-            "protocol": "none",
-            "out": out,
-            **settings,
-        },
-        assignments=[] if "suite" in settings else QUICK,
-    )
-    store = Store.create(out)
-    ours, theirs = Pipe()
-    for job in (*make_plan(config).jobs, None):
-        ours.send(job)
-    with pytest.MonkeyPatch.context() as patch:
-        # TensorFlow's threads can be set only once in a process.
-        patch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
-        worker.serve(theirs, framework, "cpu", 1)
-    return store
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +32,30 @@ def made(tmp_path_factory):
 def store(made, tmp_path):
     """A copy to change."""
     shutil.copytree(made["torch"].path, tmp_path / "out")
-    replay._target.cache_clear()
+    loaded.load.cache_clear()
     return Store.open(tmp_path / "out")
+
+
+def claim_of(store, beginning):
+    """The claim of the only stage that begins so."""
+    (claim,) = [one for one in sample(store, size=None) if one.stage.startswith(beginning)]
+    return claim
 
 
 def pgd(store):
     """The claim of the attack pgd."""
-    (claim,) = [claim for claim in sample(store, size=None) if claim.key.startswith("pgd-")]
-    return claim
+    return claim_of(store, "attacks/pgd-")
+
+
+def files(store, claim):
+    """The record and the arrays of a claim's stage."""
+    path = store.cell_folder(claim.cell_id) / f"{claim.stage}.json"
+    return path, path.with_suffix(".npz")
+
+
+def arrays_of(path):
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def content(folder):
@@ -83,16 +68,21 @@ def test_every_claim_holds_as_written_and_nothing_changes(store):
 
     answers = [replay.replay(claim, device="cpu") for claim in claims]
 
-    assert len(claims) == 4
-    assert {state for state, _ in answers} == {"holds"}
-    assert all(text.startswith("60 clean predictions and ") for _, text in answers)
-    assert not any(" 0 adversarial" in text for _, text in answers)
+    kinds = [claim.stage.partition("/")[0] for claim in claims]
+    assert kinds == ["cell", "worst-case", *["attacks"] * 4, "trust"]
+    assert {state for state, _ in answers} == {"holds"}, answers
+    attacks = [text for kind, (_, text) in zip(kinds, answers, strict=True) if kind == "attacks"]
+    for text in attacks:
+        assert text.startswith("60 clean predictions; ")
+        assert "attacked again, all of 60 outcomes are equal" in text
+        assert "0 stored examples" not in text
     assert content(store.path) == before
 
 
 def test_claims_of_tensorflow_hold_too(tmp_path):
     store = make(tmp_path / "out", "tensorflow")
-    assert replay.replay(pgd(store), device="cpu")[0] == "holds"
+    answers = [replay.replay(claim, device="cpu") for claim in sample(store, size=None)]
+    assert {state for state, _ in answers} == {"holds"}, answers
 
 
 @pytest.mark.parametrize("around", ["thermometer+class-labels", "gaussian-augmentation"])
@@ -100,14 +90,15 @@ def test_claims_behind_input_and_output_defenses_hold(tmp_path, around):
     suite = tmp_path / "suite.yaml"
     suite.write_text("attacks: {pgd: {attack: pgd, arguments: {max_iter: 2, eps_step: 1 eps}}}")
     store = make(tmp_path / "out", "torch", f"none+{around}", suite=str(suite), epochs=1)
-    claim = pgd(store)
-    assert replay.replay(claim, device="cpu")[0] == "holds"
+    for claim in sample(store, size=None):
+        expected = "not checked" if claim.stage == CELL else "holds"  # its suite is a file
+        state, told = replay.replay(claim, device="cpu")
+        assert (state, claim.stage) == (expected, claim.stage), told
 
-    stage, name = f"attacks/{claim.key}", f"{claim.key}.npz"
-    arrays = store.read_arrays(claim.cell_id, stage, name)
-    record = store.read_stage(claim.cell_id, stage)
-    arrays["sample_adversarial"] = arrays["sample_clean"]
-    store.write_stage(claim.cell_id, stage, record, {name: npz_writer(arrays)})
+    claim = pgd(store)
+    _, path = files(store, claim)
+    arrays = arrays_of(path)
+    rewrite(path, arrays | {"sample_adversarial": arrays["sample_clean"]})
     state, told = replay.replay(claim, device="cpu")
     assert (state, "don't fool the model" in told) == ("differs", True)
 
@@ -128,7 +119,15 @@ CHANGED_ARRAYS = {
     ),
     "index": (
         lambda a: {"test_index": change(a["test_index"], 10**6)},
-        "the test examples have other labels",
+        "the configuration draws 60 other test examples",
+    ),
+    "half of the examples": (
+        lambda a: {name: array[: len(array) // 2] for name, array in a.items()},
+        "the configuration draws 60 other test examples than the 30 stored",
+    ),
+    "samples": (
+        lambda a: {name: array[:2] for name, array in a.items() if name.startswith("sample")},
+        "successes the first 8 have to be stored",
     ),
     "success": (
         lambda a: {"success": np.zeros_like(a["success"])},
@@ -159,12 +158,10 @@ CHANGED_ARRAYS = {
 
 @pytest.mark.parametrize(("changed", "text"), CHANGED_ARRAYS.values(), ids=CHANGED_ARRAYS)
 def test_changed_outcomes_are_told(store, changed, text):
-    claim = pgd(store)
-    stage, name = f"attacks/{claim.key}", f"{claim.key}.npz"
-    arrays = store.read_arrays(claim.cell_id, stage, name)
-    record = store.read_stage(claim.cell_id, stage)
-    arrays |= changed(arrays)
-    store.write_stage(claim.cell_id, stage, record, {name: npz_writer(arrays)})
+    claim = claim_of(store, "attacks/fgsm-")
+    _, path = files(store, claim)
+    arrays = arrays_of(path)
+    rewrite(path, arrays | changed(arrays))
 
     state, told = replay.replay(claim, device="cpu")
 
@@ -189,17 +186,15 @@ def test_other_weights_are_told(store):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"eps": 0.1}, "attacked within linf 0.1 instead of linf 0.15"),
+        ({"eps": 0.1}, "eps is told as 0.1, and is 0.15"),
         ({"clean_accuracy": 0.99}, "clean_accuracy is told as 0.99"),
     ],
     ids=["budget", "accuracy"],
 )
 def test_a_changed_record_is_told(store, change, text):
     claim = pgd(store)
-    stage, name = f"attacks/{claim.key}", f"{claim.key}.npz"
-    arrays = store.read_arrays(claim.cell_id, stage, name)
-    record = {**store.read_stage(claim.cell_id, stage), **change}
-    store.write_stage(claim.cell_id, stage, record, {name: npz_writer(arrays)})
+    path, _ = files(store, claim)
+    reseal(path, stored(path) | change)
 
     assert text in replay.replay(claim, device="cpu")[1]
 
@@ -218,10 +213,13 @@ def test_a_changed_configuration_is_told(store):
 
 def test_a_damaged_attack_differs(store):
     claim = pgd(store)
-    (store.cell_folder(claim.cell_id) / "attacks" / f"{claim.key}.npz").write_bytes(b"torn")
+    files(store, claim)[1].write_bytes(b"torn")
 
     assert pgd(store) == claim
-    assert replay.replay(claim, device="cpu") == ("differs", "the stored attack is damaged")
+    assert replay.replay(claim, device="cpu") == (
+        "differs",
+        "the stored attack is missing or damaged",
+    )
 
 
 def test_without_weights_nothing_can_be_checked(store):
@@ -237,7 +235,7 @@ def test_without_the_data_nothing_can_be_checked(store, monkeypatch, capsys):
     def gone(cell, data_dir):
         raise RuntimeError("data set digits changed")
 
-    monkeypatch.setattr(replay, "load_dataset", gone)
+    monkeypatch.setattr(loaded, "load_dataset", gone)
 
     state, text = replay.replay(pgd(store), device="cpu")
 
@@ -247,143 +245,148 @@ def test_without_the_data_nothing_can_be_checked(store, monkeypatch, capsys):
 
 def test_a_prediction_may_round_otherwise():
     logits = np.array([[1.0, 1.0005, 0.0], [1.0, 1.1, 0.0]])
-    assert replay.agrees(logits, np.array([0, 0])).tolist() == [True, False]
+    assert agrees(logits, np.array([0, 0])).tolist() == [True, False]
 
 
-def small(folder, keys=("pgd-1",), framework="torch", names=("one",), **cell):
-    """Cells that only a fake worker can replay."""
-    store = Store.create(folder)
-    for name in names:
-        for key in keys:
-            store.write_stage(name, f"attacks/{key}", {"status": "ok"})
-        config = {"framework": framework}
-        store.write_cell(name, {"config": config, "suites": {"quick": list(keys)}, **cell})
-    return store
+def on_another_machine(store, claim):
+    """The cell's record as of another processor, whose last bits may differ."""
+    path = store.cell_folder(claim.cell_id) / "cell.json"
+    reseal(path, stored(path) | {"processor": "another"})
 
 
-def test_the_sample_is_repeatable_and_holds_only_what_claims_something(tmp_path):
-    store = small(tmp_path, [f"a-{i}" for i in range(9)], names=("one", "two"))
-    store.write_stage("one", "attacks/a-0", {"status": "failed"})
-    small(tmp_path, names=("foreign",), framework="jax")
-    small(tmp_path, names=("shapeless",), suites=[1])
-    small(tmp_path, names=("unsafe",), suites={"quick": ["../x", 3]})
-
-    every = sample(store, size=None)
-    some = sample(store, size=5)
-
-    assert len(every) == 17
-    assert {claim.cell_id for claim in every} == {"one", "two"}
-    assert len(some) == 5
-    assert some == sample(store, size=5)
-    assert set(some) < set(every)
-    assert some != sample(store, size=5, seed=1)
+def hide_successes(arrays):
+    """The outcomes of an attack that broke nothing."""
+    none = np.zeros_like(arrays["success"])
+    hidden = {name: array[:0] for name, array in arrays.items() if name.startswith("sample")}
+    return arrays | hidden | {"success": none, "first_query": np.full(len(none), -1)}
 
 
-@pytest.fixture
-def _fake(monkeypatch):
-    monkeypatch.syspath_prepend(str(HERE))
+def reclaim(store, claim):
+    """Hides an attack's successes everywhere, as somebody would who seals what he changed."""
+    path, npz = files(store, claim)
+    arrays = hide_successes(arrays_of(npz))
+    rewrite(npz, arrays)
+    reseal(path, stored(path) | {"robust_accuracy": float(arrays["clean_correct"].mean())})
 
 
-@pytest.mark.usefixtures("_fake")
-def test_one_worker_serves_all_claims_of_a_framework(tmp_path):
-    small(tmp_path, ["a", "b"])
-    store = small(tmp_path, ["a"], names=("two",), framework="tensorflow")
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same machine", "another machine"])
+def test_an_attack_whose_successes_were_hidden_differs(store, elsewhere):
+    claim = claim_of(store, "attacks/fgsm-")
+    reclaim(store, claim)
+    if elsewhere:
+        on_another_machine(store, claim)
 
-    verdicts = list(verify(sample(store, size=None), serve="fake_replay:serve"))
+    state, text = replay.replay(claim, device="cpu")
 
-    assert [verdict.state for verdict in verdicts] == ["holds"] * 3
-    texts = [verdict.text.split() for verdict in verdicts]
-    assert [text[:2] for text in texts] == [["tensorflow", "cpu"]] + [["torch", "cpu"]] * 2
-    assert len({text[2] for text in texts}) == 2
-    assert not any(Path(f"/proc/{text[2]}").exists() for text in texts)
-
-
-@pytest.mark.usefixtures("_fake")
-def test_a_claim_that_kills_the_worker_does_not_stop_the_others(tmp_path):
-    store = small(tmp_path, ["a", "die", "x"])
-
-    verdicts = list(verify(sample(store, size=None), serve="fake_replay:serve"))
-
-    assert [verdict.state for verdict in verdicts] == ["holds", "not checked", "holds"]
-    assert verdicts[1].text == "the worker process ended with exit code 3: memory is gone"
+    assert state == "differs"
+    assert "attacked again" in text
 
 
-@pytest.mark.usefixtures("_fake")
-def test_a_framework_that_does_not_start_is_tried_once(tmp_path):
-    store = small(tmp_path, ["a", "b"])
+def test_a_hidden_worst_case_is_broken_by_stronger_attacks(store):
+    for name in ("fgsm", "pgd", "apgd", "square"):
+        reclaim(store, claim_of(store, f"attacks/{name}-"))
 
-    verdicts = list(verify(sample(store, size=None), serve="fake_replay:fails_to_start"))
+    state, text = replay.replay(claim_of(store, "worst-case/quick"), device="cpu")
 
-    assert [verdict.state for verdict in verdicts] == ["not checked"] * 2
-    assert all("ImportError: no such framework" in verdict.text for verdict in verdicts)
-
-
-@pytest.fixture
-def bench(monkeypatch, capsys, _fake):
-    """Calls the command line with fake workers; returns exit code, output and error output."""
-    fake = functools.partial(verify, serve="fake_replay:serve")
-    monkeypatch.setattr("benchmark.verify.verify", fake)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        return code, *capsys.readouterr()
-
-    return call
+    assert state == "differs"
+    assert text.startswith("stronger attacks break ")
 
 
-def test_the_command_says_what_holds(bench, tmp_path):
-    small(tmp_path, ["a", "die"])
+def test_on_another_machine_everything_still_holds(store):
+    for claim in sample(store, size=None):
+        on_another_machine(store, claim)
+    loaded.load.cache_clear()
 
-    code, out, err = bench("report", tmp_path, "--verify")
+    answers = [replay.replay(claim, device="cpu") for claim in sample(store, size=None)]
 
-    assert (code, err) == (0, "")
-    lines = out.splitlines()
-    assert lines[0].startswith("holds: one a: torch cpu ")
-    assert lines[1].startswith("not checked: one die: the worker process ended")
-    assert lines[2] == "1 of 2 claims hold, 1 could not be checked"
-    assert not (tmp_path / "report").exists()
+    assert {state for state, _ in answers} == {"holds"}, answers
+    assert any("0 outcomes differ" in text for _, text in answers)
 
 
-def test_the_command_fails_where_nothing_could_be_checked(bench, tmp_path):
-    small(tmp_path, ["die"])
+def change_cell(change):
+    def apply(store, folder):
+        record = stored(folder / "cell.json")
+        change(record)
+        reseal(folder / "cell.json", record)
 
-    code, _, err = bench("report", tmp_path, "--verify", "--sample", 1)
-
-    assert code == 1
-    assert f"0 of 1 claims hold, 1 could not be checked in {tmp_path}" in err
-
-
-def test_the_command_fails_where_a_claim_differs(bench, tmp_path, monkeypatch):
-    small(tmp_path, ["a", "b"])
-    monkeypatch.setattr(
-        "benchmark.verify.verify",
-        lambda claims: [Verdict(claim, "differs", "evil\x1b[2J") for claim in claims],
-    )
-
-    code, out, err = bench("report", tmp_path, "--verify")
-
-    assert code == 1
-    assert "\x1b" not in out
-    assert "0 of 2 claims hold, 2 differ" in err
+    return apply
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["--verify", "--format", "csv"], "--format and --verify ask for different things"),
-        (["--verify", "--to", "x"], "--to and --verify ask for different things"),
-        (["--verify"], "holds no attack with a result"),
-    ],
-    ids=["format", "to", "empty"],
-)
-def test_wrong_input_is_answered_in_one_line(bench, tmp_path, arguments, line):
-    Store.create(tmp_path)
+def change_training(store, folder):
+    record = stored(folder / "training.json")
+    record["cost"] = {name: value / 10 for name, value in record["cost"].items()}
+    reseal(folder / "training.json", record)
 
-    code, _, err = bench("report", tmp_path, *arguments)
 
-    assert (code, line in err, err.count("\n")) == (2, True, 1)
+def strike_out(record):
+    record["suites"]["quick"] = record["suites"]["quick"][:1]
+
+
+def flip_a_bit(store, folder):
+    path = folder / "adapted.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
+CHANGED_CELLS = {
+    "an attack struck out": (
+        change_cell(strike_out),
+        "suite 'quick' names fgsm, pgd, apgd, square",
+    ),
+    "another cost of training": (change_training, "forwards are told as "),
+    "another cost": (
+        change_cell(lambda record: record.update(gradient_evaluations=1.0)),
+        "gradient_evaluations is told as 1.0",
+    ),
+    "no trust checks": (
+        lambda store, folder: shutil.rmtree(folder / "trust"),
+        "no trust checks are stored under suite 'quick'",
+    ),
+    "no attack": (
+        lambda store, folder: [path.unlink() for path in (folder / "attacks").glob("pgd-*.json")],
+        "is missing or damaged",
+    ),
+    "a flipped bit": (flip_a_bit, "the adaptation is missing or damaged"),
+    "another status": (
+        change_cell(lambda record: record.update(status="failed", reason="so")),
+        "it is told as failed, though all is stored",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "text"), CHANGED_CELLS.values(), ids=CHANGED_CELLS)
+def test_a_changed_cell_does_not_hold(store, change, text):
+    claim = claim_of(store, CELL)
+    change(store, store.cell_folder(claim.cell_id))
+
+    state, told = replay.replay(claim, device="cpu")
+
+    assert state != "holds"
+    assert text in told
+
+
+def test_a_trust_check_that_was_flagged_differs(store):
+    claim = claim_of(store, "trust/")
+    path = store.cell_folder(claim.cell_id) / "trust" / "quick.json"
+    record = stored(path)
+    record["checks"][0]["status"] = "flagged"
+    reseal(path, record)
+
+    state, told = replay.replay(claim, device="cpu")
+
+    assert (state, "check 'stable outputs' is told as 'flagged'" in told) == ("differs", True)
+
+
+def test_a_record_without_identity_is_held_against_the_projects_suite(store):
+    """Records of older versions; here the suite's own arguments were set otherwise."""
+    verdicts = {}
+    for name in ("fgsm", "pgd"):
+        claim = claim_of(store, f"attacks/{name}-")
+        path, _ = files(store, claim)
+        reseal(path, {k: v for k, v in stored(path).items() if k != "identity"})
+        verdicts[name] = replay.replay(claim, device="cpu")
+
+    assert verdicts["fgsm"][0] == "holds"
+    assert verdicts["pgd"][0] == "not checked"
+    assert "doesn't give this key" in verdicts["pgd"][1]

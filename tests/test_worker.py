@@ -16,9 +16,9 @@ import pytest
 
 from benchmark import datasets, frameworks
 from benchmark.config import read
-from benchmark.listing import cell_details
 from benchmark.results import Store
 from benchmark.resume import pending
+from benchmark.showing import cell_details
 
 frameworks.import_torch_first()
 

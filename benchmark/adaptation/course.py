@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,14 +93,18 @@ class Course:
         model: Adaptable,
         tuning: Tuning,
         progress: Callable[[float], None] = lambda done: None,
+        numbers: Sequence[int] | None = None,
     ) -> tuple[Record, dict[str, np.ndarray]]:
-        """All episodes of a family; a family that fails has its reason and no arrays."""
-        record = self._about(name, tuning)
+        """All episodes of a family, or those of some numbers.
+
+        A family that fails has its reason and no arrays.
+        """
+        record = self.about(name, tuning)
         if reason := families.obstacle(name, self.dataset.input_shape):
             return {**record, "status": "not-applicable", "reason": reason}, {}
         started = time.perf_counter()
         try:
-            found = self._episodes(name, model, tuning, progress)
+            found = self._episodes(name, model, tuning, progress, numbers)
         except Exception as error:
             traceback.print_exc()
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -111,22 +115,29 @@ class Course:
             "measuring_cost": sum((one.measuring for one in found), Cost()).as_record(),
             "seconds": time.perf_counter() - started,
         }
-        return record | costs | self._summary(arrays), arrays
+        return record | costs | self.summary(arrays), arrays
 
     def _episodes(
-        self, name: str, model: Adaptable, tuning: Tuning, progress: Callable[[float], None]
+        self,
+        name: str,
+        model: Adaptable,
+        tuning: Tuning,
+        progress: Callable[[float], None],
+        numbers: Sequence[int] | None,
     ) -> list[Curves]:
         attacker, found = self.attacker(name), []
         seen = [one for one in self.seen() if one.name != name]
-        for number in range(self.protocol.episodes):
+        numbers = range(self.protocol.episodes) if numbers is None else numbers
+        for done, number in enumerate(numbers, 1):
             episode = draw_episode(
                 self.protocol, self.dataset, attacker, seen, number=number, seed=self.seed
             )
             found.append(run_episode(model, episode, self.protocol, rate=tuning.rate))
-            progress((number + 1) / self.protocol.episodes)
+            progress(done / len(numbers))
         return found
 
-    def _about(self, name: str, tuning: Tuning) -> Record:
+    def about(self, name: str, tuning: Tuning) -> Record:
+        """What a family's record says before it is measured."""
         protocol, row = self.protocol, families.family(name)
         return {
             "family": name,
@@ -154,17 +165,27 @@ class Course:
         seen = np.stack(
             [largest[i] if one.seen is None else one.seen for i, one in enumerate(found)]
         )
+        clean = np.stack([one.clean for one in found])
+        return self.derived(correct, clean, seen, tuning)
+
+    def derived(
+        self, correct: np.ndarray, clean: np.ndarray, seen: np.ndarray, tuning: Tuning
+    ) -> dict[str, np.ndarray]:
+        """A family's arrays, from those that were measured; see the module's shapes."""
+        protocol = self.protocol
+        largest = correct[:, protocol.shots.index(protocol.support)]  # (episodes, steps)
         at_tuned = correct[:, :, protocol.steps.index(tuning.steps)]  # (episodes, shots)
         return {
             "correct": correct,
-            "clean": np.stack([one.clean for one in found]),
+            "clean": clean,
             "seen": seen,
             "area": area(largest, protocol.steps),
             "area_over_shots": area(at_tuned, protocol.shots),
             "forgetting": seen - seen[:, :1],
         }
 
-    def _summary(self, arrays: Mapping[str, np.ndarray]) -> Record:
+    def summary(self, arrays: Mapping[str, np.ndarray]) -> Record:
+        """The means and intervals that follow from a family's arrays."""
         queries = self.protocol.queries
         clean = shares(arrays["clean"], queries)
         return {

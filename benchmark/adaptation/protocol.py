@@ -75,6 +75,7 @@ class Protocol:
 
 
 PRESETS: dict[str, Protocol | None] = {
+    # Three episodes leave intervals of 18 points: enough to see that all works, not to conclude.
     "brief": Protocol(
         families=("linf", "linf-large", "universal"),
         shots=(0, 10, 50),
@@ -109,7 +110,10 @@ def resolve(preset: str, settings: Mapping[str, Any]) -> Protocol | None:
     protocol = PRESETS[preset]
     if protocol is None:
         if settings:
-            raise ConfigError("adaptation has settings, but protocol 'none' measures none of it")
+            raise ConfigError(
+                "adaptation has settings, but protocol 'none' measures none of it; "
+                "give --protocol brief or adapt"
+            )
         return None
     known = [field.name for field in dataclasses.fields(Protocol)]
     changed: dict[str, Any] = {}

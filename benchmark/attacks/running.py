@@ -75,7 +75,7 @@ def run_attack(
     norm, eps = spec.threat(norm, eps)
     eps = float(eps)  # ART refuses NumPy's
     attacked = attacked_rows(spec, target)
-    record = {"key": key, **_record(spec, int(attacked.sum()), norm, eps)}
+    record = {"key": key, **describe(spec, int(attacked.sum()), norm, eps)}
     if obstacle := target.obstacle(spec, norm):
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
     if spec.source is not None:
@@ -130,11 +130,13 @@ def attacked_rows(spec: AttackSpec, target: Target) -> np.ndarray:
     return attacked
 
 
-def _record(spec: AttackSpec, examples: int, norm: str, eps: float) -> dict[str, Any]:
+def describe(spec: AttackSpec, examples: int, norm: str, eps: float) -> dict[str, Any]:
+    """What an attack's record says before it has run, on so many examples within this threat."""
     return {
         "name": spec.name,
         "attack": spec.entry.target.partition(":")[2],
         "arguments": spec.resolved(eps),
+        "identity": spec.identity(),
         "families": list(spec.entry.families),
         "norm": norm,
         "eps": None if norm == UNRESTRICTED else eps,

@@ -73,6 +73,31 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
     return Suite(_suite_name(name), str(content.get("description", "")), tuple(specs), curve)
 
 
+def recorded_attack(name: str, identity: object) -> AttackSpec:
+    """The attack that a record's `AttackSpec.identity` tells, checked as one of a suite file is.
+
+    Raises:
+        SuiteError: it is no such identity.
+    """
+    if name == TRANSFER.name:
+        return TRANSFER
+    attack, given, *rest = identity if isinstance(identity, list) and len(identity) > 1 else (0, 0)
+    more = _mapping(rest[0] if rest else {}, f"attack {name!r}: the rest of its identity")
+    _check_keys(more, ("norm", "eps", "examples", "source", "to_the_end"), f"attack {name!r}")
+    threat = {key: more[key] for key in ("norm", "eps") if key in more}
+    body = {"attack": attack, "arguments": given, "threat": threat or None}
+    body |= {"examples": more.get("examples"), "from": more.get("source")}
+    spec = _attack("as recorded", name, body, {})
+    return replace(spec, to_the_end=more.get("to_the_end") is True)
+
+
+def suite_file(name: str) -> tuple[str, str] | None:
+    """A suite file's name without folders, and its text; None for a suite of the project."""
+    if not name.endswith((".yaml", ".yml")):
+        return None
+    return Path(name).name, _read(name)
+
+
 def _suite_name(name: str) -> str:
     stem = Path(name).stem
     if len(stem) > _LONGEST_SUITE:

@@ -66,8 +66,9 @@ def load(
 ) -> Dataset:
     """Read, check and split the data set called `name`.
 
-    `data_dir` and `download` matter to "mnist" only: the folder that holds MNIST/raw, and whether
-    missing files may be fetched into it. `image_size` resizes the images of "folder:DIR" to that
+    `data_dir` is the folder that holds MNIST/raw, and where a relative FILE or DIR is looked for
+    second. `download` matters to "mnist" only: whether missing files may be fetched into it.
+    `image_size` resizes the images of "folder:DIR" to that
     many pixels square. `split_seed` (>= 0) fixes every split that the data don't come with.
 
     Raises UnknownName for a name that TABLE doesn't hold, DataError for data that can't be used.
@@ -79,8 +80,15 @@ def load(
         raise DataError(f"--image-size {image_size} is not a size; give a whole number above 0")
     if split_seed < 0:
         raise DataError(f"split seed {split_seed} is negative; give a whole number from 0 up")
-    request = Request(name, path, data_dir, download, image_size, split_seed)
+    request = Request(name, _found(path, data_dir), data_dir, download, image_size, split_seed)
     return split(_loader(key)(request), name, seed=split_seed)
+
+
+def _found(path: Path | None, data_dir: Path | None) -> Path | None:
+    """A relative path where it is: here, or else in the folder that holds the data."""
+    if path is None or data_dir is None or path.exists() or not (data_dir / path).exists():
+        return path
+    return data_dir / path
 
 
 def defaults(name: str) -> DatasetDefaults:

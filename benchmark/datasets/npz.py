@@ -33,7 +33,8 @@ def load(request: Request) -> Source:
     MedMNIST's names (train_images, ...) are taken too; other arrays, such as val_images, are left
     out. x: (n, H, W), (n, H, W, C) or tabular (n, d); uint8, or float in [0, 1].
     y: (n,) or (n, 1) integers or texts of any values; each training value is a class, in rising
-    order. The test part may lack some.
+    order. The test part may lack some. A class is called by its value unless the file has
+    `class_names`, a text for each.
     """
     assert request.path is not None
     arrays = _read(request.path, request.name)
@@ -60,7 +61,22 @@ def load(request: Request) -> Source:
             "every class must be in the training part"
         )
     y_test = np.searchsorted(values, raw_test).astype(np.int64)
-    return Source(x, y.astype(np.int64), tuple(map(str, values)), x_test, y_test)
+    names = _class_names(arrays.get("class_names"), values, request.name)
+    return Source(x, y.astype(np.int64), names, x_test, y_test)
+
+
+def _class_names(
+    given: NDArray[np.generic] | None, values: NDArray[np.int64], name: str
+) -> tuple[str, ...]:
+    """The classes' names, in the order of their values."""
+    if given is None:
+        return tuple(map(str, values))
+    if given.dtype.kind != "U" or given.shape != values.shape:
+        raise DataError(
+            f"{name}: class_names is {given.dtype} of shape {given.shape}; save a text for each of "
+            f"the {len(values)} labels in y_train, in rising order"
+        )
+    return tuple(map(str, given))
 
 
 def _read(path: Path, name: str) -> dict[str, NDArray[np.generic]]:
@@ -72,7 +88,10 @@ def _read(path: Path, name: str) -> dict[str, NDArray[np.generic]]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{name} is a single array; save all four with numpy.savez")
             names = _names(archive.files, name)
-            return {key: _member(archive, names[key], name=name) for key in KEYS}
+            found = {key: _member(archive, names[key], name=name) for key in KEYS}
+            if "class_names" in archive.files:
+                found["class_names"] = _member(archive, "class_names", name=name)
+            return found
     except UNREADABLE as error:
         raise DataError(f"{name} can't be read ({error}); save it with numpy.savez") from error
     except ValueError as error:

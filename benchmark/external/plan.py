@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from benchmark import plan
+from benchmark.asked import asked
 from benchmark.attacks.suites import load_suite
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
@@ -12,6 +13,7 @@ from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
 from benchmark.external.checking import Findings, Trial, check, few
 from benchmark.external.given import Given, source
+from benchmark.portable import dataset_name
 from benchmark.results import Store
 
 
@@ -35,7 +37,11 @@ def make_plan(config: RunConfig, given: Given) -> plan.Plan:
     found = check(Trial(given, x, y, dataset.classes))
     given = dataclasses.replace(given, outputs=found.outputs)
     cell = _cell(config, given, found, dataset)
-    job = dataclasses.replace(plan.job_of(cell, suite, config), given=given)
+    job = dataclasses.replace(
+        plan.job_of(cell, suite, config),
+        given=given,
+        asked=asked(cell, config, dataset, cell.parameters),
+    )
     return plan.Plan(
         config=config,
         jobs=(job,),
@@ -56,7 +62,7 @@ def _cell(config: RunConfig, given: Given, found: Findings, dataset: Dataset) ->
     # Tells rows of one name and other weights apart.
     digest = origin["weights_sha256"] or origin["builder_sha256"] or ""
     return Cell(
-        dataset=dataset.name,
+        dataset=dataset_name(dataset.name),
         dataset_fingerprint=dataset.fingerprint,
         image_size=config.image_size,
         split_seed=config.split_seed,

@@ -9,24 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import defenses
 from benchmark import datasets, models
 from benchmark.adaptation.model import Adaptable
 from benchmark.attacks.target import ESTIMATORS, Target, target
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
-from benchmark.datasets.splits import draw
+from benchmark.examples import attacked_examples
 from benchmark.external.given import Given
 from benchmark.external.loading import BUILDERS, ready
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.stages.surrogates import Surrogates
 from defenses.wrappers import encoded_shape
-
-# Keeps the draw of the attacked examples apart from others of the same seed.
-_EXAMPLES_STREAM = 0x7E57
 
 
 @dataclass
@@ -39,6 +34,8 @@ class Context:
         device: "cpu" or "cuda".
         reporter: is told of progress.
         data_dir: where the data set is looked for.
+        dataset_name: as it was given, with the path that it has on this machine; the cell's own
+            name where that is not known.
         given: the model, where someone else trained it.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
         threads: CPU threads of one operation.
@@ -49,6 +46,7 @@ class Context:
     device: str
     reporter: Reporter
     data_dir: str | None = None
+    dataset_name: str | None = None
     given: Given | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
@@ -60,7 +58,7 @@ class Context:
     @functools.cached_property
     def dataset(self) -> Dataset:
         """The cell's data."""
-        return load_dataset(self.cell, self.data_dir)
+        return load_dataset(self.cell, self.data_dir, self.dataset_name)
 
     @functools.cached_property
     def builder(self) -> Any:
@@ -116,8 +114,7 @@ class Context:
     @functools.cached_property
     def target(self) -> Target:
         """The model with what stands around it, and the test examples that are attacked."""
-        generator = np.random.default_rng([self.cell.split_seed, _EXAMPLES_STREAM])
-        index = np.sort(draw(self.dataset.y_test, self.cell.examples, generator))
+        index = attacked_examples(self.cell, self.dataset)
         others = None
         if self.given is None:
             others = Surrogates(
@@ -136,10 +133,13 @@ class Context:
         return Adaptable(self.fitted.kernel.copy(), estimator)
 
 
-def load_dataset(cell: Cell, data_dir: str | None) -> Dataset:
-    """The cell's data set; a worker keeps the last one for the cells that follow."""
+def load_dataset(cell: Cell, data_dir: str | None, name: str | None = None) -> Dataset:
+    """The cell's data set; a worker keeps the last one for the cells that follow.
+
+    `name` is its name with the path on this machine, where that is known.
+    """
     return _load_cached(
-        cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
+        name or cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
     )
 
 

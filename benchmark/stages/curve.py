@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmark.attacks.curves import from_bounded_runs, from_distances
+from benchmark.attacks.curves import Arrays, from_bounded_runs, from_distances
 from benchmark.attacks.suites import SecurityCurve
 from benchmark.results import Record, npz_writer
-from benchmark.stages.attack import Attack, gradient_evaluations_each
+from benchmark.stages.attack import Attack, effort_each
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 
@@ -27,11 +27,16 @@ class Curve(Stage):
         self.path, self.label = f"curves/{key}", f"curve {curve.attack}"
         self.needs = (*attack.needs, attack.path)
         count = min(examples, curve.examples or examples)
-        each = gradient_evaluations_each(attack.spec)
-        self.gradient_evaluations = count * each * len(curve.budgets)
+        each = effort_each(attack.spec)
+        self.effort = count * each * len(curve.budgets)
 
     def run(self, context: Context) -> Result:
         """From the distances of a minimal-norm attack, or from a run at each budget."""
+        record, arrays = self.drawn(context)
+        return record, {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+
+    def drawn(self, context: Context) -> tuple[Record, Arrays]:
+        """The record, and its arrays where there is a curve."""
         told = context.record(self.attack.path)
         if told["status"] != "ok" or told["eps"] is None:
             reason = told["reason"] or "its threat has no budget"
@@ -40,19 +45,17 @@ class Curve(Stage):
         if self.attack.spec.entry.is_minimal:
             name = f"{self.attack.key}.npz"
             arrays = context.store.read_arrays(cell.cell_id, self.attack.path, name)
-            record, drawn = from_distances(self.curve, told, arrays)
-        else:
-            record, drawn = from_bounded_runs(
-                self.curve,
-                self.attack.spec,
-                context.target,
-                norm=cell.norm,
-                eps=cell.eps,
-                seed=cell.seed,
-                progress=context.reporter.stage(self.label),
-                timeout=self.attack.timeout,
-            )
-        return record, {f"{self.key}.npz": npz_writer(drawn)} if drawn else {}
+            return from_distances(self.curve, told, arrays)
+        return from_bounded_runs(
+            self.curve,
+            self.attack.spec,
+            context.target,
+            norm=cell.norm,
+            eps=cell.eps,
+            seed=cell.seed,
+            progress=context.reporter.stage(self.label),
+            timeout=self.attack.timeout,
+        )
 
     def failed(self, reason: str) -> Record:
         """The record where it could not be drawn."""

@@ -18,7 +18,8 @@ class Stage:
     Attributes:
         path: in the store, below the cell: "training", or "attacks/<key>".
         label: what a person calls it, and what progress is told under.
-        gradient_evaluations: that it takes, roughly; progress and time left are told by it.
+        effort: that it takes, roughly, in gradient evaluations of a training; progress and time
+            left are told by it.
         essential: nothing of the cell can go on without it, so what it raises ends the cell.
         required: a cell is not done without it.
         needs: the paths of stages of the same cell that it reads. Where one of them failed, so
@@ -27,7 +28,7 @@ class Stage:
 
     path: str
     label: str
-    gradient_evaluations: float = 0.0
+    effort: float = 0.0
     essential: ClassVar[bool] = False
     required: ClassVar[bool] = True
     needs: tuple[str, ...] = ()

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-
-from benchmark.datasets.splits import draw
+from benchmark.examples import support_examples
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from benchmark.stages.training import TRAINING, weights_result
-
-# Training examples that the defense is adapted to.
-EXAMPLES = 100
-# Keeps their draw apart from others of the same seed.
-_STREAM = 0x5089
 
 
 class Support(Stage):
@@ -32,7 +25,7 @@ class Support(Stage):
         """Adapts a copy; the trained model stays as it is."""
         context.reporter.stage(self.label)
         cell, data, started = context.cell, context.dataset, time.perf_counter()
-        rows = draw(data.y_train, EXAMPLES, np.random.default_rng([cell.seed, _STREAM]))
+        rows = support_examples(cell, data)
         fitted = context.fitted.adapt(data.x_train[rows], data.y_train[rows], seed=cell.seed)
         context.adapted = fitted
         record = {"labels_used": len(rows), "steps": fitted.outcome.steps}

@@ -70,6 +70,8 @@ class Surrogates:
 
     def made_on(self, defense: str) -> str:
         """The id of the cell whose model that is."""
+        if defense not in self._sources:
+            raise CellError(f"which cell's model of {defense!r} it is made on is not recorded")
         return self._sources[defense]
 
     def _make(self, defense: str) -> Any:

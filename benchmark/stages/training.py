@@ -33,7 +33,7 @@ class Training(Stage):
     essential = True
 
     def __init__(self, gradient_evaluations: float) -> None:
-        self.gradient_evaluations = gradient_evaluations
+        self.effort = gradient_evaluations
 
     def run(self, context: Context) -> Result:
         """Takes the training of another cell where it is the same, and trains otherwise.
@@ -43,6 +43,7 @@ class Training(Stage):
         if (found := trained_elsewhere(context.store, context.cell)) is not None:
             return _taken(context.store, found)
         cell, data = context.cell, context.dataset
+        context.store.check_there()
         context.store.cell_folder(cell.cell_id).mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
         context.fitted = fitted = context.defense.fit(

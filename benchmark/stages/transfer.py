@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 import defenses
 from benchmark.attacks.transfers import ATTACK, transfer
 from benchmark.cells import Cell
-from benchmark.results import Store, npz_writer
+from benchmark.results import Record, Store, npz_writer
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from benchmark.stages.surrogates import stored_estimator
@@ -38,10 +40,15 @@ class TransferBetweenFrameworks(Stage):
 
     def run(self, context: Context) -> Result | None:
         """Both models in the framework at hand, where they answer as at home to float tolerance."""
-        weights = _trained_weights(self.counterpart, context.store)
+        weights = trained_weights(self.counterpart, context.store)
         if weights is None:
             return None
         context.reporter.stage(self.label)
+        record, fools = self.made(context, weights)
+        return record, {f"{self.counterpart.framework}.npz": npz_writer({"fools": fools})}
+
+    def made(self, context: Context, weights: Path) -> tuple[Record, np.ndarray]:
+        """The record and `fools`, with the counterpart's weights of this file."""
         cell, target = context.cell, context.target
         counterpart = stored_estimator(cell, context.dataset, weights, context.device)
         fools = transfer(
@@ -61,7 +68,7 @@ class TransferBetweenFrameworks(Stage):
             # Of the examples that both models classify correctly.
             "success": fools.mean(axis=2).tolist() if fools.shape[2] else None,
         }
-        return record, {f"{self.counterpart.framework}.npz": npz_writer({"fools": fools})}
+        return record, fools
 
 
 def counterpart_of(cell: Cell) -> Cell:
@@ -69,7 +76,7 @@ def counterpart_of(cell: Cell) -> Cell:
     return dataclasses.replace(cell, framework=_OTHER[cell.framework])
 
 
-def _trained_weights(counterpart: Cell, store: Store) -> Path | None:
+def trained_weights(counterpart: Cell, store: Store) -> Path | None:
     """The file of the weights that the counterpart is attacked with; None while it has none."""
     if store.read_stage(counterpart.cell_id, TRAINING) is None:
         return None

@@ -18,8 +18,8 @@ from benchmark.stages.stage import Result, Stage
 from benchmark.trust.checks import run
 from benchmark.trust.subject import Attacked, Subject
 
-# Examples that are looked at, and gradient evaluations on each, roughly.
-_EXAMPLES, _EACH = 64, 50.0
+# Examples that are looked at, and effort on each, roughly.
+_EXAMPLES, _EACH = 64, 150.0
 
 # What a cell and its undefended twin share.
 _SHARED = ("dataset", "model", "framework", "threat", "seed", "examples")
@@ -41,12 +41,12 @@ class TrustChecks(Stage):
 
     def __init__(self, suite: str, path: str, attacks: Sequence[Attack], examples: int) -> None:
         self.suite, self.path, self.attacks = suite, path, attacks
-        self.gradient_evaluations = min(examples, _EXAMPLES) * _EACH
+        self.effort = min(examples, _EXAMPLES) * _EACH
 
     def run(self, context: Context) -> Result:
         """Checks; one that can't be made is flagged."""
         progress = context.reporter.stage(self.label)
-        record = run(self._subject(context), progress=progress)
+        record = run(self.subject(context), progress=progress)
         attacks = self._checksums(context.store, context.cell.cell_id)
         return {"suite": self.suite, "attacks": attacks, "status": "ok", **record}, {}
 
@@ -63,7 +63,7 @@ class TrustChecks(Stage):
         records = {one.key: store.read_stage(cell_id, one.path) or {} for one in self.attacks}
         return {key: sorted(record.get("files", {}).values()) for key, record in records.items()}
 
-    def _subject(self, context: Context) -> Subject:
+    def subject(self, context: Context) -> Subject:
         """What the checks look at."""
         cell, target = context.cell, context.target
         return Subject(

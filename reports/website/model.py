@@ -13,7 +13,7 @@ from reports.schema import StageRecord
 from reports.website import breakdown, measured
 from reports.website.checks import checks
 from reports.website.outcomes import Detail, detail
-from reports.website.reproduce import command
+from reports.website.reproduce import UNKNOWN, command
 from reports.website.settings import threat
 
 _PICTURES = 6
@@ -60,7 +60,10 @@ def document(
         "suites": suites,
         **measured.documents(cell),
         "related": related,
-        "reproduce": [command(cell, one["suite"]) for one in suites] or [command(cell, "")],
+        "reproduce": [command(cell, one["suite"], cell.runs.get(one["suite"])) for one in suites]
+        or [command(cell, "", None)],
+        "suite_files": [run.suite_file for run in cell.runs.values() if run.suite_file],
+        "reproduce_note": "" if all(one["suite"] in cell.runs for one in suites) else UNKNOWN,
     }, pictures
 
 
@@ -152,23 +155,37 @@ def _suite(
         "attacked": len(worst),
         "clean": breakdown.share(int(ran[0].clean_correct.sum()), len(worst)),
         "worst_case": breakdown.share(int(worst.sum()), len(worst)),
-        "classes": breakdown.by_class(ran),
-        "confusion": {"attack": strongest.attack.name, "pairs": breakdown.confusion(strongest)},
+        "classes": [
+            {**row, "name": cell.class_name(row["label"])} for row in breakdown.by_class(ran)
+        ],
+        "confusion": {
+            "attack": strongest.attack.name,
+            "pairs": [_named(cell, pair) for pair in breakdown.confusion(strongest)],
+        },
         "security_curve": breakdown.security_curve(ran, stated.norm, stated.eps),
         "queries": breakdown.queries(ran),
         "examples": {
             "attack": pictured,
             "samples": [
-                {
-                    "index": s.index,
-                    "label": s.label,
-                    "prediction": s.prediction,
-                    "magnification": s.magnification,
-                }
+                _named(
+                    cell,
+                    {
+                        "index": s.index,
+                        "label": s.label,
+                        "prediction": s.prediction,
+                        "magnification": s.magnification,
+                    },
+                )
                 for s in samples
             ],
         },
     }, samples
+
+
+def _named(cell: Cell, one: Document) -> Document:
+    """The same with the names of both classes."""
+    names = {f"{key}_name": cell.class_name(one[key]) for key in ("label", "prediction")}
+    return one | names
 
 
 def _pictured(ran: list[Detail]) -> tuple[str, list[Example]]:

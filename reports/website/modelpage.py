@@ -64,18 +64,20 @@ def _classes(rows: list[Document]) -> list[Document]:
     return sorted(rows, key=lambda one: float(one["worst_case"]["accuracy"]))[:_MOST_CLASS_ROWS]
 
 
-def _confusion(pairs: list[dict[str, int]]) -> Document:
+def _confusion(pairs: list[Document]) -> Document:
     """The matrix of few classes, or the most frequent mistakes of many."""
     labels = sorted({p["label"] for p in pairs} | {p["prediction"] for p in pairs})
     if len(labels) > _MOST_CLASSES:
         wrong = [p for p in pairs if p["label"] != p["prediction"]]
         return {"labels": [], "rows": [], "pairs": wrong[:_MOST_PAIRS]}
     counts = {(p["label"], p["prediction"]): p["count"] for p in pairs}
+    names = {p[key]: p[f"{key}_name"] for p in pairs for key in ("label", "prediction")}
     rows = []
-    for label in labels:
+    for place, label in enumerate(labels):
         row = [counts.get((label, other), 0) for other in labels]
-        rows.append({"label": label, "counts": row, "total": sum(row)})
-    return {"labels": labels, "rows": [row for row in rows if row["total"]], "pairs": []}
+        rows.append({"name": names[label], "place": place, "counts": row, "total": sum(row)})
+    shown = [row for row in rows if row["total"]]
+    return {"labels": [names[label] for label in labels], "rows": shown, "pairs": []}
 
 
 def _curve(

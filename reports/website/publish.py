@@ -69,6 +69,9 @@ def _write_models(folder: SiteFolder, store: Store, cells: tuple[Cell, ...]) -> 
         document, pictures = model.document(cell, details, relations)
         whole, short = model.outcomes(cell, details)
         folder.write(f"{prefix}index.html", modelpage.write(document, pictures))
+        for run in cell.runs.values():
+            if run.suite_file and run.suite_text is not None:
+                folder.write(f"{prefix}{run.suite_file}", run.suite_text)
         folder.write(f"{prefix}data.json", render.document(document))
         folder.write(f"{prefix}outcomes.json", render.document(whole))
         call = f"benchOutcomes({json.dumps(cell.cell_id)},{render.document(short).strip()});\n"

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.identity import cell_id_of
 from benchmark.results import Store
 
 SECONDS, MEGABYTES, PAGE_BYTES, SORT_MILLISECONDS = 60.0, 1000.0, 2_000_000, 100.0
@@ -111,7 +112,7 @@ def maker(out: Path):
     def make(dataset: str, eps: float, defense: str, framework: str, seed: int) -> None:
         usual = module.UNDEFENDED if defense == "none" else module.TRAINED
         moved = random.uniform(-0.03, 0.03)
-        synthetic.cell(
+        name = synthetic.cell(
             defense,
             framework,
             seed=seed,
@@ -121,8 +122,13 @@ def maker(out: Path):
             robust={name: share + moved for name, share in usual.items()},
             examples=EXAMPLES,
             shape=(28, 28, 1) if dataset == "mnist" else (8, 8, 1),
-            cell_id=f"{dataset}-cnn-{framework}-{defense}-{eps}-{seed}",
+            cell_id="made",
         )
+        record = synthetic.store.read_cell(name)
+        cell_id = cell_id_of(record["config"])
+        cells = out / "cells"
+        (cells / name).rename(cells / cell_id)
+        synthetic.store.write_cell(cell_id, record)
 
     return make
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,14 @@ def outcomes(
         "sample_clean": before,
         "sample_adversarial": np.clip(before + noise, 0, 1),
     }
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _named_by_hand() -> Iterator[None]:
+    """Synthetic cells have names that tests can read in the place of ids."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reports.records.fits", lambda cell_id, config: True)
+        yield
 
 
 @pytest.fixture

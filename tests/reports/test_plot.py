@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -78,3 +81,36 @@ def test_twenty_defenses_have_marks_of_their_own():
     from reports.website import charts
 
     assert len({str(charts.marker(style)) for style in range(-1, 20)}) == 21
+
+
+@pytest.mark.parametrize(
+    "backend", ["module://matplotlib_inline.backend_inline", "nonsense", "tkagg", "agg"]
+)
+def test_no_backend_of_the_environment_stops_or_changes_a_report(synthetic, backend):
+    synthetic.cell("pgd-at")
+    out = synthetic.store.path
+    program = (
+        "import os, sys, reports; reports.write(sys.argv[1]); import matplotlib; "
+        "print(os.environ['MPLBACKEND'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(out)],
+        env={**os.environ, "MPLBACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == (f"{backend}\n", "")
+    page = (out / "report/index.html").read_text()
+    reports.write(out)
+    assert page == (out / "report/index.html").read_text()
+
+
+def test_style_of_a_notebook_does_not_change_the_figure():
+    import matplotlib as mpl
+
+    usual = draw("a", "b")
+    with mpl.rc_context({"axes.grid": True, "font.size": 20, "lines.linewidth": 9}):
+        assert draw("a", "b") == usual
+        assert mpl.rcParams["font.size"] == 20

@@ -1,0 +1,187 @@
+"""One stored attack: what follows from the data and the model, what it found, and whether again.
+
+Another machine may round otherwise, so a prediction counts as the same if its score is within
+`ROUNDING` of the largest. Behind ART's defenses the whole pipeline answers, a random one with the
+draws that it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from benchmark import frameworks
+from benchmark.attacks.measure import measure
+from benchmark.attacks.running import SAMPLES, attacked_rows, judging_seed
+from benchmark.attacks.specification import AttackSpec
+from benchmark.attacks.target import Target
+from benchmark.cells import Cell
+from benchmark.results import Record
+from benchmark.verification.findings import Findings
+from benchmark.verification.loaded import Loaded
+from benchmark.verification.repeating import repeat, static
+from defenses.wrappers import WRAPPERS
+
+ROUNDING = 1e-3
+
+_VIOLATIONS = {
+    "budget": "leave the budget",
+    "box": "leave the range [0, 1]",
+    "non_finite": "are not finite",
+}
+_NORMS = ("linf", "l2", "l1", "l0")
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def check(loaded: Loaded, key: str, found: Findings) -> None:
+    """Everything in which the attack of this key doesn't hold."""
+    record = loaded.store.read_stage(loaded.cell_id, f"attacks/{key}")
+    if record is None:
+        found.differs.append("the stored attack is missing or damaged")
+        return
+    spec = loaded.attack(key)
+    _check_record(loaded, key, spec, record, found)
+    if record["status"] == "ok":
+        arrays = loaded.store.read_arrays(loaded.cell_id, f"attacks/{key}", f"{key}.npz")
+        if _check_examples(loaded, spec, record, arrays, found):
+            _check_outcomes(loaded, record, arrays, found)
+            _check_samples(loaded.cell, record, arrays, loaded.target, found)
+            _check_distances(record, arrays, found)
+            repeat(loaded, key, spec, record, arrays, found)
+    elif not found.differs:
+        repeat(loaded, key, spec, record, {}, found)
+
+
+def _check_record(
+    loaded: Loaded, key: str, spec: AttackSpec, record: Record, found: Findings
+) -> None:
+    """What the record says of the attack follows from its key and the configuration."""
+    expected = static(loaded, key, spec)
+    if "identity" not in record:  # of an older version
+        expected.pop("identity")
+    if record["status"] != "ok":  # its reason is judged by running it again
+        expected.pop("reason")
+    found.expect_all(record, expected)
+
+
+def _check_examples(
+    loaded: Loaded, spec: AttackSpec, record: Record, arrays: Arrays, found: Findings
+) -> bool:
+    """Whether the examples are those that the configuration draws, with the data's labels."""
+    target = loaded.target
+    if not np.array_equal(arrays["test_index"], target.index):
+        found.differs.append(
+            f"the configuration draws {len(target.index)} other test examples than the "
+            f"{len(arrays['test_index'])} stored"
+        )
+        return False
+    if not np.array_equal(arrays["label"], target.y):
+        found.differs.append("the test examples have other labels")
+        return False
+    everything = np.ones(len(target.index), dtype=bool)
+    if not np.array_equal(arrays.get("attacked", everything), attacked_rows(spec, target)):
+        found.differs.append("it was run on other examples than the suite says")
+        return False
+    frameworks.seed_everything(loaded.cell.seed)  # as it was when the attacks began
+    told = arrays["clean_prediction"]
+    if wrong := int((~agrees(target.predict(target.x), told)).sum()):
+        found.differs.append(f"{wrong} of {len(told)} clean predictions differ")
+    found.told.append(f"{len(told)} clean predictions")
+    return True
+
+
+def _check_outcomes(loaded: Loaded, record: Record, arrays: Arrays, found: Findings) -> None:
+    """What follows from the outcomes of each example."""
+    correct, success, label = arrays["clean_correct"], arrays["success"], arrays["label"]
+    if not np.array_equal(correct, arrays["clean_prediction"] == label):
+        found.differs.append("what is clean-correct doesn't follow from the predictions")
+    attacked = arrays.get("attacked", np.ones(len(label), dtype=bool))
+    if (success & ~(correct & attacked & (arrays["adversarial_prediction"] != label))).any():
+        found.differs.append("successes are told of examples that were not broken")
+    accuracies = {
+        "clean_accuracy": correct[attacked].mean(),
+        "robust_accuracy": (correct & ~success)[attacked].mean(),
+    }
+    for name, share in accuracies.items():
+        if abs(record[name] - share) > 1e-9:
+            found.differs.append(f"{name} is told as {record[name]}, the outcomes give {share}")
+    first = np.flatnonzero(success)[:SAMPLES]
+    if not np.array_equal(arrays["sample_index"], arrays["test_index"][first]):
+        found.differs.append(
+            f"of {int(success.sum())} successes the first {len(first)} have to be stored"
+        )
+
+
+def _check_samples(
+    cell: Cell, record: Record, arrays: Arrays, target: Target, found: Findings
+) -> None:
+    """The stored adversarial examples, measured and classified again."""
+    samples, clean = arrays["sample_adversarial"], arrays["sample_clean"]
+    places = {int(number): row for row, number in enumerate(arrays["test_index"])}
+    numbers = [int(number) for number in arrays["sample_index"]]
+    rows = np.array([places[n] for n in numbers if n in places], dtype=np.int64)
+    found.told.append(f"{len(rows)} stored examples of {int(arrays['success'].sum())} successes")
+    if samples.shape != clean.shape or not np.array_equal(clean, target.x[rows]):
+        found.differs.append("the stored clean examples are not those of the data")
+        return
+    if not len(rows):
+        return
+    scores = _judged(cell, record, samples, target, rows)
+    label, told = arrays["label"][rows], arrays["adversarial_prediction"][rows]
+    measured = measure(
+        clean,
+        samples,
+        scores,
+        clean_prediction=arrays["clean_prediction"][rows],
+        label=label,
+        norm=record["norm"],
+        eps=float("inf") if record["eps"] is None else record["eps"],
+    )
+    for name, count in measured.violations.items():
+        if count:
+            found.differs.append(f"{count} of {len(rows)} adversarial examples {_VIOLATIONS[name]}")
+    fooled = agrees(scores, told) & (told != label) & arrays["success"][rows]
+    if lost := int((~fooled).sum()):
+        found.differs.append(
+            f"{lost} of {len(rows)} adversarial examples don't fool the model as told"
+        )
+    for norm in _NORMS:
+        if not np.allclose(arrays[norm][rows], measured.distances[norm], rtol=1e-6, atol=1e-9):
+            found.differs.append(f"stored adversarial examples have another {norm} distance")
+
+
+def _check_distances(record: Record, arrays: Arrays, found: Findings) -> None:
+    """Successes are adversarial, within the budget, and were met at some query."""
+    success, eps = arrays["success"], record["eps"]
+    if (success & ~arrays["adversarial"]).any():
+        found.differs.append("successes are told of points that are not adversarial")
+    if eps is not None and (arrays[record["norm"]][success] > eps * (1 + 1e-4)).any():
+        found.differs.append("successes are told of points outside the budget")
+    if "first_query" in arrays and ((arrays["first_query"] >= 0) & ~success).any():
+        found.differs.append("queries are told that met a success where there is none")
+
+
+def _judged(
+    cell: Cell, record: Record, samples: np.ndarray, target: Target, rows: np.ndarray
+) -> np.ndarray:
+    """What the pipeline says of the stored adversarial examples, with the draws that it then had.
+
+    A random defense draws for the whole batch at once, whatever is in it: so each example stands
+    where it stood, among clean ones.
+    """
+    if not any(WRAPPERS[name].random for name in cell.wrapped_in):
+        return target.predict(samples)
+    batch = target.x.copy()
+    batch[rows] = samples
+    frameworks.seed_everything(judging_seed(cell.seed, record["name"]))
+    return target.predict(batch)[rows]
+
+
+def agrees(scores: np.ndarray, told: np.ndarray) -> np.ndarray:
+    """Whether each prediction `told` (n,) is the largest of its scores (n, classes), or nearly."""
+    known = (told >= 0) & (told < scores.shape[1])
+    chosen = scores[np.arange(len(scores)), np.where(known, told, 0)]
+    same: np.ndarray = known & (chosen >= scores.max(axis=1) - ROUNDING)
+    return same

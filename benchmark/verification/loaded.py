@@ -1,0 +1,198 @@
+"""A stored cell made ready to be checked: its data, its models, its attacks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import defenses
+from benchmark import datasets, frameworks, models
+from benchmark.attacks.specification import TRANSFER, AttackSpec
+from benchmark.attacks.suites import list_suites, load_suite, recorded_attack
+from benchmark.attacks.target import Target
+from benchmark.cells import Cell, cell_of
+from benchmark.datasets import Dataset
+from benchmark.errors import BenchError, StoreError
+from benchmark.external.given import from_source
+from benchmark.external.loading import ready
+from benchmark.job import Job
+from benchmark.reporter import Reporter
+from benchmark.results import Record, Store
+from benchmark.stages.context import Context
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the check runs: device "cpu" or "cuda", and the threads of one operation."""
+
+    device: str
+    threads: int
+
+
+class Loaded:
+    """One cell; what is asked for is read or built once.
+
+    Everything raises `BenchError` where it is missing, damaged, or not to be run here.
+    """
+
+    def __init__(self, out: str, cell_id: str, data_dir: str | None, machine: Machine) -> None:
+        self.store, self.cell_id, self.machine = Store.open(out), cell_id, machine
+        self._data_dir = data_dir
+        record = self.store.read_cell(cell_id)
+        if record is None:
+            raise StoreError("cell.json is missing or damaged")
+        self.record: Record = record
+        self.cell: Cell = cell_of(record["config"])
+
+    @property
+    def suites(self) -> dict[str, list[str]]:
+        """Suite to the keys of its attacks, as the record has it."""
+        found: dict[str, list[str]] = self.record["suites"]
+        return found
+
+    @functools.cached_property
+    def same_machine(self) -> bool:
+        """Whether the record is of a machine of this kind, so that equal work gives equal bits."""
+        here = {
+            "device": self.machine.device,
+            "threads": self.machine.threads,
+            "processor": frameworks.processor(),
+            "versions": frameworks.versions(self.cell.framework),
+        }
+        return self.machine.device == "cpu" and all(
+            self.record.get(name) == value for name, value in here.items()
+        )
+
+    @functools.cached_property
+    def context(self) -> Context:
+        """What stages are made again with; it tells nobody of its progress."""
+        context = Context(
+            self.cell,
+            self.store,
+            self.machine.device,
+            Reporter(None, self.cell_id),
+            data_dir=self._data_dir,
+            sources=self._sources(),
+        )
+        if self.cell.source is not None:
+            context.model = self._given(context.dataset)
+        return context
+
+    @property
+    def data(self) -> Dataset:
+        """The cell's data set."""
+        return self.context.dataset
+
+    @property
+    def fitted(self) -> defenses.Fitted:
+        """The model as its training left it; of a trained cell."""
+        self._check_weights("training", "weights")
+        return self.context.fitted
+
+    @property
+    def defense(self) -> defenses.Defense:
+        """What trained the cell."""
+        return self.context.defense
+
+    @property
+    def model(self) -> Any:
+        """The model that was attacked."""
+        if self.cell.source is None:
+            self._check_weights("training", "weights")
+            if self.defense.adapts:
+                self._check_weights("adaptation", "adapted")
+        return self.context.model
+
+    @property
+    def target(self) -> Target:
+        """What was attacked, on the examples that the configuration draws."""
+        _ = self.model
+        return self.context.target
+
+    def stage(self, name: str) -> Record:
+        """The record of a stage that has to be there."""
+        record = self.store.read_stage(self.cell_id, name)
+        if record is None:
+            raise StoreError(f"the stored {name} is missing or damaged")
+        return record
+
+    def attacks_of(self, suite: str) -> tuple[AttackSpec, ...] | None:
+        """What the cell is attacked with under a suite of the project; None for a file's."""
+        if suite not in list_suites():
+            return None
+        budgets = {**datasets.defaults(self.cell.dataset).eps, self.cell.norm: self.cell.eps}
+        attacks = load_suite(suite).with_budgets(budgets).attacks
+        return (*attacks, TRANSFER) if self.cell.wrapped_in else attacks
+
+    def attack(self, key: str) -> AttackSpec:
+        """The attack behind a key, from its record; StoreError if the key is another one's."""
+        record = self.stage(f"attacks/{key}")
+        name = str(record.get("name"))
+        for spec in self._candidates(name, record):
+            if self.job("", (spec,)).attack_keys()[spec.name] == key:
+                return spec
+        raise StoreError(f"what the attack {key} is told to be doesn't give this key")
+
+    def job(self, suite: str, attacks: tuple[AttackSpec, ...] | None = None) -> Job:
+        """The cell's work under a suite, by default with the attacks that are stored of it."""
+        if attacks is None:
+            attacks = tuple(self.attack(key) for key in self.suites[suite])
+        curve = load_suite(suite).curve if suite in list_suites() else None
+        out = str(self.store.path)
+        return Job(
+            self.cell,
+            suite,
+            attacks,
+            out,
+            self._data_dir,
+            curve=curve,
+            sources=self.context.sources,
+        )
+
+    def _candidates(self, name: str, record: Record) -> Iterator[AttackSpec]:
+        if "identity" in record:
+            yield recorded_attack(name, record["identity"])
+            return
+        for suite in self.suites:  # a record of an older version
+            yield from (spec for spec in self.attacks_of(suite) or () if spec.name == name)
+
+    def _check_weights(self, stage: str, name: str) -> None:
+        """Raises `StoreError` where a stage's weights are not whole."""
+        weights = self.context.weights_file(name)
+        if weights not in self.stage(stage)["files"]:
+            raise StoreError(f"{weights} is missing or damaged")
+
+    def _sources(self) -> dict[str, str]:
+        """Defense to the cell on whose model attacks were made, as the records tell."""
+        keys = {key for keys in self.suites.values() for key in keys}
+        records = [self.store.read_stage(self.cell_id, f"attacks/{key}") or {} for key in keys]
+        return {one["source"]: one["made_on"] for one in records if one.get("made_on")}
+
+    def _given(self, data: Dataset) -> Any:
+        """A model that someone else trained, from the stored weights; no code of theirs runs."""
+        cell = self.cell
+        assert cell.source is not None
+        if cell.source["architecture"] not in (None, *models.names()) or cell.source["builder"]:
+            raise StoreError("its model is built by code of its owner, which is not run here")
+        record = self.stage("given")
+        if len(record["files"]) != 1:
+            raise StoreError("the stored weights are missing or damaged")
+        (name,) = record["files"]
+        weights = str(self.store.cell_folder(self.cell_id) / name)
+        given = from_source(cell.defense, cell.source, weights)
+        shape, classes = data.input_shape, data.classes
+        return ready(given, cell, shape, classes, device=self.machine.device)
+
+
+@functools.lru_cache(maxsize=1)
+def load(out: str, cell_id: str, data_dir: str | None, machine: Machine) -> Loaded:
+    """The cell; the last one is kept for the claims that follow."""
+    return Loaded(out, cell_id, data_dir, machine)
+
+
+def why_not(error: Exception) -> str:
+    """An error in one line."""
+    words = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+    return (words.splitlines() or [type(error).__name__])[0]

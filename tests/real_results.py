@@ -1,0 +1,90 @@
+"""Small results of real runs, made in this process, and ways to change what is stored."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from multiprocessing import Pipe
+
+import numpy as np
+import pytest
+
+from benchmark import files, frameworks
+from benchmark.config import read
+from benchmark.results import Store
+
+frameworks.import_torch_first()
+
+from benchmark import worker  # noqa: E402
+from benchmark.plan import make_plan  # noqa: E402
+from benchmark.verification import loaded  # noqa: E402
+
+QUICK = ["attacks.pgd.max_iter=3", "attacks.apgd.max_iter=5", "attacks.square.max_iter=5"]
+
+
+def make(out, framework, defense="meta-adv", **settings):
+    """A small cell, by default of an adapted model, through the real worker in this process."""
+    config = read(
+        {
+            "defense": [defense],
+            "framework": [framework],
+            "model": "cnn-small",
+            "epochs": 2,
+            "examples": 60,
+            "baseline": False,
+            "protocol": "none",
+            "out": out,
+            **settings,
+        },
+        assignments=[] if "suite" in settings else QUICK,
+    )
+    store = Store.create(out)
+    ours, theirs = Pipe()
+    for job in (*make_plan(config).jobs, None):
+        ours.send(job)
+    with pytest.MonkeyPatch.context() as patch:
+        # TensorFlow's threads can be set only once in a process.
+        patch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
+        worker.serve(theirs, framework, "cpu", 1)
+    return store
+
+
+def reseal(path, record):
+    """Writes a record as it is, with its checksum."""
+    files.write_sealed(path, {name: value for name, value in record.items() if name != "checksum"})
+
+
+def stored(path):
+    """A record as it is stored."""
+    return json.loads(path.read_text())
+
+
+def rewrite(path, arrays):
+    """Writes a stage's arrays, and seals all that holds their checksum."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(buffer.getvalue())
+    after = hashlib.sha256(buffer.getvalue()).hexdigest()
+    for record in path.parents[1].rglob("*.json"):
+        text = record.read_text()
+        if before in text:
+            reseal(record, json.loads(text.replace(before, after)))
+
+
+@contextlib.contextmanager
+def restored(store):
+    """Puts back what is changed of a results folder meanwhile."""
+    before = {path: path.read_bytes() for path in store.path.rglob("*") if path.is_file()}
+    try:
+        yield
+    finally:
+        for path in list(store.path.rglob("*")):
+            if path.is_file() and path not in before:
+                path.unlink()
+        for path, content in before.items():
+            if not path.exists() or path.read_bytes() != content:
+                path.write_bytes(content)
+        loaded.load.cache_clear()

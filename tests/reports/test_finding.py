@@ -1,0 +1,113 @@
+"""The sentence that ends a run: what it names, and what it does not claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import reports
+
+
+def finding(synthetic: Any, cells: list[str] | None = None) -> str:
+    store = synthetic.store
+    return reports.finding(store.path, store.cell_ids() if cells is None else cells, "quick")
+
+
+BOTH = ("torch", "tensorflow")
+
+
+def test_both_frameworks_stand_beside_their_undefended_twins(synthetic: Any) -> None:
+    for framework in BOTH:
+        synthetic.cell("pgd-at", framework, robust={"pgd": 0.6})
+        synthetic.cell("none", framework, robust={"pgd": 0.1})
+
+    assert finding(synthetic) == (
+        "pgd-at keeps 60.0 % (53.1 to 66.5) of digits under L∞ 0.15 in tensorflow and 60.0 % "
+        "(53.1 to 66.5) in torch, the undefended twin 10.0 %; "
+        "the two frameworks can't be told apart."
+    )
+
+
+def test_frameworks_that_differ_are_said_to(synthetic: Any) -> None:
+    synthetic.cell("pgd-at", "torch", robust={"pgd": 0.7})
+    synthetic.cell("pgd-at", "tensorflow", robust={"pgd": 0.4})
+
+    assert finding(synthetic).endswith("in tensorflow; the two frameworks differ.")
+
+
+@pytest.mark.parametrize(
+    ("others", "ending"),
+    [
+        ({"trades": 0.3}, "in torch."),
+        ({"trades": 0.69}, "; trades can't be told apart from it."),
+        (
+            {"trades": 0.69, "none": 0.69},
+            "; the undefended twin and trades can't be told apart from it.",
+        ),
+        (
+            dict.fromkeys(("awp", "mart", "msd", "trades"), 0.69),
+            "; 4 other defenses can't be told apart from it.",
+        ),
+    ],
+    ids=["none", "one", "undefended", "many"],
+)
+def test_ties_are_told(synthetic: Any, others: dict[str, float], ending: str) -> None:
+    synthetic.cell("pgd-at", robust={"pgd": 0.7})
+    for name, share in others.items():
+        synthetic.cell(name, robust={"pgd": share})
+
+    assert finding(synthetic).startswith("pgd-at keeps 70.0 %")
+    assert finding(synthetic).endswith(ending)
+
+
+def test_seeds_are_told_together(synthetic: Any) -> None:
+    for seed, share in enumerate((0.5, 0.6, 0.7)):
+        synthetic.cell("pgd-at", seed=seed, robust={"pgd": share})
+
+    text = finding(synthetic)
+
+    assert text.startswith("pgd-at keeps 60.0 % (")
+    assert "over 3 seeds of digits" in text
+
+
+def test_what_did_not_end_well_is_counted_and_bounds_are_bounds(synthetic: Any) -> None:
+    states = {"square": ("failed", "no memory")}
+    synthetic.cell("pgd-at", robust={"pgd": 0.6, "square": 0.5}, states=states)
+    synthetic.cell("trades", robust={}, status="diverged")
+
+    assert finding(synthetic).startswith("pgd-at keeps at most 60.0 %")
+    assert finding(synthetic).endswith("; 1 of 2 cells have no result.")
+
+
+def test_undefended_models_alone_are_named_so(synthetic: Any) -> None:
+    synthetic.cell("none", robust={"pgd": 0.1})
+
+    assert finding(synthetic).startswith("The undefended model keeps 10.0 %")
+
+
+def test_labels_that_a_defense_used_are_named(synthetic: Any) -> None:
+    cell = synthetic.cell("meta-adv", robust={"pgd": 0.6})
+    stage = {"seconds": 1.0, "labels_used": 100, "cost": {}, "steps": 5}
+    synthetic.store.write_stage(cell, "adaptation", stage)
+
+    assert finding(synthetic).startswith("meta-adv, adapted to 100 labels, keeps 60.0 %")
+
+
+def test_run_without_results_says_so(synthetic: Any) -> None:
+    cell = synthetic.cell("pgd-at", robust={}, status="failed")
+
+    assert finding(synthetic, [cell]) == "Nothing was measured; 1 of 1 cells have no result."
+
+
+def test_cells_of_other_runs_are_left_out(synthetic: Any) -> None:
+    mine = synthetic.cell("pgd-at", robust={"pgd": 0.5})
+    synthetic.cell("trades", robust={"pgd": 0.9})
+
+    assert finding(synthetic, [mine]).startswith("pgd-at keeps 50.0 %")
+
+
+def test_hostile_names_are_shown_as_text(synthetic: Any) -> None:
+    synthetic.cell("evil\x1b[2J\nname", cell_id="evil")
+
+    assert finding(synthetic).isprintable()

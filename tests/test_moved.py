@@ -1,0 +1,84 @@
+"""A results folder that is moved or removed while a run writes to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import runner
+from benchmark.attacks.suites import AttackSpec
+from benchmark.cells import Cell
+from benchmark.errors import MovedError
+from benchmark.events import CellProgress
+from benchmark.job import Job
+from benchmark.results import Store
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store: store.write_cell("cell", {}),
+        lambda store: store.write_stage("cell", "training", {}),
+    ],
+    ids=["cell", "stage"],
+)
+def test_nothing_is_written_where_the_folder_was(store: Store, tmp_path: Path, write: Any) -> None:
+    store.path.rename(tmp_path / "moved")
+
+    with pytest.raises(MovedError, match="move it back"):
+        write(store)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+
+
+def test_run_ends_with_exit_code_1_and_leaves_what_is_done(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(HERE))
+
+    def move(event: Any) -> None:
+        if isinstance(event, CellProgress) and store.path.exists():
+            store.path.rename(tmp_path / "moved")
+
+    with pytest.raises(MovedError) as caught:
+        runner.run(
+            [job(store, seed) for seed in (0, 1)],
+            store,
+            workers=1,
+            device="cpu",
+            on_event=move,
+            serve="fake_worker:serve",
+        )
+
+    assert caught.value.exit_code == 1
+    assert not store.path.exists()
+    assert len(Store.open(tmp_path / "moved").cell_ids()) <= 1
+
+
+def job(store: Store, seed: int) -> Job:
+    cell = Cell(
+        dataset="digits",
+        dataset_fingerprint="0123456789abcdef",
+        image_size=None,
+        split_seed=0,
+        model="cnn",
+        framework="torch",
+        defense="none",
+        parameters={"behaviour": "slow"},
+        norm="linf",
+        eps=0.15,
+        seed=seed,
+        epochs=1,
+        budget_ge=None,
+        examples=10,
+    )
+    return Job(cell, "quick", (AttackSpec("pgd", "pgd", {}),), str(store.path), None)
