@@ -89,6 +89,7 @@ def attack(
     image_size: options.ImageSize = None,
     split_seed: options.SplitSeed = None,
     device: options.Device = None,
+    threads: options.Threads = None,
     attack_timeout: options.AttackTimeout = None,
     assignment: options.Assignment = None,
     quiet: options.Quiet = False,
@@ -112,6 +113,7 @@ def attack(
         "image_size": image_size,
         "split_seed": split_seed,
         "device": device,
+        "threads": threads,
         "attack_timeout": attack_timeout,
     }
     detail = options.detail(quiet=quiet, verbose=verbose)

@@ -120,6 +120,7 @@ def run(
     split_seed: options.SplitSeed = None,
     device: options.Device = None,
     jobs: options.Jobs = None,
+    threads: options.Threads = None,
     attack_timeout: options.AttackTimeout = None,
     baseline: options.Baseline = None,
     on_overfit: options.OnOverfit = None,

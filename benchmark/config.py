@@ -154,13 +154,13 @@ UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(expanded)]
 class RunConfig(BaseModel):
     """One `bench run`. None means the data set's (eps, epochs, model) or the machine's default.
 
-    defense, framework, seed: cells are made for every combination. eps: budget in pixel scale
-    [0, 1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`.
-    examples: test examples that are attacked. attack_timeout: seconds after which an attack has
-    failed. on_overfit: what defenses, but not the undefended twin, do at catastrophic overfitting;
-    their own `parameters` go first. protocol: how much of adaptation is measured, with `adaptation`
-    on top, {setting: value}; see `benchmark.adaptation.protocol`. parameters: {defense:
-    {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
+    defense, framework, seed: cells are made for every combination. eps: budget in pixel scale [0,
+    1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`. examples:
+    test examples that are attacked. threads: CPU threads of a cell. attack_timeout: seconds after
+    which an attack has failed. on_overfit: what defenses, but not the undefended twin, do at
+    catastrophic overfitting; their own `parameters` go first. protocol: how much of adaptation is
+    measured, with `adaptation` on top, {setting: value}; see `benchmark.adaptation.protocol`.
+    parameters: {defense: {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -183,6 +183,7 @@ class RunConfig(BaseModel):
     split_seed: Seed = 0
     device: Annotated[str, _one_of("device", DEVICES)] = "auto"
     jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None
+    threads: Annotated[Count, Field(le=limits.MAX_THREADS)] | None = None
     attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
     on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None

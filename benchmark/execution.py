@@ -71,6 +71,7 @@ def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
             store,
             workers=plan.workers,
             device=plan.config.device,
+            threads=plan.config.threads,
             on_event=shown.show,
         )
 

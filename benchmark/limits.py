@@ -10,6 +10,7 @@ MAX_BUDGET_GE = 10**15
 MAX_EXAMPLES = 10**9
 MAX_IMAGE_SIZE = 4096
 MAX_JOBS = 1024
+MAX_THREADS = 1024
 MAX_SECONDS = 1e9
 
 # Smaller budgets vanish in float32, larger ones hold every image.

@@ -1,13 +1,16 @@
 """Joining results folders: what several machines measured becomes one leaderboard.
 
 A cell's id hashes its configuration, so the same cell in two folders is the same work. Equal
-results are taken once, whatever time they took; where two folders contradict each other nothing is
-written. Sources are only read. A cell arrives as a run writes it, stage by stage and `cell.json`
+results are taken once, whatever time they took. Other numbers of CPU threads, and other devices,
+round differently: such results stand for the same if no attack's accuracies are more than TOLERANCE
+apart, and one copy is kept as a whole. Where two folders contradict each other nothing is written.
+Sources are only read. A cell arrives as a run writes it, stage by stage and `cell.json`
 last: a merge that is killed leaves whole cells and unfinished ones, and merging again completes it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +20,12 @@ from benchmark.errors import StoreError
 from benchmark.files import copy_of
 from benchmark.results import KEYED_STAGES, STAGES, Record, Store
 
+# How far clean and robust accuracies may be apart, as shares, where threads or devices differ.
+TOLERANCE = 0.02
+
 # What may differ between two machines that got the same result. An attack's identity is in its key;
 # records of older versions don't hold it.
-_CIRCUMSTANCES = ("seconds", "taken_from", "identity")
+_CIRCUMSTANCES = ("seconds", "threads", "taken_from", "identity")
 # Judgements on results that are compared themselves; their numbers are rounded by the machine. And
 # what was asked for: in other words, but it came to the same.
 _NOT_COMPARED = ("trust/", "runs/")
@@ -40,6 +46,9 @@ class Merged:
 
 def merge(sources: Sequence[Path | str], out: Path | str) -> Merged:
     """Joins the results folders `sources` in the folder `out`, which may hold results already.
+
+    A cell that was measured with other threads or on another device comes from `out`, or else from
+    the source given first; the others are left out, with how far they are apart.
 
     Raises `StoreError` if a source is no results folder, `out` can't be written or is being
     written, or the same cell has different results; the error says where. `out` is unchanged then.
@@ -77,11 +86,31 @@ def _plan(stores: Sequence[Store], merged: Merged) -> dict[str, list[_Copy]]:
             copy = _read(store, cell_id, merged)
             if copy is not None:
                 plan.setdefault(cell_id, []).append(copy)
-    for copies in plan.values():
-        for place, copy in enumerate(copies):
-            for other in copies[:place]:
-                _check_equal(other, copy)
-    return plan
+    return {cell_id: _kept(copies, merged) for cell_id, copies in plan.items()}
+
+
+def _kept(copies: Sequence[_Copy], merged: Merged) -> list[_Copy]:
+    """The copies of a cell that are the same to the last digit as the first one.
+
+    Raises `StoreError` where another one contradicts it.
+    """
+    first, *others = copies
+    kept = [first]
+    for other in others:
+        differing = [found for one in kept if (found := _difference(one, other)) is not None]
+        if not differing:
+            kept.append(other)
+            continue
+        apart, between = _apart(first, other), _machines(first, other)
+        if not between or apart > TOLERANCE:
+            raise _contradiction(first, other, *differing[0], between)
+        lost = sorted(other.record["suites"].keys() - first.record["suites"].keys())
+        merged.left_out[str(other.store.cell_folder(other.cell_id))] = (
+            f"it was measured with {between}, and its accuracies are up to {apart:.1%} apart; "
+            f"{first.store.cell_folder(first.cell_id)} is kept as a whole"
+            + (f", so its suite {', '.join(lost)} is not taken over" if lost else "")
+        )
+    return kept
 
 
 def _join(target: Store, cell_id: str, copies: Sequence[_Copy], merged: Merged) -> None:
@@ -160,8 +189,11 @@ def _fault(record: Record | None) -> str:
     return "" if fits else "its cell.json doesn't follow the schema"
 
 
-def _check_equal(one: _Copy, other: _Copy) -> None:
-    """Raises `StoreError` that says where two copies of a cell contradict each other."""
+def _difference(one: _Copy, other: _Copy) -> tuple[str, str] | None:
+    """Where the results of two copies of a cell differ, and in what; None where they are equal.
+
+    Raises `StoreError` where they aren't even of the same work.
+    """
     for name in ("config", "status"):
         if one.record.get(name) != other.record.get(name):
             raise _contradiction(one, other, "cell", name)
@@ -178,15 +210,53 @@ def _check_equal(one: _Copy, other: _Copy) -> None:
         ours, theirs = _result(one.stages[stage]), _result(other.stages[stage])
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
-                raise _contradiction(one, other, stage, name)
+                return stage, name
+    return None
 
 
 def _result(stage: Record) -> Record:
     return {name: value for name, value in stage.items() if name not in _CIRCUMSTANCES}
 
 
-def _contradiction(one: _Copy, other: _Copy, file: str, what: str) -> StoreError:
+def _machines(one: _Copy, other: _Copy) -> str:
+    """The threads or devices that two copies were measured with; empty where they are the same."""
+    both = [_threads(one), _threads(other)]
+    if None not in both and both[0] != both[1]:
+        return f"{both[1]} instead of {both[0]} CPU threads"
+    devices = [copy.record.get("device") for copy in (one, other)]
+    if None not in devices and devices[0] != devices[1]:
+        return f"device {devices[1]} instead of {devices[0]}"
+    return ""
+
+
+def _threads(copy: _Copy) -> Any:
+    """Of the training, where it says so, or else of the cell's last run."""
+    stored = copy.stages.get("training", {}).get("threads")
+    return copy.record.get("threads") if stored is None else stored
+
+
+def _apart(one: _Copy, other: _Copy) -> float:
+    """How far any accuracy of an attack that both ran is apart, at most; infinite without one."""
+    shared = [name for name in one.stages if name in other.stages and name.startswith("attacks/")]
+    found = [math.inf] if not shared else []
+    for name in shared:
+        for accuracy in ("clean_accuracy", "robust_accuracy"):
+            both = [copy.stages[name].get(accuracy) for copy in (one, other)]
+            if both == [None, None]:
+                continue
+            numbers = [float(value) for value in both if isinstance(value, int | float)]
+            found.append(abs(numbers[0] - numbers[1]) if len(numbers) == 2 else math.inf)
+    return max(found, default=math.inf)
+
+
+def _contradiction(one: _Copy, other: _Copy, file: str, what: str, between: str = "") -> StoreError:
+    fix = "find out which one is right and leave the other folder out"
+    if between:
+        fix = (
+            f"the second was measured with {between}, and accuracies are more than {TOLERANCE:.0%} "
+            "apart: leave one folder out, or run both with the same --threads"
+        )
     return StoreError(
         f"cell {one.cell_id} has different results: {one.file(file)} and {other.file(file)} differ "
-        f"({what}); find out which one is right and leave the other folder out"
+        f"({what}); {fix}"
     )

@@ -116,6 +116,15 @@ Jobs = Annotated[
     typer.Option(metavar="INTEGER", help="Cells at a time; one a framework unless given."),
 ]
 
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="INTEGER",
+        help="CPU threads of a cell; they round differently, so fix them where numbers must be "
+        "equal to the last digit. The CPUs are shared among --jobs unless given.",
+    ),
+]
+
 AttackTimeout = Annotated[
     float | None,
     typer.Option(

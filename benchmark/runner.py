@@ -43,6 +43,7 @@ def run(
     workers: int,
     device: str,
     on_event: Callable[[Event], None],
+    threads: int | None = None,
     serve: str = SERVE,
 ) -> list[CellFinished]:
     """Works through `jobs`, in as many processes at a time as `workers` says.
@@ -51,12 +52,13 @@ def run(
     also by KeyboardInterrupt, no worker is left behind.
 
     Args:
-        workers: processes at a time; they share the CPUs evenly.
+        workers: processes at a time.
+        threads: of each; None to share the CPUs evenly. Results depend on it in their last digits.
         device: "auto", "cpu" or "cuda".
         on_event: told everything that happens, in the caller's thread.
         serve: "module:function" that a worker process runs; see `benchmark.worker.serve`.
     """
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = threads or max(1, len(os.sched_getaffinity(0)) // workers)
     pool = _Pool(list(jobs), store, workers, (serve, device, threads), on_event)
     try:
         pool.work()

@@ -45,6 +45,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         dataset_name=job.dataset,
         given=job.given,
         sources=job.sources,
+        threads=threads,
     )
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status, reason = "ok", ""

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark import datasets
 from benchmark.datasets import splits
-from benchmark.external.checking import is_near_chance
+from benchmark.external.trial import is_near_chance
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,12 @@ def cell(
     weights: bytes = b"weights",
     seconds: float = 1.0,
     status: str = "ok",
-    accuracy: float = 0.5,
+    accuracy: float | None = 0.5,
     attack_status: str = "ok",
     adapted: bool = False,
     epochs: int = 3,
+    threads: int | None = None,
+    device: str = "cpu",
 ) -> Path:
     """Writes a small cell; returns the results folder."""
     store = Store.create(folder)
@@ -35,13 +37,15 @@ def cell(
     for stage in stages:
         file = f"{stage}.safetensors"
         record = {"seconds": seconds, "steps": 5}
+        record |= {} if threads is None else {"threads": threads}
         store.write_stage(name, stage, record, {file: lambda path: put(path, weights)})
     for key in {key for keys in suites.values() for key in keys}:
         record = {"seconds": seconds, "status": attack_status, "robust_accuracy": accuracy}
-        arrays = npz_writer({"success": np.arange(4) > 4 * accuracy})
+        arrays = npz_writer({"success": np.arange(4) > 4 * (accuracy or 0)})
         store.write_stage(name, f"attacks/{key}", record, {f"{key}.npz": arrays})
     record = {"config": {"epochs": epochs}, "status": status, "suites": suites, "seconds": seconds}
-    store.write_cell(name, {**record, "started": f"{seconds}", "versions": {"python": "3"}})
+    record |= {"started": f"{seconds}", "versions": {"python": "3"}, "device": device}
+    store.write_cell(name, record)
     return folder
 
 
@@ -94,6 +98,62 @@ def test_the_same_cell_twice_is_fine_if_only_times_differ(tmp_path: Path) -> Non
 
     assert merged.added == ["one"]
     assert content(tmp_path / "all") == content(a)
+
+
+def test_equal_results_of_other_threads_are_equal(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a", threads=1), cell(tmp_path / "b", threads=2)
+    merged = merge([a, b], tmp_path / "all")
+    assert (merged.added, merged.left_out) == (["one"], {})
+    assert content(tmp_path / "all") == content(a)
+
+
+MACHINES = {
+    "threads": ({"threads": 1}, {"threads": 2}, "2 instead of 1 CPU threads"),
+    "devices": ({}, {"device": "cuda:0"}, "device cuda:0 instead of cpu"),
+}
+
+
+@pytest.mark.parametrize(("ours", "theirs", "between"), MACHINES.values(), ids=MACHINES)
+@pytest.mark.parametrize("swapped", [False, True], ids=["first kept", "the other first"])
+def test_results_of_other_machines_stand_for_the_same_within_a_tolerance(
+    tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any], between: str, swapped: bool
+) -> None:
+    a = cell(tmp_path / "a", weights=b"a", accuracy=0.5, **ours)
+    suites = {"quick": ["pgd-1"], "full": ["pgd-1", "cw-1"]}
+    b = cell(tmp_path / "b", weights=b"b", accuracy=0.515, suites=suites, **theirs)
+    first, second = (b, a) if swapped else (a, b)
+
+    merged = merge([first, second], tmp_path / "all")
+
+    assert content(tmp_path / "all") == content(first)
+    (reason,) = merged.left_out.values()
+    assert list(merged.left_out) == [str(second / "cells" / "one")]
+    assert "up to 1.5% apart" in reason
+    assert swapped or between in reason
+    assert ("its suite full is not taken over" in reason) == (not swapped)
+
+
+def test_what_the_target_holds_already_is_kept(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", weights=b"a", threads=1)
+    b = cell(tmp_path / "b", weights=b"b", threads=2)
+    before = content(a)
+    assert merge([b], a).equal == ["one"]
+    assert content(a) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"accuracy": 0.53}, {"attack_status": "failed", "accuracy": None}, {"suites": {"q": ["x-1"]}}],
+    ids=["further apart", "failed", "nothing to compare"],
+)
+def test_results_of_other_threads_that_are_too_far_apart_are_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    a = cell(tmp_path / "a", weights=b"a", threads=1)
+    b = cell(tmp_path / "b", weights=b"b", threads=2, **change)
+    with pytest.raises(StoreError, match=r"2 instead of 1 CPU threads, .* the same --threads"):
+        merge([a, b], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
 
 
 def test_merging_again_changes_nothing(tmp_path: Path) -> None:

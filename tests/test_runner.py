@@ -181,6 +181,14 @@ def test_free_worker_helps_the_framework_with_cells_waiting(store: Store) -> Non
     assert len({line[0] for line in served(store)}) == 2
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_threads_of_a_cell_are_those_asked_for_with_any_number_of_workers(
+    store: Store, workers: int
+) -> None:
+    work([job(store)], store, workers=workers, threads=3)
+    assert [line[3] for line in served(store)] == ["3"]
+
+
 def test_diverged_cell_is_told_as_the_worker_says(store: Store) -> None:
     outcomes, _ = work([job(store, "diverge"), job(store, seed=1)], store)
 

@@ -218,6 +218,7 @@ def test_an_attack_transfers_from_another_cell_once_that_is_trained(tmp_path, ca
     assert failures == [("failed", job.cell.cell_id, "attack a", outcome(job)["reason"])]
     serve(store, twin)
     assert outcome(twin)["reason"] == "transfers from this very cell"
+    assert store.read_stage(twin.cell.cell_id, "training")["threads"] == 1
     serve(store, job)
     assert outcome(job)["status"] == "ok"
     assert outcome(job)["forwards"] > 0

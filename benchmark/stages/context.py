@@ -38,6 +38,7 @@ class Context:
             name where that is not known.
         given: the model, where someone else trained it.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
+        threads: CPU threads of one operation.
     """
 
     cell: Cell
@@ -48,6 +49,7 @@ class Context:
     dataset_name: str | None = None
     given: Given | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1
 
     def record(self, path: str) -> Record:
         """The record of a stage that is done; empty where it isn't."""

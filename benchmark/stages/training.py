@@ -24,8 +24,8 @@ TRAINING = "training"
 class Training(Stage):
     """Stage "training": the model that the defense trains.
 
-    training.json  learned, history, steps, overfitting, restored_epoch, notices, seconds, cost;
-                   taken_from, where another cell's training gave the same weights
+    training.json  learned, history, steps, overfitting, restored_epoch, notices, seconds, threads,
+                   cost; taken_from, where another cell's training gave the same weights
     weights.*      in the framework's format
     """
 
@@ -121,8 +121,8 @@ def weights_result(
     """A stage that makes a model: its record with time and cost, and its weights as `name`."""
     seconds = time.perf_counter() - started
     save = functools.partial(context.builder.save_weights, fitted.model)
-    whole = {**record, "seconds": seconds, "cost": fitted.cost.as_record()}
-    return whole, {context.weights_file(name): save}
+    spent = {"seconds": seconds, "threads": context.threads, "cost": fitted.cost.as_record()}
+    return {**record, **spent}, {context.weights_file(name): save}
 
 
 def _record(fitted: Fitted) -> Record:
