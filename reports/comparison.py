@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.errors import ConfigError
+from benchmark.results import Store
 from reports import exports
 from reports.formats import WRITERS
 from reports.frame import (
@@ -25,6 +26,7 @@ from reports.frame import (
     plain_rows,
     table,
 )
+from reports.identifiers import find_cell
 from reports.paired import bootstrap, discordant, holm, mcnemar
 from reports.records import read
 from reports.terminal import TerminalTable
@@ -53,6 +55,8 @@ _LEVEL = 0.05
 
 def compare(out: Path | str, a: str, b: str) -> pd.DataFrame:
     """The comparison of two cells by id; see `reports.compare`."""
+    store = Store.open(Path(out))
+    a, b = find_cell(store, a), find_cell(store, b)
     results = read(out, [a, b])
     stored = {cell.cell_id: cell.config for cell in results.cells}
     for cell_id in (a, b):

@@ -20,7 +20,7 @@ class FewChannelConvolutions(TorchFunctionMode):
     """While entered, convolutions that qualify get the faster input gradient, in any module.
 
     Those that don't (other devices, more channels, dilation, groups, weights that want a gradient
-    too) run as ever.
+    too, types that autocast changes) run as ever.
     """
 
     def __torch_function__(
@@ -47,6 +47,8 @@ def _qualifies(
         and x.shape[1] <= MOST_CHANNELS
         and x.requires_grad
         and x.device.type == "cpu"
+        and x.dtype == weight.dtype
+        and not torch.is_autocast_enabled("cpu")
         and not weight.requires_grad
         and (bias is None or not bias.requires_grad)
         and all(isinstance(pair, tuple) for pair in (stride, padding, dilation))
