@@ -118,24 +118,7 @@ class _CellRun:
         self._dataset = load_dataset(self.cell, self.job.data_dir)
         trained = None if self.job.given else self._trained()
         target = self._target(self._given() if trained is None else self._adapted(trained).model)
-        for spec in self.job.attacks:
-            key = self.job.attack_keys()[spec.name]
-            if self._is_stored(f"attacks/{key}"):
-                continue
-            record, arrays = run_attack(
-                spec,
-                target,
-                key=key,
-                norm=self.cell.norm,
-                eps=self.cell.eps,
-                seed=self.cell.seed,
-                progress=self.reporter.stage(f"attack {spec.name}"),
-                timeout=self.job.attack_timeout,
-            )
-            files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
-            self.store.write_stage(self.cell.cell_id, f"attacks/{key}", record, files)
-        trust.check(self.job, self.store, target, self.reporter)
-        curves.measure(self.job, target, self.store, self.reporter)
+        measure(self.job, target, self.store, self.reporter)
         twins.measure(
             self.job, target, self._dataset, self.store, self.reporter, device=self.device
         )
@@ -143,11 +126,6 @@ class _CellRun:
             adaptation.measure(
                 self.job, trained, self._dataset, self.store, self.reporter, device=self.device
             )
-
-    def _is_stored(self, stage: str) -> bool:
-        """Whether a stage is done; an attack that failed is tried again."""
-        record = self.store.read_stage(self.cell.cell_id, stage)
-        return record is not None and record.get("status") != "failed"
 
     def _given(self) -> Any:
         """The model that someone else trained; its weights are stored as they came."""
@@ -253,6 +231,33 @@ class _CellRun:
             {**record, "seconds": time.perf_counter() - started, "cost": _cost(fitted.cost)},
             {f"{name}{self.builder.WEIGHTS_SUFFIX}": save},
         )
+
+
+def measure(job: Job, target: Target, store: Store, reporter: Reporter) -> None:
+    """The stages of a suite on a model that is ready: attacks, trust checks, security curve.
+
+    What is stored is not done again; an attack that failed is tried again.
+    """
+    cell = job.cell
+    for spec in job.attacks:
+        key = job.attack_keys()[spec.name]
+        stored = store.read_stage(cell.cell_id, f"attacks/{key}")
+        if stored is not None and stored.get("status") != "failed":
+            continue
+        record, arrays = run_attack(
+            spec,
+            target,
+            key=key,
+            norm=cell.norm,
+            eps=cell.eps,
+            seed=cell.seed,
+            progress=reporter.stage(f"attack {spec.name}"),
+            timeout=job.attack_timeout,
+        )
+        files = {f"{key}.npz": npz_writer(arrays)} if arrays else {}
+        store.write_stage(cell.cell_id, f"attacks/{key}", record, files)
+    trust.check(job, store, target, reporter)
+    curves.measure(job, target, store, reporter)
 
 
 def _training_record(fitted: defenses.Fitted) -> Record:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -15,6 +16,8 @@ from torch import nn
 
 from benchmark.errors import ModelError
 from benchmark.external.given import Given
+from defenses.conventions.pytorch import copied as copied_module
+from defenses.kernels.pytorch import in_numpy
 
 # Before it, even `weights_only` could be made to run code (CVE-2025-32434).
 _SAFE_SINCE = (2, 6)
@@ -56,6 +59,21 @@ class GivenModule(nn.Module):
 def adapted(model: nn.Module, given: Given, *, device: str) -> nn.Module:
     """The model in evaluation mode, float32, behind this project's conventions."""
     return GivenModule(model, given).float().eval().to(device)
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """An independent module with the same weights: what makes it ready changes it."""
+    return copied_module(model)
+
+
+def device_of(model: nn.Module) -> str:
+    """ "cpu" or "cuda"."""
+    return next((value.device.type for value in model.parameters()), "cpu")
+
+
+def arrays_of(model: nn.Module) -> list[np.ndarray]:
+    """Weights and buffers, in the order of their names."""
+    return [in_numpy(value) for _, value in sorted(model.state_dict().items())]
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
