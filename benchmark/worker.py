@@ -234,10 +234,7 @@ class _CellRun:
 
 
 def measure(job: Job, target: Target, store: Store, reporter: Reporter) -> None:
-    """The stages of a suite on a model that is ready: attacks, trust checks, security curve.
-
-    What is stored is not done again; an attack that failed is tried again.
-    """
+    """The stages of a suite on a model that is ready, as far as they aren't stored already."""
     cell = job.cell
     for spec in job.attacks:
         key = job.attack_keys()[spec.name]

@@ -17,7 +17,6 @@ from defenses.cost import Cost
 from defenses.data import checked_data
 from defenses.errors import DefenseError, did_you_mean
 from defenses.fitted import Fitted as Fitted
-from defenses.imports import refuse_wrong_order
 from defenses.parameters import check_parameters, parameter
 from defenses.schedules import SCHEDULES
 from defenses.subject import Subject, recognise
@@ -293,14 +292,8 @@ class Defense(ABC):
         return Fitted(self, kernel, subject, Outcome([], Cost(), 0))
 
     def kernel(self, subject: Subject, x: np.ndarray | None = None) -> Kernel:
-        """The kernel of the subject's framework, which is imported here.
-
-        Args:
-            x: inputs, of which some build a model that has no weights yet.
-        """
-        refuse_wrong_order(subject.framework)
-        if x is not None:
-            prepare(subject, x)
+        """The kernel of the subject's framework; `x` builds a model that has no weights yet."""
+        prepare(subject, x)
         module, _, attribute = self.kernels[subject.framework].partition(":")
         kernel: Kernel = getattr(importlib.import_module(module), attribute)(subject.model, self)
         return kernel

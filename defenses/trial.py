@@ -10,6 +10,7 @@ import numpy as np
 
 from defenses.data import check_labels
 from defenses.errors import DefenseError
+from defenses.imports import refuse_wrong_order
 
 if TYPE_CHECKING:
     from defenses.kernel import Kernel
@@ -43,8 +44,15 @@ def explained(shape: tuple[int, ...], call: Callable[[], Any]) -> Any:
         ) from error
 
 
-def prepare(subject: Subject, x: np.ndarray) -> None:
-    """Give a model that was never called its weights."""
+def prepare(subject: Subject, x: np.ndarray | None) -> None:
+    """Import the subject's framework, and give a model that was never called its weights.
+
+    Raises:
+        DefenseError: the import would end the process, or the model can't take `x`.
+    """
+    refuse_wrong_order(subject.framework)
+    if x is None:
+        return
     module = importlib.import_module(_CONVENTIONS[subject.framework])
     explained(x.shape, lambda: module.prepare(subject.model, x[:EXAMPLES]))
 

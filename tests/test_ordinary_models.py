@@ -209,8 +209,7 @@ def test_images_are_contiguous_unless_the_weights_are_channels_last():
     assert seen == [(True, False), (False, True)]
 
 
-@pytest.mark.parametrize("case", ["view", "unused layer"])
-def test_an_old_weight_norm_can_be_adapted(case):
+def test_an_old_weight_norm_can_be_adapted():
     x, y = data()
     with pytest.warns(FutureWarning, match="weight_norm"):
         model = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(dense()))
@@ -334,10 +333,6 @@ class Needs(Subclass):
         self.work = work
 
 
-def of_dense(**settings):
-    return lambda: sequential(**settings)
-
-
 def frozen_keras():
     model = sequential()
     model.trainable = False
@@ -352,7 +347,7 @@ class GivesShares(Subclass):
 KERAS_REFUSED = {
     "frozen": (frozen_keras, "no weight of the model is trainable"),
     "float16": (lambda: sequential("float16"), "float16, whose updates underflow; .*mixed_float16"),
-    "activity": (of_dense(activity_regularizer="l2"), "has an activity_regularizer"),
+    "activity": (lambda: sequential(activity_regularizer="l2"), "has an activity_regularizer"),
     "softmax subclass": (GivesShares, "gives probabilities"),
 }
 
