@@ -1,7 +1,7 @@
 """Everything that must happen before a framework runs: import order, threads, device, seeds.
 
-Loading triton after TensorFlow kills the process, and ART imports torch wherever it is
-installed. So torch (with triton and its compiler) always comes first, also for TensorFlow.
+ART imports torch wherever it is installed, so torch (with triton and its compiler) always comes
+first, also for TensorFlow; `defenses.imports` says why.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.util
 import os
 import platform
 import random
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import ConfigError
+from defenses.imports import import_torch_first as import_torch_first
 
 FRAMEWORKS = ("torch", "tensorflow")
 
@@ -48,13 +48,6 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
     if device == "cuda" and not found:
         raise ConfigError(f"--device cuda: {framework} sees no GPU here; use --device cpu or auto")
     return "cuda" if found and device != "cpu" else "cpu"
-
-
-def import_torch_first() -> None:
-    """Import torch, and triton and its compiler where they are installed."""
-    for name in ("torch", "triton", "torch._dynamo"):
-        if importlib.util.find_spec(name.partition(".")[0]) is not None:
-            importlib.import_module(name)
 
 
 def seed_everything(seed: int) -> None:

@@ -5,6 +5,7 @@
     defense = MetaAdversarial(threat=Threat("linf", 0.3), inner_steps=1)
     fitted = defense.fit(model, x_train, y_train, epochs=5, seed=0)
     adapted = fitted.adapt(x_support, y_support, steps=5)
+    fitted.save("folder")                       # load("folder", model) reads it
 
 `model` is a `torch.nn.Module`, a `keras.Model`, or ART's `PyTorchClassifier` or
 `TensorFlowV2Classifier`; data are NumPy. Importing this package loads no framework: a kernel is
@@ -16,9 +17,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from defenses import help
+from defenses import help, saved
 from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
 from defenses.awp.spec import WeightPerturbation
 from defenses.defense import Defense, Fitted
@@ -48,6 +50,7 @@ __all__ = [
     "WeightPerturbation",
     "create",
     "describe",
+    "load",
     "names",
     "parameter_help",
     "parameter_names",
@@ -100,6 +103,36 @@ def create(name: str, threat: Threat, parameters: Mapping[str, Any] | None = Non
         DefenseError: unknown name, unknown parameter or a value out of range.
     """
     return _load(name).from_parameters(threat, parameters or {})
+
+
+def load(path: Path | str, model: Any) -> Fitted:
+    """What `Fitted.save` wrote to the folder `path`, with `model` to take up its weights.
+
+    Args:
+        model: built as the trained one was, and built already, of the same framework; its weights
+            are replaced.
+
+    Raises:
+        DefenseError: the folder holds something else, or the model doesn't fit.
+    """
+    record = saved.read(Path(path))
+    names_of = {target: name for name, target in TABLE.items()}
+    try:
+        name = names_of[record["defense"]]
+        defense = create(name, Threat(**record["threat"]), record["parameters"])
+        fitted = defense.resume(model)
+        learned = record["learned"]
+        outcome = saved.outcome_of(record["outcome"])
+        framework = record["framework"]
+    except (KeyError, TypeError) as error:
+        raise DefenseError(f"{path} holds no trained model that can be read: {error!r}") from error
+    if fitted.subject.framework != framework:
+        raise DefenseError(
+            f"{path} holds a {framework} model, and a {fitted.subject.framework} one was given"
+        )
+    fitted.kernel.read_weights(Path(path))
+    fitted.kernel.load_learned(learned)
+    return dataclasses.replace(fitted, outcome=outcome)
 
 
 def _load(name: str) -> type[Defense]:

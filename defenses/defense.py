@@ -22,6 +22,7 @@ from defenses.schedules import SCHEDULES
 from defenses.subject import Subject, recognise
 from defenses.threat import Threat
 from defenses.training import Arrays, Kernel, Outcome, Plan, train
+from defenses.trial import prepare, try_out
 from defenses.validation import validation_cost, watched_examples
 
 # Bytes of a number, and how often an activation is held: itself, and its gradient.
@@ -241,7 +242,7 @@ class Defense(ABC):
 
         Args:
             model: a `torch.nn.Module` (taking NCHW), a `keras.Model`, or ART's PyTorch or
-                TensorFlowV2 classifier; gives logits.
+                TensorFlowV2 classifier; gives logits, alone or under `logits`.
             x: inputs in [0, 1]: (n, H, W, C) or (n, d); (n, C, H, W) with an ART classifier
                 whose `channels_first` is set.
             y: labels 0 .. classes-1, (n,).
@@ -268,7 +269,9 @@ class Defense(ABC):
         elif self.early_stopping:
             raise DefenseError("early_stopping needs validation data; give validation=(x, y)")
         count = 0 if validation is None else len(validation[1])
-        kernel = defense.kernel(subject)
+        kernel = defense.kernel(subject, x)
+        labels = [y] if validation is None else [y, validation[1]]
+        try_out(kernel, x, np.concatenate(labels))
         outcome = train(
             defense,
             kernel,
@@ -294,8 +297,9 @@ class Defense(ABC):
         kernel.load_learned(learned or {})
         return Fitted(self, kernel, subject, Outcome([], Cost(), 0))
 
-    def kernel(self, subject: Subject) -> Kernel:
-        """The kernel of the subject's framework, which is imported here."""
+    def kernel(self, subject: Subject, x: np.ndarray | None = None) -> Kernel:
+        """The kernel of the subject's framework; `x` builds a model that has no weights yet."""
+        prepare(subject, x)
         module, _, attribute = self.kernels[subject.framework].partition(":")
         kernel: Kernel = getattr(importlib.import_module(module), attribute)(subject.model, self)
         return kernel

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defenses import saved
 from defenses.cost import Cost
-from defenses.data import checked_data
+from defenses.data import checked_data, checked_inputs
 from defenses.kernel import Kernel
 from defenses.subject import Subject
 from defenses.training import Outcome
@@ -67,7 +70,31 @@ class Fitted:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits, (n, classes), in evaluation mode."""
-        return self.kernel.predict(self.subject.channels_last(x))
+        return self.kernel.predict(checked_inputs(self.subject.channels_last(np.asarray(x))))
+
+    def save(self, path: Path | str) -> None:
+        """Write weights, parameters, history and cost to the folder `path`, without any pickle.
+
+        The weights are safetensors of a PyTorch module and `.weights.h5` of a Keras model;
+        `defenses.load` puts them into a model that was built anew.
+        """
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.kernel.save_weights(folder)
+        record = {
+            "defense": saved.target_of(self.defense),
+            "threat": dataclasses.asdict(self.defense.threat),
+            "parameters": self.defense.parameters(),
+            "framework": self.subject.framework,
+            "learned": self.learned,
+            "outcome": saved.outcome_as_json(self.outcome),
+        }
+        saved.write(folder, record)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what it is made from, as far as the model itself can be pickled."""
+        subject = dataclasses.replace(self.subject, model=self.model)
+        return _remade, (self.defense, subject, self.learned, self.outcome)
 
     def adapt(
         self,
@@ -100,3 +127,11 @@ class Fitted:
         kernel.adapt(x, y, start, eps=self.defense.threat.eps, adaptation=adaptation)
         outcome = Outcome([], adaptation.cost(len(x)), adaptation.steps)
         return Fitted(self.defense, kernel, self.subject, outcome)
+
+
+def _remade(
+    defense: Defense, subject: Subject, learned: Mapping[str, list[float]], outcome: Outcome
+) -> Fitted:
+    kernel = defense.kernel(subject)
+    kernel.load_learned(learned)
+    return Fitted(defense, kernel, subject, outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -47,6 +48,12 @@ class Kernel(Protocol):
 
     def load_weights(self, weights: Arrays) -> None:
         """Take up what `weights` returned."""
+
+    def save_weights(self, folder: Path) -> None:
+        """Write the model's weights and buffers to a file in `folder`."""
+
+    def read_weights(self, folder: Path) -> None:
+        """Take up what `save_weights` wrote; DefenseError where it isn't there or doesn't fit."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on: weights, averages, optimiser; by name."""

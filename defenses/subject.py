@@ -17,6 +17,14 @@ _ART_CLASSIFIERS = {
 _MODELS = {"torch.nn": "torch", "keras.src": "tensorflow", "keras.models": "tensorflow"}
 
 
+# What stands around a module, to the attribute that holds it.
+_AROUND = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+}
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model to be trained.
@@ -41,6 +49,9 @@ class Subject:
 def recognise(model: Any) -> Subject:
     """The framework and the bare model of a module, a Keras model or an ART classifier.
 
+    Of a module in `DataParallel` or from `torch.compile` it is the one inside, which shares its
+    weights: derivatives of derivatives go through neither.
+
     Raises:
         DefenseError: another type, an ART classifier with preprocessing of its own (training
             would go round it), or a model that ends in a softmax.
@@ -49,17 +60,27 @@ def recognise(model: Any) -> Subject:
     for prefix, framework in _ART_CLASSIFIERS.items():
         if any(origin.startswith(prefix) for origin in origins):
             _refuse_preprocessing(model)
-            bare = model.model
+            bare = _inside(model.model)
             _refuse_softmax(bare)
             return Subject(framework, bare, bool(model.channels_first) and framework == "torch")
     for prefix, framework in _MODELS.items():
         if any(origin.startswith(prefix) for origin in origins):
-            _refuse_softmax(model)
-            return Subject(framework, model, channels_first=False)
+            bare = _inside(model)
+            _refuse_softmax(bare)
+            return Subject(framework, bare, channels_first=False)
     raise DefenseError(
         f"can't train a {type(model).__module__}.{type(model).__name__}; allowed: torch.nn.Module, "
         "keras.Model, ART's PyTorchClassifier and TensorFlowV2Classifier"
     )
+
+
+def _inside(model: Any) -> Any:
+    """The module that a parallel or a compiled one stands for."""
+    while attribute := _AROUND.get(type(model).__name__):
+        if not hasattr(model, attribute):
+            break
+        model = getattr(model, attribute)
+    return model
 
 
 def _refuse_preprocessing(classifier: Any) -> None:
@@ -82,10 +103,19 @@ def _is_identity(operation: Any) -> bool:
 
 
 def _refuse_softmax(model: Any) -> None:
-    layers = getattr(model, "layers", None) or list(getattr(model, "children", list)())
-    last = layers[-1] if layers else model
+    last = _last_layer(model)
     activation = getattr(getattr(last, "activation", None), "__name__", "")
     if activation == "softmax" or type(last).__name__ in ("Softmax", "LogSoftmax"):
         raise DefenseError(
             "the model ends in a softmax, and the losses here need logits; remove its last layer"
         )
+
+
+def _last_layer(model: Any) -> Any:
+    """The layer that gives the output, where the order of the layers tells; else the model."""
+    while {"Sequential", "Functional"} & {base.__name__ for base in type(model).__mro__}:
+        layers = getattr(model, "layers", None) or list(getattr(model, "children", list)())
+        if not layers:
+            break
+        model = layers[-1]
+    return model

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +13,19 @@ from defenses.errors import DefenseError, did_you_mean
 
 NORMS = ("linf", "l2", "l1")
 
+# As ART and NumPy have them.
+_ORDERS = {math.inf: "linf", 2: "l2", 1: "l1"}
+_FRACTION = re.compile(r"\s*([0-9.]+)\s*/\s*([0-9.]+)\s*")
+
 
 @dataclass(frozen=True)
 class Threat:
     """Perturbations of norm at most `eps`, on inputs in [0, 1].
 
     Args:
-        norm: "linf", "l2" or "l1".
-        eps: the budget in pixel scale, greater than 0.
+        norm: "linf", "l2" or "l1"; also infinity, 2 or 1, as ART has them.
+        eps: the budget in pixel scale, greater than 0, and at most 1 under linf; also a text such
+            as "8/255".
 
     Raises:
         DefenseError: an unknown norm, or a budget that is not a positive number.
@@ -28,11 +35,12 @@ class Threat:
     eps: float
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise DefenseError(f"unknown norm {self.norm!r}{did_you_mean(self.norm, NORMS)}")
-        if not (math.isfinite(self.eps) and self.eps > 0):
+        object.__setattr__(self, "norm", _norm(self.norm))
+        object.__setattr__(self, "eps", _eps(self.eps))
+        if self.norm == "linf" and self.eps > 1:
             raise DefenseError(
-                f"eps must be a positive number, got {self.eps}; it is in pixel scale, such as 0.15"
+                f"eps {self.eps:g} is more than every pixel can move: inputs lie in [0, 1]; "
+                f"{self.eps:g}/255 is {self.eps / 255:.4g}"
             )
 
     def random_starts(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -54,3 +62,27 @@ class Threat:
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         radii = generator.random((shape[0], 1)) ** (1 / directions.shape[1])
         return (directions * radii).reshape(shape).astype(np.float32)
+
+
+def _norm(given: Any) -> str:
+    if isinstance(given, int | float) and not isinstance(given, bool) and given in _ORDERS:
+        return _ORDERS[given]
+    if given not in NORMS:
+        raise DefenseError(f"unknown norm {given!r}{did_you_mean(str(given), NORMS)}")
+    return str(given)
+
+
+def _eps(given: Any) -> float:
+    try:
+        if isinstance(given, str) and (parts := _FRACTION.fullmatch(given)):
+            number = float(parts[1]) / float(parts[2])
+        else:
+            number = math.nan if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError, ZeroDivisionError):
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise DefenseError(
+            f"eps must be a positive number, got {given!r}; it is in pixel scale, such as 0.15 or "
+            '"8/255"'
+        )
+    return number

@@ -108,8 +108,9 @@ def formatted(out: Path | str, form: str) -> str:
 def compare(out: Path | str, a: str, b: str) -> DataFrame:
     """Two cells side by side: clean, each attack of a common suite, and the worst case.
 
-    `a` and `b` are ids of cells that attacked the same test examples. `.attrs["columns"]` says what
-    each column means, `.attrs["differs"]` how the configurations differ, path to both values.
+    `a` and `b` are ids of cells that attacked the same test examples, or the beginnings of ids.
+    `.attrs["columns"]` says what each column means, `.attrs["differs"]` how the configurations
+    differ, path to both values.
     Raises `ConfigError` if they can't be compared.
     """
     from reports.comparison import compare

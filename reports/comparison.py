@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from benchmark.errors import ConfigError
+from benchmark.results import Store
 from reports import exports
 from reports.board import GROUP, leaderboard
 from reports.columns import NUMBER, TEXT, WHOLE, YES_NO, Column, meanings, plain_rows, table
 from reports.formats import WRITERS
 from reports.frame import frame, outcomes
+from reports.identifiers import find_cell
 from reports.paired import LEVEL, pairs
 from reports.paired import compare as paired
 from reports.records import read
@@ -57,6 +59,8 @@ COLUMNS = {
 
 def compare(out: Path | str, a: str, b: str) -> pd.DataFrame:
     """The comparison of two cells by id; see `reports.compare`."""
+    store = Store.open(Path(out))
+    a, b = find_cell(store, a), find_cell(store, b)
     results = read(out)
     stored = {cell.cell_id: cell.config for cell in results.cells}
     for cell_id in (a, b):

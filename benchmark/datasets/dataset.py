@@ -84,5 +84,6 @@ def fingerprint(arrays: Iterable[NDArray[np.generic]]) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data.cast("B"))
+        if array.size:  # there is no view of nothing
+            digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()[:16]

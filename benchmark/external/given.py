@@ -79,14 +79,7 @@ class Given:
 
 def check(given: Given) -> None:
     """Raises `BenchError` for what can be told without reading the files or running any code."""
-    if not _NAME.fullmatch(given.name):
-        raise ConfigError(
-            f"--name {given.name!r} may hold letters, digits, '.', '_' and '-' only, 40 at most"
-        )
-    if given.name in (*defenses.names(), "all"):
-        raise ConfigError(
-            f"--name {given.name!r} is a defense of this project; give the model another name"
-        )
+    check_name(given.name)
     for option, value, allowed in (
         ("channels", given.channels, CHANNELS),
         ("outputs", given.outputs, OUTPUTS),
@@ -96,6 +89,18 @@ def check(given: Given) -> None:
     _check_normalisation(given)
     _check_model(given)
     _check_weights(given)
+
+
+def check_name(name: str) -> None:
+    """Raises `ConfigError` for what can't stand where trained models have their defense."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"--name {name!r} may hold letters, digits, '.', '_' and '-' only, 40 at most"
+        )
+    if name in (*defenses.names(), "all"):
+        raise ConfigError(
+            f"--name {name!r} is a defense of this project; give the model another name"
+        )
 
 
 def named(model: str | None, weights: str | None) -> str:

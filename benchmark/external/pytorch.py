@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,6 +13,8 @@ from benchmark.external.outputs import outputs_in
 from benchmark.external.pytorch_checkpoints import load_weights
 from benchmark.external.sigmoids.pytorch import log_odds
 from benchmark.models.pytorch import images, is_channels_last
+from defenses.conventions.pytorch import copied as copied_module
+from defenses.kernels.pytorch import in_numpy
 
 __all__ = ["GivenModule", "adapted", "load_weights", "outputs_of", "taken"]
 
@@ -55,6 +58,21 @@ class GivenModule(nn.Module):
         if x.ndim == 4 and self.channels_last:
             x = x.permute(0, 2, 3, 1).contiguous()  # (n, H, W, C)
         return self.model(x.to(self.takes))
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """An independent module with the same weights: what makes it ready changes it."""
+    return copied_module(model)
+
+
+def device_of(model: nn.Module) -> str:
+    """ "cpu" or "cuda"."""
+    return next((value.device.type for value in model.parameters()), "cpu")
+
+
+def arrays_of(model: nn.Module) -> list[np.ndarray]:
+    """Weights and buffers, in the order of their names."""
+    return [in_numpy(value) for _, value in sorted(model.state_dict().items())]
 
 
 def adapted(

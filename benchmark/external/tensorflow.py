@@ -94,6 +94,21 @@ def _type_taken(model: keras.Model) -> str:
     return str(one.dtype)
 
 
+def copied(model: keras.Model) -> keras.Model:
+    """The model itself: nothing here changes it."""
+    return model
+
+
+def device_of(model: keras.Model) -> str:
+    """ "cpu" or "cuda": where TensorFlow places the work."""
+    return "cuda" if tf.config.get_visible_devices("GPU") else "cpu"
+
+
+def arrays_of(model: keras.Model) -> list[np.ndarray]:
+    """Weights and other variables, in the model's order."""
+    return [value.numpy() for value in model.variables]
+
+
 def load_model(path: Path) -> keras.Model:
     """The model of a `.keras` file, with its weights, in Keras's safe mode.
 

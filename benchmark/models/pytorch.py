@@ -42,6 +42,8 @@ def build(specification: ModelSpecification, weights: dict[str, np.ndarray]) -> 
             layers[layer.name] = FlattenChannelsLast()
     model = nn.Sequential(layers)
     set_weights(model, weights)
+    # For `defenses`: inputs may come in any layout, and none is changed in place.
+    model.takes_views = True
     return model.to(memory_format=torch.channels_last)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch.nn.functional import cross_entropy
 
 from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
@@ -22,9 +21,9 @@ class AdversarialKernel(Kernel):
         start = self.images(draws["start"])
         # Step 1
         with self.attacked():
-            x_adv = perturb(self.model, x, y, start, eps=eps, ascent=self.defense.ascent)
+            x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
         # Step 2
         self.model.train()
-        loss = cross_entropy(self.model(x_adv), y)
-        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        loss = cross_entropy(self.logits(x_adv), y)
+        self.update(self.gradients(loss), learning_rate)
         return float(loss.detach())

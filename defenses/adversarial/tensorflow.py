@@ -30,6 +30,6 @@ class AdversarialKernel(Kernel):
         x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
         # Step 2
         with tf.GradientTape() as tape:
-            loss = cross_entropy(self.model(x_adv, training=True), y)
-        self.update(tape.gradient(loss, self.parameters), learning_rate)
+            loss = self.call.penalised(cross_entropy(self.training_logits(x_adv), y))
+        self.update(self.gradients(tape, loss), learning_rate)
         return loss

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from defenses.awp.spec import WeightPerturbation
@@ -29,14 +29,14 @@ class WeightPerturbationKernel(Kernel):
         self.model.train()
         # Step 2: on copies of the buffers, so that a batch counts once in running statistics
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
-        loss = self._loss(partial(functional_call, self.model, buffers), x, x_adv, y)
-        gradients = torch.autograd.grad(loss, self.parameters)
+        loss = self._loss(partial(self.logits, weights=buffers), x, x_adv, y)
+        gradients = self.gradients(loss)
         # Step 3
         perturbed = self._perturbed(gradients)
-        logits_of = partial(functional_call, self.model, perturbed)
+        logits_of = partial(self.logits, weights=perturbed)
         loss = self._loss(logits_of, x, x_adv, y)
         # Step 4
-        self.update(torch.autograd.grad(loss, list(perturbed.values())), learning_rate)
+        self.update(self.gradients(loss, list(perturbed.values())), learning_rate)
         return float(loss.detach())
 
     def _examples(
@@ -45,8 +45,8 @@ class WeightPerturbationKernel(Kernel):
         ascent = self.defense.ascent
         if self.defense.base == "trades":
             noise = self.images(draws["noise"])
-            return most_divergent(self.model, x, noise, eps=eps, ascent=ascent)
-        return perturb(self.model, x, y, self.images(draws["start"]), eps=eps, ascent=ascent)
+            return most_divergent(self.logits, x, noise, eps=eps, ascent=ascent)
+        return perturb(self.logits, x, y, self.images(draws["start"]), eps=eps, ascent=ascent)
 
     def _loss(
         self, logits_of: Logits, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor
@@ -55,7 +55,7 @@ class WeightPerturbationKernel(Kernel):
             return trades_loss(logits_of, x, x_adv, y, beta=self.defense.beta)
         return cross_entropy(logits_of(x_adv), y)
 
-    def _perturbed(self, gradients: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
+    def _perturbed(self, gradients: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """theta + v by name, as leaves of a new graph."""
         trained = [name for name, value in self.model.named_parameters() if value.requires_grad]
         perturbed = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -34,13 +33,13 @@ class WeightPerturbationKernel(Kernel):
         # Step 2: stateless, so that a batch counts once in running statistics
         with tf.GradientTape() as tape:
             loss = self._loss(self._stateless_logits, x, x_adv, y)
-        gradients = tape.gradient(loss, self.parameters)
+        gradients = self.gradients(tape, loss)
         # Step 3
         weights = [tf.identity(parameter) for parameter in self.parameters]
         self._perturb_weights(weights, gradients)
         with tf.GradientTape() as tape:
-            loss = self._loss(functools.partial(self.model, training=True), x, x_adv, y)
-        gradients = tape.gradient(loss, self.parameters)
+            loss = self._loss(self.training_logits, x, x_adv, y)
+        gradients = self.gradients(tape, loss)
         # Step 4
         for parameter, weight in zip(self.parameters, weights, strict=True):
             parameter.assign(weight)
@@ -55,12 +54,13 @@ class WeightPerturbationKernel(Kernel):
 
     def _loss(self, logits_of: Logits, x: tf.Tensor, x_adv: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         if self.defense.base == "trades":
-            return trades_loss(logits_of, x, x_adv, y, beta=self.defense.beta)
-        return cross_entropy(logits_of(x_adv), y)
+            loss = trades_loss(logits_of, x, x_adv, y, beta=self.defense.beta)
+        else:
+            loss = cross_entropy(logits_of(x_adv), y)
+        return self.call.penalised(loss)
 
     def _stateless_logits(self, x: tf.Tensor) -> tf.Tensor:
-        others = self.model.non_trainable_variables
-        return self.model.stateless_call(self.parameters, others, x, training=True)[0]
+        return self.call.with_weights(self.parameters, x, training=True)[0]
 
     def _perturb_weights(
         self, weights: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]

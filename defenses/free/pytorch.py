@@ -29,8 +29,8 @@ class FreeKernel(Kernel):
             # Step 1
             x_adv = (x + delta).clamp_(0, 1).requires_grad_()
             # Step 2
-            loss = cross_entropy(self.model(x_adv), y)
-            gradient, *gradients = torch.autograd.grad(loss, [x_adv, *self.parameters])
+            loss = cross_entropy(self.logits(x_adv), y)
+            gradient, *gradients = self.gradients(loss, [x_adv, *self.parameters])
             # Step 3
             self.update(gradients, learning_rate)
             # Step 4

@@ -38,8 +38,8 @@ class FreeKernel(Kernel):
             # Step 2
             with tf.GradientTape() as tape:
                 tape.watch(x_adv)
-                loss = cross_entropy(self.model(x_adv, training=True), y)
-            gradient, *gradients = tape.gradient(loss, [x_adv, *self.parameters])
+                loss = self.call.penalised(cross_entropy(self.training_logits(x_adv), y))
+            gradient, *gradients = self.gradients(tape, loss, [x_adv, *self.parameters])
             # Step 3
             self.update(gradients, learning_rate)
             # Step 4

@@ -19,7 +19,7 @@ def generate(weights: Sequence[torch.Tensor], x: torch.Tensor, other: torch.Tens
     for place, (kernel, bias) in enumerate(layers):
         hidden = torch.tanh(hidden) if place else hidden
         if x.ndim == 4:
-            hidden = conv2d(hidden, kernel.permute(3, 2, 0, 1), bias, padding=1)
+            hidden = conv2d(hidden, kernel.permute(3, 2, 0, 1).contiguous(), bias, padding=1)
         else:
             hidden = hidden @ kernel + bias
     return hidden

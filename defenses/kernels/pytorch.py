@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import safetensors
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from defenses.adaptation.spec import Adaptation
+from defenses.conventions.pytorch import Caller, copied
 from defenses.kernel import Arrays
 from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
 from defenses.perturbation.pytorch import perturb
 from defenses.perturbation.spec import Ascent
+from defenses.saved import unfit
 
 if TYPE_CHECKING:
     from defenses.defense import Defense
 
 PREDICT_BATCH = 250
+
+_WEIGHTS = "model.safetensors"
 
 
 class Kernel:
@@ -30,9 +36,10 @@ class Kernel:
     def __init__(self, model: nn.Module, defense: Defense) -> None:
         self.model = model
         self.defense = defense
-        self.parameters = [value for value in model.parameters() if value.requires_grad]
+        self.logits = Caller(model)
+        self.parameters = self.logits.parameters
         self.device = self.parameters[0].device
-        self.dtype = self.parameters[0].dtype
+        self.dtype = self.logits.dtype
         # By name; a subclass may add others.
         self.optimizers = {"optimizer": make_optimizer(defense, self.parameters)}
         # The averaged weights, where the defense averages them.
@@ -41,12 +48,14 @@ class Kernel:
 
     def images(self, x: np.ndarray) -> torch.Tensor:
         """NHWC as an NCHW view, which is `channels_last`, the fast layout."""
-        tensor = torch.from_numpy(x).to(self.device, self.dtype)
+        # Torch takes neither read-only arrays nor strides below zero
+        tensor = torch.from_numpy(np.require(x, requirements=["C", "W"]))
+        tensor = tensor.to(self.device, self.dtype)
         return tensor.permute(0, 3, 1, 2) if x.ndim == 4 else tensor
 
     def arrays(self, x: torch.Tensor) -> np.ndarray:
         """The inverse of `images`."""
-        return _array(x.permute(0, 2, 3, 1) if x.ndim == 4 else x)
+        return array(x.permute(0, 2, 3, 1) if x.ndim == 4 else x)
 
     def labels(self, y: np.ndarray) -> torch.Tensor:
         """Labels on the model's device."""
@@ -67,6 +76,16 @@ class Kernel:
                 parameter.requires_grad_(True)
             self.model.train(was_training)
 
+    def gradients(
+        self,
+        loss: torch.Tensor,
+        weights: Sequence[torch.Tensor] | None = None,
+        **settings: Any,
+    ) -> list[torch.Tensor]:
+        """Of the loss by `weights`, by default the parameters; zeros where it doesn't use one."""
+        weights = self.parameters if weights is None else weights
+        return list(torch.autograd.grad(loss, weights, materialize_grads=True, **settings))
+
     def update(
         self, gradients: Sequence[torch.Tensor], learning_rate: float, name: str = "optimizer"
     ) -> None:
@@ -84,7 +103,7 @@ class Kernel:
         self.model.eval()
         with torch.inference_mode():
             batches = [
-                self.model(self.images(x[first : first + PREDICT_BATCH])).cpu().numpy()
+                self.logits(self.images(x[first : first + PREDICT_BATCH])).cpu().numpy()
                 for first in range(0, len(x), PREDICT_BATCH)
             ]
         return np.concatenate(batches)
@@ -99,7 +118,7 @@ class Kernel:
                 part = slice(first, first + PREDICT_BATCH)
                 images, labels = self.images(x[part]), self.labels(y[part])
                 x_adv = perturb(
-                    self.model, images, labels, self.images(start[part]), eps=eps, ascent=ascent
+                    self.logits, images, labels, self.images(start[part]), eps=eps, ascent=ascent
                 )
                 found.append(self.arrays(x_adv))
         return np.concatenate(found)
@@ -108,7 +127,7 @@ class Kernel:
         """The gradient of each example's loss with respect to itself; shape of `x`."""
         with self.attacked():
             images = self.images(x).requires_grad_()
-            loss = cross_entropy(self.model(images), self.labels(y), reduction="sum")
+            loss = cross_entropy(self.logits(images), self.labels(y), reduction="sum")
             return self.arrays(torch.autograd.grad(loss, images)[0])
 
     def average(self, decay: float) -> None:
@@ -138,8 +157,7 @@ class Kernel:
         images, labels = self.images(x), self.labels(y)
         self.model.eval()
         for _ in range(steps):
-            loss = cross_entropy(self.model(images), labels)
-            gradients = torch.autograd.grad(loss, self.parameters)
+            gradients = self.gradients(cross_entropy(self.logits(images), labels))
             with torch.no_grad():
                 steps_of = torch._foreach_mul(list(gradients), self.rate_factors())
                 torch._foreach_add_(self.parameters, steps_of, alpha=-rate)
@@ -157,20 +175,35 @@ class Kernel:
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's weights and buffers, by name."""
-        return {name: _array(value) for name, value in self.model.state_dict().items()}
+        return {name: array(value) for name, value in self.model.state_dict().items()}
 
     def load_weights(self, weights: Arrays) -> None:
         """Take up what `weights` returned."""
         tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
         self.model.load_state_dict(tensors)
 
+    def save_weights(self, folder: Path) -> None:
+        """Write the model's weights and buffers to a file in `folder`."""
+        # Copies, because tied weights share their memory, and safetensors wants each once
+        state = {
+            name: value.contiguous().clone() for name, value in self.model.state_dict().items()
+        }
+        safetensors.torch.save_file(state, folder / _WEIGHTS)
+
+    def read_weights(self, folder: Path) -> None:
+        """Take up what `save_weights` wrote; DefenseError where it isn't there or doesn't fit."""
+        try:
+            self.model.load_state_dict(safetensors.torch.load_file(folder / _WEIGHTS))
+        except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+            raise unfit(folder / _WEIGHTS, error) from error
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on: weights, averages, optimiser; by name."""
         state = {f"model/{name}": value for name, value in self.weights().items()}
-        state |= {f"average/{i}": _array(value) for i, value in enumerate(self.averages)}
+        state |= {f"average/{i}": array(value) for i, value in enumerate(self.averages)}
         for part, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
-                state |= {f"{part}/{index}/{k}": _array(v) for k, v in slots.items()}
+                state |= {f"{part}/{index}/{k}": array(v) for k, v in slots.items()}
         return state
 
     def load_state(self, state: Arrays) -> None:
@@ -195,7 +228,7 @@ class Kernel:
 
     def copy(self) -> Kernel:
         """An independent kernel with the same weights and a fresh optimiser."""
-        other = type(self)(copy.deepcopy(self.model), self.defense)
+        other = type(self)(copied(self.model), self.defense)
         other.load_learned(self.learned())
         return other
 
@@ -208,5 +241,14 @@ def make_optimizer(defense: Defense, parameters: Sequence[torch.Tensor]) -> torc
     return torch.optim.Adam(parameters, **settings)
 
 
-def _array(value: torch.Tensor) -> np.ndarray:
-    return value.detach().cpu().numpy().copy()
+def array(value: torch.Tensor) -> np.ndarray:
+    """A copy in NumPy."""
+    return in_numpy(value).copy()
+
+
+def in_numpy(value: torch.Tensor) -> np.ndarray:
+    """The tensor's own numbers and layout in NumPy, where it lies in the processor's memory."""
+    value = value.detach().cpu()
+    # NumPy has no bfloat16; float32 holds each of its numbers
+    found: np.ndarray = (value.float() if value.dtype is torch.bfloat16 else value).numpy()
+    return found

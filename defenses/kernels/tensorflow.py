@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,15 +12,19 @@ import numpy as np
 import tensorflow as tf
 
 from defenses.adaptation.spec import Adaptation
+from defenses.conventions.tensorflow import Caller, copied
 from defenses.kernel import Arrays
 from defenses.kernels.tensorflow_optimizers import OPTIMIZERS, Adam, Sgd
 from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import perturb
+from defenses.saved import unfit
 
 if TYPE_CHECKING:
     from defenses.defense import Defense
 
 PREDICT_BATCH = 250
+
+_WEIGHTS = "model.weights.h5"
 
 
 class Kernel:
@@ -28,8 +33,9 @@ class Kernel:
     def __init__(self, model: keras.Model, defense: Defense) -> None:
         self.model = model
         self.defense = defense
-        self.parameters = [variable.value for variable in model.trainable_variables]
-        self.dtype = self.parameters[0].dtype
+        self.call = Caller(model)
+        self.parameters = self.call.parameters
+        self.dtype = self.call.dtype
         # By name; a subclass may add others.
         self.optimizers = {"optimizer": make_optimizer(defense, self.parameters)}
         # The averaged weights, where the defense averages them.
@@ -61,7 +67,20 @@ class Kernel:
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
         """The model in evaluation mode."""
-        return self.model(x, training=False)
+        return self.call(x, training=False)
+
+    def training_logits(self, x: tf.Tensor) -> tf.Tensor:
+        """The model in training mode; the running statistics of its normalisation move."""
+        return self.call(x, training=True)
+
+    def gradients(
+        self, tape: tf.GradientTape, loss: tf.Tensor, weights: Sequence[Any] | None = None
+    ) -> list[tf.Tensor]:
+        """Of the loss by `weights`, by default the parameters; zeros where it doesn't use one."""
+        weights = self.parameters if weights is None else weights
+        found = tape.gradient(loss, weights, unconnected_gradients="zero")
+        # An embedding's gradient tells of the rows that were looked up alone
+        return [tf.convert_to_tensor(gradient) for gradient in found]
 
     def update(
         self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, name: str = "optimizer"
@@ -138,8 +157,8 @@ class Kernel:
     ) -> None:
         for _ in tf.range(steps):
             with tf.GradientTape() as tape:
-                loss = cross_entropy(self.logits(x), y)
-            gradients = tape.gradient(loss, self.parameters)
+                loss = self.call.penalised(cross_entropy(self.logits(x), y))
+            gradients = self.gradients(tape, loss)
             for index, gradient in enumerate(gradients):
                 self.parameters[index].assign_sub(rates[index] * gradient)
 
@@ -163,6 +182,17 @@ class Kernel:
         for index, variable in enumerate(self.model.variables):
             variable.assign(weights[str(index)])
 
+    def save_weights(self, folder: Path) -> None:
+        """Write the model's weights and other variables to a file in `folder`."""
+        self.model.save_weights(folder / _WEIGHTS)
+
+    def read_weights(self, folder: Path) -> None:
+        """Take up what `save_weights` wrote; DefenseError where it isn't there or doesn't fit."""
+        try:
+            self.model.load_weights(folder / _WEIGHTS)
+        except (OSError, ValueError, KeyError) as error:
+            raise unfit(folder / _WEIGHTS, error) from error
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on: weights, averages, optimiser; by name."""
         state = {f"model/{name}": value for name, value in self.weights().items()}
@@ -179,9 +209,7 @@ class Kernel:
 
     def copy(self) -> Kernel:
         """An independent kernel with the same weights and a fresh optimiser."""
-        model = keras.models.clone_model(self.model)
-        model.set_weights(self.model.get_weights())
-        other = type(self)(model, self.defense)
+        other = type(self)(copied(self.model), self.defense)
         other.load_learned(self.learned())
         return other
 

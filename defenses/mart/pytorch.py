@@ -23,11 +23,11 @@ class MartKernel(Kernel):
         start = self.images(draws["start"])
         # Step 1
         with self.attacked():
-            x_adv = perturb(self.model, x, y, start, eps=eps, ascent=self.defense.ascent)
+            x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
         self.model.train()
-        loss = mart_loss(self.model(x), self.model(x_adv), y, weight=self.defense.weight)
+        loss = mart_loss(self.logits(x), self.logits(x_adv), y, weight=self.defense.weight)
         # Step 4
-        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        self.update(self.gradients(loss), learning_rate)
         return float(loss.detach())
 
 

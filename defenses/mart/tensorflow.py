@@ -29,10 +29,11 @@ class MartKernel(Kernel):
         # Step 1
         x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
         with tf.GradientTape() as tape:
-            clean, adversarial = self.model(x, training=True), self.model(x_adv, training=True)
+            clean, adversarial = self.training_logits(x), self.training_logits(x_adv)
             loss = mart_loss(clean, adversarial, y, weight=self.defense.weight)
+            loss = self.call.penalised(loss)
         # Step 4
-        self.update(tape.gradient(loss, self.parameters), learning_rate)
+        self.update(self.gradients(tape, loss), learning_rate)
         return loss
 
 

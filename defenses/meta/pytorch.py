@@ -6,16 +6,18 @@ The steps are those of `spec`; step 2 is in `inner`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from defenses.conventions.pytorch import twice_differentiable
 from defenses.kernels.pytorch import Kernel, make_optimizer
 from defenses.meta.chunk.pytorch import Chunk, MetaGradient, by_example
 from defenses.meta.chunk.sizes import attacked_at_once, chunk_size, groups
-from defenses.meta.inner.pytorch import Adapted, InnerLoop, Stack, stacked_logits
+from defenses.meta.inner.pytorch import Adapted, InnerLoop, Stack, StackError, stacked_logits
 from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.pytorch import perturb
@@ -34,7 +36,7 @@ class MetaKernel(Kernel):
 
     def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
         super().__init__(model, defense)
-        self.inner = InnerLoop(model, defense)
+        self.inner = InnerLoop(self.logits, defense)
         if defense.learn_rates:
             self.inner.log_rates = torch.zeros(
                 self.inner.layers, dtype=self.dtype, device=self.device, requires_grad=True
@@ -47,11 +49,11 @@ class MetaKernel(Kernel):
         """One update; returns the outer loss before it."""
         total: MetaGradient | None = None
         for chunk in self.chunks(draws, eps):
-            gradient = self.meta_gradient(chunk, draws["step_weights"])
-            if total is None:
-                total = gradient
-            else:
-                total.add(gradient)
+            for gradient in self.meta_gradients(chunk, draws["step_weights"]):
+                if total is None:
+                    total = gradient
+                else:
+                    total.add(gradient)
         assert total is not None
         total.divide(len(draws["x"]))
         # Step 6
@@ -81,7 +83,7 @@ class MetaKernel(Kernel):
                 attack = self.defense.task_distribution.attacks[which]
                 with self.attacked():
                     support_adv = perturb(
-                        self.model,
+                        self.logits,
                         support_adv.flatten(0, 1),
                         y[:, :shots].flatten(),
                         start[:, :shots].flatten(0, 1),
@@ -94,6 +96,21 @@ class MetaKernel(Kernel):
                 last = first + self.chunk
                 yield group.part(slice(first, last))
                 first = last
+
+    def meta_gradients(self, chunk: Chunk, step_weights: np.ndarray) -> list[MetaGradient]:
+        """Of a chunk at once, or of its tasks one by one where the model can't be stacked."""
+        smooth: AbstractContextManager[None] = nullcontext()
+        if self.defense.second_order:
+            smooth = twice_differentiable(self.model, "give algorithm fomaml or reptile")
+        with smooth:
+            try:
+                return [self.meta_gradient(chunk, step_weights)]
+            except StackError:
+                if self.defense.chunk:
+                    raise
+                self.inner.stacks = False
+            tasks = [chunk.part(slice(n, n + 1)) for n in range(len(chunk.x))]
+            return [self.meta_gradient(task, step_weights) for task in tasks]
 
     def meta_gradient(self, chunk: Chunk, step_weights: np.ndarray) -> MetaGradient:
         """Steps 2 to 5 of a chunk."""
@@ -153,7 +170,7 @@ class MetaKernel(Kernel):
         ascent = defense.task_distribution.attacks[chunk.attack].query.ascent
         eps = by_example(chunk.eps, chunk.x[:, shots:])
         with self.attacked():
-            logits = self.model if defense.query_attack == "initial" else self.logits_with(stack)
+            logits = self.logits if defense.query_attack == "initial" else self.logits_with(stack)
             if chunk.noise is not None:
                 return most_divergent(logits, x, chunk.noise.flatten(0, 1), eps=eps, ascent=ascent)
             start = chunk.start[:, shots:].flatten(0, 1)
@@ -166,7 +183,7 @@ class MetaKernel(Kernel):
         def logits(x: torch.Tensor) -> torch.Tensor:
             buffers = self.inner.fresh_buffers(tasks) if self.model.training else {}
             stacked = x.unflatten(0, (tasks, -1))
-            return stacked_logits(self.model, {**stack, **buffers}, stacked).flatten(0, 1)
+            return stacked_logits(self.logits, {**stack, **buffers}, stacked).flatten(0, 1)
 
         return logits
 
@@ -178,9 +195,7 @@ class MetaKernel(Kernel):
         found = []
         for part in parts:
             retain = part is not parts[-1]
-            found.append(
-                list(torch.autograd.grad(part, [*self.parameters, *learned], retain_graph=retain))
-            )
+            found.append(self.gradients(part, [*self.parameters, *learned], retain_graph=retain))
         rates = [gradients.pop() for gradients in found] if learned else []
         return found, sum(rates) if rates else None
 
@@ -214,7 +229,7 @@ class MetaKernel(Kernel):
     def chunk(self) -> int:
         """Tasks of a chunk: one until the first task has shown how large the model is."""
         defense = self.defense
-        if not defense.chunk and self.inner.activations is None:
+        if not defense.chunk and (self.inner.activations is None or not self.inner.stacks):
             return 1
         return chunk_size(
             defense.chunk,

@@ -38,7 +38,7 @@ class MetaKernel(Kernel):
     def __init__(self, model: keras.Model, defense: MetaAdversarial) -> None:
         refuse_wrong_derivatives(model, defense)
         super().__init__(model, defense)
-        self.inner = InnerLoop(model, defense)
+        self.inner = InnerLoop(self.call, defense)
         self.learned_variables: list[tf.Variable] = []
         if defense.learn_rates:
             self.inner.log_rates = tf.Variable(tf.zeros(self.inner.layers, self.dtype))
@@ -205,14 +205,18 @@ class MetaKernel(Kernel):
         for k in range(defense.inner_steps) if defense.multi_step else [defense.inner_steps - 1]:
             weight = step_weights[k]
             # Step 4: where the inner loops are crossed, the last one is the adversarial one
-            at_clean, at_adv = (self.logits_with(loop.steps[k]) for loop in (loops[-1], loops[0]))
+            last, first = loops[-1].steps[k], loops[0].steps[k]
+            at_clean, at_adv = self.logits_with(last), self.logits_with(first)
             if defense.outer_loss == "trades":
-                whole.append(weight * trades_loss(at_clean, x, x_adv, y, beta=defense.beta))
+                loss = trades_loss(at_clean, x, x_adv, y, beta=defense.beta)
+                whole.append(weight * self.call.penalised(loss, last))
                 continue
             if defense.outer_is_clean:
-                clean.append(weight * cross_entropy(at_clean(x), y))
+                loss = cross_entropy(at_clean(x), y)
+                clean.append(weight * self.call.penalised(loss, last))
             if defense.outer_is_attacked:
-                adversarial.append(weight * cross_entropy(at_adv(x_adv), y))
+                loss = cross_entropy(at_adv(x_adv), y)
+                adversarial.append(weight * self.call.penalised(loss, first))
         mixed = [w * part for part in clean] + [(1 - w) * part for part in adversarial]
         loss = tf.add_n(whole + mixed)
         if defense.adversarial_rate is None:
@@ -245,8 +249,7 @@ class MetaKernel(Kernel):
         """The model with these weights."""
 
         def logits(x: tf.Tensor) -> tf.Tensor:
-            buffers = self.model.non_trainable_variables
-            return self.model.stateless_call(weights, buffers, x, training=training)[0]
+            return self.call.with_weights(weights, x, training=training)[0]
 
         return logits
 

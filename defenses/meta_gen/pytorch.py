@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from defenses.conventions.pytorch import twice_differentiable
 from defenses.generator import pytorch as generators
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import Kernel, in_numpy
 from defenses.meta_gen.learned import Learned
 from defenses.meta_gen.spec import BANK, MAML, PATCH, MetaGenerator
 from defenses.perturbation.pytorch import direction, perturb, project
@@ -41,14 +41,14 @@ class MetaGeneratorKernel(Kernel):
         start = self.images(draws["start"])[:attacked]
         with self.attacked():
             x_adv = perturb(
-                self.model, x[:attacked], y[:attacked], start, eps=eps, ascent=defense.ascent
+                self.logits, x[:attacked], y[:attacked], start, eps=eps, ascent=defense.ascent
             )
         # Step 8
         self.model.train()
-        clean, adversarial = self.model(torch.cat([x, x_adv, x_gen])).chunk(2)
+        clean, adversarial = self.logits(torch.cat([x, x_adv, x_gen])).chunk(2)
         loss = defense.clean_weight * cross_entropy(clean, y)
         loss = loss + (1 - defense.clean_weight) * cross_entropy(adversarial, y)
-        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        self.update(self.gradients(loss), learning_rate)
         return float(loss.detach())
 
     def by_bank(self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
@@ -61,7 +61,7 @@ class MetaGeneratorKernel(Kernel):
             with torch.no_grad():
                 for column in entries.T:
                     patterns = self.images(bank.values[column])
-                    logits = self.model(self.with_pattern(x, patterns, places, eps))
+                    logits = self.logits(self.with_pattern(x, patterns, places, eps))
                     losses.append(cross_entropy(logits, y, reduction="none"))
             chosen = torch.stack(losses).argmax(dim=0).cpu().numpy()
             entries = entries[np.arange(len(entries)), chosen]
@@ -71,7 +71,7 @@ class MetaGeneratorKernel(Kernel):
             for _ in range(self.defense.bank_steps):
                 pattern.requires_grad_()
                 points = self.with_pattern(x, pattern, places, eps)
-                loss = cross_entropy(self.model(points), y, reduction="sum")
+                loss = cross_entropy(self.logits(points), y, reduction="sum")
                 # By the clipped points: where a pixel is at its bound, a pattern can still leave it
                 by = pattern if self.defense.pattern == PATCH else points
                 (gradient,) = torch.autograd.grad(loss, by)
@@ -108,16 +108,17 @@ class MetaGeneratorKernel(Kernel):
     ) -> torch.Tensor:
         """Examples of the network for the present classifier, after it has learned."""
         generator = self.attacker.network(draws["x"].shape[1:], self.new_generator)
-        self.attacker.keep([p.detach().cpu().numpy() for p in self.parameters])
+        self.attacker.keep([in_numpy(p) for p in self.parameters])
         size = self.defense.part
         parts = [slice(size * n, size * (n + 1)) for n in range(self.defense.tasks)]
         snapshots = [self.attacker.snapshot(number) for number in draws["snapshots"]]
         self.model.eval()
         tasks = [
-            (x[part], y[part], [torch.as_tensor(a).to(x) for a in snapshot])
+            (x[part], y[part], [torch.as_tensor(a).to(self.parameters[0]) for a in snapshot])
             for part, snapshot in zip(parts, snapshots, strict=True)
         ]
-        self.learn(tasks, eps)
+        with twice_differentiable(self.model, "give algorithm reptile"):
+            self.learn(tasks, eps)
         # Step 6
         x, y = x[self.defense.attacked :], y[self.defense.attacked :]
         seen = self.scaled_gradient(x, y, [p.detach() for p in self.parameters])
@@ -189,16 +190,16 @@ class MetaGeneratorKernel(Kernel):
     def logits_of(self, snapshot: Tensors, x: torch.Tensor) -> torch.Tensor:
         """A snapshot's logits in evaluation mode."""
         names = [name for name, value in self.model.named_parameters() if value.requires_grad]
-        logits: torch.Tensor = functional_call(
-            self.model, dict(zip(names, snapshot, strict=True)), (x,)
-        )
-        return logits
+        return self.logits(x, dict(zip(names, snapshot, strict=True)))
 
     def new_generator(self, shape: tuple[int, ...]) -> generators.Generator:
         """The network for inputs of this shape."""
         defense = self.defense
         return generators.Generator(
-            shape, width=defense.width, rate=defense.generator_rate, like=self.parameters[0]
+            shape,
+            width=defense.width,
+            rate=defense.generator_rate,
+            like=torch.empty(0, dtype=self.dtype, device=self.device),
         )
 
     def state(self) -> dict[str, np.ndarray]:

@@ -63,11 +63,12 @@ class MetaGeneratorKernel(Kernel):
         )
         # Step 8
         with tf.GradientTape() as tape:
-            logits = self.model(tf.concat([x, x_adv, x_gen], axis=0), training=True)
+            logits = self.training_logits(tf.concat([x, x_adv, x_gen], axis=0))
             clean, adversarial = tf.split(logits, 2)
             loss = defense.clean_weight * cross_entropy(clean, y)
             loss += (1 - defense.clean_weight) * cross_entropy(adversarial, y)
-        self.update(tape.gradient(loss, self.parameters), learning_rate)
+            loss = self.call.penalised(loss)
+        self.update(self.gradients(tape, loss), learning_rate)
         return loss
 
     def by_bank(self, draws: Arrays, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
@@ -232,8 +233,7 @@ class MetaGeneratorKernel(Kernel):
 
     def logits_of(self, snapshot: Tensors, x: tf.Tensor) -> tf.Tensor:
         """A snapshot's logits in evaluation mode."""
-        others = self.model.non_trainable_variables
-        return self.model.stateless_call(snapshot, others, x, training=False)[0]
+        return self.call.with_weights(snapshot, x, training=False)[0]
 
     def new_generator(self, shape: tuple[int, ...]) -> generators.Generator:
         """The network for inputs of this shape."""

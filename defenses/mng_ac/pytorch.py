@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from defenses.conventions.pytorch import twice_differentiable
 from defenses.generator.pytorch import Generator
 from defenses.kernels.pytorch import Kernel
 from defenses.losses.pytorch import jensen_shannon
@@ -38,18 +38,19 @@ class MetaNoiseKernel(Kernel):
         # Step 2
         start, ascent = self.images(draws[f"start_{norm}"]), self.defense.ascent(norm)
         with self.attacked():
-            x_adv = perturb(self.model, x, y, start, eps=budget, ascent=ascent)
+            x_adv = perturb(self.logits, x, y, start, eps=budget, ascent=ascent)
         # Step 5
-        generator.update(self.noise_gradient(x, y, x_adv, z, norm=norm, eps=budget))
+        with twice_differentiable(self.model, "random-norm needs none"):
+            generator.update(self.noise_gradient(x, y, x_adv, z, norm=norm, eps=budget))
         # Step 6
         with torch.no_grad():
             x_aug = self.augmented(x, z, norm=norm, eps=budget)
         # Step 7
         self.model.train()
-        adversarial, clean, noisy = self.model(torch.cat([x_adv, x, x_aug])).chunk(3)
+        adversarial, clean, noisy = self.logits(torch.cat([x_adv, x, x_aug])).chunk(3)
         consistency = jensen_shannon([clean, adversarial, noisy]).mean()
         loss = cross_entropy(adversarial, y) + self.defense.consistency * consistency
-        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        self.update(self.gradients(loss), learning_rate)
         return float(loss.detach())
 
     def noise_gradient(
@@ -67,8 +68,8 @@ class MetaNoiseKernel(Kernel):
         self.model.eval()
         x_aug = self.augmented(x, z, norm=norm, eps=eps)
         # Step 4: create_graph keeps the way back to the noise
-        loss = cross_entropy(self.model(x_aug), y)
-        moves = torch.autograd.grad(loss, self.parameters, create_graph=True)
+        loss = cross_entropy(self.logits(x_aug), y)
+        moves = self.gradients(loss, create_graph=True)
         names = [name for name, value in self.model.named_parameters() if value.requires_grad]
         rate = self.defense.lookahead_rate
         ahead = {
@@ -76,7 +77,7 @@ class MetaNoiseKernel(Kernel):
             for name, parameter, move in zip(names, self.parameters, moves, strict=True)
         }
         # Step 5
-        loss_ahead = cross_entropy(functional_call(self.model, ahead, (x_adv,)), y)
+        loss_ahead = cross_entropy(self.logits(x_adv, ahead), y)
         return torch.autograd.grad(loss_ahead, self.generator.weights)
 
     def augmented(self, x: torch.Tensor, z: torch.Tensor, *, norm: str, eps: float) -> torch.Tensor:
@@ -92,7 +93,7 @@ class MetaNoiseKernel(Kernel):
                 shape,
                 width=self.defense.width,
                 rate=self.defense.noise_rate,
-                like=self.parameters[0],
+                like=torch.empty(0, dtype=self.dtype, device=self.device),
             )
             if self.saved:
                 self.generator.load_state(self.saved)

@@ -63,11 +63,12 @@ class MetaNoiseKernel(Kernel):
         x_aug = self.augmented(x, z, norm=norm, eps=eps)
         # Step 7
         with tf.GradientTape() as tape:
-            logits = self.model(tf.concat([x_adv, x, x_aug], axis=0), training=True)
+            logits = self.training_logits(tf.concat([x_adv, x, x_aug], axis=0))
             adversarial, clean, noisy = tf.split(logits, 3)
             consistency = tf.reduce_mean(jensen_shannon([clean, adversarial, noisy]))
             loss = cross_entropy(adversarial, y) + self.defense.consistency * consistency
-        self.update(tape.gradient(loss, self.parameters), learning_rate)
+            loss = self.call.penalised(loss)
+        self.update(self.gradients(tape, loss), learning_rate)
         return loss
 
     def noise_gradient(
@@ -86,13 +87,12 @@ class MetaNoiseKernel(Kernel):
             x_aug = self.augmented(x, z, norm=norm, eps=eps)
             # Step 4: inside of the outer tape, which keeps the way back to the noise
             with tf.GradientTape() as inner:
-                loss = cross_entropy(self.logits(x_aug), y)
-            moves = inner.gradient(loss, self.parameters)
+                loss = self.call.penalised(cross_entropy(self.logits(x_aug), y))
+            moves = self.gradients(inner, loss)
             rate = self.defense.lookahead_rate
             ahead = [p - rate * move for p, move in zip(self.parameters, moves, strict=True)]
             # Step 5
-            others = self.model.non_trainable_variables
-            logits = self.model.stateless_call(ahead, others, x_adv, training=False)[0]
+            logits, _ = self.call.with_weights(ahead, x_adv, training=False)
             loss_ahead = cross_entropy(logits, y)
         return outer.gradient(loss_ahead, self.generator.weights)
 

@@ -23,8 +23,8 @@ class MultiSteepestKernel(Kernel):
             x_adv = self.perturb(x, y, eps)
         # Step 5
         self.model.train()
-        loss = cross_entropy(self.model(x_adv), y)
-        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        loss = cross_entropy(self.logits(x_adv), y)
+        self.update(self.gradients(loss), learning_rate)
         return float(loss.detach())
 
     def perturb(self, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
@@ -35,7 +35,7 @@ class MultiSteepestKernel(Kernel):
         for _ in range(defense.attack_steps):
             # Step 2
             x_adv.requires_grad_()
-            loss = cross_entropy(self.model(x_adv), y, reduction="sum")
+            loss = cross_entropy(self.logits(x_adv), y, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, x_adv)
             x_adv = x_adv.detach()
             # Step 3
@@ -51,9 +51,9 @@ class MultiSteepestKernel(Kernel):
         """Example by example the point of the highest loss."""
         worst = points[0]
         with torch.no_grad():
-            highest = cross_entropy(self.model(worst), y, reduction="none")
+            highest = cross_entropy(self.logits(worst), y, reduction="none")
             for point in points[1:]:
-                losses = cross_entropy(self.model(point), y, reduction="none")
+                losses = cross_entropy(self.logits(point), y, reduction="none")
                 higher = losses > highest
                 worst = torch.where(higher.reshape(-1, *[1] * (point.ndim - 1)), point, worst)
                 highest = torch.maximum(highest, losses)

@@ -27,8 +27,8 @@ class MultiSteepestKernel(Kernel):
         x_adv = self.perturb(x, y, eps)
         # Step 5
         with tf.GradientTape() as tape:
-            loss = cross_entropy(self.model(x_adv, training=True), y)
-        self.update(tape.gradient(loss, self.parameters), learning_rate)
+            loss = self.call.penalised(cross_entropy(self.training_logits(x_adv), y))
+        self.update(self.gradients(tape, loss), learning_rate)
         return loss
 
     def perturb(self, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:

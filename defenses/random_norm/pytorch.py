@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -30,7 +29,7 @@ class RandomNormKernel(Kernel):
         # Step 2
         with self.attacked():
             x_adv = perturb(
-                self.model,
+                self.logits,
                 x,
                 y,
                 self.images(draws[f"start_{norm}"]),
@@ -39,9 +38,9 @@ class RandomNormKernel(Kernel):
             )
         # Step 3
         self.model.train()
-        logits = self.model(x_adv)
+        logits = self.logits(x_adv)
         loss = cross_entropy(logits, y)
-        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        self.update(self.gradients(loss), learning_rate)
         # Step 4
         self.running.update(norm, float((logits.argmax(dim=1) == y).double().mean()))
         return float(loss.detach())

@@ -48,9 +48,9 @@ class RandomNormKernel(Kernel):
         x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent(norm))
         # Step 3
         with tf.GradientTape() as tape:
-            logits = self.model(x_adv, training=True)
-            loss = cross_entropy(logits, y)
-        self.update(tape.gradient(loss, self.parameters), learning_rate)
+            logits = self.training_logits(x_adv)
+            loss = self.call.penalised(cross_entropy(logits, y))
+        self.update(self.gradients(tape, loss), learning_rate)
         right = tf.argmax(logits, axis=1, output_type=y.dtype) == y
         return loss, tf.reduce_mean(tf.cast(right, tf.float64))
 

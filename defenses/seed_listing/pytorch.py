@@ -22,15 +22,15 @@ class SeedKernel(Kernel):
         # Step 1
         with self.attacked():
             x_adv = perturb(
-                self.model, x, y, self.images(draws["start"]), eps=eps, ascent=self.defense.ascent
+                self.logits, x, y, self.images(draws["start"]), eps=eps, ascent=self.defense.ascent
             )
         # Step 2
         self.model.train()
-        loss = cross_entropy(self.model(x), y) + cross_entropy(self.model(x_adv), y)
-        gradients = torch.autograd.grad(loss, self.parameters)
+        loss = cross_entropy(self.logits(x), y) + cross_entropy(self.logits(x_adv), y)
+        gradients = self.gradients(loss)
         with torch.no_grad():
-            torch._foreach_add_(self.parameters, list(gradients), alpha=-self.defense.inner_rate)
+            torch._foreach_add_(self.parameters, gradients, alpha=-self.defense.inner_rate)
         # Step 3
-        extra = cross_entropy(self.model(x_adv), y)
-        self.update(torch.autograd.grad(extra, self.parameters), learning_rate)
+        extra = cross_entropy(self.logits(x_adv), y)
+        self.update(self.gradients(extra), learning_rate)
         return float(loss.detach())

@@ -30,13 +30,14 @@ class SeedKernel(Kernel):
         x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
         # Step 2
         with tf.GradientTape() as tape:
-            clean = cross_entropy(self.model(x, training=True), y)
-            loss = clean + cross_entropy(self.model(x_adv, training=True), y)
-        gradients = tape.gradient(loss, self.parameters)
+            clean = cross_entropy(self.training_logits(x), y)
+            loss = clean + cross_entropy(self.training_logits(x_adv), y)
+            loss = self.call.penalised(loss)
+        gradients = self.gradients(tape, loss)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.assign_sub(self.defense.inner_rate * gradient)
         # Step 3
         with tf.GradientTape() as tape:
-            extra = cross_entropy(self.model(x_adv, training=True), y)
-        self.update(tape.gradient(extra, self.parameters), learning_rate)
+            extra = self.call.penalised(cross_entropy(self.training_logits(x_adv), y))
+        self.update(self.gradients(tape, extra), learning_rate)
         return loss

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch.nn.functional import cross_entropy
 
 from defenses.kernels.pytorch import Kernel
@@ -17,6 +16,6 @@ class StandardKernel(Kernel):
         x, y = self.images(draws["x"]), self.labels(draws["y"])
         # Step 1
         self.model.train()
-        loss = cross_entropy(self.model(x), y)
-        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        loss = cross_entropy(self.logits(x), y)
+        self.update(self.gradients(loss), learning_rate)
         return float(loss.detach())

@@ -20,6 +20,6 @@ class StandardKernel(Kernel):
         """`step` as a graph."""
         # Step 1
         with tf.GradientTape() as tape:
-            loss = cross_entropy(self.model(x, training=True), y)
-        self.update(tape.gradient(loss, self.parameters), learning_rate)
+            loss = self.call.penalised(cross_entropy(self.training_logits(x), y))
+        self.update(self.gradients(tape, loss), learning_rate)
         return loss

@@ -27,12 +27,12 @@ class TradesKernel(Kernel):
         x, y = self.images(draws["x"]), self.labels(draws["y"])
         with self.attacked():
             x_adv = most_divergent(
-                self.model, x, self.images(draws["noise"]), eps=eps, ascent=self.defense.ascent
+                self.logits, x, self.images(draws["noise"]), eps=eps, ascent=self.defense.ascent
             )
         self.model.train()
-        loss = trades_loss(self.model, x, x_adv, y, beta=self.defense.beta)
+        loss = trades_loss(self.logits, x, x_adv, y, beta=self.defense.beta)
         # Step 4
-        self.update(torch.autograd.grad(loss, self.parameters), learning_rate)
+        self.update(self.gradients(loss), learning_rate)
         return float(loss.detach())
 
 

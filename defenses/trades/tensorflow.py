@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -33,11 +32,11 @@ class TradesKernel(Kernel):
     ) -> tf.Tensor:
         """`step` as a graph."""
         x_adv = most_divergent(self.logits, x, noise, eps=eps, ascent=self.defense.ascent)
-        trained = functools.partial(self.model, training=True)
         with tf.GradientTape() as tape:
-            loss = trades_loss(trained, x, x_adv, y, beta=self.defense.beta)
+            loss = trades_loss(self.training_logits, x, x_adv, y, beta=self.defense.beta)
+            loss = self.call.penalised(loss)
         # Step 4
-        self.update(tape.gradient(loss, self.parameters), learning_rate)
+        self.update(self.gradients(tape, loss), learning_rate)
         return loss
 
 

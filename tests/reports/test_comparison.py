@@ -50,6 +50,18 @@ def test_each_number_of_a_comparison_worked_by_hand(pair: Any) -> None:
     assert list(compared.attrs["columns"]) == list(compared.columns)
 
 
+def test_the_beginnings_of_ids_are_taken(pair: Any) -> None:
+    synthetic, a, b = pair
+    whole = reports.compare(synthetic.store.path, a, b)
+
+    compared = reports.compare(synthetic.store.path, a[:-3], b[:-3])
+
+    assert (compared.attrs["a"], compared.attrs["b"]) == (a, b)
+    assert compared.equals(whole)
+    with pytest.raises(ConfigError, match="is not unique in"):
+        reports.compare(synthetic.store.path, a[:2], b)
+
+
 def test_the_other_way_round_only_the_signs_change(pair: Any) -> None:
     synthetic, a, b = pair
 

@@ -14,38 +14,65 @@ from dataclasses import dataclass
 import higher
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn.functional import cross_entropy
 
+from defenses.conventions.pytorch import Caller
+from defenses.errors import DefenseError
 from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import adapted_names, layer_numbers
 
 Stack = Mapping[str, torch.Tensor]
 
 
-def stacked_logits(model: nn.Module, stack: Stack, x: torch.Tensor) -> torch.Tensor:
+class StackError(DefenseError):
+    """The model holds what `vmap` can't batch over tasks."""
+
+
+def stacked_logits(call: Caller, stack: Stack, x: torch.Tensor) -> torch.Tensor:
     """Logits of each task's inputs with its own weights and buffers, where `stack` names them.
 
     Args:
+        call: calls the model.
         stack: name to values, (tasks, ...); the model's own values stand for the rest.
         x: (tasks, n, C, H, W) or (tasks, n, d).
 
     Returns:
         (tasks, n, classes).
+
+    Raises:
+        StackError: several tasks, and a model that can only be run for one.
     """
 
     def logits(stack: Stack, x: torch.Tensor) -> torch.Tensor:
-        return functional_call(model, dict(stack), (x,), tie_weights=False)
+        return call(x, stack, tie_weights=False)
 
     if len(x) == 1:
         single = {name: value.squeeze(0) for name, value in stack.items()}
-        return logits(single, _channels_last(x.squeeze(0))).unsqueeze(0)
-    return vmap(logits, randomness="different")(dict(stack), x)
+        x = x.squeeze(0)
+        return logits(single, _channels_last(x) if call.channels_last else x).unsqueeze(0)
+    try:
+        return vmap(logits, randomness="different")(dict(stack), x)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise StackError(
+            f"the model can't be run for several tasks at once "
+            f"({str(error).splitlines()[0][:150]}); give chunk=1"
+        ) from error
 
 
 def _channels_last(x: torch.Tensor) -> torch.Tensor:
     """Images in the fast layout, which arithmetic loses where there is one channel."""
     return x.clone(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def _numbers(output: object) -> int:
+    """How many numbers a layer gives; a recurrent one gives a tuple."""
+    if isinstance(output, torch.Tensor):
+        return output.numel()
+    parts = output if isinstance(output, tuple | list) else ()
+    return sum(_numbers(part) for part in parts)
 
 
 class TaskStack(nn.Module):
@@ -54,10 +81,10 @@ class TaskStack(nn.Module):
     Its own parameters are empty: they stand for the weights that the patched module is given.
     """
 
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+    def __init__(self, call: Caller, names: Sequence[str]) -> None:
         super().__init__()
         # In a tuple, so that its parameters don't become this module's.
-        self.hidden = (model,)
+        self.hidden = (call,)
         self.names = tuple(names)
         for index in range(len(names)):
             self.register_parameter(f"weight{index}", nn.Parameter(torch.empty(0)))
@@ -88,20 +115,22 @@ class InnerLoop:
     """Step 2: adapts a stack of tasks, keeping or cutting the way back to the initialisation.
 
     Args:
-        model: the initialisation; of its parameters those that require gradients are adapted.
+        call: calls the initialisation; of its parameters those that require gradients are adapted.
     """
 
     # s, (layers,), where the rates are learned.
     log_rates: torch.Tensor | None = None
     # Numbers that one example leaves between the layers, once a pass has shown it.
     activations: int | None = None
+    # Whether several tasks can be computed at once, until a model shows that they can't.
+    stacks = True
 
-    def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
-        self.model, self.defense = model, defense
-        own = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    def __init__(self, call: Caller, defense: MetaAdversarial) -> None:
+        self.model, self.defense = call.model, defense
+        own = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         names = adapted_names(list(own), ".", head=defense.algorithm == "anil")
         self.initial = {name: own[name] for name in names}
-        self.module = TaskStack(model, names)
+        self.module = TaskStack(call, names)
         self.layer_of = dict(zip(names, layer_numbers(names, "."), strict=True))
         self.layers = 1 + max(self.layer_of.values())
         groups: list[list[nn.Parameter]] = [[] for _ in range(self.layers)]
@@ -154,7 +183,7 @@ class InnerLoop:
         seen: list[int] = []
         leaves = [module for module in self.model.modules() if not list(module.children())]
         hooks = [
-            leaf.register_forward_hook(lambda _, inputs, output: seen.append(output.numel()))
+            leaf.register_forward_hook(lambda _, inputs, output: seen.append(_numbers(output)))
             for leaf in leaves
         ]
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from defenses.conventions.tensorflow import Caller
 from defenses.errors import DefenseError
 from defenses.kernels.tensorflow import cross_entropy
 from defenses.meta.spec import MetaAdversarial
@@ -44,14 +45,15 @@ class InnerLoop:
     """Step 2: adapts to a task, keeping or cutting the way back to the initialisation.
 
     Args:
-        model: the initialisation; its trainable variables are adapted.
+        call: calls the initialisation; its trainable variables are adapted.
     """
 
     # s, (layers,), where the rates are learned.
     log_rates: tf.Variable | None = None
 
-    def __init__(self, model: keras.Model, defense: MetaAdversarial) -> None:
-        self.model, self.defense = model, defense
+    def __init__(self, call: Caller, defense: MetaAdversarial) -> None:
+        self.call, self.defense = call, defense
+        model = call.model
         self.initial = [variable.value for variable in model.trainable_variables]
         names = [variable.path for variable in model.trainable_variables]
         moved = adapted_names(names, "/", head=defense.algorithm == "anil")
@@ -71,21 +73,15 @@ class InnerLoop:
             with contextlib.nullcontext() if second_order else outer.stop_recording():
                 with tf.GradientTape(watch_accessed_variables=False) as inner:
                     inner.watch(moved)
-                    logits, buffers = self.pass_with(weights, x)
-                    loss = cross_entropy(logits, y)
-                gradients = inner.gradient(loss, moved)
+                    logits, buffers = self.call.with_weights(weights, x, training=True)
+                    loss = self.call.penalised(cross_entropy(logits, y), weights)
+                gradients = inner.gradient(loss, moved, unconnected_gradients="zero")
             first = first or (loss, buffers)
             # Step 2
             weights = self._moved(weights, gradients)
             steps.append(weights)
         assert first is not None
         return Adapted(steps, *first)
-
-    def pass_with(self, weights: Weights, x: tf.Tensor) -> tuple[tf.Tensor, Weights]:
-        """Logits in training mode, and what the pass would make of the buffers."""
-        buffers = self.model.non_trainable_variables
-        logits, changed = self.model.stateless_call(weights, buffers, x, training=True)
-        return logits, changed
 
     def _moved(self, weights: Weights, gradients: Weights) -> Weights:
         """One step down the gradients, of the weights that move."""

@@ -1,0 +1,130 @@
+"""How a `torch.nn.Module` is called: as its author's own loop would."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import UninitializedParameter
+
+from defenses.conventions.outputs import logits_in
+from defenses.errors import DefenseError
+
+_NO_SECOND_DERIVATIVE = re.compile("derivative for .* not implemented|twice|double backward")
+
+
+class Caller:
+    """Calls a module with NCHW or (n, d) inputs; gives logits in the type that is computed with.
+
+    The module gets a copy of its own, so that a forward that works in place changes nobody else's
+    array. Images are contiguous NCHW; a module whose weights are `channels_last` gets them in that
+    layout. A module that says `takes_views`, as those built from a specification do, gets what
+    comes, uncopied. Inputs have the type of its weights, whatever it computes in.
+
+    Args:
+        model: with its parameters; raises DefenseError where none is left to train.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.parameters = [value for value in model.parameters() if value.requires_grad]
+        if not self.parameters:
+            raise DefenseError(
+                "no weight of the model wants a gradient, so there is nothing to train; unfreeze "
+                "some, such as by model.requires_grad_(True)"
+            )
+        self.takes = self.parameters[0].dtype
+        if any(value.dtype is torch.float16 for value in self.parameters):
+            raise DefenseError(
+                "the model's weights are float16, whose updates underflow; train it in float32 "
+                "(model.float()), with torch.autocast in its forward for speed"
+            )
+        # What is computed with here: losses, attacks, budgets
+        self.dtype = torch.float64 if self.takes is torch.float64 else torch.float32
+        self.takes_views = bool(getattr(model, "takes_views", False))
+        self.channels_last = self.takes_views or any(map(_is_channels_last, model.parameters()))
+
+    def __call__(
+        self,
+        x: torch.Tensor,
+        weights: Mapping[str, torch.Tensor] | None = None,
+        *,
+        tie_weights: bool = True,
+    ) -> torch.Tensor:
+        """Logits (n, classes) in the model's present mode.
+
+        Args:
+            x: NCHW or (n, d).
+            weights: stand in for parameters and buffers, by name.
+            tie_weights: whether tied weights follow those that stand in.
+        """
+        if not self.takes_views:
+            layout = torch.preserve_format if self.channels_last else torch.contiguous_format
+            x = x.clone(memory_format=layout)
+        x = x.to(self.takes)
+        outputs: Any
+        if weights is None:
+            outputs = self.model(x)
+        else:
+            outputs = functional_call(self.model, dict(weights), (x,), tie_weights=tie_weights)
+        logits: torch.Tensor = logits_in(outputs)
+        return logits.to(self.dtype)
+
+
+@contextmanager
+def twice_differentiable(model: nn.Module, advice: str) -> Iterator[None]:
+    """While entered, layers whose fast forms have one derivative alone use plain operations.
+
+    These are attention and recurrent layers. Where a second derivative is missing still, raises a
+    DefenseError that ends in `advice`.
+    """
+    with ExitStack() as plain:
+        plain.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(isinstance(layer, nn.RNNBase) for layer in model.modules()):
+            plain.enter_context(torch.backends.cudnn.flags(enabled=False))
+        try:
+            yield
+        except RuntimeError as error:
+            if not _NO_SECOND_DERIVATIVE.search(str(error)):
+                raise
+            raise DefenseError(
+                f"the model has no second derivative ({str(error).splitlines()[0][:150]}); {advice}"
+            ) from error
+
+
+def prepare(model: nn.Module, x: np.ndarray) -> None:
+    """Gives lazy layers their weights, by one pass over NHWC or (n, d) inputs."""
+    if any(isinstance(value, UninitializedParameter) for value in model.parameters()):
+        inputs = torch.tensor(x)
+        with torch.no_grad():
+            model((inputs.permute(0, 3, 1, 2) if x.ndim == 4 else inputs).contiguous())
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """An independent module with the same weights."""
+    # What a pass has left as an attribute, as old weight_norm does, is no leaf of a graph, and
+    # can't be copied otherwise.
+    memo = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(model, memo)
+
+
+def _is_channels_last(value: torch.Tensor) -> bool:
+    """Whether somebody laid a convolution's weights out so; those of one channel are both."""
+    return (
+        value.ndim == 4
+        and not value.is_contiguous()
+        and value.is_contiguous(memory_format=torch.channels_last)
+    )

@@ -1,0 +1,88 @@
+"""A model tried on a few examples before it is trained: what can't work is told in one line."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defenses.data import check_labels
+from defenses.errors import DefenseError
+from defenses.imports import refuse_wrong_order
+
+if TYPE_CHECKING:
+    from defenses.kernel import Kernel
+    from defenses.subject import Subject
+
+# Examples that the model is tried on; the pass is no part of the training's cost.
+EXAMPLES = 2
+
+# Framework to what calls its models.
+_CONVENTIONS = {
+    "torch": "defenses.conventions.pytorch",
+    "tensorflow": "defenses.conventions.tensorflow",
+}
+
+# How far a row of probabilities may be from summing to 1, by rounding.
+_ROUNDING = 1e-3
+
+
+def explained(shape: tuple[int, ...], call: Callable[[], Any]) -> Any:
+    """What `call` gives; a DefenseError where the model can't take inputs of this shape."""
+    try:
+        return call()
+    except (DefenseError, MemoryError):
+        raise
+    except Exception as error:  # whatever the user's code raises
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        wanted = "NHWC images" if len(shape) == 4 else "rows"
+        raise DefenseError(
+            f"the model can't take {EXAMPLES} {wanted} of shape {shape[1:]} "
+            f"(a PyTorch module gets images as NCHW): {words}"
+        ) from error
+
+
+def prepare(subject: Subject, x: np.ndarray | None) -> None:
+    """Import the subject's framework, and give a model that was never called its weights.
+
+    Raises:
+        DefenseError: the import would end the process, or the model can't take `x`.
+    """
+    refuse_wrong_order(subject.framework)
+    if x is None:
+        return
+    module = importlib.import_module(_CONVENTIONS[subject.framework])
+    explained(x.shape, lambda: module.prepare(subject.model, x[:EXAMPLES]))
+
+
+def try_out(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> None:
+    """Refuse a model whose outputs the losses here can't take.
+
+    Args:
+        kernel: holds the model.
+        x: inputs, of which the first `EXAMPLES` are tried.
+        y: all labels that are to be trained on or validated with.
+
+    Raises:
+        DefenseError: no logits, too few of them, or something else than logits.
+    """
+    outputs = explained(x.shape, lambda: kernel.predict(x[:EXAMPLES]))
+    count = min(EXAMPLES, len(x))
+    if outputs.ndim != 2 or len(outputs) != count:
+        raise DefenseError(
+            f"the model gives outputs of shape {outputs.shape} for {count} examples; "
+            "logits of shape (n, classes) are needed"
+        )
+    classes = outputs.shape[1]
+    if classes < 2:
+        raise DefenseError(
+            "the model gives 1 output; one logit a class is needed, so 2 for two classes"
+        )
+    check_labels(y, classes)
+    inside = bool((outputs >= 0).all() and (outputs <= 1).all())
+    if inside and bool(np.abs(outputs.sum(axis=1) - 1).max() <= _ROUNDING):
+        raise DefenseError(
+            "the model gives probabilities, and the losses here need logits; remove its softmax"
+        )

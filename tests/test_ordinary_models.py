@@ -1,0 +1,400 @@
+"""Models as people bring them: each trains, or one line says what does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark import frameworks
+
+frameworks.import_torch_first()
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
+
+import defenses  # noqa: E402
+from defenses.conventions.pytorch import Caller, copied  # noqa: E402
+from defenses.meta.inner.pytorch import StackError  # noqa: E402
+from defenses.subject import recognise  # noqa: E402
+
+THREAT = defenses.Threat("linf", 0.1)
+SETTINGS = {
+    "none": {"batch_size": 16},
+    "pgd-at": {"batch_size": 16, "attack_steps": 2},
+    "trades": {"batch_size": 16, "attack_steps": 2},
+    "awp": {"batch_size": 16, "attack_steps": 2},
+    "free-at": {"batch_size": 16, "replays": 2},
+    "mng-ac": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.2, "width": 2},
+    "meta-gen": {"batch_size": 16, "generator": "network", "width": 2, "attack_steps": 2},
+    "meta-adv": {"tasks": 3, "support": 3, "query": 4, "query_attack_steps": 2},
+}
+META_GEN = {"algorithm": "maml"}
+
+
+def data(channels=1, classes=3, count=42):
+    generator = np.random.default_rng(0)
+    x = generator.random((count, 6, 6, channels), dtype=np.float32)
+    return x, generator.integers(0, classes, count)
+
+
+def fit(name, model, x, y, **parameters):
+    defense = defenses.create(name, THREAT, {**SETTINGS[name], **parameters})
+    return defense.fit(model, x, y, epochs=1)
+
+
+class Net(nn.Module):
+    """What `work(self, x)` says, with these layers."""
+
+    def __init__(self, work, **layers):
+        super().__init__()
+        self.work = work
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x):
+        return self.work(self, x)
+
+
+def dense(inputs=36, outputs=3):
+    return nn.Linear(inputs, outputs)
+
+
+def attention():
+    def work(self, x):
+        queries, keys, values = self.mix(x[:, 0]).chunk(3, -1)
+        return self.last(scaled_dot_product_attention(queries, keys, values).flatten(1))
+
+    return Net(work, mix=nn.Linear(6, 18), last=dense())
+
+
+def recurrent(kind):
+    def work(self, x):
+        return self.last(self.first(x[:, 0])[0][:, -1])
+
+    return Net(work, first=kind(6, 5, batch_first=True), last=dense(5))
+
+
+class Autocast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        layers = nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), dense(32)
+        self.inside = nn.Sequential(*layers)
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.inside(x)
+
+
+def in_place(self, x):
+    return self.last(x.sub_(0.5).flatten(1))
+
+
+class Output(dict):
+    """As libraries of pretrained models have it."""
+
+    logits = property(lambda self: self["logits"])
+
+
+TORCH = {
+    "view": lambda: Net(lambda self, x: self.last(x.view(x.size(0), -1)), last=dense()),
+    "unused layer": lambda: Net(
+        lambda self, x: self.last(x.flatten(1)), other=dense(), last=dense()
+    ),
+    "in place": lambda: Net(in_place, last=dense()),
+    "autocast": Autocast,
+    "bfloat16": lambda: nn.Sequential(nn.Flatten(), dense()).bfloat16(),
+    "float64": lambda: nn.Sequential(nn.Flatten(), dense()).double(),
+    "under logits": lambda: Net(
+        lambda self, x: Output(logits=self.last(x.flatten(1))), last=dense()
+    ),
+    "data parallel": lambda: nn.DataParallel(nn.Sequential(nn.Flatten(), dense())),
+    "unused softmax": lambda: Net(
+        lambda self, x: self.last(x.flatten(1)), last=dense(), softmax=nn.Softmax(1)
+    ),
+    "lazy": lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("case", TORCH)
+def test_a_torch_model_trains(case, name):
+    channels = 3 if case == "view" else 1
+    x, y = data(channels)
+    model = TORCH[case]()
+    if case == "view":
+        model.last = dense(108)
+    before = x.copy()
+    fitted = fit(name, model, x, y, **(META_GEN if name == "meta-gen" else {}))
+    outputs = fitted.predict(x)
+    assert outputs.shape == (len(x), 3)
+    assert outputs.dtype == (np.float64 if case == "float64" else np.float32)
+    assert np.isfinite(outputs).all()
+    assert np.array_equal(x, before), "the caller's array was changed"
+
+
+TWICE = {
+    "attention": attention,
+    "lstm": lambda: recurrent(nn.LSTM),
+    "gru": lambda: recurrent(nn.GRU),
+    "rnn": lambda: recurrent(nn.RNN),
+    "spectral norm": lambda: nn.Sequential(
+        nn.Flatten(), nn.utils.parametrizations.spectral_norm(dense())
+    ),
+    "batch norm without momentum": lambda: nn.Sequential(
+        nn.Flatten(), nn.BatchNorm1d(36, momentum=None), dense()
+    ),
+    "a number read back": lambda: Net(
+        lambda self, x: self.last(x.flatten(1)) * (1 + 0 * x.detach().sum().item()), last=dense()
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_second_order_goes_through(case):
+    """And takes the step that tasks computed one by one take."""
+    x, y = data()
+    torch.manual_seed(0)
+    model = TWICE[case]()
+    alone = fit("meta-adv", copied(model), x, y, chunk=1)
+    together = fit("meta-adv", model, x, y)
+    assert np.allclose(together.predict(x), alone.predict(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mng-ac", "meta-gen"])
+@pytest.mark.parametrize("case", ["attention", "lstm"])
+def test_other_second_derivatives_go_through(case, name):
+    x, y = data()
+    fitted = fit(name, TWICE[case](), x, y, **(META_GEN if name == "meta-gen" else {}))
+    assert np.isfinite(fitted.predict(x)).all()
+
+
+def test_a_chunk_that_was_asked_for_and_can_not_be_is_refused():
+    x, y = data()
+    with pytest.raises(StackError, match=r"several tasks at once .*; give chunk=1"):
+        fit("meta-adv", TWICE["spectral norm"](), x, y, chunk=3)
+
+
+def test_a_model_without_second_derivative_is_told_what_works():
+    def model():
+        """Each output is the largest of itself alone, which torch can differentiate once."""
+
+        def work(self, x):
+            z = self.last(x.flatten(1))
+            lengths = torch.ones(z.numel(), dtype=torch.int64)
+            return torch.segment_reduce(z.flatten(), "max", lengths=lengths).reshape(z.shape) ** 2
+
+        return Net(work, last=dense())
+
+    x, y = data()
+    with pytest.raises(defenses.DefenseError, match="give algorithm fomaml or reptile"):
+        fit("meta-adv", model(), x, y, chunk=1)
+    assert fit("meta-adv", model(), x, y, chunk=1, algorithm="fomaml").predict(x).shape == (42, 3)
+
+
+def test_images_are_contiguous_unless_the_weights_are_channels_last():
+    seen = []
+
+    def work(self, x):
+        seen.append((x.is_contiguous(), x.is_contiguous(memory_format=torch.channels_last)))
+        return self.last(self.first(x).flatten(1))
+
+    x = torch.rand(2, 6, 6, 3).permute(0, 3, 1, 2)
+    model = Net(work, first=nn.Conv2d(3, 4, 3), last=dense(64))
+    Caller(model)(x)
+    Caller(model.to(memory_format=torch.channels_last))(x)
+    assert seen == [(True, False), (False, True)]
+
+
+def test_an_old_weight_norm_can_be_adapted():
+    x, y = data()
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        model = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(dense()))
+    fitted = fit("pgd-at", model, x, y)
+    assert fitted.adapt(x[:9], y[:9]).predict(x).shape == (42, 3)
+
+
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+@pytest.mark.parametrize("change", [read_only, lambda x: x[:, ::-1]], ids=["read-only", "flipped"])
+def test_arrays_of_any_kind_are_predicted(change):
+    x, y = data()
+    fitted = fit("none", nn.Sequential(nn.Flatten(), dense()), x, y)
+    assert np.array_equal(fitted.predict(change(x)), fitted.predict(change(x).copy()))
+
+
+def frozen():
+    return nn.Sequential(nn.Flatten(), dense()).requires_grad_(False)
+
+
+def gives(work):
+    return Net(lambda self, x: work(self.last(x.flatten(1))), last=dense())
+
+
+REFUSED = {
+    "frozen": (frozen, "no weight of the model wants a gradient, .*requires_grad_"),
+    "tuple": (lambda: gives(lambda z: (z, z)), "gives a tuple .*such as model\\(x\\)\\[0\\]"),
+    "other mapping": (lambda: gives(lambda z: {"out": z}), "gives a dict instead of one tensor"),
+    "one output": (lambda: gives(lambda z: z[:, :1].sigmoid()), "1 output; one logit a class"),
+    "softmax in forward": (lambda: gives(lambda z: z.softmax(1)), "gives probabilities"),
+    "a map": (lambda: gives(lambda z: z[:, :, None]), "outputs of shape \\(2, 3, 1\\)"),
+    "too few": (lambda: nn.Sequential(nn.Flatten(), dense(36, 2)), "labels run from 0 to 2, exp"),
+    "other shape": (lambda: nn.Sequential(nn.Conv2d(5, 2, 3)), "can't take 2 NHWC images of shape"),
+    "float16": (lambda: nn.Sequential(nn.Flatten(), dense()).half(), "weights are float16"),
+}
+
+
+@pytest.mark.parametrize(("build", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_torch_model_is_refused_in_one_line(build, message):
+    with pytest.raises(defenses.DefenseError, match=message) as caught:
+        fit("pgd-at", build(), *data())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_labels_from_one_are_named(framework):
+    x, y = data()
+    model = nn.Sequential(nn.Flatten(), dense()) if framework == "torch" else sequential()
+    with pytest.raises(defenses.DefenseError, match="run from 1 to 3, expected 0 to 2; subtract 1"):
+        fit("pgd-at", model, x, y % 3 + 1)
+
+
+class Subclass(keras.Model):
+    """Flatten and dense, with a layer that is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(3)
+        self.unused = keras.layers.Dense(2)
+        self.unused.build((None, 5))
+
+    def call(self, x):
+        return self.dense(self.flatten(x))
+
+
+def sequential(policy="float32", shape=(6, 6, 1), **settings):
+    layers = [keras.layers.Flatten(dtype=policy)]
+    layers += [keras.layers.Dense(3, dtype=policy, **settings)]
+    inputs = [] if shape is None else [keras.Input(shape, dtype=policy.removeprefix("mixed_"))]
+    return keras.Sequential([*inputs, *layers])
+
+
+def under_logits():
+    inputs = keras.Input((6, 6, 1))
+    flat = keras.layers.Flatten()(inputs)
+    return keras.Model(inputs, {"logits": keras.layers.Dense(3)(flat)})
+
+
+def mixed(policy):
+    return lambda: keras.Sequential(
+        [
+            keras.Input((6, 6, 1)),
+            keras.layers.Flatten(dtype=policy),
+            keras.layers.Dense(3, dtype=policy),
+        ]
+    )
+
+
+KERAS = {
+    "unbuilt": lambda: sequential(shape=None),
+    "unbuilt subclass, unused layer": Subclass,
+    "mixed_float16": mixed("mixed_float16"),
+    "mixed_bfloat16": mixed("mixed_bfloat16"),
+    "float64": lambda: sequential("float64"),
+    "under logits": under_logits,
+    "regularised": lambda: sequential(kernel_regularizer="l2", bias_regularizer="l1"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("case", KERAS)
+def test_a_keras_model_trains_and_adapts(case, name):
+    x, y = data()
+    fitted = fit(name, KERAS[case](), x, y, **(META_GEN if name == "meta-gen" else {}))
+    outputs = fitted.predict(x)
+    assert outputs.shape == (len(x), 3)
+    assert outputs.dtype == (np.float64 if case == "float64" else np.float32)
+    assert np.isfinite(outputs).all()
+    adapted = fitted.adapt(x[:9], y[:9], rate=0.5)
+    assert np.array_equal(fitted.predict(x), outputs)
+    assert np.abs(adapted.predict(x) - outputs).max() > 1e-3
+
+
+class Needs(Subclass):
+    def __init__(self, work):
+        super().__init__()
+        self.work = work
+
+
+def frozen_keras():
+    model = sequential()
+    model.trainable = False
+    return model
+
+
+class GivesShares(Subclass):
+    def call(self, x):
+        return tf.nn.softmax(super().call(x))
+
+
+KERAS_REFUSED = {
+    "frozen": (frozen_keras, "no weight of the model is trainable"),
+    "float16": (lambda: sequential("float16"), "float16, whose updates underflow; .*mixed_float16"),
+    "activity": (lambda: sequential(activity_regularizer="l2"), "has an activity_regularizer"),
+    "softmax subclass": (GivesShares, "gives probabilities"),
+}
+
+
+@pytest.mark.parametrize(("build", "message"), KERAS_REFUSED.values(), ids=KERAS_REFUSED)
+def test_a_keras_model_is_refused_in_one_line(build, message):
+    with pytest.raises(defenses.DefenseError, match=message) as caught:
+        fit("pgd-at", build(), *data())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_keras_can_not_make_again_is_not_adapted():
+    x, y = data()
+    fitted = fit("none", Needs(lambda x: x), x, y)
+    with pytest.raises(defenses.DefenseError, match="can't make Needs again; give the class get_c"):
+        fitted.adapt(x[:9], y[:9])
+
+
+@pytest.mark.parametrize("name", ["none", "pgd-at", "trades", "awp", "free-at", "meta-adv"])
+def test_a_keras_penalty_is_part_of_the_loss(name):
+    """`l2` adds 0.01 w^2: in plain gradient descent, a step more by 0.02 w and nothing else."""
+    x, y = data()
+    strength, settings = 0.01, {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "constant"}
+    if name == "free-at":
+        settings["replays"] = 1
+    if name == "awp":
+        settings["gamma"] = 0.0
+    moved = []
+    for regularizer in (None, keras.regularizers.L2(strength)):
+        keras.utils.set_random_seed(0)
+        model = sequential(kernel_regularizer=regularizer)
+        before = model.get_weights()[0]
+        defense = defenses.create(name, THREAT, {**SETTINGS[name], **settings})
+        defense.fit(model, x, y, budget_ge=int(defense.step_cost().gradient_evaluations) + 1)
+        moved.append(model.get_weights()[0])
+    if name == "meta-adv":  # through the inner step as well, which has the penalty too
+        rate = 0.05
+        assert np.abs(moved[1] - moved[0]).max() > 0.4 * 2 * strength * np.abs(before).max()
+        assert np.abs(moved[1] - moved[0]).max() < 0.5 * 2 * strength * (1 + rate)
+        return
+    assert np.allclose(moved[1] - moved[0], -0.5 * 2 * strength * before, atol=1e-5)
+
+
+def test_a_parallel_model_is_trained_itself():
+    x, y = data()
+    inside = nn.Sequential(nn.Flatten(), dense())
+    around = nn.DataParallel(inside)
+    fitted = fit("none", around, x, y)
+    assert fitted.model is inside
+    assert recognise(around).model is inside
