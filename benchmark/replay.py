@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 
 from benchmark import frameworks
 from benchmark.errors import BenchError
-from benchmark.verification import adapting, attack, cell, stages, worst_case
+from benchmark.verification import adapting, attack, cell, runs, stages, worst_case
 from benchmark.verification.findings import Findings
 from benchmark.verification.loaded import Loaded, Machine, load, why_not
 from benchmark.verify import CELL, DIFFERS, UNCHECKED, WORST_CASE, Claim, serve_claims
@@ -24,6 +24,7 @@ CHECKS: Mapping[str, Check] = {
     "curves": stages.check_curve,
     "transfers": stages.check_transfer,
     "adaptations": adapting.check,
+    "runs": runs.check,
 }
 
 

@@ -53,7 +53,8 @@ def make(out, framework, defense="meta-adv", **settings):
 
 def reseal(path, record):
     """Writes a record as it is, with its checksum."""
-    files.write_sealed(path, {name: value for name, value in record.items() if name != "checksum"})
+    whole = {name: value for name, value in record.items() if name != "checksum"}
+    files.write_sealed(path, whole, root=path.parent)
 
 
 def stored(path):

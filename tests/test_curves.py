@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ from benchmark.attacks import curves
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec, SecurityCurve, load_suite
 from benchmark.errors import SuiteError
-from benchmark.results import Store
 
 BUDGETS = (0.25, 0.5, 1.0, 2.0, 8.0)
 GRID = SecurityCurve("one", BUDGETS)
@@ -95,15 +92,3 @@ BAD = {
 def test_a_bad_curve_is_refused(tmp_path, curve, message):
     with pytest.raises(SuiteError, match=message):
         load(tmp_path, curve)
-
-
-def test_a_failed_curve_is_told(tmp_path, monkeypatch):
-    record = {"attack": "one", "status": "failed", "reason": "no gradient"}
-    monkeypatch.setattr(curves, "_drawn", lambda *_: (record, {}))
-    job = SimpleNamespace(curve_key=lambda: "one-1", cell=SimpleNamespace(cell_id="cell"))
-    told = []
-    reporter = SimpleNamespace(failed=lambda *about: told.append(about))
-
-    curves.measure(job, None, Store.create(tmp_path / "out"), reporter)
-
-    assert told == [("curve one", "no gradient")]

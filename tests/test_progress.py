@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmark import efforts
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
 from benchmark.display import LiveDisplay, PlainDisplay, display
@@ -24,6 +23,8 @@ from benchmark.events import (
 )
 from benchmark.job import Job
 from benchmark.progress import Progress
+from benchmark.stages import attack as attack_stage
+from benchmark.stages import trust
 
 CELL = Cell(
     dataset="digits",
@@ -50,7 +51,7 @@ def spec(name: str = "pgd", attack: str = "pgd", **arguments: Any) -> AttackSpec
 def make_job(**changes: Any) -> Job:
     """Training costs 3000 by the estimate below, pgd 1000."""
     attacks = (spec(max_iter=10),)
-    return Job(replace(CELL, **changes), "quick", attacks, "out", None)
+    return Job(replace(CELL, **changes), "quick", attacks, "out", None, training=3000.0)
 
 
 class Clock:
@@ -71,8 +72,8 @@ def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _free_trust_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "counts" not in request.node.name:
-        monkeypatch.setattr(efforts, "_TRUST_EACH", 0.0)
-        monkeypatch.setattr(efforts, "_OF_ATTACKS", 1.0)
+        monkeypatch.setattr(trust, "_EACH", 0.0)
+        monkeypatch.setattr(attack_stage, "_WEIGHT", 1.0)
 
 
 @pytest.fixture
@@ -81,8 +82,7 @@ def clock() -> Clock:
 
 
 def follow(jobs: list[Job], clock: Clock, workers: int = 1) -> Progress:
-    estimates = {job.cell.cell_id: 3000.0 for job in jobs}
-    return Progress(jobs, estimates, workers=workers, clock=clock)
+    return Progress(jobs, workers=workers, clock=clock)
 
 
 def train_and_attack(progress: Progress, job: Job, clock: Clock) -> None:
@@ -113,9 +113,9 @@ def test_the_estimate_counts_trust_checks_curves_and_attacks_on_some_examples(cl
     progress.update(CellProgress(job, 0, "training", 1.0))
 
     # Training 3000, the attack 50 x 10, the curve 20 x 10 at two budgets, at 1000 a second.
-    checks = efforts._TRUST_EXAMPLES * efforts._TRUST_EACH
+    checks = trust._EXAMPLES * trust._EACH
     assert checks > 0
-    attacks = efforts._OF_ATTACKS * (500 + 400)
+    attacks = attack_stage._WEIGHT * (500 + 400)
     assert progress.left() == pytest.approx((attacks + checks) / 1000)
 
 
@@ -173,7 +173,7 @@ def test_undefended_models_say_nothing_of_attacks_on_defended_ones(clock: Clock)
 
 
 def test_attack_is_known_by_what_it_does_and_not_by_its_name(clock: Clock) -> None:
-    attacks = (spec("pgd", max_iter=10), spec("pgd-again", max_iter=20), spec("cw", "carlini-l2"))
+    attacks = (spec("pgd", max_iter=10), spec("pgd-again", max_iter=20), spec("cw", "cw-l2"))
     job = replace(make_job(), attacks=attacks)
     progress = follow([job], clock)
     progress.update(CellStarted(job, 0))

@@ -96,7 +96,7 @@ def store(plan: Plan, tmp_path: Path) -> Store:
             seconds=1.0,
             started="",
         )
-        asked.write(job, found)
+        asked.write(job.asked, found, job.cell.cell_id, job.run_stage)
         found.write_cell(job.cell.cell_id, record)
     return found
 

@@ -25,7 +25,8 @@ print(*verify([Claim(sys.argv[1], "one", "torch", "pgd", None)], serve="fake_rep
     "a model's check": """
 import numpy as np
 from benchmark.errors import ModelError
-from benchmark.external.checking import Given, Trial, check
+from benchmark.external.checking import Trial, check
+from benchmark.external.given import Given
 try:
     check(Trial(Given("theirs"), np.zeros((1, 2)), np.zeros(1), 2), serve="fake_replay:nothing")
 except ModelError as error:

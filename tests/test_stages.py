@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmark.reporter import Reporter
 from benchmark.results import Store
 from benchmark.stages.stage import Stage
 from benchmark.worker import do
@@ -41,6 +42,7 @@ def context(tmp_path):
     return SimpleNamespace(
         store=Store.create(tmp_path),
         cell=SimpleNamespace(cell_id=CELL),
+        reporter=Reporter(None, CELL),
         record=lambda path: Store.open(tmp_path).read_stage(CELL, path) or {},
     )
 
@@ -65,6 +67,16 @@ def test_what_raises_is_stored_as_failed_and_tried_again(context):
     assert (stored["status"], stored["reason"]) == ("failed", "ValueError: no budget")
     assert not stage.is_stored(context.store, CELL)
     assert stage.runs == 2
+
+
+@pytest.mark.parametrize("status", ["failed", "ok"])
+def test_a_failure_is_told_and_nothing_else_is(context, status):
+    told = []
+    context.reporter.failed = lambda *about: told.append(about)
+
+    do(Counted("curves/pgd-1", error=ValueError("no") if status == "failed" else None), context)
+
+    assert told == [("counted", "ValueError: no")] * (status == "failed")
 
 
 def test_what_needs_a_failed_stage_fails_with_its_reason_and_is_not_run(context):

@@ -46,11 +46,24 @@ def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = 
         UnknownName: no such suite.
         SuiteError: the file is no suite, or names an unknown attack or argument.
     """
-    content = _read(name)
+    return _suite(name, _read(name), overrides or {})
+
+
+def suite_of(name: str, text: str, overrides: Mapping[str, Mapping[str, Value]]) -> Suite:
+    """The suite of a file's text, as `load_suite` makes it of the file; raises `SuiteError`."""
+    try:
+        content = documents.parse(text)
+    except documents.NotYaml as error:
+        raise SuiteError(f"suite {name!r} is not valid YAML: {error}") from error
+    return _suite(name, _checked(name, content), overrides)
+
+
+def _suite(
+    name: str, content: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Value]]
+) -> Suite:
     attacks = _mapping(content.get("attacks"), f"suite {name!r}: 'attacks'")
     if not attacks:
         raise SuiteError(f"suite {name!r} has no attacks; list at least one under 'attacks'")
-    overrides = overrides or {}
     for attack in overrides:
         if attack not in attacks:
             raise SuiteError(
@@ -117,9 +130,13 @@ def _read(name: str) -> Mapping[str, Any]:
         raise SuiteError(f"can't read suite file {name!r}: {error.strerror or error}") from error
     except documents.NotYaml as error:
         raise SuiteError(f"suite {name!r} is not valid YAML: {error}") from error
-    content = _mapping(content, f"suite {name!r}")
-    _check_keys(content, ("description", "attacks", "security_curve"), f"suite {name!r}")
-    return content
+    return _checked(name, content)
+
+
+def _checked(name: str, content: object) -> Mapping[str, Any]:
+    found = _mapping(content, f"suite {name!r}")
+    _check_keys(found, ("description", "attacks", "security_curve"), f"suite {name!r}")
+    return found
 
 
 def _path(name: str) -> Path:

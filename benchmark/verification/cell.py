@@ -30,6 +30,8 @@ def check(loaded: Loaded, key: str, found: Findings) -> None:
         found.differs.append("it ended well, but no suite names an attack")
     for suite, keys in loaded.suites.items():
         _check_suite(loaded, suite, keys, found)
+    if "classes" in loaded.record:
+        found.expect("classes", loaded.record["classes"], list(loaded.data.class_names))
     spent = None
     if loaded.cell.source is None:
         spent = _check_training(loaded, found)
@@ -59,7 +61,8 @@ def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Findings) -
     expected = loaded.attacks_of(suite)
     if expected is None:
         found.unchecked.append(
-            f"suite {suite!r} comes from a file: which attacks it names can't be derived"
+            f"suite {suite!r} comes from a file that is not stored: nothing tells which attacks it "
+            "names"
         )
     else:
         names = [(records[key] or {}).get("name") for key in keys]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import defenses
-from benchmark import datasets, frameworks, models
-from benchmark.attacks.specification import TRANSFER, AttackSpec
-from benchmark.attacks.suites import list_suites, load_suite, recorded_attack
+from benchmark import datasets, documents, frameworks, models
+from benchmark.attacks.arguments import Value
+from benchmark.attacks.specification import TRANSFER, AttackSpec, Suite
+from benchmark.attacks.suites import list_suites, load_suite, recorded_attack, suite_of
 from benchmark.attacks.target import Target
 from benchmark.cells import Cell, cell_of
 from benchmark.datasets import Dataset
@@ -21,6 +22,9 @@ from benchmark.job import Job
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.stages.context import Context
+
+# Attack to arguments that were set.
+Arguments = Mapping[str, Mapping[str, Value]]
 
 
 @dataclass(frozen=True)
@@ -118,12 +122,40 @@ class Loaded:
             raise StoreError(f"the stored {name} is missing or damaged")
         return record
 
-    def attacks_of(self, suite: str) -> tuple[AttackSpec, ...] | None:
-        """What the cell is attacked with under a suite of the project; None for a file's."""
-        if suite not in list_suites():
+    def suite(self, name: str, given: Arguments | None = None) -> Suite | None:
+        """A suite of the project, or of the file whose text is stored; None where neither is.
+
+        `given` are arguments that were set on top.
+        """
+        text = self.suite_text(name)
+        if text is not None:
+            return suite_of(name, text, given or {})
+        return load_suite(name, given) if name in list_suites() else None
+
+    def suite_text(self, name: str) -> str | None:
+        """The text of the suite's file, as a run stored it; None where none did."""
+        if name not in self.suites:
+            return None
+        stage = self.run_stage(name)
+        files = (self.store.read_stage(self.cell_id, stage) or {}).get("files", {})
+        if len(files) != 1:
+            return None
+        path = self.store.cell_folder(self.cell_id) / "runs" / next(iter(files))
+        return documents.text(path)
+
+    def run_stage(self, suite: str) -> str:
+        """The stage that holds what was asked for under a suite."""
+        return Job(self.cell, suite, (), str(self.store.path), None).run_stage
+
+    def attacks_of(
+        self, suite: str, given: Arguments | None = None
+    ) -> tuple[AttackSpec, ...] | None:
+        """What the cell is attacked with under a suite; None where its file isn't stored."""
+        found = self.suite(suite, given)
+        if found is None:
             return None
         budgets = {**datasets.defaults(self.cell.dataset).eps, self.cell.norm: self.cell.eps}
-        attacks = load_suite(suite).with_budgets(budgets).attacks
+        attacks = found.with_budgets(budgets).attacks
         return (*attacks, TRANSFER) if self.cell.wrapped_in else attacks
 
     def attack(self, key: str) -> AttackSpec:
@@ -139,7 +171,8 @@ class Loaded:
         """The cell's work under a suite, by default with the attacks that are stored of it."""
         if attacks is None:
             attacks = tuple(self.attack(key) for key in self.suites[suite])
-        curve = load_suite(suite).curve if suite in list_suites() else None
+        found = self.suite(suite)
+        curve = found.curve if found is not None else None
         out = str(self.store.path)
         return Job(
             self.cell,

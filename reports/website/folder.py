@@ -27,7 +27,7 @@ MARKER = "site.json"
 _VERSION = 1
 _LARGEST_MARKER = 64 << 20  # bytes; of 100,000 models
 _UNKNOWN = ""  # stands for the SHA-256 of a file that may be there
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]*")
 
 
 @dataclass

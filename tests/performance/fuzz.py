@@ -238,7 +238,7 @@ class Records:
         changed, change = mutated(record, drawn, VALUES)
         before = path.read_bytes()
         try:
-            write_sealed(path, changed)
+            write_sealed(path, changed, root=path.parent)
             yield f"{path.relative_to(self.store.path)} {change}", self.readers()
         finally:
             path.write_bytes(before)
@@ -359,7 +359,7 @@ def written(folder: Path) -> Store:
             path = store.cell_folder(cell_id) / "attacks" / f"{key}.json"
             record = read_sealed(path)
             assert record is not None
-            write_sealed(path, record | ATTACK_FIELDS)
+            write_sealed(path, record | ATTACK_FIELDS, root=path.parent)
         check = {
             "name": "gradients",
             "status": "flagged",

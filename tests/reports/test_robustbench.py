@@ -66,7 +66,7 @@ def test_an_entry_holds_what_is_stored(synthetic: Any, tmp_path: Path) -> None:
 
 def as_written(spec: AttackSpec) -> dict[str, Any]:
     """What a run records of an attack, before it says how it went."""
-    record = running._record(spec, 200, "linf", 0.15)
+    record = running.describe(spec, 200, "linf", 0.15)
     return {name: record[name] for name in ("attack", "arguments", "norm", "eps", "source")}
 
 
