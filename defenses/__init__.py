@@ -23,8 +23,9 @@ from typing import Any
 from defenses import help, saved
 from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
 from defenses.awp.spec import WeightPerturbation
-from defenses.defense import Defense, Fitted
+from defenses.defense import Defense
 from defenses.errors import DefenseError, TrainingDivergedError, did_you_mean
+from defenses.fitted import Fitted
 from defenses.free.spec import FreeTraining
 from defenses.mart.spec import Mart
 from defenses.meta.spec import MetaAdversarial

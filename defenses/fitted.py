@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,9 @@ from defenses import saved
 from defenses.cost import Cost
 from defenses.data import checked_data, checked_inputs
 from defenses.kernel import Kernel
+from defenses.recipe import Recipe
 from defenses.subject import Subject
 from defenses.training import Outcome
-
-if TYPE_CHECKING:
-    from defenses.defense import Defense
 
 # Keeps the draws of an adaptation apart from those of the training under the same seed.
 ADAPTATION_STREAM = 0xADA7
@@ -35,7 +33,7 @@ class Fitted:
         outcome: history, cost and steps.
     """
 
-    defense: Defense
+    defense: Recipe
     kernel: Kernel
     subject: Subject
     outcome: Outcome
@@ -130,7 +128,7 @@ class Fitted:
 
 
 def _remade(
-    defense: Defense, subject: Subject, learned: Mapping[str, list[float]], outcome: Outcome
+    defense: Recipe, subject: Subject, learned: Mapping[str, list[float]], outcome: Outcome
 ) -> Fitted:
     kernel = defense.kernel(subject)
     kernel.load_learned(learned)

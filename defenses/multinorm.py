@@ -9,10 +9,10 @@ import numpy as np
 
 from defenses.defense import Defense
 from defenses.errors import DefenseError
+from defenses.kernel import Arrays
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.threat import NORMS, Threat
-from defenses.training import Arrays
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ import numpy as np
 
 from defenses.cost import Cost
 from defenses.errors import TrainingDivergedError
-from defenses.kernel import Arrays as Arrays
-from defenses.kernel import Kernel as Kernel
+from defenses.kernel import Arrays, Kernel
+from defenses.recipe import Plan, Recipe
 from defenses.schedules import SCHEDULES, averaging_decay, ramp
 from defenses.validation import (
     Overfitting,
@@ -34,28 +34,9 @@ from defenses.validation import (
 
 if TYPE_CHECKING:
     from defenses.checkpoints import Checkpoint
-    from defenses.defense import Defense
 
 # Keeps the training's draws apart from other uses of the same seed.
 TRAINING_STREAM = 0x7124
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long a training runs.
-
-    Args:
-        epochs: passes over the data, the last one possibly cut short.
-        steps: updates of the weights in all.
-        steps_per_epoch: updates in a whole epoch.
-        gradient_evaluations: what the steps and their robust validation cost, at most: a training
-            that is stopped early costs less.
-    """
-
-    epochs: int
-    steps: int
-    steps_per_epoch: int
-    gradient_evaluations: float
 
 
 @dataclass(frozen=True)
@@ -80,7 +61,7 @@ class Outcome:
 
 
 def train(
-    defense: Defense,
+    defense: Recipe,
     kernel: Kernel,
     x: np.ndarray,
     y: np.ndarray,
@@ -128,7 +109,7 @@ class _Course:
 
     def __init__(
         self,
-        defense: Defense,
+        defense: Recipe,
         kernel: Kernel,
         plan: Plan,
         seed: int,
@@ -260,7 +241,7 @@ class _Course:
             self.kernel.swap_average()
 
 
-def _checked_step(defense: Defense, kernel: Kernel, draws: Arrays, step: int, plan: Plan) -> float:
+def _checked_step(defense: Recipe, kernel: Kernel, draws: Arrays, step: int, plan: Plan) -> float:
     done = step / plan.steps
     loss = kernel.step(
         draws,

@@ -74,6 +74,35 @@ def test_reports_read_results_only():
         assert found <= allowed, f"{path.relative_to(ROOT)} imports {found - allowed}"
 
 
+def module_of(path):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Neither for work nor for types: what needs each other belongs together, or needs a third."""
+    files = {module_of(path): path for package in PACKAGES for path in sources(package)}
+    graph = {name: neighbours(path, files) - {name} for name, path in files.items()}
+    leaves = True
+    while leaves:  # what imports nothing that is left is in no circle
+        leaves = {name for name, found in graph.items() if not found}
+        graph = {name: found - leaves for name, found in graph.items() if name not in leaves}
+    assert graph == {}
+
+
+def neighbours(path, files):
+    """The modules among `files` that a file imports, at its top, for types and inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for name in node.names:
+                inner = f"{node.module}.{name.name}"
+                found.add(inner if inner in files else node.module)
+    return found & files.keys()
+
+
 FAMILIES = (
     "standard",
     "adversarial",

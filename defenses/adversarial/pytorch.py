@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch.nn.functional import cross_entropy
 
 from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel
 from defenses.perturbation.pytorch import perturb
-from defenses.training import Arrays
 
 
 class AdversarialKernel(Kernel):

@@ -24,10 +24,11 @@ from typing import ClassVar
 import numpy as np
 
 from defenses.cost import Cost, gradients
-from defenses.defense import ON_OVERFIT, Defense
+from defenses.defense import Defense
+from defenses.kernel import Arrays
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent, default_relative_step
-from defenses.training import Arrays
+from defenses.recipe import ON_OVERFIT
 
 
 @dataclass(frozen=True, kw_only=True)

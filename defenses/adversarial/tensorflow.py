@@ -5,9 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.perturbation.tensorflow import perturb
-from defenses.training import Arrays
 
 
 class AdversarialKernel(Kernel):

@@ -9,10 +9,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from defenses.awp.spec import WeightPerturbation
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel
 from defenses.perturbation.pytorch import perturb
 from defenses.trades.pytorch import Logits, most_divergent, trades_loss
-from defenses.training import Arrays
 
 
 class WeightPerturbationKernel(Kernel):

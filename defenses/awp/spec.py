@@ -25,10 +25,10 @@ import numpy as np
 
 from defenses.cost import Cost, gradients
 from defenses.defense import Defense
+from defenses.kernel import Arrays
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.trades.spec import small_noise
-from defenses.training import Arrays
 
 # Each base with its gamma.
 GAMMA = {"pgd-at": 0.01, "trades": 0.005}

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from defenses.awp.spec import WeightPerturbation
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.perturbation.tensorflow import perturb
 from defenses.trades.tensorflow import Logits, most_divergent, trades_loss
-from defenses.training import Arrays
 
 
 class WeightPerturbationKernel(Kernel):

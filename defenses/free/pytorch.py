@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from defenses.free.spec import FreeTraining
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel
 from defenses.perturbation.pytorch import direction, project
-from defenses.training import Arrays
 
 
 class FreeKernel(Kernel):

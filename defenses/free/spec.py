@@ -25,8 +25,8 @@ import numpy as np
 
 from defenses.cost import Cost, gradients
 from defenses.defense import Defense
+from defenses.kernel import Arrays
 from defenses.parameters import parameter
-from defenses.training import Arrays
 
 
 @dataclass(frozen=True, kw_only=True)

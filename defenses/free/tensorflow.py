@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from defenses.free.spec import FreeTraining
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.perturbation.tensorflow import direction, project
-from defenses.training import Arrays
 
 
 class FreeKernel(Kernel):

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from defenses.kernel import Arrays
 from defenses.parameters import parameter
 from defenses.standard.spec import StandardTraining
-from defenses.training import Arrays
 
 
 @dataclass(frozen=True, kw_only=True)

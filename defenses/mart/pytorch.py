@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import softmax
 
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel
 from defenses.losses.pytorch import boosted_cross_entropy, kl_divergence
 from defenses.mart.spec import Mart
 from defenses.perturbation.pytorch import perturb
-from defenses.training import Arrays
 
 
 class MartKernel(Kernel):

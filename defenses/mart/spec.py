@@ -22,9 +22,9 @@ import numpy as np
 
 from defenses.cost import Cost, gradients
 from defenses.defense import Defense
+from defenses.kernel import Arrays
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent, default_relative_step
-from defenses.training import Arrays
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel
 from defenses.losses.tensorflow import boosted_cross_entropy, kl_divergence
 from defenses.mart.spec import Mart
 from defenses.perturbation.tensorflow import perturb
-from defenses.training import Arrays
 
 
 class MartKernel(Kernel):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from defenses.errors import DefenseError
+from defenses.meta.parameters import MetaParameters
 from defenses.tasks import families
 
-if TYPE_CHECKING:
-    from defenses.meta.spec import MetaAdversarial
 
-
-def check_combination(defense: MetaAdversarial) -> None:
+def check_combination(defense: MetaParameters) -> None:
     """Raises DefenseError where one parameter leaves another without meaning."""
     crossed, trades = defense.inner_loss == "crossed", defense.outer_loss == "trades"
     separate = defense.adversarial_rate is not None
@@ -35,7 +31,7 @@ def check_combination(defense: MetaAdversarial) -> None:
         raise DefenseError("distribution names nothing; give subsets, attacks or few-way")
 
 
-def _check_other_family(defense: MetaAdversarial) -> None:
+def _check_other_family(defense: MetaParameters) -> None:
     refused = {
         'give distribution "attacks", the others know one family': (
             "attacks" not in defense.distribution
@@ -53,7 +49,7 @@ def _check_other_family(defense: MetaAdversarial) -> None:
             )
 
 
-def check_held_out(defense: MetaAdversarial) -> None:
+def check_held_out(defense: MetaParameters) -> None:
     """Raises DefenseError where the tasks' attacks are held out, or have no budget."""
     trained_on = []
     if set(defense.distribution) - {"attacks"}:

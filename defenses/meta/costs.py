@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from defenses.cost import Cost, gradients
-from defenses.defense import GRAPH, NUMBER
 from defenses.meta.chunk.sizes import attacked_at_once, chunk_size
+from defenses.meta.parameters import MetaParameters
+from defenses.recipe import GRAPH, NUMBER
 from defenses.tasks.distributions import Budgeted
 
-if TYPE_CHECKING:
-    from defenses.meta.spec import MetaAdversarial
 
-
-def task_cost(defense: MetaAdversarial, attack: Budgeted) -> Cost:
+def task_cost(defense: MetaParameters, attack: Budgeted) -> Cost:
     """Attacks, inner steps with what differentiates them, and outer losses of a task."""
     cost = _inner_cost(defense)
     if defense.inner_loss != "clean":
@@ -30,7 +26,7 @@ def task_cost(defense: MetaAdversarial, attack: Budgeted) -> Cost:
     return cost + gradients(defense.query * losses) * times
 
 
-def task_memory(defense: MetaAdversarial, weights: int, activations: int) -> float:
+def task_memory(defense: MetaParameters, weights: int, activations: int) -> float:
     """The bytes that a meta-step takes at its largest, beside the framework and the data."""
     shots, steps = defense.inner_examples, defense.inner_steps
     chunk = chunk_size(
@@ -51,7 +47,7 @@ def task_memory(defense: MetaAdversarial, weights: int, activations: int) -> flo
     return float(NUMBER * numbers)
 
 
-def _inner_cost(defense: MetaAdversarial) -> Cost:
+def _inner_cost(defense: MetaParameters) -> Cost:
     """The inner steps, and going back through them once for each optimiser's part of the loss."""
     loops = 2 if defense.inner_loss == "crossed" else 1
     inner = defense.inner_examples * defense.inner_steps * loops

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from defenses.conventions.pytorch import twice_differentiable
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel, make_optimizer
 from defenses.meta.chunk.pytorch import Chunk, MetaGradient, by_example
 from defenses.meta.chunk.sizes import attacked_at_once, chunk_size, groups
@@ -22,7 +23,6 @@ from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.pytorch import perturb
 from defenses.trades.pytorch import most_divergent, trades_loss
-from defenses.training import Arrays
 
 _ACTIVATIONS = "activations"
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import (
     Kernel,
     cross_entropy,
@@ -25,7 +26,6 @@ from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.tensorflow import perturb
 from defenses.tasks.distributions import Budgeted
 from defenses.trades.tensorflow import most_divergent, trades_loss
-from defenses.training import Arrays
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
 

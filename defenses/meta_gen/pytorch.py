@@ -11,11 +11,11 @@ from torch.nn.functional import cross_entropy
 
 from defenses.conventions.pytorch import twice_differentiable
 from defenses.generator import pytorch as generators
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel, in_numpy
 from defenses.meta_gen.learned import Learned
 from defenses.meta_gen.spec import BANK, MAML, PATCH, MetaGenerator
 from defenses.perturbation.pytorch import direction, perturb, project
-from defenses.training import Arrays
 
 Tensors = Sequence[torch.Tensor]
 

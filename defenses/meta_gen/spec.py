@@ -45,10 +45,10 @@ import numpy as np
 from defenses.cost import Cost, gradients
 from defenses.defense import Defense
 from defenses.errors import DefenseError
+from defenses.kernel import Arrays
 from defenses.meta_gen.bank import patch_side, places
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent, default_relative_step
-from defenses.training import Arrays
 
 BANK, NETWORK = "bank", "network"
 REPTILE, MAML = "reptile", "maml"

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from defenses.generator import tensorflow as generators
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.meta_gen.learned import Learned
 from defenses.meta_gen.spec import BANK, MAML, NETWORK, PATCH, MetaGenerator
 from defenses.perturbation.tensorflow import direction, perturb, project
-from defenses.training import Arrays
 
 Tensors = Sequence[tf.Tensor]
 

@@ -9,11 +9,11 @@ from torch.nn.functional import cross_entropy
 
 from defenses.conventions.pytorch import twice_differentiable
 from defenses.generator.pytorch import Generator
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel
 from defenses.losses.pytorch import jensen_shannon
 from defenses.mng_ac.spec import MetaNoise
 from defenses.perturbation.pytorch import perturb, project
-from defenses.training import Arrays
 
 _STATE = "generator/"
 

@@ -28,9 +28,9 @@ from typing import ClassVar
 import numpy as np
 
 from defenses.cost import Cost, gradients
+from defenses.kernel import Arrays
 from defenses.multinorm import MultiNormDefense
 from defenses.parameters import parameter
-from defenses.training import Arrays
 
 
 @dataclass(frozen=True, kw_only=True)

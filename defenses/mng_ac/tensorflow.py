@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from defenses.generator.tensorflow import Generator, refuse_wrong_derivatives
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.losses.tensorflow import jensen_shannon
 from defenses.mng_ac.spec import MetaNoise
 from defenses.perturbation.tensorflow import perturb, project
-from defenses.training import Arrays
 
 _STATE = "generator/"
 

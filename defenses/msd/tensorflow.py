@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.msd.spec import MultiSteepestDescent
 from defenses.perturbation.tensorflow import stepped
-from defenses.training import Arrays
 
 
 class MultiSteepestKernel(Kernel):

@@ -6,10 +6,10 @@ import numpy as np
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel
 from defenses.perturbation.pytorch import perturb
 from defenses.random_norm.spec import RandomNorm, RunningAccuracy
-from defenses.training import Arrays
 
 
 class RandomNormKernel(Kernel):

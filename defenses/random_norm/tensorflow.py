@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.perturbation.tensorflow import perturb
 from defenses.random_norm.spec import RandomNorm, RunningAccuracy
-from defenses.training import Arrays
 
 
 class RandomNormKernel(Kernel):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy
 
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel
 from defenses.perturbation.pytorch import perturb
 from defenses.seed_listing.spec import SeedListing
-from defenses.training import Arrays
 
 
 class SeedKernel(Kernel):

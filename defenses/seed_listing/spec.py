@@ -22,10 +22,10 @@ import numpy as np
 
 from defenses.cost import Cost, gradients
 from defenses.defense import Defense
+from defenses.kernel import Arrays
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent
 from defenses.schedules import SCHEDULES
-from defenses.training import Arrays
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.perturbation.tensorflow import perturb
 from defenses.seed_listing.spec import SeedListing
-from defenses.training import Arrays
 
 
 class SeedKernel(Kernel):

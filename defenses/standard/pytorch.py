@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch.nn.functional import cross_entropy
 
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel
-from defenses.training import Arrays
 
 
 class StandardKernel(Kernel):

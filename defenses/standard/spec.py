@@ -13,7 +13,7 @@ import numpy as np
 
 from defenses.cost import Cost, gradients
 from defenses.defense import Defense
-from defenses.training import Arrays
+from defenses.kernel import Arrays
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
-from defenses.training import Arrays
 
 
 class StandardKernel(Kernel):

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import cross_entropy
 
+from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Kernel
 from defenses.losses.pytorch import kl_divergence
 from defenses.perturbation.pytorch import ascend
 from defenses.perturbation.spec import Ascent
 from defenses.trades.spec import Trades
-from defenses.training import Arrays
 
 Logits = Callable[[torch.Tensor], torch.Tensor]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.losses.tensorflow import kl_divergence
 from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import ascend
 from defenses.trades.spec import Trades
-from defenses.training import Arrays
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import reports
 from benchmark.errors import StoreError
 from benchmark.results import Store
 from reports.exports import as_csv
@@ -118,7 +117,7 @@ def _digest(
 def _program() -> str:
     """A digest of this package, so that a newer one draws every page again."""
     digest = hashlib.sha256()
-    for path in _sources(Path(reports.__file__).parent):
+    for path in _sources(Path(__file__).parents[1]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -1,0 +1,247 @@
+"""What a defense is before it trains: parameters, draws, cost, and the length of its training."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from defenses.adaptation.spec import Adaptation
+from defenses.cost import Cost
+from defenses.errors import DefenseError, did_you_mean
+from defenses.kernel import Arrays, Kernel
+from defenses.parameters import check_parameters, parameter
+from defenses.schedules import SCHEDULES
+from defenses.subject import Subject
+from defenses.threat import Threat
+from defenses.trial import prepare
+from defenses.validation import validation_cost, watched_examples
+
+# Bytes of a number, and how often an activation is held: itself, and its gradient.
+NUMBER, GRAPH = 4, 2
+
+OPTIMIZERS = ("adam", "sgd")
+ON_OVERFIT = ("warn", "restore")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a training runs.
+
+    Args:
+        epochs: passes over the data, the last one possibly cut short.
+        steps: updates of the weights in all.
+        steps_per_epoch: updates in a whole epoch.
+        gradient_evaluations: what the steps and their robust validation cost, at most: a training
+            that is stopped early costs less.
+    """
+
+    epochs: int
+    steps: int
+    steps_per_epoch: int
+    gradient_evaluations: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(ABC):
+    """What all defenses share before anything is trained.
+
+    Args:
+        threat: norm and budget that the training defends against.
+        batch_size: examples of an update.
+        learning_rate: base rate of the optimiser, before the schedule.
+        optimizer: "adam" or "sgd" (momentum 0.9).
+        schedule: how the rate moves: "constant", "cosine", "cyclic" or "piecewise".
+        eps_warmup: share of the training over which the attack's eps rises to its full value.
+        weight_decay: L2 penalty that the optimiser adds to the gradient, as in `torch.optim`.
+        weight_averaging: decay of the exponential moving average of the weights, which is what
+            is validated and returned; 0 turns it off.
+        early_stopping: epochs without a gain in robust validation accuracy after which the
+            training ends; the best epoch's weights are restored. 0 turns it off.
+        on_overfit: "warn" tells of catastrophic overfitting, where it is watched for; "restore"
+            watches for it, ends the training there and goes back to the last good weights.
+    """
+
+    threat: Threat
+    batch_size: int = parameter(128, low=1)
+    learning_rate: float = parameter(3e-3, low=0)
+    optimizer: str = parameter("adam", choices=OPTIMIZERS)
+    schedule: str = parameter("cyclic", choices=tuple(SCHEDULES))
+    eps_warmup: float = parameter(0.3, low=0, high=1)
+    weight_decay: float = parameter(0.0, low=0)
+    weight_averaging: float = parameter(0.0, low=0, high=0.9999)
+    early_stopping: int = parameter(0, low=0)
+    on_overfit: str = parameter("warn", choices=ON_OVERFIT)
+
+    # Framework to "module:class" of the kernel.
+    kernels: ClassVar[Mapping[str, str]]
+    # Name to parameters, of the published recipes.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    # Whether the defense is meant to be adapted after training, before it is measured.
+    adapts: ClassVar[bool] = False
+    makes_adversarial_examples: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    @classmethod
+    def from_parameters(cls, threat: Threat, parameters: Mapping[str, Any]) -> Self:
+        """The defense with `parameters` on top of its defaults; DefenseError where they're off.
+
+        The parameter `preset` names a recipe that goes between the two, where the defense has some.
+        """
+        if cls.presets and (preset := parameters.get("preset")) is not None:
+            if preset not in cls.presets:
+                raise DefenseError(
+                    f"unknown preset {preset!r}{did_you_mean(str(preset), cls.presets)}"
+                )
+            given = {name: value for name, value in parameters.items() if name != "preset"}
+            parameters = {**cls.presets[preset], **given}
+        allowed = [field.name for field in dataclasses.fields(cls) if field.name != "threat"]
+        for name in parameters:
+            if name not in allowed:
+                raise DefenseError(
+                    f"{cls.__name__} has no parameter {name!r}{did_you_mean(name, allowed)}"
+                )
+        return cls(threat=threat, **parameters)
+
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter but the threat, as JSON values."""
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "threat"
+        }
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @property
+    def examples_per_step(self) -> int:
+        """Training examples that one update takes."""
+        return self.batch_size
+
+    @property
+    def threats(self) -> tuple[Threat, ...]:
+        """What validation watches: an example has to resist all of it."""
+        return (self.threat,)
+
+    @property
+    def single_step(self) -> bool:
+        """Whether the training's attack is so short that catastrophic overfitting threatens."""
+        return False
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best epoch's weights may be restored."""
+        return self.early_stopping > 0 or self.on_overfit == "restore"
+
+    @property
+    def watched(self) -> bool:
+        """Whether robust accuracy on validation data is measured after each epoch."""
+        return self.keeps_best or self.single_step
+
+    @property
+    def depends_on_threat(self) -> bool:
+        """Whether another threat would give other weights."""
+        return self.makes_adversarial_examples or self.watched
+
+    @property
+    def draws_from_all(self) -> bool:
+        """Whether `draw` chooses its examples from the whole training set, not from a batch."""
+        return False
+
+    @property
+    def families_seen(self) -> tuple[str, ...]:
+        """Attack families that the training meets, besides gradient ascent within a norm."""
+        return ()
+
+    @abstractmethod
+    def step_cost(self) -> Cost:
+        """What one update costs; where that depends on what is drawn, what it is expected to."""
+
+    def cost_of(self, draws: Arrays) -> Cost:
+        """What the update with these draws costs."""
+        return self.step_cost()
+
+    def memory(self, *, weights: int, activations: int) -> float:
+        """About the bytes that an update takes, beside the framework and the data.
+
+        Args:
+            weights: of the model.
+            activations: numbers that one example leaves between its layers.
+        """
+        # Weights, their gradients, two moments, averages; what the graph of a batch holds
+        return NUMBER * (5 * weights + GRAPH * activations * self.examples_per_step)
+
+    def at(self, draws: Arrays, done: float) -> Arrays:
+        """`draws` with what else moves as the training goes on; `done` is the share behind it."""
+        return draws
+
+    def check_labels(self, y: np.ndarray) -> None:  # noqa: B027 (most defenses take any)
+        """Refuse training labels that can't be trained on, with a DefenseError."""
+
+    @abstractmethod
+    def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
+        """The inputs of one update: examples, and everything random about them."""
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """How this defense adapts to a support set."""
+        return Adaptation(norm=self.threat.norm)
+
+    def check_inputs(self, input_shape: tuple[int, ...]) -> None:  # noqa: B027 - most take any
+        """Raises DefenseError where the defense can't train on inputs of this shape."""
+
+    def sized_for(self, examples: int) -> Self:
+        """The same defense with updates no larger than the data set."""
+        return dataclasses.replace(self, batch_size=min(self.batch_size, examples))
+
+    def plan(
+        self,
+        examples: int,
+        *,
+        epochs: int | None = None,
+        budget_ge: int | None = None,
+        validation: int = 0,
+    ) -> Plan:
+        """The training's length on `examples` examples, from either epochs or a compute budget.
+
+        Args:
+            validation: validation examples that there are; attacking them, where the defense is
+                watched, is part of the cost.
+
+        Raises:
+            DefenseError: neither or both are given, or nothing can be trained with that.
+        """
+        if (epochs is None) == (budget_ge is None):
+            raise DefenseError("give either epochs or a budget of gradient evaluations")
+        sized = self.sized_for(examples)
+        per_epoch = examples // sized.examples_per_step
+        per_step = sized.step_cost().gradient_evaluations
+        watched = watched_examples(examples, validation) if self.watched else 0
+        check = validation_cost(self.threats, watched).gradient_evaluations
+        if epochs is not None:
+            steps = epochs * per_epoch
+        else:
+            whole, rest = divmod(budget_ge or 0, per_epoch * per_step + check)
+            steps = int(whole * per_epoch + max(0, rest - check) // per_step)
+        if steps < 1:
+            given = f"epochs {epochs}" if epochs is not None else f"a budget of {budget_ge}"
+            checked = f" and its check on validation data {check:g}" if check else ""
+            raise DefenseError(
+                f"{given} trains nothing: one update costs {per_step:g} gradient evaluations, "
+                f"an epoch has {per_epoch} updates{checked}; give more"
+            )
+        epochs = -(-steps // per_epoch)
+        return Plan(epochs, steps, per_epoch, steps * per_step + epochs * check)
+
+    def kernel(self, subject: Subject, x: np.ndarray | None = None) -> Kernel:
+        """The kernel of the subject's framework; `x` builds a model that has no weights yet."""
+        prepare(subject, x)
+        module, _, attribute = self.kernels[subject.framework].partition(":")
+        kernel: Kernel = getattr(importlib.import_module(module), attribute)(subject.model, self)
+        return kernel
