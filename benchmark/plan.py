@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import defenses
-from benchmark import datasets, models, sources
+from benchmark import datasets, models
 from benchmark.adaptation import protocol as adaptation
 from benchmark.adaptation.protocol import Protocol
 from benchmark.asked import asked, usual_parameters
@@ -19,8 +18,8 @@ from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.job import Job
+from benchmark.order import in_order, with_sources
 from benchmark.results import Store
-from benchmark.stages.training import training_key
 from defenses import wrappers
 
 # Stands for every defense that trains, on the command line and in files.
@@ -78,7 +77,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     ]
     return Plan(
         config=config,
-        jobs=_in_order(_with_sources(jobs, config, dataset)),
+        jobs=in_order(with_sources(jobs, config, dataset)),
         estimates=estimates,
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
@@ -223,51 +222,6 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         curve=suite.curve,
         dataset=config.dataset,
     )
-
-
-def _in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
-    """The jobs, each with the cells of the run that must have ended before it begins.
-
-    Those whose models its attacks are made on, its undefended twin, which its trust checks look at,
-    and the first cell whose training is the same, so that nothing is trained twice: whatever the
-    number of workers.
-    """
-    found = []
-    earlier: set[str] = set()
-    twins: dict[tuple[str, int], str] = {}
-    trained: dict[str, str] = {}
-    for job in jobs:
-        cell_id, place = job.cell.cell_id, (job.cell.framework, job.cell.seed)
-        key = training_key(job.cell)
-        before = {*job.sources.values(), twins.get(place, ""), trained.get(key, "")}
-        found.append(replace(job, after=frozenset(before & earlier)))
-        earlier.add(cell_id)
-        trained.setdefault(key, cell_id)
-        if job.cell.defense == BASELINE:
-            twins[place] = cell_id
-    return tuple(found)
-
-
-def _with_sources(jobs: Sequence[Job], config: RunConfig, dataset: Dataset) -> list[Job]:
-    """The jobs with the cells that their attacks are made on, which come first.
-
-    Raises:
-        SuiteError: an attack's `from:` names no model that fits, or several.
-    """
-    cells = [job.cell for job in jobs]
-    stored = functools.cache(lambda: sources.stored_configs(config.out))
-    found = []
-    for job in jobs:
-        others = {
-            spec.source: sources.chosen(job.cell, spec.source, cells, stored, attack=spec.name)
-            for spec in job.attacks
-            if spec.source is not None
-            and spec.source != job.cell.defense
-            and not spec.obstacle(job.cell.norm, dataset.input_shape)
-        }
-        found.append(replace(job, sources=others))
-    needed = {cell_id for job in found for cell_id in job.sources.values()}
-    return sorted(found, key=lambda job: job.cell.cell_id not in needed)
 
 
 def _estimate(

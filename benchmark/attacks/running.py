@@ -89,35 +89,42 @@ def run_attack(
     except Exception as error:
         traceback.print_exc()
         return {**record, "status": "failed", "reason": reason_of(error)}, {}
-    spent = {
+    record |= {
         "seconds": time.perf_counter() - started,
         "forwards": passes.forwards - before[0],
         "backwards": passes.backwards - before[1],
     }
     judging = judging_seed(seed, spec.name)
     x_adv, measurement, silent, forgot = _judge(target, found, norm, eps, seed=judging)
-    held = (target.clean_prediction == target.y) & ~measurement.success
-    record |= spent | {
-        "status": "ok",
-        "clean_accuracy": float((target.clean_prediction == target.y)[attacked].mean()),
-        "robust_accuracy": float(held[attacked].mean()),
-        # A minimal-norm attack knows no budget.
-        "violations": measurement.violations | ({"budget": 0} if spec.entry.is_minimal else {}),
-        "abstained": measurement.abstained,
-        "silent": silent,
-        "forgot": forgot,
-    }
-    if target.clean is not None:
-        record["draws"] = target.clean.draws
-    first_query = np.full(len(target.y), -1, dtype=np.int64)
-    met = found.first_query >= 0
-    first_query[found.rows] = np.where(met, found.first_query, found.next_query)
-    first_query[~measurement.success] = -1
-    return record, {
+    told = _accuracies(target, attacked, measurement) | {"silent": silent, "forgot": forgot}
+    if spec.entry.is_minimal:  # it knows no budget
+        told["violations"]["budget"] = 0
+    return record | told, {
         **_arrays(target, x_adv, measurement),
         "attacked": attacked,
-        "first_query": first_query,
+        "first_query": _first_query(target, found, measurement),
     }
+
+
+def _accuracies(target: Target, attacked: np.ndarray, measurement: Measurement) -> dict[str, Any]:
+    """What the record says of an attack that ran."""
+    correct = target.clean_prediction == target.y
+    draws = {} if target.clean is None else {"draws": target.clean.draws}
+    return draws | {
+        "status": "ok",
+        "clean_accuracy": float(correct[attacked].mean()),
+        "robust_accuracy": float((correct & ~measurement.success)[attacked].mean()),
+        "violations": dict(measurement.violations),
+        "abstained": measurement.abstained,
+    }
+
+
+def _first_query(target: Target, found: _Found, measurement: Measurement) -> np.ndarray:
+    """The number of the query that met each success, (n,); -1 where there is none."""
+    first = np.full(len(target.y), -1, dtype=np.int64)
+    first[found.rows] = np.where(found.first_query >= 0, found.first_query, found.next_query)
+    first[~measurement.success] = -1
+    return first
 
 
 def attacked_rows(spec: AttackSpec, target: Target) -> np.ndarray:

@@ -64,6 +64,10 @@ class Attack(Stage):
         """Whether it was made on the same model."""
         return self.made_on is None or record.get("made_on") in (None, self.made_on)
 
+    def failed(self, reason: str) -> Record:
+        """The record where it could not be run."""
+        return {"key": self.key, "name": self.spec.name, **super().failed(reason)}
+
 
 def effort_each(spec: AttackSpec) -> float:
     """The effort, roughly, that an attack takes on one example."""
