@@ -186,7 +186,7 @@ def cell_record(
     """The content of `cell.json` for a cell that ended, well or not.
 
     Args:
-        status: "ok", "failed", "timeout" or "diverged"; `reason` says why if not ok.
+        status: "ok", "failed" or "diverged"; `reason` says why if not ok.
         suites: suite name to the keys of its attacks.
         device: "cpu", or "cuda:0" with the device's name.
         seconds: wall time of the whole cell.

@@ -13,8 +13,10 @@ import os
 import platform
 import random
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,16 @@ from benchmark.errors import ConfigError
 from defenses.imports import import_torch_first as import_torch_first
 
 FRAMEWORKS = ("torch", "tensorflow")
+
+# Framework to the modules that import it, one for each part of the work.
+BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
+ESTIMATORS = {
+    "torch": "benchmark.estimators.pytorch",
+    "tensorflow": "benchmark.estimators.tensorflow",
+}
+EXTERNAL = {"torch": "benchmark.external.pytorch", "tensorflow": "benchmark.external.tensorflow"}
+# Framework to what the names of its files of weights end with.
+WEIGHTS_SUFFIXES = {"torch": ".safetensors", "tensorflow": ".weights.h5"}
 
 
 def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
@@ -48,6 +60,11 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
     if device == "cuda" and not found:
         raise ConfigError(f"--device cuda: {framework} sees no GPU here; use --device cpu or auto")
     return "cuda" if found and device != "cpu" else "cpu"
+
+
+def part(modules: Mapping[str, str], framework: str) -> Any:
+    """A framework's module out of one of the tables above, imported."""
+    return importlib.import_module(modules[framework])
 
 
 def seed_everything(seed: int) -> None:

@@ -35,7 +35,7 @@ CELL_COLUMNS = {
     "epochs": Column(WHOLE, "training epochs asked for; NA where the defense chose"),
     "budget_ge": Column(NUMBER, "gradient evaluations allowed; NA where there was no limit"),
     "parameters": Column(TEXT, "the defense's parameters as JSON"),
-    "status": Column(TEXT, "how the cell ended: ok, failed, timeout or diverged"),
+    "status": Column(TEXT, "how the cell ended: ok, failed or diverged"),
     "reason": Column(TEXT, "why, in words"),
     "labels_used": Column(
         WHOLE,

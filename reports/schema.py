@@ -57,7 +57,7 @@ class CellRecord(_Record):
     """cell.json"""
 
     config: Config
-    status: Literal["ok", "failed", "timeout", "diverged"]
+    status: Literal["ok", "failed", "diverged"]
     reason: Reason = ""
     suites: dict[str, list[str]] = {}
     classes: list[str] = []

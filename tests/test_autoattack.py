@@ -21,7 +21,6 @@ import benchmark.estimators.pytorch as on_torch  # noqa: E402
 import benchmark.estimators.tensorflow as on_tensorflow  # noqa: E402
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import benchmark.models.tensorflow as in_tensorflow  # noqa: E402
-from benchmark.attacks.autoattack import flags  # noqa: E402
 from benchmark.attacks.autoattack.apgd import APGDCrossEntropy, APGDTargeted  # noqa: E402
 from benchmark.attacks.autoattack.cascade import StandardAutoAttack  # noqa: E402
 from benchmark.attacks.autoattack.climbing import Climb, Halving  # noqa: E402
@@ -392,54 +391,3 @@ def test_the_cascade_says_what_each_attack_found():
     found = attack.generate(x, y)
     assert sum(attack.found.values()) == broken(found, y).sum() > 0
     assert attack.found["apgd-ce"] > 0
-
-
-# The flags
-
-
-def test_an_honest_model_raises_no_flag():
-    x, y = examples()
-    model = estimator()
-    assert not flags.randomised(model, x).raised
-    assert not flags.gives_probabilities(model.predict(x)).raised
-    assert not flags.zero_gradients(model, x, y).raised
-
-
-def test_a_random_model_is_flagged():
-    class Noisy:
-        generator = np.random.default_rng(0)
-
-        def predict(self, x):
-            return estimator().predict(x) + self.generator.normal(scale=0.01, size=(len(x), 10))
-
-    flag = flags.randomised(Noisy(), examples()[0])
-    assert flag.raised
-    assert flag.evidence["spread"] > flags.LARGEST_SPREAD
-
-
-def test_a_softmax_output_is_flagged():
-    exponents = np.exp(estimator().predict(examples()[0]))
-    assert flags.gives_probabilities(exponents / exponents.sum(axis=1, keepdims=True)).raised
-
-
-def test_zero_gradients_are_flagged():
-    class Flat:
-        def predict(self, x):
-            return estimator().predict(x)
-
-        def logits_and_gradient(self, x, weights):
-            return self.predict(x), np.zeros_like(x)
-
-    flag = flags.zero_gradients(Flat(), *examples())
-    assert flag.evidence == {"cross-entropy": 1.0, "dlr": 1.0}
-    assert flag.raised
-
-
-@pytest.mark.parametrize("alone", [0, 2], ids=["nothing", "2 of 100"])
-def test_square_finding_more_than_gradients_is_flagged(alone):
-    gradients, square = np.zeros(100, dtype=bool), np.zeros(100, dtype=bool)
-    gradients[:50], square[: 50 + alone] = True, True
-    success = {"apgd-ce": gradients, "fab-targeted": gradients, "square": square}
-    flag = flags.square_finds_more(success, np.ones(100, dtype=bool))
-    assert flag.raised == bool(alone)
-    assert flag.evidence["share broken by Square alone"] == alone / 100

@@ -96,9 +96,8 @@ def _here(tmp_path, monkeypatch):
 
 def mlp(seed=0):
     """The built-in architecture in torch, with its initial weights."""
-    builder = loading.importlib.import_module(loading.BUILDERS["torch"])
     specification = loading.models.specification("mlp", SHAPE, CLASSES)
-    return builder.build(specification, specification.initial_weights(seed))
+    return loading.models.built("torch", specification, specification.initial_weights(seed))
 
 
 def keras_mlp(units=CLASSES, layers=1):

@@ -10,16 +10,16 @@ import pytest
 from benchmark import models
 from benchmark.attacks import transfers
 from benchmark.errors import ModelError
+from benchmark.frameworks import BUILDERS, WEIGHTS_SUFFIXES
 from benchmark.models.stored import neutral_weights
 
-BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
 SPECIFICATION = models.specification("cnn-small", (8, 8, 1), 10)
 
 
 def saved(framework, folder, seed=3):
     builder = importlib.import_module(BUILDERS[framework])
     model = builder.build(SPECIFICATION, SPECIFICATION.initial_weights(seed))
-    path = folder / f"weights{builder.WEIGHTS_SUFFIX}"
+    path = folder / f"weights{WEIGHTS_SUFFIXES[framework]}"
     builder.save_weights(model, path)
     return path
 

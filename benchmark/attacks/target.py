@@ -25,12 +25,6 @@ from benchmark.estimators.passes import NoCopyError
 from defenses.labels import labels_of
 from defenses.wrappers import encoded_shape
 
-# Framework to its estimators.
-ESTIMATORS = {
-    "torch": "benchmark.estimators.pytorch",
-    "tensorflow": "benchmark.estimators.tensorflow",
-}
-
 
 @dataclass(frozen=True)
 class Target:
@@ -142,7 +136,7 @@ def target(
     """
     x, y = dataset.x_test[index], dataset.y_test[index]
     model_input = encoded_shape(cell.wrapped_in, dataset.input_shape)
-    kernel = importlib.import_module(ESTIMATORS[cell.framework])
+    kernel = frameworks.part(frameworks.ESTIMATORS, cell.framework)
     wrap = partial(kernel.wrap, classes=dataset.classes, device=device)
     about = {"index": index, "defense": cell.defense, "surrogates": surrogates}
     if not cell.wrapped_in:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark import models
+from benchmark import frameworks, models
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.errors import ModelError
 from benchmark.external import builders
 from benchmark.external.given import SUFFIXES, Given, digest
 from benchmark.files import Writer
-
-# Framework to its loading, and to its builder of the built-in architectures.
-KERNELS = {"torch": "benchmark.external.pytorch", "tensorflow": "benchmark.external.tensorflow"}
-BUILDERS = {"torch": "benchmark.models.pytorch", "tensorflow": "benchmark.models.tensorflow"}
 
 
 @dataclass(frozen=True)
@@ -102,15 +97,14 @@ def _copy(path: Path, to: Path) -> None:
 
 def kernel(framework: str) -> Any:
     """`benchmark.external.pytorch` or `benchmark.external.tensorflow`."""
-    return importlib.import_module(KERNELS[framework])
+    return frameworks.part(frameworks.EXTERNAL, framework)
 
 
 def _built_in(given: Given, input_shape: tuple[int, ...], classes: int) -> Any:
     assert given.model is not None
     assert given.framework is not None
     specification = models.specification(given.model, input_shape, classes)
-    builder = importlib.import_module(BUILDERS[given.framework])
-    return builder.build(specification, specification.initial_weights(0))
+    return models.built(given.framework, specification, specification.initial_weights(0))
 
 
 def _check_fits(given: Given, framework: str) -> None:

@@ -6,11 +6,16 @@ build it. Nothing here imports a framework.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from benchmark import frameworks
 from benchmark.errors import ModelError, UnknownName
 from benchmark.models.architectures import ARCHITECTURES
 from benchmark.models.specification import ModelSpecification
 
-__all__ = ["ModelSpecification", "describe", "names", "specification"]
+__all__ = ["ModelSpecification", "built", "describe", "names", "specification"]
 
 
 def names() -> list[str]:
@@ -41,3 +46,22 @@ def specification(name: str, input_shape: tuple[int, ...], classes: int) -> Mode
             f"{input_shape}; use --model mlp for tabular data"
         )
     return ModelSpecification(name, tuple(input_shape), classes, architecture.layers)
+
+
+def built(
+    framework: str,
+    specification: ModelSpecification,
+    weights: dict[str, np.ndarray],
+    *,
+    device: str = "cpu",
+) -> Any:
+    """The specified model in a framework, with these weights; TensorFlow places it itself.
+
+    Args:
+        framework: "torch" or "tensorflow", imported by then (`benchmark.frameworks.prepare`).
+        specification: of the architecture, for one input shape and class count.
+        weights: by name, such as `specification.initial_weights(seed)`.
+        device: "cpu" or "cuda".
+    """
+    model = frameworks.part(frameworks.BUILDERS, framework).build(specification, weights)
+    return model.to(device) if framework == "torch" else model

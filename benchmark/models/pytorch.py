@@ -13,8 +13,6 @@ from torch import nn
 from benchmark.errors import ModelError
 from benchmark.models.specification import Conv, Dense, MaxPool, ModelSpecification, Relu
 
-WEIGHTS_SUFFIX = ".safetensors"
-
 
 class FlattenChannelsLast(nn.Module):
     """(n, C, H, W) to (n, H*W*C): free for `channels_last` tensors, and TensorFlow's order."""

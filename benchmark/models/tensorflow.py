@@ -11,8 +11,6 @@ from benchmark.errors import ModelError
 from benchmark.hdf5 import arrays
 from benchmark.models.specification import Conv, Dense, MaxPool, ModelSpecification, Relu
 
-WEIGHTS_SUFFIX = ".weights.h5"
-
 # Keras names a layer's arrays; the neutral names are torch's.
 _NEUTRAL_NAMES = {"kernel": "weight", "bias": "bias"}
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import defenses
-from benchmark import datasets, models
+from benchmark import datasets, frameworks, models
 from benchmark.adaptation.model import Adaptable
-from benchmark.attacks.target import ESTIMATORS, Target, target
+from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.examples import attacked_examples
 from benchmark.external.given import Given
-from benchmark.external.loading import BUILDERS, ready, rebuilder
+from benchmark.external.loading import ready, rebuilder
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.stages.surrogates import Surrogates
@@ -63,7 +62,7 @@ class Context:
     @functools.cached_property
     def builder(self) -> Any:
         """`benchmark.models.pytorch` or `benchmark.models.tensorflow`."""
-        return importlib.import_module(BUILDERS[self.cell.framework])
+        return frameworks.part(frameworks.BUILDERS, self.cell.framework)
 
     @functools.cached_property
     def defense(self) -> defenses.Defense:
@@ -78,15 +77,15 @@ class Context:
             encoded_shape(self.cell.wrapped_in, self.dataset.input_shape),
             self.dataset.classes,
         )
-        model = self.builder.build(specification, specification.initial_weights(self.cell.seed))
-        model = model.to(self.device) if self.cell.framework == "torch" else model
+        weights = specification.initial_weights(self.cell.seed)
+        model = models.built(self.cell.framework, specification, weights, device=self.device)
         if stored is not None:
             self.builder.load_weights(model, stored)
         return model
 
     def weights_file(self, name: str) -> str:
         """The name of a file of weights in the cell's framework."""
-        return f"{name}{self.builder.WEIGHTS_SUFFIX}"
+        return f"{name}{frameworks.WEIGHTS_SUFFIXES[self.cell.framework]}"
 
     @functools.cached_property
     def fitted(self) -> defenses.Fitted:
@@ -133,7 +132,7 @@ class Context:
     @functools.cached_property
     def adaptable(self) -> Adaptable:
         """A copy of the trained model to adapt again and again; the trained one stays as it is."""
-        wrap = importlib.import_module(ESTIMATORS[self.cell.framework]).wrap
+        wrap = frameworks.part(frameworks.ESTIMATORS, self.cell.framework).wrap
         shape, classes = self.dataset.input_shape, self.dataset.classes
         estimator = functools.partial(wrap, input_shape=shape, classes=classes, device=self.device)
         return Adaptable(self.fitted.kernel.copy(), estimator)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark import models
-from benchmark.attacks.target import ESTIMATORS
+from benchmark import frameworks, models
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.errors import CellError
-from benchmark.external.loading import BUILDERS
 from benchmark.models.stored import neutral_weights
 from benchmark.results import Store
 
@@ -28,10 +25,9 @@ def stored_estimator(cell: Cell, dataset: Dataset, file: Path, device: str) -> A
     """
     shape, classes = dataset.input_shape, dataset.classes
     specification = models.specification(cell.model, shape, classes)
-    builder = importlib.import_module(BUILDERS[cell.framework])
-    model = builder.build(specification, neutral_weights(file, specification))
-    model = model.to(device) if cell.framework == "torch" else model
-    wrap = importlib.import_module(ESTIMATORS[cell.framework]).wrap
+    weights = neutral_weights(file, specification)
+    model = models.built(cell.framework, specification, weights, device=device)
+    wrap = frameworks.part(frameworks.ESTIMATORS, cell.framework).wrap
     return wrap(model, input_shape=shape, classes=classes, device=device)
 
 
@@ -81,6 +77,6 @@ class Surrogates:
                 f"the training of {cell_id}, whose model it is made on, isn't done; give the same "
                 "command again, which goes on when it is"
             )
-        builder = importlib.import_module(BUILDERS[self._cell.framework])
-        file = self._store.cell_folder(cell_id) / f"weights{builder.WEIGHTS_SUFFIX}"
+        suffix = frameworks.WEIGHTS_SUFFIXES[self._cell.framework]
+        file = self._store.cell_folder(cell_id) / f"weights{suffix}"
         return stored_estimator(self._cell, self._dataset, file, self._device)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import defenses
+from benchmark import frameworks
 from benchmark.attacks.transfers import ATTACK, transfer
 from benchmark.cells import Cell
 from benchmark.results import Record, Store, npz_writer
@@ -87,5 +88,5 @@ def trained_weights(counterpart: Cell, store: Store) -> Path | None:
     ).adapts
     if adapts and store.read_stage(counterpart.cell_id, "adaptation") is None:
         return None
-    suffix = {"torch": ".safetensors", "tensorflow": ".weights.h5"}[counterpart.framework]
+    suffix = frameworks.WEIGHTS_SUFFIXES[counterpart.framework]
     return store.cell_folder(counterpart.cell_id) / f"{'adapted' if adapts else 'weights'}{suffix}"

@@ -109,7 +109,6 @@ def test_an_attack_on_other_examples_is_not_taken_together_with_the_rest(synthet
     [
         ("failed", "killed by SIGKILL"),
         ("diverged", "the loss is NaN in epoch 3"),
-        ("timeout", "1 h"),
     ],
 )
 def test_a_cell_that_did_not_end_well_has_its_reason_and_no_rank(

@@ -98,7 +98,7 @@ def test_what_is_stored_stays_text(synthetic):
     assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
 
 
-@pytest.mark.parametrize("status", ["failed", "diverged", "timeout"])
+@pytest.mark.parametrize("status", ["failed", "diverged"])
 def test_a_cell_that_failed_is_shown_with_its_reason(synthetic, status):
     synthetic.cell("pgd-at")
     synthetic.cell("meta-adv", status=status, reason="killed by SIGKILL while training", robust={})
