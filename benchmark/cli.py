@@ -36,9 +36,6 @@ app = typer.Typer(
 # The class that Typer raises for wrong command lines; it exports the subclass alone.
 _UsageError: Any = typer.BadParameter.__base__
 
-# Options of `bench run` that are no keys of a configuration.
-_NO_KEYS = ("config", "assignment", "dry_run", "quiet", "verbose")
-
 
 def main() -> None:
     """The console script: one line and an exit code for everything that a user can get wrong."""
@@ -132,8 +129,32 @@ def run(
     verbose: options.Verbose = False,
 ) -> None:
     """Train defenses, attack them, and write the leaderboard."""
-    given = dict(locals())  # the parameters; all but _NO_KEYS bear the names of RunConfig's keys
-    flags = {k: v for k, v in given.items() if k not in _NO_KEYS and v is not None}
+    given = {
+        "defense": defense,
+        "framework": framework,
+        "dataset": dataset,
+        "model": model,
+        "suite": suite,
+        "eps": eps,
+        "norm": norm,
+        "seed": seed,
+        "epochs": epochs,
+        "budget_ge": budget_ge,
+        "examples": examples,
+        "out": out,
+        "data_dir": data_dir,
+        "download": download,
+        "image_size": image_size,
+        "split_seed": split_seed,
+        "device": device,
+        "jobs": jobs,
+        "threads": threads,
+        "attack_timeout": attack_timeout,
+        "baseline": baseline,
+        "on_overfit": on_overfit,
+        "protocol": protocol,
+    }
+    flags = {key: value for key, value in given.items() if value is not None}
     detail = options.detail(quiet=quiet, verbose=verbose)
     try:
         with endings_as_interrupts():

@@ -159,7 +159,7 @@ class RunConfig(BaseModel):
     test examples that are attacked. threads: CPU threads of a cell. attack_timeout: seconds after
     which an attack has failed. on_overfit: what defenses, but not the undefended twin, do at
     catastrophic overfitting; their own `parameters` go first. protocol: how much of adaptation is
-    measured, with `adaptation` on top, {setting: value}; see `benchmark.adaptation.protocol`.
+    measured, with `adaptation` on top, {setting: value}; see `benchmark.metatest.protocol`.
     parameters: {defense: {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
     """
 

@@ -70,6 +70,6 @@ def _models() -> dict[str, str]:
 
 
 def _families() -> dict[str, str]:
-    from benchmark.adaptation.families import FAMILIES, role
+    from benchmark.metatest.families import FAMILIES, role
 
     return {name: f"{one.description} ({role(name, 'linf')})" for name, one in FAMILIES.items()}

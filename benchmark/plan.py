@@ -9,8 +9,6 @@ from typing import Any
 
 import defenses
 from benchmark import datasets, models
-from benchmark.adaptation import protocol as adaptation
-from benchmark.adaptation.protocol import Protocol
 from benchmark.asked import asked, usual_parameters
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
@@ -18,6 +16,8 @@ from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.job import Job
+from benchmark.metatest import protocol as adaptation
+from benchmark.metatest.protocol import Protocol
 from benchmark.order import in_order, with_sources
 from benchmark.results import Store
 from defenses import wrappers

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from benchmark import frameworks, models
-from benchmark.adaptation import families
-from benchmark.adaptation.attacks import Attacker
-from benchmark.adaptation.course import Course
-from benchmark.adaptation.episodes import draw_episode, run_episode
-from benchmark.adaptation.model import Adaptable
-from benchmark.adaptation.protocol import PRESETS, Protocol, resolve, sized_for
-from benchmark.adaptation.summary import area, difference, share
-from benchmark.adaptation.tuning import choose, tune
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
+from benchmark.metatest import families
+from benchmark.metatest.attacks import Attacker
+from benchmark.metatest.course import Course
+from benchmark.metatest.episodes import draw_episode, run_episode
+from benchmark.metatest.model import Adaptable
+from benchmark.metatest.protocol import PRESETS, Protocol, resolve, sized_for
+from benchmark.metatest.summary import area, difference, share
+from benchmark.metatest.tuning import choose, tune
 from defenses.cost import Cost
 
 frameworks.import_torch_first()

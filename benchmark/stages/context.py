@@ -10,13 +10,13 @@ from typing import Any
 
 import defenses
 from benchmark import datasets, frameworks, models
-from benchmark.adaptation.model import Adaptable
 from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.examples import attacked_examples
 from benchmark.external.given import Given
 from benchmark.external.loading import ready, rebuilder
+from benchmark.metatest.model import Adaptable
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.stages.surrogates import Surrogates

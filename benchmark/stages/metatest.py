@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from benchmark import datasets
-from benchmark.adaptation.course import Course
-from benchmark.adaptation.protocol import TUNING, Protocol
+from benchmark.metatest.course import Course
+from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import npz_writer
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage

@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from benchmark.adaptation.course import Course
-from benchmark.adaptation.model import Adaptable
-from benchmark.adaptation.protocol import TUNING, Protocol
 from benchmark.errors import StoreError
+from benchmark.metatest.course import Course
+from benchmark.metatest.model import Adaptable
+from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import Record
 from benchmark.stages.metatest import course_of
 from benchmark.verification.findings import Findings, unequal

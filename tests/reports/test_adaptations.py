@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reports
-from benchmark.adaptation.summary import share, shares
+from benchmark.metatest.summary import share, shares
 from benchmark.results import npz_writer
 from reports.statistics import over_episodes
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.adaptation.attacks import Attacker
-from benchmark.adaptation.episodes import draw_episode, run_episode
-from benchmark.adaptation.model import Adaptable
-from benchmark.adaptation.protocol import Protocol
-from benchmark.adaptation.summary import area
 from benchmark.datasets import Dataset
+from benchmark.metatest.attacks import Attacker
+from benchmark.metatest.episodes import draw_episode, run_episode
+from benchmark.metatest.model import Adaptable
+from benchmark.metatest.protocol import Protocol
+from benchmark.metatest.summary import area
 from defenses.cost import Cost
 
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmark.adaptation import families
 from benchmark.digest import digest
 from benchmark.errors import ConfigError, UnknownName, shortened
+from benchmark.metatest import families
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.adaptation.attacks import Attacker, Draw
-from benchmark.adaptation.model import Adaptable
-from benchmark.adaptation.protocol import Protocol
 from benchmark.datasets import Dataset
+from benchmark.metatest.attacks import Attacker, Draw
+from benchmark.metatest.model import Adaptable
+from benchmark.metatest.protocol import Protocol
 from defenses.cost import Cost
 
 Part = tuple[np.ndarray, np.ndarray]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark import frameworks
-from benchmark.adaptation.families import ASCENT, FAMILIES, SHARED, Family
-from benchmark.adaptation.model import Adaptable
 from benchmark.attacks.creating import create
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.measure import BUDGET_TOLERANCE
 from benchmark.attacks.suites import AttackSpec
+from benchmark.metatest.families import ASCENT, FAMILIES, SHARED, Family
+from benchmark.metatest.model import Adaptable
 from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.threat import Threat
 

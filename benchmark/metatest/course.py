@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.adaptation import families
-from benchmark.adaptation.attacks import Attacker
-from benchmark.adaptation.episodes import Curves, draw_episode, run_episode
-from benchmark.adaptation.model import Adaptable
-from benchmark.adaptation.protocol import Protocol
-from benchmark.adaptation.summary import area, difference, share, shares
-from benchmark.adaptation.tuning import Tuning, choose, tune
 from benchmark.datasets import Dataset
+from benchmark.metatest import families
+from benchmark.metatest.attacks import Attacker
+from benchmark.metatest.episodes import Curves, draw_episode, run_episode
+from benchmark.metatest.model import Adaptable
+from benchmark.metatest.protocol import Protocol
+from benchmark.metatest.summary import area, difference, share, shares
+from benchmark.metatest.tuning import Tuning, choose, tune
 from benchmark.results import Record
 from defenses.cost import Cost
 
