@@ -124,6 +124,15 @@ class Page:
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
 
+    def heard(self) -> list[tuple[str, str]]:
+        """Role and name of everything that a screen reader meets."""
+        nodes = self.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        return [
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in nodes
+            if not node["ignored"]
+        ]
+
     def wait(self, condition: Any) -> None:
         # An element may be drawn anew while it is read.
         stale = [StaleElementReferenceException]
@@ -386,12 +395,9 @@ def test_screen_readers_find_landmarks_names_and_heads(page: Page, name: str) ->
     page.open(name)
     if "cell=" in name:
         page.wait(lambda: page.texts(".pair"))
-    nodes = page.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    seen = [
-        (node["role"]["value"], node.get("name", {}).get("value", ""))
-        for node in nodes
-        if not node["ignored"]
-    ]
+    # Chromium makes the tree some time after the page; the footer is the last of it.
+    page.wait(lambda: "contentinfo" in dict(page.heard()))
+    seen = page.heard()
     roles = [role for role, _ in seen]
     for landmark in ("banner", "navigation", "main", "contentinfo"):
         assert roles.count(landmark) == 1, landmark
