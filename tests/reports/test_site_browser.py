@@ -26,7 +26,7 @@ if not CHROMIUM or not DRIVER:
 pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
 
 from selenium import webdriver  # noqa: E402
-from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
@@ -113,7 +113,13 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [{"name": "prefers-color-scheme", "value": theme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.run("window.isThePageBefore = true")
         self.driver.get(f"{self.site.as_uri()}/{name}")
+        # On a busy machine the driver comes back while the page before is still there.
+        there = "return !window.isThePageBefore && document.readyState === 'complete'"
+        WebDriverWait(self.driver, 10, ignored_exceptions=[WebDriverException]).until(
+            lambda _: self.run(there)
+        )
 
     def find(self, selector: str) -> Any:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
