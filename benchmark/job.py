@@ -85,9 +85,10 @@ class Job:
         return (*stages, *self._meta_test())
 
     def pending(self, store: Store) -> list[Stage]:
-        """The required stages that are not stored."""
+        """The stages that are not stored: required ones, and others where they failed."""
         cell_id = self.cell.cell_id
-        return [s for s in self.stages if s.required and not s.is_stored(store, cell_id)]
+        left = [stage for stage in self.stages if not stage.is_stored(store, cell_id)]
+        return [s for s in left if s.required or store.read_stage(cell_id, s.path) is not None]
 
     def _making(self) -> list[Stage]:
         """The stages that make the model which is attacked."""

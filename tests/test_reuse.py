@@ -106,6 +106,29 @@ def test_a_damaged_training_is_not_taken(tmp_path):
     assert "training" in serve(second)
 
 
+def test_a_cell_of_other_parameters_than_ours_stands_in_nobodys_way(tmp_path):
+    """As of another version, or of a stranger."""
+    (first,), (second,) = (jobs(tmp_path, defense=["none"], eps=eps) for eps in (0.15, 0.1))
+    serve(first)
+    store, cell_id = Store.open(tmp_path), first.cell.cell_id
+    record = store.read_cell(cell_id)
+    record["config"]["defense"]["parameters"]["unheard_of"] = 1
+    store.write_cell(cell_id, record)
+
+    assert "training" in serve(second)
+
+
+def test_a_failed_stage_that_is_not_required_is_tried_again(tmp_path):
+    (job,) = jobs(tmp_path, defense=["none"])
+    serve(job)
+    store, (transfer,) = Store.open(tmp_path), [s for s in job.stages if not s.required]
+    assert job.pending(store) == []
+
+    store.write_stage(job.cell.cell_id, transfer.path, transfer.failed("lost"))
+
+    assert job.pending(store) == [transfer]
+
+
 def test_taken_weights_are_those_of_a_training(tmp_path):
     """A folder that had nothing to take gives the same results."""
     (first,), (second,) = (jobs(tmp_path / "one", defense=[name]) for name in ("none", "none+jpeg"))

@@ -39,7 +39,7 @@ class Target:
         pipeline: what success is judged on, where that is more than the estimator.
         bare: the model alone, where the estimator is more and takes the same inputs.
         defense: of the cell.
-        surrogates: of `benchmark.attacks.surrogates`: models of other cells.
+        surrogates: of `benchmark.stages.surrogates`: models of other cells.
         judge: who says what success is judged on; the pipeline as it is where there is none.
         clean: what a random model says of `x`.
     """
@@ -131,7 +131,7 @@ def target(
         dataset: whose test part is attacked.
         index: rows of the test part.
         device: "cpu" or "cuda".
-        surrogates: of `benchmark.attacks.surrogates`, for attacks that transfer from other cells.
+        surrogates: of `benchmark.stages.surrogates`, for attacks that transfer from other cells.
         rebuild: builds the model again, where a builder made it.
     """
     x, y = dataset.x_test[index], dataset.y_test[index]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import defenses
 from benchmark.attacks.target import encoded
@@ -78,9 +80,17 @@ def trained_elsewhere(store: Store, cell: Cell) -> str | None:
         config = (store.read_cell(cell_id) or {}).get("config")
         if config is None or config.get("source") is not None:
             continue
-        if training_key(cell_of(config)) == ours and store.read_stage(cell_id, TRAINING):
+        if _key_of(config) == ours and store.read_stage(cell_id, TRAINING):
             return cell_id
     return None
+
+
+def _key_of(config: Mapping[str, Any]) -> str | None:
+    """The training key of a stored configuration; None of what is none of this version's."""
+    try:
+        return training_key(cell_of(config))
+    except (KeyError, TypeError, AttributeError, defenses.DefenseError):
+        return None  # with other parameters than any training here has
 
 
 def training_key(cell: Cell) -> str:
