@@ -38,7 +38,7 @@ Framework = Annotated[
 
 Dataset = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="digits (default), mnist, npz:FILE or folder:DIR."),
+    typer.Option(metavar="NAME", help="digits (default), cifar10, npz:FILE, ...; see bench list datasets."),
 ]
 
 Model = Annotated[
@@ -101,7 +101,7 @@ Download = Annotated[
 
 ImageSize = Annotated[
     int | None,
-    typer.Option(metavar="INTEGER", help="Resize folder:DIR's images to this many pixels square."),
+    typer.Option(metavar="INTEGER", help="Resize and crop images in files to this many pixels square."),
 ]
 
 SplitSeed = Annotated[
