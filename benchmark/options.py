@@ -38,7 +38,9 @@ Framework = Annotated[
 
 Dataset = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="digits (default), cifar10, npz:FILE, ...; see bench list datasets."),
+    typer.Option(
+        metavar="NAME", help="digits (default), cifar10, npz:FILE, ...; see bench list datasets."
+    ),
 ]
 
 Model = Annotated[
@@ -101,12 +103,18 @@ Download = Annotated[
 
 ImageSize = Annotated[
     int | None,
-    typer.Option(metavar="INTEGER", help="Resize and crop images in files to this many pixels square."),
+    typer.Option(
+        metavar="INTEGER", help="Crop and resize images in files to this many pixels square."
+    ),
 ]
 
 SplitSeed = Annotated[
     int | None,
     typer.Option(metavar="INTEGER", help="Seed of the data's splits; 0 unless given."),
+]
+
+Label = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="The column of csv:FILE with the classes.")
 ]
 
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto (default), cpu or cuda.")]

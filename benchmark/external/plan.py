@@ -47,7 +47,7 @@ def make_plan(config: RunConfig, given: Given) -> plan.Plan:
         jobs=(job,),
         estimates={cell.cell_id: 0.0},
         workers=1,
-        notices=(*found.notices, *plan.left_out(config, suite, dataset)),
+        notices=(*found.notices, *dataset.notices(), *plan.left_out(config, suite, dataset)),
     )
 
 
@@ -77,6 +77,7 @@ def _cell(config: RunConfig, given: Given, found: Findings, dataset: Dataset) ->
         budget_ge=None,
         examples=min(config.examples, len(dataset.x_test)),
         source=origin,
+        label_column=config.label,
     )
 
 
