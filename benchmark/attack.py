@@ -13,7 +13,7 @@ from benchmark.output import say, told_if_slow
 from benchmark.paths import expanded
 
 if TYPE_CHECKING:
-    from benchmark.external.given import Given
+    from benchmark.external.model import ExternalModel
 
 Weights = Annotated[
     str | None,
@@ -145,15 +145,15 @@ def _given(
     mean: str | None,
     std: str | None,
     outputs: str,
-) -> Given:
+) -> ExternalModel:
     """The options as a given model, checked, with paths that hold anywhere."""
-    from benchmark.external.given import Given, check, interval, named, numbers
+    from benchmark.external.model import ExternalModel, check, interval, named, numbers
 
     if weights is not None:
         weights = str(expanded(weights).absolute())
     if model is not None and (place := model.rpartition(":"))[0].endswith(".py"):
         model = f"{expanded(place[0]).absolute()}:{place[2]}"
-    given = Given(
+    given = ExternalModel(
         name=name if name is not None else named(model, weights),
         model=model,
         weights=weights,

@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from benchmark import frameworks
-from benchmark.attacks.entry import FAMILIES
+from benchmark.attacks.entry import KINDS
 from benchmark.attacks.left_out import LEFT_OUT
 from benchmark.attacks.suites import THREATS, list_suites, load_suite
 from benchmark.attacks.table import ATTACKS
@@ -55,8 +55,8 @@ def test_an_entry_names_what_the_attack_knows(name):
     known = parameters(attack)
     assert {*entry.arguments, *entry.options, *entry.fixed, *entry.defaults} <= known
     assert set(entry.norms) <= set(THREATS)
-    assert set(entry.families) <= set(FAMILIES)
-    bounded = "minimal-norm" not in entry.families and "unrestricted" not in entry.norms
+    assert set(entry.kinds) <= set(KINDS)
+    bounded = "minimal-norm" not in entry.kinds and "unrestricted" not in entry.norms
     assert not bounded or "eps" in attack.attack_params
     assert len(entry.norms) == 1 or "norm" in attack.attack_params
 

@@ -16,7 +16,7 @@ import reports
 from benchmark import asked, attack, cells, cli
 from benchmark.config import read
 from benchmark.errors import ConfigError
-from benchmark.external.checking import Findings, Trial
+from benchmark.external.checking import Trial, TrialResult
 from benchmark.plan import Plan, make_plan
 from benchmark.results import Store
 
@@ -196,9 +196,9 @@ def test_command_of_a_model_that_someone_else_trained_makes_the_same_cell(
 ) -> None:
     framework = "tensorflow" if "--weights=w.keras" in options else "torch"
 
-    def tried(trial: Trial) -> Findings:
-        outputs = "logits" if trial.given.outputs == "auto" else trial.given.outputs
-        return Findings(
+    def tried(trial: Trial) -> TrialResult:
+        outputs = "logits" if trial.external.outputs == "auto" else trial.external.outputs
+        return TrialResult(
             framework=framework, outputs=outputs, builder_sha256=None, accuracy=0.5, notices=()
         )
 

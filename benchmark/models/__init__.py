@@ -6,16 +6,15 @@ build it. Nothing here imports a framework.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from benchmark import frameworks
 from benchmark.errors import ModelError, UnknownName
 from benchmark.models.architectures import ARCHITECTURES
+from benchmark.models.model import Model
 from benchmark.models.specification import ModelSpecification
 
-__all__ = ["ModelSpecification", "built", "describe", "names", "specification"]
+__all__ = ["Model", "ModelSpecification", "built", "describe", "names", "specification"]
 
 
 def names() -> list[str]:
@@ -54,7 +53,7 @@ def built(
     weights: dict[str, np.ndarray],
     *,
     device: str = "cpu",
-) -> Any:
+) -> Model:
     """The specified model in a framework, with these weights; TensorFlow places it itself.
 
     Args:
@@ -64,4 +63,5 @@ def built(
         device: "cpu" or "cuda".
     """
     model = frameworks.part(frameworks.BUILDERS, framework).build(specification, weights)
-    return model.to(device) if framework == "torch" else model
+    found: Model = model.to(device) if framework == "torch" else model
+    return found

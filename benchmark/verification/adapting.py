@@ -12,7 +12,7 @@ from benchmark.metatest.model import Adaptable
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import Record
 from benchmark.stages.metatest import course_of
-from benchmark.verification.findings import Findings, unequal
+from benchmark.verification.comparison import Comparison, unequal
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import unpredictable
 
@@ -24,7 +24,7 @@ EPISODES = 3
 ROUNDING = 0.1
 
 
-def check(loaded: Loaded, key: str, found: Findings) -> None:
+def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A family's stage, or that of the tuning."""
     record = loaded.stage(f"{FOLDER}/{key}")
     family = record.get("family") if "role" in record else None
@@ -34,7 +34,7 @@ def check(loaded: Loaded, key: str, found: Findings) -> None:
         _check_family(loaded, key, str(family), record, found)
 
 
-def _check_tuning(loaded: Loaded, key: str, record: Record, found: Findings) -> None:
+def _check_tuning(loaded: Loaded, key: str, record: Record, found: Comparison) -> None:
     """The tuning made again, on its validation family."""
     protocol = _protocol_of_tuning(loaded, key, record)
     course = _course(loaded, protocol)
@@ -50,7 +50,7 @@ def _check_tuning(loaded: Loaded, key: str, record: Record, found: Findings) -> 
     found.told.append("tuned again")
 
 
-def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: Findings) -> None:
+def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: Comparison) -> None:
     """What is stored of a family's episodes."""
     protocol, tuning_record = _protocol_of_family(loaded, key, family, record)
     course = _course(loaded, _with_others(loaded, protocol))
@@ -81,7 +81,7 @@ def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: 
 
 
 def _check_costs(
-    record: Record, again: Record, times: float, found: Findings, *, exact: bool
+    record: Record, again: Record, times: float, found: Comparison, *, exact: bool
 ) -> None:
     """Episodes of one protocol cost about the same."""
     for name in ("cost", "measuring_cost"):

@@ -16,8 +16,8 @@ from benchmark.attacks.target import Target
 from benchmark.cells import Cell, cell_of
 from benchmark.datasets import Dataset
 from benchmark.errors import BenchError, StoreError
-from benchmark.external.given import from_source
 from benchmark.external.loading import ready
+from benchmark.external.model import from_source
 from benchmark.job import Job
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
@@ -220,7 +220,7 @@ class Loaded:
 
 
 @functools.lru_cache(maxsize=1)
-def load(out: str, cell_id: str, data_dir: str | None, machine: Machine) -> Loaded:
+def load_cell(out: str, cell_id: str, data_dir: str | None, machine: Machine) -> Loaded:
     """The cell; the last one is kept for the claims that follow."""
     return Loaded(out, cell_id, data_dir, machine)
 

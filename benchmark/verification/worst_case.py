@@ -7,7 +7,7 @@ import numpy as np
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.specification import AttackSpec
 from benchmark.results import Record
-from benchmark.verification.findings import Findings
+from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import SECONDS, unpredictable
 
@@ -22,7 +22,7 @@ EXAMPLES = 50
 MORE_SHARE, MORE = 0.2, 3
 
 
-def check(loaded: Loaded, suite: str, found: Findings) -> None:
+def check(loaded: Loaded, suite: str, found: Comparison) -> None:
     """Attacks some of the examples that stay right under every attack of the suite."""
     keys = loaded.suites[suite]
     robust = _robust(loaded, keys)

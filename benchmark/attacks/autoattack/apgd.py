@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 
-from benchmark.attacks.autoattack.attack import Found, RegionAttack
+from benchmark.attacks.autoattack.attack import Best, RegionAttack, Settings
 from benchmark.attacks.autoattack.climbing import climb
 from benchmark.attacks.autoattack.losses import (
     CrossEntropy,
@@ -19,6 +19,7 @@ from benchmark.attacks.autoattack.losses import (
     TargetedDLR,
     other_classes,
 )
+from benchmark.estimators.estimator import Classifier
 
 # Under l1 the search begins in greater balls: (multiple of eps, share of the iterations).
 WIDE_STARTS = ((3.0, 0.3), (2.0, 0.3))
@@ -47,24 +48,24 @@ class APGDCrossEntropy(RegionAttack):
 
     def __init__(
         self,
-        estimator: Any,
-        *args: Any,
+        estimator: Classifier,
+        *,
         max_iter: int = 100,
         eps_step: float | None = None,
         nb_random_init: int | None = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
-        super().__init__(estimator, *args, **settings)
+        super().__init__(estimator, **settings)
         self.max_iter = max_iter
         self.eps_step = eps_step
         self.nb_random_init = nb_random_init
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         starts = self.nb_random_init or (5 if self.region.norm == "l1" else 1)
         flat = x.reshape(len(x), -1)
-        found = Found.nothing(flat)
+        found = Best.nothing(flat)
         for _ in range(starts):
             _climb_open(self, found, flat, CrossEntropy(y), x.shape[1:], generator)
         return found
@@ -93,23 +94,23 @@ class APGDTargeted(RegionAttack):
 
     def __init__(
         self,
-        estimator: Any,
-        *args: Any,
+        estimator: Classifier,
+        *,
         max_iter: int = 100,
         nb_random_init: int = 1,
         targets: int | None = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
-        super().__init__(estimator, *args, **settings)
+        super().__init__(estimator, **settings)
         self.max_iter = max_iter
         self.nb_random_init = nb_random_init
         self.targets = targets
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         flat = x.reshape(len(x), -1)
-        found = Found.nothing(flat)
+        found = Best.nothing(flat)
         targets = self.targets or (5 if self.region.norm == "l1" else 9)
         for target in other_classes(logits, y)[:, :targets].T:
             for _ in range(self.nb_random_init):
@@ -119,7 +120,7 @@ class APGDTargeted(RegionAttack):
 
 def _climb_open(
     attack: APGDCrossEntropy | APGDTargeted,
-    found: Found,
+    found: Best,
     x: np.ndarray,
     loss: Loss,
     shape: tuple[int, ...],

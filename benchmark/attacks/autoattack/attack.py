@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, TypedDict
 
 import numpy as np
 from art.attacks.attack import EvasionAttack
@@ -13,10 +13,11 @@ from art.estimators.estimator import BaseEstimator
 
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.geometry import NORMS, Region
+from benchmark.estimators.estimator import Classifier
 
 
 @dataclass
-class Found:
+class Best:
     """An attack's points so far, n rows.
 
     Args:
@@ -30,11 +31,11 @@ class Found:
     score: np.ndarray
 
     @classmethod
-    def nothing(cls, x: np.ndarray) -> Found:
+    def nothing(cls, x: np.ndarray) -> Best:
         """The examples themselves, as if nothing were better."""
         return cls(np.zeros(len(x), dtype=bool), x.copy(), np.full(len(x), -np.inf))
 
-    def add(self, rows: np.ndarray, other: Found) -> None:
+    def add(self, rows: np.ndarray, other: Best) -> None:
         """Take from another search over `rows` what is better."""
         better = other.success & ~self.success[rows] | (other.score > self.score[rows])
         self.points[rows[better]] = other.points[better]
@@ -42,12 +43,24 @@ class Found:
         self.success[rows] |= other.success
 
 
-def keep(arrays: Any, which: np.ndarray) -> None:
-    """Drop rows from every array of a dataclass."""
-    for field in fields(arrays):
-        value = getattr(arrays, field.name)
-        if isinstance(value, np.ndarray):
-            setattr(arrays, field.name, value[which])
+class Open:
+    """Examples that a search still works on; each of its arrays has a row for each of them."""
+
+    def keep(self, which: np.ndarray) -> None:
+        """Drop the others."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                setattr(self, name, value[which])
+
+
+class Settings(TypedDict, total=False):
+    """What every `RegionAttack` takes besides its estimator and arguments of its own."""
+
+    norm: float | str
+    eps: float
+    batch_size: int
+    seed: int | None
+    verbose: bool
 
 
 class RegionAttack(EvasionAttack):
@@ -69,7 +82,7 @@ class RegionAttack(EvasionAttack):
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: Classifier,
         norm: float | str = np.inf,
         eps: float = 0.3,
         *,
@@ -85,7 +98,7 @@ class RegionAttack(EvasionAttack):
         self.verbose = verbose
         RegionAttack._check_params(self)
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples where some were found, else the best points met.
 
         Args:
@@ -113,7 +126,7 @@ class RegionAttack(EvasionAttack):
     @abstractmethod
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         """Attack correctly classified examples `x`, (n, ...), with their labels and logits."""
 
     @property

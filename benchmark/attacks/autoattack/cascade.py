@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar, Unpack
 
 import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 
 from benchmark.attacks.autoattack.apgd import APGDCrossEntropy, APGDTargeted
-from benchmark.attacks.autoattack.attack import Found, RegionAttack
+from benchmark.attacks.autoattack.attack import Best, RegionAttack, Settings
 from benchmark.attacks.autoattack.fab import FABTargeted
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.autoattack.square import Square
+from benchmark.estimators.estimator import Classifier
 
 # In the reference's order.
-STAGES: dict[str, Any] = {
+STAGES: dict[str, Callable[..., RegionAttack]] = {
     "apgd-ce": APGDCrossEntropy,
     "apgd-targeted": APGDTargeted,
     "fab-targeted": FABTargeted,
@@ -43,18 +45,18 @@ class StandardAutoAttack(RegionAttack):
 
     def __init__(
         self,
-        estimator: Any,
-        *args: Any,
+        estimator: Classifier,
+        *,
         max_iter: int = 100,
         queries: int = 5000,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
-        super().__init__(estimator, *args, **settings)
+        super().__init__(estimator, **settings)
         self.max_iter = max_iter
         self.queries = queries
         self.found = dict.fromkeys(STAGES, 0)
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples where some were found, else the best points of the last attack.
 
         Args:
@@ -66,7 +68,7 @@ class StandardAutoAttack(RegionAttack):
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         points = x.copy()
         left = np.arange(len(x))
         for name, kind in STAGES.items():
@@ -75,7 +77,7 @@ class StandardAutoAttack(RegionAttack):
             seed = int(generator.integers(2**31))
             steps = self.queries if kind is Square else self.max_iter
             attack = kind(
-                self.estimator, self.norm, self.eps,
+                self.estimator, norm=self.norm, eps=self.eps,
                 batch_size=self.batch_size, seed=seed, max_iter=steps,
             )  # fmt: skip
             points[left] = attack.generate(x[left], y[left])
@@ -84,4 +86,4 @@ class StandardAutoAttack(RegionAttack):
             left = left[~broken]
         success = np.ones(len(x), dtype=bool)
         success[left] = False
-        return Found(success, points, np.zeros(len(x)))
+        return Best(success, points, np.zeros(len(x)))

@@ -6,13 +6,14 @@ Under l1 as in Croce & Hein 2021. Each example has squares and signs of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 
-from benchmark.attacks.autoattack.attack import Found, RegionAttack
+from benchmark.attacks.autoattack.attack import Best, RegionAttack, Settings
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.autoattack.squares import propose, start
+from benchmark.estimators.estimator import Classifier
 
 # The share of an image that a square covers is `p_init` divided by 2, 4, ... after these queries.
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -40,15 +41,15 @@ class Square(RegionAttack):
 
     def __init__(
         self,
-        estimator: Any,
-        *args: Any,
+        estimator: Classifier,
+        *,
         max_iter: int = 5000,
         p_init: float = 0.8,
         nb_restarts: int = 1,
         rescaled: bool = False,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
-        super().__init__(estimator, *args, **settings)
+        super().__init__(estimator, **settings)
         self.max_iter = max_iter
         self.p_init = p_init
         self.nb_restarts = nb_restarts
@@ -56,7 +57,7 @@ class Square(RegionAttack):
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         if x.ndim != 4:
             raise ValueError(f"Square works on images, (n, H, W, C); these are {x.shape}")
         first = getattr(self.estimator, "channels_first", False)
@@ -66,7 +67,7 @@ class Square(RegionAttack):
             points = np.moveaxis(points, -1, 1) if first else points
             return np.asarray(self.estimator.predict(np.ascontiguousarray(points)))
 
-        found = Found.nothing(images)
+        found = Best.nothing(images)
         for _ in range(self.nb_restarts):
             rows = np.flatnonzero(~found.success)
             if len(rows):
@@ -74,10 +75,10 @@ class Square(RegionAttack):
         found.points = np.moveaxis(found.points, -1, 1) if first else found.points
         return found
 
-    def _run(self, x: np.ndarray, y: np.ndarray, ask: Ask, generator: np.random.Generator) -> Found:
+    def _run(self, x: np.ndarray, y: np.ndarray, ask: Ask, generator: np.random.Generator) -> Best:
         """One search over images (n, H, W, C)."""
         region = self.region
-        found = Found.nothing(x)
+        found = Best.nothing(x)
         found.points = start(x, region, generator)
         logits = ask(found.points)
         found.success, found.score = fooled(logits, y), -_margins(logits, y)
@@ -90,7 +91,7 @@ class Square(RegionAttack):
             rows, new = rows[changed], new[changed]
             if len(rows):
                 logits = ask(new)
-                here = Found(fooled(logits, y[rows]), new, -_margins(logits, y[rows]))
+                here = Best(fooled(logits, y[rows]), new, -_margins(logits, y[rows]))
                 found.add(rows, here)
         return found
 

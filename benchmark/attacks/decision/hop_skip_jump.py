@@ -15,7 +15,7 @@ bisects or halves. A last bisection ends the search here.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from art.attacks.attack import EvasionAttack
@@ -24,6 +24,7 @@ from art.estimators.estimator import BaseEstimator
 
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.geometry import NORMS, TINY, lengths
+from benchmark.estimators.estimator import Classifier
 from benchmark.estimators.passes import announce
 
 # Values that are drawn at once while a direction is estimated; bounds the memory.
@@ -57,7 +58,7 @@ class HopSkipJump(EvasionAttack):
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: Classifier,
         norm: float | str = 2,
         *,
         max_iter: int = 50,
@@ -79,7 +80,7 @@ class HopSkipJump(EvasionAttack):
         self.verbose = verbose
         self._check_params()
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """The nearest adversarial points that were found; the examples where there was none.
 
         Args:
