@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from benchmark.cli.output import OutputError, say, tell
 from benchmark.errors import BenchError, CellError, ReportError
-from benchmark.output import OutputError, say, tell
 
 if TYPE_CHECKING:
-    from benchmark.display import Detail
+    from benchmark.cli.display import Detail
     from benchmark.events import CellFinished
-    from benchmark.plan import Plan
+    from benchmark.plans.run import Plan
     from benchmark.results import Store
 
 _MOST_NAMED = 3  # cells or stages that failed
@@ -57,8 +57,8 @@ def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
 def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
     """Runs the cells that are not done."""
     from benchmark import runner
-    from benchmark.display import display
-    from benchmark.progress import Progress
+    from benchmark.cli.display import display
+    from benchmark.cli.progress import Progress
     from benchmark.resume import pending
 
     jobs = pending(plan.jobs, store)
@@ -78,7 +78,7 @@ def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
 
 def _print_table(plan: Plan) -> None:
     import reports
-    from benchmark.display import print_table
+    from benchmark.cli.display import print_table
 
     table = reports.terminal_table(plan.config.out, [job.cell.cell_id for job in plan.jobs])
     optional = ["training", *([] if len(plan.config.seed) > 1 else ["seed"])]

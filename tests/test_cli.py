@@ -226,7 +226,7 @@ def test_run_needs_a_defense(bench: Any) -> None:
 
 
 def test_cuda_is_refused_where_there_is_none(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.plan._cuda_devices", lambda: 0)
+    monkeypatch.setattr("benchmark.plans.run._cuda_devices", lambda: 0)
     result = bench(*RUN, "--device", "cuda")
 
     assert (result.code, "shows no CUDA device" in result.err) == (2, True)
@@ -464,7 +464,7 @@ def test_interrupted_run_leaves_no_process_and_says_how_to_go_on(
 @pytest.fixture(scope="module")
 def imported() -> set[str]:
     """The modules that `bench --help` needs."""
-    program = "import sys, benchmark.cli; print(*sys.modules)"
+    program = "import sys, benchmark.cli.app; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=HERE.parent
     )

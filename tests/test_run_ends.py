@@ -14,8 +14,8 @@ import pytest
 
 import reports
 from benchmark import cli, frameworks, runner
+from benchmark.cli.output import told_if_slow
 from benchmark.errors import StoreError
-from benchmark.output import told_if_slow
 from benchmark.results import Store
 from reports.terminal import TerminalTable
 

@@ -10,7 +10,7 @@ import pytest
 from benchmark.cells import Cell
 from benchmark.config import read
 from benchmark.errors import BenchError
-from benchmark.plan import make_plan
+from benchmark.plans.run import make_plan
 from benchmark.results import Store
 from benchmark.sources import chosen, stored_configs
 

@@ -10,7 +10,7 @@ import typer
 from benchmark.errors import ConfigError
 
 if TYPE_CHECKING:
-    from benchmark.display import Detail
+    from benchmark.cli.display import Detail
 
 DEFAULT_OUT = Path("bench-results")
 

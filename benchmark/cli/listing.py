@@ -1,11 +1,26 @@
-"""What `bench list` has to tell, as plain data, and which cell a beginning of an id means."""
+"""`bench list`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
+import typer
+
+from benchmark.cli.output import tell
 from benchmark.errors import UnknownName
-from reports.identifiers import find_cell as find_cell
+
+
+def list_names(
+    what: Annotated[
+        str, typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE")
+    ],
+) -> None:
+    """List what can be named on the command line, or the parameters of a defense."""
+    found = descriptions(what)
+    width = max(map(len, found), default=0)
+    for name, description in found.items():
+        tell(f"{name:<{width}}  {description}")
 
 
 def descriptions(what: str) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import defenses
 from benchmark import datasets, models
-from benchmark.asked import asked, usual_parameters
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
@@ -19,6 +18,7 @@ from benchmark.job import Job
 from benchmark.metatest import protocol as adaptation
 from benchmark.metatest.protocol import Protocol
 from benchmark.order import in_order, with_sources
+from benchmark.plans.asked import asked, usual_parameters
 from benchmark.results import Store
 from defenses import wrappers
 

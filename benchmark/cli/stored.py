@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark import options
+from benchmark.cli import options
+from benchmark.cli.options import named
+from benchmark.cli.output import tell
 from benchmark.errors import CellError, ConfigError, UnknownName
 from benchmark.execution import write_report
-from benchmark.options import named
-from benchmark.output import tell
 from benchmark.paths import expanded
 
 if TYPE_CHECKING:
@@ -65,6 +65,25 @@ AllowUnchecked = Annotated[
     bool,
     typer.Option("--allow-unchecked", help="Let --verify pass what it names as not checked."),
 ]
+
+
+def show(
+    cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
+    out: Out = options.DEFAULT_OUT,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print a configuration for --config instead.")
+    ] = False,
+) -> None:
+    """Show one cell: configuration, training and every attack."""
+    from benchmark.cli.showing import cell_details
+    from benchmark.plans.again import configuration
+    from benchmark.results import Store
+    from reports.identifiers import find_cell
+
+    store = Store.open(expanded(out))
+    show = configuration if as_yaml else cell_details
+    for line in show(store, find_cell(store, cell)):
+        tell(line)
 
 
 def report(
@@ -123,8 +142,8 @@ def compare(
 ) -> None:
     """Compare two cells on the same test examples: differences, intervals, paired tests."""
     import reports
-    from benchmark.listing import find_cell
     from benchmark.results import Store
+    from reports.identifiers import find_cell
 
     _check_format(format)
     store = Store.open(expanded(out))
@@ -208,7 +227,7 @@ def _check_format(name: str) -> None:
 
 
 def _print(table: TerminalTable) -> None:
-    from benchmark.display import print_table
+    from benchmark.cli.display import print_table
 
     print_table(table.columns, table.rows, right_aligned=table.right_aligned)
     for note in table.notes:

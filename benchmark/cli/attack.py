@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark import options
+from benchmark.cli import options
+from benchmark.cli.output import say, told_if_slow
 from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
-from benchmark.output import say, told_if_slow
 from benchmark.paths import expanded
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def attack(
     try:
         with endings_as_interrupts():
             from benchmark.config import read
-            from benchmark.external.plan import make_plan
+            from benchmark.plans.external import make_plan
 
             config = read({**flags, "defense": given.name}, assignments=assignment or [])
             loading = f"loading {PurePath(config.dataset).name} and trying the model"

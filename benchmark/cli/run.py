@@ -1,103 +1,18 @@
-"""The `bench` command: the only place that prints to the user and sets exit codes.
-
-Imports wait inside the commands, so that `bench --help` answers at once.
-"""
+"""`bench run`."""
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from benchmark import commands, options
-from benchmark.attack import attack
-from benchmark.errors import BenchError
+from benchmark.cli import options
+from benchmark.cli.output import say, tell, told_if_slow
 from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
-from benchmark.output import OutputError, guarded, say, tell, told_if_slow
-from benchmark.paths import expanded
-from benchmark.text import clean, shortened
 
 if TYPE_CHECKING:
-    from benchmark.plan import Plan
-
-app = typer.Typer(
-    name="bench",
-    help="Trains defenses against adversarial examples, attacks them, and ranks what holds.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-# The class that Typer raises for wrong command lines; it exports the subclass alone.
-_UsageError: Any = typer.BadParameter.__base__
+    from benchmark.plans.run import Plan
 
 
-def main() -> None:
-    """The console script: one line and an exit code for everything that a user can get wrong."""
-    try:
-        with guarded():
-            code = _called()
-    except OutputError as error:
-        say(f"error: {error}")
-        code = error.exit_code
-    except BrokenPipeError:  # the reader has seen enough
-        code = 1
-    sys.exit(code)
-
-
-def _called() -> int:
-    """Carries out the command line; returns the exit code."""
-    try:
-        # None where a command simply ended.
-        return app(prog_name="bench", standalone_mode=False) or 0
-    except OutputError:
-        raise
-    except BenchError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    except _UsageError as error:
-        _explain(error)
-        return error.exit_code
-    except typer.Abort:
-        say("stopped")
-        return 130
-
-
-def _explain(error: Any) -> None:
-    """How a command line is wrong, as Typer words it; what was typed in it is made harmless."""
-    words = io.StringIO()
-    error.show(file=words)
-    for line in words.getvalue().splitlines():
-        print(shortened(clean(line), 500), file=sys.stderr)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            tell(f"bench {version('meta-adv-bench')}")
-        except PackageNotFoundError:
-            tell("bench (not installed)")
-        raise typer.Exit
-
-
-@app.callback()
-def _bench(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command()
 def run(
     defense: options.Defense = None,
     framework: options.Framework = None,
@@ -167,54 +82,13 @@ def run(
     fail_for(outcomes, plan.config.out / "logs")
 
 
-@app.command("list")
-def list_names(
-    what: Annotated[
-        str, typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE")
-    ],
-) -> None:
-    """List what can be named on the command line, or the parameters of a defense."""
-    from benchmark.listing import descriptions
-
-    found = descriptions(what)
-    width = max(map(len, found), default=0)
-    for name, description in found.items():
-        tell(f"{name:<{width}}  {description}")
-
-
-@app.command()
-def show(
-    cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
-    out: commands.Out = options.DEFAULT_OUT,
-    as_yaml: Annotated[
-        bool, typer.Option("--yaml", help="Print a configuration for --config instead.")
-    ] = False,
-) -> None:
-    """Show one cell: configuration, training and every attack."""
-    from benchmark.again import configuration
-    from benchmark.listing import find_cell
-    from benchmark.results import Store
-    from benchmark.showing import cell_details
-
-    store = Store.open(expanded(out))
-    show = configuration if as_yaml else cell_details
-    for line in show(store, find_cell(store, cell)):
-        tell(line)
-
-
-app.command()(attack)
-app.command()(commands.report)
-app.command()(commands.compare)
-app.command()(commands.merge)
-
-
 def _plan(
     flags: dict[str, Any], file: Path | None, assignments: list[str], *, dry_run: bool, quiet: bool
 ) -> Plan:
     """Checks everything, and tells what the user should know beforehand."""
     with told_if_slow("loading, and checking the configuration", quiet=quiet):
         from benchmark.config import read
-        from benchmark.plan import make_plan
+        from benchmark.plans.run import make_plan
 
         config = read(flags, file=file, assignments=assignments)
     with told_if_slow(f"loading {PurePath(config.dataset).name}", quiet=quiet):
@@ -225,7 +99,7 @@ def _plan(
 
 
 def _print_plan(plan: Plan) -> None:
-    from benchmark.display import print_table
+    from benchmark.cli.display import print_table
     from benchmark.results import Store
     from benchmark.resume import pending
 
@@ -251,7 +125,3 @@ def _print_plan(plan: Plan) -> None:
         f"{len(waiting)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
         f"of training and {adapting:,.0f} of the adaptation protocol; nothing was written"
     )
-
-
-if __name__ == "__main__":
-    main()

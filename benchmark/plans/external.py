@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from benchmark import plan
-from benchmark.asked import asked
 from benchmark.attacks.suites import load_suite
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
@@ -13,6 +11,8 @@ from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
 from benchmark.external.checking import Findings, Trial, check, few
 from benchmark.external.given import Given, source
+from benchmark.plans import run as plan
+from benchmark.plans.asked import asked
 from benchmark.portable import dataset_name
 from benchmark.results import Store
 
