@@ -14,7 +14,7 @@ from PIL import Image
 
 import reports
 from benchmark import cells, cli
-from benchmark.cli import attack, run
+from benchmark.cli import run
 from benchmark.config import read
 from benchmark.errors import ConfigError
 from benchmark.external.checking import Findings, Trial
@@ -114,8 +114,7 @@ def identity(plan: Plan) -> list[tuple[Any, ...]]:
 def called(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Plan:
     """The plan that a command line comes to."""
     plans: list[Plan] = []
-    for module in (run, attack):
-        monkeypatch.setattr(module, "execute", lambda plan, detail: plans.append(plan) or [])
+    monkeypatch.setattr(run, "execute", lambda plan, detail: plans.append(plan) or [])
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as ended:
         cli.main()

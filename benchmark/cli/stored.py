@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Folder = Annotated[
     Path, typer.Argument(parser=named, metavar="DIR", help="Folder with the results.")
 ]
-Out = Annotated[Path, typer.Option(parser=named, metavar="DIR", help="Folder with the results.")]
 Format = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Print it instead: table, csv, json, markdown or latex."),
@@ -69,7 +68,7 @@ AllowUnchecked = Annotated[
 
 def show(
     cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
-    out: Out = options.DEFAULT_OUT,
+    out: options.Folder = options.DEFAULT_OUT,
     as_yaml: Annotated[
         bool, typer.Option("--yaml", help="Print a configuration for --config instead.")
     ] = False,
@@ -135,7 +134,7 @@ def report(
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A cell's id, or the beginning of it.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The other cell's.")],
-    out: Out = options.DEFAULT_OUT,
+    out: options.Folder = options.DEFAULT_OUT,
     format: Annotated[
         str, typer.Option(metavar="NAME", help="table, csv, json, markdown or latex.")
     ] = "table",
