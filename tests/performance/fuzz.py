@@ -35,9 +35,9 @@ import reports
 from benchmark import cli, config
 from benchmark.attacks.suites import list_suites, load_suite
 from benchmark.errors import BenchError
-from benchmark.files import read_sealed, write_sealed
 from benchmark.plan import make_plan
 from benchmark.results import Store
+from benchmark.results.files import read_sealed, write_sealed
 
 SECONDS = 20.0
 LONGEST_LINE = 2000
