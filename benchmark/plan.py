@@ -231,7 +231,7 @@ def _estimate(
     for cell in cells:
         try:
             chosen[cell.defense].check_labels(dataset.y_train)
-            plan = chosen[cell.defense].plan(
+            length = chosen[cell.defense].length(
                 len(dataset.x_train),
                 epochs=cell.epochs,
                 budget_ge=cell.budget_ge,
@@ -239,7 +239,7 @@ def _estimate(
             )
         except defenses.DefenseError as error:
             raise ConfigError(f"defense {cell.defense!r}: {error}") from error
-        estimates[cell.cell_id] = plan.gradient_evaluations
+        estimates[cell.cell_id] = length.gradient_evaluations
     return estimates
 
 
