@@ -225,7 +225,7 @@ def _training(cell: Cell, defense: defenses.Defense, dataset: Dataset) -> float:
     """The gradient evaluations that a cell's training takes."""
     try:
         defense.check_labels(dataset.y_train)
-        return defense.plan(
+        return defense.length(
             len(dataset.x_train),
             epochs=cell.epochs,
             budget_ge=cell.budget_ge,
