@@ -170,10 +170,11 @@ def run(
 @app.command("list")
 def list_names(
     what: Annotated[
-        str, typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE")
+        str,
+        typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE|MODEL"),
     ],
 ) -> None:
-    """List what can be named on the command line, or the parameters of a defense."""
+    """List what can be named on the command line, or the parameters of a defense or model."""
     from benchmark.listing import descriptions
 
     found = descriptions(what)

@@ -11,12 +11,15 @@ from reports.identifiers import find_cell as find_cell
 def descriptions(what: str) -> dict[str, str]:
     """Name to one line, of everything of one kind: "defenses", "attacks" and so on.
 
-    Of a defense by its own name, the parameters.
+    Of a defense or a model by its own name, the parameters.
     """
     import defenses
+    from benchmark import models
 
     if what in defenses.names():
         return defenses.parameter_help(what)
+    if what in models.names():
+        return models.parameters(what)
     tables: dict[str, Callable[[], dict[str, str]]] = {
         "defenses": _defenses,
         "attacks": _attacks,
