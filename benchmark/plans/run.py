@@ -118,8 +118,8 @@ def _check_names(config: RunConfig) -> None:
         if wrappers.SEPARATOR in name:
             parts = " and ".join(map(repr, name.split(wrappers.SEPARATOR)))
             raise ConfigError(f"parameters.{name}: give the parameters of {parts} apart")
-    if config.model is not None and config.model not in models.names():
-        raise UnknownName("model", config.model, models.names())
+    if config.model is not None:
+        models.canonical(config.model)
     datasets.defaults(config.dataset)
 
 
@@ -149,7 +149,9 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
         update={
             "eps": config.eps if config.eps is not None else defaults.eps[config.norm],
             "epochs": config.epochs if trained else defaults.epochs,
-            "model": config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp"),
+            "model": models.canonical(
+                config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp")
+            ),
         }
     )
 
