@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from benchmark.cli.output import OutputError, say, tell
 from benchmark.errors import BenchError, CellError, ReportError
-from benchmark.output import OutputError, say, tell
 
 if TYPE_CHECKING:
-    from benchmark.display import Detail
+    from benchmark.cli.display import Detail
     from benchmark.events import CellFinished
     from benchmark.job import Job
-    from benchmark.plan import Plan
+    from benchmark.plans.run import Plan
     from benchmark.results import Store
 
 _MOST_NAMED = 3  # cells or stages that failed
@@ -72,8 +72,8 @@ def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
 
 def _run(jobs: list[Job], plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
     from benchmark import runner
-    from benchmark.display import display
-    from benchmark.progress import Progress
+    from benchmark.cli.display import display
+    from benchmark.cli.progress import Progress
 
     progress = Progress(jobs, workers=plan.workers)
     with display(progress, detail=detail) as shown:
@@ -89,7 +89,7 @@ def _run(jobs: list[Job], plan: Plan, store: Store, detail: Detail) -> list[Cell
 
 def _print_table(plan: Plan) -> None:
     import reports
-    from benchmark.display import print_table
+    from benchmark.cli.display import print_table
 
     table = reports.terminal_table(plan.config.out, [job.cell.cell_id for job in plan.jobs])
     optional = ["training", *([] if len(plan.config.seed) > 1 else ["seed"])]

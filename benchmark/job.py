@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmark.asked import Asked
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
 from benchmark.digest import digest
 from benchmark.metatest.protocol import TUNING, Protocol
+from benchmark.plans.asked import Asked
 from benchmark.results import Store
 from benchmark.stages.attack import Attack
 from benchmark.stages.curve import Curve

@@ -15,7 +15,7 @@ from benchmark.resume import training_left
 frameworks.import_torch_first()
 
 from benchmark import worker  # noqa: E402
-from benchmark.plan import make_plan  # noqa: E402
+from benchmark.plans.run import make_plan  # noqa: E402
 from benchmark.stages.training import training_key  # noqa: E402
 
 QUICK = ["attacks.pgd.max_iter=2", "attacks.apgd.max_iter=2", "attacks.square.max_iter=2"]

@@ -12,7 +12,7 @@ from benchmark.config import read
 from benchmark.errors import BenchError
 from benchmark.execution import execute
 from benchmark.order import in_turns
-from benchmark.plan import make_plan
+from benchmark.plans.run import make_plan
 from benchmark.results import Store
 from benchmark.resume import pending
 from benchmark.sources import chosen, stored_configs

@@ -16,7 +16,7 @@ from benchmark.attacks.target import encoded, target
 from benchmark.cells import Cell
 from benchmark.config import read
 from benchmark.errors import ConfigError, SuiteError
-from benchmark.plan import make_plan
+from benchmark.plans.run import make_plan
 
 frameworks.import_torch_first()
 

@@ -40,8 +40,8 @@ class ExternalModel:
 
     Args:
         name: stands where a trained cell has its defense.
-        model: a built-in architecture, "package.module:builder", "file.py:builder", or None for
-            a `.keras` file, which holds its architecture.
+        model: a built-in architecture such as "wrn-16-2(norm=group)", "package.module:builder",
+            "file.py:builder", or None for a `.keras` file, which holds its architecture.
         weights: a weights file, or None where the builder loads its own.
         channels: "first" or "last" as the model takes images; None for its framework's custom.
         mean: subtracted from the pixels, one number or one a channel; empty for none.
@@ -69,7 +69,7 @@ class ExternalModel:
         """What reports call the model: the architecture, the builder's or the file's name."""
         if self.model is None:
             return slug(Path(self.weights or "").stem)
-        return slug(self.model.rpartition(":")[2])
+        return slug((self.builder or models.canonical(self.model)).rpartition(":")[2])
 
     @property
     def framework(self) -> str | None:
@@ -159,7 +159,7 @@ def source(
 ) -> dict[str, Any]:
     """What the cell's configuration says of the model, so that equal ids mean equal models."""
     return {
-        "architecture": None if external.builder else external.model,
+        "architecture": None if external.builder else _canonical(external.model),
         "builder": _portable(external.builder),
         "builder_sha256": builder_sha256,
         "weights": Path(external.weights).name if external.weights else None,
@@ -185,6 +185,10 @@ def from_source(name: str, found: Mapping[str, Any], weights: str | None) -> Ext
         outputs=found["outputs"],
         input_range=tuple(found.get("input_range", ())),
     )
+
+
+def _canonical(architecture: str | None) -> str | None:
+    return None if architecture is None else models.canonical(architecture)
 
 
 def default_channels(framework: str) -> str:
@@ -232,10 +236,10 @@ def _check_model(external: ExternalModel) -> None:
         raise ConfigError(
             f"--model {external.model!r} names no builder; write {external.model}:builder"
         )
-    elif external.model not in models.names():
-        raise UnknownName("model", external.model, models.names())
-    elif external.weights is None:
-        raise ConfigError(f"--model {external.model} needs its weights; give --weights FILE")
+    else:
+        models.canonical(external.model)
+        if external.weights is None:
+            raise ConfigError(f"--model {external.model} needs its weights; give --weights FILE")
 
 
 def _check_weights(external: ExternalModel) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import defenses
 from benchmark import datasets, models
-from benchmark.asked import asked, usual_parameters
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
@@ -19,6 +18,7 @@ from benchmark.job import Job
 from benchmark.metatest import protocol as adaptation
 from benchmark.metatest.protocol import Protocol
 from benchmark.order import in_order, with_sources
+from benchmark.plans.asked import asked, usual_parameters
 from benchmark.results import Store
 from defenses import wrappers
 
@@ -118,8 +118,8 @@ def _check_names(config: RunConfig) -> None:
         if wrappers.SEPARATOR in name:
             parts = " and ".join(map(repr, name.split(wrappers.SEPARATOR)))
             raise ConfigError(f"parameters.{name}: give the parameters of {parts} apart")
-    if config.model is not None and config.model not in models.names():
-        raise UnknownName("model", config.model, models.names())
+    if config.model is not None:
+        models.canonical(config.model)
     datasets.defaults(config.dataset)
 
 
@@ -149,7 +149,9 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
         update={
             "eps": config.eps if config.eps is not None else defaults.eps[config.norm],
             "epochs": config.epochs if trained else defaults.epochs,
-            "model": config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp"),
+            "model": models.canonical(
+                config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp")
+            ),
         }
     )
 
@@ -225,7 +227,7 @@ def _training(cell: Cell, defense: defenses.Defense, dataset: Dataset) -> float:
     """The gradient evaluations that a cell's training takes."""
     try:
         defense.check_labels(dataset.y_train)
-        return defense.plan(
+        return defense.length(
             len(dataset.x_train),
             epochs=cell.epochs,
             budget_ge=cell.budget_ge,
