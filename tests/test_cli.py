@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmark.external.model import ExternalModel
 
 from benchmark.cli import options
 from benchmark.config import RunConfig
+from benchmark.external.model import ExternalModel
 from benchmark.results import Store
 
 HERE = Path(__file__).parent

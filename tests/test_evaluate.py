@@ -23,8 +23,9 @@ import reports  # noqa: E402
 from benchmark import worker  # noqa: E402
 from benchmark.config import read  # noqa: E402
 from benchmark.errors import BenchError  # noqa: E402
-from benchmark.external import checking, plan  # noqa: E402
+from benchmark.external import checking  # noqa: E402
 from benchmark.external.model import ExternalModel  # noqa: E402
+from benchmark.plans import external as plan  # noqa: E402
 from benchmark.results import Store  # noqa: E402
 from defenses import Threat  # noqa: E402
 

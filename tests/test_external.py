@@ -25,8 +25,9 @@ from benchmark import cli, replay, worker  # noqa: E402
 from benchmark.cells import cell_of  # noqa: E402
 from benchmark.config import read  # noqa: E402
 from benchmark.errors import BenchError, ModelError  # noqa: E402
-from benchmark.external import checking, loading, plan  # noqa: E402
+from benchmark.external import checking, loading  # noqa: E402
 from benchmark.external.model import ExternalModel, check  # noqa: E402
+from benchmark.plans import external as plan  # noqa: E402
 from benchmark.results import Store  # noqa: E402
 from benchmark.resume import pending  # noqa: E402
 from benchmark.verification.loaded import Loaded, Machine  # noqa: E402

@@ -14,7 +14,8 @@ from benchmark.results.identity import SCHEMA_VERSION
 
 # A cell has one of each of these, or none ("given": a model that someone else trained).
 STAGES = ("training", "adaptation", "given")
-# Of these it has any number, as <stage>/<key>; of trust checks and of what was asked one a suite.
+# Of others it has any number, as <folder>/<key>; of trust checks and of what was asked one a suite.
+# These are shown and verified.
 KEYED_STAGES = ("attacks", "trust", "curves", "transfers", "adaptations", "runs")
 
 MARKER = "bench.json"
