@@ -43,6 +43,8 @@ def replay(claim: Claim, *, device: str, threads: int = 1) -> tuple[str, str]:
         loaded = load_cell(claim.out, claim.cell_id, claim.data_dir, machine)
         if loaded.cell.cell_id != claim.cell_id:
             return DIFFERS, f"its configuration is that of {loaded.cell.cell_id}"
+        if folder not in CHECKS:
+            return UNCHECKED, f"nothing verifies stages of {folder!r}"
         CHECKS[folder](loaded, key, found)
     except BenchError as error:
         found.unchecked.append(why_not(error))

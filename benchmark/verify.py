@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmark.child import Child
 from benchmark.frameworks import FRAMEWORKS
-from benchmark.results import KEYED_STAGES, Record, Store
+from benchmark.results import Record, Store
 
 SERVE = "benchmark.replay:serve"
 
@@ -76,14 +76,13 @@ def sample(
     known = stages(store, data_dir)
     drawn = np.random.default_rng(seed).permutation(len(known))[:size]
     claims = [*cells(store, data_dir), *(known[place] for place in drawn)]
-    order = [CELL, WORST_CASE, *KEYED_STAGES]
     return sorted(
         claims,
         key=lambda claim: (
             claim.framework,
             claim.threads,
             claim.cell_id,
-            order.index(claim.stage.partition("/")[0]),
+            claim.stage != CELL,
             claim.stage,
         ),
     )
@@ -189,6 +188,6 @@ def _stages(store: Store, cell_id: str, record: Record) -> Iterator[str]:
     keys = {key for found in lists.values() for key in found if isinstance(key, str)}
     yield from (f"attacks/{key}" for key in sorted(keys))
     yield from (f"{WORST_CASE}/{suite}" for suite in sorted(lists))
-    for folder in KEYED_STAGES:
+    for folder in store.stage_folders(cell_id):
         if folder != "attacks":
             yield from (f"{folder}/{key}" for key in store.stage_keys(cell_id, folder))

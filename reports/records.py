@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from benchmark.errors import StoreError
-from benchmark.results import KEYED_STAGES, STAGES, Store, dataset_name, fits
+from benchmark.results import STAGES, Store, dataset_name, fits
 from reports.adaptations import Adaptation, read_adaptations
 from reports.curves import Curve, read_curves
 from reports.left_out import LeftOut, first_line
@@ -122,7 +122,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     if not fits(cell_id, stored["config"]):
         left_out.add(f"cells/{cell_id}/cell.json", "its configuration is that of another cell")
         return None
-    known = {"cell.json", *KEYED_STAGES}
+    known = {"cell.json", *store.stage_folders(cell_id)}
     stages = {}
     for stage in STAGES:
         stages[stage], names = _read_stage(store, cell_id, stage, left_out)

@@ -8,6 +8,7 @@ import inspect
 import pytest
 
 from benchmark import frameworks
+from benchmark.attacks.autoattack.parameters import ParameterAttack
 from benchmark.attacks.entry import KINDS
 from benchmark.attacks.left_out import LEFT_OUT
 from benchmark.attacks.suites import THREATS, list_suites, load_suite
@@ -26,6 +27,8 @@ def attack_class(name):
 
 def parameters(attack):
     """Every argument that an attack's constructors take by name."""
+    if issubclass(attack, ParameterAttack):  # which refuses others
+        return set(attack.attack_params)
     return {name for one in attack.__mro__ for name in inspect.signature(one.__init__).parameters}
 
 

@@ -12,6 +12,9 @@ _ART = "art.attacks.evasion:"
 _MENDED = "benchmark.attacks.workarounds."
 _OWN = "benchmark.attacks.autoattack."
 
+# What the attacks after Carlini & Wagner share.
+_CARLINI = ("confidence", "learning_rate", "binary_search_steps", "max_iter", "initial_const")
+
 _GRADIENT: dict[str, AttackEntry] = {
     "fast-gradient": AttackEntry(
         target=_ART + "FastGradientMethod",
@@ -110,15 +113,7 @@ _MINIMAL_NORM: dict[str, AttackEntry] = {
         target=_ART + "CarliniL2Method",
         description="distance against a margin of logits (Carlini & Wagner 2017)",
         norms=("l2",),
-        arguments=(
-            "confidence",
-            "learning_rate",
-            "binary_search_steps",
-            "max_iter",
-            "initial_const",
-            "max_halving",
-            "max_doubling",
-        ),
+        arguments=(*_CARLINI, "max_halving", "max_doubling"),
         kinds=("minimal-norm",),
     ),
     "cw-linf": AttackEntry(
@@ -141,29 +136,14 @@ _MINIMAL_NORM: dict[str, AttackEntry] = {
         target=_ART + "CarliniL0Method",
         description="the same under l0, by freezing pixels (Carlini & Wagner 2017)",
         norms=("l0",),
-        arguments=(
-            "confidence",
-            "learning_rate",
-            "binary_search_steps",
-            "max_iter",
-            "initial_const",
-            "max_halving",
-            "max_doubling",
-        ),
+        arguments=(*_CARLINI, "max_halving", "max_doubling"),
         kinds=("minimal-norm", "unseen"),
     ),
     "elastic-net": AttackEntry(
         target=_ART + "ElasticNet",
         description="l1 and l2 distance against a margin of logits (Chen et al. 2018)",
         norms=("l1",),
-        arguments=(
-            "confidence",
-            "learning_rate",
-            "binary_search_steps",
-            "max_iter",
-            "beta",
-            "initial_const",
-        ),
+        arguments=(*_CARLINI, "beta"),
         kinds=("minimal-norm", "unseen"),
         options={"decision_rule": ("EN", "L1", "L2")},
     ),
@@ -194,15 +174,7 @@ _BLACK_BOX: dict[str, AttackEntry] = {
         target=_MENDED + "zoo:ZooAttack",
         description="Carlini-Wagner's loss by finite differences (Chen et al. 2017)",
         norms=("l2",),
-        arguments=(
-            "confidence",
-            "learning_rate",
-            "max_iter",
-            "binary_search_steps",
-            "initial_const",
-            "nb_parallel",
-            "variable_h",
-        ),
+        arguments=(*_CARLINI, "nb_parallel", "variable_h"),
         kinds=("minimal-norm", "score"),
         rows="one",
         # ART would search in 32x32 first, whatever the size of the images.

@@ -48,3 +48,9 @@ def per_example_labels(label: Label, size: int, classes: int) -> np.ndarray | No
         return None
     labels = np.broadcast_to(labels, (size,))
     return labels if ((labels >= 0) & (labels < classes)).all() else None
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits, (n, classes)."""
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from art.defences.postprocessor.postprocessor import Postprocessor
 from art.defences.preprocessor.preprocessor import Preprocessor
-from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
-from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
 
 from benchmark.estimators.estimator import BareEstimator, Label, Weights
 from benchmark.estimators.median import back_through_median
 from benchmark.estimators.passes import Observer, Passes
-from benchmark.estimators.probabilities import softmax
+from benchmark.estimators.probabilities import Around
+from benchmark.estimators.vjp import softmax
 from defenses.wrappers import WRAPPERS, Wrapper
 
 
@@ -135,9 +134,7 @@ class Pipeline:
         return np.where(finite[:, np.newaxis], scores, np.nan)
 
 
-class WrappedClassifier(
-    ClassGradientsMixin, ClassifierMixin, LossGradientsMixin, NeuralNetworkMixin, BaseEstimator
-):
+class WrappedClassifier(Around):
     """What an adaptive attack sees of a wrapped model, in either framework.
 
     No subclass of ART's PyTorch or TensorFlow classifiers: ART's attacks would go round the
@@ -157,17 +154,10 @@ class WrappedClassifier(
     def __init__(
         self, bare: BareEstimator, around: Stages, *, input_shape: tuple[int, ...]
     ) -> None:
-        super().__init__(model=bare.model, clip_values=(0.0, 1.0), channels_first=False)
-        self.nb_classes = bare.nb_classes
+        super().__init__(bare, input_shape)
         self._bare = bare
         self._around = around
-        self._input_shape = input_shape
         self._draws = max((stage.wrapper.draws for stage in around.before), default=1)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """(H, W, C) or (d,)."""
-        return self._input_shape
 
     @property
     def passes(self) -> Passes:
@@ -214,14 +204,6 @@ class WrappedClassifier(
         self._tell(x)
         inputs = self._around.encode(_float32(x))[-1]
         return np.asarray(self._bare.compute_loss(inputs, y, **kwargs))
-
-    def fit(self, *args: object, **kwargs: object) -> None:
-        """Not for this: the model below is trained already."""
-        raise NotImplementedError("a wrapped model is trained before it is wrapped")
-
-    def get_activations(self, *args: object, **kwargs: object) -> np.ndarray:
-        """Not for this: ask the bare estimator."""
-        raise NotImplementedError("a wrapped model has no activations of its own")
 
     def _tell(self, x: np.ndarray, outputs: np.ndarray | None = None) -> None:
         if self.observer is not None:

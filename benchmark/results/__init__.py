@@ -24,7 +24,6 @@ from benchmark.results.files import sweep as sweep
 from benchmark.results.files import write_text as write_text
 from benchmark.results.identity import SCHEMA_VERSION as SCHEMA_VERSION
 from benchmark.results.identity import fits as fits
-from benchmark.results.layout import KEYED_STAGES as KEYED_STAGES
 from benchmark.results.layout import STAGES as STAGES
 from benchmark.results.store import Store as Store
 from benchmark.results.store import npz_writer as npz_writer

@@ -39,14 +39,14 @@ Arrays = Mapping[str, np.ndarray]
 
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """Everything in which the attack of this key doesn't hold."""
-    record = loaded.store.read_stage(loaded.cell_id, f"attacks/{key}")
+    record = loaded.found(f"attacks/{key}")
     if record is None:
         found.differs.append("the stored attack is missing or damaged")
         return
     spec = loaded.attack(key)
     _check_record(loaded, key, spec, record, found)
     if record["status"] == "ok":
-        arrays = loaded.store.read_arrays(loaded.cell_id, f"attacks/{key}", f"{key}.npz")
+        arrays = loaded.arrays(f"attacks/{key}")
         if _check_examples(loaded, spec, record, arrays, found):
             _check_outcomes(loaded, record, arrays, found)
             _check_samples(loaded.cell, record, arrays, loaded.target, found)

@@ -142,8 +142,7 @@ def check_transfer(loaded: Loaded, key: str, found: Comparison) -> None:
 
 
 def _arrays(loaded: Loaded, stage: str, record: Record) -> dict[str, np.ndarray]:
-    name = f"{stage.partition('/')[2]}.npz"
-    return loaded.store.read_arrays(loaded.cell_id, stage, name) if record["files"] else {}
+    return loaded.arrays(stage) if record["files"] else {}
 
 
 def _compare(

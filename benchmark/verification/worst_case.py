@@ -69,12 +69,12 @@ def _robust(loaded: Loaded, keys: list[str]) -> np.ndarray:
     for key in keys:
         record: Record = loaded.stage(f"attacks/{key}")
         if record["status"] == "ok" and (record["norm"], record["eps"]) == threat:
-            arrays = loaded.store.read_arrays(loaded.cell_id, f"attacks/{key}", f"{key}.npz")
+            arrays = loaded.arrays(f"attacks/{key}")
             robust = robust & ~arrays["success"]
     return robust
 
 
 def _flags(loaded: Loaded, suite: str) -> list[str]:
     """The names of the suite's trust checks that are flagged."""
-    record = loaded.store.read_stage(loaded.cell_id, loaded.job(suite).trust_stage) or {}
+    record = loaded.found(loaded.job(suite).trust_stage) or {}
     return [one["name"] for one in record.get("checks", []) if one["status"] == "flagged"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar, Unpack
 
 import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 
-from benchmark.attacks.autoattack.attack import Best, RegionAttack, Settings
+from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.climbing import climb
 from benchmark.attacks.autoattack.losses import (
     CrossEntropy,
@@ -19,7 +18,6 @@ from benchmark.attacks.autoattack.losses import (
     TargetedDLR,
     other_classes,
 )
-from benchmark.estimators.estimator import Classifier
 
 # Under l1 the search begins in greater balls: (multiple of eps, share of the iterations).
 WIDE_STARTS = ((3.0, 0.3), (2.0, 0.3))
@@ -33,32 +31,12 @@ class APGDCrossEntropy(RegionAttack):
         max_iter: steps of each run.
         eps_step: the first step's length; None for the papers' 2 eps (linf, l2) or eps (l1).
         nb_random_init: random starts; None for the papers' 1 (linf, l2) or 5 (l1).
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params,
-        "max_iter",
-        "eps_step",
-        "nb_random_init",
-    ]
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (
-        BaseEstimator, LossGradientsMixin, ClassifierMixin
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        estimator: Classifier,
-        *,
-        max_iter: int = 100,
-        eps_step: float | None = None,
-        nb_random_init: int | None = None,
-        **settings: Unpack[Settings],
-    ) -> None:
-        super().__init__(estimator, **settings)
-        self.max_iter = max_iter
-        self.eps_step = eps_step
-        self.nb_random_init = nb_random_init
+    _estimator_requirements = (BaseEstimator, LossGradientsMixin, ClassifierMixin)
+    max_iter: int = 100
+    eps_step: float | None = None
+    nb_random_init: int | None = None
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
@@ -79,32 +57,12 @@ class APGDTargeted(RegionAttack):
         max_iter: steps of each run.
         nb_random_init: random starts for each class.
         targets: classes to try, at most; None for the papers' 9 (linf, l2) or 5 (l1).
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params,
-        "max_iter",
-        "restarts",
-        "targets",
-    ]
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (
-        BaseEstimator, ClassGradientsMixin, ClassifierMixin
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        estimator: Classifier,
-        *,
-        max_iter: int = 100,
-        nb_random_init: int = 1,
-        targets: int | None = None,
-        **settings: Unpack[Settings],
-    ) -> None:
-        super().__init__(estimator, **settings)
-        self.max_iter = max_iter
-        self.nb_random_init = nb_random_init
-        self.targets = targets
+    _estimator_requirements = (BaseEstimator, ClassGradientsMixin, ClassifierMixin)
+    max_iter: int = 100
+    nb_random_init: int = 1
+    targets: int | None = None
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator

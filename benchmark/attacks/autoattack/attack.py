@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, TypedDict
 
 import numpy as np
-from art.attacks.attack import EvasionAttack
-from art.estimators.classification.classifier import ClassifierMixin
-from art.estimators.estimator import BaseEstimator
 
 from benchmark.attacks.autoattack.losses import fooled
+from benchmark.attacks.autoattack.parameters import ParameterAttack, indices
 from benchmark.attacks.geometry import NORMS, Region
-from benchmark.estimators.estimator import Classifier
 
 
 @dataclass
@@ -53,21 +49,10 @@ class Open:
                 setattr(self, name, value[which])
 
 
-class Settings(TypedDict, total=False):
-    """What every `RegionAttack` takes besides its estimator and arguments of its own."""
-
-    norm: float | str
-    eps: float
-    batch_size: int
-    seed: int | None
-    verbose: bool
-
-
-class RegionAttack(EvasionAttack):
+class RegionAttack(ParameterAttack):
     """An untargeted attack within a ball and the estimator's box.
 
     Args:
-        estimator: an ART classifier that gives logits.
         norm: numpy.inf, 2 or 1.
         eps: the budget.
         batch_size: examples at a time; memory grows with it, not with their number.
@@ -75,28 +60,11 @@ class RegionAttack(EvasionAttack):
         verbose: taken for ART's sake; nothing is printed.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *EvasionAttack.attack_params, "norm", "eps", "batch_size", "seed", "verbose"
-    ]  # fmt: skip
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (BaseEstimator, ClassifierMixin)
-
-    def __init__(
-        self,
-        estimator: Classifier,
-        norm: float | str = np.inf,
-        eps: float = 0.3,
-        *,
-        batch_size: int = 250,
-        seed: int | None = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(estimator=estimator)
-        self.norm = norm
-        self.eps = eps
-        self.batch_size = batch_size
-        self.seed = seed
-        self.verbose = verbose
-        RegionAttack._check_params(self)
+    norm: float | str = np.inf
+    eps: float = 0.3
+    batch_size: int = 250
+    seed: int | None = None
+    verbose: bool = False
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples where some were found, else the best points met.
@@ -110,9 +78,7 @@ class RegionAttack(EvasionAttack):
         generator = np.random.default_rng(seed)
         x = np.asarray(x, dtype=np.float32)
         x_adv = x.copy()
-        given = None if y is None else np.asarray(y)
-        if given is not None and given.ndim == 2:
-            given = given.argmax(axis=1)
+        given = None if y is None else indices(np.asarray(y))
         for first in range(0, len(x), self.batch_size):
             part = slice(first, first + self.batch_size)
             logits = np.asarray(self.estimator.predict(x[part]))
@@ -132,8 +98,7 @@ class RegionAttack(EvasionAttack):
     @property
     def region(self) -> Region:
         """Where the points may lie."""
-        low, high = (0.0, 1.0) if self.estimator.clip_values is None else self.estimator.clip_values
-        return Region(NORMS[self.norm], self.eps, float(np.min(low)), float(np.max(high)))
+        return Region(NORMS[self.norm], self.eps, *self.box)
 
     def _check_params(self) -> None:
         if self.norm not in NORMS:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Unpack
 
 import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 
 from benchmark.attacks.autoattack.apgd import APGDCrossEntropy, APGDTargeted
-from benchmark.attacks.autoattack.attack import Best, RegionAttack, Settings
+from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.fab import FABTargeted
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.autoattack.square import Square
-from benchmark.estimators.estimator import Classifier
 
 # In the reference's order.
 STAGES: dict[str, Callable[..., RegionAttack]] = {
@@ -35,26 +33,16 @@ class StandardAutoAttack(RegionAttack):
         estimator: with loss and class gradients.
         max_iter: steps of each gradient attack's run.
         queries: of Square.
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [*RegionAttack.attack_params, "max_iter", "queries"]
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (
-        BaseEstimator, LossGradientsMixin, ClassGradientsMixin, ClassifierMixin
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        estimator: Classifier,
-        *,
-        max_iter: int = 100,
-        queries: int = 5000,
-        **settings: Unpack[Settings],
-    ) -> None:
-        super().__init__(estimator, **settings)
-        self.max_iter = max_iter
-        self.queries = queries
-        self.found = dict.fromkeys(STAGES, 0)
+    _estimator_requirements = (
+        BaseEstimator,
+        LossGradientsMixin,
+        ClassGradientsMixin,
+        ClassifierMixin,
+    )
+    max_iter: int = 100
+    queries: int = 5000
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples where some were found, else the best points of the last attack.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Unpack
 
 import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator
 
-from benchmark.attacks.autoattack.attack import Best, Open, RegionAttack, Settings
+from benchmark.attacks.autoattack.attack import Best, Open, RegionAttack
 from benchmark.attacks.autoattack.losses import Difference, fooled, other_classes, query
 from benchmark.attacks.autoattack.planes import towards_plane
 from benchmark.attacks.geometry import Region, lengths
-from benchmark.estimators.estimator import Classifier
 
 # Of the paper: overshooting, the way back from a success, and how much of a step may start anew
 # from the example.
@@ -31,31 +29,13 @@ class FABTargeted(RegionAttack):
         nb_restarts: runs for each class; the second and later ones begin at random.
         targets: classes to try, at most, the most likely first.
         minimal: whether to go on within the budget, and to return what lies beyond it too.
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params, "max_iter", "nb_restarts", "targets", "minimal"
-    ]  # fmt: skip
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (
-        BaseEstimator, ClassGradientsMixin, ClassifierMixin
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        estimator: Classifier,
-        *,
-        max_iter: int = 100,
-        nb_restarts: int = 1,
-        targets: int = 9,
-        minimal: bool = False,
-        **settings: Unpack[Settings],
-    ) -> None:
-        super().__init__(estimator, **settings)
-        self.max_iter = max_iter
-        self.nb_restarts = nb_restarts
-        self.targets = targets
-        self.minimal = minimal
+    _estimator_requirements = (BaseEstimator, ClassGradientsMixin, ClassifierMixin)
+    max_iter: int = 100
+    nb_restarts: int = 1
+    targets: int = 9
+    minimal: bool = False
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator

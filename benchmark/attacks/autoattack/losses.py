@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from benchmark.estimators.estimator import Classifier
-from benchmark.estimators.vjp import logits_and_gradient
+from benchmark.estimators.vjp import logits_and_gradient, softmax
 from defenses.labels import labels_of
 
 
@@ -51,10 +51,9 @@ class CrossEntropy:
 
     def weights(self, logits: np.ndarray) -> np.ndarray:
         """softmax(z) - onehot(y)."""
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        exponents /= exponents.sum(axis=1, keepdims=True)
-        exponents[np.arange(len(self.y)), self.y] -= 1
-        return exponents
+        weights = softmax(logits)
+        weights[np.arange(len(self.y)), self.y] -= 1
+        return weights
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,12 @@ Under l1 as in Croce & Hein 2021. Each example has squares and signs of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Unpack
 
 import numpy as np
 
-from benchmark.attacks.autoattack.attack import Best, RegionAttack, Settings
+from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.autoattack.squares import propose, start
-from benchmark.estimators.estimator import Classifier
 
 # The share of an image that a square covers is `p_init` divided by 2, 4, ... after these queries.
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -32,28 +30,12 @@ class Square(RegionAttack):
         p_init: share of the image that the first squares cover.
         nb_restarts: searches.
         rescaled: whether squares shrink as fast as `max_iter` is short of 10,000.
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params, "max_iter", "p_init", "nb_restarts", "rescaled"
-    ]  # fmt: skip
-
-    def __init__(
-        self,
-        estimator: Classifier,
-        *,
-        max_iter: int = 5000,
-        p_init: float = 0.8,
-        nb_restarts: int = 1,
-        rescaled: bool = False,
-        **settings: Unpack[Settings],
-    ) -> None:
-        super().__init__(estimator, **settings)
-        self.max_iter = max_iter
-        self.p_init = p_init
-        self.nb_restarts = nb_restarts
-        self.rescaled = rescaled
+    max_iter: int = 5000
+    p_init: float = 0.8
+    nb_restarts: int = 1
+    rescaled: bool = False
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
