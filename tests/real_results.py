@@ -11,9 +11,9 @@ from multiprocessing import Pipe
 import numpy as np
 import pytest
 
-from benchmark import files, frameworks
+from benchmark import frameworks
 from benchmark.config import read
-from benchmark.results import Store
+from benchmark.results import Store, files
 
 frameworks.import_torch_first()
 

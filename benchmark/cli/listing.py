@@ -13,10 +13,11 @@ from benchmark.errors import UnknownName
 
 def list_names(
     what: Annotated[
-        str, typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE")
+        str,
+        typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE|MODEL"),
     ],
 ) -> None:
-    """List what can be named on the command line, or the parameters of a defense."""
+    """List what can be named on the command line, or the parameters of a defense or model."""
     found = descriptions(what)
     width = max(map(len, found), default=0)
     for name, description in found.items():
@@ -26,12 +27,15 @@ def list_names(
 def descriptions(what: str) -> dict[str, str]:
     """Name to one line, of everything of one kind: "defenses", "attacks" and so on.
 
-    Of a defense by its own name, the parameters.
+    Of a defense or a model by its own name, the parameters.
     """
     import defenses
+    from benchmark import models
 
     if what in defenses.names():
         return defenses.parameter_help(what)
+    if what in models.names():
+        return models.parameters(what)
     tables: dict[str, Callable[[], dict[str, str]]] = {
         "defenses": _defenses,
         "attacks": _attacks,

@@ -65,24 +65,24 @@ def carry_out(planned: Callable[[], Plan], detail: Detail, *, dry_run: bool = Fa
 def _print_plan(plan: Plan) -> None:
     from benchmark.cli.display import print_table
     from benchmark.results import Store
-    from benchmark.resume import pending
+    from benchmark.resume import pending, training_left
 
     out = plan.config.out
-    stored = (out / "bench.json").exists()
-    to_do = pending(plan.jobs, Store.open(out)) if stored else plan.jobs
-    waiting = {job.cell.cell_id for job in to_do}
+    store = Store.open(out) if (out / "bench.json").exists() else None
+    to_do = pending(plan.jobs, store) if store else plan.jobs
+    waiting = {job.cell.cell_id: training_left(job, store) for job in to_do}
     rows = [
         [
             cell_id,
-            f"{plan.estimates[cell_id]:,.0f}",
+            f"{waiting.get(cell_id, job.training):,.0f}",
             f"{plan.memory[cell_id] / 1e6:,.0f} MB" if cell_id in plan.memory else "",
             "to do" if cell_id in waiting else "done",
         ]
-        for cell_id in (job.cell.cell_id for job in plan.jobs)
+        for cell_id, job in ((job.cell.cell_id, job) for job in plan.jobs)
     ]
     columns = ["cell", "training GE", "memory", "state"]
     print_table(columns, rows, right_aligned=[False, True, True, False])
-    total = sum(plan.estimates[cell_id] for cell_id in waiting)
+    total = sum(waiting.values())
     protocols = [job.adaptation for job in to_do if job.adaptation is not None]
     adapting = sum(protocol.gradient_evaluations() for protocol in protocols)
     tell(

@@ -170,7 +170,7 @@ def merge(
     Where CPU threads or devices differ, accuracies may be 2 points apart: then the copy in --out,
     or else in the folder given first, is kept, and a line says how far the other one is from it.
     """
-    from benchmark.merge import merge
+    from benchmark.results.merge import merge
 
     out = expanded(out)
     merged = merge([expanded(folder) for folder in folders], out)

@@ -45,7 +45,6 @@ def make_plan(config: RunConfig, given: Given) -> Plan:
     return Plan(
         config=config,
         jobs=(job,),
-        estimates={cell.cell_id: 0.0},
         workers=1,
         notices=(*found.notices, *left_out(config, suite, dataset)),
     )

@@ -36,9 +36,9 @@ from benchmark import config
 from benchmark.attacks.suites import list_suites, load_suite
 from benchmark.cli.app import app
 from benchmark.errors import BenchError
-from benchmark.files import read_sealed, write_sealed
 from benchmark.plans.run import make_plan
 from benchmark.results import Store
+from benchmark.results.files import read_sealed, write_sealed
 
 SECONDS = 20.0
 LONGEST_LINE = 2000
