@@ -23,7 +23,7 @@ FRAMEWORK_FILES = {
     "pytorch_convolutions",
     "pytorch_checkpoints",
     "tensorflow_optimizers",
-    "mnist",
+    "download",
     "wrapped",
     "probabilities",
 }
