@@ -85,7 +85,7 @@ RUN: Mapping[str, Any] = {
     "data_dir": DataDir,
     "download": option(None, "May missing data be fetched?", bool),
     "image_size": option(
-        "INTEGER", "Resize and crop images in files to this many pixels square.", int
+        "INTEGER", "Resize and crop images in files to this many pixels.", int
     ),
     "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
     "device": option("NAME", "auto (default), cpu or cuda."),
