@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.checkout import git_state
 from benchmark.frameworks import processor, versions
-from benchmark.identity import cell_id_of, id_begins
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Record
+from benchmark.results.identity import cell_id_of, id_begins
 from defenses import wrappers
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Cell:
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
-    comes from that someone else trained (`benchmark.external.given.source`); `defense` is its name.
+    comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
     label_column: of a table: the one with the classes.
     """
 

@@ -10,9 +10,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import defenses
-from benchmark import asked, frameworks
+from benchmark import frameworks
 from benchmark.cells import cell_record
 from benchmark.job import Job
+from benchmark.plans import asked
 from benchmark.reporter import Reporter
 from benchmark.results import Store
 from benchmark.resume import spent, suites_of
@@ -45,7 +46,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         reporter,
         data_dir=job.data_dir,
         dataset_name=job.dataset,
-        given=job.given,
+        external=job.external,
         sources=job.sources,
         threads=threads,
     )

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import defenses
 from benchmark.attacks.target import encoded
 from benchmark.cells import Cell, cell_of
 from benchmark.digest import digest
-from benchmark.files import copy_of
 from benchmark.results import Record, Store
+from benchmark.results.files import copy_of
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from defenses import Fitted
@@ -85,7 +83,7 @@ def trained_elsewhere(store: Store, cell: Cell) -> str | None:
     return None
 
 
-def _key_of(config: Mapping[str, Any]) -> str | None:
+def _key_of(config: Record) -> str | None:
     """The training key of a stored configuration; None of what is none of this version's."""
     try:
         return training_key(cell_of(config))

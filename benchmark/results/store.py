@@ -1,13 +1,4 @@
-"""The record on disk: its layout, its schema version, crash-safe writing, and reading.
-
-    OUT/bench.json                     the schema version of everything below
-    OUT/.lock                          held by the one run that writes
-    OUT/cells/<cell_id>/cell.json      written when a cell ends, whether it went well or not
-    OUT/cells/<cell_id>/<stage>.json   one of STAGES or KEYED_STAGES; its files beside it
-
-A stage's files come first and its JSON last, with the SHA-256 of the files and of itself. So a
-stage that is half-written, cut short or changed later reads as missing, and is simply done again.
-"""
+"""One results folder: its cells and their stages, written whole and read when intact."""
 
 from __future__ import annotations
 
@@ -23,32 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import files as disk
 from benchmark.errors import MovedError, StoreError
-from benchmark.files import TEMPORARY as TEMPORARY  # these for the writers of reports
-from benchmark.files import Record, Writer
-from benchmark.files import check_target as check_target
-from benchmark.files import make_folder as make_folder
-from benchmark.files import make_root as make_root
-from benchmark.files import open_plain as open_plain
-from benchmark.files import read_plain as read_plain
-from benchmark.files import sweep as sweep
-from benchmark.files import write_text as write_text
-from benchmark.identity import SCHEMA_VERSION as SCHEMA_VERSION
-from benchmark.identity import fits as fits
-from benchmark.layout import KEYED_STAGES as KEYED_STAGES
-from benchmark.layout import (
+from benchmark.portable import without_folders
+from benchmark.results import files as disk
+from benchmark.results.files import Record, Writer
+from benchmark.results.identity import SCHEMA_VERSION
+from benchmark.results.layout import (
     MARKER,
     SAFE_NAME,
+    STAGES,
     check_permission,
     check_schema,
     explained,
     plain_path,
     safe,
 )
-from benchmark.layout import STAGES as STAGES
-from benchmark.portable import dataset_name as dataset_name
-from benchmark.portable import without_folders as without_folders
 from defenses.archives import read_arrays
 
 _LOCK = ".lock"
@@ -186,7 +166,7 @@ class Store:
     ) -> None:
         """Writes a stage as a whole: first its files, then its JSON with their checksums.
 
-        `stage` is one of STAGES, or "<one of KEYED_STAGES>/<key>". `files` maps a final file name
+        `stage` is one of STAGES, or "<folder>/<key>". `files` maps a final file name
         to a function that writes to the temporary path it is given, which ends like the final name.
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
@@ -211,7 +191,7 @@ class Store:
             if not SAFE_NAME.fullmatch(name):
                 return None
             try:
-                with open_plain(target.parent / name) as stream:
+                with disk.open_plain(target.parent / name) as stream:
                     found = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError:
                 return None
@@ -258,8 +238,13 @@ class Store:
         """The keys of all attacks that have a JSON file, sorted; `read_stage` judges each."""
         return self.stage_keys(cell_id, "attacks")
 
+    def stage_folders(self, cell_id: str) -> list[str]:
+        """The folders of a cell in which it has any number of stages, sorted."""
+        found = [path.parent.name for path in self.cell_folder(cell_id).glob("*/*.json")]
+        return sorted({name for name in found if SAFE_NAME.fullmatch(name)})
+
     def stage_keys(self, cell_id: str, folder: str) -> list[str]:
-        """The same of any of KEYED_STAGES."""
+        """The same of another folder."""
         names = [p.stem for p in (self.cell_folder(cell_id) / folder).glob("*.json")]
         return sorted(name for name in names if SAFE_NAME.fullmatch(name))
 
@@ -275,12 +260,11 @@ class Store:
 
     def _stage_path(self, cell_id: str, stage: str) -> Path:
         folder, slash, key = stage.rpartition("/")
-        if slash and folder in KEYED_STAGES:
+        if slash and SAFE_NAME.fullmatch(folder):
             kind = "attack key" if folder == "attacks" else "key"
             return self.cell_folder(cell_id) / folder / f"{safe(key, kind)}.json"
         if stage not in STAGES:
-            keyed = (f"{name}/<key>" for name in KEYED_STAGES)
-            raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join((*STAGES, *keyed))}")
+            raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join(STAGES)}, FOLDER/KEY")
         return self.cell_folder(cell_id) / f"{stage}.json"
 
 
