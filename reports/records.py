@@ -44,6 +44,7 @@ class Outcomes:
     clean_correct: np.ndarray
     robust: np.ndarray  # correct before and after the attack; before it, where it wasn't attacked
     attacked: np.ndarray  # a slow attack may be run on some of the examples only
+    label: np.ndarray | None = None
 
     @property
     def accuracy(self) -> float:
@@ -220,7 +221,9 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         record = AttackRecord.read(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
-        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked"))
+        arrays = store.read_arrays(
+            cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked", "label")
+        )
         outcomes = _outcomes(arrays)
     except SchemaError as error:
         return _missing(key, str(error))
@@ -244,7 +247,10 @@ def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:
     attacked = arrays.get("attacked", np.ones(index.size, dtype=bool))
     if attacked.dtype.kind != "b" or attacked.shape != index.shape or not attacked.any():
         return None
-    return Outcomes(index, correct, correct & ~success, attacked)
+    label = arrays.get("label")
+    if label is not None and (label.dtype.kind != "i" or label.shape != index.shape):
+        return None
+    return Outcomes(index, correct, correct & ~success, attacked, label)
 
 
 def _missing(key: str, reason: str) -> Attack:
