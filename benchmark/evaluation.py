@@ -20,6 +20,7 @@ from benchmark.attacks.suites import load_suite
 from benchmark.attacks.target import target
 from benchmark.cells import Cell, cell_record
 from benchmark.datasets import Dataset
+from benchmark.datasets.examples import Examples
 from benchmark.errors import DataError, ModelError
 from benchmark.external import loading
 from benchmark.external.builders import framework_of
@@ -63,7 +64,8 @@ def evaluate(
     x, y = _data(x, y)
     chosen = load_suite(suite)
     ready, given, classes = _ready(model, framework, x, y, name)
-    dataset = Dataset(DATASET, x[:0], y[:0], x[:0], y[:0], x, y, tuple(map(str, range(classes))))
+    none, names = Examples(x[:0]), tuple(map(str, range(classes)))
+    dataset = Dataset(DATASET, none, y[:0], none, y[:0], Examples(x), y, names)
     cell = _cell(model, framework, dataset, threat, seed, given)
     budgets = {**datasets.defaults(DATASET).eps, threat.norm: threat.eps}
     with contextlib.ExitStack() as stack:

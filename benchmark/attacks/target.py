@@ -22,6 +22,7 @@ from benchmark.attacks.judging import (
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
+from benchmark.datasets.examples import Examples
 from benchmark.estimators.estimator import BareEstimator, Estimator
 from benchmark.estimators.passes import NoCopyError
 from benchmark.models import Model
@@ -262,11 +263,11 @@ def _clean(
     return labels_of(clean.outputs), clean
 
 
-def encoded(cell: Cell, x: np.ndarray) -> np.ndarray:
+def encoded(cell: Cell, x: Examples) -> np.ndarray:
     """What the cell's model trains on: `x`, unless a wrapper encodes it."""
     if encoded_shape(cell.wrapped_in, x.shape[1:]) == x.shape[1:]:
-        return x
-    return np.asarray(_wrapped().stages(cell.wrapped_in).encode(x)[-1])
+        return np.asarray(x)
+    return np.asarray(_wrapped().stages(cell.wrapped_in).encode(np.asarray(x))[-1])
 
 
 def _wrapped() -> ModuleType:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.datasets.examples import Examples
 from benchmark.errors import BenchError, ModelError
 from benchmark.external import loading
 from benchmark.external.model import CHANNELS, ExternalModel, default_channels
@@ -206,7 +207,7 @@ def is_near_chance(accuracy: float, classes: int) -> bool:
     return accuracy <= chance + min(chance, _BARELY * (1 - chance))
 
 
-def few(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def few(x: Examples, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`EXAMPLES` of the examples, evenly from the whole."""
     rows: Any = np.unique(np.linspace(0, len(x) - 1, EXAMPLES).astype(np.int64))
     return x[rows], y[rows]
