@@ -13,6 +13,7 @@ from typing import Any
 import defenses
 from benchmark import models
 from benchmark.errors import ConfigError, ModelError, UnknownName
+from benchmark.results.files import Record
 
 CHANNELS = ("first", "last")
 OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
@@ -156,7 +157,7 @@ def _number(text: str) -> float:
 
 def source(
     external: ExternalModel, *, framework: str, outputs: str, builder_sha256: str | None
-) -> dict[str, Any]:
+) -> Record:
     """What the cell's configuration says of the model, so that equal ids mean equal models."""
     return {
         "architecture": None if external.builder else _canonical(external.model),
