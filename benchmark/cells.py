@@ -191,7 +191,7 @@ def cell_record(
         device: "cpu", or "cuda:0" with the device's name.
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
-        gradient_evaluations: of training and adaptation together; None where nobody knows.
+        gradient_evaluations: of training and support stage together; None where nobody knows.
         classes: names of the data's classes, in the order of their labels; empty if unknown.
     """
     named = {"classes": list(classes)} if classes else {}

@@ -1,4 +1,4 @@
-"""The adaptation protocol's stages: what follows from their arrays, and episodes run again."""
+"""The meta-test's stages: what follows from their arrays, and episodes run again."""
 
 from __future__ import annotations
 
