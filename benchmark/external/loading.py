@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from benchmark.datasets import Dataset
 from benchmark.errors import ModelError
 from benchmark.external import builders
 from benchmark.external.model import SUFFIXES, ExternalModel, digest
-from benchmark.results.files import Writer
 
 
 @dataclass(frozen=True)
@@ -81,18 +79,6 @@ def rebuilder(
     if external is None or external.builder is None:
         return None
     return lambda: ready(external, cell, dataset.input_shape, dataset.classes, device=device)
-
-
-def copies(external: ExternalModel) -> dict[str, Writer]:
-    """What writes the weights file, as it is, below the cell's folder."""
-    if external.weights is None:
-        return {}
-    path = Path(external.weights)
-    return {f"weights{path.suffix.lower()}": lambda to: _copy(path, to)}
-
-
-def _copy(path: Path, to: Path) -> None:
-    shutil.copyfile(path, to)
 
 
 def kernel(framework: str) -> ModuleType:

@@ -87,7 +87,8 @@ def check(external: ExternalModel) -> None:
     ):
         if value is not None and value not in allowed:
             raise UnknownName(option, value, allowed)
-    _check_normalisation(external)
+    if any(number <= 0 for number in external.std):
+        raise ConfigError(f"--std {external.std} must be above 0")
     _check_model(external)
     _check_weights(external)
 
@@ -203,11 +204,6 @@ def _portable(builder: str | None) -> str | None:
         return None
     place, _, function = builder.rpartition(":")
     return f"{Path(place).name if place.endswith('.py') else place}:{function}"
-
-
-def _check_normalisation(external: ExternalModel) -> None:
-    if any(number <= 0 for number in external.std):
-        raise ConfigError(f"--std {external.std} must be above 0")
 
 
 def _check_model(external: ExternalModel) -> None:
