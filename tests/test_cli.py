@@ -92,28 +92,6 @@ def test_failed_attack_is_named_and_tried_again(bench: Any, tmp_path: Path) -> N
     assert len((tmp_path / "bench-results" / "served.txt").read_text().splitlines()) == 2
 
 
-def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path) -> None:
-    result = bench(*RUN, "--seed", "0,1", "--dry-run")
-
-    assert result.code == 0
-    cells = [line for line in result.out.splitlines() if "digits-cnn-torch-" in line]
-    assert len(cells) == 4
-    assert all(" MB " in line and "to do" in line for line in cells)
-    assert "4 of 4 cells to do, about " in result.out
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_default_run_measures_no_adaptation(bench: Any) -> None:
-    assert " and 0 of the adaptation protocol" in bench(*RUN, "--dry-run").out
-
-
-def test_dry_run_knows_what_is_done(bench: Any) -> None:
-    bench(*RUN)
-    result = bench(*RUN, "--seed", "0,1", "--dry-run")
-
-    assert "2 of 4 cells to do" in result.out
-
-
 def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(
@@ -196,7 +174,7 @@ def test_run_needs_a_defense(bench: Any) -> None:
 
 
 def test_cuda_is_refused_where_there_is_none(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.plans.run._cuda_devices", lambda: 0)
+    monkeypatch.setattr("benchmark.plans.run.cuda_devices", lambda: 0)
     result = bench(*RUN, "--device", "cuda")
 
     assert (result.code, "shows no CUDA device" in result.err) == (2, True)
@@ -228,6 +206,13 @@ def test_usage_errors_exit_with_2(bench: Any, arguments: list[str]) -> None:
 
     assert result.code == 2
     assert "Error: " in result.err
+
+
+def test_a_defense_without_its_option_is_told_where_it_belongs(bench: Any) -> None:
+    result = bench("run", "meta-adv", "trades")
+
+    assert result.code == 2
+    assert result.err.endswith("did you mean bench run --defense meta-adv --defense trades?\n")
 
 
 def test_control_characters_are_never_printed_back(bench: Any) -> None:

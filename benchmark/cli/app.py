@@ -91,7 +91,8 @@ def _bench(
     pass
 
 
-app.command()(run)
+# Its words without an option are told where they belong.
+app.command(context_settings={"allow_extra_args": True})(run)
 app.command()(attack)
 app.command("list")(list_names)
 app.command()(stored.show)
