@@ -7,6 +7,7 @@ BenchError                  exit code 2: wrong input, nothing was written
 ├── ModelError              a model that can't be built for these data
 ├── SuiteError              a suite file, an attack or its arguments
 ├── StoreError              an output folder that can't be used
+│   ├── SchemaError         a stored record that is none of this project's
 │   └── MovedError          exit code 1: it was moved or removed while a run wrote to it
 ├── CellError               exit code 1: a cell failed while it ran
 ├── CheckError              exit code 1: stored results don't hold what is claimed or asked of them
@@ -54,6 +55,10 @@ class SuiteError(BenchError):
 
 class StoreError(BenchError):
     """An output folder that can't be written, locked or understood."""
+
+
+class SchemaError(StoreError):
+    """A stored record that doesn't follow the schema, and in what."""
 
 
 class MovedError(StoreError):

@@ -1,6 +1,6 @@
 """The options of the commands that measure.
 
-Each is named as the field of `RunConfig`, or of `Given`, that takes it as it was typed.
+Each is named as the field of `RunConfig`, or of `ExternalModel`, that takes it as it was typed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ RUN: Mapping[str, Any] = {
         list[str],
     ),
     "framework": option("NAME", "torch, tensorflow; both unless given.", list[str]),
-    "dataset": option("NAME", "digits (default), mnist, npz:FILE or folder:DIR."),
+    "dataset": option("NAME", "digits (default), cifar10, npz:FILE, ...; see bench list datasets."),
     "model": option("NAME", "Architecture; cnn unless given, mlp for tabular data."),
     "suite": option("NAME", "Attack suite; quick unless given."),
     "eps": option(
@@ -84,7 +84,9 @@ RUN: Mapping[str, Any] = {
     "out": option("DIR", f"Folder for the results; {DEFAULT_OUT} unless given.", Path),
     "data_dir": DataDir,
     "download": option(None, "May missing data be fetched?", bool),
-    "image_size": option("INTEGER", "Resize folder:DIR's images to this many pixels square.", int),
+    "image_size": option(
+        "INTEGER", "Resize and crop images in files to this many pixels.", int
+    ),
     "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
     "device": option("NAME", "auto (default), cpu or cuda."),
     "jobs": option("INTEGER", "Cells at a time; one a framework unless given.", int),
