@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -250,8 +251,21 @@ def test_on_overfit_reaches_every_defense_but_the_twin(
     assert found == {"none": "warn", **expected}
 
 
-def test_version(bench: Any) -> None:
-    assert bench("--version").out.startswith("bench ")
+def test_version_names_what_decides_the_numbers(bench: Any) -> None:
+    lines = dict(line.split(" ", 1) for line in bench("--version").out.splitlines())
+
+    assert next(iter(lines)) == "bench"
+    assert {"adversarial-robustness-toolbox", "higher", "keras", "python"} < lines.keys()
+    found = {name: lines[name] for name in ("numpy", "torch", "tensorflow")}
+    assert found == {name: version(name) for name in found}
+
+
+def test_version_of_what_is_not_installed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError
+
+    monkeypatch.setattr("importlib.metadata.version", absent)
+    assert "torch (not installed)" in bench("--version").out
 
 
 def test_second_run_on_the_same_folder_is_refused(bench: Any) -> None:
