@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmark.external.loading import copies
+from benchmark.results.records import ExternalRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 
@@ -21,5 +22,5 @@ class External(Stage):
         """Makes the model ready first: what can't be attacked is not stored."""
         assert context.given is not None
         _ = context.model
-        record = {"seconds": 0.0, "source": dict(context.cell.source or {})}
+        record = ExternalRecord(seconds=0.0, source=dict(context.cell.source or {}))
         return record, copies(context.given)
