@@ -75,9 +75,9 @@ def trained_elsewhere(store: Store, cell: Cell) -> str | None:
     stands around the model, nor on the threat where it makes no adversarial examples.
     """
     ours = training_key(cell)
-    for cell_id in store.cell_ids():
-        # Ids begin alike, so that other cells are not read; the key decides.
-        if cell_id == cell.cell_id or not cell_id.startswith(cell.trained_prefix):
+    for cell_id in store.cell_ids(cell.trained_prefix):
+        # Ids tell the seed before their hash, so that other cells are not read; the key decides.
+        if cell_id == cell.cell_id or not cell_id[:-10].endswith(f"-s{cell.seed}-"):
             continue
         config = (store.read_cell(cell_id) or {}).get("config")
         if config is None or config.get("source") is not None:

@@ -131,9 +131,7 @@ def _twin(cell: Cell, store: Store) -> str | None:
     ours = cell.config()
     # Ids begin alike, so that other cells are not read.
     prefix = f"{dataclasses.replace(cell, defense=BASELINE).trained_prefix}-s{cell.seed}-"
-    for cell_id in store.cell_ids():
-        if not cell_id.startswith(prefix):
-            continue
+    for cell_id in store.cell_ids(prefix):
         record = store.read_cell(cell_id)
         config = (record or {}).get("config", {})
         if _is_baseline(config) and all(config.get(name) == ours[name] for name in _SHARED):
