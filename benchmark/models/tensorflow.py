@@ -112,7 +112,7 @@ def _convolution(layer: Conv, shape: Shape, common: Mapping[str, str]) -> list[k
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
-    """The arrays of a built model by name, in the neutral layout."""
+    """Copies of a built model's arrays by name, in the neutral layout."""
     return {_neutral_name(value): value.numpy() for value in _arrays(model)}
 
 
