@@ -33,7 +33,7 @@ class Cell:
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
-    comes from that someone else trained (`benchmark.external.given.source`); `defense` is its name.
+    comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
     """
 
     dataset: str

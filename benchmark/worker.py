@@ -44,7 +44,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         reporter,
         data_dir=job.data_dir,
         dataset_name=job.dataset,
-        given=job.given,
+        external=job.external,
         sources=job.sources,
         threads=threads,
     )

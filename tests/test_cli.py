@@ -17,7 +17,7 @@ import pytest
 
 from benchmark.cli import options
 from benchmark.config import RunConfig
-from benchmark.external.given import Given
+from benchmark.external.model import ExternalModel
 from benchmark.results import Store
 
 HERE = Path(__file__).parent
@@ -185,7 +185,7 @@ def test_each_option_is_taken_as_it_is_named() -> None:
     settings = {"adaptation", "parameters", "attacks"}  # which --set and files reach
     assert options.RUN.keys() == RunConfig.model_fields.keys() - settings
     assert options.ATTACK.keys() < options.RUN.keys()
-    assert options.GIVEN.keys() == Given.__dataclass_fields__.keys()
+    assert options.GIVEN.keys() == ExternalModel.__dataclass_fields__.keys()
 
 
 def test_run_needs_a_defense(bench: Any) -> None:

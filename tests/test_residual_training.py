@@ -12,10 +12,11 @@ from benchmark import frameworks, models
 
 frameworks.import_torch_first()
 
+from benchmark.external.given import Given, default_channels  # noqa: E402
+
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import benchmark.models.tensorflow as in_tensorflow  # noqa: E402
 from benchmark.external import loading  # noqa: E402
-from benchmark.external.given import Given, default_channels  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
 
 LINF = defenses.Threat("linf", 0.1)

@@ -33,7 +33,7 @@ def made(tmp_path_factory):
 def store(made, tmp_path):
     """A copy to change."""
     shutil.copytree(made["torch"].path, tmp_path / "out")
-    loaded.load.cache_clear()
+    loaded.load_cell.cache_clear()
     return Store.open(tmp_path / "out")
 
 
@@ -295,7 +295,7 @@ def test_a_hidden_worst_case_is_broken_by_stronger_attacks(store):
 def test_on_another_machine_everything_still_holds(store):
     for claim in sample(store, size=None):
         on_another_machine(store, claim)
-    loaded.load.cache_clear()
+    loaded.load_cell.cache_clear()
 
     answers = [replay.replay(claim, device="cpu") for claim in sample(store, size=None)]
 

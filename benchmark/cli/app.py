@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli import stored
 from benchmark.cli.attack import attack
+from benchmark.cli.check import check
 from benchmark.cli.listing import list_names
 from benchmark.cli.output import OutputError, guarded, say, tell
 from benchmark.cli.run import run
@@ -96,4 +97,5 @@ app.command("list")(list_names)
 app.command()(stored.show)
 app.command()(stored.report)
 app.command()(stored.compare)
+app.command()(check)
 app.command()(stored.merge)

@@ -63,7 +63,7 @@ def _attacks() -> dict[str, str]:
     from benchmark.attacks.table import ATTACKS
 
     held = {
-        name: f"{entry.description} ({', '.join(entry.norms)}; {', '.join(entry.families)}; "
+        name: f"{entry.description} ({', '.join(entry.norms)}; {', '.join(entry.kinds)}; "
         f"{' and '.join(entry.frameworks)})"
         for name, entry in ATTACKS.items()
     }

@@ -12,16 +12,13 @@ import typer
 from benchmark.cli import options
 from benchmark.cli.options import named
 from benchmark.cli.output import tell
-from benchmark.errors import CellError, ConfigError, UnknownName
+from benchmark.errors import CheckError, ConfigError, UnknownName
 from benchmark.execution import write_report
 from benchmark.paths import expanded
 
 if TYPE_CHECKING:
     from reports.terminal import TerminalTable
 
-Folder = Annotated[
-    Path, typer.Argument(parser=named, metavar="DIR", help="Folder with the results.")
-]
 Format = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Print it instead: table, csv, json, markdown or latex."),
@@ -86,7 +83,7 @@ def show(
 
 
 def report(
-    folder: Folder,
+    folder: options.ResultsArgument,
     to: To = None,
     format: Format = None,
     publish: Publish = None,
@@ -214,7 +211,7 @@ def _verify(
         f"(--sample-seed {seed}): {told}"
     )
     if counts[DIFFERS] or (counts[UNCHECKED] and not allow_unchecked):
-        raise CellError(f"{summary} in {folder}")
+        raise CheckError(f"{summary} in {folder}")
     tell(f"{summary}, let pass" if counts[UNCHECKED] else summary)
 
 

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmark.errors import ModelError, did_you_mean
-from benchmark.external.given import digest
+from benchmark.external.model import digest
 
 # Framework, and where the class of its models is found once it is imported.
 _KINDS = (("torch", "torch.nn", "Module"), ("tensorflow", "keras", "Model"))

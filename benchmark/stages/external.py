@@ -19,7 +19,7 @@ class External(Stage):
 
     def run(self, context: Context) -> Result:
         """Makes the model ready first: what can't be attacked is not stored."""
-        assert context.given is not None
+        assert context.external is not None
         _ = context.model
         record = {"seconds": 0.0, "source": dict(context.cell.source or {})}
-        return record, copies(context.given)
+        return record, copies(context.external)

@@ -21,7 +21,7 @@ _SHOWN = 3  # differences that are told of one stage
 
 
 @dataclass
-class Findings:
+class Comparison:
     """What differs, what could not be checked, and what was; sentences without a full stop."""
 
     differs: list[str] = field(default_factory=list)
