@@ -84,9 +84,7 @@ RUN: Mapping[str, Any] = {
     "out": option("DIR", f"Folder for the results; {DEFAULT_OUT} unless given.", Path),
     "data_dir": DataDir,
     "download": option(None, "May missing data be fetched?", bool),
-    "image_size": option(
-        "INTEGER", "Resize and crop images in files to this many pixels.", int
-    ),
+    "image_size": option("INTEGER", "Resize and crop images in files to this many pixels.", int),
     "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
     "device": option("NAME", "auto (default), cpu or cuda."),
     "jobs": option("INTEGER", "Cells at a time; one a framework unless given.", int),

@@ -27,8 +27,8 @@ from benchmark.models.layers import (
     Shape,
     Silu,
 )
+from benchmark.models.norms.tensorflow import BatchNormalisation, GroupNormalisation, Normalisation
 from benchmark.models.specification import ModelSpecification
-from benchmark.models.tensorflow_norms import BatchNormalisation, GroupNormalisation, Normalisation
 
 # Keras's names of a layer's arrays to the neutral ones, which are torch's.
 _NEUTRAL_NAMES = {"kernel": "weight"}
