@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 
 from benchmark import frameworks
 from benchmark.errors import BenchError
-from benchmark.verification import adapting, attack, cell, runs, stages, worst_case
+from benchmark.verification import attack, cell, metatest, runs, stages, worst_case
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded, Machine, load_cell, why_not
 from benchmark.verify import CELL, DIFFERS, UNCHECKED, WORST_CASE, Claim, serve_claims
@@ -23,7 +23,7 @@ CHECKS: Mapping[str, Check] = {
     "trust": stages.check_trust,
     "curves": stages.check_curve,
     "transfers": stages.check_transfer,
-    "adaptations": adapting.check,
+    "adaptations": metatest.check,
     "runs": runs.check,
 }
 

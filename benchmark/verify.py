@@ -83,6 +83,7 @@ def sample(
             claim.threads,
             claim.cell_id,
             claim.stage != CELL,
+            not claim.stage.startswith(WORST_CASE),
             claim.stage,
         ),
     )

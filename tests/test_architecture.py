@@ -22,6 +22,7 @@ FRAMEWORK_FILES = {
     "tensorflow",
     "pytorch_convolutions",
     "pytorch_checkpoints",
+    "tensorflow_norms",
     "tensorflow_optimizers",
     "download",
     "wrapped",

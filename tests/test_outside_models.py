@@ -79,7 +79,7 @@ def estimator(model, framework="torch", **given):
 def findings(model, count=32, classes=CLASSES, monkeypatch=None, **given):
     """What the check before a run finds; `model` stands where a builder would have made it."""
     framework = "torch" if isinstance(model, nn.Module) else "tensorflow"
-    monkeypatch.setattr(loading, "load", lambda *_: loading.Loaded(model, framework))
+    monkeypatch.setattr(loading, "load_external", lambda *_: loading.Loaded(model, framework))
     x, y = data(count)
     settings = ExternalModel("theirs", model="nets:net", **given)
     return trial.result_of(trial.Trial(settings, x, y % classes, classes))

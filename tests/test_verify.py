@@ -70,7 +70,7 @@ def test_every_claim_holds_as_written_and_nothing_changes(store):
     answers = [replay.replay(claim, device="cpu") for claim in claims]
 
     kinds = [claim.stage.partition("/")[0] for claim in claims]
-    assert kinds == ["cell", "worst-case", *["attacks"] * 4, "trust", "runs"]
+    assert kinds == ["cell", "worst-case", *["attacks"] * 4, "runs", "trust"]
     assert {state for state, _ in answers} == {"holds"}, answers
     attacks = [text for kind, (_, text) in zip(kinds, answers, strict=True) if kind == "attacks"]
     for text in attacks:

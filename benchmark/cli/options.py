@@ -34,6 +34,17 @@ def option(metavar: str | None, help: str, kind: Any = str, **more: Any) -> Any:
     return Annotated[kind | None, typer.Option(metavar=metavar, parser=parser, help=help, **more)]
 
 
+def listed(what: str) -> Callable[[str], list[str]]:
+    """Completes a word, in a shell that asks for that, to what `bench list WHAT` lists."""
+
+    def complete(incomplete: str) -> list[str]:
+        from benchmark.cli.listing import descriptions
+
+        return [name for name in descriptions(what) if name.startswith(incomplete)]
+
+    return complete
+
+
 Folder = Annotated[Path, typer.Option(parser=named, metavar="DIR", help="Folder with the results.")]
 ResultsArgument = Annotated[
     Path, typer.Argument(parser=named, metavar="DIR", help="Folder with the results.")
@@ -67,11 +78,20 @@ RUN: Mapping[str, Any] = {
         "NAME",
         "Defense to measure, such as pgd-at+jpeg, or all; repeatable, or with commas.",
         list[str],
+        autocompletion=listed("defenses"),
     ),
     "framework": option("NAME", "torch, tensorflow; both unless given.", list[str]),
-    "dataset": option("NAME", "digits (default), cifar10, npz:FILE, ...; see bench list datasets."),
-    "model": option("NAME", "Architecture; cnn unless given, mlp for tabular data."),
-    "suite": option("NAME", "Attack suite; quick unless given."),
+    "dataset": option(
+        "NAME",
+        "digits (default), cifar10, npz:FILE, ...; see bench list datasets.",
+        autocompletion=listed("datasets"),
+    ),
+    "model": option(
+        "NAME",
+        "Architecture; cnn unless given, mlp for tabular data.",
+        autocompletion=listed("models"),
+    ),
+    "suite": option("NAME", "Attack suite; quick unless given.", autocompletion=listed("suites")),
     "eps": option(
         "NUMBER",
         "Budget in pixel scale [0, 1], such as 0.15 or 8/255; by data set unless given.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from benchmark.errors import SchemaError
-from benchmark.results import Record, Store, fits
+from benchmark.results import STAGES, Record, Store, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
@@ -19,6 +19,19 @@ from benchmark.results.records import (
     schema_of,
 )
 from benchmark.text import duration
+
+
+def cell_records(store: Store, cell_id: str) -> Record:
+    """The records of a cell and of its stages as they are stored; None for one that is damaged."""
+    folders = store.stage_folders(cell_id)
+    keyed = [f"{folder}/{key}" for folder in folders for key in store.stage_keys(cell_id, folder)]
+    there = [one for one in STAGES if (store.cell_folder(cell_id) / f"{one}.json").exists()]
+    return {
+        "cell_id": cell_id,
+        "folder": str(store.cell_folder(cell_id)),
+        "cell": store.read_cell(cell_id),
+        "stages": {stage: store.read_stage(cell_id, stage) for stage in [*there, *keyed]},
+    }
 
 
 def cell_details(store: Store, cell_id: str) -> Iterator[str]:

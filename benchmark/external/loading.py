@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from benchmark import frameworks, models
 from benchmark.cells import Cell
@@ -15,7 +14,6 @@ from benchmark.datasets import Dataset
 from benchmark.errors import ModelError
 from benchmark.external import builders
 from benchmark.external.model import SUFFIXES, ExternalModel, digest
-from benchmark.results.files import Writer
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Loaded:
     as what was taken off the names of the weights.
     """
 
-    model: Any
+    model: models.Model
     framework: str
     builder_sha256: str | None = None
     notices: tuple[str, ...] = ()
@@ -56,7 +54,7 @@ def load_external(external: ExternalModel, input_shape: tuple[int, ...], classes
 
 def ready(
     external: ExternalModel, cell: Cell, input_shape: tuple[int, ...], classes: int, *, device: str
-) -> Any:
+) -> models.Model:
     """The model as attacks need it: it takes what the project's own models take, gives logits.
 
     Raises:
@@ -76,31 +74,19 @@ def ready(
 
 def rebuilder(
     external: ExternalModel | None, cell: Cell, dataset: Dataset, *, device: str
-) -> Callable[[], Any] | None:
+) -> Callable[[], models.Model] | None:
     """What makes the external model ready once more; None where no code of its owner built it."""
     if external is None or external.builder is None:
         return None
     return lambda: ready(external, cell, dataset.input_shape, dataset.classes, device=device)
 
 
-def copies(external: ExternalModel) -> dict[str, Writer]:
-    """What writes the weights file, as it is, below the cell's folder."""
-    if external.weights is None:
-        return {}
-    path = Path(external.weights)
-    return {f"weights{path.suffix.lower()}": lambda to: _copy(path, to)}
-
-
-def _copy(path: Path, to: Path) -> None:
-    shutil.copyfile(path, to)
-
-
-def kernel(framework: str) -> Any:
+def kernel(framework: str) -> ModuleType:
     """`benchmark.external.pytorch` or `benchmark.external.tensorflow`."""
     return frameworks.part(frameworks.EXTERNAL, framework)
 
 
-def _built_in(external: ExternalModel, input_shape: tuple[int, ...], classes: int) -> Any:
+def _built_in(external: ExternalModel, input_shape: tuple[int, ...], classes: int) -> models.Model:
     assert external.model is not None
     assert external.framework is not None
     specification = models.specification(external.model, input_shape, classes)

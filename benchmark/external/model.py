@@ -13,6 +13,7 @@ from typing import Any
 import defenses
 from benchmark import models
 from benchmark.errors import ConfigError, ModelError, UnknownName
+from benchmark.results.files import Record
 
 CHANNELS = ("first", "last")
 OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
@@ -86,7 +87,8 @@ def check(external: ExternalModel) -> None:
     ):
         if value is not None and value not in allowed:
             raise UnknownName(option, value, allowed)
-    _check_normalisation(external)
+    if any(number <= 0 for number in external.std):
+        raise ConfigError(f"--std {external.std} must be above 0")
     _check_model(external)
     _check_weights(external)
 
@@ -156,7 +158,7 @@ def _number(text: str) -> float:
 
 def source(
     external: ExternalModel, *, framework: str, outputs: str, builder_sha256: str | None
-) -> dict[str, Any]:
+) -> Record:
     """What the cell's configuration says of the model, so that equal ids mean equal models."""
     return {
         "architecture": None if external.builder else _canonical(external.model),
@@ -202,11 +204,6 @@ def _portable(builder: str | None) -> str | None:
         return None
     place, _, function = builder.rpartition(":")
     return f"{Path(place).name if place.endswith('.py') else place}:{function}"
-
-
-def _check_normalisation(external: ExternalModel) -> None:
-    if any(number <= 0 for number in external.std):
-        raise ConfigError(f"--std {external.std} must be above 0")
 
 
 def _check_model(external: ExternalModel) -> None:

@@ -108,13 +108,13 @@ def _type_taken(around: ExternalModule, x: torch.Tensor) -> torch.dtype:
     return torch.float32
 
 
-def outputs_of(model: ExternalModule, x: Any) -> Any:
+def outputs_of(model: ExternalModule, x: np.ndarray) -> np.ndarray:
     """The logits of NHWC or (n, d) NumPy inputs, (n, classes); for the model's check."""
     with torch.inference_mode():
         return model(_images(model, torch.from_numpy(x))).cpu().numpy()
 
 
-def taken(model: ExternalModule, x: Any) -> str:
+def taken(model: ExternalModule, x: np.ndarray) -> str:
     """Which part of what the model gives is taken; empty where that is all."""
     with torch.inference_mode():
         return outputs_in(model.answer(_images(model, torch.from_numpy(x))))[1]

@@ -52,7 +52,7 @@ class ExternalKerasModel(keras.Model):
         self.mean = np.asarray(external.mean or (0.0,), dtype=np.float32)
         self.std = np.asarray(external.std or (1.0,), dtype=np.float32)
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits; of probabilities, their logarithm; of sigmoids, what stands before them."""
         outputs = outputs_in(self.answer(x))[0]
         if self.outputs_are == "sigmoids":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import traceback
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -209,5 +208,5 @@ def is_near_chance(accuracy: float, classes: int) -> bool:
 
 def few(x: Examples, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`EXAMPLES` of the examples, evenly from the whole."""
-    rows: Any = np.unique(np.linspace(0, len(x) - 1, EXAMPLES).astype(np.int64))
+    rows: np.ndarray = np.unique(np.linspace(0, len(x) - 1, EXAMPLES).astype(np.int64))
     return x[rows], y[rows]

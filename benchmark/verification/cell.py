@@ -102,7 +102,7 @@ def _check_given(loaded: Loaded, found: Comparison) -> None:
 
 
 def _check_training(loaded: Loaded, found: Comparison) -> float:
-    """Steps and cost of the training and of the adaptation; returns what both took, as stored."""
+    """Steps and cost of training and support stage; returns what both took, as stored."""
     record = loaded.stage("training")
     _check_length(loaded, record, found)
     _check_end(loaded, record, found)
@@ -114,7 +114,7 @@ def _check_training(loaded: Loaded, found: Comparison) -> float:
             f"{'adapts' if loaded.defense.adapts else 'does not adapt'}"
         )
     elif there:
-        spent += _check_adaptation(loaded, found)
+        spent += _check_support(loaded, found)
     return spent
 
 
@@ -172,8 +172,8 @@ def _check_end(loaded: Loaded, record: Record, found: Comparison) -> None:
     found.expect("names in the history", sorted(entry), sorted([*again, "epoch", "loss"]))
 
 
-def _check_adaptation(loaded: Loaded, found: Comparison) -> float:
-    """The adaptation made again: its labels, its cost, and the weights that were attacked."""
+def _check_support(loaded: Loaded, found: Comparison) -> float:
+    """The support stage made again: its labels, its cost, and the weights that were attacked."""
     record = loaded.stage("adaptation")
     support = support_examples(loaded.cell, loaded.data)
     x, y = loaded.data.x_train[support], loaded.data.y_train[support]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ class Loaded:
     """
 
     def __init__(self, out: str, cell_id: str, data_dir: str | None, machine: Machine) -> None:
-        self.store, self.cell_id, self.machine = Store.open(out), cell_id, machine
+        self.store, self.cell_id, self.machine = Store.open(out, anew=True), cell_id, machine
         self._data_dir = data_dir
         record = self.store.read_cell(cell_id)
         if record is None:
@@ -83,7 +82,7 @@ class Loaded:
             sources=self._sources(),
         )
         if self.cell.source is not None:
-            context.model = self._given(context.dataset)
+            context.model = self._external(context.dataset)
         return context
 
     @property
@@ -103,7 +102,7 @@ class Loaded:
         return self.context.defense
 
     @property
-    def model(self) -> Any:
+    def model(self) -> models.Model:
         """The model that was attacked."""
         if self.cell.source is None:
             self._check_weights("training", "weights")
@@ -213,7 +212,7 @@ class Loaded:
         records = [self.found(f"attacks/{key}") or {} for key in keys]
         return {one["source"]: one["made_on"] for one in records if one.get("made_on")}
 
-    def _given(self, data: Dataset) -> Any:
+    def _external(self, data: Dataset) -> models.Model:
         """A model that someone else trained, from the stored weights; no code of theirs runs."""
         cell = self.cell
         assert cell.source is not None

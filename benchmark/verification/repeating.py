@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -133,8 +132,8 @@ def _compare_counts(record: Record, again: Record, found: Comparison) -> None:
             found.differs.append(f"{name} are told as {record[name]}, again it takes {again[name]}")
 
 
-def _numbers(value: Any) -> dict[str, float]:
-    values = value if isinstance(value, dict) else {"": value}
+def _numbers(value: float | Mapping[str, float]) -> dict[str, float]:
+    values = value if isinstance(value, Mapping) else {"": value}
     return {name: float(number) for name, number in values.items()}
 
 

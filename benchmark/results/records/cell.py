@@ -49,6 +49,9 @@ class Config(Schema):
     source: dict[str, Any] | None = None
 
 
+CellStatus = Literal["ok", "failed", "diverged"]
+
+
 class CellRecord(Schema):
     """cell.json: how a cell ended, and where it was worked on. `suites`: name to attacks' keys.
 
@@ -58,7 +61,7 @@ class CellRecord(Schema):
     cell_id: str = ""
     schema_version: int | None = None
     config: Config
-    status: Literal["ok", "failed", "diverged"]
+    status: CellStatus
     reason: Reason = ""
     suites: dict[str, list[str]] = {}
     classes: list[str] = []

@@ -1,8 +1,9 @@
-"""The adaptation protocol's stages: what follows from their arrays, and episodes run again."""
+"""The meta-test's stages: what follows from their arrays, and episodes run again."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -96,12 +97,10 @@ def _check_costs(
 
 def _protocol_of_tuning(loaded: Loaded, key: str, record: Record) -> Protocol:
     """The protocol of a tuning: its families' records tell the rest of it."""
-    for other in loaded.store.stage_keys(loaded.cell_id, FOLDER):
-        family = loaded.found(f"{FOLDER}/{other}")
-        if family is not None and "role" in family:
-            protocol = _protocol(family, record)
-            if protocol.keys()[TUNING] == key:
-                return protocol
+    for _, family in _stored(loaded, families=True):
+        protocol = _protocol(family, record)
+        if protocol.keys()[TUNING] == key:
+            return protocol
     raise StoreError("no family is stored that was measured with this tuning")
 
 
@@ -109,24 +108,29 @@ def _protocol_of_family(
     loaded: Loaded, key: str, family: str, record: Record
 ) -> tuple[Protocol, Record]:
     """A family's protocol, and the record of the tuning that belongs to it."""
-    for other in loaded.store.stage_keys(loaded.cell_id, FOLDER):
-        tuning = loaded.found(f"{FOLDER}/{other}")
-        if tuning is not None and "role" not in tuning:
-            protocol = _protocol(record, tuning)
-            if protocol.keys() == {family: key, TUNING: other}:
-                return protocol, tuning
+    for other, tuning in _stored(loaded, families=False):
+        protocol = _protocol(record, tuning)
+        if protocol.keys() == {family: key, TUNING: other}:
+            return protocol, tuning
     raise StoreError("its settings and those of a stored tuning don't give its key")
 
 
 def _with_others(loaded: Loaded, protocol: Protocol) -> Protocol:
     """The protocol with all families that are stored of it: what a model has to keep is of them."""
     names = []
-    for key in loaded.store.stage_keys(loaded.cell_id, FOLDER):
-        family = loaded.found(f"{FOLDER}/{key}") or {}
-        one = dataclasses.replace(protocol, families=(family.get("family", ""),))
-        if "role" in family and one.keys()[one.families[0]] == key:
-            names.append(one.families[0])
+    for key, family in _stored(loaded, families=True):
+        one = dataclasses.replace(protocol, families=(family["family"],))
+        if one.keys()[family["family"]] == key:
+            names.append(family["family"])
     return dataclasses.replace(protocol, families=tuple(names))
+
+
+def _stored(loaded: Loaded, *, families: bool) -> Iterator[tuple[str, Record]]:
+    """Keys and records of the stored families, or of the tunings."""
+    for key in loaded.store.stage_keys(loaded.cell_id, FOLDER):
+        record = loaded.found(f"{FOLDER}/{key}")
+        if record is not None and ("role" in record) == families:
+            yield key, record
 
 
 def _protocol(family: Record, tuning: Record) -> Protocol:
