@@ -215,7 +215,7 @@ def test_a_duplicate_of_a_training_image_in_the_test_part_is_told(tmp_path: Path
     draw(tmp_path / "test" / "b" / "new.png", value=200)
     data = datasets.load(f"folder:{tmp_path}")
     # Images of both classes are the same ten.
-    assert data.duplicates == {"test": 3, "training": 10}
+    assert (data.measured.known_test, data.measured.repeated) == (3, 10)
     assert data.notices()[0].startswith("3 of 4 test examples")
 
 
@@ -231,7 +231,7 @@ def test_of_very_many_files_the_contents_make_the_fingerprint(
     few = datasets.load(draw_classes(tmp_path))
     data = datasets.load(many(tmp_path, monkeypatch))
     assert data.fingerprint != few.fingerprint
-    assert data.duplicates == few.duplicates
+    assert data.record() == few.record()
     for part in PARTS:
         np.testing.assert_array_equal(getattr(data, f"x_{part}")[:], getattr(few, f"x_{part}")[:])
     draw(tmp_path / "b" / "9.png", value=77)
