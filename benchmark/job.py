@@ -39,7 +39,8 @@ class Job:
     of cells that end before this one begins, in the same run. sources: defense to the id of the
     cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
     with the path that it has on this machine. asked: what to ask for to have the same again.
-    measured: what the plan found in the data. unchecked: whether the trust checks are left for another turn.
+    measured: what the plan found in the data. unchecked: whether the trust
+    checks are left for another turn.
     """
 
     cell: Cell
