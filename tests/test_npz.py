@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parent))
-
-from datasets_made import PARTS, RNG, arrays, assert_refused, assert_sound, save
+from dataset_files import PARTS, RNG, arrays, assert_refused, assert_sound, save
 
 from benchmark import datasets
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
-sys.path.append(str(Path(__file__).parent))
-
-from datasets_made import (
+from dataset_files import (
     PARTS,
     RNG,
     assert_refused,
@@ -20,6 +15,7 @@ from datasets_made import (
     draw,
     draw_classes,
 )
+from PIL import Image
 
 from benchmark import datasets
 from benchmark.datasets.files import pixels
