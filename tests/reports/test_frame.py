@@ -27,7 +27,7 @@ CELLS: dict[str, dict[str, Any]] = {
 def right(synthetic: Any, cell_id: str) -> dict[str, np.ndarray]:
     """Which examples are right: before any attack, and before and after each."""
     found = {}
-    for key in synthetic.store.attack_keys(cell_id):
+    for key in synthetic.store.stage_keys(cell_id, "attacks"):
         name = key.partition("-")[0]
         if synthetic.store.read_stage(cell_id, f"attacks/{key}")["status"] == "ok":
             arrays = synthetic.arrays(cell_id, name)

@@ -34,7 +34,7 @@ def worst_case(synthetic, cell_id: str) -> float:
     store = synthetic.store
     arrays = [
         store.read_arrays(cell_id, f"attacks/{key}", f"{key}.npz")
-        for key in store.attack_keys(cell_id)
+        for key in store.stage_keys(cell_id, "attacks")
     ]
     survived = arrays[0]["clean_correct"].copy()
     for values in arrays:
