@@ -294,8 +294,7 @@ class Store:
     def _stage_path(self, cell_id: str, stage: str) -> Path:
         folder, slash, key = stage.rpartition("/")
         if slash and SAFE_NAME.fullmatch(folder):
-            kind = "attack key" if folder == "attacks" else "key"
-            return self.cell_folder(cell_id) / folder / f"{safe(key, kind)}.json"
+            return self.cell_folder(cell_id) / folder / f"{safe(key, 'key')}.json"
         if stage not in STAGES:
             raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join(STAGES)}, FOLDER/KEY")
         return self.cell_folder(cell_id) / f"{stage}.json"
