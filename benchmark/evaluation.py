@@ -29,6 +29,7 @@ from benchmark.external.trial import EXAMPLES, kind_of
 from benchmark.job import Job
 from benchmark.reporter import Reporter
 from benchmark.results import Store
+from benchmark.results.records import ExternalRecord
 from benchmark.resume import suites_of
 from benchmark.stages.context import Context
 from benchmark.text import reason_of
@@ -190,8 +191,8 @@ def _run(job: Job, model: Any, dataset: Dataset, store: Store) -> None:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     device = loading.kernel(cell.framework).device_of(model)
     attacked = target(cell, model, dataset, np.arange(len(dataset.x_test)), device=device)
-    record = {"seconds": 0.0, "source": dict(cell.source or {})}
-    store.write_stage(cell.cell_id, "given", record, {})
+    record = ExternalRecord(seconds=0.0, source=dict(cell.source or {}))
+    store.write_stage(cell.cell_id, "given", record.stored())
     context = Context(cell, store, device, Reporter(None, cell.cell_id), external=job.external)
     context.dataset, context.model, context.target = dataset, model, attacked
     for stage in job.stages:

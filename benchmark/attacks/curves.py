@@ -26,7 +26,8 @@ def from_distances(curve: SecurityCurve, record: Record, arrays: Arrays) -> tupl
     budgets = [share * record["eps"] for share in curve.budgets]
     distance, adversarial = arrays[record["norm"]], arrays["adversarial"] & arrays["clean_correct"]
     success = [adversarial & (distance <= eps * (1 + BUDGET_TOLERANCE)) for eps in budgets]
-    return _stage(record, arrays, budgets, np.array(success), "minimal-norm")
+    about = {"attack": record["name"], "norm": record["norm"]}
+    return _stage(about, arrays, budgets, np.array(success), "minimal-norm")
 
 
 def from_bounded_runs(
@@ -48,6 +49,7 @@ def from_bounded_runs(
     correct = target.clean_prediction == target.y
     arrays = {"test_index": target.index, "clean_correct": correct, "attacked": attacked}
     budgets = [share * eps for share in curve.budgets]
+    about = {"attack": spec.name, "norm": norm}
     success = np.zeros((len(budgets), len(correct)), dtype=bool)
     broken = np.zeros(len(correct), dtype=bool)
     for step, budget in enumerate(budgets):
@@ -63,11 +65,10 @@ def from_bounded_runs(
                 timeout=timeout,
             )
             if record["status"] != "ok":
-                return {**record, "attack": spec.name}, {}
+                return {name: record[name] for name in ("status", "reason")} | about, {}
             broken[rows] |= found["success"]
         success[step] = broken
         progress((step + 1) / len(budgets))
-    about = {"name": spec.name, "norm": norm}
     return _stage(about, arrays, budgets, success, "bounded")
 
 
@@ -79,8 +80,7 @@ def _stage(
     success = np.concatenate([np.zeros((1, len(correct)), dtype=bool), success])
     held = (correct & ~success)[:, attacked]  # (budgets + 1, attacked)
     record = {
-        "attack": about["name"],
-        "norm": about["norm"],
+        **about,
         "eps": [0.0, *budgets],
         "robust_accuracy": [float(share) for share in held.mean(axis=1)],
         "examples": int(attacked.sum()),

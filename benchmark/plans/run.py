@@ -132,6 +132,7 @@ def load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
             download=config.download and not dry_run,
             image_size=config.image_size,
             split_seed=config.split_seed,
+            label=config.label,
         )
     except DataError as error:
         if dry_run and config.download:
@@ -238,7 +239,7 @@ def _training(cell: Cell, defense: defenses.Defense, dataset: Dataset) -> float:
 
 
 def _notices(config: RunConfig, suite: Suite, dataset: Dataset) -> tuple[str, ...]:
-    notices = left_out(config, suite, dataset)
+    notices = [*dataset.notices(), *left_out(config, suite, dataset)]
     if not config.baseline and BASELINE not in config.defense:
         notices.append("no undefended twin in this run: nothing shows how strong the attacks are")
     wrapped = [name for name in config.defense if wrappers.SEPARATOR in name]

@@ -2,6 +2,7 @@
 
     OUT/bench.json                     the schema version of everything below
     OUT/.lock                          held by the one run that writes
+    OUT/.checksums                     of large files, so that the next command need not hash them
     OUT/cells/<cell_id>/cell.json      written when a cell ends, whether it went well or not
     OUT/cells/<cell_id>/<stage>.json   one of STAGES, or FOLDER/KEY; its files beside it
 
@@ -18,6 +19,7 @@ from benchmark.results.files import Writer as Writer
 from benchmark.results.files import check_target as check_target
 from benchmark.results.files import make_folder as make_folder
 from benchmark.results.files import make_root as make_root
+from benchmark.results.files import npz_writer as npz_writer
 from benchmark.results.files import open_plain as open_plain
 from benchmark.results.files import read_plain as read_plain
 from benchmark.results.files import sweep as sweep
@@ -26,4 +28,3 @@ from benchmark.results.identity import SCHEMA_VERSION as SCHEMA_VERSION
 from benchmark.results.identity import fits as fits
 from benchmark.results.layout import STAGES as STAGES
 from benchmark.results.store import Store as Store
-from benchmark.results.store import npz_writer as npz_writer

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import io
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ from benchmark.results.layout import (
     plain_path,
     safe,
 )
+from benchmark.results.unchanged import Checksums, Unchanged
 from defenses.archives import read_arrays
 
 _LOCK = ".lock"
+_CHECKSUMS = ".checksums"
 _LOGS = "logs"
 
 # Bytes that the arrays of a stage may take, packed or not. Those of an attack on 10,000 examples
@@ -39,11 +42,32 @@ _LOGS = "logs"
 LARGEST_ARRAYS = 512 << 20
 
 
+# Records that are kept: a cell is read stage by stage, some of them for each other.
+_records = Unchanged(disk.read_sealed, most=4096)
+
+
+def _record(path: Path) -> Record | None:
+    try:
+        found = _records.of(path.absolute())
+    except OSError:
+        return None
+    return None if found is None else dict(found)
+
+
+@functools.cache
+def _checksums_in(folder: Path) -> Checksums:
+    """What this process and the commands before it know of a results folder."""
+    found = Checksums()
+    found.load(folder / _CHECKSUMS)
+    return found
+
+
 @dataclass(frozen=True)
 class Store:
     """One output folder. Make one with `create` to write or with `open` to read."""
 
     path: Path
+    checksums: Checksums = field(default_factory=Checksums, compare=False, repr=False)
 
     @classmethod
     def create(cls, path: Path | str) -> Store:
@@ -58,11 +82,16 @@ class Store:
             if not (path / MARKER).exists():
                 disk.write_json(path / MARKER, {"schema_version": SCHEMA_VERSION}, root=path)
             disk.make_folder(path / "cells", root=path)
-        return cls(path)
+        return cls(path, _checksums_in(path.absolute()))
 
     @classmethod
-    def open(cls, path: Path | str) -> Store:
-        """An existing results folder, for reading; raises `StoreError` if it isn't one."""
+    def open(cls, path: Path | str, *, anew: bool = False) -> Store:
+        """An existing results folder, for reading; raises `StoreError` if it isn't one.
+
+        `anew`: a file is hashed although it looks as it did when it was hashed before. That is for
+        `bench report --verify`, which asks what the disk holds. Everybody else asks whether a stage
+        was changed since it was written, and an edit, however it was made, changes a file's times.
+        """
         path = plain_path(path)
         hint = "give the --out folder of a bench run"
         with explained("read", path):
@@ -71,7 +100,7 @@ class Store:
             if not (path / MARKER).exists():
                 raise StoreError(f"{path} is not a results folder (it has no {MARKER}); {hint}")
             check_schema(path)
-        return cls(path)
+        return cls(path) if anew else cls(path, _checksums_in(path.absolute()))
 
     @staticmethod
     def check_writable(path: Path | str) -> None:
@@ -90,7 +119,7 @@ class Store:
                     )
             check_permission(path)
             if path.is_dir():
-                for inside in (MARKER, _LOCK, "cells/any", f"{_LOGS}/any"):
+                for inside in (MARKER, _LOCK, _CHECKSUMS, "cells/any", f"{_LOGS}/any"):
                     disk.check_target(path / inside, root=path)
 
     @contextlib.contextmanager
@@ -117,7 +146,11 @@ class Store:
                 disk.sweep(self.path)
                 for folder, _, _ in os.walk(self.path / "cells"):
                     disk.sweep(Path(folder))
-            yield
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # they can be made again
+                    self.checksums.save(self.path.absolute() / _CHECKSUMS)
 
     def check_there(self) -> None:
         """Raises `MovedError` where the folder is gone, so that no other is made in its place."""
@@ -128,11 +161,14 @@ class Store:
                 "the same command goes on"
             )
 
-    def cell_ids(self) -> list[str]:
-        """The ids of all cells that have a folder, finished or not, sorted."""
-        with explained("read", self.path):
-            folders = [p.name for p in (self.path / "cells").glob("*") if p.is_dir()]
-        return sorted(name for name in folders if SAFE_NAME.fullmatch(name))
+    def cell_ids(self, beginning: str = "") -> list[str]:
+        """The ids of all cells that have a folder, finished or not, sorted; those that begin so."""
+        folder = self.path / "cells"
+        with explained("read", self.path), contextlib.suppress(FileNotFoundError):
+            with os.scandir(folder) as entries:
+                named = [entry for entry in entries if entry.name.startswith(beginning)]
+            return sorted(e.name for e in named if SAFE_NAME.fullmatch(e.name) and e.is_dir())
+        return []
 
     def cell_folder(self, cell_id: str) -> Path:
         """The folder of a cell, which need not exist; raises `StoreError` for an unsafe id."""
@@ -151,7 +187,7 @@ class Store:
 
     def read_cell(self, cell_id: str) -> Record | None:
         """The record of a cell that ended, or None if missing, damaged or of another schema."""
-        record = disk.read_sealed(self.cell_folder(cell_id) / "cell.json")
+        record = _record(self.cell_folder(cell_id) / "cell.json")
         expected = (SCHEMA_VERSION, cell_id)
         if record is None or (record.get("schema_version"), record.get("cell_id")) != expected:
             return None
@@ -182,20 +218,21 @@ class Store:
             disk.write_sealed(target, {**record, **told, "files": checksums}, root=self.path)
 
     def read_stage(self, cell_id: str, stage: str) -> Record | None:
-        """The record of a finished stage, or None if missing, damaged, or a file of it is."""
+        """The record of a finished stage, or None if missing, damaged, or a file of it is.
+
+        Its inner values are shared with whoever reads it next, and are not to be changed.
+        """
         target = self._stage_path(cell_id, stage)
-        record = disk.read_sealed(target)
+        record = _record(target)
         if record is None or not isinstance(record.get("files"), dict):
             return None
         for name, checksum in record["files"].items():
             if not SAFE_NAME.fullmatch(name):
                 return None
             try:
-                with disk.open_plain(target.parent / name) as stream:
-                    found = hashlib.file_digest(stream, "sha256").hexdigest()
+                if self.checksums.of((target.parent / name).absolute()) != checksum:
+                    return None
             except OSError:
-                return None
-            if found != checksum:
                 return None
         return record
 
@@ -208,7 +245,7 @@ class Store:
         """
         target = self._stage_path(cell_id, stage)
         path = target.parent / safe(filename, "file name")
-        files = (disk.read_sealed(target) or {}).get("files")
+        files = (_record(target) or {}).get("files")
         if not isinstance(files, dict) or filename not in files:
             raise StoreError(f"the stage {stage!r} of {cell_id} has no file {filename!r}")
         try:
@@ -266,16 +303,3 @@ class Store:
         if stage not in STAGES:
             raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join(STAGES)}, FOLDER/KEY")
         return self.cell_folder(cell_id) / f"{stage}.json"
-
-
-def npz_writer(arrays: Mapping[str, np.ndarray]) -> Writer:
-    """A writer of a compressed npz for `write_stage`; the same arrays give the same bytes."""
-    for name, array in arrays.items():
-        if np.asarray(array).dtype.hasobject:
-            raise TypeError(f"array {name!r} holds Python objects, which only pickle could store")
-
-    def write(path: Path) -> None:
-        with open(path, "wb") as stream:
-            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-
-    return write

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.results.files import copy_of
+from benchmark.results.records import ExternalRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 
@@ -24,7 +25,7 @@ class External(Stage):
         assert context.external is not None
         _ = context.model
         source = dict(context.cell.source or {})
-        record = {"seconds": 0.0, "source": source}
+        record = ExternalRecord(seconds=0.0, source=source)
         if context.external.weights is None:
             return record, {}
         path = Path(context.external.weights).resolve()

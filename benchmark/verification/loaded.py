@@ -43,7 +43,7 @@ class Loaded:
     """
 
     def __init__(self, out: str, cell_id: str, data_dir: str | None, machine: Machine) -> None:
-        self.store, self.cell_id, self.machine = Store.open(out), cell_id, machine
+        self.store, self.cell_id, self.machine = Store.open(out, anew=True), cell_id, machine
         self._data_dir = data_dir
         record = self.store.read_cell(cell_id)
         if record is None:

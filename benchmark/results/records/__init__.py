@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmark.results.records.cell import CellRecord as CellRecord
+from benchmark.results.records.cell import CellStatus as CellStatus
 from benchmark.results.records.cell import Config as Config
 from benchmark.results.records.cell import DatasetConfig as DatasetConfig
 from benchmark.results.records.cell import DefenseConfig as DefenseConfig

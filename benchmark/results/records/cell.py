@@ -17,6 +17,7 @@ class DatasetConfig(Schema):
     fingerprint: str = ""
     image_size: Count | None = None
     split_seed: Count = 0
+    label: str | None = None
 
 
 class DefenseConfig(Schema):
@@ -48,16 +49,23 @@ class Config(Schema):
     source: dict[str, Any] | None = None
 
 
+CellStatus = Literal["ok", "failed", "diverged"]
+
+
 class CellRecord(Schema):
-    """cell.json: how a cell ended, and where it was worked on. `suites`: name to attacks' keys."""
+    """cell.json: how a cell ended, and where it was worked on. `suites`: name to attacks' keys.
+
+    `data` tells what was done to the inputs, and which examples are duplicates.
+    """
 
     cell_id: str = ""
     schema_version: int | None = None
     config: Config
-    status: Literal["ok", "failed", "diverged"]
+    status: CellStatus
     reason: Reason = ""
     suites: dict[str, list[str]] = {}
     classes: list[str] = []
+    data: dict[str, Any] = {}
     versions: dict[str, Any] = {}
     git: dict[str, Any] | None = None
     device: str = ""

@@ -30,7 +30,7 @@ class TuningRecord(StageRecord):
     shots: list[Count] = []
     steps: list[Count] = []
     episodes: Count = 0
-    accuracy: list[Table] = []
+    accuracy: list[list[list[Number]]] = []  # sums, which may pass 1 by their rounding
     labels_used: Count | None = None
     seconds: Amount | None = None
     cost: CostRecord = CostRecord()

@@ -37,12 +37,16 @@ def _as_given(value: Any, check: Callable[[Any], float], info: ValidationInfo) -
     return found if info.context == _READING else value
 
 
+def _portable(reason: str, info: ValidationInfo) -> str:
+    return without_folders(reason) if info.context == _READING else reason
+
+
 Integer = Annotated[int, Field(ge=-(2**62), le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Number = Annotated[FiniteFloat, WrapValidator(_as_given)]
 Amount = Annotated[FiniteFloat, Field(ge=0, le=1e18), WrapValidator(_as_given)]  # sums stay finite
 Share = Annotated[FiniteFloat, Field(ge=0, le=1), WrapValidator(_as_given)]
-Reason = Annotated[str, AfterValidator(without_folders)]
+Reason = Annotated[str, AfterValidator(_portable)]
 Status = Literal["ok", "failed", "not-applicable"]
 Points = Annotated[list[Count], Field(min_length=2, max_length=50)]
 Table = list[list[Share]]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from benchmark.results.records.schema import (
     Amount,
     CostRecord,
     Count,
-    Number,
     Schema,
     Share,
     StageRecord,
@@ -98,7 +97,7 @@ class CheckRecord(Schema):
     name: str
     status: Literal["passed", "flagged", "not-applicable"]
     sentence: str
-    evidence: dict[str, Number | str] = {}
+    evidence: dict[str, FiniteFloat | int | str] = {}
 
     @property
     def shown_evidence(self) -> str:
@@ -133,7 +132,7 @@ class CurveRecord(StageRecord):
     eps: list[Amount] = []
     robust_accuracy: list[Share] = []
     examples: Annotated[int, Field(ge=1, le=2**62)] | None = None
-    origin: Literal["minimal-norm", "bounded"] | None = Field(None, alias="from")
+    origin: Literal["minimal-norm", "bounded"] | None = Field(default=None, alias="from")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
