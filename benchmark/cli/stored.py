@@ -90,6 +90,13 @@ def show(
         tell(line)
 
 
+def schema() -> None:
+    """Print the JSON schema of every stored record, arranged as `bench show --json` prints them."""
+    from benchmark.results.records.published import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
 def report(
     folder: options.ResultsArgument,
     to: To = None,
