@@ -35,7 +35,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         runner, "run", functools.partial(runner.run, serve="fake_worker:serve_by_seed")
     )
     monkeypatch.setattr(
-        reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
+        reports, "publish", lambda out, site=None: (site or out / "report") / "index.html"
     )
     monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
     table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])
@@ -416,7 +416,7 @@ def test_missing_results_are_said_so(
 
 @pytest.mark.parametrize(
     ("extra", "path"),
-    [([], "bench-results/report/index.html"), (["--to", "site"], "site/index.html")],
+    [([], "bench-results/report/index.html"), (["--publish", "site"], "site/index.html")],
 )
 @pytest.mark.usefixtures("cells")
 def test_report_prints_its_path(bench: Any, extra: list[str], path: str) -> None:

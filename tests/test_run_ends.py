@@ -33,7 +33,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         runner, "run", functools.partial(runner.run, serve="fake_worker:serve_by_seed")
     )
     monkeypatch.setattr(
-        reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
+        reports, "publish", lambda out, site=None: (site or out / "report") / "index.html"
     )
     monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
     table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])
@@ -76,7 +76,7 @@ def test_report_that_fails_loses_nothing(
     def fail(out: Path, to: Path | None = None) -> Path:
         raise error
 
-    monkeypatch.setattr(reports, "write", fail)
+    monkeypatch.setattr(reports, "publish", fail)
     result = bench(*RUN)
 
     assert result.code == 1
@@ -94,7 +94,7 @@ def test_failed_cell_and_failed_report_are_both_told(
     def fail(out: Path, to: Path | None = None) -> Path:
         raise ValueError("no such backend")
 
-    monkeypatch.setattr(reports, "write", fail)
+    monkeypatch.setattr(reports, "publish", fail)
     result = bench(*RUN, "--no-baseline", "--seed", "9")
 
     assert result.code == 1
