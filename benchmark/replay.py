@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 
 from benchmark import frameworks
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, SchemaError
 from benchmark.verification import adapting, attack, cell, runs, stages, worst_case
 from benchmark.verification.findings import Findings
 from benchmark.verification.loaded import Loaded, Machine, load, why_not
@@ -44,6 +44,8 @@ def replay(claim: Claim, *, device: str, threads: int = 1) -> tuple[str, str]:
         if loaded.cell.cell_id != claim.cell_id:
             return DIFFERS, f"its configuration is that of {loaded.cell.cell_id}"
         CHECKS[folder](loaded, key, found)
+    except SchemaError as error:
+        found.differs.append(str(error))
     except BenchError as error:
         found.unchecked.append(why_not(error))
     except Exception as error:

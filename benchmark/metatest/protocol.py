@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from benchmark import documents
 from benchmark.digest import digest
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.metatest import families
@@ -74,6 +77,70 @@ class Protocol:
         return {TUNING: f"{TUNING}-{digest(settings)[:8]}", **keys}
 
 
+def _whole(least: int) -> BeforeValidator:
+    def check(value: Any) -> int:
+        if type(value) is not int or not least <= value <= MOST:
+            raise ValueError(
+                f"must be a whole number from {least} to {MOST:,}, got {shortened(value)}"
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
+def _rate(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 < value <= MOST:
+        raise ValueError(f"must be numbers above 0, at most {MOST:,}, got {shortened(value)}")
+    return float(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise ValueError("is empty; give at least one")
+    return values
+
+
+def _from_zero(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if not any(counts):
+        raise ValueError("has nothing above 0, so nothing would be adapted")
+    return tuple(sorted({0, *counts}))
+
+
+def _family(name: Any) -> str:
+    families.family(str(name))
+    return str(name)
+
+
+Count = Annotated[int, _whole(1)]
+Counts = Annotated[
+    tuple[Annotated[int, _whole(0)], ...], BeforeValidator(_listed), AfterValidator(_from_zero)
+]
+
+
+class _Settings(BaseModel):
+    """What may be set of a `Protocol`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    families: Annotated[
+        tuple[Annotated[str, BeforeValidator(_family)], ...],
+        BeforeValidator(_listed),
+        AfterValidator(lambda names: tuple(dict.fromkeys(names))),
+    ] = ()
+    shots: Counts = ()
+    steps: Counts = ()
+    episodes: Annotated[int, _whole(2)] = 2
+    queries: Count = 1
+    attack_steps: Count = 1
+    rates: Annotated[
+        tuple[Annotated[float, BeforeValidator(_rate)], ...],
+        BeforeValidator(_listed),
+        AfterValidator(lambda rates: tuple(sorted(set(rates)))),
+    ] = ()
+    tuning_episodes: Count = 1
+
+
 PRESETS: dict[str, Protocol | None] = {
     # Three episodes leave intervals of 18 points: enough to see that all works, not to conclude.
     "brief": Protocol(
@@ -115,13 +182,14 @@ def resolve(preset: str, settings: Mapping[str, Any]) -> Protocol | None:
                 "give --protocol brief or adapt"
             )
         return None
-    known = [field.name for field in dataclasses.fields(Protocol)]
-    changed: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name not in known:
-            raise UnknownName("adaptation setting", name, known)
-        changed[name] = _checked(name, value, getattr(protocol, name))
-    return dataclasses.replace(protocol, **changed)
+    try:
+        changed = _Settings.model_validate(dict(settings))
+    except ValidationError as error:
+        name, wrong, kind = documents.fault(error)
+        if kind == "extra_forbidden":
+            raise UnknownName("adaptation setting", name, _Settings.model_fields) from error
+        raise ConfigError(f"adaptation.{name} {wrong}") from error
+    return dataclasses.replace(protocol, **changed.model_dump(exclude_unset=True))
 
 
 def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -> Protocol:
@@ -147,38 +215,3 @@ def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -
         shots=tuple(sorted({min(shots, training) for shots in protocol.shots})),
         queries=min(protocol.queries, queries),
     )
-
-
-def _checked(name: str, value: Any, default: Any) -> Any:
-    if not isinstance(default, tuple):
-        return _count(name, value, least=2 if name == "episodes" else 1)
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise ConfigError(f"adaptation.{name} is empty; give at least one")
-    if name == "families":
-        for family in values:
-            families.family(str(family))
-        return tuple(dict.fromkeys(values))
-    if name == "rates":
-        return tuple(sorted({_rate(rate) for rate in values}))
-    counts = {_count(name, count, least=0) for count in values} | {0}
-    if counts == {0}:
-        raise ConfigError(f"adaptation.{name} has nothing above 0, so nothing would be adapted")
-    return tuple(sorted(counts))
-
-
-def _count(name: str, value: Any, *, least: int) -> int:
-    if type(value) is not int or not least <= value <= MOST:
-        raise ConfigError(
-            f"adaptation.{name} must be a whole number from {least} to {MOST:,}, "
-            f"got {shortened(value)}"
-        )
-    return value
-
-
-def _rate(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 < value <= MOST:
-        raise ConfigError(
-            f"adaptation.rates must be numbers above 0, at most {MOST:,}, got {shortened(value)}"
-        )
-    return float(value)

@@ -97,7 +97,7 @@ def _check_costs(
 def _protocol_of_tuning(loaded: Loaded, key: str, record: Record) -> Protocol:
     """The protocol of a tuning: its families' records tell the rest of it."""
     for other in loaded.store.stage_keys(loaded.cell_id, FOLDER):
-        family = loaded.store.read_stage(loaded.cell_id, f"{FOLDER}/{other}")
+        family = loaded.stored(f"{FOLDER}/{other}")
         if family is not None and "role" in family:
             protocol = _protocol(family, record)
             if protocol.keys()[TUNING] == key:
@@ -110,7 +110,7 @@ def _protocol_of_family(
 ) -> tuple[Protocol, Record]:
     """A family's protocol, and the record of the tuning that belongs to it."""
     for other in loaded.store.stage_keys(loaded.cell_id, FOLDER):
-        tuning = loaded.store.read_stage(loaded.cell_id, f"{FOLDER}/{other}")
+        tuning = loaded.stored(f"{FOLDER}/{other}")
         if tuning is not None and "role" not in tuning:
             protocol = _protocol(record, tuning)
             if protocol.keys() == {family: key, TUNING: other}:
@@ -122,7 +122,7 @@ def _with_others(loaded: Loaded, protocol: Protocol) -> Protocol:
     """The protocol with all families that are stored of it: what a model has to keep is of them."""
     names = []
     for key in loaded.store.stage_keys(loaded.cell_id, FOLDER):
-        family = loaded.store.read_stage(loaded.cell_id, f"{FOLDER}/{key}") or {}
+        family = loaded.stored(f"{FOLDER}/{key}") or {}
         one = dataclasses.replace(protocol, families=(family.get("family", ""),))
         if "role" in family and one.keys()[one.families[0]] == key:
             names.append(one.families[0])

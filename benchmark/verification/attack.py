@@ -38,7 +38,7 @@ Arrays = Mapping[str, np.ndarray]
 
 def check(loaded: Loaded, key: str, found: Findings) -> None:
     """Everything in which the attack of this key doesn't hold."""
-    record = loaded.store.read_stage(loaded.cell_id, f"attacks/{key}")
+    record = loaded.stored(f"attacks/{key}")
     if record is None:
         found.differs.append("the stored attack is missing or damaged")
         return

@@ -47,7 +47,7 @@ def _check_failed(loaded: Loaded, found: Findings) -> None:
     for suite, keys in loaded.suites.items():
         _check_suite(loaded, suite, keys, lacking)
     stages = ["given" if loaded.cell.source else "training"]
-    there = all(loaded.store.read_stage(loaded.cell_id, stage) is not None for stage in stages)
+    there = all(loaded.stored(stage) is not None for stage in stages)
     if there and any(loaded.suites.values()) and not lacking.differs:
         found.unchecked.append(f"it is told as {loaded.record['status']}, though all is stored")
     found.told.append(f"it is told as {loaded.record['status']}")
@@ -55,7 +55,7 @@ def _check_failed(loaded: Loaded, found: Findings) -> None:
 
 def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Findings) -> None:
     """Whether the suite's attacks are all there, and its checks and its curve with them."""
-    records = {key: loaded.store.read_stage(loaded.cell_id, f"attacks/{key}") for key in keys}
+    records = {key: loaded.stored(f"attacks/{key}") for key in keys}
     missing = [key for key, record in records.items() if record is None]
     found.differs += [f"the stored attack {key} is missing or damaged" for key in missing]
     expected = loaded.attacks_of(suite)
@@ -74,7 +74,7 @@ def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Findings) -
     if missing:
         return
     job = loaded.job(suite)
-    trust = loaded.store.read_stage(loaded.cell_id, job.trust_stage)
+    trust = loaded.stored(job.trust_stage)
     if trust is None:
         found.differs.append(f"no trust checks are stored under suite {suite!r}")
     else:
@@ -82,7 +82,7 @@ def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Findings) -
         found.expect("what the trust checks looked at", trust.get("attacks"), sealed)
         found.expect("the suite of the trust checks", trust.get("suite"), suite)
     curve = job.curve_key()
-    if curve and loaded.store.read_stage(loaded.cell_id, f"curves/{curve}") is None:
+    if curve and loaded.stored(f"curves/{curve}") is None:
         found.differs.append(f"the security curve of suite {suite!r} is missing or damaged")
 
 
@@ -105,7 +105,7 @@ def _check_training(loaded: Loaded, found: Findings) -> float:
     _check_length(loaded, record, found)
     _check_end(loaded, record, found)
     spent = float(record["cost"]["gradient_evaluations"])
-    there = loaded.store.read_stage(loaded.cell_id, "adaptation") is not None
+    there = loaded.stored("adaptation") is not None
     if there != loaded.defense.adapts:
         found.differs.append(
             f"the adaptation is {'there' if there else 'missing or damaged'}, though the defense "

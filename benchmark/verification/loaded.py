@@ -21,6 +21,7 @@ from benchmark.external.loading import ready
 from benchmark.job import Job
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
+from benchmark.results.records import CellRecord, schema_of
 from benchmark.stages.context import Context
 
 # Attack to arguments that were set.
@@ -47,7 +48,7 @@ class Loaded:
         record = self.store.read_cell(cell_id)
         if record is None:
             raise StoreError("cell.json is missing or damaged")
-        self.record: Record = record
+        self.record = CellRecord.read(record).stored()
         self.cell: Cell = cell_of(record["config"])
 
     @property
@@ -116,11 +117,19 @@ class Loaded:
         return self.context.target
 
     def stage(self, name: str) -> Record:
-        """The record of a stage that has to be there."""
-        record = self.store.read_stage(self.cell_id, name)
+        """The record of a stage that has to be there; raises `StoreError` where it isn't."""
+        record = self.stored(name)
         if record is None:
             raise StoreError(f"the stored {name} is missing or damaged")
         return record
+
+    def stored(self, name: str) -> Record | None:
+        """What the schema knows of a stage's record, to be compared field by field; None of none.
+
+        Raises `SchemaError` where it doesn't follow that.
+        """
+        record = self.store.read_stage(self.cell_id, name)
+        return None if record is None else schema_of(name).read(record).stored()
 
     def suite(self, name: str, given: Arguments | None = None) -> Suite | None:
         """A suite of the project, or of the file whose text is stored; None where neither is.
@@ -137,7 +146,7 @@ class Loaded:
         if name not in self.suites:
             return None
         stage = self.run_stage(name)
-        files = (self.store.read_stage(self.cell_id, stage) or {}).get("files", {})
+        files = (self.stored(stage) or {}).get("files", {})
         if len(files) != 1:
             return None
         path = self.store.cell_folder(self.cell_id) / "runs" / next(iter(files))
@@ -200,7 +209,7 @@ class Loaded:
     def _sources(self) -> dict[str, str]:
         """Defense to the cell on whose model attacks were made, as the records tell."""
         keys = {key for keys in self.suites.values() for key in keys}
-        records = [self.store.read_stage(self.cell_id, f"attacks/{key}") or {} for key in keys]
+        records = [self.stored(f"attacks/{key}") or {} for key in keys]
         return {one["source"]: one["made_on"] for one in records if one.get("made_on")}
 
     def _given(self, data: Dataset) -> Any:

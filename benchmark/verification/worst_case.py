@@ -76,5 +76,5 @@ def _robust(loaded: Loaded, keys: list[str]) -> np.ndarray:
 
 def _flags(loaded: Loaded, suite: str) -> list[str]:
     """The names of the suite's trust checks that are flagged."""
-    record = loaded.store.read_stage(loaded.cell_id, loaded.job(suite).trust_stage) or {}
+    record = loaded.stored(loaded.job(suite).trust_stage) or {}
     return [one["name"] for one in record.get("checks", []) if one["status"] == "flagged"]
