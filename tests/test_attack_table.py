@@ -10,7 +10,8 @@ import pytest
 from benchmark import frameworks
 from benchmark.attacks.entry import FAMILIES
 from benchmark.attacks.left_out import LEFT_OUT
-from benchmark.attacks.suites import THREATS, list_suites, load_suite
+from benchmark.attacks.specification import THREATS
+from benchmark.attacks.suites import list_suites, load_suite
 from benchmark.attacks.table import ATTACKS
 
 frameworks.import_torch_first()
