@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from typing import Any
 
 import defenses
-from benchmark import asked, frameworks
+from benchmark import frameworks
 from benchmark.cells import cell_record
 from benchmark.job import Job
+from benchmark.plans import asked
 from benchmark.reporter import Reporter
 from benchmark.results import Store
 from benchmark.results.records import CellStatus
@@ -44,17 +47,18 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         reporter,
         data_dir=job.data_dir,
         dataset_name=job.dataset,
-        given=job.given,
+        external=job.external,
         sources=job.sources,
         threads=threads,
     )
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status: CellStatus = "ok"
     reason = ""
-    classes: tuple[str, ...] = ()  # known once the data are loaded
+    classes: tuple[str, ...] = ()  # known once the data are loaded, as what is said of them
+    data: Mapping[str, Any] = {}
     try:
         context.reporter.stage("data")
-        classes = context.dataset.class_names
+        classes, data = context.dataset.class_names, context.dataset.record()
         if job.asked is not None:
             asked.write(job.asked, store, cell.cell_id, job.run_stage)
         for stage in job.stages:
@@ -75,6 +79,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         started=started,
         gradient_evaluations=spent(cell, store),
         classes=classes,
+        data=data,
     )
     store.write_cell(cell.cell_id, record)
     return status, reason

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import KEYED_STAGES, Store, dataset_name, fits
+from benchmark.results import Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
@@ -130,7 +130,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     if not fits(cell_id, stored["config"]):
         left_out.add(f"cells/{cell_id}/cell.json", "its configuration is that of another cell")
         return None
-    known = {"cell.json", *KEYED_STAGES}
+    known = {"cell.json", *store.stage_folders(cell_id)}
     training = _read_stage(store, cell_id, "training", TrainingRecord, known, left_out)
     adaptation = _read_stage(store, cell_id, "adaptation", SupportRecord, known, left_out)
     _read_stage(store, cell_id, "given", ExternalRecord, known, left_out)

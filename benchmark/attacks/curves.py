@@ -9,21 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from benchmark.attacks.measure import BUDGET_TOLERANCE
+from benchmark.attacks.geometry import BUDGET_TOLERANCE
 from benchmark.attacks.running import attacked_rows, run_attack
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.attacks.target import Target
+from benchmark.results import Record
 
 Arrays = dict[str, np.ndarray]
 
 
-def from_distances(
-    curve: SecurityCurve, record: dict[str, Any], arrays: Arrays
-) -> tuple[dict[str, Any], Arrays]:
+def from_distances(curve: SecurityCurve, record: Record, arrays: Arrays) -> tuple[Record, Arrays]:
     """The curve of a minimal-norm attack, from its stored record and arrays."""
     budgets = [share * record["eps"] for share in curve.budgets]
     distance, adversarial = arrays[record["norm"]], arrays["adversarial"] & arrays["clean_correct"]
@@ -42,7 +40,7 @@ def from_bounded_runs(
     seed: int,
     progress: Callable[[float], None] = lambda done: None,
     timeout: float | None = None,
-) -> tuple[dict[str, Any], Arrays]:
+) -> tuple[Record, Arrays]:
     """The curve of an attack within a budget, from a run at each; arguments as of `run_attack`."""
     if curve.examples is not None:
         spec = replace(spec, examples=curve.examples)
@@ -75,8 +73,8 @@ def from_bounded_runs(
 
 
 def _stage(
-    about: dict[str, Any], arrays: Arrays, budgets: list[float], success: np.ndarray, origin: str
-) -> tuple[dict[str, Any], Arrays]:
+    about: Record, arrays: Arrays, budgets: list[float], success: np.ndarray, origin: str
+) -> tuple[Record, Arrays]:
     """What is stored; the clean examples are the curve's beginning."""
     attacked, correct = arrays["attacked"], arrays["clean_correct"]
     success = np.concatenate([np.zeros((1, len(correct)), dtype=bool), success])

@@ -4,7 +4,7 @@
     OUT/.lock                          held by the one run that writes
     OUT/.checksums                     of large files, so that the next command need not hash them
     OUT/cells/<cell_id>/cell.json      written when a cell ends, whether it went well or not
-    OUT/cells/<cell_id>/<stage>.json   one of STAGES or KEYED_STAGES; its files beside it
+    OUT/cells/<cell_id>/<stage>.json   one of STAGES, or FOLDER/KEY; its files beside it
 
 A stage's files come first and its JSON last, with the SHA-256 of the files and of itself. So a
 stage that is half-written, cut short or changed later reads as missing, and is simply done again.
@@ -26,6 +26,5 @@ from benchmark.results.files import sweep as sweep
 from benchmark.results.files import write_text as write_text
 from benchmark.results.identity import SCHEMA_VERSION as SCHEMA_VERSION
 from benchmark.results.identity import fits as fits
-from benchmark.results.layout import KEYED_STAGES as KEYED_STAGES
 from benchmark.results.layout import STAGES as STAGES
 from benchmark.results.store import Store as Store

@@ -21,7 +21,6 @@ from benchmark.results import files as disk
 from benchmark.results.files import Record, Writer
 from benchmark.results.identity import SCHEMA_VERSION
 from benchmark.results.layout import (
-    KEYED_STAGES,
     MARKER,
     SAFE_NAME,
     STAGES,
@@ -203,7 +202,7 @@ class Store:
     ) -> None:
         """Writes a stage as a whole: first its files, then its JSON with their checksums.
 
-        `stage` is one of STAGES, or "<one of KEYED_STAGES>/<key>". `files` maps a final file name
+        `stage` is one of STAGES, or "<folder>/<key>". `files` maps a final file name
         to a function that writes to the temporary path it is given, which ends like the final name.
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
@@ -276,8 +275,13 @@ class Store:
         """The keys of all attacks that have a JSON file, sorted; `read_stage` judges each."""
         return self.stage_keys(cell_id, "attacks")
 
+    def stage_folders(self, cell_id: str) -> list[str]:
+        """The folders of a cell in which it has any number of stages, sorted."""
+        found = [path.parent.name for path in self.cell_folder(cell_id).glob("*/*.json")]
+        return sorted({name for name in found if SAFE_NAME.fullmatch(name)})
+
     def stage_keys(self, cell_id: str, folder: str) -> list[str]:
-        """The same of any of KEYED_STAGES."""
+        """The same of another folder."""
         names = [p.stem for p in (self.cell_folder(cell_id) / folder).glob("*.json")]
         return sorted(name for name in names if SAFE_NAME.fullmatch(name))
 
@@ -293,10 +297,9 @@ class Store:
 
     def _stage_path(self, cell_id: str, stage: str) -> Path:
         folder, slash, key = stage.rpartition("/")
-        if slash and folder in KEYED_STAGES:
+        if slash and SAFE_NAME.fullmatch(folder):
             kind = "attack key" if folder == "attacks" else "key"
             return self.cell_folder(cell_id) / folder / f"{safe(key, kind)}.json"
         if stage not in STAGES:
-            keyed = (f"{name}/<key>" for name in KEYED_STAGES)
-            raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join((*STAGES, *keyed))}")
+            raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join(STAGES)}, FOLDER/KEY")
         return self.cell_folder(cell_id) / f"{stage}.json"

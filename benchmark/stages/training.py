@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import defenses
 from benchmark.attacks.target import encoded
@@ -87,7 +85,7 @@ def trained_elsewhere(store: Store, cell: Cell) -> str | None:
     return None
 
 
-def _key_of(config: Mapping[str, Any]) -> str | None:
+def _key_of(config: Record) -> str | None:
     """The training key of a stored configuration; None of what is none of this version's."""
     try:
         return training_key(cell_of(config))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from benchmark.attacks.creating import attack_class
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import BASELINE, Cell
 from benchmark.results import Record, Store
@@ -97,9 +96,7 @@ def _arrays(store: Store, cell_id: str, stage: Attack, record: Record) -> dict[s
 
 def _bounded(spec: AttackSpec) -> bool:
     """Whether the attack is told a budget; minimal-norm attacks leave it where they have to."""
-    module, _, name = spec.entry.target.partition(":")
-    attack: Any = getattr(importlib.import_module(module), name)
-    return "eps" in attack.attack_params
+    return "eps" in attack_class(spec.entry).attack_params
 
 
 def _left_of_twin(context: Context, attacks: Sequence[Attack]) -> float | None:
@@ -139,5 +136,5 @@ def _twin(cell: Cell, store: Store) -> str | None:
     return None
 
 
-def _is_baseline(config: Mapping[str, Any]) -> bool:
+def _is_baseline(config: Record) -> bool:
     return bool(config) and config.get("defense", {}).get("name") == BASELINE

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 import defenses
 from benchmark import datasets, documents, frameworks, models
@@ -15,9 +16,9 @@ from benchmark.attacks.suites import list_suites, load_suite, recorded_attack, s
 from benchmark.attacks.target import Target
 from benchmark.cells import Cell, cell_of
 from benchmark.datasets import Dataset
-from benchmark.errors import BenchError, StoreError
-from benchmark.external.given import from_source
+from benchmark.errors import BenchError, ConfigError, StoreError
 from benchmark.external.loading import ready
+from benchmark.external.model import from_source
 from benchmark.job import Job
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
@@ -82,7 +83,7 @@ class Loaded:
             sources=self._sources(),
         )
         if self.cell.source is not None:
-            context.model = self._given(context.dataset)
+            context.model = self._external(context.dataset)
         return context
 
     @property
@@ -102,7 +103,7 @@ class Loaded:
         return self.context.defense
 
     @property
-    def model(self) -> Any:
+    def model(self) -> models.Model:
         """The model that was attacked."""
         if self.cell.source is None:
             self._check_weights("training", "weights")
@@ -117,19 +118,23 @@ class Loaded:
         return self.context.target
 
     def stage(self, name: str) -> Record:
-        """The record of a stage that has to be there; raises `StoreError` where it isn't."""
-        record = self.stored(name)
+        """The record of a stage that has to be there."""
+        record = self.found(name)
         if record is None:
             raise StoreError(f"the stored {name} is missing or damaged")
         return record
 
-    def stored(self, name: str) -> Record | None:
-        """What the schema knows of a stage's record, to be compared field by field; None of none.
+    def found(self, name: str) -> Record | None:
+        """What the schema has of a stage's record, to be compared; None where it is damaged.
 
-        Raises `SchemaError` where it doesn't follow that.
+        Raises `SchemaError` where it doesn't follow the schema.
         """
         record = self.store.read_stage(self.cell_id, name)
         return None if record is None else schema_of(name).read(record).stored()
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of a stage "<folder>/<key>"; raises `StoreError` without them."""
+        return self.store.read_arrays(self.cell_id, name, f"{name.partition('/')[2]}.npz")
 
     def suite(self, name: str, given: Arguments | None = None) -> Suite | None:
         """A suite of the project, or of the file whose text is stored; None where neither is.
@@ -146,7 +151,7 @@ class Loaded:
         if name not in self.suites:
             return None
         stage = self.run_stage(name)
-        files = (self.stored(stage) or {}).get("files", {})
+        files = (self.found(stage) or {}).get("files", {})
         if len(files) != 1:
             return None
         path = self.store.cell_folder(self.cell_id) / "runs" / next(iter(files))
@@ -209,14 +214,14 @@ class Loaded:
     def _sources(self) -> dict[str, str]:
         """Defense to the cell on whose model attacks were made, as the records tell."""
         keys = {key for keys in self.suites.values() for key in keys}
-        records = [self.stored(f"attacks/{key}") or {} for key in keys]
+        records = [self.found(f"attacks/{key}") or {} for key in keys]
         return {one["source"]: one["made_on"] for one in records if one.get("made_on")}
 
-    def _given(self, data: Dataset) -> Any:
+    def _external(self, data: Dataset) -> models.Model:
         """A model that someone else trained, from the stored weights; no code of theirs runs."""
         cell = self.cell
         assert cell.source is not None
-        if cell.source["architecture"] not in (None, *models.names()) or cell.source["builder"]:
+        if cell.source["builder"] or not _is_built_in(cell.source["architecture"]):
             raise StoreError("its model is built by code of its owner, which is not run here")
         record = self.stage("given")
         if len(record["files"]) != 1:
@@ -228,8 +233,16 @@ class Loaded:
         return ready(given, cell, shape, classes, device=self.machine.device)
 
 
+def _is_built_in(architecture: str | None) -> bool:
+    """Whether it names no code; None is a `.keras` file's own."""
+    try:
+        return architecture is None or bool(models.canonical(architecture))
+    except ConfigError:
+        return False
+
+
 @functools.lru_cache(maxsize=1)
-def load(out: str, cell_id: str, data_dir: str | None, machine: Machine) -> Loaded:
+def load_cell(out: str, cell_id: str, data_dir: str | None, machine: Machine) -> Loaded:
     """The cell; the last one is kept for the claims that follow."""
     return Loaded(out, cell_id, data_dir, machine)
 
