@@ -238,7 +238,7 @@ def read(
     try:
         return RunConfig.model_validate(given)
     except ValidationError as error:
-        path, wrong, _ = documents.fault(error)
+        path, wrong = documents.fault(error)
         raise ConfigError(f"{path} {wrong}") from error
 
 

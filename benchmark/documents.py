@@ -58,15 +58,14 @@ def parse(content: str) -> Any:
         raise NotYaml(_shortened(str(error), 200)) from error
 
 
-def fault(error: ValidationError) -> tuple[str, str, str]:
-    """The first thing that pydantic found wrong: where, what in our words, and pydantic's kind."""
+def fault(error: ValidationError) -> tuple[str, str]:
+    """The first thing that pydantic found wrong: where, and what in our words."""
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
     if first["type"] == "value_error":
-        return path, str(first["ctx"]["error"]), first["type"]
+        return path, str(first["ctx"]["error"])
     message = first["msg"].replace("Input should be", "must be")
-    told = f"{message[0].lower()}{message[1:]}, got {shortened(first['input'])}"
-    return path, told, first["type"]
+    return path, f"{message[0].lower()}{message[1:]}, got {shortened(first['input'])}"
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic.dataclasses import dataclass
 
 from benchmark import documents
 from benchmark.digest import digest
@@ -22,6 +22,57 @@ TUNING = "tuning"  # of a model's rate and steps
 
 # Of any count or rate: no machine gets through more.
 MOST = 1_000_000
+
+
+def _whole(least: int) -> BeforeValidator:
+    def check(value: Any) -> int:
+        if type(value) is not int or not least <= value <= MOST:
+            raise ValueError(
+                f"must be a whole number from {least} to {MOST:,}, got {shortened(value)}"
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
+def _rate(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 < value <= MOST:
+        raise ValueError(f"must be numbers above 0, at most {MOST:,}, got {shortened(value)}")
+    return float(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise ValueError("is empty; give at least one")
+    return values
+
+
+def _from_zero(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if not any(counts):
+        raise ValueError("has nothing above 0, so nothing would be adapted")
+    return tuple(sorted({0, *counts}))
+
+
+def _family(name: Any) -> str:
+    families.family(str(name))
+    return str(name)
+
+
+Count = Annotated[int, _whole(1)]
+Counts = Annotated[
+    tuple[Annotated[int, _whole(0)], ...], BeforeValidator(_listed), AfterValidator(_from_zero)
+]
+Families = Annotated[
+    tuple[Annotated[str, BeforeValidator(_family)], ...],
+    BeforeValidator(_listed),
+    AfterValidator(lambda names: tuple(dict.fromkeys(names))),
+]
+Rates = Annotated[
+    tuple[Annotated[float, BeforeValidator(_rate)], ...],
+    BeforeValidator(_listed),
+    AfterValidator(lambda rates: tuple(sorted(set(rates)))),
+]
 
 
 @dataclass(frozen=True)
@@ -39,14 +90,14 @@ class Protocol:
         tuning_episodes: on validation data, for each rate.
     """
 
-    families: tuple[str, ...]
-    shots: tuple[int, ...]
-    steps: tuple[int, ...]
-    episodes: int
-    queries: int
-    attack_steps: int
-    rates: tuple[float, ...]
-    tuning_episodes: int
+    families: Families
+    shots: Counts
+    steps: Counts
+    episodes: Annotated[int, _whole(2)]
+    queries: Count
+    attack_steps: Count
+    rates: Rates
+    tuning_episodes: Count
 
     def gradient_evaluations(self) -> float:
         """About what a model's measurement takes, by families of gradient ascent."""
@@ -75,70 +126,6 @@ class Protocol:
         rows = {name: dataclasses.asdict(families.family(name)) for name in self.families}
         keys = {name: f"{name}-{digest([row, settings])[:8]}" for name, row in rows.items()}
         return {TUNING: f"{TUNING}-{digest(settings)[:8]}", **keys}
-
-
-def _whole(least: int) -> BeforeValidator:
-    def check(value: Any) -> int:
-        if type(value) is not int or not least <= value <= MOST:
-            raise ValueError(
-                f"must be a whole number from {least} to {MOST:,}, got {shortened(value)}"
-            )
-        return value
-
-    return BeforeValidator(check)
-
-
-def _rate(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 < value <= MOST:
-        raise ValueError(f"must be numbers above 0, at most {MOST:,}, got {shortened(value)}")
-    return float(value)
-
-
-def _listed(value: Any) -> list[Any]:
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise ValueError("is empty; give at least one")
-    return values
-
-
-def _from_zero(counts: tuple[int, ...]) -> tuple[int, ...]:
-    if not any(counts):
-        raise ValueError("has nothing above 0, so nothing would be adapted")
-    return tuple(sorted({0, *counts}))
-
-
-def _family(name: Any) -> str:
-    families.family(str(name))
-    return str(name)
-
-
-Count = Annotated[int, _whole(1)]
-Counts = Annotated[
-    tuple[Annotated[int, _whole(0)], ...], BeforeValidator(_listed), AfterValidator(_from_zero)
-]
-
-
-class _Settings(BaseModel):
-    """What may be set of a `Protocol`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    families: Annotated[
-        tuple[Annotated[str, BeforeValidator(_family)], ...],
-        BeforeValidator(_listed),
-        AfterValidator(lambda names: tuple(dict.fromkeys(names))),
-    ] = ()
-    shots: Counts = ()
-    steps: Counts = ()
-    episodes: Annotated[int, _whole(2)] = 2
-    queries: Count = 1
-    attack_steps: Count = 1
-    rates: Annotated[
-        tuple[Annotated[float, BeforeValidator(_rate)], ...],
-        BeforeValidator(_listed),
-        AfterValidator(lambda rates: tuple(sorted(set(rates)))),
-    ] = ()
-    tuning_episodes: Count = 1
 
 
 PRESETS: dict[str, Protocol | None] = {
@@ -182,14 +169,15 @@ def resolve(preset: str, settings: Mapping[str, Any]) -> Protocol | None:
                 "give --protocol brief or adapt"
             )
         return None
+    known = [field.name for field in dataclasses.fields(protocol)]
+    for name in settings:
+        if name not in known:
+            raise UnknownName("adaptation setting", name, known)
     try:
-        changed = _Settings.model_validate(dict(settings))
+        return dataclasses.replace(protocol, **settings)
     except ValidationError as error:
-        name, wrong, kind = documents.fault(error)
-        if kind == "extra_forbidden":
-            raise UnknownName("adaptation setting", name, _Settings.model_fields) from error
+        name, wrong = documents.fault(error)
         raise ConfigError(f"adaptation.{name} {wrong}") from error
-    return dataclasses.replace(protocol, **changed.model_dump(exclude_unset=True))
 
 
 def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -> Protocol:
