@@ -80,18 +80,13 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else shortened(value)
 
 
-def _norm(value: object) -> str:
-    if (norm := text(value)) not in THREATS:
-        raise ValueError(f": norm is {shortened(norm)}{did_you_mean(norm, THREATS)}")
-    return norm
+def _one_of(words: str, allowed: Collection[str]) -> BeforeValidator:
+    def check(value: object) -> str:
+        if (name := text(value)) not in allowed:
+            raise ValueError(f"{words} {shortened(name)}{did_you_mean(name, allowed)}")
+        return name
 
-
-def _attack(value: object) -> str:
-    if (attack := text(value)) not in ATTACKS:
-        raise ValueError(
-            f" names the unknown attack {shortened(attack)}{did_you_mean(attack, ATTACKS)}"
-        )
-    return attack
+    return BeforeValidator(check)
 
 
 def _examples(value: object) -> object:
@@ -133,9 +128,9 @@ def _named(attacks: object) -> object:
         raise ValueError(" has no attacks; list at least one under 'attacks'")
     for name in attacks:
         if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
+            fix = "" if isinstance(name, str) else "; write it in quotes"
             raise ValueError(
-                f": attack name {shortened(name)} may hold a-z, 0-9 and hyphens only"
-                + ("" if isinstance(name, str) else "; write it in quotes")
+                f": attack name {shortened(name)} may hold a-z, 0-9 and hyphens only{fix}"
             )
         if len(name) > _LONGEST_NAME:
             raise ValueError(
@@ -167,7 +162,7 @@ Examples = Annotated[int | None, BeforeValidator(_examples)]
 class Threat(_Part):
     """A threat of an attack's own."""
 
-    norm: Annotated[str, BeforeValidator(_norm)] = ""
+    norm: Annotated[str, _one_of(": norm is", THREATS)] = ""
     eps: Any = None
 
     @model_validator(mode="before")
@@ -192,7 +187,7 @@ class Threat(_Part):
 class Attack(_Part):
     """One attack of a suite; which arguments it takes is in its row of the table."""
 
-    attack: Annotated[str, BeforeValidator(_attack)] = ""
+    attack: Annotated[str, _one_of(" names the unknown attack", ATTACKS)] = ""
     arguments: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(default_factory=dict)
     threat: Threat | None = None
     examples: Examples = None
@@ -213,13 +208,3 @@ class SuiteFile(_Part):
     description: Any = ""
     attacks: Annotated[dict[str, Attack], BeforeValidator(_named)] = Field(default_factory=dict)
     curve: Curve | None = Field(default=None, alias="security_curve")
-
-
-class Identity(_Part):
-    """The last part of what `AttackSpec.identity` gives; as an attack's it is checked as one."""
-
-    norm: Any = None
-    eps: Any = None
-    examples: Any = None
-    source: Any = None
-    to_the_end: Any = None

@@ -15,7 +15,6 @@ from benchmark.attacks.specification import AttackSpec, SecurityCurve, Suite
 from benchmark.attacks.suite_file import (
     SAFE_NAME,
     Attack,
-    Identity,
     SuiteFile,
     check_keys,
     checked,
@@ -93,12 +92,13 @@ def recorded_attack(name: str, identity: object) -> AttackSpec:
     if name == TRANSFER.name:
         return TRANSFER
     attack, given, *rest = identity if isinstance(identity, list) and len(identity) > 1 else (0, 0)
-    more = checked(Identity, rest[0] if rest else {}, "as recorded")
-    threat = more.model_dump(include={"norm", "eps"}, exclude_unset=True)
+    more = dict(rest[0]) if rest and isinstance(rest[0], dict) else {}
+    threat = {key: more.pop(key) for key in ("norm", "eps") if key in more}
+    to_the_end = more.pop("to_the_end", None) is True
     body = {"attack": attack, "arguments": given, "threat": threat or None}
-    body |= {"examples": more.examples, "from": more.source}
+    body |= {"from": more.pop("source", None), **more}
     file = checked(SuiteFile, {"attacks": {name: body}}, "as recorded")
-    return replace(_spec(name, file.attacks[name], {}), to_the_end=more.to_the_end is True)
+    return replace(_spec(name, file.attacks[name], {}), to_the_end=to_the_end)
 
 
 def suite_file(name: str) -> tuple[str, str] | None:
