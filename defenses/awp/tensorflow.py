@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from defenses.awp.spec import WeightPerturbation
-from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
-from defenses.perturbation.tensorflow import perturb
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.trades.tensorflow import Logits, most_divergent, trades_loss
 
 
@@ -18,18 +16,11 @@ class WeightPerturbationKernel(Kernel):
 
     defense: WeightPerturbation
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss at the perturbed weights before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        start = self.images(draws["noise" if self.defense.base == "trades" else "start"])
-        return float(self.compiled_step(x, y, start, self.scalar(learning_rate), self.scalar(eps)))
-
-    def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
-        """`step` as a graph."""
+    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
         # Step 1
-        x_adv = self._examples(x, y, start, eps)
+        x_adv = self._examples(x, y, batch, eps)
         # Step 2: stateless, so that a batch counts once in running statistics
         with tf.GradientTape() as tape:
             loss = self._loss(self._stateless_logits, x, x_adv, y)
@@ -46,11 +37,11 @@ class WeightPerturbationKernel(Kernel):
         self.update(gradients, learning_rate)
         return loss
 
-    def _examples(self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def _examples(self, x: tf.Tensor, y: tf.Tensor, batch: Batch, eps: tf.Tensor) -> tf.Tensor:
         ascent = self.defense.ascent
-        if self.defense.base == "trades":
-            return most_divergent(self.logits, x, start, eps=eps, ascent=ascent)
-        return perturb(self.logits, x, y, start, eps=eps, ascent=ascent)
+        if self.defense.base != "trades":
+            return self.perturbed(x, y, batch["start"], eps=eps, ascent=ascent)
+        return most_divergent(self.logits, x, batch["noise"], eps=eps, ascent=ascent)
 
     def _loss(self, logits_of: Logits, x: tf.Tensor, x_adv: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         if self.defense.base == "trades":

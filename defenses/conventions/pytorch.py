@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -35,7 +35,8 @@ class Caller:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.parameters = [value for value in model.parameters() if value.requires_grad]
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.names, self.parameters = list(trained), list(trained.values())
         if not self.parameters:
             raise DefenseError(
                 "no weight of the model wants a gradient, so there is nothing to train; unfreeze "
@@ -77,6 +78,10 @@ class Caller:
             outputs = functional_call(self.model, dict(weights), (x,), tie_weights=tie_weights)
         logits: torch.Tensor = logits_in(outputs)
         return logits.to(self.dtype)
+
+    def with_weights(self, weights: Iterable[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        """Logits with other values of the parameters, in their order."""
+        return self(x, dict(zip(self.names, weights, strict=True)))
 
 
 @contextmanager

@@ -117,6 +117,15 @@ def _no_copy(model: keras.Model) -> DefenseError:
     )
 
 
+def refuse_layers(model: keras.Model, kinds: Any, name: str, reason: str) -> None:
+    """DefenseError where the model has a layer of a class that the defense `name` can't train."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, kinds):
+            raise DefenseError(
+                f"{name} can't train through layer {layer.name!r} ({type(layer).__name__}){reason}"
+            )
+
+
 def _refuse_low_precision(model: keras.Model) -> None:
     for variable in model.trainable_variables:
         if keras.backend.standardize_dtype(variable.dtype) in ("float16", "bfloat16"):

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from defenses.free.spec import FreeTraining
 from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import Batch, Kernel
 from defenses.perturbation.pytorch import direction, project
 
 
@@ -18,9 +18,9 @@ class FreeKernel(Kernel):
     defense: FreeTraining
     delta: torch.Tensor | None = None
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One minibatch; returns the mean loss of its replays, each before its update."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> float:
+        """One minibatch; gives the mean loss of its replays, each before its update."""
+        x, y = batch["x"], batch["y"]
         norm, origin = self.defense.threat.norm, torch.zeros_like(x)
         delta = origin if self.delta is None else self.delta
         self.model.train()

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from defenses.conventions.pytorch import twice_differentiable
 from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel, make_optimizer
+from defenses.kernels.pytorch import Kernel
 from defenses.meta.chunk.pytorch import Chunk, MetaGradient, by_example
 from defenses.meta.chunk.sizes import attacked_at_once, chunk_size, groups
 from defenses.meta.inner.pytorch import Adapted, InnerLoop, Stack, StackError, stacked_logits
@@ -23,8 +23,6 @@ from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.pytorch import perturb
 from defenses.trades.pytorch import most_divergent, trades_loss
-
-_ACTIVATIONS = "activations"
 
 Logits = Callable[[torch.Tensor], torch.Tensor]
 
@@ -37,13 +35,14 @@ class MetaKernel(Kernel):
     def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
         super().__init__(model, defense)
         self.inner = InnerLoop(self.logits, defense)
+        self.beside["activations"] = self.inner
         if defense.learn_rates:
             self.inner.log_rates = torch.zeros(
                 self.inner.layers, dtype=self.dtype, device=self.device, requires_grad=True
             )
-            self.optimizers["rates"] = make_optimizer(defense, [self.inner.log_rates])
+            self.add_optimizer("rates", [self.inner.log_rates])
         if defense.adversarial_rate is not None:
-            self.optimizers["adversarial"] = make_optimizer(defense, self.parameters)
+            self.add_optimizer("adversarial", self.parameters)
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the outer loss before it."""
@@ -241,7 +240,6 @@ class MetaKernel(Kernel):
 
     def rate_factors(self) -> list[float]:
         """exp(s) of each parameter's layer; 0 where the inner loop does not move it."""
-        names = [name for name, value in self.model.named_parameters() if value.requires_grad]
         learned = self.inner.log_rates
         factors = None if learned is None else learned.detach().exp().tolist()
         return [
@@ -250,7 +248,7 @@ class MetaKernel(Kernel):
             else 1.0
             if factors is None
             else factors[layer]
-            for name in names
+            for name in self.logits.names
         ]
 
     def learned(self) -> dict[str, list[float]]:
@@ -263,18 +261,3 @@ class MetaKernel(Kernel):
         if self.inner.log_rates is not None and LOG_RATES in learned:
             with torch.no_grad():
                 self.inner.log_rates.copy_(torch.tensor(learned[LOG_RATES], dtype=self.dtype))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next step depends on, the rates among it."""
-        learned = {name: np.array(values) for name, values in self.learned().items()}
-        known = self.inner.activations
-        # Decides the chunks, and with them how sums are rounded
-        measured = {} if known is None else {_ACTIVATIONS: np.array(known)}
-        return super().state() | learned | measured
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        super().load_state(state)
-        if _ACTIVATIONS in state:
-            self.inner.activations = int(state[_ACTIVATIONS])
-        self.load_learned({name: state[name].tolist() for name in self.learned()})

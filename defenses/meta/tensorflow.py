@@ -13,12 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import (
-    Kernel,
-    cross_entropy,
-    make_optimizer,
-    sum_of,
-)
+from defenses.kernels.tensorflow import Kernel, cross_entropy, sum_of
 from defenses.meta.chunk.sizes import attacked_at_once, groups
 from defenses.meta.inner.tensorflow import Adapted, InnerLoop, Weights, refuse_wrong_derivatives
 from defenses.meta.spec import MetaAdversarial
@@ -43,10 +38,11 @@ class MetaKernel(Kernel):
         if defense.learn_rates:
             self.inner.log_rates = tf.Variable(tf.zeros(self.inner.layers, self.dtype))
             self.learned_variables = [self.inner.log_rates]
-            self.optimizers["rates"] = make_optimizer(defense, self.learned_variables)
+            self.add_optimizer("rates", self.learned_variables)
         if defense.adversarial_rate is not None:
-            self.optimizers["adversarial"] = make_optimizer(defense, self.parameters)
+            self.add_optimizer("adversarial", self.parameters)
         self.parts = 1 if defense.adversarial_rate is None else 2
+        self.compiled_update = tf.function(self.update_by)
         # By the attack's number.
         self.compiled_tasks: dict[int, Callable[..., list[tf.Tensor]]] = {}
 
@@ -66,10 +62,10 @@ class MetaKernel(Kernel):
             total = sum_of(total, compiled(*tensors, self.images(draws["step_weights"])))
         loss, *rest = total
         count = len(draws["x"])
-        self.compiled_step(rest, tf.constant(count), self.scalar(learning_rate))
+        self.compiled_update(rest, tf.constant(count), self.scalar(learning_rate))
         return float(loss) / count
 
-    def graph_step(
+    def update_by(
         self, sums: Sequence[tf.Tensor], tasks: tf.Tensor, learning_rate: tf.Tensor
     ) -> None:
         """Steps 6 and 7 from the sums over the tasks."""
@@ -268,16 +264,6 @@ class MetaKernel(Kernel):
         """Take up what `learned` returned."""
         if self.inner.log_rates is not None and LOG_RATES in learned:
             self.inner.log_rates.assign(learned[LOG_RATES])
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next step depends on, the rates among it."""
-        learned = {name: np.array(values) for name, values in self.learned().items()}
-        return super().state() | learned
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        super().load_state(state)
-        self.load_learned({name: state[name].tolist() for name in self.learned()})
 
 
 def _summed(dtype: tf.DType) -> tf.DType:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy
 
-from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import Batch, Kernel
 from defenses.msd.spec import MultiSteepestDescent
 from defenses.perturbation.pytorch import stepped
 
@@ -16,18 +15,15 @@ class MultiSteepestKernel(Kernel):
 
     defense: MultiSteepestDescent
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
         with self.attacked():
-            x_adv = self.perturb(x, y, eps)
+            x_adv = self.steepest(x, y, eps)
         # Step 5
-        self.model.train()
-        loss = cross_entropy(self.logits(x_adv), y)
-        self.update(self.gradients(loss), learning_rate)
-        return float(loss.detach())
+        return self.minimise(lambda: cross_entropy(self.training_logits(x_adv), y), learning_rate)
 
-    def perturb(self, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
+    def steepest(self, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
         """Adversarial examples of the union, detached; `eps` is that of the threat's norm."""
         defense = self.defense
         # Step 1

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.msd.spec import MultiSteepestDescent
 from defenses.perturbation.tensorflow import stepped
 
@@ -15,23 +14,14 @@ class MultiSteepestKernel(Kernel):
 
     defense: MultiSteepestDescent
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        return float(self.compiled_step(x, y, self.scalar(learning_rate), self.scalar(eps)))
-
-    def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
-        """`step` as a graph."""
-        x_adv = self.perturb(x, y, eps)
+    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
+        x_adv = self.steepest(x, y, eps)
         # Step 5
-        with tf.GradientTape() as tape:
-            loss = self.call.penalised(cross_entropy(self.training_logits(x_adv), y))
-        self.update(self.gradients(tape, loss), learning_rate)
-        return loss
+        return self.minimise(lambda: cross_entropy(self.training_logits(x_adv), y), learning_rate)
 
-    def perturb(self, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def steepest(self, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
         """Adversarial examples of the union, detached; `eps` is that of the threat's norm."""
         defense = self.defense
         # Step 1

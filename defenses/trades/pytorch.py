@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import cross_entropy
 
-from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import Batch, Kernel
 from defenses.losses.pytorch import kl_divergence
 from defenses.perturbation.pytorch import ascend
 from defenses.perturbation.spec import Ascent
@@ -22,18 +21,16 @@ class TradesKernel(Kernel):
 
     defense: Trades
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
+        ascent, beta = self.defense.ascent, self.defense.beta
         with self.attacked():
-            x_adv = most_divergent(
-                self.logits, x, self.images(draws["noise"]), eps=eps, ascent=self.defense.ascent
-            )
-        self.model.train()
-        loss = trades_loss(self.logits, x, x_adv, y, beta=self.defense.beta)
+            x_adv = most_divergent(self.logits, x, batch["noise"], eps=eps, ascent=ascent)
         # Step 4
-        self.update(self.gradients(loss), learning_rate)
-        return float(loss.detach())
+        return self.minimise(
+            lambda: trades_loss(self.training_logits, x, x_adv, y, beta=beta), learning_rate
+        )
 
 
 def most_divergent(

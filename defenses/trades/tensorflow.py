@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.losses.tensorflow import kl_divergence
 from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import ascend
@@ -21,23 +20,15 @@ class TradesKernel(Kernel):
 
     defense: Trades
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        noise = self.images(draws["noise"])
-        return float(self.compiled_step(x, y, noise, self.scalar(learning_rate), self.scalar(eps)))
-
-    def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, noise: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
-        """`step` as a graph."""
-        x_adv = most_divergent(self.logits, x, noise, eps=eps, ascent=self.defense.ascent)
-        with tf.GradientTape() as tape:
-            loss = trades_loss(self.training_logits, x, x_adv, y, beta=self.defense.beta)
-            loss = self.call.penalised(loss)
+    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
+        ascent, beta = self.defense.ascent, self.defense.beta
+        x_adv = most_divergent(self.logits, x, batch["noise"], eps=eps, ascent=ascent)
         # Step 4
-        self.update(self.gradients(tape, loss), learning_rate)
-        return loss
+        return self.minimise(
+            lambda: trades_loss(self.training_logits, x, x_adv, y, beta=beta), learning_rate
+        )
 
 
 def most_divergent(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import higher
+import numpy as np
 import torch
 from torch import nn
 from torch.func import vmap
@@ -21,6 +22,7 @@ from defenses.conventions.pytorch import Caller
 from defenses.errors import DefenseError
 from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import adapted_names, layer_numbers
+from defenses.states import Arrays
 
 Stack = Mapping[str, torch.Tensor]
 
@@ -127,7 +129,7 @@ class InnerLoop:
 
     def __init__(self, call: Caller, defense: MetaAdversarial) -> None:
         self.model, self.defense = call.model, defense
-        own = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        own = dict(zip(call.names, call.parameters, strict=True))
         names = adapted_names(list(own), ".", head=defense.algorithm == "anil")
         self.initial = {name: own[name] for name in names}
         self.module = TaskStack(call, names)
@@ -173,6 +175,14 @@ class InnerLoop:
         """Copies of the model's buffers, one a task; a pass in training mode changes them."""
         buffers = self.model.named_buffers()
         return {name: value.expand(tasks, *value.shape).clone() for name, value in buffers}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The size, which decides the chunks, and with them how sums are rounded."""
+        return {} if self.activations is None else {"": np.array(self.activations)}
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        self.activations = int(state[""]) if state else None
 
     @contextmanager
     def _measured(self, examples: int) -> Iterator[None]:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from defenses.conventions.tensorflow import Caller
-from defenses.errors import DefenseError
+from defenses.conventions.tensorflow import Caller, refuse_layers
 from defenses.kernels.tensorflow import cross_entropy
 from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import adapted_names, layer_numbers
@@ -100,12 +99,9 @@ def refuse_wrong_derivatives(model: keras.Model, defense: MetaAdversarial) -> No
 
     The inner gradient of "anil" ends at the last layer, so that the others are differentiated once.
     """
-    if defense.algorithm != "maml":
-        return
-    for layer in model._flatten_layers():
-        if isinstance(layer, _WRONG_IN_SECOND_ORDER):
-            raise DefenseError(
-                f"meta-adv can't train through layer {layer.name!r} ({type(layer).__name__}) in "
-                "second order: Keras stops the gradient of its mean, so that second derivatives "
-                "are wrong; give algorithm fomaml, reptile or anil, or use LayerNormalization"
-            )
+    if defense.algorithm == "maml":
+        reason = (
+            " in second order: Keras stops the gradient of its mean, so that second derivatives "
+            "are wrong; give algorithm fomaml, reptile or anil, or use LayerNormalization"
+        )
+        refuse_layers(model, _WRONG_IN_SECOND_ORDER, "meta-adv", reason)
