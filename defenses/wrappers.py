@@ -63,7 +63,7 @@ class Wrapper:
     kind: str
     description: str
     differentiable: bool
-    random: bool
+    random: bool = False
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     draws: int = 1
@@ -81,7 +81,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="pre",
         description="JPEG compression of the input (Dziugaite et al. 2016)",
         differentiable=False,
-        random=False,
         arguments={"quality": Argument(50, 1, 95)},
         fixed=_BOX,
         images_only=True,
@@ -91,7 +90,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="pre",
         description="fewer grey levels (Xu et al. 2018)",
         differentiable=False,
-        random=False,
         arguments={"bit_depth": Argument(3, 1, 16)},
         fixed=_BOX,
     ),
@@ -100,7 +98,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="pre",
         description="median over a window (Xu et al. 2018)",
         differentiable=True,
-        random=False,
         arguments={"window_size": Argument(3, 1, 99)},
         fixed=_BOX,
         images_only=True,
@@ -111,7 +108,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="pre",
         description="thermometer encoding (Buckman et al. 2018); trains on the encoded input",
         differentiable=False,
-        random=False,
         arguments={"num_space": Argument(10, 2, 100)},
         fixed=_BOX,
         images_only=True,
@@ -149,7 +145,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="post",
         description="probabilities below a cutoff become 0",
         differentiable=False,
-        random=False,
         arguments={"cutoff": Argument(0.25, 1e-6, 1)},
     ),
     "reverse-sigmoid": Wrapper(
@@ -157,7 +152,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="post",
         description="probabilities perturbed against stealing and score attacks (Lee et al. 2018)",
         differentiable=True,
-        random=False,
         arguments={"beta": Argument(1.0, 1e-6), "gamma": Argument(0.1, 1e-6)},
     ),
     "gaussian-noise": Wrapper(
@@ -173,7 +167,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="post",
         description="rounded probabilities",
         differentiable=False,
-        random=False,
         arguments={"decimals": Argument(3, 1, 15)},
     ),
     "class-labels": Wrapper(
@@ -181,7 +174,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="post",
         description="the label alone, no probabilities",
         differentiable=False,
-        random=False,
         # ART marks the labels of all rows in every row.
         feed="rows",
     ),

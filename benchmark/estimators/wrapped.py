@@ -20,6 +20,7 @@ from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNe
 
 from benchmark.estimators.median import back_through_median
 from benchmark.estimators.passes import Observer, Passes
+from benchmark.estimators.probabilities import softmax
 from benchmark.estimators.vjp import Weights
 from defenses.wrappers import WRAPPERS, Wrapper
 
@@ -127,7 +128,7 @@ class Pipeline:
             return np.asarray(logits)
         finite = np.isfinite(logits).all(axis=1)
         # float64, because ART's reverse sigmoid divides by zero where float32 rounds to 1.
-        scores = _softmax(np.where(finite[:, np.newaxis], logits, 0).astype(np.float64))
+        scores = softmax(np.where(finite[:, np.newaxis], logits, 0).astype(np.float64))
         for stage in self._around.after:
             scores = stage.on_outputs(scores)
         return np.where(finite[:, np.newaxis], scores, np.nan)
@@ -244,8 +245,3 @@ class WrappedClassifier(
 
 def _float32(x: Any) -> np.ndarray:
     return np.asarray(x, dtype=np.float32)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

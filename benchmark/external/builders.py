@@ -14,8 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmark.errors import ModelError, did_you_mean
+from benchmark.errors import ModelError
 from benchmark.external.given import digest
+from defenses.errors import did_you_mean
 
 # Framework, and where the class of its models is found once it is imported.
 _KINDS = (("torch", "torch.nn", "Module"), ("tensorflow", "keras", "Model"))
