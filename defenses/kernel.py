@@ -24,14 +24,37 @@ class Kernel(ABC):
     Inputs are NHWC or (n, d); gives logits.
     """
 
-    # The framework's model.
+    # The framework's model, and the weights of it that are trained.
     model: Any
+    parameters: list[Any]
+    # One update from tensors, a learning rate and eps, which a subclass writes: gives the loss
+    # before it, as a tensor.
+    train_on: Callable[..., Any]
     # What else the next step depends on: averaged weights, optimisers, what a subclass adds.
     beside: Parts
 
-    @abstractmethod
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update of the weights; returns the loss before it."""
+        return float(self.run(draws, learning_rate, eps))
+
+    @abstractmethod
+    def run(self, draws: Arrays, learning_rate: float, eps: float, *chosen: Any) -> Any:
+        """`train_on` tensors of these draws; what is `chosen` goes on to it."""
+
+    def tensors(self, draws: Arrays) -> dict[str, Any]:
+        """Labels, which are whole numbers, and images."""
+        return {
+            name: self.labels(value) if value.dtype.kind == "i" else self.images(value)
+            for name, value in draws.items()
+        }
+
+    @abstractmethod
+    def images(self, x: np.ndarray) -> Any:
+        """Inputs as a tensor, in the framework's layout and the type that is computed with."""
+
+    @abstractmethod
+    def labels(self, y: np.ndarray) -> Any:
+        """Labels as a tensor."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Logits in evaluation mode, (n, classes)."""
@@ -94,6 +117,10 @@ class Kernel(ABC):
         self.load_weights(divided(state)["model"])
         self.beside.load_state(state)
         self.load_learned({name: state[name].tolist() for name in self.learned()})
+
+    def rate_factors(self) -> list[float]:
+        """By how much each parameter's rate of adaptation differs from the given one."""
+        return [1.0] * len(self.parameters)
 
     def learned(self) -> dict[str, list[float]]:
         """What was learned beside the weights and serves adaptation, by name."""

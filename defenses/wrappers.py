@@ -8,12 +8,12 @@ Importing this loads neither ART nor a framework.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from defenses.errors import DefenseError, did_you_mean
+from defenses.parameters import check_number
 
 SEPARATOR = "+"
 
@@ -32,7 +32,7 @@ class Argument:
 
     default: Number
     low: Number
-    high: Number = math.inf
+    high: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,9 @@ def arguments(name: str, given: Mapping[str, Any]) -> dict[str, Number]:
         if key not in allowed:
             choice = did_you_mean(key, allowed) if allowed else "; it takes none"
             raise DefenseError(f"{name} has no argument {key!r}{choice}")
-        _check(f"{name}.{key}", value, allowed[key])
+        argument = allowed[key]
+        whole = isinstance(argument.default, int)
+        check_number(f"{name}.{key}", value, whole=whole, low=argument.low, high=argument.high)
     return {key: given.get(key, argument.default) for key, argument in allowed.items()}
 
 
@@ -257,13 +259,3 @@ def encoded_shape(
         if depth := WRAPPERS[name].depth:
             input_shape = (*input_shape[:-1], input_shape[-1] * int(values[depth]))
     return input_shape
-
-
-def _check(name: str, value: Any, argument: Argument) -> None:
-    whole = isinstance(argument.default, int)
-    right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not right or not math.isfinite(value):
-        raise DefenseError(f"{name} must be {'a whole ' if whole else 'a '}number, got {value!r}")
-    if not argument.low <= value <= argument.high:
-        high = "" if argument.high == math.inf else f" to {argument.high}"
-        raise DefenseError(f"{name} must be from {argument.low}{high or ' up'}, got {value}")

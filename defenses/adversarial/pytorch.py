@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from defenses.attacked import AttackedTraining
@@ -14,7 +14,7 @@ class AdversarialKernel(Kernel):
 
     defense: AttackedTraining
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         # Step 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.attacked import AttackedTraining
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
@@ -13,7 +13,7 @@ class AdversarialKernel(Kernel):
 
     defense: AttackedTraining
 
-    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         # Step 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from defenses.awp.spec import WeightPerturbation
@@ -18,7 +18,7 @@ class WeightPerturbationKernel(Kernel):
 
     defense: WeightPerturbation
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         # Step 1
@@ -35,21 +35,19 @@ class WeightPerturbationKernel(Kernel):
         self.update(self.gradients(loss, list(perturbed.values())), learning_rate)
         return loss.detach()
 
-    def _examples(self, x: torch.Tensor, y: torch.Tensor, batch: Batch, eps: float) -> torch.Tensor:
+    def _examples(self, x: Tensor, y: Tensor, batch: Batch, eps: float) -> Tensor:
         ascent = self.defense.ascent
         if self.defense.base != "trades":
             return self.perturbed(x, y, batch["start"], eps=eps, ascent=ascent)
         with self.attacked():
             return most_divergent(self.logits, x, batch["noise"], eps=eps, ascent=ascent)
 
-    def _loss(
-        self, logits_of: Logits, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor
-    ) -> torch.Tensor:
+    def _loss(self, logits_of: Logits, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         if self.defense.base == "trades":
             return trades_loss(logits_of, x, x_adv, y, beta=self.defense.beta)
         return cross_entropy(logits_of(x_adv), y)
 
-    def _perturbed_weights(self, gradients: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _perturbed_weights(self, gradients: Sequence[Tensor]) -> dict[str, Tensor]:
         """theta + v by name, as leaves of a new graph."""
         perturbed, names = {}, self.logits.names
         for name, weight, gradient in zip(names, self.parameters, gradients, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.awp.spec import WeightPerturbation
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
@@ -16,7 +17,7 @@ class WeightPerturbationKernel(Kernel):
 
     defense: WeightPerturbation
 
-    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         # Step 1
@@ -37,25 +38,23 @@ class WeightPerturbationKernel(Kernel):
         self.update(gradients, learning_rate)
         return loss
 
-    def _examples(self, x: tf.Tensor, y: tf.Tensor, batch: Batch, eps: tf.Tensor) -> tf.Tensor:
+    def _examples(self, x: Tensor, y: Tensor, batch: Batch, eps: Tensor) -> Tensor:
         ascent = self.defense.ascent
         if self.defense.base != "trades":
             return self.perturbed(x, y, batch["start"], eps=eps, ascent=ascent)
         return most_divergent(self.logits, x, batch["noise"], eps=eps, ascent=ascent)
 
-    def _loss(self, logits_of: Logits, x: tf.Tensor, x_adv: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def _loss(self, logits_of: Logits, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         if self.defense.base == "trades":
             loss = trades_loss(logits_of, x, x_adv, y, beta=self.defense.beta)
         else:
             loss = cross_entropy(logits_of(x_adv), y)
         return self.call.penalised(loss)
 
-    def _stateless_logits(self, x: tf.Tensor) -> tf.Tensor:
+    def _stateless_logits(self, x: Tensor) -> Tensor:
         return self.call.with_weights(self.parameters, x, training=True)[0]
 
-    def _perturb_weights(
-        self, weights: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]
-    ) -> None:
+    def _perturb_weights(self, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         """Move the parameters from theta to theta + v."""
         for parameter, weight, gradient in zip(self.parameters, weights, gradients, strict=True):
             if len(weight.shape) > 1:

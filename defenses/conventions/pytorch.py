@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import UninitializedParameter
@@ -54,12 +54,8 @@ class Caller:
         self.channels_last = self.takes_views or any(map(_is_channels_last, model.parameters()))
 
     def __call__(
-        self,
-        x: torch.Tensor,
-        weights: Mapping[str, torch.Tensor] | None = None,
-        *,
-        tie_weights: bool = True,
-    ) -> torch.Tensor:
+        self, x: Tensor, weights: Mapping[str, Tensor] | None = None, *, tie_weights: bool = True
+    ) -> Tensor:
         """Logits (n, classes) in the model's present mode.
 
         Args:
@@ -76,10 +72,10 @@ class Caller:
             outputs = self.model(x)
         else:
             outputs = functional_call(self.model, dict(weights), (x,), tie_weights=tie_weights)
-        logits: torch.Tensor = logits_in(outputs)
+        logits: Tensor = logits_in(outputs)
         return logits.to(self.dtype)
 
-    def with_weights(self, weights: Iterable[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    def with_weights(self, weights: Iterable[Tensor], x: Tensor) -> Tensor:
         """Logits with other values of the parameters, in their order."""
         return self(x, dict(zip(self.names, weights, strict=True)))
 
@@ -121,12 +117,12 @@ def copied(model: nn.Module) -> nn.Module:
         id(value): value.detach().clone()
         for module in model.modules()
         for value in vars(module).values()
-        if isinstance(value, torch.Tensor) and not value.is_leaf
+        if isinstance(value, Tensor) and not value.is_leaf
     }
     return copy.deepcopy(model, memo)
 
 
-def _is_channels_last(value: torch.Tensor) -> bool:
+def _is_channels_last(value: Tensor) -> bool:
     """Whether somebody laid a convolution's weights out so; those of one channel are both."""
     return (
         value.ndim == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from defenses.free.spec import FreeTraining
@@ -16,7 +17,7 @@ class FreeKernel(Kernel):
     """Minibatches replayed, with a perturbation that outlives them."""
 
     defense: FreeTraining
-    delta: torch.Tensor | None = None
+    delta: Tensor | None = None
 
     def train_on(self, batch: Batch, learning_rate: float, eps: float) -> float:
         """One minibatch; gives the mean loss of its replays, each before its update."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.free.spec import FreeTraining
 from defenses.kernel import Arrays
@@ -15,7 +16,7 @@ class FreeKernel(Kernel):
     """Minibatches replayed, with a perturbation that outlives them."""
 
     defense: FreeTraining
-    delta: tf.Tensor | None = None
+    delta: Tensor | None = None
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One minibatch; returns the mean loss of its replays, each before its update."""
@@ -25,9 +26,7 @@ class FreeKernel(Kernel):
         loss, self.delta = self.compiled_step(batch, *rates)
         return float(loss)
 
-    def train_on(
-        self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """One minibatch; gives the mean loss of its replays, and the perturbation."""
         x, y, delta = batch["x"], batch["y"], batch["delta"]
         norm, origin = self.defense.threat.norm, tf.zeros_like(x)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import conv2d
 
 from defenses.generator.spec import GeneratorState
@@ -13,7 +14,7 @@ from defenses.kernels.pytorch import Slots, Tensors
 from defenses.states import Parts
 
 
-def generate(weights: Sequence[torch.Tensor], x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def generate(weights: Sequence[Tensor], x: Tensor, other: Tensor) -> Tensor:
     """The generator's output for inputs (n, C, H, W) or (n, d); shape of `x`."""
     hidden = torch.cat([x, other], dim=1)
     layers = list(zip(weights[::2], weights[1::2], strict=True))
@@ -35,7 +36,7 @@ class Generator(GeneratorState):
         like: a tensor of the type and on the device that the weights are to have.
     """
 
-    def __init__(self, *, width: int, rate: float, like: torch.Tensor) -> None:
+    def __init__(self, *, width: int, rate: float, like: Tensor) -> None:
         super().__init__(width)
         self._rate, self._like = rate, like
 
@@ -46,10 +47,10 @@ class Generator(GeneratorState):
         self.optimizer = torch.optim.Adam(self.weights, lr=self._rate)
         self.parts = Parts(weight=Tensors(self.weights), adam=Slots(self.optimizer))
 
-    def __call__(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: Tensor, other: Tensor) -> Tensor:
         return generate(self.weights, x, other)
 
-    def update(self, gradients: Sequence[torch.Tensor]) -> None:
+    def update(self, gradients: Sequence[Tensor]) -> None:
         """One step of Adam."""
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.conventions.tensorflow import refuse_layers
 from defenses.generator.spec import GeneratorState
@@ -15,7 +16,7 @@ from defenses.kernels.tensorflow_optimizers import Adam
 from defenses.states import Parts
 
 
-def generate(weights: Sequence[tf.Tensor], x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+def generate(weights: Sequence[Tensor], x: Tensor, other: Tensor) -> Tensor:
     """The generator's output for inputs (n, H, W, C) or (n, d); shape of `x`."""
     hidden = tf.concat([x, other], axis=-1)
     layers = list(zip(weights[::2], weights[1::2], strict=True))
@@ -61,9 +62,9 @@ class Generator(GeneratorState):
         kept = Variables(self.optimizer.variables)
         self.parts = Parts(weight=Variables(self.weights), adam=kept)
 
-    def __call__(self, x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    def __call__(self, x: Tensor, other: Tensor) -> Tensor:
         return generate(self.weights, x, other)
 
-    def update(self, gradients: Sequence[tf.Tensor]) -> None:
+    def update(self, gradients: Sequence[Tensor]) -> None:
         """One step of Adam."""
         self.optimizer.apply(gradients, self._rate)

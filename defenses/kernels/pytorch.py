@@ -11,7 +11,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses import kernel
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _WEIGHTS = "model.safetensors"
 
-Batch = Mapping[str, torch.Tensor]
+Batch = Mapping[str, Tensor]
 
 
 class Kernel(kernel.Kernel):
@@ -51,7 +51,7 @@ class Kernel(kernel.Kernel):
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.add_optimizer("optimizer", self.parameters)
 
-    def add_optimizer(self, name: str, parameters: Sequence[torch.Tensor]) -> None:
+    def add_optimizer(self, name: str, parameters: Sequence[Tensor]) -> None:
         """The optimiser that the defense names, for these parameters."""
         defense = self.defense
         settings = {"lr": defense.learning_rate, "weight_decay": defense.weight_decay}
@@ -61,36 +61,22 @@ class Kernel(kernel.Kernel):
             self.optimizers[name] = torch.optim.Adam(parameters, **settings)
         self.beside[name] = Slots(self.optimizers[name])
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        return float(self.run(draws, learning_rate, eps))
-
     def run(self, draws: Arrays, learning_rate: float, eps: float, *chosen: Any) -> Any:
         """`train_on` tensors of these draws."""
         return self.train_on(self.tensors(draws), learning_rate, eps, *chosen)
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float, *chosen: Any) -> Any:
-        """One update; gives the loss before it."""
-        raise NotImplementedError
-
-    def tensors(self, draws: Arrays) -> dict[str, torch.Tensor]:
-        """Labels, which are whole numbers, and images."""
-        return {
-            name: self.labels(value) if value.dtype.kind == "i" else self.images(value)
-            for name, value in draws.items()
-        }
-
-    def images(self, x: np.ndarray) -> torch.Tensor:
+    def images(self, x: np.ndarray) -> Tensor:
         """NHWC as an NCHW view, which is `channels_last`, the fast layout."""
         # Torch takes neither read-only arrays nor strides below zero
         tensor = torch.from_numpy(np.require(x, requirements=["C", "W"]))
         tensor = tensor.to(self.device, self.dtype)
         return tensor.permute(0, 3, 1, 2) if x.ndim == 4 else tensor
 
-    def arrays(self, x: torch.Tensor) -> np.ndarray:
+    def arrays(self, x: Tensor) -> np.ndarray:
         """The inverse of `images`."""
         return array(x.permute(0, 2, 3, 1) if x.ndim == 4 else x)
 
-    def labels(self, y: np.ndarray) -> torch.Tensor:
+    def labels(self, y: np.ndarray) -> Tensor:
         """Labels on the model's device."""
         return torch.from_numpy(y).to(self.device)
 
@@ -109,36 +95,33 @@ class Kernel(kernel.Kernel):
                 parameter.requires_grad_(True)
             self.model.train(was_training)
 
-    def training_logits(self, x: torch.Tensor) -> torch.Tensor:
+    def training_logits(self, x: Tensor) -> Tensor:
         """The model in training mode; the running statistics of its normalisation move."""
         self.model.train()
         return self.logits(x)
 
     def perturbed(
-        self, x: torch.Tensor, y: torch.Tensor, start: torch.Tensor, *, eps: float, ascent: Ascent
-    ) -> torch.Tensor:
+        self, x: Tensor, y: Tensor, start: Tensor, *, eps: float, ascent: Ascent
+    ) -> Tensor:
         """Adversarial examples of the model in evaluation mode, detached; shape of `x`."""
         with self.attacked():
             return perturb(self.logits, x, y, start, eps=eps, ascent=ascent)
 
-    def minimise(self, loss_of: Callable[[], torch.Tensor], learning_rate: float) -> torch.Tensor:
+    def minimise(self, loss_of: Callable[[], Tensor], learning_rate: float) -> Tensor:
         """One update down the gradient of a loss; gives the loss before it."""
         loss = loss_of()
         self.update(self.gradients(loss), learning_rate)
         return loss.detach()
 
     def gradients(
-        self,
-        loss: torch.Tensor,
-        weights: Sequence[torch.Tensor] | None = None,
-        **settings: Any,
-    ) -> list[torch.Tensor]:
+        self, loss: Tensor, weights: Sequence[Tensor] | None = None, **settings: Any
+    ) -> list[Tensor]:
         """Of the loss by `weights`, by default the parameters; zeros where it doesn't use one."""
         weights = self.parameters if weights is None else weights
         return list(torch.autograd.grad(loss, weights, materialize_grads=True, **settings))
 
     def update(
-        self, gradients: Sequence[torch.Tensor], learning_rate: float, name: str = "optimizer"
+        self, gradients: Sequence[Tensor], learning_rate: float, name: str = "optimizer"
     ) -> None:
         """One step of an optimiser."""
         optimizer = self.optimizers[name]
@@ -186,10 +169,6 @@ class Kernel(kernel.Kernel):
                 steps_of = torch._foreach_mul(list(gradients), self.rate_factors())
                 torch._foreach_add_(self.parameters, steps_of, alpha=-rate)
 
-    def rate_factors(self) -> list[float]:
-        """By how much each parameter's rate differs from the given one; a subclass may learn it."""
-        return [1.0] * len(self.parameters)
-
     def weights(self) -> dict[str, np.ndarray]:
         return {name: array(value) for name, value in self.model.state_dict().items()}
 
@@ -219,7 +198,7 @@ class Kernel(kernel.Kernel):
 class Tensors:
     """Tensors that a checkpoint keeps, by their place."""
 
-    def __init__(self, values: Sequence[torch.Tensor]) -> None:
+    def __init__(self, values: Sequence[Tensor]) -> None:
         self._values = values
 
     def state(self) -> dict[str, np.ndarray]:
@@ -259,12 +238,12 @@ class Slots:
         self._optimizer.load_state_dict({"state": kept, "param_groups": groups})
 
 
-def array(value: torch.Tensor) -> np.ndarray:
+def array(value: Tensor) -> np.ndarray:
     """A copy in NumPy."""
     return in_numpy(value).copy()
 
 
-def in_numpy(value: torch.Tensor) -> np.ndarray:
+def in_numpy(value: Tensor) -> np.ndarray:
     """The tensor's own numbers and layout in NumPy, where it lies in the processor's memory."""
     value = value.detach().cpu()
     # NumPy has no bfloat16; float32 holds each of its numbers

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses import kernel
 from defenses.conventions.tensorflow import Caller, copied
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _WEIGHTS = "model.weights.h5"
 
-Batch = Mapping[str, tf.Tensor]
+Batch = Mapping[str, Tensor]
 
 
 class Kernel(kernel.Kernel):
@@ -46,10 +47,8 @@ class Kernel(kernel.Kernel):
         self.beside = Parts(average=Variables(self.averages))
         self.optimizers: dict[str, Adam | Sgd] = {}
         self.add_optimizer("optimizer", self.parameters)
-        # Traced once each: the shapes of a training's batches never change.
-        self.compiled_step: Callable[..., Any] = tf.function(self.train_on)
         self._average = tf.function(self._graph_average)
-        self._attacks: dict[Ascent, Callable[..., tf.Tensor]] = {}
+        self._attacks: dict[Ascent, Callable[..., Tensor]] = {}
         self._logits = tf.function(self.logits, reduce_retracing=True)
         self._descend = tf.function(self._graph_descend, reduce_retracing=True)
         self._input_gradient = tf.function(self._graph_input_gradient, reduce_retracing=True)
@@ -60,52 +59,47 @@ class Kernel(kernel.Kernel):
         self.optimizers[name] = made(parameters, weight_decay=self.defense.weight_decay)
         self.beside[name] = Variables(self.optimizers[name].variables)
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        return float(self.run(draws, learning_rate, eps))
+    @functools.cached_property
+    def compiled_step(self) -> Callable[..., Any]:
+        """`train_on`, traced once: the shapes of a training's batches never change."""
+        return tf.function(self.train_on)
 
     def run(self, draws: Arrays, learning_rate: float, eps: float, *chosen: Any) -> Any:
         """`train_on` tensors of these draws, compiled."""
         rates = self.scalar(learning_rate), self.scalar(eps)
         return self.compiled_step(self.tensors(draws), *rates, *chosen)
 
-    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor, *chosen: Any) -> Any:
-        """One update, as a graph; gives the loss before it."""
-        raise NotImplementedError
-
-    def tensors(self, draws: Arrays) -> dict[str, tf.Tensor]:
-        """Labels, which are whole numbers, and images."""
-        return {
-            name: self.labels(value) if value.dtype.kind == "i" else self.images(value)
-            for name, value in draws.items()
-        }
-
-    def images(self, x: np.ndarray) -> tf.Tensor:
+    def images(self, x: np.ndarray) -> Tensor:
         """Inputs in the model's floating-point type."""
         return tf.cast(tf.convert_to_tensor(x), self.dtype)
 
-    def labels(self, y: np.ndarray) -> tf.Tensor:
+    def labels(self, y: np.ndarray) -> Tensor:
         """Labels as a tensor."""
         return tf.convert_to_tensor(y)
 
-    def scalar(self, value: float) -> tf.Tensor:
+    def scalar(self, value: float) -> Tensor:
         """A number as a tensor: a Python number would be traced anew for each value."""
         return tf.constant(value, self.dtype)
 
-    def logits(self, x: tf.Tensor) -> tf.Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         """The model in evaluation mode."""
         return self.call(x, training=False)
 
-    def training_logits(self, x: tf.Tensor) -> tf.Tensor:
+    def losses(self, x: Tensor, y: Tensor) -> Tensor:
+        """Each example's loss in evaluation mode, (n,)."""
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.logits(x))
+
+    def training_logits(self, x: Tensor) -> Tensor:
         """The model in training mode; the running statistics of its normalisation move."""
         return self.call(x, training=True)
 
     def perturbed(
-        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, eps: tf.Tensor, ascent: Ascent
-    ) -> tf.Tensor:
+        self, x: Tensor, y: Tensor, start: Tensor, *, eps: Tensor, ascent: Ascent
+    ) -> Tensor:
         """Adversarial examples of the model in evaluation mode, detached; shape of `x`."""
         return perturb(self.logits, x, y, start, eps=eps, ascent=ascent)
 
-    def minimise(self, loss_of: Callable[[], tf.Tensor], learning_rate: tf.Tensor) -> tf.Tensor:
+    def minimise(self, loss_of: Callable[[], Tensor], learning_rate: Tensor) -> Tensor:
         """One update down the gradient of a loss; gives the loss before it."""
         with tf.GradientTape() as tape:
             loss = self.call.penalised(loss_of())
@@ -113,8 +107,8 @@ class Kernel(kernel.Kernel):
         return loss
 
     def gradients(
-        self, tape: tf.GradientTape, loss: tf.Tensor, weights: Sequence[Any] | None = None
-    ) -> list[tf.Tensor]:
+        self, tape: tf.GradientTape, loss: Tensor, weights: Sequence[Any] | None = None
+    ) -> list[Tensor]:
         """Of the loss by `weights`, by default the parameters; zeros where it doesn't use one."""
         weights = self.parameters if weights is None else weights
         found = tape.gradient(loss, weights, unconnected_gradients="zero")
@@ -122,7 +116,7 @@ class Kernel(kernel.Kernel):
         return [tf.convert_to_tensor(gradient) for gradient in found]
 
     def update(
-        self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, name: str = "optimizer"
+        self, gradients: Sequence[Tensor], learning_rate: Tensor, name: str = "optimizer"
     ) -> None:
         """One step of an optimiser."""
         self.optimizers[name].apply(gradients, learning_rate)
@@ -142,16 +136,16 @@ class Kernel(kernel.Kernel):
     def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return self._input_gradient(self.images(x), self.labels(y)).numpy()
 
-    def _graph_input_gradient(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def _graph_input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.logits(x))
-        return tape.gradient(loss, x)
+            losses = self.losses(x, y)
+        return tape.gradient(losses, x)
 
     def average(self, decay: float) -> None:
         self._average(self.scalar(1 - decay))
 
-    def _graph_average(self, share: tf.Tensor) -> None:
+    def _graph_average(self, share: Tensor) -> None:
         for parameter, average in zip(self.parameters, self.averages, strict=True):
             average.assign_add(share * (parameter - average))
 
@@ -165,19 +159,13 @@ class Kernel(kernel.Kernel):
         rates = tf.constant([rate * factor for factor in self.rate_factors()], self.dtype)
         self._descend(self.images(x), self.labels(y), tf.constant(steps), rates)
 
-    def _graph_descend(
-        self, x: tf.Tensor, y: tf.Tensor, steps: tf.Tensor, rates: tf.Tensor
-    ) -> None:
+    def _graph_descend(self, x: Tensor, y: Tensor, steps: Tensor, rates: Tensor) -> None:
         for _ in tf.range(steps):
             with tf.GradientTape() as tape:
                 loss = self.call.penalised(cross_entropy(self.logits(x), y))
             gradients = self.gradients(tape, loss)
             for index, gradient in enumerate(gradients):
                 self.parameters[index].assign_sub(rates[index] * gradient)
-
-    def rate_factors(self) -> list[float]:
-        """By how much each parameter's rate differs from the given one; a subclass may learn it."""
-        return [1.0] * len(self.parameters)
 
     def weights(self) -> dict[str, np.ndarray]:
         return Variables(self.model.variables).state()
@@ -216,11 +204,11 @@ class Variables:
             variable.assign(state[str(index)])
 
 
-def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The mean over the batch."""
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
 
 
-def sum_of(gradients: Sequence[Any], others: Sequence[Any]) -> list[tf.Tensor]:
+def sum_of(gradients: Sequence[Any], others: Sequence[Any]) -> list[Tensor]:
     """Two lists of gradients, added entry by entry."""
     return [one + other for one, other in zip(gradients, others, strict=True)]

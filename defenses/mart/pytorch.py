@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 from torch.nn.functional import softmax
 
 from defenses.kernels.pytorch import Batch, Kernel
@@ -15,13 +15,13 @@ class MartKernel(Kernel):
 
     defense: Mart
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         # Step 1
         x_adv = self.perturbed(x, y, batch["start"], eps=eps, ascent=self.defense.ascent)
 
-        def loss() -> torch.Tensor:
+        def loss() -> Tensor:
             clean, adversarial = self.training_logits(x), self.training_logits(x_adv)
             return mart_loss(clean, adversarial, y, weight=self.defense.weight)
 
@@ -29,9 +29,7 @@ class MartKernel(Kernel):
         return self.minimise(loss, learning_rate)
 
 
-def mart_loss(
-    clean: torch.Tensor, adversarial: torch.Tensor, y: torch.Tensor, *, weight: float
-) -> torch.Tensor:
+def mart_loss(clean: Tensor, adversarial: Tensor, y: Tensor, *, weight: float) -> Tensor:
     """The mean over the batch, from the logits of both."""
     # Step 2
     boosted = boosted_cross_entropy(adversarial, y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.kernels.tensorflow import Batch, Kernel
 from defenses.losses.tensorflow import boosted_cross_entropy, kl_divergence
@@ -14,13 +15,13 @@ class MartKernel(Kernel):
 
     defense: Mart
 
-    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         # Step 1
         x_adv = self.perturbed(x, y, batch["start"], eps=eps, ascent=self.defense.ascent)
 
-        def loss() -> tf.Tensor:
+        def loss() -> Tensor:
             clean, adversarial = self.training_logits(x), self.training_logits(x_adv)
             return mart_loss(clean, adversarial, y, weight=self.defense.weight)
 
@@ -28,9 +29,7 @@ class MartKernel(Kernel):
         return self.minimise(loss, learning_rate)
 
 
-def mart_loss(
-    clean: tf.Tensor, adversarial: tf.Tensor, y: tf.Tensor, *, weight: float
-) -> tf.Tensor:
+def mart_loss(clean: Tensor, adversarial: Tensor, y: Tensor, *, weight: float) -> Tensor:
     """The mean over the batch, from the logits of both."""
     # Step 2
     boosted = boosted_cross_entropy(adversarial, y)

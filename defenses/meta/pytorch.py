@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.conventions.pytorch import twice_differentiable
@@ -24,7 +24,7 @@ from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.pytorch import perturb
 from defenses.trades.pytorch import most_divergent, trades_loss
 
-Logits = Callable[[torch.Tensor], torch.Tensor]
+Logits = Callable[[Tensor], Tensor]
 
 
 class MetaKernel(Kernel):
@@ -134,7 +134,7 @@ class MetaKernel(Kernel):
 
     def outer_loss(
         self, chunk: Chunk, loops: Sequence[Adapted], step_weights: np.ndarray
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    ) -> tuple[Tensor, list[Tensor]]:
         """The outer loss summed over the tasks, and the parts of it that have an optimiser each."""
         defense, shots = self.defense, self.defense.support
         tasks, x, y = len(chunk.x), chunk.x[:, shots:].flatten(0, 1), chunk.y[:, shots:].flatten()
@@ -157,9 +157,7 @@ class MetaKernel(Kernel):
             return loss, [loss]
         return loss, [torch.stack(clean).sum(), torch.stack(adversarial).sum()]
 
-    def attack_query(
-        self, chunk: Chunk, x: torch.Tensor, y: torch.Tensor, adapted: Stack
-    ) -> torch.Tensor:
+    def attack_query(self, chunk: Chunk, x: Tensor, y: Tensor, adapted: Stack) -> Tensor:
         """The queries of all tasks in one batch, attacked; the clean ones where none are wanted."""
         defense, shots = self.defense, self.defense.support
         if not defense.outer_is_attacked:
@@ -179,7 +177,7 @@ class MetaKernel(Kernel):
         """The tasks' models on a batch that holds their inputs one task after the other."""
         tasks = len(next(iter(stack.values())))
 
-        def logits(x: torch.Tensor) -> torch.Tensor:
+        def logits(x: Tensor) -> Tensor:
             buffers = self.inner.fresh_buffers(tasks) if self.model.training else {}
             stacked = x.unflatten(0, (tasks, -1))
             return stacked_logits(self.logits, {**stack, **buffers}, stacked).flatten(0, 1)
@@ -187,8 +185,8 @@ class MetaKernel(Kernel):
         return logits
 
     def _through(
-        self, parts: Sequence[torch.Tensor], loops: Sequence[Adapted]
-    ) -> tuple[list[list[torch.Tensor]], torch.Tensor | None]:
+        self, parts: Sequence[Tensor], loops: Sequence[Adapted]
+    ) -> tuple[list[list[Tensor]], Tensor | None]:
         """Step 5 in second order: by the parameters, and by the rates."""
         learned = [] if self.inner.log_rates is None else [self.inner.log_rates]
         found = []
@@ -199,8 +197,8 @@ class MetaKernel(Kernel):
         return found, sum(rates) if rates else None
 
     def _past(
-        self, parts: Sequence[torch.Tensor], loops: Sequence[Adapted]
-    ) -> tuple[list[list[torch.Tensor]], torch.Tensor | None]:
+        self, parts: Sequence[Tensor], loops: Sequence[Adapted]
+    ) -> tuple[list[list[Tensor]], Tensor | None]:
         """Step 5 in first order: by the adapted weights; theta_k - theta is linear in exp(s)."""
         names = list(self.inner.initial)
         leaves = [step[name] for loop in loops for step in loop.steps for name in names]
@@ -220,7 +218,7 @@ class MetaKernel(Kernel):
             found.append(list(sums.values()))
         return found, rates
 
-    def _stacked(self, x: np.ndarray) -> torch.Tensor:
+    def _stacked(self, x: np.ndarray) -> Tensor:
         """Inputs of several tasks, (tasks, n, C, H, W) or (tasks, n, d)."""
         return self.images(x.reshape(-1, *x.shape[2:])).unflatten(0, x.shape[:2])
 

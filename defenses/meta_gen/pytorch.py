@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.conventions.pytorch import twice_differentiable
@@ -16,7 +16,7 @@ from defenses.kernels.pytorch import Batch, Kernel, in_numpy
 from defenses.meta_gen.spec import MAML, PATCH, MetaGenerator
 from defenses.perturbation.pytorch import direction, project
 
-Tensors = Sequence[torch.Tensor]
+Tensors = Sequence[Tensor]
 
 
 class MetaGeneratorKernel(Kernel):
@@ -31,20 +31,18 @@ class MetaGeneratorKernel(Kernel):
         batch = {"x": x, "y": y, "start": self.images(draws["start"]), "x_gen": x_gen}
         return float(self.train_on(batch, learning_rate, eps))
 
-    def generated(
-        self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float
-    ) -> torch.Tensor:
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Let the attacker learn; gives its examples for what step 7 leaves of the batch."""
         raise NotImplementedError
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
         """The classifier's update; gives the loss before it."""
         x, y, w = batch["x"], batch["y"], self.defense.clean_weight
         # Step 7
         first = [batch[name][: self.defense.attacked] for name in ("x", "y", "start")]
         x_adv = self.perturbed(*first, eps=eps, ascent=self.defense.ascent)
 
-        def loss() -> torch.Tensor:
+        def loss() -> Tensor:
             logits = self.training_logits(torch.cat([x, x_adv, batch["x_gen"]]))
             clean, adversarial = logits.chunk(2)
             return w * cross_entropy(clean, y) + (1 - w) * cross_entropy(adversarial, y)
@@ -60,9 +58,7 @@ class BankKernel(MetaGeneratorKernel):
         super().__init__(model, defense)
         self.bank = self.beside["learned"] = defense.new_bank()
 
-    def generated(
-        self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float
-    ) -> torch.Tensor:
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Examples with adapted patterns of the bank, which learns from them."""
         self.bank.fit_to(draws["x"].shape[1:])
         bank, entries = self.bank, draws["entries"]
@@ -94,9 +90,7 @@ class BankKernel(MetaGeneratorKernel):
         bank.move(entries, self.arrays(pattern).astype(np.float64))
         return x_gen
 
-    def with_pattern(
-        self, x: torch.Tensor, pattern: torch.Tensor, places: Tensors, eps: float
-    ) -> torch.Tensor:
+    def with_pattern(self, x: Tensor, pattern: Tensor, places: Tensors, eps: float) -> Tensor:
         """`x` with a pattern each, added or pasted."""
         if self.defense.pattern != PATCH:
             return (x + eps * pattern).clamp(0, 1)
@@ -105,9 +99,7 @@ class BankKernel(MetaGeneratorKernel):
         mask = (rows.sum(dim=2)[:, :, None] * columns.sum(dim=2)[:, None, :])[:, None]
         return x * (1 - mask) + pasted
 
-    def moved(
-        self, pattern: torch.Tensor, gradient: torch.Tensor, sizes: torch.Tensor, eps: float
-    ) -> torch.Tensor:
+    def moved(self, pattern: Tensor, gradient: Tensor, sizes: Tensor, eps: float) -> Tensor:
         """Patterns one step of their own size further up the loss."""
         sizes = sizes.reshape(-1, *[1] * (pattern.ndim - 1))
         if self.defense.pattern == PATCH:
@@ -128,9 +120,7 @@ class NetworkKernel(MetaGeneratorKernel):
         )
         self.snapshots = self.beside["learned"] = defense.new_snapshots(self.network)
 
-    def generated(
-        self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float
-    ) -> torch.Tensor:
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Examples of the network for the present classifier, after it has learned."""
         self.network.fit_to(draws["x"].shape[1:])
         self.snapshots.keep([in_numpy(p) for p in self.parameters])
@@ -159,9 +149,7 @@ class NetworkKernel(MetaGeneratorKernel):
             for weight, mean in zip(self.network.weights, means, strict=True):
                 weight += self.defense.reptile_rate * (mean - weight)
 
-    def task(
-        self, x: torch.Tensor, y: torch.Tensor, snapshot: Tensors, eps: float
-    ) -> list[torch.Tensor]:
+    def task(self, x: Tensor, y: Tensor, snapshot: Tensors, eps: float) -> list[Tensor]:
         """The adapted weights, for `reptile`, or the gradient of the query's loss, for `maml`."""
         maml = self.defense.algorithm == MAML
         shots = len(x) // 2 if maml else len(x)
@@ -181,26 +169,18 @@ class NetworkKernel(MetaGeneratorKernel):
         return list(torch.autograd.grad(loss, start))
 
     def loss_of(
-        self,
-        weights: Tensors,
-        x: torch.Tensor,
-        y: torch.Tensor,
-        seen: torch.Tensor,
-        snapshot: Tensors,
-        eps: float,
-    ) -> torch.Tensor:
+        self, weights: Tensors, x: Tensor, y: Tensor, seen: Tensor, snapshot: Tensors, eps: float
+    ) -> Tensor:
         """The mean loss of a snapshot on the network's examples."""
         points = self.example(weights, x, seen, eps)
         return cross_entropy(self.logits.with_weights(snapshot, points), y)
 
-    def example(
-        self, weights: Tensors, x: torch.Tensor, seen: torch.Tensor, eps: float
-    ) -> torch.Tensor:
+    def example(self, weights: Tensors, x: Tensor, seen: Tensor, eps: float) -> Tensor:
         """The network's adversarial examples, differentiable by its weights."""
         change = eps * torch.tanh(generators.generate(weights, x, seen))
         return project(x + change, x, eps, self.defense.threat.norm).clamp(0, 1)
 
-    def scaled_gradient(self, x: torch.Tensor, y: torch.Tensor, snapshot: Tensors) -> torch.Tensor:
+    def scaled_gradient(self, x: Tensor, y: Tensor, snapshot: Tensors) -> Tensor:
         """What the network sees of a classifier: its gradient, each example's largest entry 1."""
         inputs = x.detach().clone().requires_grad_()
         loss = cross_entropy(self.logits.with_weights(snapshot, inputs), y, reduction="sum")

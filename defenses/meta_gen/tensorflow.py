@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.generator import tensorflow as generators
 from defenses.kernel import Arrays
@@ -14,7 +15,7 @@ from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.meta_gen.spec import MAML, PATCH, MetaGenerator
 from defenses.perturbation.tensorflow import direction, project
 
-Tensors = Sequence[tf.Tensor]
+Tensors = Sequence[Tensor]
 
 
 class MetaGeneratorKernel(Kernel):
@@ -29,18 +30,18 @@ class MetaGeneratorKernel(Kernel):
         batch = {"x": x, "y": y, "start": self.images(draws["start"]), "x_gen": x_gen}
         return float(self.compiled_step(batch, self.scalar(learning_rate), budget))
 
-    def generated(self, draws: Arrays, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
         """Let the attacker learn; gives its examples for what step 7 leaves of the batch."""
         raise NotImplementedError
 
-    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
         """The classifier's update; gives the loss before it."""
         x, y, w = batch["x"], batch["y"], self.defense.clean_weight
         # Step 7
         first = [batch[name][: self.defense.attacked] for name in ("x", "y", "start")]
         x_adv = self.perturbed(*first, eps=eps, ascent=self.defense.ascent)
 
-        def loss() -> tf.Tensor:
+        def loss() -> Tensor:
             logits = self.training_logits(tf.concat([x, x_adv, batch["x_gen"]], axis=0))
             clean, adversarial = tf.split(logits, 2)
             return w * cross_entropy(clean, y) + (1 - w) * cross_entropy(adversarial, y)
@@ -55,10 +56,10 @@ class BankKernel(MetaGeneratorKernel):
     def __init__(self, model: keras.Model, defense: MetaGenerator) -> None:
         super().__init__(model, defense)
         self.bank = self.beside["learned"] = defense.new_bank()
-        self.compiled_losses = tf.function(self.losses)
+        self.compiled_losses = tf.function(self.losses_with)
         self.compiled_adaptation = tf.function(self.adapted_pattern)
 
-    def generated(self, draws: Arrays, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
         """Examples with adapted patterns of the bank, which learns from them."""
         self.bank.fit_to(draws["x"].shape[1:])
         bank, entries = self.bank, draws["entries"]
@@ -77,36 +78,27 @@ class BankKernel(MetaGeneratorKernel):
         bank.move(entries, pattern.numpy().astype(np.float64))
         return x_gen
 
-    def losses(
-        self, x: tf.Tensor, y: tf.Tensor, patterns: tf.Tensor, places: Tensors, eps: tf.Tensor
-    ) -> tf.Tensor:
+    def losses_with(
+        self, x: Tensor, y: Tensor, patterns: Tensor, places: Tensors, eps: Tensor
+    ) -> Tensor:
         """Each example's loss with a pattern, (n,)."""
-        logits = self.logits(self.with_pattern(x, patterns, places, eps))
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+        return self.losses(self.with_pattern(x, patterns, places, eps), y)
 
     def adapted_pattern(
-        self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        pattern: tf.Tensor,
-        sizes: tf.Tensor,
-        places: Tensors,
-        eps: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, x: Tensor, y: Tensor, pattern: Tensor, sizes: Tensor, places: Tensors, eps: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Patterns after their steps, and the examples with them."""
         for _ in tf.range(self.defense.bank_steps):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(pattern)
                 points = self.with_pattern(x, pattern, places, eps)
-                loss = tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.logits(points))
+                loss = self.losses(points, y)
             # By the clipped points: where a pixel is at its bound, a pattern can still leave it
             by = pattern if self.defense.pattern == PATCH else points
             pattern = self.moved(pattern, tape.gradient(loss, by), sizes, eps)
         return pattern, self.with_pattern(x, pattern, places, eps)
 
-    def with_pattern(
-        self, x: tf.Tensor, pattern: tf.Tensor, places: Tensors, eps: tf.Tensor
-    ) -> tf.Tensor:
+    def with_pattern(self, x: Tensor, pattern: Tensor, places: Tensors, eps: Tensor) -> Tensor:
         """`x` with a pattern each, added or pasted."""
         if self.defense.pattern != PATCH:
             return tf.clip_by_value(x + eps * pattern, 0, 1)
@@ -115,9 +107,7 @@ class BankKernel(MetaGeneratorKernel):
         mask = tf.reduce_sum(rows, 2)[:, :, None] * tf.reduce_sum(columns, 2)[:, None, :]
         return x * (1 - mask[..., None]) + pasted
 
-    def moved(
-        self, pattern: tf.Tensor, gradient: tf.Tensor, sizes: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
+    def moved(self, pattern: Tensor, gradient: Tensor, sizes: Tensor, eps: Tensor) -> Tensor:
         """Patterns one step of their own size further up the loss."""
         sizes = tf.reshape(sizes, (-1, *[1] * (len(pattern.shape) - 1)))
         if self.defense.pattern == PATCH:
@@ -142,7 +132,7 @@ class NetworkKernel(MetaGeneratorKernel):
         self.compiled_learning = tf.function(self.learn)
         self.compiled_example = tf.function(self.present_example)
 
-    def generated(self, draws: Arrays, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
         """Examples of the network for the present classifier, after it has learned."""
         self.network.fit_to(draws["x"].shape[1:])
         self.snapshots.keep([parameter.numpy() for parameter in self.parameters])
@@ -164,9 +154,7 @@ class NetworkKernel(MetaGeneratorKernel):
         for weight, mean in zip(self.network.weights, means, strict=True):
             weight.assign_add(self.defense.reptile_rate * (mean - weight))
 
-    def task(
-        self, x: tf.Tensor, y: tf.Tensor, snapshot: Tensors, eps: tf.Tensor
-    ) -> list[tf.Tensor]:
+    def task(self, x: Tensor, y: Tensor, snapshot: Tensors, eps: Tensor) -> list[Tensor]:
         """The adapted weights, for `reptile`, or the gradient of the query's loss, for `maml`."""
         maml = self.defense.algorithm == MAML
         shots = len(x) // 2 if maml else len(x)
@@ -181,14 +169,8 @@ class NetworkKernel(MetaGeneratorKernel):
         return outer.gradient(loss, start)
 
     def adapted(
-        self,
-        weights: Tensors,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        seen: tf.Tensor,
-        snapshot: Tensors,
-        eps: tf.Tensor,
-    ) -> list[tf.Tensor]:
+        self, weights: Tensors, x: Tensor, y: Tensor, seen: Tensor, snapshot: Tensors, eps: Tensor
+    ) -> list[Tensor]:
         """Weights of the network after steps up the loss on a support."""
         weights = [tf.convert_to_tensor(weight) for weight in weights]
         for _ in range(self.defense.inner_steps):
@@ -201,29 +183,23 @@ class NetworkKernel(MetaGeneratorKernel):
         return weights
 
     def loss_of(
-        self,
-        weights: Tensors,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        seen: tf.Tensor,
-        snapshot: Tensors,
-        eps: tf.Tensor,
-    ) -> tf.Tensor:
+        self, weights: Tensors, x: Tensor, y: Tensor, seen: Tensor, snapshot: Tensors, eps: Tensor
+    ) -> Tensor:
         """The mean loss of a snapshot on the network's examples."""
         return cross_entropy(self.logits_of(snapshot, self.example(weights, x, seen, eps)), y)
 
-    def present_example(self, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def present_example(self, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
         """Examples of the network for the present classifier."""
         # Step 6
         seen = self.scaled_gradient(x, y, self.parameters)
         return self.example(self.network.weights, x, seen, eps)
 
-    def example(self, weights: Tensors, x: tf.Tensor, seen: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def example(self, weights: Tensors, x: Tensor, seen: Tensor, eps: Tensor) -> Tensor:
         """The network's adversarial examples, differentiable by its weights."""
         change = eps * tf.tanh(generators.generate(weights, x, seen))
         return tf.clip_by_value(project(x + change, x, eps, self.defense.threat.norm), 0, 1)
 
-    def scaled_gradient(self, x: tf.Tensor, y: tf.Tensor, snapshot: Tensors) -> tf.Tensor:
+    def scaled_gradient(self, x: Tensor, y: Tensor, snapshot: Tensors) -> Tensor:
         """What the network sees of a classifier: its gradient, each example's largest entry 1."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
@@ -233,6 +209,6 @@ class NetworkKernel(MetaGeneratorKernel):
         axes = list(range(1, len(x.shape)))
         return gradient / tf.maximum(tf.reduce_max(tf.abs(gradient), axes, keepdims=True), 1e-12)
 
-    def logits_of(self, snapshot: Tensors, x: tf.Tensor) -> tf.Tensor:
+    def logits_of(self, snapshot: Tensors, x: Tensor) -> Tensor:
         """A snapshot's logits in evaluation mode."""
         return self.call.with_weights(snapshot, x, training=False)[0]

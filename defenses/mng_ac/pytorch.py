@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.conventions.pytorch import twice_differentiable
@@ -34,7 +34,7 @@ class MetaNoiseKernel(Kernel):
         drawn, eps = self.defense.drawn_within(norm, draws), eps * self.defense.shares[norm]
         return float(self.run(drawn, learning_rate, eps, norm))
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float, norm: str) -> torch.Tensor:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float, norm: str) -> Tensor:
         """Both updates; gives the loss before the model's."""
         x, y, z, ascent = batch["x"], batch["y"], batch["noise"], self.defense.ascent_within(norm)
         # Step 2
@@ -46,7 +46,7 @@ class MetaNoiseKernel(Kernel):
         with torch.no_grad():
             x_aug = self.augmented(x, z, norm=norm, eps=eps)
 
-        def loss() -> torch.Tensor:
+        def loss() -> Tensor:
             logits = self.training_logits(torch.cat([x_adv, x, x_aug]))
             adversarial, clean, noisy = logits.chunk(3)
             consistency = jensen_shannon([clean, adversarial, noisy]).mean()
@@ -56,15 +56,8 @@ class MetaNoiseKernel(Kernel):
         return self.minimise(loss, learning_rate)
 
     def noise_gradient(
-        self,
-        x: torch.Tensor,
-        y: torch.Tensor,
-        x_adv: torch.Tensor,
-        z: torch.Tensor,
-        *,
-        norm: str,
-        eps: float,
-    ) -> tuple[torch.Tensor, ...]:
+        self, x: Tensor, y: Tensor, x_adv: Tensor, z: Tensor, *, norm: str, eps: float
+    ) -> tuple[Tensor, ...]:
         """The gradient of the look-ahead's loss with respect to the generator's weights."""
         self.model.eval()
         x_aug = self.augmented(x, z, norm=norm, eps=eps)
@@ -77,7 +70,7 @@ class MetaNoiseKernel(Kernel):
         loss_ahead = cross_entropy(self.logits.with_weights(ahead, x_adv), y)
         return torch.autograd.grad(loss_ahead, self.generator.weights)
 
-    def augmented(self, x: torch.Tensor, z: torch.Tensor, *, norm: str, eps: float) -> torch.Tensor:
+    def augmented(self, x: Tensor, z: Tensor, *, norm: str, eps: float) -> Tensor:
         """Noisy examples, differentiable by the generator's weights."""
         # Step 3
         return project(x + self.generator(x, z), x, eps, norm).clamp(0, 1)

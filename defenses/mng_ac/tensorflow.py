@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.generator.tensorflow import Generator, refuse_wrong_derivatives
 from defenses.kernel import Arrays
@@ -32,9 +33,7 @@ class MetaNoiseKernel(Kernel):
         drawn, eps = self.defense.drawn_within(norm, draws), eps * self.defense.shares[norm]
         return float(self.run(drawn, learning_rate, eps, norm))
 
-    def train_on(
-        self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor, norm: str
-    ) -> tf.Tensor:
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor, norm: str) -> Tensor:
         """Both updates, a graph a norm; gives the loss before the model's."""
         x, y, z, ascent = batch["x"], batch["y"], batch["noise"], self.defense.ascent_within(norm)
         # Step 2
@@ -44,7 +43,7 @@ class MetaNoiseKernel(Kernel):
         # Step 6
         x_aug = self.augmented(x, z, norm=norm, eps=eps)
 
-        def loss() -> tf.Tensor:
+        def loss() -> Tensor:
             logits = self.training_logits(tf.concat([x_adv, x, x_aug], axis=0))
             adversarial, clean, noisy = tf.split(logits, 3)
             consistency = tf.reduce_mean(jensen_shannon([clean, adversarial, noisy]))
@@ -54,15 +53,8 @@ class MetaNoiseKernel(Kernel):
         return self.minimise(loss, learning_rate)
 
     def noise_gradient(
-        self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        x_adv: tf.Tensor,
-        z: tf.Tensor,
-        *,
-        norm: str,
-        eps: tf.Tensor,
-    ) -> list[tf.Tensor]:
+        self, x: Tensor, y: Tensor, x_adv: Tensor, z: Tensor, *, norm: str, eps: Tensor
+    ) -> list[Tensor]:
         """The gradient of the look-ahead's loss with respect to the generator's weights."""
         with tf.GradientTape() as outer:
             x_aug = self.augmented(x, z, norm=norm, eps=eps)
@@ -77,7 +69,7 @@ class MetaNoiseKernel(Kernel):
             loss_ahead = cross_entropy(logits, y)
         return outer.gradient(loss_ahead, self.generator.weights)
 
-    def augmented(self, x: tf.Tensor, z: tf.Tensor, *, norm: str, eps: tf.Tensor) -> tf.Tensor:
+    def augmented(self, x: Tensor, z: Tensor, *, norm: str, eps: Tensor) -> Tensor:
         """Noisy examples, differentiable by the generator's weights."""
         # Step 3
         return tf.clip_by_value(project(x + self.generator(x, z), x, eps, norm), 0, 1)

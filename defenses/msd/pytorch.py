@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from defenses.kernels.pytorch import Batch, Kernel
@@ -15,7 +16,7 @@ class MultiSteepestKernel(Kernel):
 
     defense: MultiSteepestDescent
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         with self.attacked():
@@ -23,7 +24,7 @@ class MultiSteepestKernel(Kernel):
         # Step 5
         return self.minimise(lambda: cross_entropy(self.training_logits(x_adv), y), learning_rate)
 
-    def steepest(self, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
+    def steepest(self, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Adversarial examples of the union, detached; `eps` is that of the threat's norm."""
         defense = self.defense
         # Step 1
@@ -43,7 +44,7 @@ class MultiSteepestKernel(Kernel):
             x_adv = self._worst(points, y)
         return x_adv
 
-    def _worst(self, points: list[torch.Tensor], y: torch.Tensor) -> torch.Tensor:
+    def _worst(self, points: list[Tensor], y: Tensor) -> Tensor:
         """Example by example the point of the highest loss."""
         worst = points[0]
         with torch.no_grad():

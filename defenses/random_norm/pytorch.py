@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.kernel import Arrays
@@ -32,7 +31,7 @@ class RandomNormKernel(Kernel):
 
     def train_on(
         self, batch: Batch, learning_rate: float, eps: float, norm: str
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """One update; gives loss and robust accuracy before it."""
         x, y, ascent = batch["x"], batch["y"], self.defense.ascent_within(norm)
         # Step 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
@@ -30,8 +31,8 @@ class RandomNormKernel(Kernel):
         return float(loss)
 
     def train_on(
-        self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor, norm: str
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, batch: Batch, learning_rate: Tensor, eps: Tensor, norm: str
+    ) -> tuple[Tensor, Tensor]:
         """One update, a graph a norm; gives loss and robust accuracy before it."""
         x, y, ascent = batch["x"], batch["y"], self.defense.ascent_within(norm)
         # Step 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from defenses.kernels.pytorch import Batch, Kernel
@@ -14,7 +15,7 @@ class SeedKernel(Kernel):
 
     defense: SeedListing
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
         """One task; gives the loss that its first step goes down."""
         x, y = batch["x"], batch["y"]
         # Step 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.seed_listing.spec import SeedListing
@@ -13,7 +14,7 @@ class SeedKernel(Kernel):
 
     defense: SeedListing
 
-    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
         """One task; gives the loss that its first step goes down."""
         x, y = batch["x"], batch["y"]
         # Step 1

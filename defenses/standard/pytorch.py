@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from defenses.kernels.pytorch import Batch, Kernel
@@ -11,7 +11,7 @@ from defenses.kernels.pytorch import Batch, Kernel
 class StandardKernel(Kernel):
     """Cross-entropy on clean examples."""
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         # Step 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from defenses.kernels.pytorch import Batch, Kernel
@@ -13,7 +14,7 @@ from defenses.perturbation.pytorch import ascend
 from defenses.perturbation.spec import Ascent
 from defenses.trades.spec import Trades
 
-Logits = Callable[[torch.Tensor], torch.Tensor]
+Logits = Callable[[Tensor], Tensor]
 
 
 class TradesKernel(Kernel):
@@ -21,7 +22,7 @@ class TradesKernel(Kernel):
 
     defense: Trades
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> torch.Tensor:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         ascent, beta = self.defense.ascent, self.defense.beta
@@ -34,8 +35,8 @@ class TradesKernel(Kernel):
 
 
 def most_divergent(
-    logits_of: Logits, x: torch.Tensor, noise: torch.Tensor, *, eps: float, ascent: Ascent
-) -> torch.Tensor:
+    logits_of: Logits, x: Tensor, noise: Tensor, *, eps: float, ascent: Ascent
+) -> Tensor:
     """Inputs within `eps` of `x` whose prediction diverges most from that on `x`, detached."""
     # Step 1
     x_adv = (x + noise).clamp_(0, 1)
@@ -47,9 +48,7 @@ def most_divergent(
     )
 
 
-def trades_loss(
-    logits_of: Logits, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor, *, beta: float
-) -> torch.Tensor:
+def trades_loss(logits_of: Logits, x: Tensor, x_adv: Tensor, y: Tensor, *, beta: float) -> Tensor:
     """The mean over the batch."""
     # Step 3
     clean = logits_of(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.losses.tensorflow import kl_divergence
@@ -12,7 +13,7 @@ from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import ascend
 from defenses.trades.spec import Trades
 
-Logits = Callable[[tf.Tensor], tf.Tensor]
+Logits = Callable[[Tensor], Tensor]
 
 
 class TradesKernel(Kernel):
@@ -20,7 +21,7 @@ class TradesKernel(Kernel):
 
     defense: Trades
 
-    def train_on(self, batch: Batch, learning_rate: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
         """One update; gives the loss before it."""
         x, y = batch["x"], batch["y"]
         ascent, beta = self.defense.ascent, self.defense.beta
@@ -32,8 +33,8 @@ class TradesKernel(Kernel):
 
 
 def most_divergent(
-    logits_of: Logits, x: tf.Tensor, noise: tf.Tensor, *, eps: tf.Tensor, ascent: Ascent
-) -> tf.Tensor:
+    logits_of: Logits, x: Tensor, noise: Tensor, *, eps: Tensor, ascent: Ascent
+) -> Tensor:
     """Inputs within `eps` of `x` whose prediction diverges most from that on `x`, detached."""
     # Step 1
     x_adv = tf.clip_by_value(x + noise, 0, 1)
@@ -48,9 +49,7 @@ def most_divergent(
     )
 
 
-def trades_loss(
-    logits_of: Logits, x: tf.Tensor, x_adv: tf.Tensor, y: tf.Tensor, *, beta: float
-) -> tf.Tensor:
+def trades_loss(logits_of: Logits, x: Tensor, x_adv: Tensor, y: Tensor, *, beta: float) -> Tensor:
     """The mean over the batch."""
     # Step 3
     clean = logits_of(x)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.conventions.tensorflow import Caller, refuse_layers
 from defenses.kernels.tensorflow import cross_entropy
@@ -21,7 +22,7 @@ from defenses.meta.steps import adapted_names, layer_numbers
 # tf.nn.moments stops the gradient of the mean: exact in first order, wrong in second.
 _WRONG_IN_SECOND_ORDER = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
 
-Weights = Sequence[tf.Tensor]
+Weights = Sequence[Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Adapted:
     """
 
     steps: list[Weights]
-    loss: tf.Tensor
+    loss: Tensor
     buffers: Weights
 
 
@@ -61,7 +62,7 @@ class InnerLoop:
         # The layer of each weight; None where it does not move.
         self.of_weight = [self.layer_of.get(name) for name in names]
 
-    def adapt(self, x: tf.Tensor, y: tf.Tensor, outer: tf.GradientTape) -> Adapted:
+    def adapt(self, x: Tensor, y: Tensor, outer: tf.GradientTape) -> Adapted:
         """Adapt to inputs (n, ...) with labels (n,), recorded by the tape `outer`."""
         second_order = self.defense.second_order
         weights: Weights = self.initial
@@ -84,7 +85,7 @@ class InnerLoop:
 
     def _moved(self, weights: Weights, gradients: Weights) -> Weights:
         """One step down the gradients, of the weights that move."""
-        rates: Sequence[float | tf.Tensor] = [self.defense.inner_rate] * self.layers
+        rates: Sequence[float | Tensor] = [self.defense.inner_rate] * self.layers
         if self.log_rates is not None:
             rates = tf.unstack(self.defense.inner_rate * tf.exp(self.log_rates))
         remaining = iter(gradients)
