@@ -47,6 +47,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         reporter,
         data_dir=job.data_dir,
         dataset_name=job.dataset,
+        measured=job.measured,
         external=job.external,
         sources=job.sources,
         threads=threads,
