@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.checkout import git_state
 from benchmark.frameworks import processor, versions
-from benchmark.identity import cell_id_of, id_begins
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Record
+from benchmark.results.identity import cell_id_of, id_begins
+from benchmark.results.records import CellRecord, CellStatus, Config
 from defenses import wrappers
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Cell:
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
-    comes from that someone else trained (`benchmark.external.given.source`); `defense` is its name.
+    comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
+    label_column: of a table: the one with the classes.
     """
 
     dataset: str
@@ -51,16 +53,19 @@ class Cell:
     budget_ge: int | None
     examples: int
     source: Mapping[str, Any] | None = field(default=None, hash=False)
+    label_column: str | None = None
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
         given = {} if self.source is None else {"source": dict(self.source)}
+        label = {} if self.label_column is None else {"label": self.label_column}
         return {
             "dataset": {
                 "name": self.dataset,
                 "fingerprint": self.dataset_fingerprint,
                 "image_size": self.image_size,
                 "split_seed": self.split_seed,
+                **label,
             },
             "model": self.model,
             "framework": self.framework,
@@ -127,6 +132,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         budget_ge=config["budget_ge"],
         examples=config["examples"],
         source=config.get("source"),
+        label_column=dataset.get("label"),
     )
 
 
@@ -157,6 +163,7 @@ def expand(
             epochs=run.epochs,
             budget_ge=run.budget_ge,
             examples=min(run.examples, len(dataset.x_test)),
+            label_column=run.label,
         )
         for defense in defenses_of(run)
         for seed in run.seed
@@ -173,7 +180,7 @@ def defenses_of(run: RunConfig) -> list[str]:
 def cell_record(
     cell: Cell,
     *,
-    status: str,
+    status: CellStatus,
     suites: Mapping[str, Sequence[str]],
     device: str,
     threads: int,
@@ -182,6 +189,7 @@ def cell_record(
     gradient_evaluations: float | None = 0.0,
     reason: str = "",
     classes: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> Record:
     """The content of `cell.json` for a cell that ended, well or not.
 
@@ -191,25 +199,28 @@ def cell_record(
         device: "cpu", or "cuda:0" with the device's name.
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
-        gradient_evaluations: of training and adaptation together; None where nobody knows.
+        gradient_evaluations: of training and support stage together; None where nobody knows.
         classes: names of the data's classes, in the order of their labels; empty if unknown.
+        data: what else is to be said of the data; left out where that is nothing.
     """
-    named = {"classes": list(classes)} if classes else {}
-    return {
-        "config": cell.config(),
-        "status": status,
-        "reason": without_folders(reason),
+    named: dict[str, Any] = {"classes": list(classes)} if classes else {}
+    named |= {"data": dict(data)} if data else {}
+    record = CellRecord(
+        config=Config(**cell.config()),
+        status=status,
+        reason=without_folders(reason),
+        suites={name: list(keys) for name, keys in suites.items()},
+        versions=versions(cell.framework),
+        git=git_state(),
+        device=device,
+        threads=threads,
+        processor=processor(),
+        seconds=seconds,
+        gradient_evaluations=gradient_evaluations,
+        started=started,
         **named,
-        "suites": {name: list(keys) for name, keys in suites.items()},
-        "versions": versions(cell.framework),
-        "git": git_state(),
-        "device": device,
-        "threads": threads,
-        "processor": processor(),
-        "seconds": seconds,
-        "gradient_evaluations": gradient_evaluations,
-        "started": started,
-    }
+    )
+    return record.stored()
 
 
 def _canonical(parameters: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmark.asked import Asked
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
 from benchmark.digest import digest
 from benchmark.metatest.protocol import TUNING, Protocol
+from benchmark.plans.asked import Asked
 from benchmark.results import Store
 from benchmark.stages.attack import Attack
 from benchmark.stages.curve import Curve
@@ -25,19 +25,20 @@ from benchmark.stages.transfer import TransferBetweenFrameworks
 from benchmark.stages.trust import TrustChecks
 
 if TYPE_CHECKING:
-    from benchmark.external.given import Given
+    from benchmark.external.model import ExternalModel
 
 
 @dataclass(frozen=True)
 class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
-    given: the model, where someone else trained it. attack_timeout: seconds that one attack may
+    external: the model, where someone else trained it. attack_timeout: seconds that one attack may
     take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
     adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
     of cells that end before this one begins, in the same run. sources: defense to the id of the
     cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
     with the path that it has on this machine. asked: what to ask for to have the same again.
+    unchecked: whether the trust checks are left for another turn.
     """
 
     cell: Cell
@@ -46,7 +47,7 @@ class Job:
     out: str
     data_dir: str | None
     adaptation: Protocol | None = None
-    given: Given | None = None
+    external: ExternalModel | None = None
     attack_timeout: float | None = None
     curve: SecurityCurve | None = None
     adapts: bool = False
@@ -55,6 +56,7 @@ class Job:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     dataset: str | None = None
     asked: Asked | None = None
+    unchecked: bool = False
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -74,13 +76,14 @@ class Job:
             for spec in self.attacks
         ]
         stages: list[Stage] = [*making, *attacks]
-        stages.append(TrustChecks(self.suite, self.trust_stage, attacks, examples))
+        if not self.unchecked:
+            stages.append(TrustChecks(self.suite, self.trust_stage, attacks, examples))
         if self.curve is not None:
             (attack,) = (one for one in attacks if one.spec.name == self.curve.attack)
             key = self.curve_key()
             assert key is not None
             stages.append(Curve(self.curve, key, attack, examples))
-        if self.given is None and not self.cell.wrapped_in:
+        if self.external is None and not self.cell.wrapped_in:
             stages.append(TransferBetweenFrameworks(self.cell, needs))
         return (*stages, *self._meta_test())
 
@@ -92,7 +95,7 @@ class Job:
 
     def _making(self) -> list[Stage]:
         """The stages that make the model which is attacked."""
-        if self.given is not None:
+        if self.external is not None:
             return [External()]
         return [Training(max(1.0, self.training)), *([Support()] if self.adapts else [])]
 

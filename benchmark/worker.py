@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from typing import Any
 
 import defenses
-from benchmark import asked, frameworks
+from benchmark import frameworks
 from benchmark.cells import cell_record
 from benchmark.job import Job
+from benchmark.plans import asked
 from benchmark.reporter import Reporter
 from benchmark.results import Store
+from benchmark.results.records import CellStatus
 from benchmark.resume import spent, suites_of
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Stage
@@ -43,16 +47,18 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         reporter,
         data_dir=job.data_dir,
         dataset_name=job.dataset,
-        given=job.given,
+        external=job.external,
         sources=job.sources,
         threads=threads,
     )
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    status, reason = "ok", ""
-    classes: tuple[str, ...] = ()  # known once the data are loaded
+    status: CellStatus = "ok"
+    reason = ""
+    classes: tuple[str, ...] = ()  # known once the data are loaded, as what is said of them
+    data: Mapping[str, Any] = {}
     try:
         context.reporter.stage("data")
-        classes = context.dataset.class_names
+        classes, data = context.dataset.class_names, context.dataset.record()
         if job.asked is not None:
             asked.write(job.asked, store, cell.cell_id, job.run_stage)
         for stage in job.stages:
@@ -73,6 +79,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         started=started,
         gradient_evaluations=spent(cell, store),
         classes=classes,
+        data=data,
     )
     store.write_cell(cell.cell_id, record)
     return status, reason
@@ -97,10 +104,11 @@ def do(stage: Stage, context: Context) -> None:
         result = stage.failed(_explain(error)), {}
     if result is None:
         return
-    store.write_stage(cell_id, stage.path, *result)
+    record, files = result
+    store.write_stage(cell_id, stage.path, record.stored(), files)
     stage.clean_up(context)
-    if result[0].get("status") == "failed":
-        context.reporter.failed(stage.label, str(result[0].get("reason", "")))
+    if record.status == "failed":
+        context.reporter.failed(stage.label, record.reason)
 
 
 def _failed(context: Context, path: str) -> bool:

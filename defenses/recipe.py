@@ -30,7 +30,7 @@ ON_OVERFIT = ("warn", "restore")
 
 
 @dataclass(frozen=True)
-class Plan:
+class Length:
     """How long a training runs.
 
     Args:
@@ -59,8 +59,8 @@ class Recipe(ABC):
         schedule: how the rate moves: "constant", "cosine", "cyclic" or "piecewise".
         eps_warmup: share of the training over which the attack's eps rises to its full value.
         weight_decay: L2 penalty that the optimiser adds to the gradient, as in `torch.optim`.
-        weight_averaging: decay of the exponential moving average of the weights, which is what
-            is validated and returned; 0 turns it off.
+        weight_averaging: decay of the exponential moving average of weights and running
+            statistics, which is what is validated and returned; 0 turns it off.
         early_stopping: epochs without a gain in robust validation accuracy after which the
             training ends; the best epoch's weights are restored. 0 turns it off.
         on_overfit: "warn" tells of catastrophic overfitting, where it is watched for; "restore"
@@ -200,15 +200,15 @@ class Recipe(ABC):
         """The same defense with updates no larger than the data set."""
         return dataclasses.replace(self, batch_size=min(self.batch_size, examples))
 
-    def plan(
+    def length(
         self,
         examples: int,
         *,
         epochs: int | None = None,
         budget_ge: int | None = None,
         validation: int = 0,
-    ) -> Plan:
-        """The training's length on `examples` examples, from either epochs or a compute budget.
+    ) -> Length:
+        """Of the training on `examples` examples, from either epochs or a compute budget.
 
         Args:
             validation: validation examples that there are; attacking them, where the defense is
@@ -237,7 +237,7 @@ class Recipe(ABC):
                 f"an epoch has {per_epoch} updates{checked}; give more"
             )
         epochs = -(-steps // per_epoch)
-        return Plan(epochs, steps, per_epoch, steps * per_step + epochs * check)
+        return Length(epochs, steps, per_epoch, steps * per_step + epochs * check)
 
     def kernel(self, subject: Subject, x: np.ndarray | None = None) -> Kernel:
         """The kernel of the subject's framework; `x` builds a model that has no weights yet."""

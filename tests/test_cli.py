@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import signal
@@ -10,59 +9,24 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import reports
-from benchmark import cli, runner
+from benchmark.cli import options
+from benchmark.config import RunConfig
+from benchmark.external.model import ExternalModel
 from benchmark.results import Store
-from reports.terminal import TerminalTable
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Fake workers, no report, and a folder of our own."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("BENCH_DATA_DIR", "FORCE_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.syspath_prepend(str(HERE))
-    monkeypatch.setattr(
-        runner, "run", functools.partial(runner.run, serve="fake_worker:serve_by_seed")
-    )
-    monkeypatch.setattr(
-        reports, "publish", lambda out, site=None: (site or out / "report") / "index.html"
-    )
-    monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
-    table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])
-    monkeypatch.setattr(reports, "terminal_table", lambda out, cell_ids=None: table)
-
-
-class Result:
-    """How a command ended, and what it printed."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        else:
-            code = 0
-        out, err = capsys.readouterr()
-        return Result(int(code), out, err)
-
-    return call
+def _alone(fake_workers: None) -> None:
+    """Every command runs on fake workers, in a folder of its own."""
 
 
 RUN = ("run", "--defense", "pgd-at", "--framework", "torch", "--epochs", "1")
@@ -127,28 +91,6 @@ def test_failed_attack_is_named_and_tried_again(bench: Any, tmp_path: Path) -> N
         assert "attack pgd done" not in result.err
         assert "report: " in result.out
     assert len((tmp_path / "bench-results" / "served.txt").read_text().splitlines()) == 2
-
-
-def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path) -> None:
-    result = bench(*RUN, "--seed", "0,1", "--dry-run")
-
-    assert result.code == 0
-    cells = [line for line in result.out.splitlines() if "digits-cnn-torch-" in line]
-    assert len(cells) == 4
-    assert all(" MB " in line and "to do" in line for line in cells)
-    assert "4 of 4 cells to do, about " in result.out
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_default_run_measures_no_adaptation(bench: Any) -> None:
-    assert " and 0 of the adaptation protocol" in bench(*RUN, "--dry-run").out
-
-
-def test_dry_run_knows_what_is_done(bench: Any) -> None:
-    bench(*RUN)
-    result = bench(*RUN, "--seed", "0,1", "--dry-run")
-
-    assert "2 of 4 cells to do" in result.out
 
 
 def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> None:
@@ -218,6 +160,13 @@ def test_bad_input_is_answered_in_one_line_and_nothing_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_each_option_is_taken_as_it_is_named() -> None:
+    settings = {"adaptation", "parameters", "attacks"}  # which --set and files reach
+    assert options.RUN.keys() == RunConfig.model_fields.keys() - settings
+    assert options.ATTACK.keys() < options.RUN.keys()
+    assert options.GIVEN.keys() == ExternalModel.__dataclass_fields__.keys()
+
+
 def test_run_needs_a_defense(bench: Any) -> None:
     result = bench("run")
 
@@ -226,7 +175,7 @@ def test_run_needs_a_defense(bench: Any) -> None:
 
 
 def test_cuda_is_refused_where_there_is_none(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.plan._cuda_devices", lambda: 0)
+    monkeypatch.setattr("benchmark.plans.run.cuda_devices", lambda: 0)
     result = bench(*RUN, "--device", "cuda")
 
     assert (result.code, "shows no CUDA device" in result.err) == (2, True)
@@ -260,81 +209,19 @@ def test_usage_errors_exit_with_2(bench: Any, arguments: list[str]) -> None:
     assert "Error: " in result.err
 
 
+def test_a_defense_without_its_option_is_told_where_it_belongs(bench: Any) -> None:
+    result = bench("run", "meta-adv", "trades")
+
+    assert result.code == 2
+    assert result.err.endswith("did you mean bench run --defense meta-adv --defense trades?\n")
+
+
 def test_control_characters_are_never_printed_back(bench: Any) -> None:
     result = bench("run", "--defense", "\x1b]0;owned\x07\n")
 
     assert result.code == 2
     assert not set("\x1b\x07") & set(result.err)
     assert len(result.err.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("what", "expected"),
-    [
-        ("defenses", {"none", "pgd-at", "meta-adv"}),
-        ("attacks", {"pgd", "apgd", "square"}),
-        ("suites", {"quick"}),
-        ("datasets", {"digits", "mnist", "npz", "folder"}),
-        ("models", {"cnn", "cnn-small", "mlp"}),
-        ("families", {"linf", "l1", "universal", "patch", "jsma", "spatial"}),
-        ("meta-adv", {"preset", "algorithm", "inner_steps", "batch_size"}),
-    ],
-)
-def test_list(bench: Any, what: str, expected: set[str]) -> None:
-    lines = bench("list", what).out.splitlines()
-
-    assert expected <= {line.split()[0] for line in lines}
-    assert all(len(line.split()) > 1 for line in lines)
-
-
-def test_list_of_something_else(bench: Any) -> None:
-    result = bench("list", "defences")
-
-    assert (result.code, "did you mean 'defenses'?" in result.err) == (2, True)
-
-
-@pytest.fixture
-def cells(bench: Any) -> list[str]:
-    bench(*RUN, "--protocol", "brief")
-    return Store.open("bench-results").cell_ids()
-
-
-def test_show_tells_what_was_noticed_in_training(bench: Any, cells: list[str]) -> None:
-    store = Store.open("bench-results")
-    cost = {"forwards": 1, "backwards": 1, "second_order": 0, "gradient_evaluations": 7.0}
-    record = {"seconds": 1.0, "cost": cost, "notices": ["it overfits\x1b[31m"]}
-    store.write_stage(cells[1], "training", record)
-    assert "training: it overfits\\x1b[31m" in bench("show", cells[1]).out
-
-
-def test_show_tells_which_trust_checks_are_flagged(bench: Any, cells: list[str]) -> None:
-    common = {"sentence": "It is.", "evidence": {}}
-    statuses = ("passed", "flagged", "not-applicable")
-    found = [{"name": f"check {status}", "status": status, **common} for status in statuses]
-    record = {"suite": "quick", "checks": found}
-    Store.open("bench-results").write_stage(cells[1], "trust/quick", record)
-    shown = bench("show", cells[1]).out
-    assert "adaptation tuning-" in shown
-    assert "trust checks under quick: 1 of 2 passed" in shown
-    assert "flagged: check flagged: It is." in shown
-
-
-def test_show_does_not_say_that_all_passed_where_an_attack_failed(
-    bench: Any, cells: list[str]
-) -> None:
-    store = Store.open("bench-results")
-    record = store.read_cell(cells[1])
-    assert record is not None
-    (key, *_) = record["suites"]["quick"]
-    failed = {"name": "fgsm", "status": "failed", "reason": "no memory"}
-    store.write_stage(cells[1], f"attacks/{key}", failed)
-    passed = {"name": "one", "status": "passed", "sentence": "It is.", "evidence": {}}
-    store.write_stage(cells[1], "trust/quick", {"suite": "quick", "checks": [passed]})
-
-    shown = bench("show", cells[1]).out
-
-    assert "trust checks under quick: 1 of 2 passed" in shown
-    assert "flagged: every attack of the suite ran: fgsm failed: no memory" in shown
 
 
 @pytest.mark.parametrize(
@@ -364,67 +251,21 @@ def test_on_overfit_reaches_every_defense_but_the_twin(
     assert found == {"none": "warn", **expected}
 
 
-def test_show_takes_a_unique_beginning(bench: Any, cells: list[str]) -> None:
-    result = bench("show", "digits-cnn-torch-pgd")
+def test_version_names_what_decides_the_numbers(bench: Any) -> None:
+    lines = dict(line.split(" ", 1) for line in bench("--version").out.splitlines())
 
-    assert result.code == 0
-    assert result.out.splitlines()[0] == cells[1]
-    assert "status: ok" in result.out
-    assert "threat.eps: 0.15" in result.out
-    assert "training: 1 s, 7 gradient evaluations" in result.out
-    assert ": clean 90.0%, robust 50.0% of 10 examples, linf eps 0.15, 2 s" in result.out
+    assert next(iter(lines)) == "bench"
+    assert {"adversarial-robustness-toolbox", "higher", "keras", "python"} < lines.keys()
+    found = {name: lines[name] for name in ("numpy", "torch", "tensorflow")}
+    assert found == {name: version(name) for name in found}
 
 
-@pytest.mark.parametrize(
-    ("given", "line"),
-    [
-        ("digits-", "cell 'digits-' is not unique in bench-results: digits-cnn-torch-none-s0-"),
-        ("digit-cnn-torch-none-s0-00", "; did you mean 'digits-cnn-torch-none-s0-"),
-        ("?", "unknown cell '?'; bench-results holds digits-cnn-torch-none-s0-"),
-    ],
-    ids=["ambiguous", "close", "unknown"],
-)
-@pytest.mark.usefixtures("cells")
-def test_show_of_an_unknown_cell(bench: Any, given: str, line: str) -> None:
-    result = bench("show", given)
+def test_version_of_what_is_not_installed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError
 
-    assert (result.code, line in result.err) == (2, True)
-
-
-def test_show_escapes_what_is_stored(bench: Any, cells: list[str]) -> None:
-    store = Store.open("bench-results")
-    record = store.read_cell(cells[0])
-    assert record is not None
-    store.write_cell(cells[0], {**record, "reason": "\x1b[2J"})
-
-    assert "\\x1b[2J" in bench("show", cells[0]).out
-
-
-@pytest.mark.parametrize(
-    "command", [["show", "x"], ["report", "bench-results"]], ids=["show", "report"]
-)
-def test_missing_results_are_said_so(
-    bench: Any, monkeypatch: pytest.MonkeyPatch, command: list[str]
-) -> None:
-    monkeypatch.undo()
-    monkeypatch.chdir("/")
-    monkeypatch.setattr(sys, "argv", ["bench", *command])
-    result = bench(*command)
-
-    assert (result.code, "no results folder at bench-results" in result.err) == (2, True)
-
-
-@pytest.mark.parametrize(
-    ("extra", "path"),
-    [([], "bench-results/report/index.html"), (["--publish", "site"], "site/index.html")],
-)
-@pytest.mark.usefixtures("cells")
-def test_report_prints_its_path(bench: Any, extra: list[str], path: str) -> None:
-    assert bench("report", "bench-results", *extra).out.splitlines() == [path]
-
-
-def test_version(bench: Any) -> None:
-    assert bench("--version").out.startswith("bench ")
+    monkeypatch.setattr("importlib.metadata.version", absent)
+    assert "torch (not installed)" in bench("--version").out
 
 
 def test_second_run_on_the_same_folder_is_refused(bench: Any) -> None:
@@ -464,7 +305,7 @@ def test_interrupted_run_leaves_no_process_and_says_how_to_go_on(
 @pytest.fixture(scope="module")
 def imported() -> set[str]:
     """The modules that `bench --help` needs."""
-    program = "import sys, benchmark.cli; print(*sys.modules)"
+    program = "import sys, benchmark.cli.app; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=HERE.parent
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmark.results.records import AttackRecord
 from reports.records import Attack, Outcomes
-from reports.schema import AttackRecord
 from reports.site import breakdown
 from reports.site.outcomes import Detail
 

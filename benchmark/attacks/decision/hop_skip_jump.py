@@ -15,15 +15,11 @@ bisects or halves. A last bisection ends the search here.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
-from art.attacks.attack import EvasionAttack
-from art.estimators.classification.classifier import ClassifierMixin
-from art.estimators.estimator import BaseEstimator
 
 from benchmark.attacks.autoattack.losses import fooled
-from benchmark.attacks.autoattack.region import LENGTHS, NORMS, TINY
+from benchmark.attacks.autoattack.parameters import ParameterAttack, indices
+from benchmark.attacks.geometry import NORMS, TINY, lengths
 from benchmark.estimators.passes import announce
 
 # Values that are drawn at once while a direction is estimated; bounds the memory.
@@ -34,7 +30,7 @@ _PRECISION = 0.01
 _HALVINGS = 40
 
 
-class HopSkipJump(EvasionAttack):
+class HopSkipJump(ParameterAttack):
     """HopSkipJump, untargeted, under linf or l2.
 
     Args:
@@ -49,37 +45,16 @@ class HopSkipJump(EvasionAttack):
         verbose: taken for ART's sake; nothing is printed.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *EvasionAttack.attack_params,
-        "norm", "max_iter", "max_eval", "init_eval", "init_size", "enough", "batch_size", "verbose",
-    ]  # fmt: skip
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (BaseEstimator, ClassifierMixin)
+    norm: float | str = 2
+    max_iter: int = 50
+    max_eval: int = 10000
+    init_eval: int = 100
+    init_size: int = 100
+    enough: float | None = None
+    batch_size: int = 250
+    verbose: bool = False
 
-    def __init__(
-        self,
-        estimator: Any,
-        norm: float | str = 2,
-        *,
-        max_iter: int = 50,
-        max_eval: int = 10000,
-        init_eval: int = 100,
-        init_size: int = 100,
-        enough: float | None = None,
-        batch_size: int = 250,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(estimator=estimator)
-        self.norm = norm
-        self.max_iter = max_iter
-        self.max_eval = max_eval
-        self.init_eval = init_eval
-        self.init_size = init_size
-        self.enough = enough
-        self.batch_size = batch_size
-        self.verbose = verbose
-        self._check_params()
-
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """The nearest adversarial points that were found; the examples where there was none.
 
         Args:
@@ -89,20 +64,13 @@ class HopSkipJump(EvasionAttack):
         # ART's attacks draw from the global generator, which the harness seeds.
         generator = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
         x = np.asarray(x, dtype=np.float32)
-        labels = np.asarray(self.estimator.predict(x) if y is None else y)
-        labels = labels.argmax(axis=1) if labels.ndim == 2 else labels
+        labels = indices(np.asarray(self.estimator.predict(x) if y is None else y))
         x_adv = x.copy()
         for first in range(0, len(x), self.batch_size):
             part = slice(first, first + self.batch_size)
             search = _Search(self, x[part], labels[part], np.arange(len(x))[part], generator)
             x_adv[part] = search.run().reshape(x[part].shape)
         return x_adv
-
-    @property
-    def box(self) -> tuple[float, float]:
-        """The least and the greatest value of an input."""
-        low, high = (0.0, 1.0) if self.estimator.clip_values is None else self.estimator.clip_values
-        return float(np.min(low)), float(np.max(high))
 
     def _check_params(self) -> None:
         if NORMS.get(self.norm) not in ("linf", "l2"):
@@ -160,7 +128,7 @@ class _Search:
 
     def _keep(self, rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take note of points on the boundary; those whose examples need a better one."""
-        distance = LENGTHS[self.norm](points - self.x[rows])
+        distance = lengths(points - self.x[rows], self.norm)
         nearer = distance < self.distance[rows]
         self.best[rows[nearer]] = points[nearer]
         self.distance[rows[nearer]] = distance[nearer]
@@ -191,7 +159,7 @@ class _Search:
         # Of doubles: of many pixels, the precision is beyond float32.
         upper = np.ones(len(rows))
         if self.norm == "linf":
-            upper = LENGTHS["linf"](points - x).astype(np.float64)
+            upper = lengths(points - x, "linf").astype(np.float64)
         lower = np.zeros_like(upper)
         precision = self.theta * np.minimum(upper, 1)
         while len(wide := np.flatnonzero(upper - lower > precision)):
@@ -218,7 +186,7 @@ class _Search:
         )
         if self.norm == "linf":
             return np.sign(direction)
-        return np.asarray(direction / (LENGTHS["l2"](direction) + TINY)[:, np.newaxis])
+        return np.asarray(direction / (lengths(direction, "l2") + TINY)[:, np.newaxis])
 
     def _radius(self, rows: np.ndarray, points: np.ndarray, iteration: int) -> np.ndarray:
         """How far from the point the directions are tried, (n,)."""
@@ -226,7 +194,7 @@ class _Search:
             return np.full(len(rows), 0.1 * (self.high - self.low), dtype=np.float32)
         size = self.x.shape[1]
         factor = self.theta * (size if self.norm == "linf" else np.sqrt(size))
-        return np.asarray(factor * LENGTHS[self.norm](points - self.x[rows]), dtype=np.float32)
+        return np.asarray(factor * lengths(points - self.x[rows], self.norm), dtype=np.float32)
 
     def _estimate(
         self, rows: np.ndarray, points: np.ndarray, radius: np.ndarray, count: int
@@ -264,7 +232,7 @@ class _Search:
         self, rows: np.ndarray, points: np.ndarray, direction: np.ndarray, iteration: int
     ) -> np.ndarray:
         """As far along `direction` as the points stay adversarial; at first twice halved."""
-        length = LENGTHS[self.norm](points - self.x[rows]) / np.float32(np.sqrt(iteration + 1))
+        length = lengths(points - self.x[rows], self.norm) / np.float32(np.sqrt(iteration + 1))
         reached, left = points.copy(), np.arange(len(rows))
         for _ in range(_HALVINGS):
             if not len(left):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from art.attacks.evasion import DeepFool as ArtDeepFool
 
+from benchmark.attacks.geometry import spread
 from defenses.labels import labels_of
 
 # ART's, against division by zero.
@@ -16,7 +15,7 @@ TINY = 1e-7
 class DeepFool(ArtDeepFool):
     """ART's DeepFool that leaves an example alone once it is misclassified."""
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Points just beyond the nearest boundary of each of `x`, (n, ...)."""
         x = np.asarray(x, dtype=np.float32)
         found = x.copy()
@@ -59,4 +58,5 @@ def _step(
     lengths = np.sqrt((slopes**2).reshape(*gaps.shape, -1).sum(axis=2))
     target = np.where(left_out, np.inf, gaps / (lengths + TINY)).argmin(axis=1)
     scale = gaps[rows, target] / (lengths[rows, target] ** 2 + TINY)
-    return np.asarray(scale.reshape(-1, *[1] * (slopes.ndim - 2)) * slopes[rows, target])
+    nearest = slopes[rows, target]
+    return np.asarray(spread(scale, nearest) * nearest)

@@ -1,0 +1,184 @@
+"""How far a run is and how long it still takes, from what its workers report. Prints nothing.
+
+A stage's duration is guessed from its effort and from the speed of the most similar work that was
+measured so far: the same kind of stage on the same defense in the same framework, or else the next
+nearest; see `benchmark.cli.efforts.alike`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from benchmark.cli.efforts import Speeds, alike, efforts
+from benchmark.events import (
+    STARTING,
+    CellFinished,
+    CellNotice,
+    CellProgress,
+    CellStarted,
+    Event,
+    StageFailed,
+)
+from benchmark.job import Job
+
+# From here on a running stage tells its own speed.
+_ENOUGH = 0.05
+
+
+@dataclass
+class _Running:
+    job: Job
+    slot: int
+    stage: str
+    fraction: float
+    since: float  # when the stage began
+    began: float  # when the cell did
+    done: set[str] = field(default_factory=set)
+    shown: float = 0.0  # of the cell, as it was told last
+
+
+class Progress:
+    """Follows the events of one run.
+
+    Args:
+        jobs: all cells of the run.
+        workers: how many cells run at a time.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        *,
+        workers: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._waiting = {job.cell.cell_id: job for job in jobs}
+        self._units = {job.cell.cell_id: efforts(job) for job in jobs}
+        self._running: dict[str, _Running] = {}
+        self._ended: set[str] = set()
+        self._measured = Speeds()
+        self._shown = 0.0
+        self._workers = workers
+        self._clock = clock
+        self.began = clock()
+
+    def update(self, event: Event) -> tuple[str, float] | None:
+        """Takes in an event; returns the stage that is over now, if one is, and its seconds."""
+        cell_id = event.job.cell.cell_id
+        match event:
+            case CellStarted():
+                self._waiting.pop(cell_id, None)
+                now, stage = self._clock(), STARTING if event.fresh else ""
+                self._running[cell_id] = _Running(event.job, event.slot, stage, 0.0, now, now)
+                return None
+            case CellProgress():
+                return self._move(self._running[cell_id], event.stage, event.fraction)
+            case CellNotice():
+                return None
+            case StageFailed():  # it is not done, and its time tells nothing of others
+                self._running[cell_id].stage = ""
+                return None
+            case CellFinished():
+                running = self._running.pop(cell_id)
+                self._ended.add(cell_id)
+                return self._move(running, "", 0.0) if event.status == "ok" else None
+
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self._clock() - self.began
+
+    def fraction(self) -> float:
+        """How much of the whole run is done, 0 to 1, in time; it never falls."""
+        self._shown = max(self._shown, _share(self.elapsed(), self.left()))
+        return self._shown
+
+    def cell_fraction(self, cell_id: str) -> float:
+        """How much of a running cell is done, 0 to 1, likewise."""
+        running = self._running[cell_id]
+        spent = self._clock() - running.began
+        running.shown = max(running.shown, _share(spent, self.cell_left(cell_id)))
+        return running.shown
+
+    def cell_left(self, cell_id: str) -> float | None:
+        """Seconds that a running cell still takes, or None while nothing is known."""
+        return self._cell_left(self._running[cell_id], self._speeds())
+
+    def left(self) -> float | None:
+        """Seconds that the whole run still takes, or None while nothing is known."""
+        speeds = self._speeds()
+        running = [self._cell_left(one, speeds) for one in self._running.values()]
+        waiting = [self._whole(job, speeds) for job in self._waiting.values()]
+        if any(seconds is None for seconds in [*running, *waiting]):
+            return None
+        free = [0.0] * max(0, self._workers - len(running)) + [s or 0.0 for s in running]
+        heapq.heapify(free)
+        for seconds in waiting:  # each goes to the worker that is free first
+            heapq.heapreplace(free, free[0] + (seconds or 0.0))
+        return max(free)
+
+    def _move(self, running: _Running, stage: str, fraction: float) -> tuple[str, float] | None:
+        """Puts a cell where it is now; times a stage that it has left, and returns it."""
+        over = None
+        if stage != running.stage:
+            seconds = self._clock() - running.since
+            stages = list(self._units[running.job.cell.cell_id])
+            if running.stage in stages:
+                self._time(running, seconds)
+            if running.stage:
+                over = running.stage, seconds
+            if stage in stages:  # those before it are done, or were found done
+                running.done = set(stages[: stages.index(stage)])
+            running.stage, running.since = stage, self._clock()
+        running.fraction = min(1.0, max(0.0, fraction))
+        return over
+
+    def _time(self, running: _Running, seconds: float) -> None:
+        effort = self._units[running.job.cell.cell_id][running.stage]
+        self._measured.add(alike(running.job, running.stage), seconds, effort)
+
+    def _speeds(self) -> Speeds:
+        """What was measured, with what runs and is far enough to tell."""
+        speeds = self._measured.copy()
+        for running in self._running.values():
+            effort = self._units[running.job.cell.cell_id].get(running.stage)
+            if effort is not None and running.fraction >= _ENOUGH:
+                seconds = self._clock() - running.since
+                speeds.add(alike(running.job, running.stage), seconds, effort * running.fraction)
+        return speeds
+
+    def _cell_left(self, running: _Running, speeds: Speeds) -> float | None:
+        left = 0.0
+        for stage in self._units[running.job.cell.cell_id]:
+            if stage in running.done:
+                continue
+            here = stage == running.stage
+            if here and running.fraction >= _ENOUGH:
+                whole: float | None = (self._clock() - running.since) / running.fraction
+            else:
+                whole = self._expected(running.job, stage, speeds)
+            if whole is None:
+                return None
+            left += whole * (1 - running.fraction if here else 1.0)
+        return left
+
+    def _expected(self, job: Job, stage: str, speeds: Speeds) -> float | None:
+        """Seconds that a stage takes as a whole."""
+        effort = self._units[job.cell.cell_id][stage]
+        pace = speeds.pace(alike(job, stage))
+        return effort * pace if pace is not None else None
+
+    def _whole(self, job: Job, speeds: Speeds) -> float | None:
+        expected = [self._expected(job, stage, speeds) for stage in self._units[job.cell.cell_id]]
+        known = [seconds for seconds in expected if seconds is not None]
+        return sum(known) if len(known) == len(expected) else None
+
+
+def _share(spent: float, left: float | None) -> float:
+    """The part of a time that is over; 0 while nobody knows how much is left."""
+    if left is None:
+        return 0.0
+    return spent / (spent + left) if spent + left > 0 else float(left == 0)

@@ -1,0 +1,243 @@
+"""The commands on stored results. They are part of `benchmark.cli`: they print, and import late."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli import options
+from benchmark.cli.options import named
+from benchmark.cli.output import tell
+from benchmark.errors import CheckError, ConfigError, UnknownName
+from benchmark.execution import write_report
+from benchmark.paths import expanded
+
+if TYPE_CHECKING:
+    from reports.terminal import TerminalTable
+
+Format = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Print it instead: table, csv, json, markdown or latex."),
+]
+Publish = Annotated[
+    Path | None,
+    typer.Option(
+        parser=named,
+        metavar="SITE",
+        help="Folder for the site; DIR/report unless given.",
+    ),
+]
+Figures = Annotated[
+    Path | None,
+    typer.Option(
+        parser=named,
+        metavar="OUT",
+        help="Write figures for papers there instead, each as PDF, PNG and SVG.",
+    ),
+]
+Robustbench = Annotated[
+    Path | None,
+    typer.Option(
+        parser=named,
+        metavar="DIR",
+        help="Write RobustBench-style JSON entries there instead.",
+    ),
+]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="Derive what is stored again and compare instead; see --sample."),
+]
+Sample = Annotated[
+    int,
+    typer.Option(metavar="INTEGER", min=0, help="Stages to verify beside all cells; 0 for all."),
+]
+SampleSeed = Annotated[
+    int | None,
+    typer.Option(metavar="INTEGER", min=0, help="Of the sample; drawn, and told, unless given."),
+]
+AllowUnchecked = Annotated[
+    bool,
+    typer.Option("--allow-unchecked", help="Let --verify pass what it names as not checked."),
+]
+
+
+def show(
+    cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
+    out: options.Folder = options.DEFAULT_OUT,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print a configuration for --config instead.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything that is stored instead.")
+    ] = False,
+) -> None:
+    """Show one cell: configuration, training and every attack."""
+    from benchmark.cli.showing import cell_details, cell_records
+    from benchmark.plans.again import configuration
+    from benchmark.results import Store
+    from reports.identifiers import find_cell
+
+    if as_yaml and as_json:
+        raise ConfigError("--yaml and --json ask for different things; give one of them")
+    store = Store.open(expanded(out))
+    cell_id = find_cell(store, cell)
+    if as_json:
+        print(json.dumps(cell_records(store, cell_id), indent=2))
+        return
+    for line in (configuration if as_yaml else cell_details)(store, cell_id):
+        tell(line)
+
+
+def report(
+    folder: options.ResultsArgument,
+    format: Format = None,
+    publish: Publish = None,
+    figures: Figures = None,
+    robustbench: Robustbench = None,
+    verify: Verify = False,
+    sample: Sample = 20,
+    sample_seed: SampleSeed = None,
+    allow_unchecked: AllowUnchecked = False,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Write the site of existing results again; or print, draw, export or verify them.
+
+    The site is a leaderboard that sorts and filters, a page for each model and comparisons, as
+    static pages that open from the file and for any host. Written again, only what changed is.
+
+    --verify derives what is stored again from data, configuration and weights: every cell's record,
+    and of a sample of stages everything, attacks included. It ends with exit code 1 where something
+    differs or could not be checked; what is never checked stands in docs/verification.md.
+    """
+    import reports
+
+    folder = expanded(folder)
+    chosen: dict[str, object] = {"--format": format, "--publish": publish, "--figures": figures}
+    chosen |= {"--robustbench": robustbench, "--verify": verify}
+    given = [name for name, value in chosen.items() if value]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} ask for different things; give one of them")
+    if verify:
+        _verify(folder, sample, sample_seed, data_dir, allow_unchecked=allow_unchecked)
+    elif figures is not None:
+        paths = reports.write_figures(folder, expanded(figures))
+        tell(f"{len(paths)} files in {expanded(figures)}")
+    elif robustbench is not None:
+        paths = reports.write_robustbench(folder, expanded(robustbench))
+        tell(f"{len(paths)} entries in {expanded(robustbench)}")
+    elif format is None:
+        tell(reports.publish(folder, expanded(publish) if publish else None))
+    else:
+        _check_format(format)
+        if format == "table":
+            _print(reports.terminal_table(folder))
+        else:
+            print(reports.formatted(folder, format), end="")
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A cell's id, or the beginning of it.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other cell's.")],
+    out: options.Folder = options.DEFAULT_OUT,
+    format: Annotated[
+        str, typer.Option(metavar="NAME", help="table, csv, json, markdown or latex.")
+    ] = "table",
+) -> None:
+    """Compare two cells on the same test examples: differences, intervals, paired tests."""
+    import reports
+    from benchmark.results import Store
+    from reports.identifiers import find_cell
+
+    _check_format(format)
+    store = Store.open(expanded(out))
+    first, second = find_cell(store, a), find_cell(store, b)
+    if first == second:
+        raise ConfigError(f"both name the cell {first!r}; give two different ones")
+    compared = reports.compare(store.path, first, second)
+    if format == "table":
+        _print(reports.comparison_table(compared))
+    else:
+        print(reports.formatted_comparison(compared, format), end="")
+
+
+def merge(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(parser=named, metavar="DIR...", help="Folders with results."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=named, metavar="DIR", help="Folder to join them in; it may hold results."
+        ),
+    ],
+) -> None:
+    """Join results of several runs or machines; the same cell twice must have the same result.
+
+    Where CPU threads or devices differ, accuracies may be 2 points apart: then the copy in --out,
+    or else in the folder given first, is kept, and a line says how far the other one is from it.
+    """
+    from benchmark.results.merge import merge
+
+    out = expanded(out)
+    merged = merge([expanded(folder) for folder in folders], out)
+    for path, reason in sorted(merged.left_out.items()):
+        tell(f"left out: {path}: {reason}")
+    tell(
+        f"{len(merged.added)} cells added, {len(merged.extended)} extended, "
+        f"{len(merged.equal)} there already"
+    )
+    tell(f"report: {write_report(out)}")
+
+
+def _verify(
+    folder: Path, size: int, seed: int | None, data_dir: Path | None, *, allow_unchecked: bool
+) -> None:
+    import secrets
+
+    from benchmark.results import Store
+    from benchmark.verify import CELL, DIFFERS, HOLDS, UNCHECKED, sample, stages, verify
+
+    store = Store.open(folder)
+    given = data_dir or os.environ.get("BENCH_DATA_DIR")
+    data = expanded(given) if given else None
+    # Whoever knows what is drawn can change the rest.
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    claims = sample(store, size=size or None, seed=seed, data_dir=data)
+    if not claims:
+        raise ConfigError(f"{folder} holds no cell that ended, so there is nothing to verify")
+    states = []
+    for verdict in verify(claims):
+        claim = verdict.claim
+        tell(f"{verdict.state}: {claim.cell_id} {claim.stage}: {verdict.text}")
+        states.append(verdict.state)
+    cells = sum(claim.stage == CELL for claim in claims)
+    drawn = len(claims) - cells
+    counts = {state: states.count(state) for state in (HOLDS, DIFFERS, UNCHECKED)}
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    summary = (
+        f"{cells} cells and {drawn} of their {len(stages(store, data))} stages "
+        f"(--sample-seed {seed}): {told}"
+    )
+    if counts[DIFFERS] or (counts[UNCHECKED] and not allow_unchecked):
+        raise CheckError(f"{summary} in {folder}")
+    tell(f"{summary}, let pass" if counts[UNCHECKED] else summary)
+
+
+def _check_format(name: str) -> None:
+    import reports
+
+    if name not in reports.FORMATS:
+        raise UnknownName("format", name, reports.FORMATS)
+
+
+def _print(table: TerminalTable) -> None:
+    from benchmark.cli.display import print_table
+
+    print_table(table.columns, table.rows, right_aligned=table.right_aligned)
+    for note in table.notes:
+        tell(note)

@@ -1,0 +1,108 @@
+"""What a run was asked for, beside its cells' configurations: enough to ask for the same again.
+
+runs/<suite>    a `RunRecord`; the suite file beside it as <suite>.yaml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import defenses
+from benchmark import datasets
+from benchmark.attacks.suites import suite_file
+from benchmark.digest import digest
+from benchmark.results.records import RunRecord
+from defenses import wrappers
+
+if TYPE_CHECKING:
+    from benchmark.cells import Cell
+    from benchmark.config import RunConfig
+    from benchmark.datasets import Dataset
+    from benchmark.results import Record, Store
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The stage's record, and the text of the suite file if there was one."""
+
+    record: RunRecord
+    suite_text: str | None = None
+
+
+def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, Any]) -> Asked:
+    """What to ask for again.
+
+    Args:
+        cell: one of the run's.
+        config: the run's, resolved.
+        dataset: the run's.
+        usual: all parameters that the cell's defense has where none are set; see
+            `usual_parameters`.
+    """
+    file = suite_file(config.suite)
+    name, text = file or (None, None)
+    record = RunRecord(
+        suite=config.suite if name is None else Path(config.suite).stem,
+        suite_file=name,
+        suite_digest=None if text is None else digest(text),
+        given=_given(cell, config, dataset, usual),
+        attacks=config.attacks,
+        protocol=config.protocol,
+        adaptation=config.adaptation,
+        attack_timeout=config.attack_timeout,
+    )
+    return Asked(record, text)
+
+
+def usual_parameters(name: str, threat: defenses.Threat, budgets: Mapping[str, float]) -> Record:
+    """What a cell of the defense `name` holds as parameters where none are set.
+
+    `budgets` are those parameters of the trained part that follow the data set.
+    """
+    base, attached = wrappers.split(name)
+    trained = defenses.create(base, threat, dict(budgets)).parameters()
+    return trained | {wrapper: wrappers.arguments(wrapper, {}) for wrapper in attached}
+
+
+def write(asked: Asked, store: Store, cell_id: str, stage: str) -> None:
+    """Stores as a cell's stage what its run asked for, unless the same is stored already."""
+    stored = store.read_stage(cell_id, stage)
+    text, record = asked.suite_text, asked.record.stored()
+    if stored is not None and {k: v for k, v in stored.items() if k != "files"} == record:
+        return
+    files = {}
+    if text is not None:
+        content = text.encode()
+        files[f"{stage.partition('/')[2]}.yaml"] = lambda path: path.write_bytes(content)
+    store.write_stage(cell_id, stage, record, files)
+
+
+def _given(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, Any]) -> list[str]:
+    """The options that make a difference: those whose values are not the defaults here."""
+    defaults = datasets.defaults(config.dataset)
+    most: int = type(config).model_fields["examples"].default
+    values = {
+        "dataset": (config.dataset, "digits"),
+        "image-size": (cell.image_size, None),
+        "split-seed": (cell.split_seed, 0),
+        "label": (cell.label_column, None),
+        "norm": (cell.norm, "linf"),
+        "eps": (cell.eps, defaults.eps.get(cell.norm)),
+        "seed": (cell.seed, 0),
+        "model": (cell.model, "cnn" if len(dataset.input_shape) == 3 else "mlp"),
+        "epochs": (cell.epochs, defaults.epochs),
+        "budget-ge": (cell.budget_ge, None),
+        "examples": (cell.examples, min(most, len(dataset.x_test))),
+    }
+    given = [name for name, (value, default) in values.items() if value not in (None, default)]
+    base, attached = wrappers.split(cell.defense) if cell.source is None else ("", [])
+    for name, value in cell.parameters.items():
+        if name in attached:
+            changed = [a for a, v in value.items() if v != usual.get(name, {}).get(a)]
+            given += [f"parameters.{name}.{argument}" for argument in changed]
+        elif digest(value) != digest(usual.get(name)):
+            given.append(f"parameters.{base}.{name}")
+    return given

@@ -1,0 +1,90 @@
+"""From an external model to the plan of attacking it: all is checked before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from benchmark.attacks.suites import load_suite
+from benchmark.cells import Cell
+from benchmark.config import RunConfig
+from benchmark.datasets import Dataset
+from benchmark.errors import ConfigError
+from benchmark.external.checking import Trial, TrialResult, check, few
+from benchmark.external.model import ExternalModel, source
+from benchmark.plans.asked import asked
+from benchmark.plans.run import Plan, check_device, job_of, left_out, load_data, resolve
+from benchmark.portable import dataset_name
+from benchmark.results import Store
+
+
+def make_plan(config: RunConfig, external: ExternalModel) -> Plan:
+    """What `bench attack` will do: one cell without training.
+
+    Args:
+        config: data, threat, suite and machine; its defense is the external model's name.
+        external: the model, checked by `benchmark.external.model.check`.
+
+    Raises:
+        BenchError: anything that would stop the cell from the outset.
+    """
+    check_device(config)
+    Store.check_writable(config.out)
+    suite = load_suite(config.suite, config.attacks)
+    dataset = load_data(config, dry_run=False)
+    config = resolve(config, dataset)
+    _check_normalisation(external, dataset)
+    x, y = few(dataset.x_test, dataset.y_test)
+    found = check(Trial(external, x, y, dataset.classes))
+    external = dataclasses.replace(external, outputs=found.outputs)
+    cell = _cell(config, external, found, dataset)
+    job = dataclasses.replace(
+        job_of(cell, suite, config),
+        external=external,
+        asked=asked(cell, config, dataset, cell.parameters),
+    )
+    return Plan(
+        config=config,
+        jobs=(job,),
+        workers=1,
+        notices=(*found.notices, *dataset.notices(), *left_out(config, suite, dataset)),
+    )
+
+
+def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, dataset: Dataset) -> Cell:
+    origin = source(
+        external,
+        framework=found.framework,
+        outputs=found.outputs,
+        builder_sha256=found.builder_sha256,
+    )
+    assert config.eps is not None
+    # Tells rows of one name and other weights apart.
+    digest = origin["weights_sha256"] or origin["builder_sha256"] or ""
+    return Cell(
+        dataset=dataset_name(dataset.name),
+        dataset_fingerprint=dataset.fingerprint,
+        image_size=config.image_size,
+        split_seed=config.split_seed,
+        model=external.architecture,
+        framework=found.framework,
+        defense=external.name,
+        parameters={"sha256": digest[:12]},
+        norm=config.norm,
+        eps=config.eps,
+        seed=config.seed[0],
+        epochs=None,
+        budget_ge=None,
+        examples=min(config.examples, len(dataset.x_test)),
+        source=origin,
+        label_column=config.label,
+    )
+
+
+def _check_normalisation(external: ExternalModel, dataset: Dataset) -> None:
+    channels = dataset.input_shape[-1]
+    for option, values in (("mean", external.mean), ("std", external.std)):
+        if len(values) not in (0, 1, channels):
+            raise ConfigError(
+                f"--{option} has {len(values)} numbers; give one, or one for each of the data's "
+                f"{channels} channels"
+            )

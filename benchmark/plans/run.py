@@ -1,0 +1,282 @@
+"""From a configuration to the cells of a run: everything is checked before anything is written."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import defenses
+from benchmark import datasets, models
+from benchmark.attacks.suites import TRANSFER, Suite, load_suite
+from benchmark.cells import BASELINE, Cell, defenses_of, expand
+from benchmark.config import RunConfig
+from benchmark.datasets import Dataset
+from benchmark.errors import ConfigError, DataError, UnknownName
+from benchmark.job import Job
+from benchmark.metatest import protocol as adaptation
+from benchmark.metatest.protocol import Protocol
+from benchmark.order import in_order, with_sources
+from benchmark.plans.asked import asked, usual_parameters
+from benchmark.results import Store
+from defenses import wrappers
+
+# Stands for every defense that trains, on the command line and in files.
+ALL_DEFENSES = "all"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    workers: processes at a time. notices: what the user should know beforehand, one line each.
+    memory: cell id to the bytes that an update takes, beside the framework and the data, where it
+    trains.
+    """
+
+    config: RunConfig
+    jobs: tuple[Job, ...]
+    workers: int
+    notices: tuple[str, ...]
+    memory: Mapping[str, float] = field(default_factory=dict)
+
+
+def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
+    """Checks the whole run and resolves its defaults; writes nothing (but a permitted download).
+
+    Raises:
+        BenchError: anything that would stop the run or one of its cells from the outset.
+    """
+    config = _spelled_out(config)
+    _check_names(config)
+    Store.check_writable(config.out)
+    check_device(config)
+    suite = load_suite(config.suite, config.attacks)
+    protocol = adaptation.resolve(config.protocol, config.adaptation)
+    dataset = load_data(config, dry_run=dry_run)
+    config = resolve(config, dataset)
+    if protocol is not None:
+        protocol = adaptation.sized_for(protocol, dataset, given=config.adaptation)
+    assert config.model is not None
+    specification = models.specification(config.model, dataset.input_shape, dataset.classes)
+    chosen = _create_defenses(config, dataset)
+    parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
+    cells = expand(config, dataset, parameters=parameters)
+    usual = _usual_parameters(config)
+    jobs = [
+        replace(
+            job_of(cell, suite, config, protocol),
+            adapts=chosen[cell.defense].adapts,
+            training=_training(cell, chosen[cell.defense], dataset),
+            asked=asked(cell, config, dataset, usual[cell.defense]),
+        )
+        for cell in cells
+    ]
+    return Plan(
+        config=config,
+        jobs=in_order(with_sources(jobs, config, dataset)),
+        workers=min(config.jobs or len(config.framework), len(cells)),
+        notices=_notices(config, suite, dataset),
+        memory={
+            cell.cell_id: chosen[cell.defense]
+            .sized_for(len(dataset.x_train))
+            .memory(weights=specification.weights, activations=specification.activations)
+            for cell in cells
+        },
+    )
+
+
+def check_device(config: RunConfig) -> None:
+    """Raises `ConfigError` for a GPU that isn't there."""
+    if config.device == "cuda" and not cuda_devices():
+        raise ConfigError("device 'cuda': this machine shows no CUDA device; use auto or cpu")
+
+
+def _spelled_out(config: RunConfig) -> RunConfig:
+    """The configuration with every defense's name in the place of "all"."""
+    names = [
+        name
+        for given in config.defense
+        for name in (defenses.names() if given == ALL_DEFENSES else [given])
+    ]
+    return config.model_copy(update={"defense": tuple(dict.fromkeys(names))})
+
+
+def _check_names(config: RunConfig) -> None:
+    """What can be looked up before any data are read."""
+    for name in (*config.defense, *config.parameters):
+        base = name.partition(wrappers.SEPARATOR)[0]
+        if base not in (*defenses.names(), *wrappers.WRAPPERS):
+            raise UnknownName("defense", name, defenses.names())
+    for name in config.defense:
+        try:
+            wrappers.split(name)
+        except defenses.DefenseError as error:
+            raise ConfigError(str(error)) from error
+    for name in config.parameters:
+        if wrappers.SEPARATOR in name:
+            parts = " and ".join(map(repr, name.split(wrappers.SEPARATOR)))
+            raise ConfigError(f"parameters.{name}: give the parameters of {parts} apart")
+    if config.model is not None:
+        models.canonical(config.model)
+    datasets.defaults(config.dataset)
+
+
+def load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
+    """The run's data; a dry run downloads nothing. Raises `DataError`."""
+    try:
+        return datasets.load(
+            config.dataset,
+            data_dir=config.data_dir,
+            download=config.download and not dry_run,
+            image_size=config.image_size,
+            split_seed=config.split_seed,
+            label=config.label,
+        )
+    except DataError as error:
+        if dry_run and config.download:
+            raise DataError(f"{error} (--dry-run downloads nothing)") from error
+        raise
+
+
+def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """The configuration with the data set's defaults where it says nothing."""
+    defaults = datasets.defaults(config.dataset)
+    if config.eps is None and config.norm not in defaults.eps:
+        raise ConfigError(f"{config.dataset} has no default eps under {config.norm}; give --eps")
+    trained = config.epochs is not None or config.budget_ge is not None
+    return config.model_copy(
+        update={
+            "eps": config.eps if config.eps is not None else defaults.eps[config.norm],
+            "epochs": config.epochs if trained else defaults.epochs,
+            "model": models.canonical(
+                config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp")
+            ),
+        }
+    )
+
+
+def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.Defense]:
+    """The run's trained defenses by their names, wrappers included; all parameters are checked."""
+    assert config.eps is not None
+    created = {}
+    for name in dict.fromkeys([*defenses_of(config), *config.parameters]):
+        try:
+            if name in wrappers.WRAPPERS:
+                wrappers.arguments(name, config.parameters[name])
+                continue
+            base, _ = wrappers.split(name)
+            parameters = dict(config.parameters.get(base, {}))
+            if config.on_overfit is not None and base != BASELINE:
+                parameters.setdefault("on_overfit", config.on_overfit)
+            wrappers.check_inputs(name, dataset.input_shape)
+            threat = defenses.Threat(config.norm, config.eps)
+            base_parameters = {**_other_budgets(base, config), **parameters}
+            created[name] = defenses.create(base, threat, base_parameters)
+            created[name].check_inputs(dataset.input_shape)
+        except defenses.DefenseError as error:
+            raise ConfigError(f"defense {name!r}: {error}") from error
+    return {name: created[name] for name in defenses_of(config)}
+
+
+def _other_budgets(name: str, config: RunConfig) -> dict[str, float]:
+    """The data set's budgets under the other norms, for a defense that takes them."""
+    known = defenses.parameter_names(name)
+    budgets = datasets.defaults(config.dataset).eps.items()
+    named = {f"eps_{norm}": eps for norm, eps in budgets if norm != config.norm}
+    return {key: eps for key, eps in named.items() if key in known}
+
+
+def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict[str, Any]:
+    """What a cell holds: the training's parameters, and each wrapper's arguments by its name."""
+    attached = wrappers.split(name)[1]
+    given = {wrapper: config.parameters.get(wrapper, {}) for wrapper in attached}
+    return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
+
+
+def _usual_parameters(config: RunConfig) -> dict[str, Mapping[str, Any]]:
+    """Defense to all the parameters that it has here where none are set."""
+    assert config.eps is not None
+    threat = defenses.Threat(config.norm, config.eps)
+    return {
+        name: usual_parameters(name, threat, _other_budgets(wrappers.split(name)[0], config))
+        for name in defenses_of(config)
+    }
+
+
+def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | None = None) -> Job:
+    """What a worker is asked to do for a cell."""
+    data_dir = None if config.data_dir is None else str(config.data_dir)
+    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
+    attacks = suite.with_budgets(budgets).attacks
+    return Job(
+        cell,
+        suite.name,
+        (*attacks, TRANSFER) if cell.wrapped_in else attacks,
+        str(config.out),
+        data_dir,
+        # What stands around a model is not adapted, and would be measured as if it weren't there.
+        None if cell.wrapped_in else protocol,
+        attack_timeout=config.attack_timeout,
+        curve=suite.curve,
+        dataset=config.dataset,
+    )
+
+
+def _training(cell: Cell, defense: defenses.Defense, dataset: Dataset) -> float:
+    """The gradient evaluations that a cell's training takes."""
+    try:
+        defense.check_labels(dataset.y_train)
+        return defense.length(
+            len(dataset.x_train),
+            epochs=cell.epochs,
+            budget_ge=cell.budget_ge,
+            validation=len(dataset.x_validation),
+        ).gradient_evaluations
+    except defenses.DefenseError as error:
+        raise ConfigError(f"defense {cell.defense!r}: {error}") from error
+
+
+def _notices(config: RunConfig, suite: Suite, dataset: Dataset) -> tuple[str, ...]:
+    notices = [*dataset.notices(), *left_out(config, suite, dataset)]
+    if not config.baseline and BASELINE not in config.defense:
+        notices.append("no undefended twin in this run: nothing shows how strong the attacks are")
+    wrapped = [name for name in config.defense if wrappers.SEPARATOR in name]
+    if wrapped and config.protocol != "none":
+        notices.append(
+            f"how well a model adapts is measured on models alone, so not of {', '.join(wrapped)}"
+        )
+    return tuple(notices)
+
+
+def left_out(config: RunConfig, suite: Suite, dataset: Dataset) -> list[str]:
+    """A line that tells which attacks can't be run here.
+
+    Raises:
+        ConfigError: none can.
+        SuiteError: one has arguments that don't fit these data.
+    """
+    suite.check_fits(config.norm, dataset.input_shape, dataset.classes)
+    names = [
+        f"{spec.name} ({reason})"
+        for spec, reason in suite.applicable(config.norm, dataset.input_shape)
+        if reason
+    ]
+    if len(names) == len(suite.attacks):
+        raise ConfigError(
+            f"no attack of suite {suite.name!r} applies to {config.dataset} under {config.norm}: "
+            f"{', '.join(names)}"
+        )
+    return [f"not applicable here, left out: {', '.join(names)}"] if names else []
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices the driver shows; loads no framework."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    found: Any = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if found else 0

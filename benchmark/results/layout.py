@@ -1,0 +1,71 @@
+"""What a results folder is made of: its marker, the names in it, and whether it can be used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmark.errors import StoreError
+from benchmark.results.files import read_json
+from benchmark.results.identity import SCHEMA_VERSION
+
+# A cell has one of each of these, or none ("given": a model that someone else trained).
+STAGES = ("training", "adaptation", "given")
+# Of others it has any number, as <folder>/<key>.
+
+MARKER = "bench.json"
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+
+
+def check_schema(path: Path) -> None:
+    """Raises `StoreError` if the folder's marker tells of another schema, or of none."""
+    marker = read_json(path / MARKER)
+    version = None if marker is None else marker.get("schema_version")
+    if version is None:
+        raise StoreError(f"{path / MARKER} can't be understood; give another --out folder")
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} holds results of schema version {version!r}, this bench reads and writes "
+            f"version {SCHEMA_VERSION}; give another --out folder or use the bench that made it"
+        )
+
+
+def check_permission(path: Path) -> None:
+    """Raises `StoreError` if a results folder can't be made or written at `path`."""
+    nearest = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    cells = path / "cells"
+    for folder in (nearest, cells) if os.path.lexists(cells) else (nearest,):
+        if not folder.is_dir():
+            raise StoreError(
+                f"can't write results to {path}: {folder} is not a folder; give another --out"
+            )
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StoreError(
+                f"can't write results to {path}: no permission for {folder}; give another --out"
+            )
+
+
+def plain_path(path: Path | str) -> Path:
+    """A path that can exist; raises `StoreError` for any other."""
+    if "\0" in str(path):
+        raise StoreError(f"{str(path)!r} is not a path; it holds a null character")
+    return Path(path)
+
+
+def safe(name: str, kind: str) -> str:
+    """The name, if it is safe as a part of a path; raises `StoreError` otherwise."""
+    if not SAFE_NAME.fullmatch(name):
+        raise StoreError(f"{kind} {name!r} is not allowed; use letters, digits, '_', '-', '+', '.'")
+    return name
+
+
+@contextlib.contextmanager
+def explained(verb: str, path: Path) -> Iterator[None]:
+    """What the system refuses becomes a `StoreError`, in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"can't {verb} {path}: {error.strerror or error}") from error

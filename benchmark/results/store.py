@@ -1,0 +1,305 @@
+"""One results folder: its cells and their stages, written whole and read when intact."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import io
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.errors import MovedError, StoreError
+from benchmark.portable import without_folders
+from benchmark.results import files as disk
+from benchmark.results.files import Record, Writer
+from benchmark.results.identity import SCHEMA_VERSION
+from benchmark.results.layout import (
+    MARKER,
+    SAFE_NAME,
+    STAGES,
+    check_permission,
+    check_schema,
+    explained,
+    plain_path,
+    safe,
+)
+from benchmark.results.unchanged import Checksums, Unchanged
+from defenses.archives import read_arrays
+
+_LOCK = ".lock"
+_CHECKSUMS = ".checksums"
+_LOGS = "logs"
+
+# Bytes that the arrays of a stage may take, packed or not. Those of an attack on 10,000 examples
+# with eight samples of 1,000x1,000 pixels take half of it.
+LARGEST_ARRAYS = 512 << 20
+
+
+# Records that are kept: a cell is read stage by stage, some of them for each other.
+_records = Unchanged(disk.read_sealed, most=4096)
+
+
+def _record(path: Path) -> Record | None:
+    try:
+        found = _records.of(path.absolute())
+    except OSError:
+        return None
+    return None if found is None else dict(found)
+
+
+@functools.cache
+def _checksums_in(folder: Path) -> Checksums:
+    """What this process and the commands before it know of a results folder."""
+    found = Checksums()
+    found.load(folder / _CHECKSUMS)
+    return found
+
+
+@dataclass(frozen=True)
+class Store:
+    """One output folder. Make one with `create` to write or with `open` to read."""
+
+    path: Path
+    checksums: Checksums = field(default_factory=Checksums, compare=False, repr=False)
+
+    @classmethod
+    def create(cls, path: Path | str) -> Store:
+        """Makes the folder, its parents and its marker; what is already there is kept.
+
+        Raises `StoreError` where `check_writable` does, or if the folder can't be made.
+        """
+        path = Path(path)
+        cls.check_writable(path)
+        with explained("write", path):
+            disk.make_root(path)
+            if not (path / MARKER).exists():
+                disk.write_json(path / MARKER, {"schema_version": SCHEMA_VERSION}, root=path)
+            disk.make_folder(path / "cells", root=path)
+        return cls(path, _checksums_in(path.absolute()))
+
+    @classmethod
+    def open(cls, path: Path | str, *, anew: bool = False) -> Store:
+        """An existing results folder, for reading; raises `StoreError` if it isn't one.
+
+        `anew`: a file is hashed although it looks as it did when it was hashed before. That is for
+        `bench report --verify`, which asks what the disk holds. Everybody else asks whether a stage
+        was changed since it was written, and an edit, however it was made, changes a file's times.
+        """
+        path = plain_path(path)
+        hint = "give the --out folder of a bench run"
+        with explained("read", path):
+            if not path.is_dir():
+                raise StoreError(f"no results folder at {path}; {hint}")
+            if not (path / MARKER).exists():
+                raise StoreError(f"{path} is not a results folder (it has no {MARKER}); {hint}")
+            check_schema(path)
+        return cls(path) if anew else cls(path, _checksums_in(path.absolute()))
+
+    @staticmethod
+    def check_writable(path: Path | str) -> None:
+        """Raises `StoreError` if `create` would refuse this folder; writes nothing."""
+        path = plain_path(path)
+        with explained("write", path):
+            if path.is_dir():
+                if (path / MARKER).exists():
+                    check_schema(path)
+                elif foreign := sorted(
+                    n for n in os.listdir(path) if not n.startswith(disk.TEMPORARY)
+                ):
+                    raise StoreError(
+                        f"{path} holds other files ({foreign[0]!r}) and no results; "
+                        "give a new or an empty folder, or one that bench made"
+                    )
+            check_permission(path)
+            if path.is_dir():
+                for inside in (MARKER, _LOCK, _CHECKSUMS, "cells/any", f"{_LOGS}/any"):
+                    disk.check_target(path / inside, root=path)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the folder for one run, and removes what a killed run left half-written.
+
+        Raises `StoreError` when another run holds it. A lock dies with the process that holds it.
+        """
+        with contextlib.ExitStack() as stack:
+            with self._writing("lock", self.path):
+                disk.check_target(self.path / _LOCK, root=self.path)
+                stream = stack.enter_context(open(self.path / _LOCK, "a+", encoding="utf-8"))
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    stream.seek(0)
+                    raise StoreError(
+                        f"another run (process {stream.read(20).strip() or 'unknown'}) is writing "
+                        f"to {self.path}; wait for it or give another --out folder"
+                    ) from None
+                stream.truncate(0)
+                stream.write(f"{os.getpid()}\n")
+                stream.flush()
+                disk.sweep(self.path)
+                for folder, _, _ in os.walk(self.path / "cells"):
+                    disk.sweep(Path(folder))
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # they can be made again
+                    self.checksums.save(self.path.absolute() / _CHECKSUMS)
+
+    def check_there(self) -> None:
+        """Raises `MovedError` where the folder is gone, so that no other is made in its place."""
+        if not (self.path / MARKER).is_file():
+            raise MovedError(
+                f"the results folder {self.path} was moved or removed while it was written to; "
+                "all that was done is in it: give its new place as --out, or move it back, and "
+                "the same command goes on"
+            )
+
+    def cell_ids(self, beginning: str = "") -> list[str]:
+        """The ids of all cells that have a folder, finished or not, sorted; those that begin so."""
+        folder = self.path / "cells"
+        with explained("read", self.path), contextlib.suppress(FileNotFoundError):
+            with os.scandir(folder) as entries:
+                named = [entry for entry in entries if entry.name.startswith(beginning)]
+            return sorted(e.name for e in named if SAFE_NAME.fullmatch(e.name) and e.is_dir())
+        return []
+
+    def cell_folder(self, cell_id: str) -> Path:
+        """The folder of a cell, which need not exist; raises `StoreError` for an unsafe id."""
+        return self.path / "cells" / safe(cell_id, "cell id")
+
+    def write_cell(self, cell_id: str, record: Mapping[str, Any]) -> None:
+        """Writes `cell.json`, adding the schema version and the id.
+
+        Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
+        """
+        target = self.cell_folder(cell_id) / "cell.json"
+        whole = {**record, "schema_version": SCHEMA_VERSION, "cell_id": cell_id}
+        with self._writing("write", target):
+            disk.make_folder(target.parent, root=self.path)
+            disk.write_sealed(target, whole, root=self.path)
+
+    def read_cell(self, cell_id: str) -> Record | None:
+        """The record of a cell that ended, or None if missing, damaged or of another schema."""
+        record = _record(self.cell_folder(cell_id) / "cell.json")
+        expected = (SCHEMA_VERSION, cell_id)
+        if record is None or (record.get("schema_version"), record.get("cell_id")) != expected:
+            return None
+        return record
+
+    def write_stage(
+        self,
+        cell_id: str,
+        stage: str,
+        record: Mapping[str, Any],
+        files: Mapping[str, Writer] | None = None,
+    ) -> None:
+        """Writes a stage as a whole: first its files, then its JSON with their checksums.
+
+        `stage` is one of STAGES, or "<folder>/<key>". `files` maps a final file name
+        to a function that writes to the temporary path it is given, which ends like the final name.
+        Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
+        """
+        target = self._stage_path(cell_id, stage)
+        named = {safe(name, "file name"): write for name, write in (files or {}).items()}
+        with self._writing("write", target):
+            disk.make_folder(target.parent, root=self.path)
+            checksums = {
+                name: disk.write_file(target.parent / name, write, root=self.path)
+                for name, write in named.items()
+            }
+            told = {k: without_folders(v) for k, v in record.items() if k == "reason"}
+            disk.write_sealed(target, {**record, **told, "files": checksums}, root=self.path)
+
+    def read_stage(self, cell_id: str, stage: str) -> Record | None:
+        """The record of a finished stage, or None if missing, damaged, or a file of it is.
+
+        Its inner values are shared with whoever reads it next, and are not to be changed.
+        """
+        target = self._stage_path(cell_id, stage)
+        record = _record(target)
+        if record is None or not isinstance(record.get("files"), dict):
+            return None
+        for name, checksum in record["files"].items():
+            if not SAFE_NAME.fullmatch(name):
+                return None
+            try:
+                if self.checksums.of((target.parent / name).absolute()) != checksum:
+                    return None
+            except OSError:
+                return None
+        return record
+
+    def read_arrays(
+        self, cell_id: str, stage: str, filename: str, *, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The arrays of a stage's npz file, or those of the names given, read without pickle.
+
+        Raises `StoreError` if the stage has no such file, or the file is damaged.
+        """
+        target = self._stage_path(cell_id, stage)
+        path = target.parent / safe(filename, "file name")
+        files = (_record(target) or {}).get("files")
+        if not isinstance(files, dict) or filename not in files:
+            raise StoreError(f"the stage {stage!r} of {cell_id} has no file {filename!r}")
+        try:
+            content = disk.read_plain(path, largest=LARGEST_ARRAYS)
+            if files[filename] != hashlib.sha256(content).hexdigest():
+                raise ValueError("its checksum differs")
+            return read_arrays(io.BytesIO(content), only=only, largest=LARGEST_ARRAYS)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"can't read the arrays in {path}: {error}") from error
+
+    def make_cell_folder(self, cell_id: str) -> Path:
+        """The folder of a cell, made; raises `StoreError` if it can't be, or is a link."""
+        folder = self.cell_folder(cell_id)
+        with self._writing("write", folder):
+            disk.make_folder(folder, root=self.path)
+        return folder
+
+    def log(self, name: str) -> Path:
+        """The log file called `name`, which can be added to; raises `StoreError` if it can't."""
+        path = self.path / _LOGS / f"{safe(name, 'name')}.log"
+        with self._writing("write", path):
+            disk.make_folder(path.parent, root=self.path)
+            disk.check_target(path, root=self.path)
+        return path
+
+    def attack_keys(self, cell_id: str) -> list[str]:
+        """The keys of all attacks that have a JSON file, sorted; `read_stage` judges each."""
+        return self.stage_keys(cell_id, "attacks")
+
+    def stage_folders(self, cell_id: str) -> list[str]:
+        """The folders of a cell in which it has any number of stages, sorted."""
+        found = [path.parent.name for path in self.cell_folder(cell_id).glob("*/*.json")]
+        return sorted({name for name in found if SAFE_NAME.fullmatch(name)})
+
+    def stage_keys(self, cell_id: str, folder: str) -> list[str]:
+        """The same of another folder."""
+        names = [p.stem for p in (self.cell_folder(cell_id) / folder).glob("*.json")]
+        return sorted(name for name in names if SAFE_NAME.fullmatch(name))
+
+    @contextlib.contextmanager
+    def _writing(self, verb: str, path: Path) -> Iterator[None]:
+        """Explains what fails, and tells when the whole folder is gone."""
+        try:
+            with explained(verb, path):
+                yield
+        except StoreError:
+            self.check_there()
+            raise
+
+    def _stage_path(self, cell_id: str, stage: str) -> Path:
+        folder, slash, key = stage.rpartition("/")
+        if slash and SAFE_NAME.fullmatch(folder):
+            kind = "attack key" if folder == "attacks" else "key"
+            return self.cell_folder(cell_id) / folder / f"{safe(key, kind)}.json"
+        if stage not in STAGES:
+            raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join(STAGES)}, FOLDER/KEY")
+        return self.cell_folder(cell_id) / f"{stage}.json"

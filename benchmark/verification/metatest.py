@@ -1,0 +1,160 @@
+"""The meta-test's stages: what follows from their arrays, and episodes run again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmark.errors import StoreError
+from benchmark.metatest.course import Course
+from benchmark.metatest.model import Adaptable
+from benchmark.metatest.protocol import TUNING, Protocol
+from benchmark.results import Record
+from benchmark.stages.metatest import course_of
+from benchmark.verification.comparison import Comparison, unequal
+from benchmark.verification.loaded import Loaded
+from benchmark.verification.repeating import unpredictable
+
+FOLDER = "adaptations"
+
+# Episodes that are run again; all of them where there are no more.
+EPISODES = 3
+# Shares of queries that may differ on another machine.
+ROUNDING = 0.1
+
+
+def check(loaded: Loaded, key: str, found: Comparison) -> None:
+    """A family's stage, or that of the tuning."""
+    record = loaded.stage(f"{FOLDER}/{key}")
+    family = record.get("family") if "role" in record else None
+    if family is None:
+        _check_tuning(loaded, key, record, found)
+    else:
+        _check_family(loaded, key, str(family), record, found)
+
+
+def _check_tuning(loaded: Loaded, key: str, record: Record, found: Comparison) -> None:
+    """The tuning made again, on its validation family."""
+    protocol = _protocol_of_tuning(loaded, key, record)
+    course = _course(loaded, protocol)
+    again = course.tuning_record(course.tuning(_model(loaded)))
+    if not loaded.same_machine:
+        found.expect("the shape of the accuracies", *(_shape(r) for r in (record, again)))
+        apart = np.abs(np.array(record["accuracy"]) - np.array(again["accuracy"]))
+        if apart.max() > ROUNDING:
+            found.differs.append("tuned again, the accuracies differ")
+        told = course.tuned(record)
+        again |= {"accuracy": record["accuracy"], "rate": told.rate, "tuned_steps": told.steps}
+    found.expect_all(record, again)
+    found.told.append("tuned again")
+
+
+def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: Comparison) -> None:
+    """What is stored of a family's episodes."""
+    protocol, tuning_record = _protocol_of_family(loaded, key, family, record)
+    course = _course(loaded, _with_others(loaded, protocol))
+    tuning = course.tuned(tuning_record)
+    numbers = range(protocol.episodes)
+    some = sorted(unpredictable().permutation(protocol.episodes)[:EPISODES].tolist())
+    again, parts = course.family(family, _model(loaded), tuning, numbers=some)
+    names = set(course.about(family, tuning)) - {"reason"}
+    found.expect_all(record, again, sorted(names))
+    if record["status"] != "ok" or again["status"] != "ok":
+        if record["status"] == "not-applicable":
+            found.expect("the reason", record.get("reason"), again["reason"])
+        found.told.append(f"the family is {record['status']}")
+        return
+    arrays = loaded.arrays(f"{FOLDER}/{key}")
+    found.expect("reason", record.get("reason"), "")
+    found.expect_all(record, course.summary(arrays))
+    derived = course.derived(arrays["correct"], arrays["clean"], arrays["seen"], tuning)
+    if differing := unequal(arrays, derived):
+        found.differs.append(f"{', '.join(differing)} don't follow from the episodes")
+    for name in ("correct", "clean", "seen"):
+        apart = np.abs(arrays[name][some] - parts[name])
+        if apart.max() > (1e-9 if loaded.same_machine else ROUNDING):
+            found.differs.append(f"run again, {name} of the episodes {some} differ")
+    exact = loaded.same_machine and len(some) == len(numbers)
+    _check_costs(record, again, len(numbers) / len(some), found, exact=exact)
+    found.told.append(f"{len(some)} of {len(numbers)} episodes run again")
+
+
+def _check_costs(
+    record: Record, again: Record, times: float, found: Comparison, *, exact: bool
+) -> None:
+    """Episodes of one protocol cost about the same."""
+    for name in ("cost", "measuring_cost"):
+        stored = record[name]
+        for part, value in again[name].items():
+            if not np.isclose(stored[part], times * value, rtol=1e-9 if exact else 0.25, atol=1e-9):
+                found.differs.append(
+                    f"{part} of {name} are told as {stored[part]:g}, by the episodes run again "
+                    f"they are {times * value:g}"
+                )
+
+
+def _protocol_of_tuning(loaded: Loaded, key: str, record: Record) -> Protocol:
+    """The protocol of a tuning: its families' records tell the rest of it."""
+    for _, family in _stored(loaded, families=True):
+        protocol = _protocol(family, record)
+        if protocol.keys()[TUNING] == key:
+            return protocol
+    raise StoreError("no family is stored that was measured with this tuning")
+
+
+def _protocol_of_family(
+    loaded: Loaded, key: str, family: str, record: Record
+) -> tuple[Protocol, Record]:
+    """A family's protocol, and the record of the tuning that belongs to it."""
+    for other, tuning in _stored(loaded, families=False):
+        protocol = _protocol(record, tuning)
+        if protocol.keys() == {family: key, TUNING: other}:
+            return protocol, tuning
+    raise StoreError("its settings and those of a stored tuning don't give its key")
+
+
+def _with_others(loaded: Loaded, protocol: Protocol) -> Protocol:
+    """The protocol with all families that are stored of it: what a model has to keep is of them."""
+    names = []
+    for key, family in _stored(loaded, families=True):
+        one = dataclasses.replace(protocol, families=(family["family"],))
+        if one.keys()[family["family"]] == key:
+            names.append(family["family"])
+    return dataclasses.replace(protocol, families=tuple(names))
+
+
+def _stored(loaded: Loaded, *, families: bool) -> Iterator[tuple[str, Record]]:
+    """Keys and records of the stored families, or of the tunings."""
+    for key in loaded.store.stage_keys(loaded.cell_id, FOLDER):
+        record = loaded.found(f"{FOLDER}/{key}")
+        if record is not None and ("role" in record) == families:
+            yield key, record
+
+
+def _protocol(family: Record, tuning: Record) -> Protocol:
+    return Protocol(
+        families=(family["family"],),
+        shots=tuple(family["shots"]),
+        steps=tuple(family["steps"]),
+        episodes=family["episodes"],
+        queries=family["queries"],
+        attack_steps=family["attack_steps"],
+        rates=tuple(tuning["rates"]),
+        tuning_episodes=tuning["episodes"],
+    )
+
+
+def _course(loaded: Loaded, protocol: Protocol) -> Course:
+    _ = loaded.fitted
+    return course_of(loaded.context, protocol)
+
+
+def _model(loaded: Loaded) -> Adaptable:
+    _ = loaded.fitted
+    return loaded.context.adaptable
+
+
+def _shape(record: Record) -> list[int]:
+    return list(np.shape(record["accuracy"]))
