@@ -134,7 +134,8 @@ class _Pool:
 
     def _hire(self, slot: int) -> None:
         """Starts a worker with the framework whose waiting cells are worst served."""
-        waiting = Counter(job.cell.framework for job in self.queue if self._can_begin(job))
+        left = self._not_ended()
+        waiting = Counter(job.cell.framework for job in self.queue if not job.after & left)
         if not waiting:  # what is left waits for a cell that another worker is at
             return
         busy = Counter(worker.framework for worker in self.slots if worker is not None)
@@ -158,16 +159,17 @@ class _Pool:
 
     def _take(self, framework: str) -> Job | None:
         """The next cell of a framework that can begin, out of the queue."""
+        left = self._not_ended()
         for index, job in enumerate(self.queue):
-            if job.cell.framework == framework and self._can_begin(job):
+            if job.cell.framework == framework and not job.after & left:
                 return self.queue.pop(index)
         return None
 
-    def _can_begin(self, job: Job) -> bool:
-        """Whether every cell that must end before it has ended, well or not."""
+    def _not_ended(self) -> set[str]:
+        """The cells that another one may have to wait for."""
         working = {worker.job.cell.cell_id for worker in self.slots if worker is not None}
         working -= {event.job.cell.cell_id for event in self.finished}
-        return not job.after & (working | {other.cell.cell_id for other in self.queue})
+        return working | {job.cell.cell_id for job in self.queue}
 
     def _listen(self, worker: _Worker) -> None:
         """Handles everything that a worker has said, and its death."""
