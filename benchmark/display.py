@@ -19,6 +19,7 @@ from benchmark.events import (
     STARTING,
     CellFinished,
     CellNotice,
+    CellPaused,
     CellProgress,
     CellStarted,
     Event,
@@ -95,7 +96,8 @@ class PlainDisplay:
         label = clean(event.job.cell.label)
         if isinstance(event, CellStarted):
             loading = f", {clean(doing(event, STARTING))}" if event.fresh else ""
-            self._line(f"{label}: started{loading}")
+            part = f" {', '.join(map(clean, event.part))}" if event.part else ""
+            self._line(f"{label}: started{part}{loading}")
         if isinstance(event, CellNotice):
             self._line(f"{label}: {clean(event.text)}")
         if isinstance(event, StageFailed):
@@ -154,11 +156,13 @@ class LiveDisplay:
                 self._bars.update(
                     self._workers[event.slot],
                     description=clean(f"{cell.label}: {doing(event, event.stage)}"),
-                    completed=self._progress.cell_fraction(cell.cell_id),
-                    left=_left(self._progress.cell_left(cell.cell_id)),
+                    completed=self._progress.cell_fraction(event.slot),
+                    left=_left(self._progress.cell_left(event.slot)),
                 )
             case CellNotice():
                 self._bars.console.print(Text(clean(f"{cell.label}: {event.text}")))
+            case CellPaused():
+                self._bars.remove_task(self._workers.pop(event.slot))
             case StageFailed():
                 self._bars.console.print(Text(failure(event)))
             case CellFinished():

@@ -33,7 +33,7 @@ def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
 
     failures: list[ReportError] = []
     store = Store.create(plan.config.out)
-    with store.lock():
+    with store.lock() as store:
         outcomes = _work(plan, store, detail)
         index = None
         with _collected(failures):
@@ -56,8 +56,8 @@ def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
 
 def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
     """Runs the cells that are not done."""
-    from benchmark import runner
     from benchmark.display import display
+    from benchmark.executors import local, scheduler
     from benchmark.progress import Progress
     from benchmark.resume import pending
 
@@ -66,14 +66,13 @@ def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
         say(f"{done} of {len(plan.jobs)} cells are done already and are not done again")
     progress = Progress(jobs, workers=plan.workers)
     with display(progress, detail=detail) as shown:
-        return runner.run(
-            jobs,
+        executor = local.Local(
             store,
             workers=plan.workers,
             device=plan.config.device,
             threads=plan.config.threads,
-            on_event=shown.show,
         )
+        return scheduler.run(jobs, store, executor, on_event=shown.show)
 
 
 def _print_table(plan: Plan) -> None:

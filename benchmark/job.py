@@ -35,7 +35,8 @@ class Job:
     given: the model, where someone else trained it. attack_timeout: seconds that one attack may
     take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
     adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
-    of cells that end before this one begins, in the same run. sources: defense to the id of the
+    of cells that end before this one begins, in the same run. training_after: those of them that
+    end before its training does. sources: defense to the id of the
     cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
     with the path that it has on this machine. asked: what to ask for to have the same again.
     """
@@ -52,6 +53,7 @@ class Job:
     adapts: bool = False
     training: float = 1.0
     after: frozenset[str] = frozenset()
+    training_after: frozenset[str] = frozenset()
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     dataset: str | None = None
     asked: Asked | None = None

@@ -57,8 +57,7 @@ def merge(sources: Sequence[Path | str], out: Path | str) -> Merged:
     Store.check_writable(out)
     if not (Path(out) / "bench.json").exists():
         _plan(stores, Merged())  # a contradiction must not leave an empty folder behind
-    target = Store.create(out)
-    with target.lock():
+    with Store.create(out).lock() as target:
         merged = Merged()
         for cell_id, copies in _plan([target, *stores], merged).items():
             _join(target, cell_id, copies, merged)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import signal
@@ -17,7 +16,8 @@ import numpy as np
 import pytest
 
 import reports
-from benchmark import cli, runner
+from benchmark import cli
+from benchmark.executors import local
 from benchmark.results import Store
 from reports.terminal import TerminalTable
 
@@ -31,9 +31,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("BENCH_DATA_DIR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.syspath_prepend(str(HERE))
-    monkeypatch.setattr(
-        runner, "run", functools.partial(runner.run, serve="fake_worker:serve_by_seed")
-    )
+    monkeypatch.setattr(local, "SERVE", "fake_worker:serve_by_seed")
     monkeypatch.setattr(
         reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
     )

@@ -58,7 +58,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and not path.name.startswith(".lock")
     }
 
 
@@ -262,16 +262,16 @@ def test_a_merge_that_is_killed_leaves_no_half_cell_and_is_completed(
 ) -> None:
     a = cell(tmp_path / "a", "one")
     cell(a, "two")
-    written, write_file = [], disk.write_file
+    written, write_aside = [], disk.write_aside
 
-    def write_or_die(path: Path, write: disk.Writer, **settings: Any) -> str:
+    def write_or_die(path: Path, write: disk.Writer, **settings: Any) -> Any:
         written.append(path)
         if len(written) == fails_at:
             path.with_name(f"{disk.TEMPORARY}0-{path.name}").write_bytes(b"half")
             raise KeyboardInterrupt
-        return write_file(path, write, **settings)
+        return write_aside(path, write, **settings)
 
-    monkeypatch.setattr(disk, "write_file", write_or_die)
+    monkeypatch.setattr(disk, "write_aside", write_or_die)
     with pytest.raises(KeyboardInterrupt):
         merge([a], tmp_path / "all")
     monkeypatch.undo()

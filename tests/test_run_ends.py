@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import sys
@@ -13,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 import reports
-from benchmark import cli, frameworks, runner
+from benchmark import cli, frameworks
 from benchmark.errors import StoreError
+from benchmark.executors import local
 from benchmark.output import told_if_slow
 from benchmark.results import Store
 from reports.terminal import TerminalTable
@@ -29,9 +29,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("BENCH_DATA_DIR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.syspath_prepend(str(HERE))
-    monkeypatch.setattr(
-        runner, "run", functools.partial(runner.run, serve="fake_worker:serve_by_seed")
-    )
+    monkeypatch.setattr(local, "SERVE", "fake_worker:serve_by_seed")
     monkeypatch.setattr(
         reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
     )

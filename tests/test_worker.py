@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 
 from benchmark import datasets, frameworks
 from benchmark.config import read
+from benchmark.executors.interface import STORED, Task
 from benchmark.results import Store
 from benchmark.resume import pending
 from benchmark.showing import cell_details
@@ -54,16 +54,33 @@ def jobs(out, *assignments, defense="meta-adv", framework=("torch",), **flags):
     return make_plan(config).jobs
 
 
+class Line:
+    """The other end of a worker's pipe: gives it jobs, makes known what it hands over."""
+
+    def __init__(self, store, todo):
+        self.store, self.given = store, [*(Task(job) for job in todo), None]
+        self.messages = []
+
+    def recv(self):
+        return self.given.pop(0)
+
+    def send(self, message):
+        match message:
+            case ("store", cell_id, stage, files):
+                self.store.publish(cell_id, stage, files)
+                self.given.insert(0, STORED)
+                return
+            case ("finished", cell_id, _, _, record):
+                self.store.write_cell(cell_id, record)
+                message = message[:-1]
+        self.messages.append(message)
+
+
 def serve(store, *todo, framework="torch"):
-    """Serve jobs in this process; returns the messages that were sent."""
-    ours, theirs = Pipe()
-    for job in (*todo, None):
-        ours.send(job)
-    worker.serve(theirs, framework, "cpu", 1)
-    messages = []
-    while ours.poll():
-        messages.append(ours.recv())
-    return messages
+    """Serve jobs in this process; returns the messages that were sent, but stages and records."""
+    line = Line(store, todo)
+    worker.serve(line, framework, "cpu", 1)
+    return line.messages
 
 
 def stages(messages):

@@ -1,0 +1,1 @@
+"""Who carries a run out: the scheduler decides, and an executor obeys."""
