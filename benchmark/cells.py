@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.checkout import git_state
 from benchmark.frameworks import processor, versions
-from benchmark.identity import cell_id_of, id_begins
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Record
+from benchmark.results.identity import cell_id_of, id_begins
 from defenses import wrappers
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import yaml
 from yaml.constructor import ConstructorError
 
-from benchmark.files import read_plain
+from benchmark.results.files import read_plain
 
 LARGEST = 128 << 10  # bytes of a file; the longest suite of ours takes 5,000
 DEEPEST = 20  # mappings and lists within each other

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from benchmark.cli.output import OutputError, say, tell
 from benchmark.errors import BenchError, CellError, ReportError
-from benchmark.output import OutputError, say, tell
 
 if TYPE_CHECKING:
-    from benchmark.display import Detail
+    from benchmark.cli.display import Detail
     from benchmark.events import CellFinished
-    from benchmark.plan import Plan
+    from benchmark.job import Job
+    from benchmark.plans.run import Plan
     from benchmark.results import Store
 
 _MOST_NAMED = 3  # cells or stages that failed
@@ -56,14 +57,24 @@ def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
 
 def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
     """Runs the cells that are not done."""
-    from benchmark.display import display
-    from benchmark.executors import local, scheduler
-    from benchmark.progress import Progress
+    from benchmark.order import in_turns
     from benchmark.resume import pending
 
-    jobs = pending(plan.jobs, store)
+    jobs, again = in_turns(pending(plan.jobs, store))
     if (done := len(plan.jobs) - len(jobs)) and detail != "quiet":
         say(f"{done} of {len(plan.jobs)} cells are done already and are not done again")
+    outcomes = {one.job.cell.cell_id: one for one in _run(jobs, plan, store, detail)}
+    again = [job for job in again if outcomes[job.cell.cell_id].status == "ok"]
+    if again:
+        outcomes |= {one.job.cell.cell_id: one for one in _run(again, plan, store, detail)}
+    return list(outcomes.values())
+
+
+def _run(jobs: list[Job], plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
+    from benchmark.cli.display import display
+    from benchmark.cli.progress import Progress
+    from benchmark.executors import local, scheduler
+
     progress = Progress(jobs, workers=plan.workers)
     with display(progress, detail=detail) as shown:
         executor = local.Local(
@@ -77,7 +88,7 @@ def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
 
 def _print_table(plan: Plan) -> None:
     import reports
-    from benchmark.display import print_table
+    from benchmark.cli.display import print_table
 
     table = reports.terminal_table(plan.config.out, [job.cell.cell_id for job in plan.jobs])
     optional = ["training", *([] if len(plan.config.seed) > 1 else ["seed"])]

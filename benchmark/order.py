@@ -48,12 +48,37 @@ def in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
     twins: dict[tuple[str, int], str] = {}
     trained: dict[str, str] = {}
     for job in jobs:
-        cell_id, place = job.cell.cell_id, (job.cell.framework, job.cell.seed)
-        key = training_key(job.cell)
-        before = {*job.sources.values(), twins.get(place, ""), trained.get(key, "")}
-        found.append(replace(job, after=frozenset(before & earlier)))
+        cell_id, key = job.cell.cell_id, training_key(job.cell)
+        first = trained.setdefault(key, cell_id)
+        before = {*job.sources.values(), twins.get(_place(job), ""), first}
+        # What the first of them trains costs the others nothing.
+        training = job.training if first == cell_id else 0.0
+        found.append(
+            replace(
+                job,
+                after=frozenset(before & earlier),
+                training_after=frozenset({first} & earlier),
+                training=training,
+            )
+        )
         earlier.add(cell_id)
-        trained.setdefault(key, cell_id)
         if job.cell.defense == BASELINE:
-            twins[place] = cell_id
+            twins[_place(job)] = cell_id
     return tuple(found)
+
+
+def in_turns(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """The jobs, and those of them that come once more when all have ended.
+
+    Where an undefended twin is attacked with what was made on a cell's model, that cell comes
+    first, and its trust checks, which look at the twin, are left for a second turn.
+    """
+    twins = {_place(job): n for n, job in enumerate(jobs) if job.cell.defense == BASELINE}
+    again = [job for n, job in enumerate(jobs) if twins.get(_place(job), -1) > n]
+    late = {job.cell.cell_id for job in again}
+    return [replace(job, unchecked=job.cell.cell_id in late) for job in jobs], again
+
+
+def _place(job: Job) -> tuple[str, int]:
+    """What a cell of a run shares with its undefended twin alone."""
+    return job.cell.framework, job.cell.seed

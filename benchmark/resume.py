@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from benchmark.cells import Cell
 from benchmark.job import Job
 from benchmark.results import Store
+from benchmark.stages.training import TRAINING, trained_elsewhere
 
 
 def pending(jobs: Sequence[Job], store: Store) -> list[Job]:
@@ -24,6 +25,15 @@ def _is_done(job: Job, store: Store) -> bool:
         return False
     attacks = sorted(record.get("suites", {}).get(job.suite, []))
     return attacks == sorted(job.attack_keys().values()) and not job.pending(store)
+
+
+def training_left(job: Job, store: Store | None) -> float:
+    """Gradient evaluations that a cell's training will take; none where it is stored somewhere."""
+    if store is not None and (
+        store.read_stage(job.cell.cell_id, TRAINING) or trained_elsewhere(store, job.cell)
+    ):
+        return 0.0
+    return job.training
 
 
 def suites_of(job: Job, store: Store) -> dict[str, list[str]]:

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
 import defenses
-from benchmark import asked, frameworks
+from benchmark import frameworks
 from benchmark.cells import cell_record
 from benchmark.executors.interface import Task
+from benchmark.plans import asked
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.resume import spent, suites_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from defenses.cost import Cost
 from defenses.data import checked_data
 from defenses.errors import DefenseError
 from defenses.fitted import Fitted
+from defenses.kernel import Kernel
 from defenses.recipe import Recipe
-from defenses.subject import recognise
+from defenses.subject import Subject, recognise
 from defenses.training import Outcome, train
 from defenses.trial import try_out
 
@@ -60,30 +62,31 @@ class Defense(Recipe):
         """
         subject = recognise(model)
         x, y = checked_data(subject.channels_last(x), y)
-        self.check_labels(y)
-        defense = self.sized_for(len(x))
-        defense.check_inputs(x.shape[1:])
         if validation is not None:
             validation = checked_data(subject.channels_last(validation[0]), validation[1])
-        elif self.early_stopping:
+        defense = self.sized_for(len(x))
+        kernel = defense._checked_kernel(subject, x, y, validation)
+        held_out = 0 if validation is None else len(validation[1])
+        length = defense.length(len(x), epochs=epochs, budget_ge=budget_ge, validation=held_out)
+        run = partial(train, defense, kernel, x, y, length=length, seed=seed, validation=validation)
+        outcome = run(progress=progress, notify=notify, checkpoint=checkpoint)
+        return Fitted(defense, kernel, subject, outcome)
+
+    def _checked_kernel(
+        self,
+        subject: Subject,
+        x: np.ndarray,
+        y: np.ndarray,
+        validation: tuple[np.ndarray, np.ndarray] | None,
+    ) -> Kernel:
+        """The kernel; DefenseError where model and data can't be trained with."""
+        self.check_labels(y)
+        self.check_inputs(x.shape[1:])
+        if self.early_stopping and validation is None:
             raise DefenseError("early_stopping needs validation data; give validation=(x, y)")
-        count = 0 if validation is None else len(validation[1])
-        kernel = defense.kernel(subject, x)
-        labels = [y] if validation is None else [y, validation[1]]
-        try_out(kernel, x, np.concatenate(labels))
-        outcome = train(
-            defense,
-            kernel,
-            x,
-            y,
-            plan=defense.plan(len(x), epochs=epochs, budget_ge=budget_ge, validation=count),
-            seed=seed,
-            validation=validation,
-            progress=progress,
-            notify=notify,
-            checkpoint=checkpoint,
-        )
-        return Fitted(defense=defense, kernel=kernel, subject=subject, outcome=outcome)
+        kernel = self.kernel(subject, x)
+        try_out(kernel, x, y if validation is None else np.concatenate([y, validation[1]]))
+        return kernel
 
     def resume(self, model: Any, learned: Mapping[str, list[float]] | None = None) -> Fitted:
         """A trained `model`, its weights loaded from elsewhere, as `fit` would have returned it.

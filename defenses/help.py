@@ -6,23 +6,24 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from defenses.defense import Defense
+from typing import Any
 
 _ARGUMENT = re.compile(r"^    (\w+): (.*)$")
 
 
-def parameter_help(defense: type[Defense]) -> dict[str, str]:
-    """Parameter to its default and its line in the class's documentation, in the class's order."""
+def parameter_help(owner: type[Any]) -> dict[str, str]:
+    """Parameter to its default and its line in the class's documentation, in the class's order.
+
+    Args:
+        owner: a defense, or another dataclass that documents its fields so.
+    """
     documented: dict[str, str] = {}
-    for owner in reversed(defense.__mro__):
-        documented |= dict(_arguments(inspect.cleandoc(owner.__dict__.get("__doc__") or "")))
+    for base in reversed(owner.__mro__):
+        documented |= dict(_arguments(inspect.cleandoc(base.__dict__.get("__doc__") or "")))
     lines = {}
-    if defense.presets:
-        lines["preset"] = f"(none) a published recipe: {', '.join(defense.presets)}"
-    for field in dataclasses.fields(defense):
+    if presets := getattr(owner, "presets", None):
+        lines["preset"] = f"(none) a published recipe: {', '.join(presets)}"
+    for field in dataclasses.fields(owner):
         if field.name != "threat":
             lines[field.name] = (
                 f"({_shown(field.default)}) {documented.get(field.name, '')}".strip()
@@ -49,5 +50,5 @@ def _arguments(documentation: str) -> Iterator[tuple[str, str]]:
 
 def _shown(default: object) -> str:
     if isinstance(default, tuple):
-        return ",".join(default) or "none"
+        return ",".join(map(str, default)) or "none"
     return "none" if default is None else str(default).lower()

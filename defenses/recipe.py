@@ -30,7 +30,7 @@ ON_OVERFIT = ("warn", "restore")
 
 
 @dataclass(frozen=True)
-class Plan:
+class Length:
     """How long a training runs.
 
     Args:
@@ -200,15 +200,15 @@ class Recipe(ABC):
         """The same defense with updates no larger than the data set."""
         return dataclasses.replace(self, batch_size=min(self.batch_size, examples))
 
-    def plan(
+    def length(
         self,
         examples: int,
         *,
         epochs: int | None = None,
         budget_ge: int | None = None,
         validation: int = 0,
-    ) -> Plan:
-        """The training's length on `examples` examples, from either epochs or a compute budget.
+    ) -> Length:
+        """Of the training on `examples` examples, from either epochs or a compute budget.
 
         Args:
             validation: validation examples that there are; attacking them, where the defense is
@@ -237,7 +237,7 @@ class Recipe(ABC):
                 f"an epoch has {per_epoch} updates{checked}; give more"
             )
         epochs = -(-steps // per_epoch)
-        return Plan(epochs, steps, per_epoch, steps * per_step + epochs * check)
+        return Length(epochs, steps, per_epoch, steps * per_step + epochs * check)
 
     def kernel(self, subject: Subject, x: np.ndarray | None = None) -> Kernel:
         """The kernel of the subject's framework; `x` builds a model that has no weights yet."""

@@ -20,7 +20,7 @@ import numpy as np
 from defenses.cost import Cost
 from defenses.errors import TrainingDivergedError
 from defenses.kernel import Arrays, Kernel
-from defenses.recipe import Plan, Recipe
+from defenses.recipe import Length, Recipe
 from defenses.schedules import SCHEDULES, averaging_decay, ramp
 from defenses.validation import (
     Overfitting,
@@ -66,14 +66,14 @@ def train(
     x: np.ndarray,
     y: np.ndarray,
     *,
-    plan: Plan,
+    length: Length,
     seed: int,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     progress: Callable[[float], None] = lambda done: None,
     notify: Callable[[str], None] = lambda notice: None,
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
-    """Run `plan`, or stop early, and return what came of it; the model is trained in place.
+    """Train for `length`, or stop early, and return what came of it; the model is trained in place.
 
     Args:
         defense: gives batch size, schedules and draws.
@@ -90,7 +90,7 @@ def train(
     Raises:
         TrainingDivergedError: the loss is no longer finite.
     """
-    course = _Course(defense, kernel, plan, seed, validation, len(x))
+    course = _Course(defense, kernel, length, seed, validation, len(x))
     if checkpoint is not None:
         course.resume(checkpoint)
     while not course.is_over():
@@ -111,12 +111,12 @@ class _Course:
         self,
         defense: Recipe,
         kernel: Kernel,
-        plan: Plan,
+        length: Length,
         seed: int,
         validation: tuple[np.ndarray, np.ndarray] | None,
         examples: int,
     ) -> None:
-        self.defense, self.kernel, self.plan, self.seed = defense, kernel, plan, seed
+        self.defense, self.kernel, self.length, self.seed = defense, kernel, length, seed
         self.validation = validation
         # Validation examples that are attacked after each epoch.
         self.watched = 0
@@ -131,19 +131,19 @@ class _Course:
         self, x: np.ndarray, y: np.ndarray, progress: Callable[[float], None]
     ) -> dict[str, float]:
         """Train for one epoch; returns its entry in the history."""
-        defense, kernel, plan = self.defense, self.kernel, self.plan
-        first = len(self.history) * plan.steps_per_epoch
+        defense, kernel, length = self.defense, self.kernel, self.length
+        first = len(self.history) * length.steps_per_epoch
         order = self.generator.permutation(len(x))
         losses = []
-        for step in range(first, min(first + plan.steps_per_epoch, plan.steps)):
+        for step in range(first, min(first + length.steps_per_epoch, length.steps)):
             index = order[(step - first) * defense.examples_per_step :][: defense.examples_per_step]
             pool = (x, y) if defense.draws_from_all else (x[index], y[index])
-            draws = defense.at(defense.draw(self.generator, *pool), step / plan.steps)
+            draws = defense.at(defense.draw(self.generator, *pool), step / length.steps)
             self.cost += defense.cost_of(draws)
-            losses.append(_checked_step(defense, kernel, draws, step, plan))
+            losses.append(_checked_step(defense, kernel, draws, step, length.steps))
             if defense.weight_averaging:
                 kernel.average(averaging_decay(defense.weight_averaging, step))
-            progress((step + 1) / plan.steps)
+            progress((step + 1) / length.steps)
         self.history.append({"epoch": len(self.history) + 1, "loss": float(np.mean(losses))})
         return self.history[-1]
 
@@ -164,7 +164,7 @@ class _Course:
         """Catastrophic overfitting, where it was seen."""
         if not self.watched:
             return None
-        epochs = self.plan.epochs
+        epochs = self.length.epochs
         after = math.ceil(self.defense.eps_warmup * epochs)
         return overfitting(self.history, after=after, epochs=epochs)
 
@@ -178,7 +178,7 @@ class _Course:
 
     def is_over(self) -> bool:
         """Whether no epoch follows; told by the history alone, so that it outlasts interruption."""
-        if len(self.history) == self.plan.epochs:
+        if len(self.history) == self.length.epochs:
             return True
         if not (self.watched and self.history):
             return False
@@ -199,7 +199,7 @@ class _Course:
             notices.append(
                 "not watched for catastrophic overfitting: no validation data were given"
             )
-        steps = min(len(self.history) * self.plan.steps_per_epoch, self.plan.steps)
+        steps = min(len(self.history) * self.length.steps_per_epoch, self.length.steps)
         validation = validation_cost(self.defense.threats, self.watched) * len(self.history)
         return Outcome(self.history, self.cost + validation, steps, found, restored, tuple(notices))
 
@@ -241,17 +241,17 @@ class _Course:
             self.kernel.swap_average()
 
 
-def _checked_step(defense: Recipe, kernel: Kernel, draws: Arrays, step: int, plan: Plan) -> float:
-    done = step / plan.steps
+def _checked_step(defense: Recipe, kernel: Kernel, draws: Arrays, step: int, steps: int) -> float:
+    done = step / steps
     loss = kernel.step(
         draws,
         # The middle of the step, so that no step has a rate of zero.
-        learning_rate=defense.learning_rate * SCHEDULES[defense.schedule](done + 0.5 / plan.steps),
-        eps=defense.threat.eps * ramp((step + 1) / plan.steps, defense.eps_warmup),
+        learning_rate=defense.learning_rate * SCHEDULES[defense.schedule](done + 0.5 / steps),
+        eps=defense.threat.eps * ramp((step + 1) / steps, defense.eps_warmup),
     )
     if not math.isfinite(loss):
         raise TrainingDivergedError(
-            f"the loss became {loss} at step {step + 1} of {plan.steps}; "
+            f"the loss became {loss} at step {step + 1} of {steps}; "
             f"try a learning_rate below {defense.learning_rate:g}"
         )
     return loss

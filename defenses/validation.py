@@ -16,7 +16,7 @@ import numpy as np
 
 from defenses.cost import Cost
 from defenses.labels import labels_of
-from defenses.perturbation.spec import Ascent, default_relative_step
+from defenses.perturbation.spec import Ascent, fgsm, pgd
 
 if TYPE_CHECKING:
     from defenses.kernel import Kernel
@@ -98,7 +98,7 @@ def validation_cost(threats: Sequence[Threat], count: int) -> Cost:
     """Of one measurement on `count` examples: both attacks, and a prediction on what each found."""
     cost = Cost()
     for threat in threats:
-        cost += _pgd(threat.norm).cost(count) + _fgsm(threat.norm).cost(count)
+        cost += pgd(threat.norm, PGD_STEPS).cost(count) + fgsm(threat.norm).cost(count)
     return cost + Cost(forwards=2 * count * len(threats))
 
 
@@ -111,29 +111,20 @@ def robust_accuracies(
         threats: what an example has to resist to count, all of it.
     """
     generator = np.random.default_rng([seed, VALIDATION_STREAM])
-    pgd, fgsm = np.ones((2, len(y)), bool)
+
+    def resists(threat: Threat, ascent: Ascent) -> np.ndarray:
+        start = ascent.starts(generator, x.shape)
+        x_adv = kernel.attack(x, y, start, eps=threat.eps, ascent=ascent)
+        return np.equal(labels_of(kernel.predict(x_adv)), y)
+
+    under_pgd, under_fgsm = np.ones((2, len(y)), bool)
     for threat in threats:
-        start, here = threat.random_starts(generator, x.shape), np.zeros(x.shape, np.float32)
-        pgd &= _resists(kernel, threat, x, y, start, ascent=_pgd(threat.norm))
-        fgsm &= _resists(kernel, threat, x, y, here, ascent=_fgsm(threat.norm))
+        under_pgd &= resists(threat, pgd(threat.norm, PGD_STEPS))
+        under_fgsm &= resists(threat, fgsm(threat.norm))
     return {
-        "robust_validation_accuracy": float(pgd.mean()),
-        "fgsm_validation_accuracy": float(fgsm.mean()),
+        "robust_validation_accuracy": float(under_pgd.mean()),
+        "fgsm_validation_accuracy": float(under_fgsm.mean()),
     }
-
-
-def _resists(
-    kernel: Kernel,
-    threat: Threat,
-    x: np.ndarray,
-    y: np.ndarray,
-    start: np.ndarray,
-    *,
-    ascent: Ascent,
-) -> np.ndarray:
-    x_adv = kernel.attack(x, y, start, eps=threat.eps, ascent=ascent)
-    resists: np.ndarray = labels_of(kernel.predict(x_adv)) == y
-    return resists
 
 
 def accuracy(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> float:
@@ -170,11 +161,3 @@ def overfitting(
         if bad >= (1 if seen.epoch == epochs else PATIENCE):
             found.append(seen)
     return next((seen for seen in found if seen.collapsed), found[0] if found else None)
-
-
-def _pgd(norm: str) -> Ascent:
-    return Ascent(norm, PGD_STEPS, default_relative_step(PGD_STEPS))
-
-
-def _fgsm(norm: str) -> Ascent:
-    return Ascent(norm, steps=1, relative_step=1.0)

@@ -10,6 +10,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import importlib
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -43,3 +46,45 @@ def _make_target(framework, *, shape=(8, 8, 1), classes=3, count=24, seed=0):
 def make_target():
     """A function that makes targets of attacks on small models; see `_make_target`."""
     return _make_target
+
+
+class Result(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Calls the command line in this process; gives a `Result`."""
+    from benchmark import cli
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Result(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def fake_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fake workers, no report, and a folder of our own."""
+    import reports
+    from benchmark.executors import local
+    from reports.terminal import TerminalTable
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("BENCH_DATA_DIR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setattr(local, "SERVE", "fake_worker:serve_by_seed")
+    monkeypatch.setattr(
+        reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
+    )
+    monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
+    table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])
+    monkeypatch.setattr(reports, "terminal_table", lambda out, cell_ids=None: table)

@@ -11,14 +11,14 @@ from multiprocessing import Pipe
 import numpy as np
 import pytest
 
-from benchmark import files, frameworks
+from benchmark import frameworks
 from benchmark.config import read
-from benchmark.results import Store
+from benchmark.results import Store, files
 
 frameworks.import_torch_first()
 
 from benchmark import worker  # noqa: E402
-from benchmark.plan import make_plan  # noqa: E402
+from benchmark.plans.run import make_plan  # noqa: E402
 from benchmark.verification import loaded  # noqa: E402
 
 QUICK = ["attacks.pgd.max_iter=3", "attacks.apgd.max_iter=5", "attacks.square.max_iter=5"]

@@ -46,7 +46,7 @@ def imported(path):
 
 
 @pytest.mark.parametrize(
-    "module", ["benchmark.cli", "benchmark.executors.scheduler", "defenses", "reports"]
+    "module", ["benchmark.cli.app", "benchmark.executors.scheduler", "defenses", "reports"]
 )
 def test_importing_loads_no_framework(module):
     code = f"import {module}, sys; print(sorted({FRAMEWORKS!r} & set(sys.modules)))"

@@ -11,7 +11,7 @@ from benchmark.attacks.suites import list_suites, load_suite
 from benchmark.attacks.table import ATTACKS
 from benchmark.config import read
 from benchmark.errors import BenchError
-from benchmark.plan import make_plan
+from benchmark.plans.run import make_plan
 
 ALL = [(name, argument) for name, entry in ATTACKS.items() for argument in entry.arguments]
 HUGE = "1" + "0" * 23

@@ -31,8 +31,8 @@ from benchmark.attacks.autoattack.losses import (  # noqa: E402
     TargetedDLR,
 )
 from benchmark.attacks.autoattack.planes import towards_plane  # noqa: E402
-from benchmark.attacks.autoattack.region import LENGTHS, Region  # noqa: E402
 from benchmark.attacks.autoattack.square import Square  # noqa: E402
+from benchmark.attacks.geometry import Region, lengths  # noqa: E402
 
 FRAMEWORKS = ("torch", "tensorflow")
 # ART's name of a norm, and a budget that breaks some examples of `estimator` and leaves some.
@@ -81,7 +81,7 @@ def broken(found, y, model=None):
 
 
 def distances(norm, x, found):
-    return LENGTHS[norm]((found.astype(np.float64) - x).reshape(len(x), -1))
+    return lengths((found.astype(np.float64) - x).reshape(len(x), -1), norm)
 
 
 # Projections
@@ -94,13 +94,13 @@ def test_a_projection_is_in_the_region_and_no_other_point_there_is_nearer(norm):
     points = x + generator.normal(size=x.shape)
     region = Region(norm, 0.4)
     found = region.project(x.astype(np.float32), points.astype(np.float32))
-    assert (LENGTHS[norm](found - x) <= 0.4 + 1e-6).all()
+    assert (lengths(found - x, norm) <= 0.4 + 1e-6).all()
     assert found.min() >= 0
     assert found.max() <= 1
     if norm == "l2":
         return  # scaled, then clipped: the reference's own short cut
     for row in range(len(x)):
-        limits = {"type": "ineq", "fun": lambda z, c=x[row]: 0.4 - LENGTHS[norm]((z - c)[None])[0]}
+        limits = {"type": "ineq", "fun": lambda z, c=x[row]: 0.4 - lengths((z - c)[None], norm)[0]}
         if norm == "linf":
             best = np.clip(np.clip(points[row], x[row] - 0.4, x[row] + 0.4), 0, 1)
         else:
@@ -129,7 +129,7 @@ def test_the_shortest_move_to_a_plane(norm, crosses):
         left = gap[row] + normal[row] @ moves[row]
         if reachable:
             assert abs(left) < 1e-5
-            assert LENGTHS[norm](moves[row][None])[0] == pytest.approx(least, abs=1e-5)
+            assert lengths(moves[row][None], norm)[0] == pytest.approx(least, abs=1e-5)
         else:
             assert left * gap[row] > 0
             assert abs(left) == pytest.approx(least, abs=1e-5)

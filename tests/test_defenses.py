@@ -101,7 +101,7 @@ class TestConformance:
         assert seen == sorted(seen)
         assert seen[-1] == 1
         assert fitted.cost.gradient_evaluations == pytest.approx(
-            defense.plan(len(x), epochs=3, validation=len(x)).gradient_evaluations
+            defense.length(len(x), epochs=3, validation=len(x)).gradient_evaluations
         )
 
     def test_an_interrupted_fit_continues_to_the_same_weights(
@@ -530,40 +530,40 @@ def test_memory_grows_linearly_with_differentiated_inner_steps():
     assert five < 2e9 < memory(inner_steps=5, chunk=100)
 
 
-class TestPlan:
+class TestLength:
     def test_a_budget_is_never_exceeded(self):
         defense = defenses.create("pgd-at", THREAT, {"batch_size": 10, "attack_steps": 4})
-        plan = defense.plan(100, budget_ge=1234)
-        assert plan.steps == 24  # an update costs 50
-        assert plan.epochs == 3
-        assert plan.gradient_evaluations == 1200
+        length = defense.length(100, budget_ge=1234)
+        assert length.steps == 24  # an update costs 50
+        assert length.epochs == 3
+        assert length.gradient_evaluations == 1200
 
     def test_equal_budgets_buy_equal_work(self):
         budgets = {"eps_l2": 0.5, "eps_l1": 1.0}
-        plans = [
+        lengths = [
             defenses.create(
                 name, THREAT, {k: v for k, v in budgets.items() if k in SMALL[name]}
-            ).plan(5000, budget_ge=100_000)
+            ).length(5000, budget_ge=100_000)
             for name in SMALL
         ]
-        assert all(98_000 < plan.gradient_evaluations <= 100_000 for plan in plans)
+        assert all(98_000 < length.gradient_evaluations <= 100_000 for length in lengths)
 
     @pytest.mark.parametrize("given", [{}, {"epochs": 1, "budget_ge": 9}])
     def test_needs_one_length(self, given):
         with pytest.raises(defenses.DefenseError, match="either epochs or a budget"):
-            defenses.create("none", THREAT).plan(100, **given)
+            defenses.create("none", THREAT).length(100, **given)
 
     @pytest.mark.parametrize("given", [{"epochs": 0}, {"budget_ge": 5}])
     def test_refuses_to_train_nothing(self, given):
         with pytest.raises(defenses.DefenseError, match="trains nothing"):
-            defenses.create("none", THREAT).plan(100, **given)
+            defenses.create("none", THREAT).length(100, **given)
 
     def test_small_data_shrink_the_updates(self):
-        assert defenses.create("none", THREAT).plan(7, epochs=2).steps == 2
+        assert defenses.create("none", THREAT).length(7, epochs=2).steps == 2
 
     def test_a_task_that_can_not_be_filled(self):
         with pytest.raises(defenses.DefenseError, match="lower support or query"):
-            defenses.create("meta-adv", THREAT).plan(7, epochs=2)
+            defenses.create("meta-adv", THREAT).length(7, epochs=2)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])

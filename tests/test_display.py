@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.display import print_table
+from benchmark.cli.display import print_table
 from benchmark.text import clean, duration
 
 

@@ -18,10 +18,10 @@ from torch import nn  # noqa: E402
 import benchmark.estimators.pytorch as on_torch  # noqa: E402
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import defenses  # noqa: E402
-from benchmark.attacks.autoattack.region import LENGTHS  # noqa: E402
 from benchmark.attacks.creating import create  # noqa: E402
 from benchmark.attacks.decision import hop_skip_jump  # noqa: E402
 from benchmark.attacks.decision.hop_skip_jump import HopSkipJump  # noqa: E402
+from benchmark.attacks.geometry import distances  # noqa: E402
 from benchmark.attacks.specification import AttackSpec  # noqa: E402
 from benchmark.attacks.watch import Watch  # noqa: E402
 
@@ -70,8 +70,8 @@ def attacked(attack, x, y, seed=0):
     return attack.generate(x.copy(), y)
 
 
-def lengths(norm, x, found):
-    return LENGTHS[norm]((found.astype(np.float64) - x).reshape(len(x), -1))
+def apart(norm, x, found):
+    return distances(found.reshape(len(x), -1), x.reshape(len(x), -1), norm)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -81,8 +81,8 @@ def test_finds_the_distance_to_a_plane(norm):
     attack = HopSkipJump(estimator, NORMS[norm], max_iter=15, init_eval=200, max_eval=1000)
     found = attacked(attack, x, y)
     assert (estimator.predict(found).argmax(axis=1) != y).all()
-    assert (lengths(norm, x, found) >= exact[norm] * (1 - 1e-4)).all()
-    assert np.median(lengths(norm, x, found) / exact[norm]) < 1.1
+    assert (apart(norm, x, found) >= exact[norm] * (1 - 1e-4)).all()
+    assert np.median(apart(norm, x, found) / exact[norm]) < 1.1
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -93,7 +93,7 @@ def test_no_weaker_than_arts(norm):
     arts = art.HopSkipJump(estimator, norm=NORMS[norm], verbose=False, **settings)
     theirs = attacked(arts, x, np.eye(10)[y])
     assert (estimator.predict(ours).argmax(axis=1) != y).all()
-    assert lengths(norm, x, ours).mean() < 1.05 * lengths(norm, x, theirs).mean()
+    assert apart(norm, x, ours).mean() < 1.05 * apart(norm, x, theirs).mean()
 
 
 def test_drawn_in_portions(monkeypatch):
@@ -101,7 +101,7 @@ def test_drawn_in_portions(monkeypatch):
     x, y, exact = near_plane()
     monkeypatch.setattr(hop_skip_jump, "_VALUES", 70 * SIZE)
     found = attacked(HopSkipJump(estimator, 2, max_iter=15, init_eval=200, max_eval=1000), x, y)
-    assert np.median(lengths("l2", x, found) / exact["l2"]) < 1.1
+    assert np.median(apart("l2", x, found) / exact["l2"]) < 1.1
 
 
 def test_examples_that_are_near_enough_are_left_alone():
@@ -112,7 +112,7 @@ def test_examples_that_are_near_enough_are_left_alone():
         before = estimator.passes.forwards
         found = attacked(HopSkipJump(estimator, 2, enough=enough, **settings), x, y)
         spent.append(estimator.passes.forwards - before)
-        assert (lengths("l2", x, found) <= 1.5).mean() > 0.5
+        assert (apart("l2", x, found) <= 1.5).mean() > 0.5
     assert spent[1] < 0.7 * spent[0]
 
 
@@ -153,9 +153,9 @@ def test_an_observer_knows_whom_each_query_is_about():
         estimator.observer = None
     assert sum(asked) == estimator.passes.forwards - before
     kept = np.where(watch.has_kept.reshape(-1, 1, 1, 1), watch.kept, np.inf)
-    near = lengths("l2", x[watch.has_kept], kept[watch.has_kept])
+    near = apart("l2", x[watch.has_kept], kept[watch.has_kept])
     assert watch.has_kept.all()
-    assert np.allclose(near, lengths("l2", x, found), atol=1e-6)
+    assert np.allclose(near, apart("l2", x, found), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ sys.path.append(str(Path(__file__).parent))
 from real_results import make, reseal, restored, stored
 
 import reports
+from benchmark.cli.showing import cell_details
 from benchmark.results import Store
-from benchmark.showing import cell_details
 
 MUTATIONS = 200
 NONSENSE = (None, True, -1, 10**400, 1e308, "", "\x1b[2J\ud800", [], [[]], {}, {"": {"": None}})

@@ -10,8 +10,8 @@ import pytest
 
 import reports
 from benchmark.errors import BenchError, StoreError
-from benchmark.merge import merge
 from benchmark.results import Store
+from benchmark.results.merge import merge
 
 INSIDE = ("cells", "cells/one", "cells/one/attacks", "cells/one/cell.json", ".lock-1", "logs")
 

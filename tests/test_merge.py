@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark import files as disk
 from benchmark.errors import StoreError
-from benchmark.merge import merge
 from benchmark.results import Store, npz_writer
+from benchmark.results import files as disk
+from benchmark.results.merge import merge
 
 
 def cell(

@@ -60,10 +60,10 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
 
 def test_ascii_terminal_gets_stand_ins(tmp_path: Path) -> None:
     program = (
-        "from benchmark import cli\n"
-        "from benchmark.output import tell\n"
-        "cli.app.command('tell')(lambda: tell('≤ 65.5–70.2 % ± 3 under L∞ ε, ü'))\n"
-        "cli.main()\n"
+        "from benchmark.cli.app import app, main\n"
+        "from benchmark.cli.output import tell\n"
+        "app.command('tell')(lambda: tell('≤ 65.5–70.2 % ± 3 under L∞ ε, ü'))\n"
+        "main()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "tell"],

@@ -15,7 +15,7 @@ import reports
 from benchmark import datasets, worker
 from benchmark.config import read
 from benchmark.errors import DataError
-from benchmark.plan import make_plan
+from benchmark.plans.run import make_plan
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Store
 

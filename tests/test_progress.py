@@ -12,7 +12,8 @@ from rich.console import Console
 
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
-from benchmark.display import LiveDisplay, PlainDisplay, display
+from benchmark.cli.display import LiveDisplay, PlainDisplay, display
+from benchmark.cli.progress import Progress
 from benchmark.events import (
     CellFinished,
     CellNotice,
@@ -22,7 +23,6 @@ from benchmark.events import (
     StageFailed,
 )
 from benchmark.job import Job
-from benchmark.progress import Progress
 from benchmark.stages import attack as attack_stage
 from benchmark.stages import trust
 

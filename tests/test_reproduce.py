@@ -13,11 +13,13 @@ import pytest
 from PIL import Image
 
 import reports
-from benchmark import asked, attack, cells, cli
+from benchmark import cells, cli
+from benchmark.cli import run
 from benchmark.config import read
 from benchmark.errors import ConfigError
 from benchmark.external.checking import Findings, Trial
-from benchmark.plan import Plan, make_plan
+from benchmark.plans import asked
+from benchmark.plans.run import Plan, make_plan
 from benchmark.results import Store
 
 SUITE = "attacks:\n  mine:\n    attack: pgd\n    arguments: {max_iter: 3}\n"
@@ -112,8 +114,7 @@ def identity(plan: Plan) -> list[tuple[Any, ...]]:
 def called(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Plan:
     """The plan that a command line comes to."""
     plans: list[Plan] = []
-    for module in (cli, attack):
-        monkeypatch.setattr(module, "execute", lambda plan, detail: plans.append(plan) or [])
+    monkeypatch.setattr(run, "execute", lambda plan, detail: plans.append(plan) or [])
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -202,7 +203,7 @@ def test_command_of_a_model_that_someone_else_trained_makes_the_same_cell(
             framework=framework, outputs=outputs, builder_sha256=None, accuracy=0.5, notices=()
         )
 
-    monkeypatch.setattr("benchmark.external.plan.check", tried)
+    monkeypatch.setattr("benchmark.plans.external.check", tried)
     for name in ("w.pt", "w.keras", "nets.py"):
         (out.parent / name).write_text("not read")
     plan = called(["bench", "attack", *options, f"--out={out}/new"], monkeypatch)
@@ -245,7 +246,7 @@ def test_page_of_an_older_folder_says_what_is_not_known(out: Path, tmp_path: Pat
 
 
 def test_yaml_of_a_model_that_someone_else_trained_is_refused(out: Path, tmp_path: Path) -> None:
-    from benchmark.again import configuration
+    from benchmark.plans.again import configuration
 
     plan = planned({}, out)
     found, cell_id = store(plan, tmp_path), plan.jobs[0].cell.cell_id

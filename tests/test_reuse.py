@@ -10,11 +10,12 @@ import pytest
 from benchmark import frameworks
 from benchmark.config import read
 from benchmark.results import Store
+from benchmark.resume import training_left
 
 frameworks.import_torch_first()
 
 from benchmark import worker  # noqa: E402
-from benchmark.plan import make_plan  # noqa: E402
+from benchmark.plans.run import make_plan  # noqa: E402
 from benchmark.stages.training import training_key  # noqa: E402
 
 QUICK = ["attacks.pgd.max_iter=2", "attacks.apgd.max_iter=2", "attacks.square.max_iter=2"]
@@ -92,6 +93,24 @@ def test_other_weights_have_another_key(tmp_path, case):
     (first,), (second,) = (jobs(tmp_path, **flags) for flags in OTHERS[case])
 
     assert training_key(first.cell) != training_key(second.cell)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_training_that_is_taken_over_counts_as_free(tmp_path, case):
+    (first,), (second,) = (jobs(tmp_path, **flags) for flags in CASES[case])
+    assert training_left(first, None) > 0
+    assert training_left(second, Store.open(tmp_path)) > 0
+
+    serve(first)
+
+    assert training_left(first, Store.open(tmp_path)) == 0
+    assert training_left(second, Store.open(tmp_path)) == 0
+
+
+def test_a_training_is_counted_once_in_a_run(tmp_path):
+    planned = jobs(tmp_path, defense=["pgd-at", "pgd-at+jpeg", "fgsm-at"], epochs=2)
+
+    assert [job.training > 0 for job in planned] == [True, False, True]
 
 
 def test_a_damaged_training_is_not_taken(tmp_path):

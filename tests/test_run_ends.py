@@ -4,62 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import reports
-from benchmark import cli, frameworks
+from benchmark import frameworks
+from benchmark.cli.output import told_if_slow
 from benchmark.errors import StoreError
-from benchmark.executors import local
-from benchmark.output import told_if_slow
 from benchmark.results import Store
-from reports.terminal import TerminalTable
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Fake workers, no report, and a folder of our own."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("BENCH_DATA_DIR", "FORCE_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.syspath_prepend(str(HERE))
-    monkeypatch.setattr(local, "SERVE", "fake_worker:serve_by_seed")
-    monkeypatch.setattr(
-        reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
-    )
-    monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
-    table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])
-    monkeypatch.setattr(reports, "terminal_table", lambda out, cell_ids=None: table)
-
-
-class Result(NamedTuple):
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        else:
-            code = 0
-        out, err = capsys.readouterr()
-        return Result(int(code), out, err)
-
-    return call
+def _alone(fake_workers: None) -> None:
+    """Every command runs on fake workers, in a folder of its own."""
 
 
 RUN = ("run", "--defense", "pgd-at", "--framework", "torch", "--epochs", "1")

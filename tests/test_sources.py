@@ -10,8 +10,11 @@ import pytest
 from benchmark.cells import Cell
 from benchmark.config import read
 from benchmark.errors import BenchError
-from benchmark.plan import make_plan
+from benchmark.execution import execute
+from benchmark.order import in_turns
+from benchmark.plans.run import make_plan
 from benchmark.results import Store
+from benchmark.resume import pending
 from benchmark.sources import chosen, stored_configs
 
 
@@ -117,6 +120,37 @@ def test_what_is_needed_comes_first(tmp_path: Path) -> None:
     jobs = planned(tmp_path / "out", suite, defense=["pgd-at", "fgsm-at"]).jobs
     assert [job.cell.defense for job in jobs] == ["fgsm-at", "none", "pgd-at"]
     assert [job.sources.get("fgsm-at") for job in jobs] == [None, *[jobs[0].cell.cell_id] * 2]
+
+
+FROM_PGD_AT = "attacks: {a: {attack: pgd, from: pgd-at}, b: {attack: bim}}"
+
+
+def test_a_twin_that_comes_after_its_cell_is_looked_at_in_a_second_turn(tmp_path: Path) -> None:
+    jobs = planned(tmp_path / "out", FROM_PGD_AT, defense=["pgd-at", "fgsm-at"]).jobs
+
+    first, again = in_turns(jobs)
+
+    checked = {
+        job.cell.defense: "trust checks" in [stage.label for stage in job.stages] for job in first
+    }
+    assert checked == {"pgd-at": False, "none": True, "fgsm-at": True}
+    assert again == [jobs[0]]
+    assert in_turns(jobs[:1]) == ([jobs[0]], [])  # where the twin is done
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_twin_check_knows_a_twin_that_comes_later(tmp_path: Path, processes: int) -> None:
+    flags = {"model": "cnn-small", "epochs": 1, "examples": 20, "jobs": processes}
+    plan = planned(tmp_path / "out", FROM_PGD_AT, **flags)
+
+    assert [one.status for one in execute(plan, "quiet")] == ["ok", "ok"]
+
+    store = Store.open(tmp_path / "out")
+    for job in plan.jobs:
+        checks = store.read_stage(job.cell.cell_id, job.trust_stage)["checks"]
+        (twin,) = (one for one in checks if one["name"] == "undefended twin")
+        assert twin["status"] != "not-applicable", job.cell.label
+    assert pending(plan.jobs, store) == []
 
 
 def test_only_trained_cells_of_the_folder_count(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def scripted(accuracies, tmp_path=None, *, killed_after=None, **parameters):
             raise Killed
 
     arguments = {
-        "plan": defense.plan(200, epochs=6, validation=20),
+        "length": defense.length(200, epochs=6, validation=20),
         "seed": 0,
         "validation": (x[:20], y[:20]),
         "notify": told.append,
@@ -230,10 +230,12 @@ def test_validation_attacks_are_part_of_the_budget():
     check = validation_cost([THREAT], 100).gradient_evaluations
     assert check == pytest.approx(100 * (11 + 2 / 3))
     # An epoch is 10 updates of 200, and its check.
-    plan = defense.plan(1000, budget_ge=int(2000 + check) + 650 + int(check) + 1, validation=400)
-    assert plan.steps == 13
-    assert plan.epochs == 2
-    assert plan.gradient_evaluations == pytest.approx(13 * 200 + 2 * check)
+    length = defense.length(
+        1000, budget_ge=int(2000 + check) + 650 + int(check) + 1, validation=400
+    )
+    assert length.steps == 13
+    assert length.epochs == 2
+    assert length.gradient_evaluations == pytest.approx(13 * 200 + 2 * check)
 
 
 OPTIONS = {
@@ -294,7 +296,7 @@ def test_the_averaged_weights_are_validated_and_returned(framework):
         kernel,
         x,
         y,
-        plan=defense.plan(len(x), epochs=3),
+        length=defense.length(len(x), epochs=3),
         seed=0,
         validation=(x, y),
     )

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 from benchmark import datasets, frameworks
+from benchmark.cli.showing import cell_details
 from benchmark.config import read
 from benchmark.executors.interface import STORED, Task
 from benchmark.results import Store
 from benchmark.resume import pending
-from benchmark.showing import cell_details
 
 frameworks.import_torch_first()
 
 from benchmark import worker  # noqa: E402
-from benchmark.plan import make_plan  # noqa: E402
+from benchmark.plans.run import make_plan  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

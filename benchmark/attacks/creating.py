@@ -6,15 +6,11 @@ import importlib
 import inspect
 from typing import Any
 
-import numpy as np
-
 from benchmark.attacks.arguments import as_art_takes_it
 from benchmark.attacks.entry import UNRESTRICTED
+from benchmark.attacks.geometry import ORDERS
 from benchmark.attacks.suites import AttackSpec
 from benchmark.estimators.passes import CHUNK
-
-# ART's name of each norm; it knows no l0.
-_ART_NORMS = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
 
 _BATCHES = {"chunk": CHUNK, "one": 1, "all": CHUNK}
 
@@ -26,7 +22,7 @@ def create(spec: AttackSpec, estimator: Any, norm: str, eps: float) -> Any:
     attack = getattr(importlib.import_module(module), name)
     wanted: dict[str, Any] = {"batch_size": _BATCHES[entry.rows], "verbose": False}
     if norm != UNRESTRICTED:
-        wanted |= {"norm": _ART_NORMS[norm], "eps": eps}
+        wanted |= {"norm": ORDERS[norm], "eps": eps}
     known = {key: value for key, value in wanted.items() if _takes(attack, key)}
     if entry.enough and not spec.to_the_end:
         known[entry.enough] = eps

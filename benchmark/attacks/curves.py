@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.attacks.measure import BUDGET_TOLERANCE
+from benchmark.attacks.geometry import BUDGET_TOLERANCE
 from benchmark.attacks.running import attacked_rows, run_attack
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.attacks.target import Target

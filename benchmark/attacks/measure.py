@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmark.attacks.entry import UNRESTRICTED
+from benchmark.attacks.geometry import BUDGET_TOLERANCE, ORDERS, distances, in_box
 from defenses.labels import NO_LABEL, labels_of
-
-# Relative room for float32 rounding at the edge of the budget.
-BUDGET_TOLERANCE = 1e-5
-
-# Values that differ by less are the same: an attack that works in 8 bits rounds all of them.
-_L0_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -90,13 +84,13 @@ def measure(
         beyond_chance: of a random model, where `x_adv` is wrong more often than `x` by more than
             chance explains, (n,) bool; only there an attack has done anything.
     """
-    distances = _distances(x, x_adv)
+    clean, flat = x.reshape(len(x), -1), x_adv.reshape(len(x_adv), -1)
+    apart = {name: distances(flat, clean, name) for name in ORDERS}
     in_budget = (
         np.ones(len(x), dtype=bool)
         if norm == UNRESTRICTED
-        else distances[norm] <= eps * (1 + BUDGET_TOLERANCE)
+        else apart[norm] <= eps * (1 + BUDGET_TOLERANCE)
     )
-    flat = x_adv.reshape(len(x_adv), -1)
     finite, boxed = np.isfinite(flat).all(axis=1), in_box(flat)
     prediction = labels_of(logits)
     wrong = boxed & finite & (prediction != label)
@@ -105,7 +99,7 @@ def measure(
     return Measurement(
         success=wrong & in_budget & (clean_prediction == label),
         prediction=prediction,
-        distances=distances,
+        distances=apart,
         adversarial=wrong,
         violations={
             "budget": int((finite & ~in_budget).sum()),
@@ -114,44 +108,3 @@ def measure(
         },
         abstained=int((finite & (prediction == NO_LABEL)).sum()),
     )
-
-
-def in_box(flat: np.ndarray) -> np.ndarray:
-    """Whether every value of each row of (n, d) is in [0, 1]."""
-    inside: np.ndarray = (flat.min(axis=1) >= 0) & (flat.max(axis=1) <= 1)
-    return inside
-
-
-def _linf(x: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.asarray(np.abs(_difference(x, other)).max(axis=1))
-
-
-def _l2(x: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.asarray(np.sqrt((_difference(x, other) ** 2).sum(axis=1)))
-
-
-def _l1(x: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.asarray(np.abs(_difference(x, other)).sum(axis=1))
-
-
-def _l0(x: np.ndarray, other: np.ndarray) -> np.ndarray:
-    changed = np.abs(_difference(x, other)) > _L0_TOLERANCE
-    return np.asarray(changed.sum(axis=1).astype(np.float64))
-
-
-# Norm to the distances between rows of two arrays (n, d), float64; of values, not of pixels.
-DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "linf": _linf,
-    "l2": _l2,
-    "l1": _l1,
-    "l0": _l0,
-}
-
-
-def _difference(x: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return x.astype(np.float64) - other
-
-
-def _distances(x: np.ndarray, x_adv: np.ndarray) -> dict[str, np.ndarray]:
-    clean, found = x.reshape(len(x), -1), x_adv.reshape(len(x), -1)
-    return {norm: distance(found, clean) for norm, distance in DISTANCES.items()}

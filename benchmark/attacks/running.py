@@ -14,6 +14,7 @@ import numpy as np
 from benchmark import frameworks
 from benchmark.attacks.creating import create
 from benchmark.attacks.entry import UNRESTRICTED
+from benchmark.attacks.geometry import spread
 from benchmark.attacks.measure import Measurement, measure
 from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
@@ -250,7 +251,7 @@ def _judge(
     whole = np.zeros(len(target.x), dtype=bool)
     whole[found.rows] = found.whole
     silent = int((better & met.success & ~ours.success & whole).sum())
-    points = np.where(better.reshape(-1, *[1] * (target.x.ndim - 1)), kept, returned)
+    points = np.where(spread(better, kept), kept, returned)
     return points, ours.overlaid(met, better), silent, max(forgot, also_forgot)
 
 

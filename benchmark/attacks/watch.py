@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmark.attacks.entry import UNRESTRICTED
-from benchmark.attacks.measure import BUDGET_TOLERANCE, DISTANCES, in_box
+from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box
 from defenses.labels import labels_of
 
 # Clean examples to try, nearest in l2 first, for a point that no earlier query explains.
@@ -53,7 +53,7 @@ class Watch:
         stops: bool = False,
         seconds: float | None = None,
     ) -> None:
-        self._measure = DISTANCES["l2" if norm == UNRESTRICTED else norm]
+        self._norm = "l2" if norm == UNRESTRICTED else norm
         self._limit = np.inf if norm == UNRESTRICTED else eps * (1 + BUDGET_TOLERANCE)
         self._predict = predict
         self._keeps, self._nearest, self._stops = keeps, nearest, stops
@@ -116,7 +116,7 @@ class Watch:
         if not len(wanted):
             return
         found, clean = flat[wanted], self._clean[rows[wanted]]
-        distance = self._measure(found, clean)
+        distance = distances(found, clean, self._norm)
         usable = in_box(found) & (self._nearest | (distance <= self._limit))
         # In the order of queries, or of distances: the first of each row is the one to keep.
         order = np.argsort(distance, kind="stable") if self._nearest else np.arange(len(wanted))
@@ -167,8 +167,7 @@ class Watch:
         return rows
 
     def _near(self, flat: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        near: np.ndarray = self._measure(flat, self._clean[rows]) <= self._limit
-        return near
+        return np.asarray(distances(flat, self._clean[rows], self._norm) <= self._limit)
 
     def _count(self, rows: np.ndarray) -> np.ndarray:
         """The number of each point's query among those about its example, from 1."""

@@ -40,8 +40,8 @@ class Given:
 
     Args:
         name: stands where a trained cell has its defense.
-        model: a built-in architecture, "package.module:builder", "file.py:builder", or None for
-            a `.keras` file, which holds its architecture.
+        model: a built-in architecture such as "wrn-16-2(norm=group)", "package.module:builder",
+            "file.py:builder", or None for a `.keras` file, which holds its architecture.
         weights: a weights file, or None where the builder loads its own.
         channels: "first" or "last" as the model takes images; None for its framework's custom.
         mean: subtracted from the pixels, one number or one a channel; empty for none.
@@ -69,7 +69,7 @@ class Given:
         """What reports call the model: the architecture, the builder's or the file's name."""
         if self.model is None:
             return slug(Path(self.weights or "").stem)
-        return slug(self.model.rpartition(":")[2])
+        return slug((self.builder or models.canonical(self.model)).rpartition(":")[2])
 
     @property
     def framework(self) -> str | None:
@@ -159,7 +159,7 @@ def source(
 ) -> dict[str, Any]:
     """What the cell's configuration says of the model, so that equal ids mean equal models."""
     return {
-        "architecture": None if given.builder else given.model,
+        "architecture": None if given.builder else _canonical(given.model),
         "builder": _portable(given.builder),
         "builder_sha256": builder_sha256,
         "weights": Path(given.weights).name if given.weights else None,
@@ -185,6 +185,10 @@ def from_source(name: str, found: Mapping[str, Any], weights: str | None) -> Giv
         outputs=found["outputs"],
         input_range=tuple(found.get("input_range", ())),
     )
+
+
+def _canonical(architecture: str | None) -> str | None:
+    return None if architecture is None else models.canonical(architecture)
 
 
 def default_channels(framework: str) -> str:
@@ -230,10 +234,10 @@ def _check_model(given: Given) -> None:
             )
     elif given.model.endswith(".py"):
         raise ConfigError(f"--model {given.model!r} names no builder; write {given.model}:builder")
-    elif given.model not in models.names():
-        raise UnknownName("model", given.model, models.names())
-    elif given.weights is None:
-        raise ConfigError(f"--model {given.model} needs its weights; give --weights FILE")
+    else:
+        models.canonical(given.model)
+        if given.weights is None:
+            raise ConfigError(f"--model {given.model} needs its weights; give --weights FILE")
 
 
 def _check_weights(given: Given) -> None:

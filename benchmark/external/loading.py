@@ -15,7 +15,7 @@ from benchmark.datasets import Dataset
 from benchmark.errors import ModelError
 from benchmark.external import builders
 from benchmark.external.given import SUFFIXES, Given, digest
-from benchmark.files import Writer
+from benchmark.results.files import Writer
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from benchmark import frameworks
 from benchmark.attacks.creating import create
 from benchmark.attacks.entry import UNRESTRICTED
-from benchmark.attacks.measure import BUDGET_TOLERANCE
+from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box, spread
 from benchmark.attacks.suites import AttackSpec
 from benchmark.metatest.families import ASCENT, FAMILIES, SHARED, Family
 from benchmark.metatest.model import Adaptable
@@ -84,16 +84,12 @@ class Attacker:
 
     def _valid(self, x: np.ndarray, x_adv: np.ndarray) -> np.ndarray:
         """Finite, in the box and in the budget, measured outside the attack; (n, 1, ...)."""
-        flat, change = (a.reshape(len(x), -1).astype(np.float64) for a in (x_adv, x_adv - x))
-        valid = np.isfinite(flat).all(axis=1) & (flat >= 0).all(axis=1) & (flat <= 1).all(axis=1)
+        flat, clean = x_adv.reshape(len(x), -1), x.reshape(len(x), -1)
+        valid = in_box(flat)
         if self.family.norm:
             limit = self.eps * (1 + BUDGET_TOLERANCE)
-            valid &= np.linalg.norm(change, ord=_ORDERS[self.family.norm], axis=1) <= limit
-        return valid.reshape(-1, *[1] * (x.ndim - 1))
-
-
-# NumPy's name of each norm.
-_ORDERS = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
+            valid &= distances(flat, clean, self.family.norm) <= limit
+        return spread(valid, x)
 
 
 def _universal(

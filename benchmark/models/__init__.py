@@ -11,15 +11,25 @@ from typing import Any
 import numpy as np
 
 from benchmark import frameworks
-from benchmark.errors import ModelError, UnknownName
-from benchmark.models.architectures import ARCHITECTURES
+from benchmark.errors import ModelError
+from benchmark.models.architectures import ARCHITECTURES, chosen
+from benchmark.models.layers import Rescale
 from benchmark.models.specification import ModelSpecification
+from defenses.help import parameter_help
 
-__all__ = ["ModelSpecification", "built", "describe", "names", "specification"]
+__all__ = [
+    "ModelSpecification",
+    "built",
+    "canonical",
+    "describe",
+    "names",
+    "parameters",
+    "specification",
+]
 
 
 def names() -> list[str]:
-    """The architectures that `--model` takes."""
+    """The architectures that `--model` takes; wide ResNets of other sizes too."""
     return list(ARCHITECTURES)
 
 
@@ -28,24 +38,51 @@ def describe(name: str) -> str:
     return ARCHITECTURES[name].description
 
 
+def parameters(name: str) -> dict[str, str]:
+    """What can be set of an architecture: its default and one line; empty for most."""
+    owner = ARCHITECTURES[name].parameters
+    return {} if owner is None else parameter_help(owner)
+
+
+def canonical(name: str) -> str:
+    """The one name of what `name` means, such as "preact-resnet18(width=8)".
+
+    Raises:
+        ConfigError: no such architecture, parameter or value.
+    """
+    return chosen(name).name
+
+
 def specification(name: str, input_shape: tuple[int, ...], classes: int) -> ModelSpecification:
     """The architecture `name` for one input shape, (H, W, C) or (d,), and class count.
 
     Raises:
-        UnknownName: no such architecture.
+        ConfigError: no such architecture, parameter or value.
         ModelError: the architecture can't take this input shape or class count.
     """
-    if name not in ARCHITECTURES:
-        raise UnknownName("model", name, ARCHITECTURES)
-    architecture = ARCHITECTURES[name]
+    found = chosen(name)
     if classes < 2:
         raise ModelError(f"model {name!r} needs at least 2 classes, the data have {classes}")
-    if architecture.images_only and len(input_shape) != 3:
+    if found.architecture.images_only and len(input_shape) != 3:
         raise ModelError(
             f"model {name!r} takes images of shape (height, width, channels), the data have shape "
             f"{input_shape}; use --model mlp for tabular data"
         )
-    return ModelSpecification(name, tuple(input_shape), classes, architecture.layers)
+    for layer in found.hidden:
+        if isinstance(layer, Rescale):
+            _check_channels(name, layer, input_shape[-1])
+    return ModelSpecification(
+        found.name, tuple(input_shape), classes, found.hidden, found.architecture.head
+    )
+
+
+def _check_channels(name: str, layer: Rescale, channels: int) -> None:
+    for parameter, values in (("mean", layer.mean), ("std", layer.std)):
+        if len(values) not in (1, channels):
+            raise ModelError(
+                f"model {name!r}: {parameter} has {len(values)} numbers; give one, or one for each "
+                f"of the data's {channels} channels"
+            )
 
 
 def built(

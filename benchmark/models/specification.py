@@ -1,85 +1,53 @@
-"""What a model is, before any framework: layers, parameter shapes and initial weights.
-
-Arrays use one neutral layout, that of NHWC: convolution kernels (height, width, in, out), dense
-kernels (in, out). The builders transpose where their framework wants it otherwise.
-"""
+"""What a model is, before any framework: layers, their arrays and initial weights."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.models.layers import Array, Dense, Layer, Residual, Shape
 
-@dataclass(frozen=True)
-class Conv:
-    """A convolution, padded so that the output is ceil(input / stride)."""
-
-    name: str
-    filters: int
-    kernel: int
-    stride: int = 1
-
-    def padding(self, size: int) -> tuple[int, int]:
-        """Pixels (before, after) along an axis of `size` pixels; the odd one goes after."""
-        total = max((math.ceil(size / self.stride) - 1) * self.stride + self.kernel - size, 0)
-        return total // 2, total - total // 2
-
-
-@dataclass(frozen=True)
-class MaxPool:
-    """2x2 maximum with stride 2; an odd last row or column is a window of its own."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Relu:
-    """max(x, 0). After a pooling layer it gives what it would give before, for a quarter."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Flatten:
-    """All axes but the first into one, channels last."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A dense layer."""
-
-    name: str
-    units: int
-
-
-Layer = Conv | MaxPool | Relu | Flatten | Dense
+# Keeps the initial weights apart from the training's draws under the same seed.
+_INITIAL_WEIGHTS_STREAM = 0x1417
 
 
 @dataclass(frozen=True)
 class ModelSpecification:
-    """An architecture for one input shape, (H, W, C) or (d,), and class count; gives logits."""
+    """An architecture for one input shape, (H, W, C) or (d,), and class count; gives logits.
+
+    head: the name of the layer that gives them.
+    """
 
     name: str
-    input_shape: tuple[int, ...]
+    input_shape: Shape
     classes: int
     hidden: tuple[Layer, ...]
+    head: str = "logits"
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Every layer, the one that gives the logits included."""
-        return (*self.hidden, Dense("logits", units=self.classes))
+        return (*self.hidden, Dense(self.head, units=self.classes))
 
-    def walk(self) -> Iterator[tuple[Layer, tuple[int, ...]]]:
-        """Each layer with the shape of what goes into it."""
-        shape = self.input_shape
-        for layer in self.layers:
-            yield layer, shape
-            shape = _output_shape(layer, shape)
+    def walk(self) -> Iterator[tuple[Layer, Shape]]:
+        """Each layer with the shape of what goes into it, a block as one."""
+        return walked(self.layers, self.input_shape)
+
+    def leaves(self) -> Iterator[tuple[Layer, Shape]]:
+        """As `walk`, with the layers of each block in its place, by their whole names."""
+        return _leaves(self.walk())
+
+    def arrays(self) -> dict[str, Array]:
+        """All arrays by name, in the order of the layers."""
+        return {
+            f"{layer.name}.{name}": array
+            for layer, shape in self.leaves()
+            for name, array in layer.arrays(shape).items()
+        }
 
     @property
     def weights(self) -> int:
@@ -89,48 +57,40 @@ class ModelSpecification:
     @property
     def activations(self) -> int:
         """Numbers that one example leaves between the layers."""
-        return sum(math.prod(_output_shape(layer, shape)) for layer, shape in self.walk())
+        return sum(math.prod(layer.output_shape(shape)) for layer, shape in self.leaves())
 
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Parameter names to shapes in the neutral layout, in the order of the layers."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer, shape in self.walk():
-            if isinstance(layer, Conv):
-                shapes[f"{layer.name}.weight"] = (
-                    layer.kernel,
-                    layer.kernel,
-                    shape[-1],
-                    layer.filters,
-                )
-                shapes[f"{layer.name}.bias"] = (layer.filters,)
-            elif isinstance(layer, Dense):
-                shapes[f"{layer.name}.weight"] = (shape[0], layer.units)
-                shapes[f"{layer.name}.bias"] = (layer.units,)
-        return shapes
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Names of the trained arrays to their shapes in the neutral layout."""
+        return {name: array.shape for name, array in self.arrays().items() if array.trained}
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
-        """Weights and biases uniform in ±1/sqrt(fan in), float32, the same for both frameworks."""
+        """All arrays at their start, float32, the same for both frameworks.
+
+        Weights and biases are uniform in ±1/sqrt(fan in), as torch's layers have them.
+        """
         generator = np.random.default_rng([seed, _INITIAL_WEIGHTS_STREAM])
-        weights: dict[str, np.ndarray] = {}
-        bound = 0.0
-        for name, shape in self.parameter_shapes().items():
-            if name.endswith(".weight"):
-                bound = 1 / math.sqrt(math.prod(shape[:-1]))
-            weights[name] = generator.uniform(-bound, bound, shape).astype(np.float32)
-        return weights
+        return {name: _started(array, generator) for name, array in self.arrays().items()}
 
 
-# Keeps the initial weights apart from the training's draws under the same seed.
-_INITIAL_WEIGHTS_STREAM = 0x1417
+def walked(layers: Sequence[Layer], shape: Shape) -> Iterator[tuple[Layer, Shape]]:
+    """Layers one after the other, each with the shape of what goes into it."""
+    for layer in layers:
+        yield layer, shape
+        shape = layer.output_shape(shape)
 
 
-def _output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if isinstance(layer, Conv):
-        height, width, _ = shape
-        return math.ceil(height / layer.stride), math.ceil(width / layer.stride), layer.filters
-    if isinstance(layer, MaxPool):
-        height, width, channels = shape
-        return math.ceil(height / 2), math.ceil(width / 2), channels
-    if isinstance(layer, Flatten):
-        return (math.prod(shape),)
-    return shape if isinstance(layer, Relu) else (layer.units,)
+def _leaves(layers: Iterator[tuple[Layer, Shape]]) -> Iterator[tuple[Layer, Shape]]:
+    for layer, shape in layers:
+        if not isinstance(layer, Residual):
+            yield layer, shape
+            continue
+        inside = [*walked((*layer.first, *layer.body), shape), *walked(layer.shortcut, shape)]
+        for inner, before in inside:
+            yield dataclasses.replace(inner, name=f"{layer.name}.{inner.name}"), before
+
+
+def _started(array: Array, generator: np.random.Generator) -> np.ndarray:
+    if not array.fan_in:
+        return np.full(array.shape, array.start, np.float32)
+    bound = 1 / math.sqrt(array.fan_in)
+    return generator.uniform(-bound, bound, array.shape).astype(np.float32)

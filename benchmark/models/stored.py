@@ -11,14 +11,20 @@ from safetensors.numpy import load_file
 
 from benchmark.errors import ModelError
 from benchmark.hdf5 import arrays
-from benchmark.models.specification import Conv, Dense, ModelSpecification
+from benchmark.models.layers import COUNTER, BatchNorm, Conv, Dense, GroupNorm
+from benchmark.models.specification import ModelSpecification
 
 # Keras numbers the layers of a kind in their order: conv2d, conv2d_1 and so on.
-_KERAS_KINDS = {Conv: "conv2d", Dense: "dense"}
+_KERAS_KINDS = {
+    Conv: "conv2d",
+    Dense: "dense",
+    BatchNorm: "batch_normalisation",
+    GroupNorm: "group_normalisation",
+}
 
 
 def neutral_weights(path: Path, specification: ModelSpecification) -> dict[str, np.ndarray]:
-    """The parameters by name, in the neutral layout.
+    """The arrays by name, in the neutral layout.
 
     Args:
         path: what a builder's `save_weights` wrote: safetensors, or Keras's `.weights.h5`.
@@ -33,14 +39,18 @@ def neutral_weights(path: Path, specification: ModelSpecification) -> dict[str, 
     except (OSError, KeyError, SafetensorError) as error:
         raise ModelError(f"weights {path.name} don't fit the model: {error}") from error
     shapes = {name: value.shape for name, value in weights.items()}
-    if shapes != specification.parameter_shapes():
+    if shapes != {name: array.shape for name, array in specification.arrays().items()}:
         raise ModelError(f"weights {path.name} don't fit the model: {shapes}")
     return weights
 
 
 def _from_torch(path: Path, specification: ModelSpecification) -> dict[str, np.ndarray]:
     axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # (out, in, height, width); (out, in)
-    return {name: value.transpose(axes[value.ndim]) for name, value in load_file(path).items()}
+    return {
+        name: value.transpose(axes[value.ndim])
+        for name, value in load_file(path).items()
+        if not name.endswith(COUNTER)
+    }
 
 
 def _from_keras(path: Path, specification: ModelSpecification) -> dict[str, np.ndarray]:
@@ -48,12 +58,12 @@ def _from_keras(path: Path, specification: ModelSpecification) -> dict[str, np.n
     weights: dict[str, np.ndarray] = {}
     met = dict.fromkeys(_KERAS_KINDS.values(), 0)
     with h5py.File(path) as file:
-        for layer in specification.layers:
+        for layer, shape in specification.leaves():
             if (kind := _KERAS_KINDS.get(type(layer))) is None:
                 continue
             number = f"_{met[kind]}" if met[kind] else ""
             variables = file[f"layers/{kind}{number}/vars"]
-            weights[f"{layer.name}.weight"] = np.asarray(variables["0"])
-            weights[f"{layer.name}.bias"] = np.asarray(variables["1"])
+            for index, name in enumerate(layer.arrays(shape)):
+                weights[f"{layer.name}.{name}"] = np.asarray(variables[str(index)])
             met[kind] += 1
     return weights

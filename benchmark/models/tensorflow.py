@@ -2,61 +2,123 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from benchmark.errors import ModelError
 from benchmark.hdf5 import arrays
-from benchmark.models.specification import Conv, Dense, MaxPool, ModelSpecification, Relu
+from benchmark.models.layers import (
+    BatchNorm,
+    Conv,
+    Dense,
+    GlobalAverage,
+    GroupNorm,
+    Layer,
+    MaxPool,
+    Relu,
+    Rescale,
+    Residual,
+    Shape,
+    Silu,
+)
+from benchmark.models.specification import ModelSpecification
+from benchmark.models.tensorflow_norms import BatchNormalisation, GroupNormalisation, Normalisation
 
-# Keras names a layer's arrays; the neutral names are torch's.
-_NEUTRAL_NAMES = {"kernel": "weight", "bias": "bias"}
+# Keras's names of a layer's arrays to the neutral ones, which are torch's.
+_NEUTRAL_NAMES = {"kernel": "weight"}
 
 
-def build(specification: ModelSpecification, weights: dict[str, np.ndarray]) -> keras.Sequential:
+def build(specification: ModelSpecification, weights: dict[str, np.ndarray]) -> keras.Model:
     """A model with these weights (neutral layout), in their floating-point type."""
     dtype = next(iter(weights.values())).dtype.name
-    layers: list[keras.Layer] = [keras.Input(specification.input_shape, dtype=dtype)]
-    for layer in specification.layers:
-        if isinstance(layer, Conv):
-            layers.append(_convolution(layer, dtype))
-        elif isinstance(layer, MaxPool):
-            layers.append(
-                keras.layers.MaxPooling2D(2, padding="same", name=layer.name, dtype=dtype)
-            )
-        elif isinstance(layer, Dense):
-            layers.append(keras.layers.Dense(layer.units, name=layer.name, dtype=dtype))
-        elif isinstance(layer, Relu):
-            layers.append(keras.layers.ReLU(name=layer.name, dtype=dtype))
-        else:
-            layers.append(keras.layers.Flatten(name=layer.name, dtype=dtype))
-    model = keras.Sequential(layers)
+    inputs = keras.Input(specification.input_shape, dtype=dtype)
+    if any(isinstance(layer, Residual) for layer in specification.layers):
+        outputs = inputs
+        for layer in specification.layers:
+            outputs = _through(layer, outputs, dtype)
+        model = keras.Model(inputs, outputs)
+    else:
+        made = [_made(layer, shape, layer.name, dtype) for layer, shape in specification.walk()]
+        model = keras.Sequential([inputs, *(one for layers in made for one in layers)])
     set_weights(model, weights)
     return model
 
 
-def _convolution(layer: Conv, dtype: str) -> keras.Layer:
-    # Keras's "same" pads exactly as the specification does.
-    return keras.layers.Conv2D(
+def _through(layer: Layer, x: Any, dtype: str, prefix: str = "") -> Any:
+    """What a layer makes of a symbolic tensor."""
+    if not isinstance(layer, Residual):
+        for made in _made(layer, x.shape[1:], f"{prefix}{layer.name}", dtype):
+            x = made(x)
+        return x
+    inside = f"{prefix}{layer.name}."
+
+    def run(layers: tuple[Layer, ...], x: Any) -> Any:
+        return functools.reduce(lambda x, layer: _through(layer, x, dtype, inside), layers, x)
+
+    before = run(layer.first, x)
+    beside = run(layer.shortcut, before) if layer.shortcut else x
+    return keras.layers.Add(name=f"{inside}add", dtype=dtype)([run(layer.body, before), beside])
+
+
+def _made(layer: Layer, shape: Shape, name: str, dtype: str) -> list[keras.Layer]:
+    """Keras's layers of one layer, one after the other; most are one."""
+    common = {"name": name, "dtype": dtype}
+    match layer:
+        case Conv():
+            return _convolution(layer, shape, common)
+        case MaxPool():
+            return [keras.layers.MaxPooling2D(2, padding="same", **common)]
+        case Dense():
+            return [keras.layers.Dense(layer.units, **common)]
+        case Relu():
+            return [keras.layers.ReLU(**common)]
+        case Silu():
+            return [keras.layers.Activation("silu", **common)]
+        case GlobalAverage():
+            return [keras.layers.GlobalAveragePooling2D(**common)]
+        case Rescale():
+            return [Normalisation(layer.mean, layer.std, **common)]
+        case BatchNorm():
+            return [BatchNormalisation(**common)]
+        case GroupNorm():
+            return [GroupNormalisation(layer.groups, **common)]
+        case _:
+            return [keras.layers.Flatten(**common)]
+
+
+def _convolution(layer: Conv, shape: Shape, common: Mapping[str, str]) -> list[keras.Layer]:
+    padding = tuple(layer.padding(size) for size in shape[:2])
+    # Keras's "same" pads as a specification that isn't centred does.
+    same = dataclasses.replace(layer, centred=False)
+    fits = padding == tuple(same.padding(size) for size in shape[:2])
+    convolution = keras.layers.Conv2D(
         layer.filters,
         layer.kernel,
         strides=layer.stride,
-        padding="same",
-        name=layer.name,
-        dtype=dtype,
+        padding="same" if fits else "valid",
+        use_bias=layer.bias,
+        **common,
     )
+    if fits:
+        return [convolution]
+    pad = {**common, "name": f"{common['name']}_pad"}
+    return [keras.layers.ZeroPadding2D(padding, **pad), convolution]
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
-    """The parameters of a built model by name, in the neutral layout."""
-    return {_neutral_name(value): value.numpy() for value in model.trainable_variables}
+    """The arrays of a built model by name, in the neutral layout."""
+    return {_neutral_name(value): value.numpy() for value in _arrays(model)}
 
 
 def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
     """Load weights in the neutral layout; the model keeps its floating-point type."""
-    for variable in model.trainable_variables:
+    for variable in _arrays(model):
         variable.assign(weights[_neutral_name(variable)])
 
 
@@ -78,6 +140,11 @@ def load_weights(model: keras.Model, path: Path) -> None:
         raise ModelError(f"weights {path.name} don't fit the model: {error}") from error
 
 
+def _arrays(model: keras.Model) -> list[keras.Variable]:
+    """In the order of the layers, running statistics after the weights of theirs."""
+    return [variable for layer in model.layers for variable in layer.weights]
+
+
 def _neutral_name(variable: keras.Variable) -> str:
     layer, name = variable.path.split("/")[-2:]
-    return f"{layer}.{_NEUTRAL_NAMES[name]}"
+    return f"{layer}.{_NEUTRAL_NAMES.get(name, name)}"

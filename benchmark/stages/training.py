@@ -12,8 +12,8 @@ import defenses
 from benchmark.attacks.target import encoded
 from benchmark.cells import Cell, cell_of
 from benchmark.digest import digest
-from benchmark.files import copy_of
 from benchmark.results import Record, Store
+from benchmark.results.files import copy_of
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from defenses import Fitted

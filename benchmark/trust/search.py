@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmark.attacks.geometry import BUDGET_TOLERANCE, lengths, onto_ball, spread
 from benchmark.attacks.judging import ask
-from benchmark.attacks.measure import BUDGET_TOLERANCE, measure
+from benchmark.attacks.measure import measure
 from benchmark.trust.subject import Subject
 
 # A step, as a share of the budget, at the first and at the last iteration.
@@ -81,13 +82,8 @@ def noise(x: np.ndarray, norm: str, eps: float, generator: np.random.Generator) 
 
 def inside(x: np.ndarray, points: np.ndarray, norm: str, eps: float) -> np.ndarray:
     """The points moved into the ball around `x`, then into [0, 1]; float32."""
-    change = (points - x).astype(np.float64)
-    if norm == "linf":
-        change = np.clip(change, -eps, eps)
-    elif norm == "l2":
-        change = change * np.minimum(1, eps / np.maximum(_length(change, norm), 1e-12))
-    else:
-        change = _onto_l1_ball(change, eps)
+    change = (points - x).reshape(len(x), -1).astype(np.float64)
+    change = onto_ball(change, norm, eps).reshape(x.shape)
     return np.clip(x + change / (1 + BUDGET_TOLERANCE / 10), 0, 1).astype(np.float32)
 
 
@@ -103,24 +99,11 @@ def direction(gradient: np.ndarray, points: np.ndarray, eps: float, norm: str) -
     usable = np.where(stuck, 0, gradient)
     flat = np.abs(usable).reshape(len(usable), -1)
     count = min(max(1, round(eps)), flat.shape[1])
-    least = np.partition(flat, -count, axis=1)[:, -count].reshape(-1, *[1] * (points.ndim - 1))
+    least = spread(np.partition(flat, -count, axis=1)[:, -count], points)
     signs = np.sign(usable) * (np.abs(usable) >= np.maximum(least, 1e-30))
     return np.asarray(signs / np.maximum(_length(signs, "l1"), 1))
 
 
 def _length(values: np.ndarray, norm: str) -> np.ndarray:
-    """The norm of each row, shaped to broadcast against `values`."""
-    flat = np.abs(values.reshape(len(values), -1)).astype(np.float64)
-    lengths = flat.sum(axis=1) if norm == "l1" else np.sqrt((flat**2).sum(axis=1))
-    return np.asarray(lengths.reshape(-1, *[1] * (values.ndim - 1)))
-
-
-def _onto_l1_ball(change: np.ndarray, eps: float) -> np.ndarray:
-    """The nearest point of the ball (Duchi et al. 2008, figure 1)."""
-    flat = np.abs(change.reshape(len(change), -1))
-    falling = -np.sort(-flat, axis=1)
-    excess = (np.cumsum(falling, axis=1) - eps) / np.arange(1, flat.shape[1] + 1)
-    last = np.maximum((falling > excess).sum(axis=1) - 1, 0)
-    threshold = np.maximum(np.take_along_axis(excess, last[:, np.newaxis], axis=1), 0)
-    shrunk = np.sign(change.reshape(flat.shape)) * np.maximum(flat - threshold, 0)
-    return np.asarray(shrunk.reshape(change.shape))
+    """The norm of each row in float64, shaped to broadcast against `values`."""
+    return spread(lengths(values.reshape(len(values), -1).astype(np.float64), norm), values)

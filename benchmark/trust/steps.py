@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmark.attacks.geometry import lengths
 from benchmark.trust.outputs import stable_outputs
 from benchmark.trust.search import noise
 from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed, percent
@@ -64,7 +65,7 @@ def _slope(subject: Subject, x: np.ndarray) -> np.ndarray:
     if subject.lacks_gradients:
         return np.zeros(len(x))
     gradient = subject.margin_gradient(x, subject.labels)[1].reshape(len(x), -1)
-    return np.nan_to_num(np.linalg.norm(gradient.astype(np.float64), axis=1))
+    return np.nan_to_num(lengths(gradient.astype(np.float64), "l2"))
 
 
 def _least(outputs: np.ndarray) -> np.ndarray:

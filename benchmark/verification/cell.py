@@ -121,15 +121,15 @@ def _check_length(loaded: Loaded, record: Record, found: Findings) -> None:
     cell, data = loaded.cell, loaded.data
     count, held_out = len(data.x_train), len(data.x_validation)
     defense = loaded.defense.sized_for(count)
-    plan = loaded.defense.plan(
+    length = loaded.defense.length(
         count, epochs=cell.epochs, budget_ge=cell.budget_ge, validation=held_out
     )
     history = record["history"]
     ran = len(history)
-    if ran > plan.epochs or (ran < plan.epochs and not defense.keeps_best):
-        found.differs.append(f"{ran} epochs are told, the configuration trains {plan.epochs}")
+    if ran > length.epochs or (ran < length.epochs and not defense.keeps_best):
+        found.differs.append(f"{ran} epochs are told, the configuration trains {length.epochs}")
     found.expect("epochs", [one.get("epoch") for one in history], list(range(1, ran + 1)))
-    steps = min(ran * plan.steps_per_epoch, plan.steps)
+    steps = min(ran * length.steps_per_epoch, length.steps)
     found.expect("steps", record.get("steps"), steps)
     watched = watched_examples(count, held_out) if defense.watched else 0
     cost = defense.step_cost() * steps + validation_cost(defense.threats, watched) * ran

@@ -15,7 +15,7 @@ from benchmark.attacks.suites import list_suites, load_suite, recorded_attack, s
 from benchmark.attacks.target import Target
 from benchmark.cells import Cell, cell_of
 from benchmark.datasets import Dataset
-from benchmark.errors import BenchError, StoreError
+from benchmark.errors import BenchError, ConfigError, StoreError
 from benchmark.external.given import from_source
 from benchmark.external.loading import ready
 from benchmark.job import Job
@@ -207,7 +207,7 @@ class Loaded:
         """A model that someone else trained, from the stored weights; no code of theirs runs."""
         cell = self.cell
         assert cell.source is not None
-        if cell.source["architecture"] not in (None, *models.names()) or cell.source["builder"]:
+        if cell.source["builder"] or not _is_built_in(cell.source["architecture"]):
             raise StoreError("its model is built by code of its owner, which is not run here")
         record = self.stage("given")
         if len(record["files"]) != 1:
@@ -217,6 +217,14 @@ class Loaded:
         given = from_source(cell.defense, cell.source, weights)
         shape, classes = data.input_shape, data.classes
         return ready(given, cell, shape, classes, device=self.machine.device)
+
+
+def _is_built_in(architecture: str | None) -> bool:
+    """Whether it names no code; None is a `.keras` file's own."""
+    try:
+        return architecture is None or bool(models.canonical(architecture))
+    except ConfigError:
+        return False
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from defenses.cost import Cost, gradients
-from defenses.perturbation.spec import Ascent, default_relative_step
+from defenses.perturbation.spec import Ascent, pgd
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Adaptation:
     @property
     def ascent(self) -> Ascent:
         """The attack on the support."""
-        return Ascent(self.norm, self.attack_steps, default_relative_step(self.attack_steps))
+        return pgd(self.norm, self.attack_steps)
 
     def cost(self, examples: int) -> Cost:
         """Of attacking and learning a support of `examples`."""

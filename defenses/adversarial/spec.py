@@ -21,29 +21,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from defenses.cost import Cost, gradients
-from defenses.defense import Defense
-from defenses.kernel import Arrays
+from defenses.attacked import ManyStepTraining, SingleStepTraining
 from defenses.parameters import parameter
-from defenses.perturbation.spec import Ascent, default_relative_step
+from defenses.perturbation.spec import Ascent
 from defenses.recipe import ON_OVERFIT
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialTraining(Defense):
+class AdversarialTraining(ManyStepTraining):
     """PGD adversarial training (Madry et al. 2018).
 
     The paper takes 40 steps of eps / 30 for MNIST and 7 of eps / 4 for CIFAR-10.
-
-    Args:
-        attack_steps: of the inner maximisation.
-        relative_step: its step size as a share of eps; by default 2.5 / attack_steps.
     """
-
-    attack_steps: int = parameter(10, low=1)
-    relative_step: float | None = parameter(None, low=0)
 
     kernels: ClassVar[Mapping[str, str]] = {
         "torch": "defenses.adversarial.pytorch:AdversarialKernel",
@@ -55,23 +44,9 @@ class AdversarialTraining(Defense):
         """With one step only."""
         return self.attack_steps == 1
 
-    @property
-    def ascent(self) -> Ascent:
-        """The inner maximisation."""
-        step = self.relative_step or default_relative_step(self.attack_steps)
-        return Ascent(self.threat.norm, self.attack_steps, step)
-
-    def step_cost(self) -> Cost:
-        """The attack and one pass forward and back."""
-        return self.ascent.cost(self.batch_size) + gradients(self.batch_size)
-
-    def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
-        """The batch and where its attacks start."""
-        return {"x": x, "y": y, "start": self.threat.random_starts(generator, x.shape)}
-
 
 @dataclass(frozen=True, kw_only=True)
-class FgsmTraining(Defense):
+class FgsmTraining(SingleStepTraining):
     """FGSM training without a random start; overfits catastrophically, kept to show that.
 
     Goodfellow et al. 2015, with adversarial examples alone in the loss.
@@ -81,27 +56,9 @@ class FgsmTraining(Defense):
 
     kernels: ClassVar[Mapping[str, str]] = AdversarialTraining.kernels
 
-    @property
-    def single_step(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def ascent(self) -> Ascent:
-        """One step of eps."""
-        return Ascent(self.threat.norm, steps=1, relative_step=1.0)
-
-    def step_cost(self) -> Cost:
-        """Two passes forward and back."""
-        return self.ascent.cost(self.batch_size) + gradients(self.batch_size)
-
-    def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
-        """The batch; its attacks start where it is."""
-        return {"x": x, "y": y, "start": np.zeros(x.shape, np.float32)}
-
 
 @dataclass(frozen=True, kw_only=True)
-class FastTraining(Defense):
+class FastTraining(SingleStepTraining):
     """FGSM training from random starts (Wong et al. 2020, "Fast is better than free").
 
     The defaults are those of the paper for MNIST: batches of 100, Adam at 5e-3, a cyclic schedule.
@@ -124,21 +81,8 @@ class FastTraining(Defense):
     kernels: ClassVar[Mapping[str, str]] = AdversarialTraining.kernels
 
     @property
-    def single_step(self) -> bool:
-        """Always."""
-        return True
-
-    @property
     def ascent(self) -> Ascent:
         """One step from a random start."""
         return Ascent(
             self.threat.norm, steps=1, relative_step=self.relative_step, clipped_start=False
         )
-
-    def step_cost(self) -> Cost:
-        """Two passes forward and back."""
-        return self.ascent.cost(self.batch_size) + gradients(self.batch_size)
-
-    def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
-        """The batch and where its attacks start."""
-        return {"x": x, "y": y, "start": self.threat.random_starts(generator, x.shape)}

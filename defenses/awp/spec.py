@@ -23,11 +23,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from defenses.attacked import ManyStepTraining
 from defenses.cost import Cost, gradients
-from defenses.defense import Defense
 from defenses.kernel import Arrays
 from defenses.parameters import parameter
-from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.trades.spec import small_noise
 
 # Each base with its gamma.
@@ -35,7 +34,7 @@ GAMMA = {"pgd-at": 0.01, "trades": 0.005}
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightPerturbation(Defense):
+class WeightPerturbation(ManyStepTraining):
     """Adversarial weight perturbation over pgd-at or trades (Wu et al. 2020).
 
     Args:
@@ -43,15 +42,11 @@ class WeightPerturbation(Defense):
         gamma: size of the weights' perturbation as a share of each layer's norm; by default 0.01
             over pgd-at and 0.005 over trades.
         beta: of trades; pgd-at does not use it.
-        attack_steps: of the inner maximisation.
-        relative_step: its step size as a share of eps; by default 2.5 / attack_steps.
     """
 
     base: str = parameter("pgd-at", choices=tuple(GAMMA))
     gamma: float | None = parameter(None, low=0)
     beta: float = parameter(6.0, low=0)
-    attack_steps: int = parameter(10, low=1)
-    relative_step: float | None = parameter(None, low=0)
 
     kernels: ClassVar[Mapping[str, str]] = {
         "torch": "defenses.awp.pytorch:WeightPerturbationKernel",
@@ -62,12 +57,6 @@ class WeightPerturbation(Defense):
     def size(self) -> float:
         """gamma, by the base where none was given."""
         return GAMMA[self.base] if self.gamma is None else self.gamma
-
-    @property
-    def ascent(self) -> Ascent:
-        """The inner maximisation."""
-        step = self.relative_step or default_relative_step(self.attack_steps)
-        return Ascent(self.threat.norm, self.attack_steps, step)
 
     def step_cost(self) -> Cost:
         """The base's attack, and its loss forward and back twice."""
@@ -80,4 +69,4 @@ class WeightPerturbation(Defense):
         """The batch, and where the base's attacks start."""
         if self.base == "trades":
             return {"x": x, "y": y, "noise": small_noise(generator, x.shape)}
-        return {"x": x, "y": y, "start": self.threat.random_starts(generator, x.shape)}
+        return super().draw(generator, x, y)

@@ -18,44 +18,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from defenses.attacked import ManyStepTraining
 from defenses.cost import Cost, gradients
-from defenses.defense import Defense
-from defenses.kernel import Arrays
 from defenses.parameters import parameter
-from defenses.perturbation.spec import Ascent, default_relative_step
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mart(Defense):
+class Mart(ManyStepTraining):
     """MART: boosted cross-entropy, and KL weighted by misclassification (Wang et al. 2020).
 
     Args:
         weight: lambda, of the divergence.
-        attack_steps: of the inner maximisation.
-        relative_step: its step size as a share of eps; by default 2.5 / attack_steps.
     """
 
     weight: float = parameter(5.0, low=0)
-    attack_steps: int = parameter(10, low=1)
-    relative_step: float | None = parameter(None, low=0)
 
     kernels: ClassVar[Mapping[str, str]] = {
         "torch": "defenses.mart.pytorch:MartKernel",
         "tensorflow": "defenses.mart.tensorflow:MartKernel",
     }
 
-    @property
-    def ascent(self) -> Ascent:
-        """The inner maximisation."""
-        step = self.relative_step or default_relative_step(self.attack_steps)
-        return Ascent(self.threat.norm, self.attack_steps, step)
-
     def step_cost(self) -> Cost:
         """The attack, and the clean and the adversarial prediction forward and back."""
         return self.ascent.cost(self.batch_size) + gradients(2 * self.batch_size)
-
-    def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
-        """The batch and where its attacks start."""
-        return {"x": x, "y": y, "start": self.threat.random_starts(generator, x.shape)}

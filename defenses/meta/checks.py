@@ -39,7 +39,7 @@ def _check_other_family(defense: MetaParameters) -> None:
         "reptile has no query": defense.algorithm == "reptile",
         "inner_loss clean does not attack the support": defense.inner_loss == "clean",
         "give attacks of two families": (
-            len({families.ATTACKS[name].family for name in defense.task_attacks}) < 2
+            len({families.ATTACKS[name].norm for name in defense.task_attacks}) < 2
         ),
     }
     for reason, wrong in refused.items():

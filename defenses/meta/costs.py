@@ -13,11 +13,11 @@ def task_cost(defense: MetaParameters, attack: Budgeted) -> Cost:
     """Attacks, inner steps with what differentiates them, and outer losses of a task."""
     cost = _inner_cost(defense)
     if defense.inner_loss != "clean":
-        cost += attack.support.ascent.cost(defense.inner_examples)
+        cost += attack.support.cost(defense.inner_examples)
     if defense.algorithm == "reptile":
         return cost
     if defense.outer_is_attacked:
-        cost += attack.query.ascent.cost(defense.query)
+        cost += attack.query.cost(defense.query)
     if defense.outer_loss == "trades":
         # What the divergence is taken from
         cost += Cost(forwards=defense.query)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from defenses.defense import Defense
+from defenses.budgets import NormBudgets
 from defenses.parameters import names_parameter, parameter
 from defenses.tasks import families
 from defenses.tasks.distributions import check_kind
@@ -15,7 +15,7 @@ OUTER_LOSSES = ("mixed", "trades")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetaParameters(Defense):
+class MetaParameters(NormBudgets):
     """What `defenses.meta.spec` is told.
 
     Args:
@@ -27,9 +27,6 @@ class MetaParameters(Defense):
         support_family: a task of "attacks" has its support under the "same" attack as its query, or
             under one of an "other" family, so that what is learned has to carry over.
         least_budget: the smallest share of its budget that a task of "attacks" draws.
-        eps_linf: budget of linf attacks where the threat is of another norm.
-        eps_l2: likewise under l2.
-        eps_l1: likewise under l1.
         ways: classes of a few-way task.
         tasks: of a meta-batch.
         support: examples of a task's support set.
@@ -57,9 +54,6 @@ class MetaParameters(Defense):
     held_out: tuple[str, ...] = names_parameter((), families.family)
     support_family: str = parameter("same", choices=("same", "other"))
     least_budget: float = parameter(0.5, low=0.01, high=1)
-    eps_linf: float | None = parameter(None, low=0, high=1)
-    eps_l2: float | None = parameter(None, low=0)
-    eps_l1: float | None = parameter(None, low=0)
     ways: int = parameter(4, low=2)
     tasks: int = parameter(4, low=1)
     support: int = parameter(8, low=1)
@@ -88,13 +82,6 @@ class MetaParameters(Defense):
     def inner_examples(self) -> int:
         """Examples of a task that step 2 takes."""
         return self.support + self.query if self.algorithm == "reptile" else self.support
-
-    @property
-    def budgets(self) -> dict[str, float]:
-        """Norm to eps, of the norms that have one; the threat's norm has the threat's."""
-        named = {norm: getattr(self, f"eps_{norm}") for norm in families.FAMILIES}
-        named[self.threat.norm] = self.threat.eps
-        return {norm: float(eps) for norm, eps in named.items() if eps}
 
     @property
     def task_attacks(self) -> tuple[str, ...]:

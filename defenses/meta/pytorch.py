@@ -88,7 +88,7 @@ class MetaKernel(Kernel):
                         y[:, :shots].flatten(),
                         start[:, :shots].flatten(0, 1),
                         eps=by_example(attack.support_ratio * budgets, support_adv),
-                        ascent=attack.support.ascent,
+                        ascent=attack.support,
                     ).unflatten(0, support_adv.shape[:2])
             group = Chunk(x, y, support_adv, start, noise, budgets, which)
             first = 0
@@ -167,7 +167,7 @@ class MetaKernel(Kernel):
             return x
         # Step 3: on detached weights, so that the attack pays for the input alone
         stack = {name: value.detach() for name, value in adapted.items()}
-        ascent = defense.task_distribution.attacks[chunk.attack].query.ascent
+        ascent = defense.task_distribution.attacks[chunk.attack].query
         eps = by_example(chunk.eps, chunk.x[:, shots:])
         with self.attacked():
             logits = self.logits if defense.query_attack == "initial" else self.logits_with(stack)

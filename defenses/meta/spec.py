@@ -66,7 +66,7 @@ from defenses.meta.costs import task_cost, task_memory
 from defenses.meta.parameters import MetaParameters
 from defenses.meta.presets import PRESETS
 from defenses.meta.steps import step_weights
-from defenses.perturbation.spec import Ascent, default_relative_step
+from defenses.perturbation.spec import Ascent, pgd
 from defenses.tasks import families
 from defenses.tasks.distributions import Budgeted, TaskDistribution
 from defenses.threat import Threat
@@ -106,10 +106,6 @@ class MetaAdversarial(MetaParameters):
         """Few-way tasks choose among all examples of a class."""
         return "few-way" in self.distribution
 
-    def _own_attack(self, steps: int) -> families.TaskAttack:
-        """The threat's own attack with so many steps."""
-        return families.TaskAttack(Ascent(self.threat.norm, steps, default_relative_step(steps)))
-
     @property
     def threats(self) -> tuple[Threat, ...]:
         """The threat, or one a norm where tasks draw their attacks; held-out norms are not seen."""
@@ -119,20 +115,20 @@ class MetaAdversarial(MetaParameters):
         return tuple(Threat(norm, eps) for norm, eps in self.budgets.items() if norm in norms)
 
     @property
-    def _attack_pairs(self) -> list[tuple[families.TaskAttack, families.TaskAttack]]:
+    def _attack_pairs(self) -> list[tuple[Ascent, Ascent]]:
         """Of the support and of the query of a task of "attacks"."""
-        steps = self.task_attack_steps
-        attacks = [families.ATTACKS[name].with_steps(steps) for name in self.task_attacks]
+        named = [families.ATTACKS[name] for name in self.task_attacks]
+        attacks = [families.with_steps(attack, self.task_attack_steps) for attack in named]
         if self.support_family == "same":
             return [(attack, attack) for attack in attacks]
-        return [(s, q) for q in attacks for s in attacks if s.family != q.family]
+        return [(s, q) for q in attacks for s in attacks if s.norm != q.norm]
 
     @cached_property
     def task_distribution(self) -> TaskDistribution:
         """How the tasks are drawn."""
         own = Budgeted(
-            self._own_attack(self.support_attack_steps),
-            self._own_attack(self.query_attack_steps),
+            pgd(self.threat.norm, self.support_attack_steps),
+            pgd(self.threat.norm, self.query_attack_steps),
             share=1.0,
         )
         named = []

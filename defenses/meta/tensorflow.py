@@ -149,7 +149,7 @@ class MetaKernel(Kernel):
             tf.reshape(y[:, :shots], (-1,)),
             tf.reshape(start[:, :shots], (-1, *shape)),
             eps=tf.reshape(budgets, (-1, *[1] * len(shape))),
-            ascent=attack.support.ascent,
+            ascent=attack.support,
         )
         return tf.reshape(found, (-1, shots, *shape))
 
@@ -240,7 +240,7 @@ class MetaKernel(Kernel):
         logits: Logits = self.logits
         if self.defense.query_attack == "adapted":
             logits = self.logits_with(adapted, training=False)
-        ascent = attack.query.ascent
+        ascent = attack.query
         if self.defense.outer_loss == "trades":
             return most_divergent(logits, x, noise, eps=eps, ascent=ascent)
         return perturb(logits, x, y, start, eps=eps, ascent=ascent)

@@ -48,7 +48,7 @@ from defenses.errors import DefenseError
 from defenses.kernel import Arrays
 from defenses.meta_gen.bank import patch_side, places
 from defenses.parameters import parameter
-from defenses.perturbation.spec import Ascent, default_relative_step
+from defenses.perturbation.spec import Ascent, pgd
 
 BANK, NETWORK = "bank", "network"
 REPTILE, MAML = "reptile", "maml"
@@ -112,7 +112,7 @@ class MetaGenerator(Defense):
     @property
     def ascent(self) -> Ascent:
         """The attack of step 7."""
-        return Ascent(self.threat.norm, self.attack_steps, default_relative_step(self.attack_steps))
+        return pgd(self.threat.norm, self.attack_steps)
 
     @property
     def attacked(self) -> int:

@@ -36,7 +36,7 @@ class MetaNoiseKernel(Kernel):
         norm = self.defense.norm_of(float(draws["pick"]))
         budget = eps * self.defense.shares[norm]
         # Step 2
-        start, ascent = self.images(draws[f"start_{norm}"]), self.defense.ascent(norm)
+        start, ascent = self.images(draws[f"start_{norm}"]), self.defense.ascent_within(norm)
         with self.attacked():
             x_adv = perturb(self.logits, x, y, start, eps=budget, ascent=ascent)
         # Step 5

@@ -56,7 +56,7 @@ class MetaNoiseKernel(Kernel):
         """Both updates as a graph, one a norm; gives the loss before the model's."""
         assert self.generator is not None
         # Step 2
-        x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent(norm))
+        x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent_within(norm))
         # Step 5
         self.generator.update(self.noise_gradient(x, y, x_adv, z, norm=norm, eps=eps))
         # Step 6

@@ -40,7 +40,7 @@ class MultiSteepestKernel(Kernel):
             x_adv = x_adv.detach()
             # Step 3
             points = [
-                stepped(x_adv, gradient, x, eps=eps * share, ascent=defense.ascent(norm))
+                stepped(x_adv, gradient, x, eps=eps * share, ascent=defense.ascent_within(norm))
                 for norm, share in defense.shares.items()
             ]
             # Step 4

@@ -29,7 +29,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from defenses.cost import Cost, gradients
+from defenses.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Ascent:
         relative_step: the step size as a share of eps, so that it follows eps when that ramps up.
         clipped_start: whether x_0 is clipped to [0, 1]; only the final result has to be.
         momentum: m, of the gradients; 0 leaves it out.
+        random_start: whether `start` is drawn from the unit ball, or zero.
     """
 
     norm: str
@@ -49,12 +53,29 @@ class Ascent:
     relative_step: float
     clipped_start: bool = True
     momentum: float = 0.0
+    random_start: bool = True
 
     def cost(self, examples: int) -> Cost:
         """One forward and one backward pass a step and example."""
         return gradients(examples) * self.steps
 
+    def starts(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """`start` for examples of this shape, float32."""
+        if not self.random_start:
+            return np.zeros(shape, np.float32)
+        return Threat(self.norm, 1.0).random_starts(generator, shape)
+
 
 def default_relative_step(steps: int) -> float:
     """2.5 / steps lets every point of the ball be reached; a single step stays at 1.25."""
     return min(1.25, 2.5 / steps)
+
+
+def pgd(norm: str, steps: int, relative_step: float | None = None) -> Ascent:
+    """Many steps from a random start, by default of the default size."""
+    return Ascent(norm, steps, relative_step or default_relative_step(steps))
+
+
+def fgsm(norm: str) -> Ascent:
+    """One step of eps from the example itself."""
+    return Ascent(norm, steps=1, relative_step=1.0, random_start=False)

@@ -34,7 +34,7 @@ class RandomNormKernel(Kernel):
                 y,
                 self.images(draws[f"start_{norm}"]),
                 eps=eps * self.defense.shares[norm],
-                ascent=self.defense.ascent(norm),
+                ascent=self.defense.ascent_within(norm),
             )
         # Step 3
         self.model.train()

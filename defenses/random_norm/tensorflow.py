@@ -45,7 +45,7 @@ class RandomNormKernel(Kernel):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Loss and robust accuracy before the update, as a graph: one a norm."""
         # Step 2
-        x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent(norm))
+        x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent_within(norm))
         # Step 3
         with tf.GradientTape() as tape:
             logits = self.training_logits(x_adv)

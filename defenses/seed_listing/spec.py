@@ -18,18 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from defenses.attacked import SingleStepTraining
 from defenses.cost import Cost, gradients
-from defenses.defense import Defense
-from defenses.kernel import Arrays
 from defenses.parameters import parameter
-from defenses.perturbation.spec import Ascent
 from defenses.schedules import SCHEDULES
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedListing(Defense):
+class SeedListing(SingleStepTraining):
     """Sequential FGSM training with an extra step a task: the seed article's listing as printed.
 
     Args:
@@ -48,20 +44,6 @@ class SeedListing(Defense):
         "tensorflow": "defenses.seed_listing.tensorflow:SeedKernel",
     }
 
-    @property
-    def single_step(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def ascent(self) -> Ascent:
-        """One step of eps."""
-        return Ascent(self.threat.norm, steps=1, relative_step=1.0)
-
     def step_cost(self) -> Cost:
         """The attack, both losses of the first step, and the extra step."""
         return self.ascent.cost(self.batch_size) + gradients(3 * self.batch_size)
-
-    def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
-        """The task; its attack starts where it is."""
-        return {"x": x, "y": y, "start": np.zeros(x.shape, np.float32)}

@@ -20,7 +20,7 @@ import numpy as np
 
 from defenses.errors import DefenseError, did_you_mean
 from defenses.kernel import Arrays
-from defenses.tasks.families import TaskAttack
+from defenses.perturbation.spec import Ascent
 
 DISTRIBUTIONS = ("subsets", "attacks", "few-way")
 
@@ -36,8 +36,8 @@ class Budgeted:
         support_ratio: the support's budget, as a multiple of the query's.
     """
 
-    support: TaskAttack
-    query: TaskAttack
+    support: Ascent
+    query: Ascent
     share: float
     support_ratio: float = 1.0
 

@@ -22,40 +22,29 @@ from typing import ClassVar
 
 import numpy as np
 
+from defenses.attacked import ManyStepTraining
 from defenses.cost import Cost, gradients
-from defenses.defense import Defense
 from defenses.kernel import Arrays
 from defenses.parameters import parameter
-from defenses.perturbation.spec import Ascent, default_relative_step
 
 # Of the start, in pixel scale.
 NOISE = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trades(Defense):
+class Trades(ManyStepTraining):
     """TRADES: clean loss plus KL divergence to adversarial predictions (Zhang et al. 2019).
 
     Args:
         beta: weight of the divergence.
-        attack_steps: of the inner maximisation.
-        relative_step: its step size as a share of eps; by default 2.5 / attack_steps.
     """
 
     beta: float = parameter(6.0, low=0)
-    attack_steps: int = parameter(10, low=1)
-    relative_step: float | None = parameter(None, low=0)
 
     kernels: ClassVar[Mapping[str, str]] = {
         "torch": "defenses.trades.pytorch:TradesKernel",
         "tensorflow": "defenses.trades.tensorflow:TradesKernel",
     }
-
-    @property
-    def ascent(self) -> Ascent:
-        """The inner maximisation."""
-        step = self.relative_step or default_relative_step(self.attack_steps)
-        return Ascent(self.threat.norm, self.attack_steps, step)
 
     def step_cost(self) -> Cost:
         """The attack and its target p(x), and both predictions forward and back."""

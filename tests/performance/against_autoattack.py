@@ -28,7 +28,7 @@ import benchmark.estimators.pytorch as on_torch  # noqa: E402
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import defenses  # noqa: E402
 from benchmark.attacks.autoattack.cascade import StandardAutoAttack  # noqa: E402
-from benchmark.attacks.measure import BUDGET_TOLERANCE  # noqa: E402
+from benchmark.attacks.geometry import BUDGET_TOLERANCE  # noqa: E402
 
 TOLERANCE = 0.003
 NORMS = {"linf": ("Linf", np.inf), "l2": ("L2", 2), "l1": ("L1", 1)}

@@ -32,12 +32,13 @@ from typing import Any
 import yaml
 
 import reports
-from benchmark import cli, config
+from benchmark import config
 from benchmark.attacks.suites import list_suites, load_suite
+from benchmark.cli.app import app
 from benchmark.errors import BenchError
-from benchmark.files import read_sealed, write_sealed
-from benchmark.plan import make_plan
+from benchmark.plans.run import make_plan
 from benchmark.results import Store
+from benchmark.results.files import read_sealed, write_sealed
 
 SECONDS = 20.0
 LONGEST_LINE = 2000
@@ -295,7 +296,7 @@ class Runs:
 
 def command(*arguments: str) -> None:
     """A `bench` command in this process, with its errors as they are raised."""
-    cli.app(list(arguments), prog_name="bench", standalone_mode=False)
+    app(list(arguments), prog_name="bench", standalone_mode=False)
 
 
 def mutated_yaml(base: Any, drawn: random.Random) -> tuple[str, str]:

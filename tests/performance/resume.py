@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmark.cells import cell_record
 from benchmark.config import read
-from benchmark.plan import make_plan
+from benchmark.plans.run import make_plan
 from benchmark.results import Store, npz_writer
 
 SECONDS = 5.0

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.identity import cell_id_of
 from benchmark.results import Store
+from benchmark.results.identity import cell_id_of
 
 SECONDS, MEGABYTES, PAGE_BYTES, SORT_MILLISECONDS = 60.0, 1000.0, 2_000_000, 100.0
 EXAMPLES = 1000

@@ -446,9 +446,10 @@ def test_the_command_of_a_page_makes_the_same_cell(
 ) -> None:
     from typer.testing import CliRunner
 
-    from benchmark import cells, cli
+    from benchmark import cells
+    from benchmark.cli.app import app
     from benchmark.config import read
-    from benchmark.plan import make_plan
+    from benchmark.plans.run import make_plan
 
     given = {"defense": ["meta-adv"], "framework": ["torch"], "seed": [3], "epochs": 2}
     plan = make_plan(read({**given, "baseline": False, "out": synthetic.store.path}), dry_run=True)
@@ -463,7 +464,7 @@ def test_the_command_of_a_page_makes_the_same_cell(
     words = shlex.split(command.replace("\\\n", ""))
     assert words[:2] == ["bench", "run"]
     options = [*words[1:], "--dry-run", f"--out={synthetic.store.path}"]
-    done = CliRunner().invoke(cli.app, options)
+    done = CliRunner().invoke(app, options)
     assert cell.cell_id in done.output, done.output
 
 

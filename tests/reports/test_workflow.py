@@ -11,7 +11,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from benchmark import cli
+from benchmark.cli.app import app
 
 WORKFLOW = Path(__file__).parents[2] / ".github" / "workflows" / "publish.yml"
 
@@ -39,7 +39,7 @@ def test_the_workflow_may_deploy_and_uploads_what_it_published() -> None:
 
 
 def test_the_workflows_commands_exist_with_their_options() -> None:
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(app)
     found = commands()
     assert [words[0] for words in found] == ["merge", "report", "report"]
     for name, *words in found:
@@ -59,6 +59,6 @@ def test_the_workflows_commands_publish(
             continue
         folders = sorted(map(str, Path().glob("results/*")))
         given = [one for word in words for one in (folders if word == "results/*" else [word])]
-        done = CliRunner().invoke(cli.app, given)
+        done = CliRunner().invoke(app, given)
         assert done.exit_code == 0, done.output
     assert (tmp_path / "site" / "index.html").read_text().count("models/") == 2

@@ -12,7 +12,7 @@ from art.estimators.classification.classifier import ClassifierMixin
 from art.estimators.estimator import BaseEstimator
 
 from benchmark.attacks.autoattack.losses import fooled
-from benchmark.attacks.autoattack.region import NORMS, Region
+from benchmark.attacks.geometry import NORMS, Region
 
 
 @dataclass

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.attacks.autoattack.attack import Found, keep
 from benchmark.attacks.autoattack.losses import Loss, fooled, query
-from benchmark.attacks.autoattack.region import LENGTHS, TINY, Region
+from benchmark.attacks.geometry import TINY, Region, lengths
 
 # Weight of the new step against the last one, its momentum (2020, eq. 5).
 MOMENTUM_WEIGHT = np.float32(0.75)
@@ -94,7 +94,7 @@ class Halving:
         if region.norm == "linf":
             direction = np.sign(climb.gradient)
         else:
-            length = LENGTHS["l2"](climb.gradient)[:, np.newaxis]
+            length = lengths(climb.gradient, "l2")[:, np.newaxis]
             direction = climb.gradient / (length + TINY)
         point = region.project(climb.x, climb.point + self.step * direction)
         if not self._moved:

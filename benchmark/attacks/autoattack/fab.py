@@ -12,7 +12,7 @@ from art.estimators.estimator import BaseEstimator
 from benchmark.attacks.autoattack.attack import Found, RegionAttack, keep
 from benchmark.attacks.autoattack.losses import Difference, fooled, other_classes, query
 from benchmark.attacks.autoattack.planes import towards_plane
-from benchmark.attacks.autoattack.region import LENGTHS, Region
+from benchmark.attacks.geometry import Region, lengths
 
 # Of the paper: overshooting, the way back from a success, and how much of a step may start anew
 # from the example.
@@ -85,7 +85,7 @@ class FABTargeted(RegionAttack):
             search.point = _step(search, value, gradient, region)
             logits = np.asarray(self.estimator.predict(search.point.reshape(-1, *shape)))
             across = fooled(logits, loss.y)
-            distance = LENGTHS[region.norm](search.point - search.x)
+            distance = lengths(search.point - search.x, region.norm)
             inside = across & (distance <= region.eps)
             taken = across if self.minimal else inside
             rows = search.rows[taken]
@@ -116,7 +116,7 @@ def _step(walk: _Walk, value: np.ndarray, gradient: np.ndarray, region: Region) 
     at_example = value + np.einsum("nd,nd->n", gradient, x - point)
     move = towards_plane(point, gradient, value, region.norm, box)
     jump = towards_plane(x, gradient, at_example, region.norm, box)
-    lengths = [np.maximum(LENGTHS[region.norm](each), 1e-8) for each in (move, jump)]
-    bias = np.minimum(lengths[0] / (lengths[0] + lengths[1]), LARGEST_BIAS)[:, np.newaxis]
+    near, far = (np.maximum(lengths(each, region.norm), 1e-8) for each in (move, jump))
+    bias = np.minimum(near / (near + far), LARGEST_BIAS)[:, np.newaxis]
     mean = (point + OVERSHOOT * move) * (1 - bias) + (x + OVERSHOOT * jump) * bias
     return np.clip(mean, region.low, region.high).astype(np.float32)

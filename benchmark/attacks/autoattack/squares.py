@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.attacks.autoattack.region import LENGTHS, TINY, Region
+from benchmark.attacks.geometry import TINY, Region, lengths
 
 # An index of images (n, H, W, C) that gives (n, side, side, C).
 Window = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -60,7 +60,7 @@ def _moved_mass(
     both = np.zeros((*delta.shape[:3], 1), dtype=np.float32)
     both[window] = both[other] = 1
     mass = _lengths(delta * both, norm)  # (n, 1, 1, channels)
-    total = LENGTHS[norm](delta.reshape(n, -1)).reshape(n, 1, 1, 1)
+    total = lengths(delta.reshape(n, -1), norm).reshape(n, 1, 1, 1)
     old = delta[window] / (TINY + _lengths(delta[window], norm))
     signs = _signs(generator, (n, 1, 1, channels))
     new = old + _pattern(side, norm, generator)[..., np.newaxis] * signs
@@ -79,7 +79,7 @@ def _to_edge(x: np.ndarray, delta: np.ndarray, region: Region) -> np.ndarray:
     flat, step = x.reshape(len(x), -1), delta.reshape(len(x), -1)
     if region.norm == "l1":
         return region.project(flat, flat + step).reshape(x.shape)
-    scale = region.eps / (LENGTHS["l2"](step) + TINY)
+    scale = region.eps / (lengths(step, "l2") + TINY)
     points = flat + step * scale[:, np.newaxis].astype(np.float32)
     return np.clip(points, region.low, region.high).reshape(x.shape)
 
@@ -109,7 +109,7 @@ def _pattern(side: int, norm: str, generator: np.random.Generator) -> np.ndarray
     half = side // 2
     upper, lower = _peak(half, side, norm), _peak(side - half, side, norm)
     pattern = np.concatenate([upper, -lower])
-    pattern /= LENGTHS[norm](pattern.reshape(1, -1))
+    pattern /= lengths(pattern.reshape(1, -1), norm)
     return pattern.T if generator.random() > 0.5 else pattern
 
 
@@ -121,4 +121,4 @@ def _peak(height: int, width: int, norm: str) -> np.ndarray:
     distance = np.maximum(np.abs(rows)[:, np.newaxis], np.abs(columns))
     steps = 1.0 / np.arange(1, max(height, width) // 2 + 2) ** DECAY[norm]
     peak = np.cumsum(steps[::-1])[::-1][distance].astype(np.float32)
-    return np.asarray(peak / LENGTHS[norm](peak.reshape(1, -1)))
+    return np.asarray(peak / lengths(peak.reshape(1, -1), norm))

@@ -23,7 +23,7 @@ from art.estimators.classification.classifier import ClassifierMixin
 from art.estimators.estimator import BaseEstimator
 
 from benchmark.attacks.autoattack.losses import fooled
-from benchmark.attacks.autoattack.region import LENGTHS, NORMS, TINY
+from benchmark.attacks.geometry import NORMS, TINY, lengths
 from benchmark.estimators.passes import announce
 
 # Values that are drawn at once while a direction is estimated; bounds the memory.
@@ -160,7 +160,7 @@ class _Search:
 
     def _keep(self, rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take note of points on the boundary; those whose examples need a better one."""
-        distance = LENGTHS[self.norm](points - self.x[rows])
+        distance = lengths(points - self.x[rows], self.norm)
         nearer = distance < self.distance[rows]
         self.best[rows[nearer]] = points[nearer]
         self.distance[rows[nearer]] = distance[nearer]
@@ -191,7 +191,7 @@ class _Search:
         # Of doubles: of many pixels, the precision is beyond float32.
         upper = np.ones(len(rows))
         if self.norm == "linf":
-            upper = LENGTHS["linf"](points - x).astype(np.float64)
+            upper = lengths(points - x, "linf").astype(np.float64)
         lower = np.zeros_like(upper)
         precision = self.theta * np.minimum(upper, 1)
         while len(wide := np.flatnonzero(upper - lower > precision)):
@@ -218,7 +218,7 @@ class _Search:
         )
         if self.norm == "linf":
             return np.sign(direction)
-        return np.asarray(direction / (LENGTHS["l2"](direction) + TINY)[:, np.newaxis])
+        return np.asarray(direction / (lengths(direction, "l2") + TINY)[:, np.newaxis])
 
     def _radius(self, rows: np.ndarray, points: np.ndarray, iteration: int) -> np.ndarray:
         """How far from the point the directions are tried, (n,)."""
@@ -226,7 +226,7 @@ class _Search:
             return np.full(len(rows), 0.1 * (self.high - self.low), dtype=np.float32)
         size = self.x.shape[1]
         factor = self.theta * (size if self.norm == "linf" else np.sqrt(size))
-        return np.asarray(factor * LENGTHS[self.norm](points - self.x[rows]), dtype=np.float32)
+        return np.asarray(factor * lengths(points - self.x[rows], self.norm), dtype=np.float32)
 
     def _estimate(
         self, rows: np.ndarray, points: np.ndarray, radius: np.ndarray, count: int
@@ -264,7 +264,7 @@ class _Search:
         self, rows: np.ndarray, points: np.ndarray, direction: np.ndarray, iteration: int
     ) -> np.ndarray:
         """As far along `direction` as the points stay adversarial; at first twice halved."""
-        length = LENGTHS[self.norm](points - self.x[rows]) / np.float32(np.sqrt(iteration + 1))
+        length = lengths(points - self.x[rows], self.norm) / np.float32(np.sqrt(iteration + 1))
         reached, left = points.copy(), np.arange(len(rows))
         for _ in range(_HALVINGS):
             if not len(left):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from art.attacks.evasion import DeepFool as ArtDeepFool
 
+from benchmark.attacks.geometry import spread
 from defenses.labels import labels_of
 
 # ART's, against division by zero.
@@ -59,4 +60,5 @@ def _step(
     lengths = np.sqrt((slopes**2).reshape(*gaps.shape, -1).sum(axis=2))
     target = np.where(left_out, np.inf, gaps / (lengths + TINY)).argmin(axis=1)
     scale = gaps[rows, target] / (lengths[rows, target] ** 2 + TINY)
-    return np.asarray(scale.reshape(-1, *[1] * (slopes.ndim - 2)) * slopes[rows, target])
+    nearest = slopes[rows, target]
+    return np.asarray(spread(scale, nearest) * nearest)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark import options
+from benchmark.cli import options
+from benchmark.cli.options import named
+from benchmark.cli.output import tell
 from benchmark.errors import CellError, ConfigError, UnknownName
 from benchmark.execution import write_report
-from benchmark.options import named
-from benchmark.output import tell
 from benchmark.paths import expanded
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Folder = Annotated[
     Path, typer.Argument(parser=named, metavar="DIR", help="Folder with the results.")
 ]
-Out = Annotated[Path, typer.Option(parser=named, metavar="DIR", help="Folder with the results.")]
 Format = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Print it instead: table, csv, json, markdown or latex."),
@@ -65,6 +64,25 @@ AllowUnchecked = Annotated[
     bool,
     typer.Option("--allow-unchecked", help="Let --verify pass what it names as not checked."),
 ]
+
+
+def show(
+    cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
+    out: options.Folder = options.DEFAULT_OUT,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print a configuration for --config instead.")
+    ] = False,
+) -> None:
+    """Show one cell: configuration, training and every attack."""
+    from benchmark.cli.showing import cell_details
+    from benchmark.plans.again import configuration
+    from benchmark.results import Store
+    from reports.identifiers import find_cell
+
+    store = Store.open(expanded(out))
+    show = configuration if as_yaml else cell_details
+    for line in show(store, find_cell(store, cell)):
+        tell(line)
 
 
 def report(
@@ -116,15 +134,15 @@ def report(
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A cell's id, or the beginning of it.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The other cell's.")],
-    out: Out = options.DEFAULT_OUT,
+    out: options.Folder = options.DEFAULT_OUT,
     format: Annotated[
         str, typer.Option(metavar="NAME", help="table, csv, json, markdown or latex.")
     ] = "table",
 ) -> None:
     """Compare two cells on the same test examples: differences, intervals, paired tests."""
     import reports
-    from benchmark.listing import find_cell
     from benchmark.results import Store
+    from reports.identifiers import find_cell
 
     _check_format(format)
     store = Store.open(expanded(out))
@@ -155,7 +173,7 @@ def merge(
     Where CPU threads or devices differ, accuracies may be 2 points apart: then the copy in --out,
     or else in the folder given first, is kept, and a line says how far the other one is from it.
     """
-    from benchmark.merge import merge
+    from benchmark.results.merge import merge
 
     out = expanded(out)
     merged = merge([expanded(folder) for folder in folders], out)
@@ -208,7 +226,7 @@ def _check_format(name: str) -> None:
 
 
 def _print(table: TerminalTable) -> None:
-    from benchmark.display import print_table
+    from benchmark.cli.display import print_table
 
     print_table(table.columns, table.rows, right_aligned=table.right_aligned)
     for note in table.notes:

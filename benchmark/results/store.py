@@ -1,13 +1,4 @@
-"""The record on disk: its layout, its schema version, crash-safe writing, and reading.
-
-    OUT/bench.json                     the schema version of everything below
-    OUT/.lock-<number>                 held by the one run that writes; see `benchmark.lease`
-    OUT/cells/<cell_id>/cell.json      written when a cell ends, whether it went well or not
-    OUT/cells/<cell_id>/<stage>.json   one of STAGES or KEYED_STAGES; its files beside it
-
-A stage's files come first and its JSON last, with the SHA-256 of the files and of itself. So a
-stage that is half-written, cut short or changed later reads as missing, and is simply done again.
-"""
+"""One results folder: its cells and their stages, written whole and read when intact."""
 
 from __future__ import annotations
 
@@ -23,33 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import files as disk
-from benchmark import lease as leases
 from benchmark.errors import MovedError, StoreError
-from benchmark.files import TEMPORARY as TEMPORARY  # these for the writers of reports
-from benchmark.files import Record, Writer
-from benchmark.files import check_target as check_target
-from benchmark.files import make_folder as make_folder
-from benchmark.files import make_root as make_root
-from benchmark.files import open_plain as open_plain
-from benchmark.files import read_plain as read_plain
-from benchmark.files import sweep as sweep
-from benchmark.files import write_text as write_text
-from benchmark.identity import SCHEMA_VERSION as SCHEMA_VERSION
-from benchmark.identity import fits as fits
-from benchmark.layout import KEYED_STAGES as KEYED_STAGES
-from benchmark.layout import (
+from benchmark.portable import without_folders
+from benchmark.results import files as disk
+from benchmark.results import lease as leases
+from benchmark.results.files import Record, Writer
+from benchmark.results.identity import SCHEMA_VERSION
+from benchmark.results.layout import (
+    KEYED_STAGES,
     MARKER,
     SAFE_NAME,
+    STAGES,
     check_permission,
     check_schema,
     explained,
     plain_path,
     safe,
 )
-from benchmark.layout import STAGES as STAGES
-from benchmark.portable import dataset_name as dataset_name
-from benchmark.portable import without_folders as without_folders
 from defenses.archives import read_arrays
 
 _LOGS = "logs"
@@ -134,7 +115,7 @@ class Store:
         """Holds the folder for one run, and removes what a killed run left half-written.
 
         What is written through the store that this gives is written only while the folder is ours.
-        Raises `StoreError` when another run holds it; see `benchmark.lease`.
+        Raises `StoreError` when another run holds it; see `benchmark.results.lease`.
         """
         with contextlib.ExitStack() as stack:
             with self._writing("lock", self.path):
@@ -239,7 +220,7 @@ class Store:
             if not SAFE_NAME.fullmatch(name):
                 return None
             try:
-                with open_plain(target.parent / name) as stream:
+                with disk.open_plain(target.parent / name) as stream:
                     found = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError:
                 return None

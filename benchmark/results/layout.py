@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.errors import StoreError
-from benchmark.files import read_json
-from benchmark.identity import SCHEMA_VERSION
+from benchmark.results.files import read_json
+from benchmark.results.identity import SCHEMA_VERSION
 
 # A cell has one of each of these, or none ("given": a model that someone else trained).
 STAGES = ("training", "adaptation", "given")

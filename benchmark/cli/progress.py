@@ -2,7 +2,7 @@
 
 A stage's duration is guessed from its effort and from the speed of the most similar work that was
 measured so far: the same kind of stage on the same defense in the same framework, or else the next
-nearest; see `benchmark.efforts.alike`.
+nearest; see `benchmark.cli.efforts.alike`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.efforts import Speeds, alike, efforts
+from benchmark.cli.efforts import Speeds, alike, efforts
 from benchmark.events import (
     STARTING,
     CellFinished,

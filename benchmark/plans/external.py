@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from benchmark import plan
-from benchmark.asked import asked
 from benchmark.attacks.suites import load_suite
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
@@ -13,11 +11,13 @@ from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
 from benchmark.external.checking import Findings, Trial, check, few
 from benchmark.external.given import Given, source
+from benchmark.plans.asked import asked
+from benchmark.plans.run import Plan, check_device, job_of, left_out, load_data, resolve
 from benchmark.portable import dataset_name
 from benchmark.results import Store
 
 
-def make_plan(config: RunConfig, given: Given) -> plan.Plan:
+def make_plan(config: RunConfig, given: Given) -> Plan:
     """What `bench attack` will do: one cell without training.
 
     Args:
@@ -27,27 +27,26 @@ def make_plan(config: RunConfig, given: Given) -> plan.Plan:
     Raises:
         BenchError: anything that would stop the cell from the outset.
     """
-    plan.check_device(config)
+    check_device(config)
     Store.check_writable(config.out)
     suite = load_suite(config.suite, config.attacks)
-    dataset = plan.load_data(config, dry_run=False)
-    config = plan.resolve(config, dataset)
+    dataset = load_data(config, dry_run=False)
+    config = resolve(config, dataset)
     _check_normalisation(given, dataset)
     x, y = few(dataset.x_test, dataset.y_test)
     found = check(Trial(given, x, y, dataset.classes))
     given = dataclasses.replace(given, outputs=found.outputs)
     cell = _cell(config, given, found, dataset)
     job = dataclasses.replace(
-        plan.job_of(cell, suite, config),
+        job_of(cell, suite, config),
         given=given,
         asked=asked(cell, config, dataset, cell.parameters),
     )
-    return plan.Plan(
+    return Plan(
         config=config,
         jobs=(job,),
-        estimates={cell.cell_id: 0.0},
         workers=1,
-        notices=(*found.notices, *plan.left_out(config, suite, dataset)),
+        notices=(*found.notices, *left_out(config, suite, dataset)),
     )
 
 

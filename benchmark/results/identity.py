@@ -26,7 +26,7 @@ def cell_id_of(config: Mapping[str, Any]) -> str:
 def id_begins(dataset: str, model: str, framework: str, defense: str) -> str:
     """What the ids of cells begin with, before the seed."""
     safe = defense.replace("+", "_")  # no name of a folder on every system
-    return "-".join([_slug(dataset), model, framework, safe])
+    return "-".join([_slug(dataset), _safe(model), framework, safe])
 
 
 def fits(cell_id: str, config: Mapping[str, Any]) -> bool:
@@ -35,6 +35,11 @@ def fits(cell_id: str, config: Mapping[str, Any]) -> bool:
         return cell_id == cell_id_of(config)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         return False
+
+
+def _safe(model: str) -> str:
+    """A model's name in safe characters: "wrn-16-2(norm=group)" is "wrn-16-2-norm-group"."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-")[:80]
 
 
 def _slug(dataset: str) -> str:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import StoreError
-from benchmark.files import copy_of
-from benchmark.results import KEYED_STAGES, STAGES, Record, Store
+from benchmark.results.files import Record, copy_of
+from benchmark.results.layout import KEYED_STAGES, STAGES
+from benchmark.results.store import Store
 
 # How far clean and robust accuracies may be apart, as shares, where threads or devices differ.
 TOLERANCE = 0.02

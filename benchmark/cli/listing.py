@@ -1,22 +1,41 @@
-"""What `bench list` has to tell, as plain data, and which cell a beginning of an id means."""
+"""`bench list`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
+import typer
+
+from benchmark.cli.output import tell
 from benchmark.errors import UnknownName
-from reports.identifiers import find_cell as find_cell
+
+
+def list_names(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE|MODEL"),
+    ],
+) -> None:
+    """List what can be named on the command line, or the parameters of a defense or model."""
+    found = descriptions(what)
+    width = max(map(len, found), default=0)
+    for name, description in found.items():
+        tell(f"{name:<{width}}  {description}")
 
 
 def descriptions(what: str) -> dict[str, str]:
     """Name to one line, of everything of one kind: "defenses", "attacks" and so on.
 
-    Of a defense by its own name, the parameters.
+    Of a defense or a model by its own name, the parameters.
     """
     import defenses
+    from benchmark import models
 
     if what in defenses.names():
         return defenses.parameter_help(what)
+    if what in models.names():
+        return models.parameters(what)
     tables: dict[str, Callable[[], dict[str, str]]] = {
         "defenses": _defenses,
         "attacks": _attacks,

@@ -27,8 +27,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmark import files as disk
 from benchmark.errors import StoreError
+from benchmark.results import files as disk
 
 HEARTBEAT, EXPIRES = 5.0, 90.0  # seconds
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import defenses
 from benchmark import datasets, models
-from benchmark.asked import asked, usual_parameters
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
@@ -19,6 +18,7 @@ from benchmark.job import Job
 from benchmark.metatest import protocol as adaptation
 from benchmark.metatest.protocol import Protocol
 from benchmark.order import in_order, with_sources
+from benchmark.plans.asked import asked, usual_parameters
 from benchmark.results import Store
 from defenses import wrappers
 
@@ -30,14 +30,13 @@ ALL_DEFENSES = "all"
 class Plan:
     """What a run will do.
 
-    estimates: cell id to the gradient evaluations that its training will take. workers: processes
-    at a time. notices: what the user should know beforehand, one line each. memory: cell id to
-    the bytes that an update takes, beside the framework and the data, where it trains.
+    workers: processes at a time. notices: what the user should know beforehand, one line each.
+    memory: cell id to the bytes that an update takes, beside the framework and the data, where it
+    trains.
     """
 
     config: RunConfig
     jobs: tuple[Job, ...]
-    estimates: Mapping[str, float]
     workers: int
     notices: tuple[str, ...]
     memory: Mapping[str, float] = field(default_factory=dict)
@@ -64,13 +63,12 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     chosen = _create_defenses(config, dataset)
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
     cells = expand(config, dataset, parameters=parameters)
-    estimates = _estimate(cells, chosen, dataset)
     usual = _usual_parameters(config)
     jobs = [
         replace(
             job_of(cell, suite, config, protocol),
             adapts=chosen[cell.defense].adapts,
-            training=estimates[cell.cell_id],
+            training=_training(cell, chosen[cell.defense], dataset),
             asked=asked(cell, config, dataset, usual[cell.defense]),
         )
         for cell in cells
@@ -78,7 +76,6 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     return Plan(
         config=config,
         jobs=in_order(with_sources(jobs, config, dataset)),
-        estimates=estimates,
         workers=min(config.jobs or len(config.framework), len(cells)),
         notices=_notices(config, suite, dataset),
         memory={
@@ -121,8 +118,8 @@ def _check_names(config: RunConfig) -> None:
         if wrappers.SEPARATOR in name:
             parts = " and ".join(map(repr, name.split(wrappers.SEPARATOR)))
             raise ConfigError(f"parameters.{name}: give the parameters of {parts} apart")
-    if config.model is not None and config.model not in models.names():
-        raise UnknownName("model", config.model, models.names())
+    if config.model is not None:
+        models.canonical(config.model)
     datasets.defaults(config.dataset)
 
 
@@ -152,7 +149,9 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
         update={
             "eps": config.eps if config.eps is not None else defaults.eps[config.norm],
             "epochs": config.epochs if trained else defaults.epochs,
-            "model": config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp"),
+            "model": models.canonical(
+                config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp")
+            ),
         }
     )
 
@@ -224,23 +223,18 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
     )
 
 
-def _estimate(
-    cells: list[Cell], chosen: Mapping[str, defenses.Defense], dataset: Dataset
-) -> dict[str, float]:
-    estimates = {}
-    for cell in cells:
-        try:
-            chosen[cell.defense].check_labels(dataset.y_train)
-            plan = chosen[cell.defense].plan(
-                len(dataset.x_train),
-                epochs=cell.epochs,
-                budget_ge=cell.budget_ge,
-                validation=len(dataset.x_validation),
-            )
-        except defenses.DefenseError as error:
-            raise ConfigError(f"defense {cell.defense!r}: {error}") from error
-        estimates[cell.cell_id] = plan.gradient_evaluations
-    return estimates
+def _training(cell: Cell, defense: defenses.Defense, dataset: Dataset) -> float:
+    """The gradient evaluations that a cell's training takes."""
+    try:
+        defense.check_labels(dataset.y_train)
+        return defense.length(
+            len(dataset.x_train),
+            epochs=cell.epochs,
+            budget_ge=cell.budget_ge,
+            validation=len(dataset.x_validation),
+        ).gradient_evaluations
+    except defenses.DefenseError as error:
+        raise ConfigError(f"defense {cell.defense!r}: {error}") from error
 
 
 def _notices(config: RunConfig, suite: Suite, dataset: Dataset) -> tuple[str, ...]:

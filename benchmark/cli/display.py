@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.cli.progress import Progress
 from benchmark.events import (
     DATA,
     STARTING,
@@ -25,7 +26,6 @@ from benchmark.events import (
     Event,
     StageFailed,
 )
-from benchmark.progress import Progress
 from benchmark.text import clean, duration
 
 Detail = Literal["quiet", "usual", "verbose"]

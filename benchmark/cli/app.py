@@ -1,0 +1,99 @@
+"""The table of commands, and how `bench` ends: exit codes, and one line for what went wrong."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.cli import stored
+from benchmark.cli.attack import attack
+from benchmark.cli.listing import list_names
+from benchmark.cli.output import OutputError, guarded, say, tell
+from benchmark.cli.run import run
+from benchmark.errors import BenchError
+from benchmark.text import clean, shortened
+
+app = typer.Typer(
+    name="bench",
+    help="Trains defenses against adversarial examples, attacks them, and ranks what holds.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# The class that Typer raises for wrong command lines; it exports the subclass alone.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+def main() -> None:
+    """The console script: one line and an exit code for everything that a user can get wrong."""
+    try:
+        with guarded():
+            code = _called()
+    except OutputError as error:
+        say(f"error: {error}")
+        code = error.exit_code
+    except BrokenPipeError:  # the reader has seen enough
+        code = 1
+    sys.exit(code)
+
+
+def _called() -> int:
+    """Carries out the command line; returns the exit code."""
+    try:
+        # None where a command simply ended.
+        return app(prog_name="bench", standalone_mode=False) or 0
+    except OutputError:
+        raise
+    except BenchError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    except _UsageError as error:
+        _explain(error)
+        return error.exit_code
+    except typer.Abort:
+        say("stopped")
+        return 130
+
+
+def _explain(error: Any) -> None:
+    """How a command line is wrong, as Typer words it; what was typed in it is made harmless."""
+    words = io.StringIO()
+    error.show(file=words)
+    for line in words.getvalue().splitlines():
+        print(shortened(clean(line), 500), file=sys.stderr)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            tell(f"bench {version('meta-adv-bench')}")
+        except PackageNotFoundError:
+            tell("bench (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _bench(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(run)
+app.command()(attack)
+app.command("list")(list_names)
+app.command()(stored.show)
+app.command()(stored.report)
+app.command()(stored.compare)
+app.command()(stored.merge)

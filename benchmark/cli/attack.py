@@ -1,0 +1,63 @@
+"""`bench attack`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from benchmark.cli import options
+from benchmark.cli.output import told_if_slow
+from benchmark.cli.run import carry_out
+from benchmark.paths import expanded
+
+if TYPE_CHECKING:
+    from benchmark.external.given import Given
+    from benchmark.plans.run import Plan
+
+
+@options.collected(given=options.GIVEN, flags=options.ATTACK)
+def attack(
+    given: dict[str, Any],
+    flags: dict[str, Any],
+    assignment: options.Assignment = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Attack a model that someone else trained, and put it on the leaderboard.
+
+    It takes images in [0, 1] or in --input-range; a normalisation of its own is inside it, or
+    given by --mean and --std. The model is tried on a few examples before anything is written.
+    """
+
+    def planned() -> Plan:
+        from benchmark.config import read
+        from benchmark.plans.external import make_plan
+
+        model = _model(given)
+        config = read({**flags, "defense": model.name}, assignments=assignment or [])
+        loading = f"loading {PurePath(config.dataset).name} and trying the model"
+        with told_if_slow(loading, quiet=quiet):
+            return make_plan(config, model)
+
+    carry_out(planned, options.detail(quiet=quiet, verbose=verbose))
+
+
+def _model(given: Mapping[str, Any]) -> Given:
+    """The options as a given model, checked, with paths that hold anywhere."""
+    from benchmark.external.given import Given, check, interval, named, numbers
+
+    weights, model = given.get("weights"), given.get("model")
+    if weights is not None:
+        weights = str(expanded(weights).absolute())
+    if model is not None and (place := model.rpartition(":"))[0].endswith(".py"):
+        model = f"{expanded(place[0]).absolute()}:{place[2]}"
+    read = {
+        "name": given.get("name", named(model, weights)),
+        "mean": numbers(given.get("mean"), "mean"),
+        "std": numbers(given.get("std"), "std"),
+        "input_range": interval(given.get("input_range")),
+    }
+    whole = Given(**{**given, **read, "model": model, "weights": weights})
+    check(whole)
+    return whole

@@ -1,0 +1,184 @@
+"""The options of the commands that measure.
+
+Each is named as the field of `RunConfig`, or of `Given`, that takes it as it was typed.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.errors import ConfigError
+
+if TYPE_CHECKING:
+    from benchmark.cli.display import Detail
+
+DEFAULT_OUT = Path("bench-results")
+
+
+def named(given: str | Path) -> Path:
+    """A path from the command line; raises `ConfigError` for "", which would mean this folder."""
+    if not str(given).strip():
+        raise ConfigError("an empty path was given; give one, such as '.' for the current folder")
+    return Path(given)
+
+
+def _option(metavar: str | None, help: str, kind: Any = str) -> Any:
+    """What Typer makes an option of; None is what it holds unless it was given."""
+    parser = named if kind is Path else None
+    return Annotated[kind | None, typer.Option(metavar=metavar, parser=parser, help=help)]
+
+
+Folder = Annotated[Path, typer.Option(parser=named, metavar="DIR", help="Folder with the results.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        parser=named, metavar="DIR", help="Folder that holds the data; else $BENCH_DATA_DIR."
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(parser=named, metavar="FILE.yaml", help="Options from a file; flags go first."),
+]
+Assignment = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Set one key on top, such as parameters.meta-adv.inner_steps=2; repeatable.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the last line only.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Print a line for each stage, with its seconds.")
+]
+
+RUN: Mapping[str, Any] = {
+    "defense": _option(
+        "NAME",
+        "Defense to measure, such as pgd-at+jpeg, or all; repeatable, or with commas.",
+        list[str],
+    ),
+    "framework": _option("NAME", "torch, tensorflow; both unless given.", list[str]),
+    "dataset": _option("NAME", "digits (default), mnist, npz:FILE or folder:DIR."),
+    "model": _option("NAME", "Architecture; cnn unless given, mlp for tabular data."),
+    "suite": _option("NAME", "Attack suite; quick unless given."),
+    "eps": _option(
+        "NUMBER",
+        "Budget in pixel scale [0, 1], such as 0.15 or 8/255; by data set unless given.",
+    ),
+    "norm": _option("NAME", "linf (default), l2 or l1."),
+    "seed": _option("INTEGER", "Training seed; repeatable; 0 unless given.", list[str]),
+    "epochs": _option("INTEGER", "Training epochs; by data set unless given.", int),
+    "budget_ge": _option("INTEGER", "Gradient evaluations to train for, instead of --epochs.", int),
+    "examples": _option("INTEGER", "Test examples to attack; 1000 unless given.", int),
+    "out": _option("DIR", f"Folder for the results; {DEFAULT_OUT} unless given.", Path),
+    "data_dir": DataDir,
+    "download": _option(None, "May missing data be fetched?", bool),
+    "image_size": _option("INTEGER", "Resize folder:DIR's images to this many pixels square.", int),
+    "split_seed": _option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
+    "device": _option("NAME", "auto (default), cpu or cuda."),
+    "jobs": _option("INTEGER", "Cells at a time; one a framework unless given.", int),
+    "threads": _option(
+        "INTEGER",
+        "CPU threads of a cell; they round differently, so fix them where numbers must be equal "
+        "to the last digit. The CPUs are shared among --jobs unless given.",
+        int,
+    ),
+    "attack_timeout": _option(
+        "SECONDS",
+        "An attack that asks the model anything later than this has failed; others go on.",
+        float,
+    ),
+    "baseline": _option(None, "Also measure each cell's undefended twin (default).", bool),
+    "on_overfit": _option(
+        "restore|warn",
+        "At catastrophic overfitting, go back to the last good weights, or only tell (default; "
+        "fgsm-rs goes back).",
+    ),
+    "protocol": _option(
+        "none|brief|adapt",
+        "How much to measure of each model's adaptation to other attacks: nothing (default), a "
+        "first look, or the full protocol.",
+    ),
+}
+
+# Of a model that someone else trained: those that have nothing to do with a training.
+_OF_TRAINING = {
+    *("defense", "framework", "model", "epochs", "budget_ge"),
+    *("jobs", "baseline", "on_overfit", "protocol"),
+}
+ATTACK: Mapping[str, Any] = {
+    **{name: option for name, option in RUN.items() if name not in _OF_TRAINING},
+    "seed": _option("INTEGER", "Seed of the attacks; 0 unless given.", int),
+}
+GIVEN: Mapping[str, Any] = {
+    "weights": _option(
+        "FILE",
+        "Its weights: .safetensors, .pt, .pth, .pth.tar, .ckpt (state dicts), .keras or .h5; no "
+        "code in them is run.",
+    ),
+    "model": _option(
+        "NAME",
+        "Architecture as in `bench list models`, or the code that builds the model: "
+        "package.module:builder or file.py:builder, called without arguments; none for a .keras "
+        "file that holds its own.",
+    ),
+    "name": _option("NAME", "Its name in reports; the weights' or builder's otherwise."),
+    "channels": _option(
+        "first|last", "As it takes images; first for torch, last for Keras otherwise."
+    ),
+    "input_range": _option(
+        "LOW..HIGH",
+        "The pixels that it takes, such as 0..255 or -1..1; 0..1 unless given. --mean and --std "
+        "are of these; --eps stays in [0, 1].",
+    ),
+    "mean": _option(
+        "NUMBERS", "Subtracted from the pixels before the model: one number, or one a channel."
+    ),
+    "std": _option("NUMBERS", "What they are divided by after --mean, such as 1/255."),
+    "outputs": _option("NAME", "What it gives: logits, probabilities, sigmoids or auto (default)."),
+}
+
+
+def collected(
+    **tables: Mapping[str, Any],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of tables before its own.
+
+    Its argument of a table's name is what was given of them, option to value.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def call(**values: Any) -> None:
+            for name, table in tables.items():
+                chosen = {option: values.pop(option) for option in table}
+                values[name] = {o: value for o, value in chosen.items() if value is not None}
+            command(**values)
+
+        signature = inspect.signature(command, eval_str=True)
+        own = [one for one in signature.parameters.values() if one.name not in tables]
+        options = {option: kind for table in tables.values() for option, kind in table.items()}
+        taken = [
+            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for option, kind in options.items()
+        ]
+        parameters = [*taken, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own)]
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {one.name: one.annotation for one in parameters}
+        return call
+
+    return decorate
+
+
+def detail(*, quiet: bool, verbose: bool) -> Detail:
+    """How much to print; raises `ConfigError` for both."""
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose ask for different things; give one of them")
+    return "quiet" if quiet else "verbose" if verbose else "usual"

@@ -1,0 +1,1 @@
+"""What was asked for, turned into jobs: everything is checked before anything is written."""
