@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+# Helpers lie beside the tests.
+sys.path.append(str(Path(__file__).parent))
+
 ESTIMATORS = {"torch": "pytorch", "tensorflow": "tensorflow"}
 
 
