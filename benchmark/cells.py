@@ -16,6 +16,7 @@ from benchmark.frameworks import processor, versions
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Record
 from benchmark.results.identity import cell_id_of, id_begins
+from benchmark.results.records import CellRecord, CellStatus, Config
 from defenses import wrappers
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Cell:
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
-    comes from that someone else trained (`benchmark.external.given.source`); `defense` is its name.
+    comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
     """
 
     dataset: str
@@ -173,7 +174,7 @@ def defenses_of(run: RunConfig) -> list[str]:
 def cell_record(
     cell: Cell,
     *,
-    status: str,
+    status: CellStatus,
     suites: Mapping[str, Sequence[str]],
     device: str,
     threads: int,
@@ -191,25 +192,26 @@ def cell_record(
         device: "cpu", or "cuda:0" with the device's name.
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
-        gradient_evaluations: of training and adaptation together; None where nobody knows.
+        gradient_evaluations: of training and support stage together; None where nobody knows.
         classes: names of the data's classes, in the order of their labels; empty if unknown.
     """
-    named = {"classes": list(classes)} if classes else {}
-    return {
-        "config": cell.config(),
-        "status": status,
-        "reason": without_folders(reason),
+    named: dict[str, Any] = {"classes": list(classes)} if classes else {}
+    record = CellRecord(
+        config=Config(**cell.config()),
+        status=status,
+        reason=without_folders(reason),
+        suites={name: list(keys) for name, keys in suites.items()},
+        versions=versions(cell.framework),
+        git=git_state(),
+        device=device,
+        threads=threads,
+        processor=processor(),
+        seconds=seconds,
+        gradient_evaluations=gradient_evaluations,
+        started=started,
         **named,
-        "suites": {name: list(keys) for name, keys in suites.items()},
-        "versions": versions(cell.framework),
-        "git": git_state(),
-        "device": device,
-        "threads": threads,
-        "processor": processor(),
-        "seconds": seconds,
-        "gradient_evaluations": gradient_evaluations,
-        "started": started,
-    }
+    )
+    return record.stored()
 
 
 def _canonical(parameters: Mapping[str, Any]) -> Mapping[str, Any]:

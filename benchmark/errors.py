@@ -7,8 +7,10 @@ BenchError                  exit code 2: wrong input, nothing was written
 ├── ModelError              a model that can't be built for these data
 ├── SuiteError              a suite file, an attack or its arguments
 ├── StoreError              an output folder that can't be used
+│   ├── SchemaError         a stored record that is none of this project's
 │   └── MovedError          exit code 1: it was moved or removed while a run wrote to it
 ├── CellError               exit code 1: a cell failed while it ran
+├── CheckError              exit code 1: stored results don't hold what is claimed or asked of them
 └── ReportError             exit code 1: the results are stored, their report isn't written
 """
 
@@ -55,6 +57,10 @@ class StoreError(BenchError):
     """An output folder that can't be written, locked or understood."""
 
 
+class SchemaError(StoreError):
+    """A stored record that doesn't follow the schema, and in what."""
+
+
 class MovedError(StoreError):
     """An output folder that is not where it was when the run began."""
 
@@ -63,6 +69,12 @@ class MovedError(StoreError):
 
 class CellError(BenchError):
     """A cell failed while it ran; the others went on."""
+
+    exit_code = 1
+
+
+class CheckError(BenchError):
+    """Stored results that don't hold what they claim, or what was asked of them."""
 
     exit_code = 1
 

@@ -20,14 +20,16 @@ from benchmark.attacks.suites import load_suite
 from benchmark.attacks.target import target
 from benchmark.cells import Cell, cell_record
 from benchmark.datasets import Dataset
+from benchmark.datasets.examples import Examples
 from benchmark.errors import DataError, ModelError
 from benchmark.external import loading
 from benchmark.external.builders import framework_of
-from benchmark.external.given import Given, check_name, default_channels, slug
+from benchmark.external.model import ExternalModel, check_name, default_channels, slug
 from benchmark.external.trial import EXAMPLES, kind_of
 from benchmark.job import Job
 from benchmark.reporter import Reporter
 from benchmark.results import Store
+from benchmark.results.records import ExternalRecord
 from benchmark.resume import suites_of
 from benchmark.stages.context import Context
 from benchmark.text import reason_of
@@ -63,7 +65,8 @@ def evaluate(
     x, y = _data(x, y)
     chosen = load_suite(suite)
     ready, given, classes = _ready(model, framework, x, y, name)
-    dataset = Dataset(DATASET, x[:0], y[:0], x[:0], y[:0], x, y, tuple(map(str, range(classes))))
+    none, names = Examples(x[:0]), tuple(map(str, range(classes)))
+    dataset = Dataset(DATASET, none, y[:0], none, y[:0], Examples(x), y, names)
     cell = _cell(model, framework, dataset, threat, seed, given)
     budgets = {**datasets.defaults(DATASET).eps, threat.norm: threat.eps}
     with contextlib.ExitStack() as stack:
@@ -77,7 +80,7 @@ def evaluate(
             attacks,
             str(store.path),
             None,
-            given=given,
+            external=given,
             attack_timeout=attack_timeout,
             curve=chosen.curve,
         )
@@ -110,13 +113,13 @@ def _data(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _ready(
     model: Any, framework: str, x: np.ndarray, y: np.ndarray, name: str
-) -> tuple[Any, Given, int]:
+) -> tuple[Any, ExternalModel, int]:
     """The model behind this project's conventions, what it gives, and how many classes."""
     kernel = loading.kernel(framework)
     channels = default_channels(framework)
     device = kernel.device_of(model)
     own = kernel.copied(model)
-    given = Given(name, "evaluate:model", channels=channels, outputs="logits")
+    given = ExternalModel(name, "evaluate:model", channels=channels, outputs="logits")
     try:
         ready = kernel.adapted(own, given, input_shape=x.shape[1:], device=device)
         found = np.asarray(kernel.outputs_of(ready, x[:EXAMPLES]))
@@ -146,7 +149,7 @@ def _check_outputs(outputs: np.ndarray, count: int, y: np.ndarray) -> None:
 
 
 def _cell(
-    model: Any, framework: str, dataset: Dataset, threat: Threat, seed: int, given: Given
+    model: Any, framework: str, dataset: Dataset, threat: Threat, seed: int, given: ExternalModel
 ) -> Cell:
     digest = hashlib.sha256()
     for array in loading.kernel(framework).arrays_of(model):
@@ -187,9 +190,9 @@ def _run(job: Job, model: Any, dataset: Dataset, store: Store) -> None:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     device = loading.kernel(cell.framework).device_of(model)
     attacked = target(cell, model, dataset, np.arange(len(dataset.x_test)), device=device)
-    record = {"seconds": 0.0, "source": dict(cell.source or {})}
-    store.write_stage(cell.cell_id, "given", record, {})
-    context = Context(cell, store, device, Reporter(None, cell.cell_id), given=job.given)
+    record = ExternalRecord(seconds=0.0, source=dict(cell.source or {}))
+    store.write_stage(cell.cell_id, "given", record.stored())
+    context = Context(cell, store, device, Reporter(None, cell.cell_id), external=job.external)
     context.dataset, context.model, context.target = dataset, model, attacked
     for stage in job.stages:
         if not stage.essential:  # the model is there already

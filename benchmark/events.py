@@ -16,7 +16,7 @@ class CellStarted:
     """A worker has taken a cell, or a part of one; a `fresh` one imports its framework first.
 
     where: the name of the worker's machine. attempt: how often the task was given out. part: labels
-    of the stages that are to be done; None for all.
+    of the stages that are to be done; None for all. begins: whether the cell begins with them.
     """
 
     job: Job
@@ -25,6 +25,7 @@ class CellStarted:
     where: str = ""
     attempt: int = 1
     part: tuple[str, ...] | None = None
+    begins: bool = True
 
 
 @dataclass(frozen=True)

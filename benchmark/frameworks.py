@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
     return "cuda" if found and device != "cpu" else "cpu"
 
 
-def part(modules: Mapping[str, str], framework: str) -> Any:
+def part(modules: Mapping[str, str], framework: str) -> ModuleType:
     """A framework's module out of one of the tables above, imported."""
     return importlib.import_module(modules[framework])
 

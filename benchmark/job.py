@@ -25,14 +25,14 @@ from benchmark.stages.transfer import TransferBetweenFrameworks
 from benchmark.stages.trust import TrustChecks
 
 if TYPE_CHECKING:
-    from benchmark.external.given import Given
+    from benchmark.external.model import ExternalModel
 
 
 @dataclass(frozen=True)
 class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
-    given: the model, where someone else trained it. attack_timeout: seconds that one attack may
+    external: the model, where someone else trained it. attack_timeout: seconds that one attack may
     take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
     adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
     of cells that end before this one begins, in the same run. training_after: those of them that
@@ -48,7 +48,7 @@ class Job:
     out: str
     data_dir: str | None
     adaptation: Protocol | None = None
-    given: Given | None = None
+    external: ExternalModel | None = None
     attack_timeout: float | None = None
     curve: SecurityCurve | None = None
     adapts: bool = False
@@ -85,7 +85,7 @@ class Job:
             key = self.curve_key()
             assert key is not None
             stages.append(Curve(self.curve, key, attack, examples))
-        if self.given is None and not self.cell.wrapped_in:
+        if self.external is None and not self.cell.wrapped_in:
             stages.append(TransferBetweenFrameworks(self.cell, needs))
         return (*stages, *self._meta_test())
 
@@ -97,7 +97,7 @@ class Job:
 
     def _making(self) -> list[Stage]:
         """The stages that make the model which is attacked."""
-        if self.given is not None:
+        if self.external is not None:
             return [External()]
         return [Training(max(1.0, self.training)), *([Support()] if self.adapts else [])]
 

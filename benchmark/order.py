@@ -20,8 +20,8 @@ def with_sources(jobs: Sequence[Job], config: RunConfig, dataset: Dataset) -> li
     Raises:
         SuiteError: an attack's `from:` names no model that fits, or several.
     """
-    cells = [job.cell for job in jobs]
-    stored = functools.cache(lambda: sources.stored_configs(config.out))
+    cells = sources.index_of({job.cell.cell_id: job.cell.config() for job in jobs})
+    stored = functools.cache(lambda: sources.index_of(sources.stored_configs(config.out)))
     found = []
     for job in jobs:
         others = {

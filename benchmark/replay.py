@@ -9,12 +9,12 @@ from multiprocessing.connection import Connection
 
 from benchmark import frameworks
 from benchmark.errors import BenchError
-from benchmark.verification import adapting, attack, cell, runs, stages, worst_case
-from benchmark.verification.findings import Findings
-from benchmark.verification.loaded import Loaded, Machine, load, why_not
+from benchmark.verification import attack, cell, metatest, runs, stages, worst_case
+from benchmark.verification.comparison import Comparison
+from benchmark.verification.loaded import Loaded, Machine, load_cell, why_not
 from benchmark.verify import CELL, DIFFERS, UNCHECKED, WORST_CASE, Claim, serve_claims
 
-Check = Callable[[Loaded, str, Findings], None]
+Check = Callable[[Loaded, str, Comparison], None]
 
 CHECKS: Mapping[str, Check] = {
     CELL: cell.check,
@@ -23,7 +23,7 @@ CHECKS: Mapping[str, Check] = {
     "trust": stages.check_trust,
     "curves": stages.check_curve,
     "transfers": stages.check_transfer,
-    "adaptations": adapting.check,
+    "adaptations": metatest.check,
     "runs": runs.check,
 }
 
@@ -36,13 +36,15 @@ def serve(connection: Connection, framework: str, device: str, threads: int) -> 
 
 def replay(claim: Claim, *, device: str, threads: int = 1) -> tuple[str, str]:
     """State and text of a verdict; an error means that the claim can't be checked."""
-    found = Findings()
+    found = Comparison()
     folder, _, key = claim.stage.partition("/")
     try:
         machine = Machine(device, threads)
-        loaded = load(claim.out, claim.cell_id, claim.data_dir, machine)
+        loaded = load_cell(claim.out, claim.cell_id, claim.data_dir, machine)
         if loaded.cell.cell_id != claim.cell_id:
             return DIFFERS, f"its configuration is that of {loaded.cell.cell_id}"
+        if folder not in CHECKS:
+            return UNCHECKED, f"nothing verifies stages of {folder!r}"
         CHECKS[folder](loaded, key, found)
     except BenchError as error:
         found.unchecked.append(why_not(error))

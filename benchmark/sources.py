@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark.cells import BASELINE, Cell
+from benchmark.digest import digest
 from benchmark.errors import SuiteError
 from benchmark.results import Store
 
 Configs = Mapping[str, Mapping[str, Any]]
+# What cells must share for one to be made on the other's model, to those that share it.
+Index = Mapping[str, Configs]
 
 # What such a cell shares with the one that is attacked.
 SHARED = ("dataset", "model", "framework", "seed", "threat", "epochs", "budget_ge")
@@ -29,8 +32,22 @@ def stored_configs(out: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def index_of(configs: Configs) -> Index:
+    """The configurations of trained cells by what an attacked one has to share with them."""
+    found: dict[str, dict[str, Any]] = {}
+    for cell_id, config in sorted(configs.items()):
+        if config.get("source") is None:
+            name = config.get("defense", {}).get("name")
+            found.setdefault(_shared(name, config), {})[cell_id] = config
+    return found
+
+
+def _shared(defense: str, config: Mapping[str, Any]) -> str:
+    return digest([defense, *(config.get(name) for name in SHARED)])
+
+
 def chosen(
-    cell: Cell, defense: str, run: Sequence[Cell], stored: Callable[[], Configs], *, attack: str
+    cell: Cell, defense: str, run: Index, stored: Callable[[], Index], *, attack: str
 ) -> str:
     """The id of the cell on whose model an attack on `cell` is made.
 
@@ -41,16 +58,15 @@ def chosen(
     Args:
         cell: that is attacked.
         defense: that trained the model.
-        run: all cells of the run.
-        stored: gives what the folder holds; see `stored_configs`.
+        run: all cells of the run, by `index_of`.
+        stored: gives what the folder holds in the same way; see `stored_configs`.
         attack: its name, for errors.
 
     Raises:
         SuiteError: there is none, or more than one.
     """
-    ours = cell.config()
-    here = {other.cell_id: other.config() for other in run}
-    fitting = _fitting(ours, defense, here) or _fitting(ours, defense, stored())
+    wanted = _shared(defense, cell.config())
+    fitting = run.get(wanted) or stored().get(wanted)
     if not fitting:
         fix = "leave --no-baseline out" if defense == BASELINE else f"add --defense {defense}"
         raise SuiteError(
@@ -67,14 +83,3 @@ def chosen(
         )
     same = [name for name, config in fitting.items() if config["examples"] == cell.examples]
     return (same or list(fitting))[0]
-
-
-def _fitting(ours: Mapping[str, Any], defense: str, others: Configs) -> dict[str, Any]:
-    """The configurations that fit, by the ids of their cells, in order."""
-    return {
-        cell_id: config
-        for cell_id, config in sorted(others.items())
-        if config.get("defense", {}).get("name") == defense
-        and config.get("source") is None
-        and all(config.get(name) == ours[name] for name in SHARED)
-    }

@@ -12,14 +12,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
+from benchmark.child import Child
 from benchmark.frameworks import FRAMEWORKS
-from benchmark.process import last_words, spawn
-from benchmark.results import KEYED_STAGES, Record, Store
+from benchmark.results import Record, Store
 
 SERVE = "benchmark.replay:serve"
 
@@ -76,14 +76,14 @@ def sample(
     known = stages(store, data_dir)
     drawn = np.random.default_rng(seed).permutation(len(known))[:size]
     claims = [*cells(store, data_dir), *(known[place] for place in drawn)]
-    order = [CELL, WORST_CASE, *KEYED_STAGES]
     return sorted(
         claims,
         key=lambda claim: (
             claim.framework,
             claim.threads,
             claim.cell_id,
-            order.index(claim.stage.partition("/")[0]),
+            claim.stage != CELL,
+            not claim.stage.startswith(WORST_CASE),
             claim.stage,
         ),
     )
@@ -128,73 +128,31 @@ def verify(
                     yield Verdict(claim, UNCHECKED, "cell.json is damaged or of another schema")
                 continue
             while waiting:
-                worker = _Worker(framework, threads, log, device, serve)
-                try:
-                    yield from worker.work(waiting)
-                finally:
-                    worker.stop()
+                with Child(
+                    serve,
+                    log,
+                    framework=framework,
+                    device=device,
+                    threads=threads or len(os.sched_getaffinity(0)),
+                    name=f"bench-verify-{framework}",
+                ) as child:
+                    yield from _work(child, waiting)
 
 
-class _Worker:
-    """A process that replays claims of one framework."""
-
-    def __init__(self, framework: str, threads: int, log: Path, device: str, serve: str) -> None:
-        self.log, self.log_start = log, log.stat().st_size if log.exists() else 0
-        self.process, self.connection = spawn(
-            serve,
-            log,
-            framework=framework,
-            device=device,
-            threads=threads or len(os.sched_getaffinity(0)),
-            name=f"bench-verify-{framework}",
-        )
-
-    def work(self, waiting: list[Claim]) -> Iterator[Verdict]:
-        """Takes claims off the list as it works through them; a death ends it early."""
-        if self._answer() is None:  # it never got ready, and another one would not either
-            reason = self._cause_of_death()
-            while waiting:
-                yield Verdict(waiting.pop(0), UNCHECKED, reason)
+def _work(child: Child, waiting: list[Claim]) -> Iterator[Verdict]:
+    """Takes claims off the list as the process works through them; its death ends it early."""
+    if child.answer() is None:  # it never got ready, and another one would not either
+        reason = f"the worker process {child.ending()}"
         while waiting:
-            claim = waiting.pop(0)
-            answer = self._ask(claim)
-            if answer is None:
-                yield Verdict(claim, UNCHECKED, self._cause_of_death())
+            yield Verdict(waiting.pop(0), UNCHECKED, reason)
+    while waiting:
+        claim = waiting.pop(0)
+        match child.ask(claim):
+            case (str(state), str(text)):
+                yield Verdict(claim, state, text)
+            case _:
+                yield Verdict(claim, UNCHECKED, f"the worker process {child.ending()}")
                 return
-            yield Verdict(claim, str(answer[0]), str(answer[1]))
-
-    def stop(self) -> None:
-        """Ends the process, however it is."""
-        self.connection.close()
-        self.process.join(1)
-        for end in (self.process.terminate, self.process.kill):
-            if self.process.is_alive():
-                end()
-                self.process.join(5)
-
-    def _ask(self, claim: Claim) -> Sequence[object] | None:
-        try:
-            self.connection.send(claim)
-        except OSError:
-            return None
-        return self._answer()
-
-    def _answer(self) -> Sequence[object] | None:
-        """What the worker says next, or None if it died."""
-        wait([self.connection, self.process.sentinel])
-        try:
-            answer: Sequence[object] | None = (
-                self.connection.recv() if self.connection.poll() else None
-            )
-        except (EOFError, OSError):
-            return None
-        return answer
-
-    def _cause_of_death(self) -> str:
-        self.process.join(5)
-        words = last_words(self.log, self.log_start)
-        said = f": {words}" if words else ""
-        return f"the worker process ended with exit code {self.process.exitcode}{said}"
 
 
 def serve_claims(connection: Connection, replay: Callable[[Claim], tuple[str, str]]) -> None:
@@ -231,6 +189,6 @@ def _stages(store: Store, cell_id: str, record: Record) -> Iterator[str]:
     keys = {key for found in lists.values() for key in found if isinstance(key, str)}
     yield from (f"attacks/{key}" for key in sorted(keys))
     yield from (f"{WORST_CASE}/{suite}" for suite in sorted(lists))
-    for folder in KEYED_STAGES:
+    for folder in store.stage_folders(cell_id):
         if folder != "attacks":
             yield from (f"{folder}/{key}" for key in store.stage_keys(cell_id, folder))

@@ -16,6 +16,7 @@ from benchmark.executors.interface import Task
 from benchmark.plans import asked
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
+from benchmark.results.records import CellStatus
 from benchmark.resume import spent, suites_of
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Stage
@@ -47,12 +48,13 @@ def _run(
         Reporter(connection, cell.cell_id),
         data_dir=job.data_dir,
         dataset_name=job.dataset,
-        given=job.given,
+        external=job.external,
         sources=job.sources,
         threads=threads,
     )
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    status, reason = "ok", ""
+    status: CellStatus = "ok"
+    reason = ""
     classes: tuple[str, ...] = ()  # known once the data are loaded
     try:
         context.reporter.stage("data")
@@ -108,10 +110,11 @@ def do(stage: Stage, context: Context) -> None:
         result = stage.failed(_explain(error)), {}
     if result is None:
         return
-    store.write_stage(cell_id, stage.path, *result)
+    record, files = result
+    store.write_stage(cell_id, stage.path, record.stored(), files)
     stage.clean_up(context)
-    if result[0].get("status") == "failed":
-        context.reporter.failed(stage.label, str(result[0].get("reason", "")))
+    if record.status == "failed":
+        context.reporter.failed(stage.label, record.reason)
 
 
 def _failed(context: Context, path: str) -> bool:

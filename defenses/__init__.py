@@ -55,6 +55,7 @@ __all__ = [
     "names",
     "parameter_help",
     "parameter_names",
+    "presets",
 ]
 
 # Name on the command line to "module:class".
@@ -95,6 +96,11 @@ def parameter_names(name: str) -> list[str]:
 def parameter_help(name: str) -> dict[str, str]:
     """Parameter to its default and what it means, of a defense."""
     return help.parameter_help(_load(name))
+
+
+def presets(name: str) -> Mapping[str, Mapping[str, Any]]:
+    """Published recipes of a defense, which its parameter `preset` names, to their parameters."""
+    return _load(name).presets
 
 
 def create(name: str, threat: Threat, parameters: Mapping[str, Any] | None = None) -> Defense:

@@ -6,7 +6,7 @@ pandas, matplotlib and the rest when they are called.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from numpy import ndarray
     from pandas import DataFrame
 
+    from reports.gate import Verdict
     from reports.terminal import TerminalTable
 
 __all__ = [
     "FORMATS",
+    "check",
     "compare",
     "comparison_table",
     "finding",
@@ -30,6 +32,7 @@ __all__ = [
     "terminal_table",
     "write",
     "write_robustbench",
+    "write_verdicts",
 ]
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
@@ -150,6 +153,48 @@ def write_robustbench(out: Path | str, to: Path | str) -> list[Path]:
     from reports.robustbench import write
 
     return write(out, to)
+
+
+def check(
+    out: Path | str,
+    *,
+    against: Path | str | None = None,
+    defenses: Collection[str] = (),
+    min_worst_case: float | None = None,
+    min_clean: float | None = None,
+    max_drop: float | None = None,
+    allow_flags: bool = False,
+) -> list[Verdict]:
+    """Whether every defended model holds what is asked: a verdict a model, suite and rule.
+
+    Args:
+        out: a results folder.
+        against: another one, which `max_drop` is measured from.
+        defenses: those that are looked at; all but the undefended twin unless given.
+        min_worst_case: least share that stays right under every attack; an upper bound holds none.
+        min_clean: least clean accuracy, as a share.
+        max_drop: how far a worst case may be below that of `against`, as a share.
+        allow_flags: whether flagged trust checks are let pass.
+
+    Raises `StoreError` for what is no results folder, `ConfigError` where nothing is to be checked.
+    """
+    from reports.gate import Limits, verdicts
+
+    limits = Limits(min_worst_case, min_clean, max_drop, allow_flags)
+    base = None if against is None else leaderboard(against)
+    return verdicts(leaderboard(out), limits, base=base, defenses=defenses)
+
+
+def write_verdicts(verdicts: Sequence[Verdict], path: Path, form: str, *, out: Path) -> None:
+    """Writes what `check` gave as "junit" (XML) or "sarif" (2.1.0, of failures) to a file.
+
+    `out` is the results folder that they are of. Raises `StoreError` if it can't be written.
+    """
+    from reports.exports import write_files
+    from reports.gate_formats import as_junit, as_sarif
+
+    text = as_junit(verdicts) if form == "junit" else as_sarif(verdicts, out)
+    write_files(out, path.parent, {path.name: text})
 
 
 def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:

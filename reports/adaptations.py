@@ -8,69 +8,17 @@ the same supports and queries in an episode.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from benchmark.errors import StoreError
+from benchmark.errors import SchemaError, StoreError
 from benchmark.results import Store
-from reports.left_out import LeftOut, first_line
+from benchmark.results.records import FamilyRecord
+from reports.left_out import LeftOut
 from reports.statistics import Interval, over_episodes
 
 FOLDER = "adaptations"
 HELD_OUT = "held-out"
-
-Count = Annotated[int, Field(ge=0, le=2**62)]
-Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
-Curve = list[Share]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-
-class FamilyRecord(_Record):
-    """adaptations/<family>-<hash>.json; without numbers where the status is not "ok"."""
-
-    family: str
-    description: str = ""
-    role: Literal["seen", "validation", "held-out"]
-    rate: FiniteFloat
-    tuned_steps: Count
-    shots: Annotated[list[Count], Field(min_length=2, max_length=50)]
-    steps: Annotated[list[Count], Field(min_length=2, max_length=50)]
-    episodes: Annotated[int, Field(ge=2, le=1_000_000)]
-    queries: Annotated[int, Field(ge=1, le=1_000_000)]
-    labels_used: Count
-    status: Literal["ok", "failed", "not-applicable"]
-    reason: str = ""
-    accuracy: list[Curve] = []
-    low: list[Curve] = []
-    high: list[Curve] = []
-    clean_accuracy: list[Curve] = []
-    seen_accuracy: Curve = []
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for points in (self.shots, self.steps):
-            if points[0] != 0 or sorted(set(points)) != points:
-                raise ValueError("shots and steps must ascend from 0")
-        if self.tuned_steps not in self.steps:
-            raise ValueError("tuned_steps must be one of the steps")
-        if self.status == "ok":
-            curves = [*self.accuracy, *self.low, *self.high, *self.clean_accuracy]
-            tables = (self.accuracy, self.low, self.high, self.clean_accuracy)
-            if any(len(table) != len(self.shots) for table in tables):
-                raise ValueError("a table must have a row for each of shots")
-            if any(len(curve) != len(self.steps) for curve in [*curves, self.seen_accuracy]):
-                raise ValueError("a curve must have a point for each of steps")
-        return self
-
-    @property
-    def size(self) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
-        """What two families share that are of one protocol."""
-        return self.episodes, self.queries, tuple(self.shots), tuple(self.steps)
 
 
 @dataclass(frozen=True)
@@ -158,12 +106,12 @@ def _read(store: Store, cell_id: str, key: str, left_out: LeftOut) -> Adaptation
         left_out.add(path, "it or a file that it names is damaged")
         return None
     try:
-        record = FamilyRecord.model_validate(stored)
+        record = FamilyRecord.read(stored)
         if record.status != "ok":
             return Adaptation(record)
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz")
-    except ValidationError as error:
-        left_out.add(path, first_line(error))
+    except SchemaError as error:
+        left_out.add(path, str(error))
         return None
     except StoreError:
         left_out.add(path, "it has no curves that can be read")

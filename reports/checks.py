@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmark.results.records import CheckRecord, TrustRecord
 from reports.records import Attack, Cell
-from reports.trust import Check, Trust
 
 PASSED, WARNING, NOT_APPLICABLE = "passed", "warning", "not-applicable"
 
@@ -14,7 +14,9 @@ PASSED, WARNING, NOT_APPLICABLE = "passed", "warning", "not-applicable"
 _STATES = {"flagged": WARNING}
 
 
-def checks(cell: Cell, attacks: Sequence[Attack], trust: Trust | None) -> list[dict[str, Any]]:
+def checks(
+    cell: Cell, attacks: Sequence[Attack], trust: TrustRecord | None
+) -> list[dict[str, Any]]:
     """The checks of one cell under one suite, as {"check", "state", "evidence"}.
 
     First what the report sees itself, then what was checked with the model after the attacks.
@@ -32,7 +34,7 @@ def checks(cell: Cell, attacks: Sequence[Attack], trust: Trust | None) -> list[d
     ]
 
 
-def _made(check: Check) -> dict[str, Any]:
+def _made(check: CheckRecord) -> dict[str, Any]:
     evidence = f"{check.sentence} ({check.shown_evidence})" if check.evidence else check.sentence
     state = _STATES.get(check.status, check.status)
     return {"check": check.name, "state": state, "evidence": evidence}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
+from benchmark.errors import SchemaError
 from benchmark.results import Store
-from reports.left_out import LeftOut, first_line
+from benchmark.results.records import StageRecord
+from reports.left_out import LeftOut
 
-Schema = TypeVar("Schema", bound=BaseModel)
+Schema = TypeVar("Schema", bound=StageRecord)
 
 
 def read_keyed(
@@ -24,6 +24,6 @@ def read_keyed(
             left_out.add(f"cells/{cell_id}/{stage}.json", "it or a file that it names is damaged")
             continue
         try:
-            yield key, schema.model_validate(stored)
-        except ValidationError as error:
-            left_out.add(f"cells/{cell_id}/{stage}.json", first_line(error))
+            yield key, schema.read(stored)
+        except SchemaError as error:
+            left_out.add(f"cells/{cell_id}/{stage}.json", str(error))

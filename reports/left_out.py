@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
-from reports.text import one_line
-
 
 @dataclass
 class LeftOut:
@@ -20,10 +16,3 @@ class LeftOut:
 
     def as_list(self) -> list[dict[str, str]]:
         return [{"path": path, "reason": reason} for path, reason in sorted(self.entries)]
-
-
-def first_line(error: ValidationError) -> str:
-    """The first thing that a record of another schema has wrong."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = one_line(".".join(str(part) for part in first["loc"]))
-    return f"doesn't follow the schema: {where}: {first['msg'].lower()}"

@@ -13,17 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from benchmark.errors import StoreError
-from benchmark.results import KEYED_STAGES, STAGES, Store, dataset_name, fits
+from benchmark.errors import SchemaError, StoreError
+from benchmark.results import Store, dataset_name, fits
+from benchmark.results.records import (
+    AttackRecord,
+    CellRecord,
+    ExternalRecord,
+    SupportRecord,
+    TrainingRecord,
+    TransferRecord,
+    TrustRecord,
+)
 from reports.adaptations import Adaptation, read_adaptations
 from reports.curves import Curve, read_curves
-from reports.left_out import LeftOut, first_line
+from reports.keyed import Schema
+from reports.left_out import LeftOut
 from reports.runs import Run, read_runs
-from reports.schema import AttackRecord, CellRecord, StageRecord
-from reports.transfers import Transfer, read_transfers
-from reports.trust import Trust, read_trust
+from reports.transfers import read_transfers
+from reports.trust import read_trust
 
 _OUTCOMES = ("test_index", "clean_correct", "success")
 
@@ -67,13 +75,13 @@ class Cell:
     cell_id: str
     record: CellRecord
     config: dict[str, Any]  # as stored, to be shown
-    training: StageRecord | None
-    adaptation: StageRecord | None
+    training: TrainingRecord | None
+    adaptation: SupportRecord | None
     attacks: dict[str, Attack]
     adaptations: tuple[Adaptation, ...] = ()
-    trust: dict[str, Trust] = field(default_factory=dict)  # by suite
+    trust: dict[str, TrustRecord] = field(default_factory=dict)  # by suite
     curves: tuple[Curve, ...] = ()
-    transfers: tuple[Transfer, ...] = ()
+    transfers: tuple[TransferRecord, ...] = ()
     runs: dict[str, Run] = field(default_factory=dict)  # by suite
 
     def class_name(self, label: int | None) -> str | None:
@@ -115,18 +123,17 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         left_out.add(f"cells/{cell_id}" + ("/cell.json" if exists else ""), reason)
         return None
     try:
-        record = CellRecord.model_validate(stored)
-    except ValidationError as error:
-        left_out.add(f"cells/{cell_id}/cell.json", first_line(error))
+        record = CellRecord.read(stored)
+    except SchemaError as error:
+        left_out.add(f"cells/{cell_id}/cell.json", str(error))
         return None
     if not fits(cell_id, stored["config"]):
         left_out.add(f"cells/{cell_id}/cell.json", "its configuration is that of another cell")
         return None
-    known = {"cell.json", *KEYED_STAGES}
-    stages = {}
-    for stage in STAGES:
-        stages[stage], names = _read_stage(store, cell_id, stage, left_out)
-        known |= names
+    known = {"cell.json", *store.stage_folders(cell_id)}
+    training = _read_stage(store, cell_id, "training", TrainingRecord, known, left_out)
+    adaptation = _read_stage(store, cell_id, "adaptation", SupportRecord, known, left_out)
+    _read_stage(store, cell_id, "given", ExternalRecord, known, left_out)
     for name in _names(folder) - known:
         left_out.add(f"cells/{cell_id}/{name}", "half-written or foreign: no whole stage names it")
     if record.status == "ok" and not any(record.suites.values()):
@@ -135,8 +142,8 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         cell_id,
         record,
         _shown(stored["config"]),
-        stages["training"],
-        stages["adaptation"],
+        training,
+        adaptation,
         _read_attacks(store, cell_id, record, left_out),
         read_adaptations(store, cell_id, left_out),
         read_trust(store, cell_id, left_out),
@@ -153,21 +160,27 @@ def _shown(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_stage(
-    store: Store, cell_id: str, stage: str, left_out: LeftOut
-) -> tuple[StageRecord | None, set[str]]:
-    """The stage, and the names of the files that belong to it."""
+    store: Store,
+    cell_id: str,
+    stage: str,
+    schema: type[Schema],
+    known: set[str],
+    left_out: LeftOut,
+) -> Schema | None:
+    """The stage, if it is there; adds to `known` the names of the files that belong to it."""
     path = f"{stage}.json"
+    known.add(path)
     stored = store.read_stage(cell_id, stage)
     if stored is None:
         if (store.cell_folder(cell_id) / path).exists():
             left_out.add(f"cells/{cell_id}/{path}", "it or a file that it names is damaged")
-        return None, {path}
-    names = {path, *stored["files"]}
+        return None
+    known.update(stored["files"])
     try:
-        return StageRecord.model_validate(stored), names
-    except ValidationError as error:
-        left_out.add(f"cells/{cell_id}/{path}", first_line(error))
-        return None, names
+        return schema.read(stored)
+    except SchemaError as error:
+        left_out.add(f"cells/{cell_id}/{path}", str(error))
+        return None
 
 
 def _read_attacks(
@@ -204,13 +217,13 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         stored = store.read_stage(cell_id, stage)
         if stored is None:
             return _missing(key, "missing or damaged")
-        record = AttackRecord.model_validate(stored)
+        record = AttackRecord.read(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked"))
         outcomes = _outcomes(arrays)
-    except ValidationError as error:
-        return _missing(key, first_line(error))
+    except SchemaError as error:
+        return _missing(key, str(error))
     except StoreError:
         return _missing(key, "it has no outcomes that can be read")
     if outcomes is None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.results.records import TrustRecord
 from reports.board import ATTACK_PREFIX
 from reports.records import Attack, Cell, Outcomes
-from reports.trust import Trust
 
 UNDEFENDED = "none"
 
@@ -29,7 +29,7 @@ class Row:
         return self.values["defense"] == UNDEFENDED
 
     @property
-    def trust(self) -> Trust | None:
+    def trust(self) -> TrustRecord | None:
         """The trust checks under the group's suite; None where none were made."""
         return self.cell.trust.get(self.values["suite"])
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from benchmark.results import Store, open_plain
+from benchmark.results.records import RunRecord
 from reports.keyed import read_keyed
 from reports.left_out import LeftOut
 
@@ -18,26 +16,11 @@ _MOST_BYTES = 1_000_000  # of a suite file
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]{0,99}\.ya?ml")
 
 
-class Asked(BaseModel):
-    """runs/<suite>.json"""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-    suite: str
-    suite_file: str | None = None
-    given: Annotated[list[str], Field(max_length=1000)] = []
-    attacks: dict[str, dict[str, Any]] = {}
-    protocol: str = "none"
-    adaptation: dict[str, Any] = {}
-    attack_timeout: FiniteFloat | None = None
-    files: dict[str, str] = {}
-
-
 @dataclass(frozen=True)
 class Run:
     """What was asked for under a suite, and the text of its file where it was one of the user's."""
 
-    asked: Asked
+    asked: RunRecord
     suite_text: str | None
 
     @property
@@ -52,12 +35,12 @@ class Run:
 def read_runs(store: Store, cell_id: str, left_out: LeftOut) -> dict[str, Run]:
     """What was asked for by suite; what can't be read is named."""
     found = {}
-    for key, asked in read_keyed(store, cell_id, FOLDER, Asked, left_out):
+    for key, asked in read_keyed(store, cell_id, FOLDER, RunRecord, left_out):
         found[asked.suite] = Run(asked, _text(store, cell_id, key, asked, left_out))
     return found
 
 
-def _text(store: Store, cell_id: str, key: str, asked: Asked, left_out: LeftOut) -> str | None:
+def _text(store: Store, cell_id: str, key: str, asked: RunRecord, left_out: LeftOut) -> str | None:
     name = f"{key}.yaml"
     if name not in asked.files:
         return None

@@ -87,4 +87,4 @@ def restored(store):
             if not path.exists() or path.read_bytes() != content:
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
-        loaded.load.cache_clear()
+        loaded.load_cell.cache_clear()

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import datasets, results
+from benchmark import datasets
 from benchmark.errors import DataError, StoreError
-from benchmark.results import Store
+from benchmark.results import Store, npz_writer
+from benchmark.results import store as results
 from defenses.archives import read_arrays
 from defenses.checkpoints import Checkpoint
 
@@ -100,7 +101,7 @@ def test_results_that_unpack_to_more_than_allowed_are_not_unpacked(
 ) -> None:
     store = Store.create(tmp_path)
     arrays = {"a": np.zeros(1 << 20, np.uint8), "b": np.zeros(3, np.uint8)}
-    store.write_stage("one", "training", {}, {"a.npz": results.npz_writer(arrays)})
+    store.write_stage("one", "training", {}, {"a.npz": npz_writer(arrays)})
     monkeypatch.setattr(results, "LARGEST_ARRAYS", 1 << 16)
 
     with pytest.raises(StoreError, match=r"its arrays take .* bytes, above the 65,536 allowed"):

@@ -8,7 +8,8 @@ import inspect
 import pytest
 
 from benchmark import frameworks
-from benchmark.attacks.entry import FAMILIES
+from benchmark.attacks.autoattack.parameters import ParameterAttack
+from benchmark.attacks.entry import KINDS
 from benchmark.attacks.left_out import LEFT_OUT
 from benchmark.attacks.suites import THREATS, list_suites, load_suite
 from benchmark.attacks.table import ATTACKS
@@ -26,6 +27,8 @@ def attack_class(name):
 
 def parameters(attack):
     """Every argument that an attack's constructors take by name."""
+    if issubclass(attack, ParameterAttack):  # which refuses others
+        return set(attack.attack_params)
     return {name for one in attack.__mro__ for name in inspect.signature(one.__init__).parameters}
 
 
@@ -55,8 +58,8 @@ def test_an_entry_names_what_the_attack_knows(name):
     known = parameters(attack)
     assert {*entry.arguments, *entry.options, *entry.fixed, *entry.defaults} <= known
     assert set(entry.norms) <= set(THREATS)
-    assert set(entry.families) <= set(FAMILIES)
-    bounded = "minimal-norm" not in entry.families and "unrestricted" not in entry.norms
+    assert set(entry.kinds) <= set(KINDS)
+    bounded = "minimal-norm" not in entry.kinds and "unrestricted" not in entry.norms
     assert not bounded or "eps" in attack.attack_params
     assert len(entry.norms) == 1 or "norm" in attack.attack_params
 

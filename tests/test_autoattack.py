@@ -229,14 +229,15 @@ def test_what_is_found_is_in_the_region_repeatable_and_misclassified(name, norm)
     kind, arguments = ATTACKS[name]
     art_norm, eps = NORMS[norm]
     x, y = examples()
-    found = kind(estimator(), art_norm, eps, seed=1, **arguments).generate(x, y)
+    arguments = {"norm": art_norm, "eps": eps, "seed": 1, **arguments}
+    found = kind(estimator(), **arguments).generate(x, y)
     assert found.shape == x.shape
     assert found.dtype == np.float32
     assert (distances(norm, x, found) <= eps * (1 + 1e-5)).all()
     assert found.min() >= 0
     assert found.max() <= 1
     assert 0 < broken(found, y).sum() < COUNT
-    again = kind(estimator(), art_norm, eps, seed=1, **arguments).generate(x, np.eye(10)[y])
+    again = kind(estimator(), **arguments).generate(x, np.eye(10)[y])
     assert np.array_equal(found, again)
 
 
@@ -333,7 +334,9 @@ def test_fab_comes_nearer_to_the_example_with_more_steps():
     x, y = examples()
     near = []
     for steps in (2, 20):
-        attack = FABTargeted(estimator(), 2, 0.5, seed=0, targets=2, max_iter=steps, minimal=True)
+        attack = FABTargeted(
+            estimator(), norm=2, eps=0.5, seed=0, targets=2, max_iter=steps, minimal=True
+        )
         found = attack.generate(x, y)
         assert broken(found, y).all()
         near.append(distances("l2", x, found))

@@ -21,7 +21,7 @@ from benchmark import models  # noqa: E402
 from benchmark.errors import ConfigError, ModelError  # noqa: E402
 from benchmark.external import pytorch_checkpoints as checkpoints  # noqa: E402
 from benchmark.external import tensorflow as in_keras  # noqa: E402
-from benchmark.external.given import Given, check  # noqa: E402
+from benchmark.external.model import ExternalModel, check  # noqa: E402
 from benchmark.models import stored  # noqa: E402
 from benchmark.models import tensorflow as built_in  # noqa: E402
 
@@ -108,7 +108,7 @@ def test_a_wrapped_model_takes_unwrapped_weights(tmp_path):
 def test_the_endings_of_torch_are_known(tmp_path, ending):
     path = tmp_path / f"w{ending}"
     torch.save(trained(), path)
-    given = Given("theirs", model="nets:net", weights=str(path))
+    given = ExternalModel("theirs", model="nets:net", weights=str(path))
     check(given)
     assert given.framework == "torch"
     assert checkpoints.load_weights(net(), path) == ()
@@ -272,5 +272,5 @@ def test_keras_weights_that_would_lose_something_are_refused(tmp_path, kind):
 def test_a_whole_h5_is_told_to_be_read_for_its_arrays_alone(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(ConfigError, match=r"save the whole model as \.keras") as caught:
-        check(Given("theirs", weights=str(tmp_path / name)))
+        check(ExternalModel("theirs", weights=str(tmp_path / name)))
     assert "holds no architecture" not in str(caught.value)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 from benchmark.cli import options
 from benchmark.config import RunConfig
-from benchmark.external.given import Given
+from benchmark.external.model import ExternalModel
 from benchmark.results import Store
 
 HERE = Path(__file__).parent
@@ -92,28 +93,6 @@ def test_failed_attack_is_named_and_tried_again(bench: Any, tmp_path: Path) -> N
     assert len((tmp_path / "bench-results" / "served.txt").read_text().splitlines()) == 2
 
 
-def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path) -> None:
-    result = bench(*RUN, "--seed", "0,1", "--dry-run")
-
-    assert result.code == 0
-    cells = [line for line in result.out.splitlines() if "digits-cnn-torch-" in line]
-    assert len(cells) == 4
-    assert all(" MB " in line and "to do" in line for line in cells)
-    assert "4 of 4 cells to do, about " in result.out
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_default_run_measures_no_adaptation(bench: Any) -> None:
-    assert " and 0 of the adaptation protocol" in bench(*RUN, "--dry-run").out
-
-
-def test_dry_run_knows_what_is_done(bench: Any) -> None:
-    bench(*RUN)
-    result = bench(*RUN, "--seed", "0,1", "--dry-run")
-
-    assert "2 of 4 cells to do" in result.out
-
-
 def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(
@@ -182,10 +161,10 @@ def test_bad_input_is_answered_in_one_line_and_nothing_is_written(
 
 
 def test_each_option_is_taken_as_it_is_named() -> None:
-    settings = {"adaptation", "parameters", "attacks"}  # which --set and files reach
+    settings = {"adaptation", "parameters", "attacks", "runtime_env"}  # which --set and files reach
     assert options.RUN.keys() == RunConfig.model_fields.keys() - settings
     assert options.ATTACK.keys() < options.RUN.keys()
-    assert options.GIVEN.keys() == Given.__dataclass_fields__.keys()
+    assert options.GIVEN.keys() == ExternalModel.__dataclass_fields__.keys()
 
 
 def test_run_needs_a_defense(bench: Any) -> None:
@@ -196,7 +175,7 @@ def test_run_needs_a_defense(bench: Any) -> None:
 
 
 def test_cuda_is_refused_where_there_is_none(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.plans.run._cuda_devices", lambda: 0)
+    monkeypatch.setattr("benchmark.plans.run.cuda_devices", lambda: 0)
     result = bench(*RUN, "--device", "cuda")
 
     assert (result.code, "shows no CUDA device" in result.err) == (2, True)
@@ -228,6 +207,13 @@ def test_usage_errors_exit_with_2(bench: Any, arguments: list[str]) -> None:
 
     assert result.code == 2
     assert "Error: " in result.err
+
+
+def test_a_defense_without_its_option_is_told_where_it_belongs(bench: Any) -> None:
+    result = bench("run", "meta-adv", "trades")
+
+    assert result.code == 2
+    assert result.err.endswith("did you mean bench run --defense meta-adv --defense trades?\n")
 
 
 def test_control_characters_are_never_printed_back(bench: Any) -> None:
@@ -265,8 +251,21 @@ def test_on_overfit_reaches_every_defense_but_the_twin(
     assert found == {"none": "warn", **expected}
 
 
-def test_version(bench: Any) -> None:
-    assert bench("--version").out.startswith("bench ")
+def test_version_names_what_decides_the_numbers(bench: Any) -> None:
+    lines = dict(line.split(" ", 1) for line in bench("--version").out.splitlines())
+
+    assert next(iter(lines)) == "bench"
+    assert {"adversarial-robustness-toolbox", "higher", "keras", "python"} < lines.keys()
+    found = {name: lines[name] for name in ("numpy", "torch", "tensorflow")}
+    assert found == {name: version(name) for name in found}
+
+
+def test_version_of_what_is_not_installed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError
+
+    monkeypatch.setattr("importlib.metadata.version", absent)
+    assert "torch (not installed)" in bench("--version").out
 
 
 def test_second_run_on_the_same_folder_is_refused(bench: Any) -> None:

@@ -75,7 +75,7 @@ def write_mnist(root: Path, *, train: int = 120, test: int = 20) -> dict[str, by
 def assert_sound(data: datasets.Dataset) -> None:
     """The promises that every data set keeps."""
     for part in PARTS:
-        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+        x, y = getattr(data, f"x_{part}")[:], getattr(data, f"y_{part}")
         assert x.dtype == np.float32
         assert y.dtype == np.int64
         assert x.flags.c_contiguous
@@ -96,7 +96,7 @@ def test_digits_has_the_documented_sizes_and_all_of_the_digits(digits: datasets.
     assert [len(getattr(digits, f"y_{part}")) for part in PARTS] == [1294, 144, 359]
     assert digits.input_shape == (8, 8, 1)
     assert digits.class_names == tuple("0123456789")
-    rows = np.concatenate([getattr(digits, f"x_{part}").reshape(-1, 64) for part in PARTS])
+    rows = np.concatenate([getattr(digits, f"x_{part}")[:].reshape(-1, 64) for part in PARTS])
     expected = load_digits().data.astype(np.float32) / 16
     assert sorted(map(bytes, rows)) == sorted(map(bytes, expected))
 
@@ -151,7 +151,7 @@ def test_npz_keeps_values_in_these_shapes_and_types(
     assert_sound(data)
     assert data.input_shape == expected
     np.testing.assert_allclose(
-        data.x_test.reshape(x.shape), x / 255, atol=1e-3 if dtype == "float16" else 1e-7
+        data.x_test[:].reshape(x.shape), x / 255, atol=1e-3 if dtype == "float16" else 1e-7
     )
 
 
@@ -164,7 +164,7 @@ def test_npz_keeps_the_test_part_and_holds_out_a_tenth_of_training(tmp_path: Pat
     pairs = zip(given["x_train"], given["y_train"], strict=True)
     label_of = {image.tobytes(): label for image, label in pairs}
     for part in PARTS[:2]:
-        images = np.rint(getattr(data, f"x_{part}") * 255).astype(np.uint8)
+        images = np.rint(getattr(data, f"x_{part}")[:] * 255).astype(np.uint8)
         assert [label_of[image.tobytes()] for image in images] == list(getattr(data, f"y_{part}"))
 
 
@@ -318,7 +318,7 @@ def test_folder_is_split_by_seed(tmp_path: Path) -> None:
     assert_sound(data)
     assert data.class_names == ("a", "b")
     assert [len(getattr(data, f"y_{part}")) for part in PARTS] == [14, 2, 4]
-    levels = [getattr(data, f"x_{part}")[:, 0, 0, 0] * 255 for part in PARTS]
+    levels = [getattr(data, f"x_{part}")[:][:, 0, 0, 0] * 255 for part in PARTS]
     assert np.sort(np.rint(np.concatenate(levels))).tolist() == [i // 2 for i in range(20)]
 
 
@@ -340,19 +340,67 @@ def test_a_test_part_may_lack_classes_of_the_training_part(tmp_path: Path) -> No
     assert (npz.classes, set(npz.y_test)) == (2, {1})
 
 
+def with_validation(**changes: Any) -> dict[str, np.ndarray]:
+    """Sound npz content with a part for choosing."""
+    x, y = RNG.integers(0, 256, (6, 3, 3), dtype=np.uint8), np.array([1, 0] * 3)
+    return arrays(**{"x_val": x, "y_val": y, **changes})
+
+
+def test_the_validation_part_of_an_npz_is_kept(tmp_path: Path) -> None:
+    given = with_validation()
+    np.savez(tmp_path / "data.npz", **given)
+    data = datasets.load(f"npz:{tmp_path / 'data.npz'}")
+    assert [len(getattr(data, f"y_{part}")) for part in PARTS] == [40, 6, 12]
+    np.testing.assert_array_equal(np.rint(data.x_validation[:][..., 0] * 255), given["x_val"])
+    assert data.y_validation.tolist() == [1, 0] * 3
+
+
 def test_medmnists_names_are_taken(tmp_path: Path) -> None:
-    there = arrays()
+    there = with_validation()
     named = datasets.load(save(tmp_path, **there))
     renamed = {
-        "train_images": there["x_train"],
-        "train_labels": there["y_train"][:, np.newaxis].astype(np.uint8),
-        "val_images": np.zeros((3, 3, 3), np.uint8),
-        "val_labels": np.zeros((3, 1), np.uint8),
-        "test_images": there["x_test"],
-        "test_labels": there["y_test"][:, np.newaxis].astype(np.uint8),
+        f"{part}_{long}": there[f"{short}_{part}"].reshape(-1, *shape)
+        for part in ("train", "val", "test")
+        for short, long, shape in (("x", "images", (3, 3)), ("y", "labels", (1,)))
     }
     np.savez(tmp_path / "med.npz", **renamed)
     assert datasets.load(f"npz:{tmp_path / 'med.npz'}").fingerprint == named.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        pytest.param({"y_val": None}, "holds 'x_val' alone; both", id="no labels"),
+        pytest.param(
+            {"x_val": np.zeros((6, 3, 4), np.uint8)},
+            r"one of x_val is \(3, 4, 1\)",
+            id="of another size",
+        ),
+        pytest.param(
+            {"y_val": np.array([2] * 6)}, "y_val holds the label 2, which y_train", id="new label"
+        ),
+    ],
+)
+def test_a_bad_validation_part_is_refused(
+    tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    assert_refused(save(tmp_path, **with_validation(**changes)), says)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"class_names": ["no", "yes"]}, ("no", "yes"), id="class_names"),
+        pytest.param({"classes": ["no", "yes"]}, ("no", "yes"), id="classes"),
+        pytest.param({"classes": [3, 4]}, ("0", "1"), id="classes of something else"),
+        pytest.param({}, ("0", "1"), id="none"),
+    ],
+)
+def test_classes_of_an_npz_are_called(
+    tmp_path: Path, given: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    names = {key: np.array(value) for key, value in given.items()}
+    assert datasets.load(save(tmp_path, **names)).class_names == expected
 
 
 @pytest.mark.parametrize("kind", [np.str_, np.bytes_])
@@ -367,8 +415,8 @@ def test_floats_outside_by_rounding_are_clipped(tmp_path: Path) -> None:
     x = np.full((40, 3, 3), 1.0000002, np.float32)
     x[0] = -1e-7
     data = datasets.load(save(tmp_path, x_train=x))
-    assert {float(data.x_train.max()), float(data.x_validation.max())} == {1.0}
-    assert float(data.x_train.min()) in (0.0, 1.0)
+    assert {float(data.x_train[:].max()), float(data.x_validation[:].max())} == {1.0}
+    assert float(data.x_train[:].min()) in (0.0, 1.0)
 
 
 def test_folder_keeps_its_own_test_part(tmp_path: Path) -> None:
@@ -378,7 +426,7 @@ def test_folder_keeps_its_own_test_part(tmp_path: Path) -> None:
     assert_sound(data)
     assert data.input_shape == (4, 5, 1)
     assert data.y_test.tolist() == [0, 0, 0, 1, 1, 1]
-    np.testing.assert_allclose(data.x_test[:, 0, 0, 0] * 255, [0, 1, 2, 0, 1, 2], atol=1e-5)
+    np.testing.assert_allclose(data.x_test[:][:, 0, 0, 0] * 255, [0, 1, 2, 0, 1, 2], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +449,7 @@ def test_one_image_of_this_mode_gives_all_these_channels(
     data = datasets.load(name)
     assert_sound(data)
     assert data.input_shape == (4, 4, channels)
-    whitest = max(getattr(data, f"x_{part}").max() for part in PARTS)
+    whitest = max(getattr(data, f"x_{part}")[:].max() for part in PARTS)
     assert whitest == 1
 
 
@@ -509,7 +557,9 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
         pytest.param("npz", {}, "names no path; write npz:FILE", id="npz without file"),
         pytest.param("folder:", {}, "names no path; write folder:DIR", id="folder without path"),
         pytest.param("digits:x", {}, "takes no path; write digits", id="digits with path"),
-        pytest.param("digits", {"image_size": 8}, "only folder:DIR resizes", id="digits resized"),
+        pytest.param(
+            "digits", {"image_size": 8}, "only folder:DIR, gtsrb, .* resize", id="digits resized"
+        ),
         pytest.param("folder:x", {"image_size": 0}, "is not a size", id="zero image size"),
         pytest.param("digits", {"split_seed": -1}, "seed -1 is negative", id="negative seed"),
     ],
@@ -538,7 +588,7 @@ def test_mnist_files_are_read_and_split(tmp_path: Path) -> None:
     assert_sound(data)
     assert [len(getattr(data, f"y_{part}")) for part in PARTS] == [110, 10, 20]
     pixels = np.frombuffer(content["t10k-images-idx3-ubyte"], np.uint8, offset=16)
-    np.testing.assert_allclose(data.x_test.ravel(), pixels / np.float32(255))
+    np.testing.assert_allclose(data.x_test[:].ravel(), pixels / np.float32(255))
     assert data.y_test.tolist() == list(range(10)) * 2
 
 
@@ -620,8 +670,13 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         server.shutdown()
 
 
-def test_mnist_is_downloaded_when_allowed(tmp_path: Path, mirror: Path) -> None:
-    data = datasets.load("mnist", data_dir=tmp_path / "new", download=True)
+def test_the_files_that_are_downloaded_are_those_that_are_read(
+    tmp_path: Path, mirror: Path
+) -> None:
+    from benchmark.datasets import download
+
+    download.fetch("mnist", str(tmp_path / "new"))
+    data = datasets.load("mnist", data_dir=tmp_path / "new")
     expected = datasets.load("mnist", data_dir=tmp_path / "origin")
     assert data.fingerprint == expected.fingerprint
 
@@ -629,13 +684,9 @@ def test_mnist_is_downloaded_when_allowed(tmp_path: Path, mirror: Path) -> None:
 def test_failed_download_says_what_was_tried_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torchvision.datasets import MNIST
-
-    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:1/"])
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    says = (
-        "downloading them there failed .*Tried http://127.0.0.1.*; check the network .*--data-dir"
-    )
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:1")
+    says = "downloading them there failed .*Tried http.*; check the network .*--data-dir"
     assert_refused("mnist", says, data_dir=tmp_path / "new" / "deep", download=True)
     assert not (tmp_path / "new").exists()
 

@@ -23,8 +23,9 @@ import reports  # noqa: E402
 from benchmark import worker  # noqa: E402
 from benchmark.config import read  # noqa: E402
 from benchmark.errors import BenchError  # noqa: E402
-from benchmark.external import checking, plan  # noqa: E402
-from benchmark.external.given import Given  # noqa: E402
+from benchmark.external import checking  # noqa: E402
+from benchmark.external.model import ExternalModel  # noqa: E402
+from benchmark.plans import external as plan  # noqa: E402
 from benchmark.results import Store  # noqa: E402
 from defenses import Threat  # noqa: E402
 
@@ -80,10 +81,10 @@ def attacked_by_the_command(model, suite, folder, monkeypatch):
         torch.save(model.state_dict(), folder / "w.pt")
         code = "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), "
         (folder / "code.py").write_text(f"{code}nn.Linear(36, 3))\n")
-        given = Given("model", f"{folder / 'code.py'}:net", str(folder / "w.pt"))
+        given = ExternalModel("model", f"{folder / 'code.py'}:net", str(folder / "w.pt"))
     else:
-        given = Given("model", None, str(folder / "w.keras"))
-    monkeypatch.setattr(plan, "check", checking.findings)
+        given = ExternalModel("model", None, str(folder / "w.keras"))
+    monkeypatch.setattr(plan, "check", checking.result_of)
     monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
     out = Store.create(folder / "out").path
     settings = {"defense": "model", "dataset": f"npz:{folder / 'd.npz'}", "suite": suite}

@@ -25,8 +25,9 @@ from benchmark import cli, replay, worker  # noqa: E402
 from benchmark.cells import cell_of  # noqa: E402
 from benchmark.config import read  # noqa: E402
 from benchmark.errors import BenchError, ModelError  # noqa: E402
-from benchmark.external import checking, loading, plan  # noqa: E402
-from benchmark.external.given import Given, check  # noqa: E402
+from benchmark.external import checking, loading  # noqa: E402
+from benchmark.external.model import ExternalModel, check  # noqa: E402
+from benchmark.plans import external as plan  # noqa: E402
 from benchmark.results import Store  # noqa: E402
 from benchmark.resume import pending  # noqa: E402
 from benchmark.verification.loaded import Loaded, Machine  # noqa: E402
@@ -108,17 +109,17 @@ def keras_mlp(units=CLASSES, layers=1):
 
 def trial(**settings):
     data = datasets.load("digits")
-    given = Given(**{"name": "theirs", **settings})
+    given = ExternalModel(**{"name": "theirs", **settings})
     check(given)
     return checking.Trial(given, *checking.few(data.x_test, data.y_test), CLASSES)
 
 
 def made(**settings):
-    """Outputs of a given model for the digits, behind the conventions, and the findings."""
+    """Outputs of a given model for the digits, behind the conventions, and the result."""
     one = trial(**settings)
-    found = checking.findings(one)
-    given = dataclasses.replace(one.given, outputs=found.outputs)
-    loaded = loading.load(given, SHAPE, CLASSES)
+    found = checking.result_of(one)
+    given = dataclasses.replace(one.external, outputs=found.outputs)
+    loaded = loading.load_external(given, SHAPE, CLASSES)
     kernel = loading.kernel(loaded.framework)
     given = dataclasses.replace(given, channels=given.channels or "first")
     model = kernel.adapted(loaded.model, given, input_shape=SHAPE, device="cpu")
@@ -185,7 +186,9 @@ def test_probabilities_are_taken_back_to_logits():
 
 def test_keras_probabilities_and_channels_first_are_met():
     inner = keras_mlp()
-    given = Given("theirs", channels="first", outputs="probabilities", mean=(0.5,), std=(0.5,))
+    given = ExternalModel(
+        "theirs", channels="first", outputs="probabilities", mean=(0.5,), std=(0.5,)
+    )
     x = trial(model="nets:net").x
     planes = keras.Sequential([keras.Input((1, 8, 8)), keras.layers.Reshape(SHAPE), inner])
     soft = keras.Sequential([planes, keras.layers.Softmax()])
@@ -254,7 +257,7 @@ def files(folder: Path, name: str) -> str:
 )
 def test_files_that_hold_code_or_dont_fit_are_refused(tmp_path, file, model, words):
     with pytest.raises(ModelError, match=words) as caught:
-        checking.findings(trial(model=model, weights=files(tmp_path, file)))
+        checking.result_of(trial(model=model, weights=files(tmp_path, file)))
     assert "\n" not in str(caught.value)
     assert not Path("executed").exists()
 
@@ -275,7 +278,7 @@ def test_files_that_hold_code_or_dont_fit_are_refused(tmp_path, file, model, wor
 )
 def test_models_that_cant_be_attacked_are_refused(model, words):
     with pytest.raises(ModelError, match=words) as caught:
-        checking.findings(trial(model=model))
+        checking.result_of(trial(model=model))
     assert "\n" not in str(caught.value)
 
 
@@ -299,7 +302,7 @@ def test_models_that_cant_be_attacked_are_refused(model, words):
 )
 def test_what_a_user_gives_wrong_is_told_before_anything_is_read(settings, words):
     with pytest.raises(BenchError, match=words):
-        check(Given(**{"name": "theirs", **settings}))
+        check(ExternalModel(**{"name": "theirs", **settings}))
 
 
 def test_a_model_that_kills_its_process_is_refused():
@@ -324,8 +327,8 @@ def job(out, **settings):
     """What `bench attack` would do, small; the check runs in this process."""
     one = trial(**settings)
     quick = ["attacks.pgd.max_iter=3", "attacks.apgd.max_iter=5", "attacks.square.max_iter=5"]
-    config = read({"defense": one.given.name, "examples": 20, "out": out}, assignments=quick)
-    (found,) = plan.make_plan(config, one.given).jobs
+    config = read({"defense": one.external.name, "examples": 20, "out": out}, assignments=quick)
+    (found,) = plan.make_plan(config, one.external).jobs
     return found
 
 
@@ -333,7 +336,7 @@ def job(out, **settings):
     ("kind", "state"), [("torch", HOLDS), ("keras", HOLDS), ("builder", UNCHECKED)]
 )
 def test_a_given_model_takes_the_place_of_a_trained_one(tmp_path, monkeypatch, kind, state):
-    monkeypatch.setattr(plan, "check", checking.findings)
+    monkeypatch.setattr(plan, "check", checking.result_of)
     store = Store.create(tmp_path / "out")
     settings = {"model": "nets:net"}
     if kind == "torch":
@@ -359,7 +362,7 @@ def test_a_given_model_takes_the_place_of_a_trained_one(tmp_path, monkeypatch, k
 
 
 def test_other_weights_are_another_cell(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "check", checking.findings)
+    monkeypatch.setattr(plan, "check", checking.result_of)
     ids = set()
     for seed in (0, 1):
         weights = save(tmp_path / "w.safetensors", mlp(seed).state_dict())
@@ -369,7 +372,7 @@ def test_other_weights_are_another_cell(tmp_path, monkeypatch):
 
 
 def test_a_results_folder_runs_no_builder(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "check", checking.findings)
+    monkeypatch.setattr(plan, "check", checking.result_of)
     store = Store.create(tmp_path / "out")
     weights = save(tmp_path / "w.pt", mlp().state_dict())
     one = job(store.path, model="mlp", weights=weights)

@@ -33,6 +33,10 @@ def test_distances_are_float64_and_l0_counts_no_rounding(norm, far):
     assert found == pytest.approx(far, abs=1e-6)
 
 
+def test_what_is_no_number_is_no_change_under_l0():
+    assert distances(np.array([[np.nan, 1.0]]), np.zeros((1, 2)), "l0") == 1
+
+
 @pytest.mark.parametrize(
     ("value", "inside"), [(0, True), (1, True), (-1e-7, False), (1.1, False), (np.nan, False)]
 )

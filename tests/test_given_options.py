@@ -16,7 +16,7 @@ import tensorflow as tf  # noqa: E402
 
 from benchmark import cli  # noqa: E402
 from benchmark.errors import ConfigError  # noqa: E402
-from benchmark.external.given import Given, from_source, interval, numbers, source  # noqa: E402
+from benchmark.external.model import ExternalModel, from_source, interval, numbers, source  # noqa: E402
 from benchmark.text import one_line, reason_of  # noqa: E402
 
 
@@ -55,7 +55,9 @@ def test_what_is_no_input_range_is_told(text):
 
 @pytest.mark.parametrize("ends", [(), (0.0, 255.0)], ids=["without", "with"])
 def test_an_input_range_is_recorded_only_where_it_was_given(ends):
-    given = Given("theirs", model="nets:net", channels="first", outputs="logits", input_range=ends)
+    given = ExternalModel(
+        "theirs", model="nets:net", channels="first", outputs="logits", input_range=ends
+    )
     kept = source(given, framework="torch", outputs="logits", builder_sha256="0" * 64)
     assert ("input_range" in kept) == bool(ends)
     assert from_source("theirs", kept, None) == given

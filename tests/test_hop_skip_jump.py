@@ -78,7 +78,7 @@ def apart(norm, x, found):
 def test_finds_the_distance_to_a_plane(norm):
     estimator, _ = plane()
     x, y, exact = near_plane()
-    attack = HopSkipJump(estimator, NORMS[norm], max_iter=15, init_eval=200, max_eval=1000)
+    attack = HopSkipJump(estimator, norm=NORMS[norm], max_iter=15, init_eval=200, max_eval=1000)
     found = attacked(attack, x, y)
     assert (estimator.predict(found).argmax(axis=1) != y).all()
     assert (apart(norm, x, found) >= exact[norm] * (1 - 1e-4)).all()
@@ -89,7 +89,7 @@ def test_finds_the_distance_to_a_plane(norm):
 def test_no_weaker_than_arts(norm):
     estimator, x, y = digits()
     settings = {"max_iter": 4, "max_eval": 200, "init_eval": 50}
-    ours = attacked(HopSkipJump(estimator, NORMS[norm], **settings), x, y)
+    ours = attacked(HopSkipJump(estimator, norm=NORMS[norm], **settings), x, y)
     arts = art.HopSkipJump(estimator, norm=NORMS[norm], verbose=False, **settings)
     theirs = attacked(arts, x, np.eye(10)[y])
     assert (estimator.predict(ours).argmax(axis=1) != y).all()
@@ -100,7 +100,9 @@ def test_drawn_in_portions(monkeypatch):
     estimator, _ = plane()
     x, y, exact = near_plane()
     monkeypatch.setattr(hop_skip_jump, "_VALUES", 70 * SIZE)
-    found = attacked(HopSkipJump(estimator, 2, max_iter=15, init_eval=200, max_eval=1000), x, y)
+    found = attacked(
+        HopSkipJump(estimator, norm=2, max_iter=15, init_eval=200, max_eval=1000), x, y
+    )
     assert np.median(apart("l2", x, found) / exact["l2"]) < 1.1
 
 
@@ -110,7 +112,7 @@ def test_examples_that_are_near_enough_are_left_alone():
     spent = []
     for enough in (None, 1.5):
         before = estimator.passes.forwards
-        found = attacked(HopSkipJump(estimator, 2, enough=enough, **settings), x, y)
+        found = attacked(HopSkipJump(estimator, norm=2, enough=enough, **settings), x, y)
         spent.append(estimator.passes.forwards - before)
         assert (apart("l2", x, found) <= 1.5).mean() > 0.5
     assert spent[1] < 0.7 * spent[0]
@@ -131,7 +133,7 @@ def test_without_a_start_the_example_comes_back():
             return torch.eye(2)[0].expand(len(x), 2) + 0 * x.sum()
 
     constant = on_torch.wrap(Constant(), input_shape=(SIZE,), classes=2, device="cpu")
-    found = attacked(HopSkipJump(constant, 2, max_iter=2), x, np.zeros(3, dtype=np.int64))
+    found = attacked(HopSkipJump(constant, norm=2, max_iter=2), x, np.zeros(3, dtype=np.int64))
     assert np.array_equal(found, x)
 
 
@@ -146,7 +148,7 @@ def test_an_observer_knows_whom_each_query_is_about():
     before = estimator.passes.forwards
     try:
         attack = HopSkipJump(
-            estimator, 2, max_iter=2, init_eval=20, max_eval=20, batch_size=5, init_size=3
+            estimator, norm=2, max_iter=2, init_eval=20, max_eval=20, batch_size=5, init_size=3
         )
         found = attacked(attack, x, y)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -27,6 +28,11 @@ RUN = ("run", "--defense", "pgd-at", "--framework", "torch", "--epochs", "1")
         ("datasets", {"digits", "mnist", "npz", "folder"}),
         ("models", {"cnn", "cnn-small", "mlp"}),
         ("families", {"linf", "l1", "universal", "patch", "jsma", "spatial"}),
+        ("presets", {"meta-adv"}),
+        ("fast-gradient", {"what", "class", "norms", "kinds", "frameworks", "argument"}),
+        ("standard", {"pgd", "deepfool", "hop-skip-jump"}),
+        ("preact-resnet18", {"norm", "width"}),
+        ("cnn", {"cnn"}),
         ("meta-adv", {"preset", "algorithm", "inner_steps", "batch_size"}),
     ],
 )
@@ -35,6 +41,46 @@ def test_list(bench: Any, what: str, expected: set[str]) -> None:
 
     assert expected <= {line.split()[0] for line in lines}
     assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_list_of_a_defense_tells_its_cost_and_of_an_attack_its_defaults(bench: Any) -> None:
+    costs = {line.split()[0]: line for line in bench("list", "defenses").out.splitlines()}
+
+    assert costs["pgd-at"].endswith("(11 GE an example and epoch)")
+    assert "argument eps_step" in bench("list", "bim").out
+    assert "(0.1 eps)" in bench("list", "bim").out
+    assert "left out: " in bench("list", "GRAPHITEBlackbox").out
+
+
+@pytest.mark.parametrize("what", ["defenses", "suites", "presets", "pgd", "trades"])
+def test_list_as_json_holds_the_same(bench: Any, what: str) -> None:
+    rows = json.loads(bench("list", what, "--json").out)
+    lines = bench("list", what).out.splitlines()
+
+    assert [row["name"] for row in rows] == [line.split("  ")[0] for line in lines]
+    assert [row["description"] for row in rows] == [
+        line.split("  ", 1)[1].strip() for line in lines
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("bench li", "list"),
+        ("bench list fast", "fast-gradient"),
+        ("bench run --defense trad", "trades"),
+        ("bench run --suite blackb", "blackbox"),
+    ],
+    ids=["command", "list", "defense", "suite"],
+)
+def test_shell_completion(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, words: str, expected: str
+) -> None:
+    monkeypatch.setenv("_BENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+
+    assert bench().out.split() == [expected]
 
 
 def test_list_of_something_else(bench: Any) -> None:
@@ -96,6 +142,25 @@ def test_show_takes_a_unique_beginning(bench: Any, cells: list[str]) -> None:
     assert "threat.eps: 0.15" in result.out
     assert "training: 1 s, 7 gradient evaluations" in result.out
     assert ": clean 90.0%, robust 50.0% of 10 examples, linf eps 0.15, 2 s" in result.out
+
+
+def test_show_as_json_holds_every_record(bench: Any, cells: list[str]) -> None:
+    store = Store.open("bench-results")
+    (store.cell_folder(cells[1]) / "training.json").write_text("torn")
+
+    shown = json.loads(bench("show", cells[1], "--json").out)
+
+    assert shown["cell"] == store.read_cell(cells[1])
+    assert shown["stages"]["training"] is None
+    attacks = [key for key in shown["stages"] if key.startswith("attacks/")]
+    assert len(attacks) == 4
+    assert shown["stages"][attacks[0]] == store.read_stage(cells[1], attacks[0])
+
+
+@pytest.mark.usefixtures("cells")
+def test_show_prints_one_form(bench: Any) -> None:
+    result = bench("show", "digits-cnn-torch-pgd", "--json", "--yaml")
+    assert (result.code, "--yaml and --json ask for different things" in result.err) == (2, True)
 
 
 @pytest.mark.parametrize(

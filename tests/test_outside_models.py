@@ -23,7 +23,7 @@ import benchmark.models.pytorch as in_torch  # noqa: E402
 from benchmark import models  # noqa: E402
 from benchmark.errors import ModelError  # noqa: E402
 from benchmark.external import loading, trial  # noqa: E402
-from benchmark.external.given import Given  # noqa: E402
+from benchmark.external.model import ExternalModel  # noqa: E402
 
 SHAPE, CLASSES = (6, 6, 3), 4
 SIZE = int(np.prod(SHAPE))
@@ -68,7 +68,7 @@ def data(count=12, shape=SHAPE):
 
 def estimator(model, framework="torch", **given):
     """The model as attacks see it."""
-    conventions = Given("theirs", **{"channels": "first", "outputs": "logits", **given})
+    conventions = ExternalModel("theirs", **{"channels": "first", "outputs": "logits", **given})
     if framework == "tensorflow":
         conventions = dataclasses.replace(conventions, channels="last")
     around = loading.kernel(framework).adapted(model, conventions, input_shape=SHAPE, device="cpu")
@@ -79,10 +79,10 @@ def estimator(model, framework="torch", **given):
 def findings(model, count=32, classes=CLASSES, monkeypatch=None, **given):
     """What the check before a run finds; `model` stands where a builder would have made it."""
     framework = "torch" if isinstance(model, nn.Module) else "tensorflow"
-    monkeypatch.setattr(loading, "load", lambda *_: loading.Loaded(model, framework))
+    monkeypatch.setattr(loading, "load_external", lambda *_: loading.Loaded(model, framework))
     x, y = data(count)
-    settings = Given("theirs", model="nets:net", **given)
-    return trial.findings(trial.Trial(settings, x, y % classes, classes))
+    settings = ExternalModel("theirs", model="nets:net", **given)
+    return trial.result_of(trial.Trial(settings, x, y % classes, classes))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from benchmark import cells, cli
 from benchmark.cli import run
 from benchmark.config import read
 from benchmark.errors import ConfigError
-from benchmark.external.checking import Findings, Trial
+from benchmark.external.checking import Trial, TrialResult
 from benchmark.plans import asked
 from benchmark.plans.run import Plan, make_plan
 from benchmark.results import Store
@@ -197,9 +197,9 @@ def test_command_of_a_model_that_someone_else_trained_makes_the_same_cell(
 ) -> None:
     framework = "tensorflow" if "--weights=w.keras" in options else "torch"
 
-    def tried(trial: Trial) -> Findings:
-        outputs = "logits" if trial.given.outputs == "auto" else trial.given.outputs
-        return Findings(
+    def tried(trial: Trial) -> TrialResult:
+        outputs = "logits" if trial.external.outputs == "auto" else trial.external.outputs
+        return TrialResult(
             framework=framework, outputs=outputs, builder_sha256=None, accuracy=0.5, notices=()
         )
 

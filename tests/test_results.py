@@ -370,7 +370,7 @@ def test_unsafe_names_are_refused(store: Store, name: str) -> None:
 
 
 def test_unknown_stage_names_the_allowed_ones(store: Store) -> None:
-    with pytest.raises(StoreError, match="allowed: training, adaptation, given, attacks/<key>"):
+    with pytest.raises(StoreError, match="allowed: training, adaptation, given, FOLDER/KEY"):
         store.read_stage(CELL, "trainning")
 
 

@@ -137,7 +137,7 @@ def test_a_failed_stage_that_is_not_required_is_tried_again(tmp_path):
     store, (transfer,) = Store.open(tmp_path), [s for s in job.stages if not s.required]
     assert job.pending(store) == []
 
-    store.write_stage(job.cell.cell_id, transfer.path, transfer.failed("lost"))
+    store.write_stage(job.cell.cell_id, transfer.path, transfer.failed("lost").stored())
 
     assert job.pending(store) == [transfer]
 

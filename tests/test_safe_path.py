@@ -26,9 +26,10 @@ print(*verify([Claim(sys.argv[1], "one", "torch", "pgd", None)], serve="fake_rep
 import numpy as np
 from benchmark.errors import ModelError
 from benchmark.external.checking import Trial, check
-from benchmark.external.given import Given
+from benchmark.external.model import ExternalModel
 try:
-    check(Trial(Given("theirs"), np.zeros((1, 2)), np.zeros(1), 2), serve="fake_replay:nothing")
+    trial = Trial(ExternalModel("theirs"), np.zeros((1, 2)), np.zeros(1), 2)
+    check(trial, serve="fake_replay:nothing")
 except ModelError as error:
     assert "fake_replay" in str(error), error
 """,

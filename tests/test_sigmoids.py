@@ -22,7 +22,7 @@ from benchmark.estimators import pytorch, tensorflow  # noqa: E402
 from benchmark.external import pytorch as given_torch  # noqa: E402
 from benchmark.external import tensorflow as given_keras  # noqa: E402
 from benchmark.external import trial as trials  # noqa: E402
-from benchmark.external.given import Given  # noqa: E402
+from benchmark.external.model import ExternalModel  # noqa: E402
 
 SHAPE, CLASSES = (6, 6, 1), 10
 G = np.random.default_rng(3)
@@ -51,7 +51,7 @@ class KerasNet(keras.Model):
 
 def outputs(model, kind):
     """What attacks see of a given model."""
-    given = Given("theirs", outputs=kind)
+    given = ExternalModel("theirs", outputs=kind)
     if isinstance(model, nn.Module):
         adapted = given_torch.adapted(model, given, input_shape=SHAPE, device="cpu")
         return pytorch.wrap(adapted, input_shape=SHAPE, classes=CLASSES, device="cpu")
@@ -123,8 +123,10 @@ def test_outputs_are_told_apart(kind):
     ("given", "chosen"), [("auto", "sigmoids"), ("logits", "logits"), ("sigmoids", "sigmoids")]
 )
 def test_sigmoids_are_told_and_chosen(given, chosen):
-    trial = trials.Trial(Given("theirs", model="a:b", outputs=given), X, np.zeros(60, int), 10)
-    assert trials._chosen(trial.given, "sigmoids") == chosen
+    trial = trials.Trial(
+        ExternalModel("theirs", model="a:b", outputs=given), X, np.zeros(60, int), 10
+    )
+    assert trials._chosen(trial.external, "sigmoids") == chosen
     told = " ".join(trials._notices(trial, "sigmoids", 1.0))
     assert ("the model gives sigmoids" in told) == (given != "sigmoids")
 
@@ -134,4 +136,4 @@ def test_sigmoids_are_told_and_chosen(given, chosen):
 )
 def test_outputs_of_another_kind_are_refused(given, found):
     with pytest.raises(ModelError, match=f"--outputs {given}: .*--outputs {found}"):
-        trials._chosen(Given("theirs", model="a:b", outputs=given), found)
+        trials._chosen(ExternalModel("theirs", model="a:b", outputs=given), found)

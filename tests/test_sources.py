@@ -15,7 +15,7 @@ from benchmark.order import in_turns
 from benchmark.plans.run import make_plan
 from benchmark.results import Store
 from benchmark.resume import pending
-from benchmark.sources import chosen, stored_configs
+from benchmark.sources import chosen, index_of, stored_configs
 
 
 def cell(defense: str = "none", **changes: Any) -> Cell:
@@ -44,8 +44,10 @@ ATTACKED = cell("pgd-at")
 
 
 def found(*, run: list[Cell], stored: list[Cell]) -> str:
-    configs = {other.cell_id: other.config() for other in stored}
-    return chosen(ATTACKED, "none", run, lambda: configs, attack="a")
+    here, there = (
+        index_of({other.cell_id: other.config() for other in cells}) for cells in (run, stored)
+    )
+    return chosen(ATTACKED, "none", here, lambda: there, attack="a")
 
 
 OTHERS = {

@@ -8,10 +8,17 @@ import pytest
 
 from benchmark.reporter import Reporter
 from benchmark.results import Store
+from benchmark.results.records import StageRecord
 from benchmark.stages.stage import Stage
 from benchmark.worker import do
 
 CELL = "digits-cnn-torch-none-s0-0123456789"
+
+
+class Runs(StageRecord):
+    """How often a stage was run."""
+
+    runs: int
 
 
 class Counted(Stage):
@@ -27,7 +34,7 @@ class Counted(Stage):
         self.runs += 1
         if self.error is not None:
             raise self.error
-        return ({"status": "ok", "runs": self.runs}, {}) if self.result else None
+        return (Runs(runs=self.runs), {}) if self.result else None
 
     def clean_up(self, context):
         self.cleanings += 1

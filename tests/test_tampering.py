@@ -96,7 +96,7 @@ def verdicts(store, kind):
     cell, path = cell_id(store, beginning), record_of(store, kind)
     stage = path.relative_to(store.cell_folder(cell)).with_suffix("").as_posix()
     for name in [CELL] if kind in ("cell", "training", "adaptation") else [stage, CELL]:
-        loaded.load.cache_clear()
+        loaded.load_cell.cache_clear()
         yield replay.replay(Claim(str(store.path), cell, "torch", name, None), device="cpu")
 
 

@@ -33,7 +33,7 @@ def made(tmp_path_factory):
 def store(made, tmp_path):
     """A copy to change."""
     shutil.copytree(made["torch"].path, tmp_path / "out")
-    loaded.load.cache_clear()
+    loaded.load_cell.cache_clear()
     return Store.open(tmp_path / "out")
 
 
@@ -70,7 +70,7 @@ def test_every_claim_holds_as_written_and_nothing_changes(store):
     answers = [replay.replay(claim, device="cpu") for claim in claims]
 
     kinds = [claim.stage.partition("/")[0] for claim in claims]
-    assert kinds == ["cell", "worst-case", *["attacks"] * 4, "trust", "runs"]
+    assert kinds == ["cell", "worst-case", *["attacks"] * 4, "runs", "trust"]
     assert {state for state, _ in answers} == {"holds"}, answers
     attacks = [text for kind, (_, text) in zip(kinds, answers, strict=True) if kind == "attacks"]
     for text in attacks:
@@ -295,7 +295,7 @@ def test_a_hidden_worst_case_is_broken_by_stronger_attacks(store):
 def test_on_another_machine_everything_still_holds(store):
     for claim in sample(store, size=None):
         on_another_machine(store, claim)
-    loaded.load.cache_clear()
+    loaded.load_cell.cache_clear()
 
     answers = [replay.replay(claim, device="cpu") for claim in sample(store, size=None)]
 

@@ -83,71 +83,29 @@ _TOLERANCE = Kind("a number from 0.000001 to 1", 1e-6, 1)
 _PERCENT = Kind("a number from 0 to 100, in per cent of the image's side", 0, 100)
 _DEGREES = Kind("an angle from 0 to 180", 0, 180)
 
-_BY_NAME: Mapping[str, Kind | Flag] = {
-    **dict.fromkeys(
-        (
-            "binary_search_steps",
-            "conjugate_sinkhorn_max_iter",
-            "freq_dim",
-            "init_eval",
-            "init_size",
-            "max_doubling",
-            "max_eval",
-            "max_halving",
-            "max_iter",
-            "nb_grads",
-            "nb_parallel",
-            "nb_random_init",
-            "nb_restarts",
-            "nb_steps",
-            "num_rotations",
-            "num_translations",
-            "num_trial",
-            "projected_sinkhorn_max_iter",
-            "queries",
-            "query_limit",
-            "sample_size",
-            "stride",
-            "sub_dim",
-            "targets",
-        ),
-        _COUNT,
-    ),
-    **dict.fromkeys(("num_random_init", "target"), _FROM_0),
-    **dict.fromkeys(
-        (
-            "alpha",
-            "beta",
-            "const_factor",
-            "delta",
-            "eps",
-            "eps_iter",
-            "eps_step",
-            "epsilon",
-            "eta",
-            "finite_diff",
-            "initial_const",
-            "lambda_param",
-            "largest_const",
-            "learning_rate",
-            "regularization",
-            "sigma",
-            "theta",
-            "variable_h",
-        ),
-        _POSITIVE,
-    ),
-    **dict.fromkeys(("confidence", "decay", "lambda_c", "lambda_s", "lambda_tv"), _NUMBER),
-    **dict.fromkeys(("decrease_factor", "step_adapt"), _PART),
-    **dict.fromkeys(("p_init", "scale"), _COVER),
-    "bin_search_tol": _TOLERANCE,
-    "eps_factor": _ABOVE_1,
-    "kernel_size": _ODD,
-    "max_rotation": _DEGREES,
-    "max_translation": _PERCENT,
-    "rescaled": Flag(),
-    "rotation_max": _DEGREES,
+_KINDS: Mapping[Kind | Flag, str] = {
+    _COUNT: """
+        binary_search_steps conjugate_sinkhorn_max_iter freq_dim init_eval init_size max_doubling
+        max_eval max_halving max_iter nb_grads nb_parallel nb_random_init nb_restarts nb_steps
+        num_rotations num_translations num_trial projected_sinkhorn_max_iter queries query_limit
+        sample_size stride sub_dim targets
+    """,
+    _FROM_0: "num_random_init target",
+    _POSITIVE: """
+        alpha beta const_factor delta eps eps_iter eps_step epsilon eta finite_diff initial_const
+        lambda_param largest_const learning_rate regularization sigma theta variable_h
+    """,
+    _NUMBER: "confidence decay lambda_c lambda_s lambda_tv",
+    _PART: "decrease_factor step_adapt",
+    _COVER: "p_init scale",
+    _TOLERANCE: "bin_search_tol",
+    _ABOVE_1: "eps_factor",
+    _ODD: "kernel_size",
+    _DEGREES: "max_rotation rotation_max",
+    _PERCENT: "max_translation",
+    Flag(): "rescaled",
 }
+_BY_NAME = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
 # Where a name means something else than in other attacks.
 _BY_ATTACK: Mapping[tuple[str, str], Kind] = {
@@ -183,7 +141,8 @@ def misfit(
 
     Args:
         attack: a row in the table of attacks.
-        arguments: as in a suite file; its own defaults stand for the others.
+        arguments: as in a suite file, of the kinds that they may be; its own defaults stand for the
+            others.
         norm: of the threat.
         shape: of an example, (H, W, C) or (d,).
         classes: how many the data have.

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
 
 from benchmark.attacks.arguments import as_art_takes_it
-from benchmark.attacks.entry import UNRESTRICTED
+from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
 from benchmark.attacks.geometry import ORDERS
 from benchmark.attacks.suites import AttackSpec
+from benchmark.estimators.estimator import Classifier
 from benchmark.estimators.passes import CHUNK
 
 _BATCHES = {"chunk": CHUNK, "one": 1, "all": CHUNK}
 
 
-def create(spec: AttackSpec, estimator: Any, norm: str, eps: float) -> Any:
+class Attack(Protocol):
+    """One of ART's evasion attacks, with its arguments."""
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+        """Adversarial examples for `x`, (n, ...), with labels `y`, (n,)."""
+
+
+class AttackClass(Protocol):
+    """What makes one."""
+
+    attack_params: Sequence[str]
+
+    def __call__(self, estimator: Classifier, **arguments: object) -> Attack:
+        """The attack on an estimator."""
+
+
+def attack_class(entry: AttackEntry) -> AttackClass:
+    """The class of a row of the table, imported."""
+    module, _, name = entry.target.partition(":")
+    found: AttackClass = getattr(importlib.import_module(module), name)
+    return found
+
+
+def create(spec: AttackSpec, estimator: Classifier, norm: str, eps: float) -> Attack:
     """The attack on this estimator; what it doesn't know of norm, eps and batches it isn't told."""
     entry = spec.entry
-    module, _, name = entry.target.partition(":")
-    attack = getattr(importlib.import_module(module), name)
-    wanted: dict[str, Any] = {"batch_size": _BATCHES[entry.rows], "verbose": False}
+    attack = attack_class(entry)
+    wanted: dict[str, object] = {"batch_size": _BATCHES[entry.rows], "verbose": False}
     if norm != UNRESTRICTED:
         wanted |= {"norm": ORDERS[norm], "eps": eps}
     known = {key: value for key, value in wanted.items() if _takes(attack, key)}
@@ -31,17 +57,14 @@ def create(spec: AttackSpec, estimator: Any, norm: str, eps: float) -> Any:
         for name, value in spec.resolved(eps).items()
     } | dict(entry.fixed)
     if entry.probabilities:
-        estimator = _probabilities()(estimator)
+        # Its module imports ART.
+        module = importlib.import_module("benchmark.estimators.probabilities")
+        estimator = module.Probabilities(estimator)
     return attack(estimator, **{**known, **given})
 
 
-def _takes(attack: Any, argument: str) -> bool:
+def _takes(attack: AttackClass, argument: str) -> bool:
     """Whether an attack has this parameter, and its constructor takes it: ART's lists say more."""
-    parameters = inspect.signature(attack.__init__).parameters
+    parameters = inspect.signature(attack).parameters
     open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     return argument in attack.attack_params and (argument in parameters or open_ended)
-
-
-def _probabilities() -> Any:
-    """`benchmark.estimators.probabilities.Probabilities`, whose module imports ART."""
-    return importlib.import_module("benchmark.estimators.probabilities").Probabilities

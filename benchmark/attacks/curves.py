@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -17,18 +16,18 @@ from benchmark.attacks.geometry import BUDGET_TOLERANCE
 from benchmark.attacks.running import attacked_rows, run_attack
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.attacks.target import Target
+from benchmark.results import Record
 
 Arrays = dict[str, np.ndarray]
 
 
-def from_distances(
-    curve: SecurityCurve, record: dict[str, Any], arrays: Arrays
-) -> tuple[dict[str, Any], Arrays]:
+def from_distances(curve: SecurityCurve, record: Record, arrays: Arrays) -> tuple[Record, Arrays]:
     """The curve of a minimal-norm attack, from its stored record and arrays."""
     budgets = [share * record["eps"] for share in curve.budgets]
     distance, adversarial = arrays[record["norm"]], arrays["adversarial"] & arrays["clean_correct"]
     success = [adversarial & (distance <= eps * (1 + BUDGET_TOLERANCE)) for eps in budgets]
-    return _stage(record, arrays, budgets, np.array(success), "minimal-norm")
+    about = {"attack": record["name"], "norm": record["norm"]}
+    return _stage(about, arrays, budgets, np.array(success), "minimal-norm")
 
 
 def from_bounded_runs(
@@ -41,7 +40,7 @@ def from_bounded_runs(
     seed: int,
     progress: Callable[[float], None] = lambda done: None,
     timeout: float | None = None,
-) -> tuple[dict[str, Any], Arrays]:
+) -> tuple[Record, Arrays]:
     """The curve of an attack within a budget, from a run at each; arguments as of `run_attack`."""
     if curve.examples is not None:
         spec = replace(spec, examples=curve.examples)
@@ -50,6 +49,7 @@ def from_bounded_runs(
     correct = target.clean_prediction == target.y
     arrays = {"test_index": target.index, "clean_correct": correct, "attacked": attacked}
     budgets = [share * eps for share in curve.budgets]
+    about = {"attack": spec.name, "norm": norm}
     success = np.zeros((len(budgets), len(correct)), dtype=bool)
     broken = np.zeros(len(correct), dtype=bool)
     for step, budget in enumerate(budgets):
@@ -65,24 +65,22 @@ def from_bounded_runs(
                 timeout=timeout,
             )
             if record["status"] != "ok":
-                return {**record, "attack": spec.name}, {}
+                return {name: record[name] for name in ("status", "reason")} | about, {}
             broken[rows] |= found["success"]
         success[step] = broken
         progress((step + 1) / len(budgets))
-    about = {"name": spec.name, "norm": norm}
     return _stage(about, arrays, budgets, success, "bounded")
 
 
 def _stage(
-    about: dict[str, Any], arrays: Arrays, budgets: list[float], success: np.ndarray, origin: str
-) -> tuple[dict[str, Any], Arrays]:
+    about: Record, arrays: Arrays, budgets: list[float], success: np.ndarray, origin: str
+) -> tuple[Record, Arrays]:
     """What is stored; the clean examples are the curve's beginning."""
     attacked, correct = arrays["attacked"], arrays["clean_correct"]
     success = np.concatenate([np.zeros((1, len(correct)), dtype=bool), success])
     held = (correct & ~success)[:, attacked]  # (budgets + 1, attacked)
     record = {
-        "attack": about["name"],
-        "norm": about["norm"],
+        **about,
         "eps": [0.0, *budgets],
         "robust_accuracy": [float(share) for share in held.mean(axis=1)],
         "examples": int(attacked.sum()),

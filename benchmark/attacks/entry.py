@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from benchmark.attacks.arguments import Value
 
 # The threat of attacks that no norm bounds: only the box counts, and their own arguments.
 UNRESTRICTED = "unrestricted"
 
 LP = ("linf", "l2", "l1")
 
-FAMILIES = {
+KINDS = {
     "gradient": "follows the gradient of a loss within the budget",
     "minimal-norm": "looks for the nearest adversarial example, whatever the budget",
     "score": "asks for scores only",
@@ -31,7 +32,7 @@ class AttackEntry:
         description: one line.
         norms: threat models that it serves.
         arguments: what a suite may set; norm, eps and batch size are the harness's.
-        families: of `FAMILIES`.
+        kinds: of `KINDS`.
         images_only: whether it needs (H, W, C) inputs.
         square_only: whether it needs as many rows as columns.
         channels: how many it can work on; any where empty.
@@ -51,7 +52,7 @@ class AttackEntry:
     description: str
     norms: tuple[str, ...]
     arguments: tuple[str, ...]
-    families: tuple[str, ...] = ("gradient",)
+    kinds: tuple[str, ...] = ("gradient",)
     images_only: bool = False
     square_only: bool = False
     channels: tuple[int, ...] = ()
@@ -60,15 +61,15 @@ class AttackEntry:
     rows: str = "chunk"
     probabilities: bool = False
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+    defaults: Mapping[str, Value] = field(default_factory=dict)
     enough: str = ""
     package: str = ""
 
     @property
     def is_minimal(self) -> bool:
         """Whether it looks for the nearest adversarial example instead of staying in a budget."""
-        return "minimal-norm" in self.families
+        return "minimal-norm" in self.kinds
 
     @property
     def ends_early(self) -> bool:
@@ -78,7 +79,7 @@ class AttackEntry:
     @property
     def is_universal(self) -> bool:
         """Whether only what it returns counts: one perturbation for all examples."""
-        return "universal" in self.families
+        return "universal" in self.kinds
 
     def obstacle(self, norm: str, input_shape: tuple[int, ...]) -> str:
         """Why it can't be run on these inputs under this norm; empty where it can."""

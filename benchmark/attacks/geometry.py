@@ -35,7 +35,7 @@ def distances(points: np.ndarray, x: np.ndarray, norm: str) -> np.ndarray:
     """How far each point is from its example, (n,) float64; under l0 in values, not in pixels."""
     change = points.astype(np.float64) - x
     if norm == "l0":
-        change[np.abs(change) <= _L0_TOLERANCE] = 0
+        change = np.where(np.abs(change) > _L0_TOLERANCE, change, 0)  # nor what is no number
     return lengths(change, norm)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,16 +47,13 @@ class Measurement:
 
     def overlaid(self, other: Measurement, where: np.ndarray) -> Measurement:
         """This one with the other's points in some places; violations remain its own."""
-        return Measurement(
+        apart = self.distances.items()
+        return replace(
+            self,
             success=np.where(where, other.success, self.success),
             prediction=np.where(where, other.prediction, self.prediction),
-            distances={
-                norm: np.where(where, other.distances[norm], distance)
-                for norm, distance in self.distances.items()
-            },
-            violations=self.violations,
+            distances={norm: np.where(where, other.distances[norm], ours) for norm, ours in apart},
             adversarial=np.where(where, other.adversarial, self.adversarial),
-            abstained=self.abstained,
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from benchmark.attacks.arguments import Value, misfit, resolved
 from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
@@ -43,7 +42,7 @@ class AttackSpec:
     source: str | None = None
     to_the_end: bool = False
 
-    def identity(self) -> list[Any]:
+    def identity(self) -> list[object]:
         """Everything that changes what the attack does in a cell, as JSON values."""
         more = {
             "norm": self.norm,

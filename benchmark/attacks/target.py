@@ -6,7 +6,8 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 
@@ -21,9 +22,29 @@ from benchmark.attacks.judging import (
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
+from benchmark.datasets.examples import Examples
+from benchmark.estimators.estimator import BareEstimator, Estimator
 from benchmark.estimators.passes import NoCopyError
+from benchmark.models import Model
 from defenses.labels import labels_of
 from defenses.wrappers import encoded_shape
+
+
+class Pipeline(Protocol):
+    """What success is judged on."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Scores, (n, classes)."""
+
+
+class OtherModels(Protocol):
+    """Models of other cells that adversarial examples are made on."""
+
+    def estimator(self, defense: str) -> Estimator:
+        """Of the model that this defense trained; raises `CellError` where it isn't there."""
+
+    def made_on(self, defense: str) -> str:
+        """The id of the cell whose model that is."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +60,20 @@ class Target:
         pipeline: what success is judged on, where that is more than the estimator.
         bare: the model alone, where the estimator is more and takes the same inputs.
         defense: of the cell.
-        surrogates: of `benchmark.stages.surrogates`: models of other cells.
+        surrogates: models of other cells.
         judge: who says what success is judged on; the pipeline as it is where there is none.
         clean: what a random model says of `x`.
     """
 
-    estimator: Any
+    estimator: Estimator
     x: np.ndarray
     y: np.ndarray
     clean_prediction: np.ndarray
     index: np.ndarray
-    pipeline: Any = None
-    bare: Any = None
+    pipeline: Pipeline | None = None
+    bare: Estimator | None = None
     defense: str = ""
-    surrogates: Any = None
+    surrogates: OtherModels | None = None
     judge: Judge | None = None
     clean: Answers | None = None
 
@@ -97,31 +118,39 @@ class Target:
                 return "transfers from another cell, this model has none beside it"
             if spec.source == self.defense:
                 return "transfers from this very cell"
-        elif self.attacked_by(spec) is None:
+        elif spec.transfers and self.bare is None:
             return "the model below takes encoded inputs, not these"
         if spec.entry.bare_only and self.pipeline is not None and not spec.transfers:
             return "needs a model without input or output defenses"
         return spec.obstacle(norm, self.x.shape[1:])
 
-    def attacked_by(self, spec: AttackSpec) -> Any:
-        """The estimator that this attack works on; None where there is none.
+    def attacked_by(self, spec: AttackSpec) -> Estimator:
+        """The estimator that an attack without an obstacle works on.
 
         Raises `CellError` where the other cell, whose model it is, isn't done.
         """
         if spec.source is not None:
-            return self.surrogates.estimator(spec.source)
-        return self.bare if spec.transfers else self.estimator
+            return self.others.estimator(spec.source)
+        found = self.bare if spec.transfers else self.estimator
+        assert found is not None
+        return found
+
+    @property
+    def others(self) -> OtherModels:
+        """The models of other cells, where an attack has no obstacle that is made on one."""
+        assert self.surrogates is not None
+        return self.surrogates
 
 
 def target(
     cell: Cell,
-    model: Any,
+    model: Model,
     dataset: Dataset,
     index: np.ndarray,
     *,
     device: str,
-    surrogates: Any = None,
-    rebuild: Callable[[], Any] | None = None,
+    surrogates: OtherModels | None = None,
+    rebuild: Callable[[], Model] | None = None,
 ) -> Target:
     """The test examples at `index`, and `model` with the cell's wrappers around it.
 
@@ -131,47 +160,63 @@ def target(
         dataset: whose test part is attacked.
         index: rows of the test part.
         device: "cpu" or "cuda".
-        surrogates: of `benchmark.stages.surrogates`, for attacks that transfer from other cells.
+        surrogates: for attacks that transfer from other cells.
         rebuild: builds the model again, where a builder made it.
     """
     x, y = dataset.x_test[index], dataset.y_test[index]
     model_input = encoded_shape(cell.wrapped_in, dataset.input_shape)
     kernel = frameworks.part(frameworks.ESTIMATORS, cell.framework)
-    wrap = partial(kernel.wrap, classes=dataset.classes, device=device)
-    about = {"index": index, "defense": cell.defense, "surrogates": surrogates}
-    if not cell.wrapped_in:
-        wrap = partial(wrap, input_shape=model_input)
-        return aimed(
-            model, wrap, x, y, averaged=kernel.averaged, seed=cell.seed, rebuild=rebuild, **about
+    wrap = partial(kernel.wrap, input_shape=model_input, classes=dataset.classes, device=device)
+    if cell.wrapped_in:
+        made = _wrapped_target(cell, wrap(model), x, y, index)
+    else:
+        made = aimed(
+            model,
+            wrap,
+            x,
+            y,
+            averaged=kernel.averaged,
+            index=index,
+            seed=cell.seed,
+            rebuild=rebuild,
         )
-    bare = wrap(model, input_shape=model_input)
+    return replace(made, defense=cell.defense, surrogates=surrogates)
+
+
+def _wrapped_target(
+    cell: Cell, bare: BareEstimator, x: np.ndarray, y: np.ndarray, index: np.ndarray
+) -> Target:
+    """The model below with the cell's wrappers around it."""
     wrapped = _wrapped()
     around = wrapped.stages(cell.wrapped_in)
     pipeline = wrapped.Pipeline(bare, around)
     fresh, obstacle = _copies(bare, lambda copy: wrapped.Pipeline(copy, around))
     frameworks.seed_everything(cell.seed)
     judge, first = judge_of(pipeline.predict, fresh, x, obstacle=obstacle)
+    prediction, clean = _clean(judge, first, x, y, cell.seed)
     return Target(
-        wrapped.WrappedClassifier(bare, around, input_shape=dataset.input_shape),
+        wrapped.WrappedClassifier(bare, around, input_shape=x.shape[1:]),
         x,
         y,
+        prediction,
+        index,
         pipeline=pipeline,
-        bare=bare if model_input == dataset.input_shape else None,
-        **_judged(judge, first, x, y, cell.seed),
-        **about,
+        bare=bare if bare.input_shape == x.shape[1:] else None,
+        judge=judge,
+        clean=clean,
     )
 
 
 def aimed(
-    model: Any,
-    wrap: Callable[[Any], Any],
+    model: Model,
+    wrap: Callable[[Model], BareEstimator],
     x: np.ndarray,
     y: np.ndarray,
     *,
-    averaged: Callable[..., Any],
+    averaged: Callable[..., Model],
+    index: np.ndarray,
     seed: int = 0,
-    rebuild: Callable[[], Any] | None = None,
-    **about: Any,
+    rebuild: Callable[[], Model] | None = None,
 ) -> Target:
     """A model without anything around it, as a target; a random one is attacked by its mean output.
 
@@ -181,9 +226,9 @@ def aimed(
         x: clean examples, (n, ...).
         y: their labels.
         averaged: makes a model of another that gives the mean of some draws.
+        index: where the examples stand in the data set's test part.
         seed: of a random model's answers to the clean examples.
         rebuild: builds the model again, where a builder made it.
-        about: the target's other fields.
     """
     estimator = wrap(model)
     fresh, obstacle = _copies(estimator, lambda copy: copy)
@@ -192,11 +237,12 @@ def aimed(
     if judge.draws > 1:
         estimator = wrap(averaged(model, draws=DRAWS_OF_ATTACKS))
         estimator.passes.draws = DRAWS_OF_ATTACKS
-    return Target(estimator, x, y, **_judged(judge, first, x, y, seed), **about)
+    prediction, clean = _clean(judge, first, x, y, seed)
+    return Target(estimator, x, y, prediction, index, judge=judge, clean=clean)
 
 
 def _copies(
-    estimator: Any, around: Callable[[Any], Any]
+    estimator: BareEstimator, around: Callable[[BareEstimator], Pipeline]
 ) -> tuple[Callable[[], Predict] | None, str]:
     """What gives `predict` of a copy of the whole as it is now, or why nothing can."""
     try:
@@ -206,24 +252,24 @@ def _copies(
     return lambda: around(copies()).predict, ""
 
 
-def _judged(
+def _clean(
     judge: Judge, first: np.ndarray, x: np.ndarray, y: np.ndarray, seed: int
-) -> dict[str, Any]:
-    """What a target says of its clean examples."""
+) -> tuple[np.ndarray, Answers | None]:
+    """The labels of the clean examples, and a random model's answers to them."""
     if judge.draws == 1:
-        return {"judge": judge, "clean_prediction": labels_of(first)}
+        return labels_of(first), None
     frameworks.seed_everything(seed)
     clean = judge.answers(x, y)
-    return {"judge": judge, "clean": clean, "clean_prediction": labels_of(clean.outputs)}
+    return labels_of(clean.outputs), clean
 
 
-def encoded(cell: Cell, x: np.ndarray) -> np.ndarray:
+def encoded(cell: Cell, x: Examples) -> np.ndarray:
     """What the cell's model trains on: `x`, unless a wrapper encodes it."""
     if encoded_shape(cell.wrapped_in, x.shape[1:]) == x.shape[1:]:
-        return x
-    return np.asarray(_wrapped().stages(cell.wrapped_in).encode(x)[-1])
+        return np.asarray(x)
+    return np.asarray(_wrapped().stages(cell.wrapped_in).encode(np.asarray(x))[-1])
 
 
-def _wrapped() -> Any:
+def _wrapped() -> ModuleType:
     """`benchmark.estimators.wrapped`, which imports ART."""
     return importlib.import_module("benchmark.estimators.wrapped")

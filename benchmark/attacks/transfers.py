@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from benchmark import frameworks
@@ -11,6 +9,7 @@ from benchmark.attacks.creating import create
 from benchmark.attacks.measure import measure
 from benchmark.attacks.running import judging_seed
 from benchmark.attacks.suites import AttackSpec
+from benchmark.estimators.estimator import Classifier
 from defenses.labels import labels_of
 
 # Keeps the seed of its attack apart from that of others.
@@ -19,7 +18,7 @@ ATTACK = AttackSpec("pgd", "pgd", {"max_iter": 20, "eps_step": "0.125 eps", "num
 
 
 def transfer(
-    estimators: tuple[Any, Any],
+    estimators: tuple[Classifier, Classifier],
     x: np.ndarray,
     y: np.ndarray,
     *,
@@ -55,5 +54,5 @@ def transfer(
     return fools
 
 
-def _predict(estimator: Any, x: np.ndarray) -> np.ndarray:
+def _predict(estimator: Classifier, x: np.ndarray) -> np.ndarray:
     return labels_of(estimator.predict(x))

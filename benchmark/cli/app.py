@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli import stored
 from benchmark.cli.attack import attack
+from benchmark.cli.check import check
 from benchmark.cli.listing import list_names
 from benchmark.cli.output import OutputError, guarded, say, tell
 from benchmark.cli.run import run
@@ -19,12 +20,18 @@ from benchmark.text import clean, shortened
 app = typer.Typer(
     name="bench",
     help="Trains defenses against adversarial examples, attacks them, and ranks what holds.",
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+# What is told of it to the package that it comes in.
+_VERSIONS = {
+    "bench": "meta-adv-bench",
+    "adversarial-robustness-toolbox": "adversarial-robustness-toolbox",
+    **{name: name for name in ("torch", "higher", "tensorflow", "keras", "numpy", "ray")},
+}
 
 # The class that Typer raises for wrong command lines; it exports the subclass alone.
 _UsageError: Any = typer.BadParameter.__base__
@@ -70,30 +77,41 @@ def _explain(error: Any) -> None:
 
 
 def _version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import PackageNotFoundError, version
+    """What to name in a report of a fault; nothing of it is imported."""
+    if not asked:
+        return
+    from importlib.metadata import PackageNotFoundError, version
 
+    for name, package in _VERSIONS.items():
         try:
-            tell(f"bench {version('meta-adv-bench')}")
+            tell(f"{name} {version(package)}")
         except PackageNotFoundError:
-            tell("bench (not installed)")
-        raise typer.Exit
+            tell(f"{name} (not installed)")
+    tell(f"python {sys.version.split()[0]}")
+    raise typer.Exit
 
 
 @app.callback()
 def _bench(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print the versions of this program and of what decides its numbers.",
+        ),
     ] = False,
 ) -> None:
     pass
 
 
-app.command()(run)
+# Its words without an option are told where they belong.
+app.command(context_settings={"allow_extra_args": True})(run)
 app.command()(attack)
 app.command("list")(list_names)
 app.command()(stored.show)
 app.command()(stored.report)
 app.command()(stored.compare)
+app.command()(check)
 app.command()(stored.merge)

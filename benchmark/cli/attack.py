@@ -12,7 +12,7 @@ from benchmark.cli.run import carry_out
 from benchmark.paths import expanded
 
 if TYPE_CHECKING:
-    from benchmark.external.given import Given
+    from benchmark.external.model import ExternalModel
     from benchmark.plans.run import Plan
 
 
@@ -43,9 +43,9 @@ def attack(
     carry_out(planned, options.detail(quiet=quiet, verbose=verbose))
 
 
-def _model(given: Mapping[str, Any]) -> Given:
+def _model(given: Mapping[str, Any]) -> ExternalModel:
     """The options as a given model, checked, with paths that hold anywhere."""
-    from benchmark.external.given import Given, check, interval, named, numbers
+    from benchmark.external.model import ExternalModel, check, interval, named, numbers
 
     weights, model = given.get("weights"), given.get("model")
     if weights is not None:
@@ -58,6 +58,6 @@ def _model(given: Mapping[str, Any]) -> Given:
         "std": numbers(given.get("std"), "std"),
         "input_range": interval(given.get("input_range")),
     }
-    whole = Given(**{**given, **read, "model": model, "weights": weights})
+    whole = ExternalModel(**{**given, **read, "model": model, "weights": weights})
     check(whole)
     return whole

@@ -96,8 +96,10 @@ class PlainDisplay:
         label = clean(event.job.cell.label)
         if isinstance(event, CellStarted):
             loading = f", {clean(doing(event, STARTING))}" if event.fresh else ""
-            part = f" {', '.join(map(clean, event.part))}" if event.part else ""
-            self._line(f"{label}: started{part}{loading}")
+            if event.begins or event.part is None:
+                self._line(f"{label}: started{loading}")
+            elif event.fresh or len(event.part) == 1:  # what goes on where it was isn't news
+                self._line(f"{label}: started {clean(', '.join(event.part))}{loading}")
         if isinstance(event, CellNotice):
             self._line(f"{label}: {clean(event.text)}")
         if isinstance(event, StageFailed):

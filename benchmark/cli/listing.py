@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,15 +12,33 @@ import typer
 from benchmark.cli.output import tell
 from benchmark.errors import UnknownName
 
+_COST_EXAMPLES = 50_000  # enough for whole batches to hardly matter
+
+
+def _completed(incomplete: str) -> list[str]:
+    return [name for name in [*_TABLES, *_details()] if name.startswith(incomplete)]
+
+
+What = Annotated[
+    str,
+    typer.Argument(
+        autocompletion=_completed,
+        metavar="defenses|attacks|suites|datasets|models|families|presets|NAME",
+        help="What to list; of a defense, an attack, a suite or a model by its name, the details.",
+    ),
+]
+
 
 def list_names(
-    what: Annotated[
-        str,
-        typer.Argument(metavar="defenses|attacks|suites|datasets|models|families|DEFENSE|MODEL"),
-    ],
+    what: What,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """List what can be named on the command line, or the parameters of a defense or model."""
+    """List what can be named on the command line, or what is behind one of the names."""
     found = descriptions(what)
+    if as_json:
+        rows = [{"name": name, "description": text} for name, text in found.items()]
+        print(json.dumps(rows, indent=2))
+        return
     width = max(map(len, found), default=0)
     for name, description in found.items():
         tell(f"{name:<{width}}  {description}")
@@ -27,35 +47,52 @@ def list_names(
 def descriptions(what: str) -> dict[str, str]:
     """Name to one line, of everything of one kind: "defenses", "attacks" and so on.
 
-    Of a defense or a model by its own name, the parameters.
+    Of a defense or a model by its own name, the parameters; of an attack, what it needs and takes;
+    of a suite, its attacks.
     """
+    if what in _TABLES:
+        return _TABLES[what]()
+    details = _details()
+    if what in details:
+        return details[what](what) or {what: "has no parameters"}
+    every = [*_TABLES, *details]
+    raise UnknownName("list", what, every if difflib.get_close_matches(what, every) else _TABLES)
+
+
+def _details() -> dict[str, Callable[[str], dict[str, str]]]:
+    """Name to what tells about it; where one name means several things, the last of these."""
     import defenses
     from benchmark import models
+    from benchmark.attacks.suites import list_suites
 
-    if what in defenses.names():
-        return defenses.parameter_help(what)
-    if what in models.names():
-        return models.parameters(what)
-    tables: dict[str, Callable[[], dict[str, str]]] = {
-        "defenses": _defenses,
-        "attacks": _attacks,
-        "suites": _suites,
-        "datasets": _datasets,
-        "models": _models,
-        "families": _families,
+    return {
+        **dict.fromkeys(list_suites(), _suite),
+        **dict.fromkeys(_attacks(), _attack),
+        **dict.fromkeys(models.names(), models.parameters),
+        **dict.fromkeys(defenses.names(), defenses.parameter_help),
     }
-    if what not in tables:
-        raise UnknownName("list", what, tables)
-    return tables[what]()
 
 
 def _defenses() -> dict[str, str]:
     import defenses
     from defenses import wrappers
 
-    trained = {name: defenses.describe(name) for name in defenses.names()}
+    trained = {name: f"{defenses.describe(name)} {_cost(name)}" for name in defenses.names()}
     attached = {f"+{name}": wrappers.describe(name) for name in wrappers.WRAPPERS}
     return trained | attached
+
+
+def _cost(name: str) -> str:
+    """What a training costs, whatever the data and the model are."""
+    import defenses
+    from benchmark import datasets
+
+    eps = datasets.defaults("mnist").eps
+    known = defenses.parameter_names(name)
+    others = {f"eps_{norm}": size for norm, size in eps.items() if f"eps_{norm}" in known}
+    defense = defenses.create(name, defenses.Threat("linf", eps["linf"]), others)
+    cost = defense.length(_COST_EXAMPLES, epochs=1).gradient_evaluations / _COST_EXAMPLES
+    return f"({cost:.3g} GE an example and epoch)"
 
 
 def _attacks() -> dict[str, str]:
@@ -63,11 +100,63 @@ def _attacks() -> dict[str, str]:
     from benchmark.attacks.table import ATTACKS
 
     held = {
-        name: f"{entry.description} ({', '.join(entry.norms)}; {', '.join(entry.families)}; "
+        name: f"{entry.description} ({', '.join(entry.norms)}; {', '.join(entry.kinds)}; "
         f"{' and '.join(entry.frameworks)})"
         for name, entry in ATTACKS.items()
     }
     return held | {name: f"left out: {reason}" for name, reason in LEFT_OUT.items()}
+
+
+def _attack(name: str) -> dict[str, str]:
+    """What an attack is and needs, and the arguments that a suite or --set may give it."""
+    from benchmark.attacks.table import ATTACKS
+
+    entry = ATTACKS.get(name)
+    if entry is None:
+        return {name: _attacks()[name]}
+    needs = [
+        "images" if entry.images_only else "",
+        "as many rows as columns" if entry.square_only else "",
+        f"{' or '.join(map(str, entry.channels))} channels" if entry.channels else "",
+        f"the package {entry.package}" if entry.package else "",
+        "a model without input or output defenses" if entry.bare_only else "",
+    ]
+    found = {
+        "what": entry.description,
+        "class": entry.target.rpartition(":")[2],
+        "norms": ", ".join(entry.norms),
+        "kinds": ", ".join(entry.kinds),
+        "frameworks": ", ".join(entry.frameworks),
+        "needs": ", ".join(filter(None, needs)),
+    }
+    for argument in entry.arguments:
+        default = entry.defaults.get(argument, "that of the class")
+        allowed = entry.options.get(argument, ())
+        one_of = f"; one of {', '.join(allowed)}" if allowed else ""
+        found[f"argument {argument}"] = f"({default}){one_of}"
+    return {key: text for key, text in found.items() if text}
+
+
+def _presets() -> dict[str, str]:
+    import defenses
+
+    return {
+        f"{name} {preset}": ", ".join(f"{key}={value}" for key, value in parameters.items())
+        for name in defenses.names()
+        for preset, parameters in defenses.presets(name).items()
+    }
+
+
+def _suite(name: str) -> dict[str, str]:
+    """The attacks of a suite, with the arguments that it gives them."""
+    from benchmark.attacks.suites import load_suite
+
+    found = {}
+    for spec in load_suite(name).attacks:
+        arguments = ", ".join(f"{key}={value}" for key, value in spec.arguments.items())
+        some = f"on {spec.examples} examples" if spec.examples else ""
+        found[spec.name] = "; ".join(filter(None, [spec.attack, arguments, some]))
+    return found
 
 
 def _suites() -> dict[str, str]:
@@ -92,3 +181,14 @@ def _families() -> dict[str, str]:
     from benchmark.metatest.families import FAMILIES, role
 
     return {name: f"{one.description} ({role(name, 'linf')})" for name, one in FAMILIES.items()}
+
+
+_TABLES: dict[str, Callable[[], dict[str, str]]] = {
+    "defenses": _defenses,
+    "attacks": _attacks,
+    "suites": _suites,
+    "datasets": _datasets,
+    "models": _models,
+    "families": _families,
+    "presets": _presets,
+}

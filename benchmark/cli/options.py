@@ -1,6 +1,6 @@
 """The options of the commands that measure.
 
-Each is named as the field of `RunConfig`, or of `Given`, that takes it as it was typed.
+Each is named as the field of `RunConfig`, or of `ExternalModel`, that takes it as it was typed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,28 @@ def named(given: str | Path) -> Path:
     return Path(given)
 
 
-def _option(metavar: str | None, help: str, kind: Any = str) -> Any:
+def option(metavar: str | None, help: str, kind: Any = str, **more: Any) -> Any:
     """What Typer makes an option of; None is what it holds unless it was given."""
     parser = named if kind is Path else None
-    return Annotated[kind | None, typer.Option(metavar=metavar, parser=parser, help=help)]
+    return Annotated[kind | None, typer.Option(metavar=metavar, parser=parser, help=help, **more)]
+
+
+def listed(what: str) -> Callable[[str], list[str]]:
+    """Completes a word, in a shell that asks for that, to what `bench list WHAT` lists."""
+
+    def complete(incomplete: str) -> list[str]:
+        from benchmark.cli.listing import descriptions
+
+        return [name for name in descriptions(what) if name.startswith(incomplete)]
+
+    return complete
 
 
 Folder = Annotated[Path, typer.Option(parser=named, metavar="DIR", help="Folder with the results.")]
+ResultsArgument = Annotated[
+    Path, typer.Argument(parser=named, metavar="DIR", help="Folder with the results.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -59,49 +74,75 @@ Verbose = Annotated[
 ]
 
 RUN: Mapping[str, Any] = {
-    "defense": _option(
+    "defense": option(
         "NAME",
         "Defense to measure, such as pgd-at+jpeg, or all; repeatable, or with commas.",
         list[str],
+        autocompletion=listed("defenses"),
     ),
-    "framework": _option("NAME", "torch, tensorflow; both unless given.", list[str]),
-    "dataset": _option("NAME", "digits (default), mnist, npz:FILE or folder:DIR."),
-    "model": _option("NAME", "Architecture; cnn unless given, mlp for tabular data."),
-    "suite": _option("NAME", "Attack suite; quick unless given."),
-    "eps": _option(
+    "framework": option("NAME", "torch, tensorflow; both unless given.", list[str]),
+    "dataset": option(
+        "NAME",
+        "digits (default), cifar10, npz:FILE, ...; see bench list datasets.",
+        autocompletion=listed("datasets"),
+    ),
+    "model": option(
+        "NAME",
+        "Architecture; cnn unless given, mlp for tabular data.",
+        autocompletion=listed("models"),
+    ),
+    "suite": option("NAME", "Attack suite; quick unless given.", autocompletion=listed("suites")),
+    "eps": option(
         "NUMBER",
         "Budget in pixel scale [0, 1], such as 0.15 or 8/255; by data set unless given.",
     ),
-    "norm": _option("NAME", "linf (default), l2 or l1."),
-    "seed": _option("INTEGER", "Training seed; repeatable; 0 unless given.", list[str]),
-    "epochs": _option("INTEGER", "Training epochs; by data set unless given.", int),
-    "budget_ge": _option("INTEGER", "Gradient evaluations to train for, instead of --epochs.", int),
-    "examples": _option("INTEGER", "Test examples to attack; 1000 unless given.", int),
-    "out": _option("DIR", f"Folder for the results; {DEFAULT_OUT} unless given.", Path),
+    "norm": option("NAME", "linf (default), l2 or l1."),
+    "seed": option("INTEGER", "Training seed; repeatable; 0 unless given.", list[str]),
+    "epochs": option("INTEGER", "Training epochs; by data set unless given.", int),
+    "budget_ge": option("INTEGER", "Gradient evaluations to train for, instead of --epochs.", int),
+    "examples": option("INTEGER", "Test examples to attack; 1000 unless given.", int),
+    "out": option("DIR", f"Folder for the results; {DEFAULT_OUT} unless given.", Path),
     "data_dir": DataDir,
-    "download": _option(None, "May missing data be fetched?", bool),
-    "image_size": _option("INTEGER", "Resize folder:DIR's images to this many pixels square.", int),
-    "split_seed": _option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
-    "device": _option("NAME", "auto (default), cpu or cuda."),
-    "jobs": _option("INTEGER", "Cells at a time; one a framework unless given.", int),
-    "threads": _option(
+    "download": option(None, "May missing data be fetched?", bool),
+    "image_size": option("INTEGER", "Resize and crop images in files to this many pixels.", int),
+    "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
+    "device": option("NAME", "auto (default), cpu or cuda."),
+    "executor": option(
+        "local|ray", "Who does the work: processes here (default), or a Ray cluster; [ray] extra."
+    ),
+    "ray_address": option(
+        "HOST:PORT",
+        "Head of a running cluster, auto for the one of this machine, or local; $RAY_ADDRESS, or "
+        "one that is started here, unless given.",
+    ),
+    "cpus_per_cell": option(
+        "INTEGER",
+        "CPUs, and threads, of a cell on a cluster; a node's are shared otherwise.",
+        int,
+    ),
+    "gpus_per_cell": option(
+        "NUMBER", "GPUs of a cell there, or a share of one; 1 where nodes have some.", float
+    ),
+    "shard": option("K/N", "Do the K-th of N parts of the plan alone; join them by bench merge."),
+    "jobs": option("INTEGER", "Cells at a time; one a framework unless given.", int),
+    "threads": option(
         "INTEGER",
         "CPU threads of a cell; they round differently, so fix them where numbers must be equal "
         "to the last digit. The CPUs are shared among --jobs unless given.",
         int,
     ),
-    "attack_timeout": _option(
+    "attack_timeout": option(
         "SECONDS",
         "An attack that asks the model anything later than this has failed; others go on.",
         float,
     ),
-    "baseline": _option(None, "Also measure each cell's undefended twin (default).", bool),
-    "on_overfit": _option(
+    "baseline": option(None, "Also measure each cell's undefended twin (default).", bool),
+    "on_overfit": option(
         "restore|warn",
         "At catastrophic overfitting, go back to the last good weights, or only tell (default; "
         "fgsm-rs goes back).",
     ),
-    "protocol": _option(
+    "protocol": option(
         "none|brief|adapt",
         "How much to measure of each model's adaptation to other attacks: nothing (default), a "
         "first look, or the full protocol.",
@@ -111,38 +152,39 @@ RUN: Mapping[str, Any] = {
 # Of a model that someone else trained: those that have nothing to do with a training.
 _OF_TRAINING = {
     *("defense", "framework", "model", "epochs", "budget_ge"),
-    *("jobs", "baseline", "on_overfit", "protocol"),
+    *("jobs", "baseline", "on_overfit", "protocol", "executor", "shard"),
+    *("ray_address", "cpus_per_cell", "gpus_per_cell"),
 }
 ATTACK: Mapping[str, Any] = {
-    **{name: option for name, option in RUN.items() if name not in _OF_TRAINING},
-    "seed": _option("INTEGER", "Seed of the attacks; 0 unless given.", int),
+    **{name: one for name, one in RUN.items() if name not in _OF_TRAINING},
+    "seed": option("INTEGER", "Seed of the attacks; 0 unless given.", int),
 }
 GIVEN: Mapping[str, Any] = {
-    "weights": _option(
+    "weights": option(
         "FILE",
         "Its weights: .safetensors, .pt, .pth, .pth.tar, .ckpt (state dicts), .keras or .h5; no "
         "code in them is run.",
     ),
-    "model": _option(
+    "model": option(
         "NAME",
         "Architecture as in `bench list models`, or the code that builds the model: "
         "package.module:builder or file.py:builder, called without arguments; none for a .keras "
         "file that holds its own.",
     ),
-    "name": _option("NAME", "Its name in reports; the weights' or builder's otherwise."),
-    "channels": _option(
+    "name": option("NAME", "Its name in reports; the weights' or builder's otherwise."),
+    "channels": option(
         "first|last", "As it takes images; first for torch, last for Keras otherwise."
     ),
-    "input_range": _option(
+    "input_range": option(
         "LOW..HIGH",
         "The pixels that it takes, such as 0..255 or -1..1; 0..1 unless given. --mean and --std "
         "are of these; --eps stays in [0, 1].",
     ),
-    "mean": _option(
+    "mean": option(
         "NUMBERS", "Subtracted from the pixels before the model: one number, or one a channel."
     ),
-    "std": _option("NUMBERS", "What they are divided by after --mean, such as 1/255."),
-    "outputs": _option("NAME", "What it gives: logits, probabilities, sigmoids or auto (default)."),
+    "std": option("NUMBERS", "What they are divided by after --mean, such as 1/255."),
+    "outputs": option("NAME", "What it gives: logits, probabilities, sigmoids or auto (default)."),
 }
 
 
@@ -158,16 +200,16 @@ def collected(
         @functools.wraps(command)
         def call(**values: Any) -> None:
             for name, table in tables.items():
-                chosen = {option: values.pop(option) for option in table}
-                values[name] = {o: value for o, value in chosen.items() if value is not None}
+                chosen = {one: values.pop(one) for one in table}
+                values[name] = {one: value for one, value in chosen.items() if value is not None}
             command(**values)
 
         signature = inspect.signature(command, eval_str=True)
         own = [one for one in signature.parameters.values() if one.name not in tables]
-        options = {option: kind for table in tables.values() for option, kind in table.items()}
+        options = {one: kind for table in tables.values() for one, kind in table.items()}
         taken = [
-            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for option, kind in options.items()
+            inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for one, kind in options.items()
         ]
         parameters = [*taken, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own)]
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.cli import options
-from benchmark.cli.output import say, tell, told_if_slow
+from benchmark.cli.output import say, told_if_slow
+from benchmark.errors import ConfigError
 from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
 
 if TYPE_CHECKING:
@@ -23,14 +25,21 @@ DryRun = Annotated[
 
 @options.collected(flags=options.RUN)
 def run(
+    context: typer.Context,
     flags: dict[str, Any],
     config: options.Config = None,
     assignment: options.Assignment = None,
     dry_run: DryRun = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the dry run as JSON.")] = False,
 ) -> None:
     """Train defenses, attack them, and write the leaderboard."""
+    if words := context.args:
+        names = " ".join(f"--defense {word}" for word in words)
+        raise ConfigError(f"{words[0]!r} belongs to no option; did you mean bench run {names}?")
+    if as_json and not dry_run:
+        raise ConfigError("--json prints a plan; give it with --dry-run")
 
     def planned() -> Plan:
         with told_if_slow("loading, and checking the configuration", quiet=quiet):
@@ -41,51 +50,40 @@ def run(
         with told_if_slow(f"loading {PurePath(settings.dataset).name}", quiet=quiet):
             return make_plan(settings, dry_run=dry_run)
 
-    carry_out(planned, options.detail(quiet=quiet, verbose=verbose), dry_run=dry_run)
+    detail = options.detail(quiet=quiet, verbose=verbose)
+    if not dry_run:
+        carry_out(planned, detail)
+        return
+    from benchmark.cli.dry_run import print_plan
+
+    with _interrupts_told():
+        plan = planned()
+    _tell_notices(plan, detail)
+    print_plan(plan, as_json=as_json)
 
 
-def carry_out(planned: Callable[[], Plan], detail: Detail, *, dry_run: bool = False) -> None:
+def carry_out(planned: Callable[[], Plan], detail: Detail) -> None:
     """Makes a plan, which checks everything, and does it; raises `CellError` where a cell failed.
 
-    What the user should know beforehand is told. A dry run prints the plan instead.
+    What the user should know beforehand is told.
     """
-    try:
-        with endings_as_interrupts():
-            plan = planned()
-            for notice in () if detail == "quiet" else plan.notices:
-                say(notice)
-            outcomes = [] if dry_run else execute(plan, detail)
-    except KeyboardInterrupt as interrupt:
-        raise stopped(interrupt) from None
-    if dry_run:
-        _print_plan(plan)
+    with _interrupts_told():
+        plan = planned()
+        _tell_notices(plan, detail)
+        outcomes = execute(plan, detail)
     fail_for(outcomes, plan.config.out / "logs")
 
 
-def _print_plan(plan: Plan) -> None:
-    from benchmark.cli.display import print_table
-    from benchmark.results import Store
-    from benchmark.resume import pending, training_left
+@contextmanager
+def _interrupts_told() -> Iterator[None]:
+    """An interrupt, of whatever kind, ends the command with a line that says how to go on."""
+    try:
+        with endings_as_interrupts():
+            yield
+    except KeyboardInterrupt as interrupt:
+        raise stopped(interrupt) from None
 
-    out = plan.config.out
-    store = Store.open(out) if (out / "bench.json").exists() else None
-    to_do = pending(plan.jobs, store) if store else plan.jobs
-    waiting = {job.cell.cell_id: training_left(job, store) for job in to_do}
-    rows = [
-        [
-            cell_id,
-            f"{waiting.get(cell_id, job.training):,.0f}",
-            f"{plan.memory[cell_id] / 1e6:,.0f} MB" if cell_id in plan.memory else "",
-            "to do" if cell_id in waiting else "done",
-        ]
-        for cell_id, job in ((job.cell.cell_id, job) for job in plan.jobs)
-    ]
-    columns = ["cell", "training GE", "memory", "state"]
-    print_table(columns, rows, right_aligned=[False, True, True, False])
-    total = sum(waiting.values())
-    protocols = [job.adaptation for job in to_do if job.adaptation is not None]
-    adapting = sum(protocol.gradient_evaluations() for protocol in protocols)
-    tell(
-        f"{len(waiting)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
-        f"of training and {adapting:,.0f} of the adaptation protocol; nothing was written"
-    )
+
+def _tell_notices(plan: Plan, detail: Detail) -> None:
+    for notice in () if detail == "quiet" else plan.notices:
+        say(notice)

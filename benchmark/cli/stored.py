@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,16 +12,13 @@ import typer
 from benchmark.cli import options
 from benchmark.cli.options import named
 from benchmark.cli.output import tell
-from benchmark.errors import CellError, ConfigError, UnknownName
+from benchmark.errors import CheckError, ConfigError, UnknownName
 from benchmark.execution import write_report
 from benchmark.paths import expanded
 
 if TYPE_CHECKING:
     from reports.terminal import TerminalTable
 
-Folder = Annotated[
-    Path, typer.Argument(parser=named, metavar="DIR", help="Folder with the results.")
-]
 Format = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Print it instead: table, csv, json, markdown or latex."),
@@ -72,21 +69,29 @@ def show(
     as_yaml: Annotated[
         bool, typer.Option("--yaml", help="Print a configuration for --config instead.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything that is stored instead.")
+    ] = False,
 ) -> None:
     """Show one cell: configuration, training and every attack."""
-    from benchmark.cli.showing import cell_details
+    from benchmark.cli.showing import cell_details, cell_records
     from benchmark.plans.again import configuration
     from benchmark.results import Store
     from reports.identifiers import find_cell
 
+    if as_yaml and as_json:
+        raise ConfigError("--yaml and --json ask for different things; give one of them")
     store = Store.open(expanded(out))
-    show = configuration if as_yaml else cell_details
-    for line in show(store, find_cell(store, cell)):
+    cell_id = find_cell(store, cell)
+    if as_json:
+        print(json.dumps(cell_records(store, cell_id), indent=2))
+        return
+    for line in (configuration if as_yaml else cell_details)(store, cell_id):
         tell(line)
 
 
 def report(
-    folder: Folder,
+    folder: options.ResultsArgument,
     to: To = None,
     format: Format = None,
     publish: Publish = None,
@@ -189,6 +194,8 @@ def merge(
 def _verify(
     folder: Path, size: int, seed: int | None, data_dir: Path | None, *, allow_unchecked: bool
 ) -> None:
+    import secrets
+
     from benchmark.results import Store
     from benchmark.verify import CELL, DIFFERS, HOLDS, UNCHECKED, sample, stages, verify
 
@@ -214,7 +221,7 @@ def _verify(
         f"(--sample-seed {seed}): {told}"
     )
     if counts[DIFFERS] or (counts[UNCHECKED] and not allow_unchecked):
-        raise CellError(f"{summary} in {folder}")
+        raise CheckError(f"{summary} in {folder}")
     tell(f"{summary}, let pass" if counts[UNCHECKED] else summary)
 
 

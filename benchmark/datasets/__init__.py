@@ -1,4 +1,4 @@
-"""Data sets by name: "digits", "mnist", "npz:FILE" or "folder:DIR".
+"""Data sets by name, such as "digits", "cifar10", "npz:FILE" or "folder:DIR"; see `TABLE`.
 
 Importing this package loads no framework; a loader's module is imported when its set is asked for.
 """
@@ -20,7 +20,16 @@ __all__ = ["DESCRIPTIONS", "TABLE", "Dataset", "DatasetDefaults", "defaults", "l
 
 TABLE: dict[str, str] = {
     "digits": "benchmark.datasets.digits:load",
-    "mnist": "benchmark.datasets.mnist:load",
+    "mnist": "benchmark.datasets.idx:load",
+    "fashion-mnist": "benchmark.datasets.idx:load",
+    "kmnist": "benchmark.datasets.idx:load",
+    "cifar10": "benchmark.datasets.cifar:load",
+    "cifar100": "benchmark.datasets.cifar:load",
+    "svhn": "benchmark.datasets.svhn:load",
+    "gtsrb": "benchmark.datasets.image_sets:gtsrb",
+    "omniglot": "benchmark.datasets.image_sets:omniglot",
+    "imagenette": "benchmark.datasets.image_sets:imagenette",
+    "medmnist": "benchmark.datasets.medmnist:load",
     "npz": "benchmark.datasets.npz:load",
     "folder": "benchmark.datasets.folder:load",
 }
@@ -28,12 +37,25 @@ TABLE: dict[str, str] = {
 DESCRIPTIONS: dict[str, str] = {
     "digits": "1,797 handwritten digits, 8x8 grey, inside scikit-learn: nothing to download",
     "mnist": "70,000 handwritten digits, 28x28 grey, from --data-dir (or fetched with --download)",
+    "fashion-mnist": "70,000 pieces of clothing, 28x28 grey, likewise",
+    "kmnist": "70,000 cursive Japanese characters, 28x28 grey, likewise",
+    "cifar10": "60,000 photos of 10 classes, 32x32 colour, likewise",
+    "cifar100": "60,000 photos of 100 classes, 32x32 colour, likewise",
+    "svhn": "99,289 house numbers, 32x32 colour, likewise",
+    "gtsrb": "39,270 German traffic signs of 43 classes, 32x32 colour, likewise",
+    "omniglot": "19,280 drawings of 964 characters, 28x28 grey, likewise",
+    "imagenette": "13,394 photos of 10 classes of ImageNet, 128x128 colour, likewise",
+    "medmnist": "medmnist:NAME, medical images such as pneumoniamnist, likewise",
     "npz": "npz:FILE, arrays x_train, y_train, x_test, y_test (uint8 or float in [0, 1]); MedMNIST",
     "folder": "folder:DIR, images in one folder a class, with train/ and test/ or split by seed",
 }
 
-# What stands after the colon, for the names that need it.
+# What stands after the colon, for the names that need it, where it is a path and where it is none.
 _PATHS = {"npz": "FILE", "folder": "DIR"}
+_PLACES = {**_PATHS, "medmnist": "NAME"}
+
+# Those that have images of different sizes.
+_RESIZED = ("folder", "gtsrb", "omniglot", "imagenette")
 
 
 @dataclass(frozen=True)
@@ -48,11 +70,23 @@ class DatasetDefaults:
     epochs: int
 
 
+_STROKES = {"linf": 0.3, "l2": 2.0, "l1": 10.0, "l0": 20.0}
+_PHOTOS = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 24.0}
+
 _DEFAULTS = {
     "digits": DatasetDefaults(eps={"linf": 0.15, "l2": 0.8, "l1": 3.0, "l0": 6.0}, epochs=30),
-    "mnist": DatasetDefaults(eps={"linf": 0.3, "l2": 2.0, "l1": 10.0, "l0": 20.0}, epochs=3),
-    "npz": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 24.0}, epochs=20),
-    "folder": DatasetDefaults(eps={"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 24.0}, epochs=20),
+    "mnist": DatasetDefaults(eps=_STROKES, epochs=3),
+    "fashion-mnist": DatasetDefaults(eps={**_STROKES, "linf": 0.1, "l2": 1.5}, epochs=5),
+    "kmnist": DatasetDefaults(eps=_STROKES, epochs=3),
+    "cifar10": DatasetDefaults(eps=_PHOTOS, epochs=30),
+    "cifar100": DatasetDefaults(eps=_PHOTOS, epochs=30),
+    "svhn": DatasetDefaults(eps=_PHOTOS, epochs=15),
+    "gtsrb": DatasetDefaults(eps=_PHOTOS, epochs=20),
+    "omniglot": DatasetDefaults(eps={**_STROKES, "linf": 0.1}, epochs=20),
+    "imagenette": DatasetDefaults(eps={**_PHOTOS, "linf": 4 / 255, "l2": 3.0}, epochs=20),
+    "medmnist": DatasetDefaults(eps=_PHOTOS, epochs=20),
+    "npz": DatasetDefaults(eps=_PHOTOS, epochs=20),
+    "folder": DatasetDefaults(eps=_PHOTOS, epochs=20),
 }
 
 
@@ -63,25 +97,32 @@ def load(
     download: bool = False,
     image_size: int | None = None,
     split_seed: int = 0,
+    keep: bool = False,
 ) -> Dataset:
-    """Read, check and split the data set called `name`.
+    """Look at, check and split the data set called `name`.
 
-    `data_dir` is the folder that holds MNIST/raw, and where a relative FILE or DIR is looked for
-    second. `download` matters to "mnist" only: whether missing files may be fetched into it.
-    `image_size` resizes the images of "folder:DIR" to that
-    many pixels square. `split_seed` (>= 0) fixes every split that the data don't come with.
+    `data_dir` is the folder that holds named sets as torchvision's loaders have them, and where a
+    relative FILE or DIR is looked for second. `download` is whether the missing files of named sets
+    may be fetched into it. `image_size` resizes images in files to that many pixels square.
+    `split_seed` (>= 0) fixes every split that the data don't come with. `keep` is for processes
+    that read examples again and again: decoded images may stay in memory.
 
     Raises UnknownName for a name that TABLE doesn't hold, DataError for data that can't be used.
     """
     key, path = _parse(name)
-    if image_size is not None and key != "folder":
-        raise DataError(f"--image-size {image_size} was given, but only folder:DIR resizes")
+    if image_size is not None and key not in _RESIZED:
+        allowed = ", ".join(sorted({*_RESIZED, "folder:DIR"} - {"folder"}))
+        raise DataError(f"--image-size {image_size} was given, but only {allowed} resize")
     if image_size is not None and image_size < 1:
         raise DataError(f"--image-size {image_size} is not a size; give a whole number above 0")
     if split_seed < 0:
         raise DataError(f"split seed {split_seed} is negative; give a whole number from 0 up")
-    request = Request(name, _found(path, data_dir), data_dir, download, image_size, split_seed)
-    return split(_loader(key)(request), name, seed=split_seed)
+    request = Request(
+        name, _found(path, data_dir), data_dir, download, image_size, split_seed, keep=keep
+    )
+    dataset = split(_loader(key)(request), name, seed=split_seed)
+    _ = dataset.fingerprint  # goes through everything, so that what can't be read is told here
+    return dataset
 
 
 def _found(path: Path | None, data_dir: Path | None) -> Path | None:
@@ -98,14 +139,15 @@ def defaults(name: str) -> DatasetDefaults:
 
 def _parse(name: str) -> tuple[str, Path | None]:
     """Cut "npz:FILE" into its table key and its path."""
-    key, _, path = name.partition(":")
+    key, _, place = name.partition(":")
     if key not in TABLE:
         raise UnknownName("dataset", key, TABLE)
-    if key in _PATHS and not path:
-        raise DataError(f"dataset {name!r} names no path; write {key}:{_PATHS[key]}")
-    if key not in _PATHS and name != key:
+    if key in _PLACES and not place:
+        lacks = "no path" if key in _PATHS else "no set"
+        raise DataError(f"dataset {name!r} names {lacks}; write {key}:{_PLACES[key]}")
+    if key not in _PLACES and name != key:
         raise DataError(f"dataset {name!r} takes no path; write {key}")
-    return key, expanded(path) if path else None
+    return key, expanded(place) if key in _PATHS else None
 
 
 def _loader(key: str) -> Callable[[Request], Source]:

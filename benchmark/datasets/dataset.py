@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Images = NDArray[np.float32]
+from benchmark.datasets.examples import Examples, Stored
+
 Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a loader is asked for; `path` is what stood after the colon of `name`."""
+    """What a loader is asked for.
+
+    path: what stood after the colon of `name`, of those that take one. label: the column that holds
+    the labels. keep: whether decoded images may stay in memory, as a training needs them again.
+    """
 
     name: str
     path: Path | None
@@ -24,49 +31,64 @@ class Request:
     download: bool
     image_size: int | None
     split_seed: int
+    label: str | None = None
+    keep: bool = False
+
+    @property
+    def place(self) -> str:
+        """What stands after the colon of `name`, as it was given."""
+        return self.name.partition(":")[2]
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a loader read, before validation (and test, where there is none yet) are split off.
+    """What a loader found, before validation (and test, where there is none yet) are split off.
 
     x: (n, H, W, C) or (n, d), uint8 or float in [0, 1]; y: (n,) int64 in 0..classes-1.
     x_test, y_test: the official test part, or None where it is to be split off by seed.
-    validation: the share of the training part that is held out for choosing.
+    x_validation, y_validation: the part for choosing that came with the data, or None.
+    validation: else, the share of the training part that is held out for choosing.
+    about: what the record should say of the data.
     """
 
-    x: NDArray[np.generic]
+    x: Stored
     y: Labels
     class_names: tuple[str, ...]
-    x_test: NDArray[np.generic] | None = None
+    x_test: Stored | None = None
     y_test: Labels | None = None
+    x_validation: Stored | None = None
+    y_validation: Labels | None = None
     validation: float = 0.1
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set ready to use: the validation part is for choosing, the test part never is.
+    """What a data set is; its examples are read when they are asked for.
 
-    x_*: (n, H, W, C), or (n, d) for tabular data, float32 in [0, 1].
-    y_*: (n,) int64 in 0..classes-1. Every class is in every part; a test part that
-    came with the data may lack some.
-    fingerprint: the first 16 hex digits of the SHA-256 of all six arrays.
+    The validation part is for choosing, the test part never is.
+
+    x_*: (n, H, W, C), or (n, d) for tabular data, float32 in [0, 1]; arrays are taken too.
+    y_*: (n,) int64 in 0..classes-1. Every class is in every part; a part that came with the data
+    may lack some.
+    about: what the record should say of the data, beside what is found in them.
     """
 
     name: str
-    x_train: Images
+    x_train: Examples
     y_train: Labels
-    x_validation: Images
+    x_validation: Examples
     y_validation: Labels
-    x_test: Images
+    x_test: Examples
     y_test: Labels
     class_names: tuple[str, ...]
-    fingerprint: str = field(init=False)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        arrays = (self.x_train, self.y_train, self.x_validation, self.y_validation)
-        value = fingerprint((*arrays, self.x_test, self.y_test))
-        object.__setattr__(self, "fingerprint", value)
+        for name in ("x_train", "x_validation", "x_test"):
+            given = getattr(self, name)
+            if not isinstance(given, Examples):
+                object.__setattr__(self, name, Examples(given))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -78,12 +100,53 @@ class Dataset:
         """The number of classes."""
         return len(self.class_names)
 
+    @property
+    def fingerprint(self) -> str:
+        """The first 16 hex digits of the SHA-256 of all six arrays: types, shapes and bytes.
 
-def fingerprint(arrays: Iterable[NDArray[np.generic]]) -> str:
-    """The first 16 hex digits of the SHA-256 of the arrays' types, shapes and bytes, in order."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        if array.size:  # there is no view of nothing
-            digest.update(np.ascontiguousarray(array).data.cast("B"))
-    return digest.hexdigest()[:16]
+        Of very many files, and of named sets of files, the digest of each stands for its pixels.
+        """
+        return self._found[0]
+
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """How many test examples are also trained or chosen with, and examples there twice."""
+        return self._found[1]
+
+    @functools.cached_property
+    def _found(self) -> tuple[str, dict[str, int]]:
+        """Fingerprint and duplicates, in one pass over everything."""
+        digest = hashlib.sha256()
+        known: set[int] = set()
+        repeated = 0
+        for x, y in ((self.x_train, self.y_train), (self.x_validation, self.y_validation)):
+            hashes = _hashes(x, digest)
+            _update(digest, y)
+            known.update(hashes)
+            repeated += len(hashes)
+        hashes = _hashes(self.x_test, digest)
+        _update(digest, self.y_test)
+        found = {"test": sum(h in known for h in hashes), "training": repeated - len(known)}
+        return digest.hexdigest()[:16], found
+
+
+def _hashes(x: Examples, digest: Any) -> list[int]:
+    """Add inputs to the digest; gives a hash of each, equal within this process for equal ones."""
+    files = getattr(x.stored, "digests", None)
+    if files is not None:
+        chosen = files[x.rows]
+        digest.update(f"{x.stored.transform}{x.shape}".encode())  # type: ignore[attr-defined]
+        digest.update(np.ascontiguousarray(chosen).data.cast("B") if chosen.size else b"")
+        return [hash(row.tobytes()) for row in chosen]
+    digest.update(f"{x.dtype.str}{x.shape}".encode())
+    hashes = []
+    for chunk in x.chunks():
+        digest.update(chunk.data.cast("B"))
+        hashes += [hash(row.tobytes()) for row in chunk]
+    return hashes
+
+
+def _update(digest: Any, array: Labels) -> None:
+    digest.update(f"{array.dtype.str}{array.shape}".encode())
+    if array.size:  # there is no view of nothing
+        digest.update(np.ascontiguousarray(array).data.cast("B"))

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import os
-import struct
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from benchmark.datasets.dataset import Request, Source
+from benchmark.datasets.files import Files, look
 from benchmark.errors import DataError
-
-GREY = ("1", "L", "LA")
-COLOUR = ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-
-Pixels = NDArray[np.uint8]
 
 # What systems leave behind in folders, beside what begins with a dot.
 CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin")
 
 # What people call a part for choosing, which is taken from train/ here.
 _VALIDATION = ("val", "valid", "validation", "dev")
+
+# Above so many files their contents, and not their pixels, make the fingerprint: none is decoded
+# before it is needed.
+MANY = 2**16
+
+Classes = Mapping[str, Sequence[str]]
 
 
 def load(request: Request) -> Source:
@@ -42,28 +32,72 @@ def load(request: Request) -> Source:
     DIR/train/CLASS/* with DIR/test/CLASS/*, or DIR/CLASS/*, where 20 % become the test part; 10 %
     of the training part become validation, whatever else lies beside. Classes go by name; test/
     may lack some. Hidden files, Thumbs.db and the like, and what lies beside the class folders are
-    left out, an alpha channel is dropped, and a resize to `image_size`
-    doesn't keep the aspect ratio.
+    left out, and an alpha channel is dropped. A resize to `image_size` keeps the aspect ratio:
+    what is beyond a centred square is cut off.
     """
     assert request.path is not None
     root = request.path
     if not os.path.isdir(root):
         raise DataError(f"{request.name}: there is no folder {root}; give folder:DIR")
     split = _is_split(root, request.name)
-    train = _class_files(root / "train" if split else root)
-    test = _class_files(root / "test") if split else {}
-    for name in test:
+    train = class_files(root / "train" if split else root)
+    test = class_files(root / "test") if split else None
+    return source(request, train, test, names=tuple(train))
+
+
+def source(
+    request: Request,
+    train: Classes,
+    test: Classes | None,
+    *,
+    names: Sequence[str],
+    image_size: int | None = None,
+    hashed: bool = False,
+) -> Source:
+    """A source of images by class.
+
+    Args:
+        train: class to its files, in the order of the labels.
+        test: likewise, where the data come with a test part.
+        names: of the classes of `train`.
+        image_size: to which they are resized; that of the request goes first.
+        hashed: whether the files' contents make the fingerprint, however few they are.
+    """
+    for name in test or ():
         if name not in train:
             raise DataError(
                 f"{request.name}: class {name!r} is in test/ but not in train/; every class of "
                 "test/ must be in train/"
             )
-    files = [path for part in (train, test) for paths in part.values() for path in paths]
-    y, y_test = _labels(train, tuple(train)), _labels(test, tuple(train))
-    x = _read(files, request.image_size)
-    if not split:
-        return Source(x, y, tuple(train))
-    return Source(x[: len(y)], y, tuple(train), x[len(y) :], y_test)
+    parts = [train] if test is None else [train, test]
+    paths = [[path for files in part.values() for path in files] for part in parts]
+    both = [path for part in paths for path in part]
+    size = request.image_size or image_size
+    seen = look(both, hashed=hashed or len(both) > MANY)
+    if seen.size is None and size is None:
+        raise DataError(
+            f"images differ in size: {seen.differing}; give --image-size N to resize all to NxN"
+        )
+    height, width = (size, size) if size is not None else seen.size or (0, 0)
+    shape = (height, width, 3 if seen.coloured else 1)
+    stored, first = [], 0
+    for part in paths:
+        digests = None if seen.digests is None else seen.digests[first : first + len(part)]
+        stored.append(Files(part, shape, image_size=size, digests=digests, keep=request.keep))
+        first += len(part)
+    return Source(
+        stored[0],
+        _labels(train, train),
+        tuple(names),
+        None if test is None else stored[1],
+        None if test is None else _labels(test, train),
+        about={} if size is None else {"transform": _told(size, square=seen.square)},
+    )
+
+
+def _told(size: int, *, square: bool) -> str:
+    crop = "" if square else "centre-cropped to a square, "
+    return f"{crop}resized to {size}x{size} pixels (bilinear)"
 
 
 def _is_split(root: Path, name: str) -> bool:
@@ -81,26 +115,35 @@ def _is_split(root: Path, name: str) -> bool:
     return bool(found)
 
 
-def _class_files(folder: Path) -> dict[str, list[Path]]:
-    """Class name to its files, both in order of name."""
-    classes = {path.name: _entries(path) for path in _entries(folder) if path.is_dir()}
+def class_files(folder: Path, *, ending: str = "") -> dict[str, list[str]]:
+    """Class name to its files, or those whose names end so, both in order of name."""
+    classes = {
+        entry.name: [each for each in entries(entry.path) if each.name.lower().endswith(ending)]
+        for entry in entries(folder)
+        if entry.is_dir()
+    }
     if not classes:
         raise DataError(f"folder {folder} holds no class folders; put images in {folder}/CLASS/")
     for name, files in classes.items():
         if not files:
             raise DataError(f"class folder {folder / name} is empty; put images there or remove it")
-        nested = next((path for path in files if path.is_dir()), None)
+        nested = next((each.path for each in files if each.is_dir()), None)
         if nested is not None:
             raise DataError(
                 f"{nested} is a folder inside a class folder; images must lie directly "
                 f"in {folder / name}"
             )
-    return classes
+    return {name: [each.path for each in files] for name, files in classes.items()}
 
 
-def _entries(folder: Path) -> list[Path]:
+def entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    """What lies in a folder, in order of name, without what systems leave behind."""
     try:
-        return sorted(path for path in folder.iterdir() if not _is_clutter(path.name))
+        with os.scandir(folder) as found:
+            return sorted(
+                (entry for entry in found if not _is_clutter(entry.name)),
+                key=lambda entry: entry.name,
+            )
     except OSError as error:
         raise DataError(f"folder {folder} can't be read ({error.strerror})") from error
 
@@ -109,50 +152,8 @@ def _is_clutter(name: str) -> bool:
     return name.startswith(".") or name.lower() in CLUTTER
 
 
-def _labels(classes: dict[str, list[Path]], names: Sequence[str]) -> NDArray[np.int64]:
-    """The place of each file's class in `names`, (n,)."""
-    labels = np.array([names.index(name) for name in classes], dtype=np.int64)
+def _labels(classes: Classes, known: Classes) -> NDArray[np.int64]:
+    """The place of each file's class among those known, (n,)."""
+    places = {name: place for place, name in enumerate(known)}
+    labels = np.array([places[name] for name in classes], dtype=np.int64)
     return np.repeat(labels, [len(files) for files in classes.values()])
-
-
-def _read(files: Sequence[Path], image_size: int | None) -> Pixels:
-    """All images as one array, (n, H, W, 1) or (n, H, W, 3)."""
-    images = []
-    for path in files:
-        images.append(_pixels(path, image_size))
-        if images[-1].shape[:2] != images[0].shape[:2]:
-            raise DataError(
-                f"images differ in size: {files[0]} is {_size(images[0])} but {path} is "
-                f"{_size(images[-1])}; give --image-size N to resize all to NxN"
-            )
-    channels = max(image.shape[2] for image in images)
-    out = np.empty((len(images), *images[0].shape[:2], channels), np.uint8)
-    for target, image in zip(out, images, strict=True):
-        target[:] = image  # a grey image among coloured ones fills all three channels
-    return out
-
-
-def _pixels(path: Path, image_size: int | None) -> Pixels:
-    """One image, (H, W, 1) when it is grey, else (H, W, 3)."""
-    try:
-        if not path.is_file():  # a pipe or a device would be read for ever
-            raise OSError("it is not a regular file")
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            mode = image.mode
-            if mode == "P":
-                image = image.convert("RGBA")  # palettes with transparency convert only so
-            if mode in GREY + COLOUR:
-                image = image.convert("L" if mode in GREY else "RGB")
-                if image_size is not None:
-                    image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
-                return np.atleast_3d(np.asarray(image, dtype=np.uint8))
-    except UNREADABLE as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} is no readable image ({reason}); replace or remove it") from error
-    raise DataError(f"{path} has pixels of type {mode}; save it as 8-bit grey or RGB")
-
-
-def _size(image: Pixels) -> str:
-    height, width, _ = image.shape
-    return f"{width}x{height}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,67 +16,105 @@ from benchmark.errors import DataError
 from defenses import archives
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+VALIDATION = ("x_val", "y_val")
 # What the same arrays are called in files of MedMNIST.
 ALIASES = {
     "x_train": "train_images",
     "y_train": "train_labels",
     "x_test": "test_images",
     "y_test": "test_labels",
+    "x_val": "val_images",
+    "y_val": "val_labels",
 }
+# What the classes' names are called; the second only where it holds as many texts as classes.
+NAMES = ("class_names", "classes")
 # How far floats may be outside [0, 1] by rounding; they are clipped then.
 ROUNDING = 1e-6
 
 
 def load(request: Request) -> Source:
-    """x_train, y_train, x_test, y_test from FILE; 10 % of the training part become validation.
+    """x_train, y_train, x_test, y_test from FILE, and x_val, y_val where it has them.
 
-    MedMNIST's names (train_images, ...) are taken too; other arrays, such as val_images, are left
-    out. x: (n, H, W), (n, H, W, C) or tabular (n, d); uint8, or float in [0, 1].
-    y: (n,) or (n, 1) integers or texts of any values; each training value is a class, in rising
-    order. The test part may lack some. A class is called by its value unless the file has
-    `class_names`, a text for each.
+    Without these, 10 % of the training part become validation. MedMNIST's names (train_images, ...)
+    are taken too; other arrays are left out. x: (n, H, W), (n, H, W, C) or tabular (n, d); uint8,
+    or float in [0, 1]. y: (n,) or (n, 1) integers or texts of any values; each training value is a
+    class, in rising order. Other parts may lack some. A class is called by its value unless the
+    file has `class_names` (or `classes`), a text for each.
     """
     assert request.path is not None
-    arrays = _read(request.path, request.name)
-    where = {key: f"{request.name}: {key}" for key in KEYS}
-    x = _images(arrays["x_train"], where["x_train"])
-    x_test = _images(arrays["x_test"], where["x_test"])
-    if x.shape[1:] != x_test.shape[1:]:
+    return read(request.path, request.name)
+
+
+def read(path: Path, name: str, *, names: tuple[str, ...] | None = None) -> Source:
+    """See `load`; `names` are those of the classes 0, 1, ..., where they are known."""
+    arrays = _read(path, name)
+    x, raw = _part(arrays, "train", name)
+    values, y = np.unique(raw, return_inverse=True)
+    others: dict[str, Any] = {}
+    for part, field in (("test", "test"), ("val", "validation")):
+        if f"x_{part}" in arrays:
+            inputs, labels = _part(arrays, part, name)
+            _check_alike(part, inputs, labels, x, raw, name)
+            others |= {
+                f"x_{field}": inputs,
+                f"y_{field}": np.searchsorted(values, labels).astype(np.int64),
+            }
+    if names is not None and raw.dtype.kind != "U" and values[0] >= 0 and values[-1] < len(names):
+        called = tuple(names[value] for value in values)
+    else:
+        called = _class_names(arrays, values, name)
+    return Source(x, y.astype(np.int64), called, **others)
+
+
+def _part(
+    arrays: dict[str, NDArray[np.generic]], part: str, name: str
+) -> tuple[NDArray[np.generic], NDArray[Any]]:
+    """The checked inputs and labels of a part, these as they are in the file."""
+    x = _images(arrays[f"x_{part}"], f"{name}: x_{part}")
+    return x, _labels(arrays[f"y_{part}"], len(x), where=f"{name}: y_{part}")
+
+
+def _check_alike(
+    part: str,
+    x: NDArray[np.generic],
+    y: NDArray[np.generic],
+    x_train: NDArray[np.generic],
+    y_train: NDArray[np.generic],
+    name: str,
+) -> None:
+    """Refuses a part whose examples are of another shape, or whose labels are not in training."""
+    if x_train.shape[1:] != x.shape[1:]:
         raise DataError(
-            f"{request.name}: an example of x_train is {x.shape[1:]} but one of x_test is "
-            f"{x_test.shape[1:]}; both must have the same shape"
+            f"{name}: an example of x_train is {x_train.shape[1:]} but one of x_{part} is "
+            f"{x.shape[1:]}; both must have the same shape"
         )
-    raw = _labels(arrays["y_train"], len(x), where=where["y_train"])
-    raw_test = _labels(arrays["y_test"], len(x_test), where=where["y_test"])
-    if raw.dtype.kind != raw_test.dtype.kind:
+    if y_train.dtype.kind != y.dtype.kind:
         raise DataError(
-            f"{request.name}: y_train is {raw.dtype} but y_test is {raw_test.dtype}; save both as "
+            f"{name}: y_train is {y_train.dtype} but y_{part} is {y.dtype}; save both as "
             "integers, or both as texts"
         )
-    values, y = np.unique(raw, return_inverse=True)
-    foreign = raw_test[~np.isin(raw_test, values)]
+    foreign = y[~np.isin(y, y_train)]
     if foreign.size:
         raise DataError(
-            f"{where['y_test']} holds the label {foreign[0]}, which y_train lacks; "
+            f"{name}: y_{part} holds the label {foreign[0]}, which y_train lacks; "
             "every class must be in the training part"
         )
-    y_test = np.searchsorted(values, raw_test).astype(np.int64)
-    names = _class_names(arrays.get("class_names"), values, request.name)
-    return Source(x, y.astype(np.int64), names, x_test, y_test)
 
 
 def _class_names(
-    given: NDArray[np.generic] | None, values: NDArray[np.int64], name: str
+    arrays: dict[str, NDArray[np.generic]], values: NDArray[Any], name: str
 ) -> tuple[str, ...]:
     """The classes' names, in the order of their values."""
-    if given is None:
-        return tuple(map(str, values))
-    if given.dtype.kind != "U" or given.shape != values.shape:
+    given, spare = (arrays.get(key) for key in NAMES)
+    if given is not None and (given.dtype.kind != "U" or given.shape != values.shape):
         raise DataError(
             f"{name}: class_names is {given.dtype} of shape {given.shape}; save a text for each of "
             f"the {len(values)} labels in y_train, in rising order"
         )
-    return tuple(map(str, given))
+    if given is None and spare is not None:
+        usable = spare.dtype.kind == "U" and spare.shape == values.shape
+        given = spare if usable else None
+    return tuple(map(str, values if given is None else given))
 
 
 def _read(path: Path, name: str) -> dict[str, NDArray[np.generic]]:
@@ -86,10 +125,13 @@ def _read(path: Path, name: str) -> dict[str, NDArray[np.generic]]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{name} is a single array; save all four with numpy.savez")
-            names = _names(archive.files, name)
-            found = {key: _member(file, names[key], name=name) for key in KEYS}
-            if "class_names" in archive.files:
-                found["class_names"] = _member(file, "class_names", name=name)
+            called = _names(archive.files, name)
+            found = {key: _member(file, stored, name=name) for key, stored in called.items()}
+            if NAMES[0] in archive.files:
+                found[NAMES[0]] = _member(file, NAMES[0], name=name)
+            elif NAMES[1] in archive.files:
+                with contextlib.suppress(DataError):  # it may be anything, and isn't needed
+                    found[NAMES[1]] = _member(file, NAMES[1], name=name)
             return found
     except ValueError as error:
         raise DataError(f"{name} is no npz file; save the arrays with numpy.savez") from error
@@ -108,18 +150,26 @@ def _member(file: BinaryIO, key: str, *, name: str) -> NDArray[np.generic]:
 
 
 def _names(found: list[str], name: str) -> dict[str, str]:
-    """Each of KEYS with the name that it has in the file; raises `DataError` where one lacks."""
-    if not set(KEYS) & set(found) and set(ALIASES.values()) <= set(found):
-        return ALIASES
+    """Each array to be read with the name that it has in the file; `DataError` where one lacks."""
+    if not set(KEYS) & set(found) and {ALIASES[key] for key in KEYS} <= set(found):
+        called = ALIASES
+    else:
+        called = {key: key for key in (*KEYS, *VALIDATION)}
     for key in KEYS:
-        if key in found:
+        if called[key] in found:
             continue
         spare = sorted(set(found) - set(KEYS))
         close = difflib.get_close_matches(key, spare, n=1, cutoff=0.5)
         fix = f"did you mean {close[0]!r}? rename it" if close else f"needed: {', '.join(KEYS)}"
         held = ", ".join(found) or "nothing"
         raise DataError(f"{name} has no array {key!r} (it holds {held}); {fix}")
-    return {key: key for key in KEYS}
+    parts = [key for key in VALIDATION if called[key] in found]
+    if len(parts) == 1:
+        raise DataError(
+            f"{name} holds {called[parts[0]]!r} alone; both {' and '.join(VALIDATION)} "
+            "are needed, or neither"
+        )
+    return {key: called[key] for key in (*KEYS, *parts)}
 
 
 def _images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:

@@ -9,39 +9,45 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.datasets.dataset import Dataset, Images, Labels, Source
+from benchmark.datasets.dataset import Dataset, Labels, Source
+from benchmark.datasets.examples import Examples
 from benchmark.errors import DataError
 
 TEST_SHARE = 0.2
 
 
 def split(source: Source, name: str, *, seed: int) -> Dataset:
-    """Split off the test part (20 %, unless the data come with one), then the validation part.
+    """Split off the test part (20 %) and the validation part, where the data come without them.
 
     Raises DataError for fewer than two classes, and for a class with too few examples to be in
-    every part that is split off. A test part that comes with the data may lack classes.
+    every part that is split off. A part that comes with the data may lack classes.
     """
     _check_classes(source, name)
     rng = np.random.default_rng(seed)
-    train = np.arange(len(source.y))
+    x, y, train = source.x, source.y, np.arange(len(source.y))
     if source.x_test is None or source.y_test is None:
-        test = stratified(source.y, round(TEST_SHARE * len(train)), rng=rng)
+        test = stratified(y, round(TEST_SHARE * len(train)), rng=rng)
         train = np.setdiff1d(train, test)
-        x_test, y_test = source.x[test], source.y[test]
+        x_test, test_rows, y_test = x, test, y[test]
     else:
-        x_test, y_test = source.x_test, source.y_test
-    size = round(source.validation * len(train))
-    held_out = stratified(source.y[train], size, rng=rng)
-    validation, train = train[held_out], np.delete(train, held_out)
+        x_test, test_rows, y_test = source.x_test, np.arange(len(source.y_test)), source.y_test
+    if source.x_validation is None or source.y_validation is None:
+        size = round(source.validation * len(train))
+        held_out = stratified(y[train], size, rng=rng)
+        validation, train = train[held_out], np.delete(train, held_out)
+        x_validation, y_validation = Examples(x, validation), y[validation]
+    else:
+        x_validation, y_validation = Examples(source.x_validation), source.y_validation
     return Dataset(
         name=name,
-        x_train=scaled(source.x[train]),
-        y_train=source.y[train],
-        x_validation=scaled(source.x[validation]),
-        y_validation=source.y[validation],
-        x_test=scaled(x_test),
+        x_train=Examples(x, train),
+        y_train=y[train],
+        x_validation=x_validation,
+        y_validation=y_validation,
+        x_test=Examples(x_test, test_rows),
         y_test=y_test,
         class_names=source.class_names,
+        about=source.about,
     )
 
 
@@ -57,15 +63,6 @@ def stratified(y: Labels, size: int, *, rng: np.random.Generator) -> NDArray[np.
         for label, taken in enumerate(_allot(counts, size))
     ]
     return rng.permutation(np.concatenate(drawn))
-
-
-def scaled(x: NDArray[np.generic]) -> Images:
-    """`x` as contiguous float32, uint8 divided by 255, with no float64 on the way."""
-    if x.dtype != np.uint8:
-        return np.ascontiguousarray(x, dtype=np.float32)
-    out = x.astype(np.float32)
-    out /= 255
-    return out
 
 
 def draw(labels: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -105,10 +102,12 @@ def _check_classes(source: Source, name: str) -> None:
     if len(names) < 2:
         found = ", ".join(names) or "none"
         raise DataError(f"{name}: classes found: {found}; at least 2 are needed")
-    if source.y_test is None:
-        parts, least = "training, validation and test", 3
-    else:
-        parts, least = "training and validation", 2
+    split_off = [
+        part
+        for part, there in (("validation", source.y_validation), ("test", source.y_test))
+        if there is None
+    ]
+    parts, least = _listed(["training", *split_off]), 1 + len(split_off)
     counts = np.bincount(source.y, minlength=len(names))
     rarest = int(counts.argmin())
     if counts[rarest] < least:
@@ -116,3 +115,7 @@ def _check_classes(source: Source, name: str) -> None:
             f"{name}: class {names[rarest]!r} has {counts[rarest]} example(s) to split into "
             f"{parts}; at least {least} are needed: add examples or leave the class out"
         )
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

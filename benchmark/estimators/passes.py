@@ -34,6 +34,14 @@ class Passes:
         self.forwards += forwards * self.draws
         self.backwards += backwards * self.draws
 
+    def counts(self, since: Passes | None = None) -> dict[str, int]:
+        """The passes, or those since an earlier copy, as a record has them."""
+        before = since or Passes()
+        return {
+            "forwards": self.forwards - before.forwards,
+            "backwards": self.backwards - before.backwards,
+        }
+
 
 def announce(estimator: object, rows: np.ndarray) -> None:
     """Tell an observer which of the attacked examples each point of the next query is about.

@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
 
+from benchmark.estimators.estimator import Estimator, Label
+from benchmark.estimators.vjp import softmax
 
-class Probabilities(
+
+class Around(
     ClassGradientsMixin, ClassifierMixin, LossGradientsMixin, NeuralNetworkMixin, BaseEstimator
 ):
-    """The softmax of an estimator's outputs, in either framework.
+    """An estimator around another, in either framework: trained already, and of NumPy alone.
 
     Args:
         inner: an estimator of `benchmark.estimators` that gives logits.
+        input_shape: (H, W, C) or (d,).
     """
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Estimator, input_shape: tuple[int, ...]) -> None:
         super().__init__(model=inner.model, clip_values=(0.0, 1.0), channels_first=False)
         self.nb_classes = inner.nb_classes
-        self._inner = inner
+        self._input_shape = tuple(input_shape)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(H, W, C) or (d,)."""
-        return tuple(self._inner.input_shape)
+        return self._input_shape
 
-    def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> np.ndarray:
+    def fit(self, *args: object, **kwargs: object) -> None:
+        """Not for this: the model below is trained already."""
+        raise NotImplementedError("train the estimator below")
+
+    def get_activations(self, *args: object, **kwargs: object) -> np.ndarray:
+        """Not for this: ask the estimator below."""
+        raise NotImplementedError("ask the estimator below")
+
+
+class Probabilities(Around):
+    """The softmax of an estimator's outputs."""
+
+    def __init__(self, inner: Estimator) -> None:
+        super().__init__(inner, inner.input_shape)
+        self._inner = inner
+
+    def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: object) -> np.ndarray:
         """Probabilities, (n, classes)."""
         return softmax(self._inner.predict(x))
 
-    def loss_gradient(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
+    def loss_gradient(self, x: np.ndarray, y: np.ndarray, **kwargs: object) -> np.ndarray:
         """The gradient of the mean loss with respect to `x`, of its shape."""
         return np.asarray(self._inner.loss_gradient(x, y))
 
-    def compute_loss(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
+    def compute_loss(self, x: np.ndarray, y: np.ndarray, **kwargs: object) -> np.ndarray:
         """The loss of each example."""
         return np.asarray(self._inner.compute_loss(x, y, **kwargs))
 
-    def class_gradient(self, x: np.ndarray, label: Any = None, **kwargs: Any) -> np.ndarray:
+    def class_gradient(self, x: np.ndarray, label: Label = None, **kwargs: object) -> np.ndarray:
         """The gradients of the probabilities, (n, classes or 1, ...).
 
         Args:
@@ -58,17 +76,3 @@ class Probabilities(
             return (probabilities * hot).sum(axis=1, keepdims=True) * (hot - probabilities)
 
         return np.asarray(self._inner.logits_and_gradient(x, weights)[1])[:, np.newaxis]
-
-    def fit(self, *args: Any, **kwargs: Any) -> None:
-        """Not for this: the model below is trained already."""
-        raise NotImplementedError("train the estimator below")
-
-    def get_activations(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        """Not for this: ask the estimator below."""
-        raise NotImplementedError("ask the estimator below")
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits, (n, classes)."""
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,10 +18,13 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from benchmark.estimators.estimator import Label, Weights
 from benchmark.estimators.passes import NoCopyError, Observer, Passes, chunks, is_identity
-from benchmark.estimators.vjp import Weights, by_class_gradients, per_example_labels
+from benchmark.estimators.vjp import by_class_gradients, per_example_labels
 from benchmark.models.pytorch import images, is_channels_last
 from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
+
+Array: TypeAlias = np.ndarray | torch.Tensor
 
 
 class ChannelsLast(nn.Module):
@@ -58,7 +61,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
 
     observer: Observer | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.passes = Passes()
         loss = self._loss
@@ -72,7 +75,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
         )
 
     def predict(
-        self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: Any
+        self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: object
     ) -> np.ndarray:
         """Outputs of the model, (n, classes) float32, in chunks of its own size."""
         x = _float32(x)
@@ -87,7 +90,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
         return outputs
 
     def loss_gradient(
-        self, x: Any, y: Any, training_mode: bool = False, **kwargs: Any
+        self, x: Array, y: Array, training_mode: bool = False, **kwargs: object
     ) -> np.ndarray | torch.Tensor:
         """The gradient of the mean loss with respect to `x`, of its type and shape."""
         x = _float32(x)
@@ -103,7 +106,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
         return gradient if isinstance(x, torch.Tensor) else gradient.cpu().numpy()
 
     def compute_loss(
-        self, x: Any, y: Any, reduction: str = "none", **kwargs: Any
+        self, x: Array, y: Array, reduction: str = "none", **kwargs: object
     ) -> np.ndarray | torch.Tensor:
         """The loss of each example, or their mean or sum."""
         x = _float32(x)
@@ -118,7 +121,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
             return cross_entropy(logits, labels, reduction=reduction).cpu().numpy()
 
     def class_gradient(
-        self, x: np.ndarray, label: Any = None, training_mode: bool = False, **kwargs: Any
+        self, x: np.ndarray, label: Label = None, training_mode: bool = False, **kwargs: object
     ) -> np.ndarray:
         """The gradients of the logits with respect to `x`: (n, classes, ...), or (n, 1, ...).
 
@@ -187,18 +190,18 @@ class FastPyTorchClassifier(PyTorchClassifier):
         by_class = [torch.autograd.grad(z, inputs, retain_graph=True)[0] for z in sums]
         return torch.stack(by_class, dim=1), outputs.detach()
 
-    def _count_class_gradient(self, x: Any, label: Any) -> None:
+    def _count_class_gradient(self, x: Array, label: Label) -> None:
         classes = self.nb_classes if label is None else 1
         self.passes.add(forwards=len(x), backwards=len(x) * classes)
 
-    def _chunk_gradient(self, x: Any, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _chunk_gradient(self, x: Array, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The gradient of the summed loss, and the outputs."""
         inputs = self._tensor(x).detach().requires_grad_()
         outputs = self._forward(inputs)
         loss = cross_entropy(outputs, labels, reduction="sum")
         return torch.autograd.grad(loss, inputs)[0], outputs.detach()
 
-    def _tell(self, x: Any, *outputs: Any) -> None:
+    def _tell(self, x: Array, *outputs: Array) -> None:
         """Tell the observer, if there is one, of these points and their outputs, in chunks."""
         if self.observer is not None:
             known = np.concatenate([_numpy(part) for part in outputs]) if outputs else None
@@ -208,11 +211,11 @@ class FastPyTorchClassifier(PyTorchClassifier):
         outputs: torch.Tensor = self._model(x)[-1]
         return outputs.float()  # a model of another precision gives its own type
 
-    def _tensor(self, x: Any) -> torch.Tensor:
+    def _tensor(self, x: Array) -> torch.Tensor:
         tensor = x if isinstance(x, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(x))
         return tensor.to(self._device)
 
-    def _label_indices(self, y: Any) -> torch.Tensor:
+    def _label_indices(self, y: Array) -> torch.Tensor:
         labels = y if isinstance(y, torch.Tensor) else torch.from_numpy(np.asarray(y))
         if labels.ndim == 2:
             labels = labels.argmax(dim=1)
@@ -268,11 +271,11 @@ def _copy(model: nn.Module) -> nn.Module:
         raise NoCopyError(f"the module can't be copied ({words})") from error
 
 
-def _numpy(x: Any) -> np.ndarray:
+def _numpy(x: Array) -> np.ndarray:
     return np.asarray(x.detach().cpu() if isinstance(x, torch.Tensor) else x)
 
 
-def _float32(x: Any) -> Any:
+def _float32(x: Array) -> Array:
     if isinstance(x, torch.Tensor):
         return x.float()
     return np.asarray(x, dtype=np.float32)

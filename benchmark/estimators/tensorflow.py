@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 from art.estimators.classification import TensorFlowV2Classifier
 
+from benchmark.estimators.estimator import Label, Weights
 from benchmark.estimators.passes import NoCopyError, Observer, Passes, chunks, is_identity
-from benchmark.estimators.vjp import Weights, by_class_gradients, per_example_labels
+from benchmark.estimators.vjp import by_class_gradients, per_example_labels
 
 # Up to this many classes their backward passes stand in one compiled graph.
 UNROLLED_CLASSES = 32
@@ -26,6 +27,8 @@ _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 # In the names of the variables that Keras's random layers keep: what they draw is no memory.
 _SEEDS = "seed_generator_state"
 
+Array: TypeAlias = np.ndarray | tf.Tensor
+
 
 class MeanOfDraws(keras.Model):
     """The mean output of a random model over some draws; its gradient is the mean's own."""
@@ -34,7 +37,7 @@ class MeanOfDraws(keras.Model):
         super().__init__()
         self.model, self.draws = model, draws
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits, (n, classes)."""
         return tf.add_n([self.model(x, training=False) for _ in range(self.draws)]) / self.draws
 
@@ -47,7 +50,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
 
     observer: Observer | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.passes = Passes()
         self._is_plain = _is_cross_entropy_of_logits(self._loss_object)
@@ -64,7 +67,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         self._weigh: Callable[[np.ndarray], np.ndarray] = np.zeros_like
 
     def predict(
-        self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: Any
+        self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: object
     ) -> np.ndarray:
         """Outputs of the model, (n, classes) float32, in chunks of its own size."""
         x = _float32(x)
@@ -78,7 +81,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         return outputs
 
     def loss_gradient(
-        self, x: Any, y: Any, training_mode: bool = False, **kwargs: Any
+        self, x: Array, y: Array, training_mode: bool = False, **kwargs: object
     ) -> np.ndarray | tf.Tensor:
         """The gradient of the mean loss with respect to `x`, of its type and shape."""
         x = _float32(x)
@@ -93,7 +96,12 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         return gradient if tf.is_tensor(x) else gradient.numpy()
 
     def compute_loss(
-        self, x: Any, y: Any, reduction: str = "none", training_mode: bool = False, **kwargs: Any
+        self,
+        x: Array,
+        y: Array,
+        reduction: str = "none",
+        training_mode: bool = False,
+        **kwargs: object,
     ) -> np.ndarray:
         """The loss of each example, or their mean or sum."""
         x = _float32(x)
@@ -109,7 +117,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
         return np.asarray(reduced)
 
     def class_gradient(
-        self, x: np.ndarray, label: Any = None, training_mode: bool = False, **kwargs: Any
+        self, x: np.ndarray, label: Label = None, training_mode: bool = False, **kwargs: object
     ) -> np.ndarray:
         """The gradients of the logits with respect to `x`: (n, classes, ...), or (n, 1, ...).
 
@@ -194,7 +202,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
     def _weighed(self, logits: np.ndarray) -> np.ndarray:
         return np.asarray(self._weigh(logits), dtype=np.float32)
 
-    def _tell(self, x: Any, *outputs: Any) -> None:
+    def _tell(self, x: Array, *outputs: Array) -> None:
         """Tell the observer, if there is one, of these points and their outputs, in chunks."""
         if self.observer is not None:
             known = np.concatenate([np.asarray(part) for part in outputs]) if outputs else None
@@ -243,14 +251,14 @@ def averaged(model: keras.Model, *, draws: int) -> keras.Model:
     return MeanOfDraws(model, draws)
 
 
-def _operations(graph: Any) -> set[str]:
+def _operations(graph: tf.Graph) -> set[str]:
     """The types of all operations in a graph and in the functions that it calls."""
     definition = graph.as_graph_def()
     inner = (node.op for function in definition.library.function for node in function.node_def)
     return {node.op for node in definition.node} | set(inner)
 
 
-def _is_cross_entropy_of_logits(loss: Any) -> bool:
+def _is_cross_entropy_of_logits(loss: keras.losses.Loss) -> bool:
     kinds = (keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy)
     return (
         type(loss) in kinds
@@ -266,7 +274,7 @@ def _found(gradient: tf.Tensor | None) -> tf.Tensor:
     return gradient
 
 
-def _float32(x: Any) -> Any:
+def _float32(x: Array) -> Array:
     return tf.cast(x, tf.float32) if tf.is_tensor(x) else np.asarray(x, dtype=np.float32)
 
 
@@ -274,6 +282,6 @@ def _weights_at(weights: Weights, part: slice, logits: np.ndarray) -> np.ndarray
     return weights(logits, part)
 
 
-def _label_indices(y: Any) -> tf.Tensor:
+def _label_indices(y: Array) -> tf.Tensor:
     labels = tf.convert_to_tensor(y)
     return tf.cast(tf.argmax(labels, axis=1) if labels.ndim == 2 else labels, tf.int64)

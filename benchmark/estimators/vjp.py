@@ -6,18 +6,13 @@ they say how much each logit weighs, and the estimator pulls these weights back 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
-# Logits (rows, classes) and where these rows stand among the inputs, to the gradient of a function
-# with respect to these logits, of their shape.
-Weights = Callable[[np.ndarray, slice], np.ndarray]
+from benchmark.estimators.estimator import Classifier, Label, Weights
 
 
 def logits_and_gradient(
-    estimator: Any, x: np.ndarray, weights: Weights
+    estimator: Classifier, x: np.ndarray, weights: Weights
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits of `x`, and the gradient at `x` of the function of them that `weights` belongs to.
 
@@ -31,7 +26,7 @@ def logits_and_gradient(
 
 
 def by_class_gradients(
-    estimator: Any, x: np.ndarray, weights: Weights
+    estimator: Classifier, x: np.ndarray, weights: Weights
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same from the gradients of all logits, for an estimator that offers nothing better."""
     logits = np.asarray(estimator.predict(x))
@@ -40,7 +35,7 @@ def by_class_gradients(
     return logits, np.einsum("nc,nc...->n...", pull, gradients).astype(np.float32)
 
 
-def per_example_labels(label: Any, size: int, classes: int) -> np.ndarray | None:
+def per_example_labels(label: Label, size: int, classes: int) -> np.ndarray | None:
     """ART's `label` of class gradients as one class an example; None where it is neither.
 
     Args:
@@ -53,3 +48,9 @@ def per_example_labels(label: Any, size: int, classes: int) -> np.ndarray | None
         return None
     labels = np.broadcast_to(labels, (size,))
     return labels if ((labels >= 0) & (labels < classes)).all() else None
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits, (n, classes)."""
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

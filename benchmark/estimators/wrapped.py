@@ -12,15 +12,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
-from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
+from art.defences.postprocessor.postprocessor import Postprocessor
+from art.defences.preprocessor.preprocessor import Preprocessor
 
+from benchmark.estimators.estimator import BareEstimator, Label, Weights
 from benchmark.estimators.median import back_through_median
 from benchmark.estimators.passes import Observer, Passes
-from benchmark.estimators.vjp import Weights
+from benchmark.estimators.probabilities import Around
+from benchmark.estimators.vjp import softmax
 from defenses.wrappers import WRAPPERS, Wrapper
 
 
@@ -29,7 +30,7 @@ class Stage:
     """One of ART's defenses, called as its row of the table says."""
 
     wrapper: Wrapper
-    defence: Any
+    defence: Preprocessor | Postprocessor
 
     def on_inputs(self, x: np.ndarray) -> np.ndarray:
         """The model's inputs for `x` in [0, 1], float32; of another depth if it encodes."""
@@ -89,7 +90,7 @@ class Stages:
         return inputs
 
 
-def stages(settings: Mapping[str, Mapping[str, Any]]) -> Stages:
+def stages(settings: Mapping[str, Mapping[str, object]]) -> Stages:
     """ART's defenses, built.
 
     Args:
@@ -102,7 +103,7 @@ def stages(settings: Mapping[str, Mapping[str, Any]]) -> Stages:
     )
 
 
-def _build(wrapper: Wrapper, arguments: Mapping[str, Any]) -> Stage:
+def _build(wrapper: Wrapper, arguments: Mapping[str, object]) -> Stage:
     module, _, name = wrapper.target.partition(":")
     defence = getattr(importlib.import_module(module), name)
     return Stage(wrapper, defence(**arguments, **wrapper.fixed))
@@ -116,7 +117,7 @@ class Pipeline:
         around: the defenses around it.
     """
 
-    def __init__(self, bare: Any, around: Stages) -> None:
+    def __init__(self, bare: BareEstimator, around: Stages) -> None:
         self._bare = bare
         self._around = around
 
@@ -127,15 +128,13 @@ class Pipeline:
             return np.asarray(logits)
         finite = np.isfinite(logits).all(axis=1)
         # float64, because ART's reverse sigmoid divides by zero where float32 rounds to 1.
-        scores = _softmax(np.where(finite[:, np.newaxis], logits, 0).astype(np.float64))
+        scores = softmax(np.where(finite[:, np.newaxis], logits, 0).astype(np.float64))
         for stage in self._around.after:
             scores = stage.on_outputs(scores)
         return np.where(finite[:, np.newaxis], scores, np.nan)
 
 
-class WrappedClassifier(
-    ClassGradientsMixin, ClassifierMixin, LossGradientsMixin, NeuralNetworkMixin, BaseEstimator
-):
+class WrappedClassifier(Around):
     """What an adaptive attack sees of a wrapped model, in either framework.
 
     No subclass of ART's PyTorch or TensorFlow classifiers: ART's attacks would go round the
@@ -152,37 +151,31 @@ class WrappedClassifier(
 
     observer: Observer | None = None
 
-    def __init__(self, bare: Any, around: Stages, *, input_shape: tuple[int, ...]) -> None:
-        super().__init__(model=bare.model, clip_values=(0.0, 1.0), channels_first=False)
-        self.nb_classes = bare.nb_classes
+    def __init__(
+        self, bare: BareEstimator, around: Stages, *, input_shape: tuple[int, ...]
+    ) -> None:
+        super().__init__(bare, input_shape)
         self._bare = bare
         self._around = around
-        self._input_shape = input_shape
         self._draws = max((stage.wrapper.draws for stage in around.before), default=1)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """(H, W, C) or (d,)."""
-        return self._input_shape
 
     @property
     def passes(self) -> Passes:
         """What attacks asked of the model."""
-        passes: Passes = self._bare.passes
-        return passes
+        return self._bare.passes
 
-    def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: Any) -> np.ndarray:
+    def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: object) -> np.ndarray:
         """Logits below the output defenses, (n, classes), of one draw."""
         outputs = np.asarray(self._bare.predict(self._around.encode(_float32(x))[-1]))
         self._tell(x, outputs)
         return outputs
 
-    def loss_gradient(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
+    def loss_gradient(self, x: np.ndarray, y: np.ndarray, **kwargs: object) -> np.ndarray:
         """The estimated gradient of the mean loss with respect to `x`, of its shape."""
         self._tell(x)
         return self._averaged(x, lambda inputs: self._bare.loss_gradient(inputs, y), self._back)
 
-    def class_gradient(self, x: np.ndarray, label: Any = None, **kwargs: Any) -> np.ndarray:
+    def class_gradient(self, x: np.ndarray, label: Label = None, **kwargs: object) -> np.ndarray:
         """The estimated gradients of the logits, (n, classes or 1, ...)."""
 
         def back(inputs: Sequence[np.ndarray], gradients: np.ndarray) -> np.ndarray:
@@ -194,7 +187,7 @@ class WrappedClassifier(
 
     def logits_and_gradient(self, x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
         """Logits, and the estimated gradient of a function of them, both the mean of the draws."""
-        logits: Any = 0.0
+        logits: np.ndarray | float = 0.0
 
         def gradient_at(inputs: np.ndarray) -> np.ndarray:
             nonlocal logits
@@ -206,19 +199,11 @@ class WrappedClassifier(
         self._tell(x, np.asarray(logits))
         return np.asarray(logits), gradient
 
-    def compute_loss(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
+    def compute_loss(self, x: np.ndarray, y: np.ndarray, **kwargs: object) -> np.ndarray:
         """The loss on the logits, of one draw; see the bare estimator's."""
         self._tell(x)
         inputs = self._around.encode(_float32(x))[-1]
         return np.asarray(self._bare.compute_loss(inputs, y, **kwargs))
-
-    def fit(self, *args: Any, **kwargs: Any) -> None:
-        """Not for this: the model below is trained already."""
-        raise NotImplementedError("a wrapped model is trained before it is wrapped")
-
-    def get_activations(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        """Not for this: ask the bare estimator."""
-        raise NotImplementedError("a wrapped model has no activations of its own")
 
     def _tell(self, x: np.ndarray, outputs: np.ndarray | None = None) -> None:
         if self.observer is not None:
@@ -227,10 +212,10 @@ class WrappedClassifier(
     def _averaged(
         self,
         x: np.ndarray,
-        gradient_at: Callable[[np.ndarray], Any],
+        gradient_at: Callable[[np.ndarray], np.ndarray],
         back: Callable[[Sequence[np.ndarray], np.ndarray], np.ndarray],
     ) -> np.ndarray:
-        total: Any = 0.0
+        total: np.ndarray | float = 0.0
         for _ in range(self._draws):
             inputs = self._around.encode(_float32(x))
             total = total + back(inputs, np.asarray(gradient_at(inputs[-1])))
@@ -242,10 +227,5 @@ class WrappedClassifier(
         return gradient
 
 
-def _float32(x: Any) -> np.ndarray:
+def _float32(x: np.ndarray) -> np.ndarray:
     return np.asarray(x, dtype=np.float32)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

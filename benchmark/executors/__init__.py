@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from benchmark.errors import ConfigError
 from benchmark.executors.interface import Executor
 from benchmark.executors.local import Local
 from benchmark.results import Store
@@ -25,8 +26,15 @@ def ready(config: RunConfig, *, workers: int) -> Iterator[Callable[[Store], Exec
         ConfigError: there is no such cluster, or it can't do what is asked.
     """
     if config.executor == "ray":
-        from benchmark.executors import ray_cluster
-
+        try:
+            from benchmark.executors import ray_cluster
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "ray":
+                raise
+            raise ConfigError(
+                "executor 'ray' needs Ray, which is not installed here: "
+                "pip install 'meta-adv-bench[ray]'"
+            ) from error
         with ray_cluster.connected(config) as cluster:
             yield cluster.executor
     else:

@@ -73,7 +73,7 @@ class Ray:
         self._actors: dict[int, Any] = {}
         self._asked: dict[Any, tuple[int, Any]] = {}  # answers that are awaited, with their actors
         self._room, self._counted = 0, -math.inf
-        self._actor = ray.remote(NodeWorker)
+        self._actor: Any = ray.remote(NodeWorker)
 
     def room(self) -> int:
         """As many as the nodes that are alive have room for."""
@@ -86,7 +86,7 @@ class Ray:
         """Asks Ray for an actor."""
         name = f"bench-{framework}-{slot + 1}"
         setting = {"framework": framework, "device": self.device, "threads": self.threads}
-        actor = self._actor.options(
+        actor: Any = self._actor.options(
             num_cpus=self.resources.cpus,
             num_gpus=self.resources.gpus,
             max_concurrency=2,  # it listens, and is told things meanwhile
@@ -117,9 +117,9 @@ class Ray:
         told, _ = ray.wait(list(self._asked), num_returns=1, timeout=_PAUSE)
         for answer in told:
             slot, actor = self._asked.pop(answer)
-            if self._actors.get(slot) is not actor:  # it was let go
-                continue
             for message in _said(answer):
+                if self._actors.get(slot) is not actor:  # it was let go
+                    break
                 if isinstance(message, Gone):
                     ray.kill(self._actors.pop(slot))
                 yield slot, message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import signal
@@ -14,19 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-try:
-    import ray
-    from ray.exceptions import GetTimeoutError, RayError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ImportError as error:
-    if (error.name or "").partition(".")[0] != "ray":
-        raise
-    from benchmark.errors import ConfigError
-
-    raise ConfigError(
-        "--executor ray needs Ray, which is not installed here: "
-        "pip install 'meta-adv-bench[ray]', or leave --executor out"
-    ) from None
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benchmark.config import RunConfig
 from benchmark.errors import ConfigError
@@ -93,9 +84,7 @@ def _connect(address: str, **settings: Any) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ours = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
     try:
-        ray.init(
-            address, log_to_driver=False, logging_level="ERROR", include_dashboard=None, **settings
-        )
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **settings)
     except (RuntimeError, ConnectionError, ValueError, RayError) as error:
         raise ConfigError(f"--ray-address {address}: {_one_line(error)}") from error
     finally:

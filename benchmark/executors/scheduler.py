@@ -213,9 +213,11 @@ class _Scheduler:
         worker.stage, worker.began = STARTING, time.monotonic()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.began.setdefault(task.job.cell.cell_id, (worker.began, now))
-        part = None if task.stages is None else tuple(stage.label for stage in _stages(task))
+        stages = _stages(task)
+        part = None if task.stages is None else tuple(stage.label for stage in stages)
+        begins = part is None or any(stage.essential for stage in stages)
         where = worker.where or ""
-        self.on_event(CellStarted(task.job, worker.slot, fresh, where, task.attempt, part))
+        self.on_event(CellStarted(task.job, worker.slot, fresh, where, task.attempt, part, begins))
 
     def _finish(self, worker: _Worker, job: Job, status: str, reason: str) -> None:
         cell_id = job.cell.cell_id

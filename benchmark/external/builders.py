@@ -12,16 +12,16 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from benchmark.errors import ModelError, did_you_mean
-from benchmark.external.given import digest
+from benchmark.external.model import digest
+from benchmark.models.model import Model
 
 # Framework, and where the class of its models is found once it is imported.
 _KINDS = (("torch", "torch.nn", "Module"), ("tensorflow", "keras", "Model"))
 
 
-def call(builder: str) -> tuple[Any, str | None]:
+def call(builder: str) -> tuple[Model, str | None]:
     """What "package.module:name" or "file.py:name" gives, and the SHA-256 of its file.
 
     A class or a function is called without arguments; a model is taken as it is.
@@ -51,7 +51,7 @@ def call(builder: str) -> tuple[Any, str | None]:
     return made, digest(Path(path)) if path else None
 
 
-def framework_of(model: Any) -> str | None:
+def framework_of(model: object) -> str | None:
     """The framework whose model this is; None for what is no model. Imports none of them."""
     for framework, module, kind in _KINDS:
         found = sys.modules.get(module)

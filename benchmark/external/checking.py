@@ -1,4 +1,4 @@
-"""A given model tried on a few examples, in a process of its own, before anything is written.
+"""An external model tried on a few examples, in a process of its own, before anything is written.
 
 Whatever its code does to that process, this one goes on and says so in a line.
 """
@@ -6,20 +6,20 @@ Whatever its code does to that process, this one goes on and says so in a line.
 from __future__ import annotations
 
 import tempfile
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmark import frameworks
+from benchmark.child import Child
 from benchmark.errors import BenchError, ModelError
-from benchmark.external.trial import Findings, Trial, few, findings
-from benchmark.process import last_words, spawn
+from benchmark.external.trial import Trial, TrialResult, few, result_of
 
-__all__ = ["Findings", "Trial", "check", "few", "findings"]
+__all__ = ["Trial", "TrialResult", "check", "few", "result_of"]
 
 SERVE = "benchmark.external.checking:serve"
 
 
-def check(trial: Trial, *, serve: str = SERVE) -> Findings:
+def check(trial: Trial, *, serve: str = SERVE) -> TrialResult:
     """Tries the model in a process of its own.
 
     Raises:
@@ -28,45 +28,21 @@ def check(trial: Trial, *, serve: str = SERVE) -> Findings:
     with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
         log = Path(folder) / "check.log"
         # Which framework a builder's model is of shows when it is there.
-        framework = trial.given.framework or "torch"
-        process, ours = spawn(
+        framework = trial.external.framework or "torch"
+        with Child(
             serve, log, framework=framework, device="cpu", threads=1, name="bench-check"
-        )
-        try:
-            answer = _ask(ours, process.sentinel, trial)
-        finally:
-            ours.close()
-            process.join(2)
-            if process.is_alive():
-                process.kill()
-            process.join()
-        if answer is None:
-            words = last_words(log, 0)
-            raise ModelError(
-                f"the model's check ended with exit code {process.exitcode}"
-                + (f": {words}" if words else "")
-            )
-    if isinstance(answer, str):
-        raise ModelError(answer)
-    return answer
-
-
-def _ask(connection: Connection, sentinel: int, trial: Trial) -> Findings | str | None:
-    """The findings, the line that says what is wrong, or None if the process died."""
-    try:
-        connection.send(trial)
-        wait([connection, sentinel])
-        answer: Findings | str | None = connection.recv() if connection.poll() else None
-    except (EOFError, OSError):
-        return None
-    return answer
+        ) as child:
+            answer = child.ask(trial)
+            if isinstance(answer, TrialResult):
+                return answer
+            raise ModelError(answer if answer else f"the model's check {child.ending()}")
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
-    """Answers one trial with its findings, or with what is wrong."""
+    """Answers one trial with its result, or with what is wrong."""
     trial = connection.recv()
     frameworks.prepare(framework, device=device, threads=threads)
     try:
-        connection.send(findings(trial))
+        connection.send(result_of(trial))
     except BenchError as error:
         connection.send(str(error))

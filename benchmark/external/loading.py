@@ -1,21 +1,19 @@
-"""A given model made ready, in the process that will use it; its framework is imported by then."""
+"""An external model made ready in the process that uses it; its framework is imported by then."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from benchmark import frameworks, models
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.errors import ModelError
 from benchmark.external import builders
-from benchmark.external.given import SUFFIXES, Given, digest
-from benchmark.results.files import Writer
+from benchmark.external.model import SUFFIXES, ExternalModel, digest
 
 
 @dataclass(frozen=True)
@@ -26,27 +24,27 @@ class Loaded:
     as what was taken off the names of the weights.
     """
 
-    model: Any
+    model: models.Model
     framework: str
     builder_sha256: str | None = None
     notices: tuple[str, ...] = ()
 
 
-def load(given: Given, input_shape: tuple[int, ...], classes: int) -> Loaded:
+def load_external(external: ExternalModel, input_shape: tuple[int, ...], classes: int) -> Loaded:
     """The model as it was given, with its weights.
 
     Raises:
         ModelError: it can't be built, or the weights can't be read or don't fit.
     """
-    weights = None if given.weights is None else Path(given.weights)
-    if given.builder:
-        model, code = builders.call(given.builder)
+    weights = None if external.weights is None else Path(external.weights)
+    if external.builder:
+        model, code = builders.call(external.builder)
         framework = builders.framework_of(model)
         assert framework is not None
-        _check_fits(given, framework)
-    elif given.model:
-        assert given.framework is not None
-        model, framework, code = _built_in(given, input_shape, classes), given.framework, None
+        _check_fits(external, framework)
+    elif external.model:
+        assert external.framework is not None
+        model, framework, code = _built_in(external, input_shape, classes), external.framework, None
     else:
         assert weights is not None
         return Loaded(kernel("tensorflow").load_model(weights), "tensorflow")
@@ -55,62 +53,50 @@ def load(given: Given, input_shape: tuple[int, ...], classes: int) -> Loaded:
 
 
 def ready(
-    given: Given, cell: Cell, input_shape: tuple[int, ...], classes: int, *, device: str
-) -> Any:
+    external: ExternalModel, cell: Cell, input_shape: tuple[int, ...], classes: int, *, device: str
+) -> models.Model:
     """The model as attacks need it: it takes what the project's own models take, gives logits.
 
     Raises:
-        ModelError: what `load` raises, or the weights or the builder are not what the cell says.
+        ModelError: what `load_external` raises, or weights or builder are not what the cell says.
     """
     assert cell.source is not None
-    if given.weights and digest(Path(given.weights)) != cell.source["weights_sha256"]:
-        raise ModelError(f"{given.weights} is no longer the file of this cell; start again")
-    found = load(given, input_shape, classes)
+    if external.weights and digest(Path(external.weights)) != cell.source["weights_sha256"]:
+        raise ModelError(f"{external.weights} is no longer the file of this cell; start again")
+    found = load_external(external, input_shape, classes)
     if (found.framework, found.builder_sha256) != (cell.framework, cell.source["builder_sha256"]):
-        raise ModelError(f"{given.builder} is no longer the code of this cell; start again")
-    conventions = dataclasses.replace(given, channels=cell.source["channels"])
+        raise ModelError(f"{external.builder} is no longer the code of this cell; start again")
+    conventions = dataclasses.replace(external, channels=cell.source["channels"])
     return kernel(found.framework).adapted(
         found.model, conventions, input_shape=input_shape, device=device
     )
 
 
 def rebuilder(
-    given: Given | None, cell: Cell, dataset: Dataset, *, device: str
-) -> Callable[[], Any] | None:
-    """What makes the given model ready once more; None where no code of its owner built it."""
-    if given is None or given.builder is None:
+    external: ExternalModel | None, cell: Cell, dataset: Dataset, *, device: str
+) -> Callable[[], models.Model] | None:
+    """What makes the external model ready once more; None where no code of its owner built it."""
+    if external is None or external.builder is None:
         return None
-    return lambda: ready(given, cell, dataset.input_shape, dataset.classes, device=device)
+    return lambda: ready(external, cell, dataset.input_shape, dataset.classes, device=device)
 
 
-def copies(given: Given) -> dict[str, Writer]:
-    """What writes the weights file, as it is, below the cell's folder."""
-    if given.weights is None:
-        return {}
-    path = Path(given.weights)
-    return {f"weights{path.suffix.lower()}": lambda to: _copy(path, to)}
-
-
-def _copy(path: Path, to: Path) -> None:
-    shutil.copyfile(path, to)
-
-
-def kernel(framework: str) -> Any:
+def kernel(framework: str) -> ModuleType:
     """`benchmark.external.pytorch` or `benchmark.external.tensorflow`."""
     return frameworks.part(frameworks.EXTERNAL, framework)
 
 
-def _built_in(given: Given, input_shape: tuple[int, ...], classes: int) -> Any:
-    assert given.model is not None
-    assert given.framework is not None
-    specification = models.specification(given.model, input_shape, classes)
-    return models.built(given.framework, specification, specification.initial_weights(0))
+def _built_in(external: ExternalModel, input_shape: tuple[int, ...], classes: int) -> models.Model:
+    assert external.model is not None
+    assert external.framework is not None
+    specification = models.specification(external.model, input_shape, classes)
+    return models.built(external.framework, specification, specification.initial_weights(0))
 
 
-def _check_fits(given: Given, framework: str) -> None:
-    if given.framework not in (None, framework):
+def _check_fits(external: ExternalModel, framework: str) -> None:
+    if external.framework not in (None, framework):
         allowed = ", ".join(suffix for suffix, name in SUFFIXES.items() if name == framework)
         raise ModelError(
-            f"{given.builder} gives a {framework} model, and --weights {given.weights} belongs to "
-            f"{given.framework}; allowed: {allowed}"
+            f"{external.builder} gives a {framework} model, and --weights {external.weights} "
+            f"belongs to {external.framework}; allowed: {allowed}"
         )

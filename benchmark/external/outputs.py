@@ -1,4 +1,4 @@
-"""What a given model's call gives, in either framework: the outputs in it, and what was left."""
+"""What an external model's call gives, in either framework: the outputs in it, and what is left."""
 
 from __future__ import annotations
 

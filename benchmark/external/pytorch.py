@@ -1,4 +1,4 @@
-"""A given `torch.nn.Module`, called as its author's own loop would call it."""
+"""An external `torch.nn.Module`, called as its author's own loop would call it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.external.given import Given
+from benchmark.external.model import ExternalModel
 from benchmark.external.outputs import outputs_in
 from benchmark.external.pytorch_checkpoints import load_weights
 from benchmark.external.sigmoids.pytorch import log_odds
@@ -16,28 +16,28 @@ from benchmark.models.pytorch import images, is_channels_last
 from defenses.conventions.pytorch import copied as copied_module
 from defenses.kernels.pytorch import in_numpy
 
-__all__ = ["GivenModule", "adapted", "load_weights", "outputs_of", "taken"]
+__all__ = ["ExternalModule", "adapted", "load_weights", "outputs_of", "taken"]
 
 
-class GivenModule(nn.Module):
+class ExternalModule(nn.Module):
     """Takes what this project's torch models take, NCHW or (n, d) in [0, 1]; gives float32 logits.
 
     The model keeps the types of its weights: what goes into it is cast, and what comes out.
 
     Args:
         model: as it was given.
-        given: says what it takes and gives; `outputs` is no longer "auto".
+        external: says what it takes and gives; `outputs` is no longer "auto".
     """
 
-    def __init__(self, model: nn.Module, given: Given) -> None:
+    def __init__(self, model: nn.Module, external: ExternalModel) -> None:
         super().__init__()
         self.model = model
-        self.channels_last = given.channels == "last"
-        self.outputs = given.outputs
-        self.input_range = given.input_range
+        self.channels_last = external.channels == "last"
+        self.outputs = external.outputs
+        self.input_range = external.input_range
         self.takes = torch.float32
-        self.register_buffer("mean", torch.tensor(given.mean or (0.0,), dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(given.std or (1.0,), dtype=torch.float32))
+        self.register_buffer("mean", torch.tensor(external.mean or (0.0,), dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(external.std or (1.0,), dtype=torch.float32))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits; of probabilities, their logarithm; of sigmoids, what stands before them."""
@@ -76,22 +76,22 @@ def arrays_of(model: nn.Module) -> list[np.ndarray]:
 
 
 def adapted(
-    model: nn.Module, given: Given, *, input_shape: tuple[int, ...], device: str
-) -> GivenModule:
+    model: nn.Module, external: ExternalModel, *, input_shape: tuple[int, ...], device: str
+) -> ExternalModule:
     """The model in evaluation mode behind this project's conventions.
 
     Args:
         model: as it was given.
-        given: says what it takes and gives.
+        external: says what it takes and gives.
         input_shape: (H, W, C) or (d,), as the data have it.
         device: "cpu" or "cuda".
     """
-    around = GivenModule(model, given).eval().to(device)
+    around = ExternalModule(model, external).eval().to(device)
     around.takes = _type_taken(around, torch.zeros((2, *input_shape), device=device))
     return around
 
 
-def _type_taken(around: GivenModule, x: torch.Tensor) -> torch.dtype:
+def _type_taken(around: ExternalModule, x: torch.Tensor) -> torch.dtype:
     """float32 where the model takes it, else the first type of its weights that it does take."""
     kinds = {value.dtype for value in around.model.parameters() if value.is_floating_point()}
     others = sorted(kinds - {torch.float32}, key=str)
@@ -108,17 +108,17 @@ def _type_taken(around: GivenModule, x: torch.Tensor) -> torch.dtype:
     return torch.float32
 
 
-def outputs_of(model: GivenModule, x: Any) -> Any:
+def outputs_of(model: ExternalModule, x: np.ndarray) -> np.ndarray:
     """The logits of NHWC or (n, d) NumPy inputs, (n, classes); for the model's check."""
     with torch.inference_mode():
         return model(_images(model, torch.from_numpy(x))).cpu().numpy()
 
 
-def taken(model: GivenModule, x: Any) -> str:
+def taken(model: ExternalModule, x: np.ndarray) -> str:
     """Which part of what the model gives is taken; empty where that is all."""
     with torch.inference_mode():
         return outputs_in(model.answer(_images(model, torch.from_numpy(x))))[1]
 
 
-def _images(model: GivenModule, x: torch.Tensor) -> torch.Tensor:
+def _images(model: ExternalModule, x: torch.Tensor) -> torch.Tensor:
     return images(x, channels_last=is_channels_last(model))

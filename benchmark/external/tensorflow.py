@@ -1,4 +1,4 @@
-"""A given `keras.Model`: its weights read in safe mode, its conventions met."""
+"""An external `keras.Model`: its weights read in safe mode, its conventions met."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmark.errors import ModelError
-from benchmark.external.given import Given
+from benchmark.external.model import ExternalModel
 from benchmark.external.outputs import outputs_in
 from benchmark.external.sigmoids.tensorflow import log_odds
 from benchmark.hdf5 import Array, arrays
@@ -32,27 +32,27 @@ _TINY = float(np.finfo(np.float32).tiny)
 _LARGEST_CONFIG = 64 << 20  # bytes of text
 
 
-class GivenModel(keras.Model):
+class ExternalKerasModel(keras.Model):
     """Takes what this project's Keras models take, NHWC or (n, d) in [0, 1]; gives float32 logits.
 
     The model keeps the types of its layers: what goes into it is cast, and what comes out.
 
     Args:
         model: as it was given.
-        given: says what it takes and gives; `outputs` is no longer "auto".
+        external: says what it takes and gives; `outputs` is no longer "auto".
     """
 
-    def __init__(self, model: keras.Model, given: Given) -> None:
+    def __init__(self, model: keras.Model, external: ExternalModel) -> None:
         super().__init__(dtype="float32")  # whatever policy the builder has left behind
         self.model = model
-        self.input_range = given.input_range
+        self.input_range = external.input_range
         self.takes = _type_taken(model)
-        self.channels_first = given.channels == "first"
-        self.outputs_are = given.outputs
-        self.mean = np.asarray(given.mean or (0.0,), dtype=np.float32)
-        self.std = np.asarray(given.std or (1.0,), dtype=np.float32)
+        self.channels_first = external.channels == "first"
+        self.outputs_are = external.outputs
+        self.mean = np.asarray(external.mean or (0.0,), dtype=np.float32)
+        self.std = np.asarray(external.std or (1.0,), dtype=np.float32)
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits; of probabilities, their logarithm; of sigmoids, what stands before them."""
         outputs = outputs_in(self.answer(x))[0]
         if self.outputs_are == "sigmoids":
@@ -74,10 +74,10 @@ class GivenModel(keras.Model):
 
 
 def adapted(
-    model: keras.Model, given: Given, *, input_shape: tuple[int, ...], device: str
-) -> GivenModel:
+    model: keras.Model, external: ExternalModel, *, input_shape: tuple[int, ...], device: str
+) -> ExternalKerasModel:
     """The model behind this project's conventions; TensorFlow places the work itself."""
-    return GivenModel(model, given)
+    return ExternalKerasModel(model, external)
 
 
 def _type_taken(model: keras.Model) -> str:
@@ -173,7 +173,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def outputs_of(model: GivenModel, x: np.ndarray) -> np.ndarray:
+def outputs_of(model: ExternalKerasModel, x: np.ndarray) -> np.ndarray:
     """The logits of NHWC or (n, d) NumPy inputs, (n, classes); for the model's check.
 
     Raises:
@@ -194,7 +194,7 @@ def outputs_of(model: GivenModel, x: np.ndarray) -> np.ndarray:
     return np.asarray(eager)
 
 
-def taken(model: GivenModel, x: np.ndarray) -> str:
+def taken(model: ExternalKerasModel, x: np.ndarray) -> str:
     """Which part of what the model gives is taken; empty where that is all."""
     return outputs_in(model.answer(tf.constant(x)))[1]
 

@@ -1,17 +1,17 @@
-"""A given model tried on a few examples: what it gives, and what stands in an attack's way."""
+"""An external model tried on a few examples: what it gives, and what stands in an attack's way."""
 
 from __future__ import annotations
 
 import dataclasses
 import traceback
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from benchmark.datasets.examples import Examples
 from benchmark.errors import BenchError, ModelError
 from benchmark.external import loading
-from benchmark.external.given import CHANNELS, Given, default_channels
+from benchmark.external.model import CHANNELS, ExternalModel, default_channels
 from benchmark.text import reason_of
 
 # Examples that the model is tried on.
@@ -39,14 +39,14 @@ _BARELY = 1 / 9
 class Trial:
     """What to try: a model, and a few examples, x (n, ...) and their labels (n,)."""
 
-    given: Given
+    external: ExternalModel
     x: np.ndarray
     y: np.ndarray
     classes: int
 
 
 @dataclass(frozen=True)
-class Findings:
+class TrialResult:
     """What a trial found: `outputs` is one of `KINDS`; `notices` are lines to tell."""
 
     framework: str
@@ -56,39 +56,39 @@ class Findings:
     notices: tuple[str, ...]
 
 
-def findings(trial: Trial) -> Findings:
+def result_of(trial: Trial) -> TrialResult:
     """Builds the model here and tries it; raises `ModelError` for what can't be attacked."""
-    loaded = loading.load(trial.given, trial.x.shape[1:], trial.classes)
-    given = dataclasses.replace(
-        trial.given,
-        channels=trial.given.channels or default_channels(loaded.framework),
+    loaded = loading.load_external(trial.external, trial.x.shape[1:], trial.classes)
+    external = dataclasses.replace(
+        trial.external,
+        channels=trial.external.channels or default_channels(loaded.framework),
         outputs="logits",
     )
-    outputs, told = _tried(loaded, given, trial)
+    outputs, told = _tried(loaded, external, trial)
     found = kind_of(outputs)
     accuracy = float((outputs.argmax(axis=1) == trial.y).mean())
-    return Findings(
+    return TrialResult(
         loaded.framework,
-        _chosen(trial.given, found),
+        _chosen(trial.external, found),
         loaded.builder_sha256,
         accuracy,
         (*loaded.notices, *[told] * bool(told), *_notices(trial, found, accuracy)),
     )
 
 
-def _tried(loaded: loading.Loaded, given: Given, trial: Trial) -> tuple[np.ndarray, str]:
+def _tried(loaded: loading.Loaded, external: ExternalModel, trial: Trial) -> tuple[np.ndarray, str]:
     """Its outputs for the trial's examples, and which part of what it gives they are."""
     try:
-        outputs, told = _asked(loaded, given, trial.x)
+        outputs, told = _asked(loaded, external, trial.x)
     except BenchError:
         raise
     except Exception as error:
         traceback.print_exc()
-        raise ModelError(_no_outputs(loaded, given, trial, error)) from error
+        raise ModelError(_no_outputs(loaded, external, trial, error)) from error
     _check_outputs(outputs, told, trial)
     for size in _OTHER_BATCHES:
         try:
-            fewer = _asked(loaded, given, trial.x[:size])[0].shape
+            fewer = _asked(loaded, external, trial.x[:size])[0].shape
         except Exception as error:
             traceback.print_exc()
             raise ModelError(
@@ -103,9 +103,11 @@ def _tried(loaded: loading.Loaded, given: Given, trial: Trial) -> tuple[np.ndarr
     return outputs, told
 
 
-def _asked(loaded: loading.Loaded, given: Given, x: np.ndarray) -> tuple[np.ndarray, str]:
+def _asked(
+    loaded: loading.Loaded, external: ExternalModel, x: np.ndarray
+) -> tuple[np.ndarray, str]:
     kernel = loading.kernel(loaded.framework)
-    model = kernel.adapted(loaded.model, given, input_shape=x.shape[1:], device="cpu")
+    model = kernel.adapted(loaded.model, external, input_shape=x.shape[1:], device="cpu")
     return kernel.outputs_of(model, x), kernel.taken(model, x)
 
 
@@ -120,24 +122,26 @@ def kind_of(outputs: np.ndarray) -> str:
     return "probabilities" if apart <= _ROUNDING else "sigmoids"
 
 
-def _no_outputs(loaded: loading.Loaded, given: Given, trial: Trial, error: Exception) -> str:
+def _no_outputs(
+    loaded: loading.Loaded, external: ExternalModel, trial: Trial, error: Exception
+) -> str:
     shape = trial.x.shape[1:]
     if len(shape) != 3:
         return f"the model can't take inputs of shape {shape}: {reason_of(error)}"
-    first = given.channels == "first"
+    first = external.channels == "first"
     taken = (shape[2], *shape[:2]) if first else shape
-    (other,) = set(CHANNELS) - {given.channels}
-    hint = f" (--channels {other} works)" if _takes(loaded, given, trial, other) else ""
+    (other,) = set(CHANNELS) - {external.channels}
+    hint = f" (--channels {other} works)" if _takes(loaded, external, trial, other) else ""
     return (
-        f"the model can't take images of shape {taken}, channels {given.channels}{hint}: "
+        f"the model can't take images of shape {taken}, channels {external.channels}{hint}: "
         f"{reason_of(error)}"
     )
 
 
-def _takes(loaded: loading.Loaded, given: Given, trial: Trial, channels: str) -> bool:
+def _takes(loaded: loading.Loaded, external: ExternalModel, trial: Trial, channels: str) -> bool:
     """Whether the model gives the right outputs for images with the channels there."""
     try:
-        outputs, _ = _asked(loaded, dataclasses.replace(given, channels=channels), trial.x)
+        outputs, _ = _asked(loaded, dataclasses.replace(external, channels=channels), trial.x)
     except Exception:  # whatever it raises: then this is no way out
         return False
     return outputs.shape == (len(trial.x), trial.classes)
@@ -163,26 +167,26 @@ def _check_outputs(outputs: np.ndarray, told: str, trial: Trial) -> None:
         )
 
 
-def _chosen(given: Given, found: str) -> str:
-    if given.outputs == "probabilities" and found != "probabilities":
+def _chosen(external: ExternalModel, found: str) -> str:
+    if external.outputs == "probabilities" and found != "probabilities":
         raise ModelError(
             "--outputs probabilities: the model's outputs don't lie in [0, 1] or don't sum to 1; "
             f"give --outputs {found} or auto"
         )
-    if given.outputs == "sigmoids" and found == "logits":
+    if external.outputs == "sigmoids" and found == "logits":
         raise ModelError(
             "--outputs sigmoids: the model's outputs don't lie in [0, 1]; give --outputs logits or "
             "auto"
         )
-    return found if given.outputs == "auto" else given.outputs
+    return found if external.outputs == "auto" else external.outputs
 
 
 def _notices(trial: Trial, found: str, accuracy: float) -> list[str]:
     told = []
     inverse = KINDS[found]
-    if trial.given.outputs == "auto" and inverse:
+    if trial.external.outputs == "auto" and inverse:
         told.append(f"the model gives {found}; attacks work on {inverse}")
-    if trial.given.outputs == "logits" and inverse:
+    if trial.external.outputs == "logits" and inverse:
         told.append(
             f"the model gives {found}, which weaken attacks that expect logits; "
             f"leave --outputs out, or give --outputs {found}"
@@ -202,7 +206,7 @@ def is_near_chance(accuracy: float, classes: int) -> bool:
     return accuracy <= chance + min(chance, _BARELY * (1 - chance))
 
 
-def few(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def few(x: Examples, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`EXAMPLES` of the examples, evenly from the whole."""
-    rows: Any = np.unique(np.linspace(0, len(x) - 1, EXAMPLES).astype(np.int64))
+    rows: np.ndarray = np.unique(np.linspace(0, len(x) - 1, EXAMPLES).astype(np.int64))
     return x[rows], y[rows]

@@ -1,9 +1,9 @@
-"""The adaptation protocol (meta-test): every defense, adapted to attack families and measured.
+"""The meta-test: every defense, adapted to attack families and measured.
 
 families    what is adapted to: a table of attack families and their roles
 protocol    how much is measured: shots, steps, episodes; presets and their checks
 episodes    drawing supports and queries, adapting, attacking
 tuning      rate and steps, chosen on the validation family
 summary     curves, areas, forgetting and their intervals
-stages      what is stored of it
+course      what one cell is measured with, and what is stored of it
 """

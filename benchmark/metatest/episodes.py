@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.datasets import Dataset
+from benchmark.datasets.examples import Examples
 from benchmark.metatest.attacks import Attacker, Draw
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.protocol import Protocol
@@ -149,6 +150,6 @@ def _forgotten(model: Adaptable, episode: Episode) -> float:
     return float(np.mean([_measure(model, episode.query, one)[1] for one in episode.seen]))
 
 
-def _some(part: Part, size: int, generator: np.random.Generator) -> Part:
+def _some(part: tuple[Examples, np.ndarray], size: int, generator: np.random.Generator) -> Part:
     index = generator.choice(len(part[1]), size, replace=False)
     return part[0][index], part[1][index]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from benchmark.estimators.estimator import Estimator
+from benchmark.models import Model
 from defenses.cost import Cost, gradients
 from defenses.kernel import Kernel
 from defenses.labels import labels_of
@@ -21,15 +22,15 @@ class Adaptable:
         estimator: makes an ART estimator of the kernel's model, for attacks that need one.
     """
 
-    def __init__(self, kernel: Kernel, estimator: Callable[[Any], Any]) -> None:
+    def __init__(self, kernel: Kernel, estimator: Callable[[Model], Estimator]) -> None:
         self._kernel = kernel
         self._trained = kernel.weights()
         self._make_estimator = estimator
-        self._estimator: Any = None
+        self._estimator: Estimator | None = None
         self._cost = Cost()
 
     @property
-    def estimator(self) -> Any:
+    def estimator(self) -> Estimator:
         """An estimator of `benchmark.estimators`, which sees the weights as they are."""
         if self._estimator is None:
             self._estimator = self._make_estimator(self._kernel.model)
@@ -40,7 +41,7 @@ class Adaptable:
         spent, self._cost = self._cost, Cost()
         if self._estimator is not None:
             passes = self._estimator.passes
-            spent += Cost(forwards=passes.forwards, backwards=passes.backwards)
+            spent += Cost(**passes.counts())
             passes.forwards = passes.backwards = 0
         return spent
 

@@ -6,18 +6,18 @@ build it. Nothing here imports a framework.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from benchmark import frameworks
 from benchmark.errors import ModelError
 from benchmark.models.architectures import ARCHITECTURES, chosen
 from benchmark.models.layers import Rescale
+from benchmark.models.model import Model
 from benchmark.models.specification import ModelSpecification
 from defenses.help import parameter_help
 
 __all__ = [
+    "Model",
     "ModelSpecification",
     "built",
     "canonical",
@@ -91,7 +91,7 @@ def built(
     weights: dict[str, np.ndarray],
     *,
     device: str = "cpu",
-) -> Any:
+) -> Model:
     """The specified model in a framework, with these weights; TensorFlow places it itself.
 
     Args:
@@ -101,4 +101,5 @@ def built(
         device: "cpu" or "cuda".
     """
     model = frameworks.part(frameworks.BUILDERS, framework).build(specification, weights)
-    return model.to(device) if framework == "torch" else model
+    found: Model = model.to(device) if framework == "torch" else model
+    return found

@@ -1,7 +1,6 @@
 """What a run was asked for, beside its cells' configurations: enough to ask for the same again.
 
-runs/<suite>    json {"suite", "given", "attacks", "protocol", "adaptation", "attack_timeout",
-                      "suite_file"}; the suite file beside it as <suite>.yaml
+runs/<suite>    a `RunRecord`; the suite file beside it as <suite>.yaml
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import defenses
 from benchmark import datasets
 from benchmark.attacks.suites import suite_file
 from benchmark.digest import digest
+from benchmark.results.records import RunRecord
 from defenses import wrappers
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Asked:
     """The stage's record, and the text of the suite file if there was one."""
 
-    record: Mapping[str, Any]
+    record: RunRecord
     suite_text: str | None = None
 
 
@@ -43,16 +43,18 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
             `usual_parameters`.
     """
     file = suite_file(config.suite)
-    record = {
-        "suite": Path(config.suite).stem if file else config.suite,
-        "suite_file": file[0] if file else None,
-        "given": _given(cell, config, dataset, usual),
-        "attacks": config.attacks,
-        "protocol": config.protocol,
-        "adaptation": config.adaptation,
-        "attack_timeout": config.attack_timeout,
-    }
-    return Asked(record, file[1] if file else None)
+    name, text = file or (None, None)
+    record = RunRecord(
+        suite=config.suite if name is None else Path(config.suite).stem,
+        suite_file=name,
+        suite_digest=None if text is None else digest(text),
+        given=_given(cell, config, dataset, usual),
+        attacks=config.attacks,
+        protocol=config.protocol,
+        adaptation=config.adaptation,
+        attack_timeout=config.attack_timeout,
+    )
+    return Asked(record, text)
 
 
 def usual_parameters(name: str, threat: defenses.Threat, budgets: Mapping[str, float]) -> Record:
@@ -68,8 +70,7 @@ def usual_parameters(name: str, threat: defenses.Threat, budgets: Mapping[str, f
 def write(asked: Asked, store: Store, cell_id: str, stage: str) -> None:
     """Stores as a cell's stage what its run asked for, unless the same is stored already."""
     stored = store.read_stage(cell_id, stage)
-    text = asked.suite_text
-    record = {**asked.record, "suite_digest": digest(text) if text is not None else None}
+    text, record = asked.suite_text, asked.record.stored()
     if stored is not None and {k: v for k, v in stored.items() if k != "files"} == record:
         return
     files = {}

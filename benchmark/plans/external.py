@@ -1,4 +1,4 @@
-"""From a given model to the plan of attacking it: all is checked before anything is written."""
+"""From an external model to the plan of attacking it: all is checked before anything is written."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
-from benchmark.external.checking import Findings, Trial, check, few
-from benchmark.external.given import Given, source
+from benchmark.external.checking import Trial, TrialResult, check, few
+from benchmark.external.model import ExternalModel, source
 from benchmark.plans.asked import asked
 from benchmark.plans.run import Plan, check_device, job_of, left_out, load_data, resolve
 from benchmark.portable import dataset_name
 from benchmark.results import Store
 
 
-def make_plan(config: RunConfig, given: Given) -> Plan:
+def make_plan(config: RunConfig, external: ExternalModel) -> Plan:
     """What `bench attack` will do: one cell without training.
 
     Args:
-        config: data, threat, suite and machine; its defense is the given model's name.
-        given: the model, checked by `benchmark.external.given.check`.
+        config: data, threat, suite and machine; its defense is the external model's name.
+        external: the model, checked by `benchmark.external.model.check`.
 
     Raises:
         BenchError: anything that would stop the cell from the outset.
@@ -32,14 +32,14 @@ def make_plan(config: RunConfig, given: Given) -> Plan:
     suite = load_suite(config.suite, config.attacks)
     dataset = load_data(config, dry_run=False)
     config = resolve(config, dataset)
-    _check_normalisation(given, dataset)
+    _check_normalisation(external, dataset)
     x, y = few(dataset.x_test, dataset.y_test)
-    found = check(Trial(given, x, y, dataset.classes))
-    given = dataclasses.replace(given, outputs=found.outputs)
-    cell = _cell(config, given, found, dataset)
+    found = check(Trial(external, x, y, dataset.classes))
+    external = dataclasses.replace(external, outputs=found.outputs)
+    cell = _cell(config, external, found, dataset)
     job = dataclasses.replace(
         job_of(cell, suite, config),
-        given=given,
+        external=external,
         asked=asked(cell, config, dataset, cell.parameters),
     )
     return Plan(
@@ -50,9 +50,9 @@ def make_plan(config: RunConfig, given: Given) -> Plan:
     )
 
 
-def _cell(config: RunConfig, given: Given, found: Findings, dataset: Dataset) -> Cell:
+def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, dataset: Dataset) -> Cell:
     origin = source(
-        given,
+        external,
         framework=found.framework,
         outputs=found.outputs,
         builder_sha256=found.builder_sha256,
@@ -65,9 +65,9 @@ def _cell(config: RunConfig, given: Given, found: Findings, dataset: Dataset) ->
         dataset_fingerprint=dataset.fingerprint,
         image_size=config.image_size,
         split_seed=config.split_seed,
-        model=given.architecture,
+        model=external.architecture,
         framework=found.framework,
-        defense=given.name,
+        defense=external.name,
         parameters={"sha256": digest[:12]},
         norm=config.norm,
         eps=config.eps,
@@ -79,9 +79,9 @@ def _cell(config: RunConfig, given: Given, found: Findings, dataset: Dataset) ->
     )
 
 
-def _check_normalisation(given: Given, dataset: Dataset) -> None:
+def _check_normalisation(external: ExternalModel, dataset: Dataset) -> None:
     channels = dataset.input_shape[-1]
-    for option, values in (("mean", given.mean), ("std", given.std)):
+    for option, values in (("mean", external.mean), ("std", external.std)):
         if len(values) not in (0, 1, channels):
             raise ConfigError(
                 f"--{option} has {len(values)} numbers; give one, or one for each of the data's "

@@ -89,7 +89,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
 
 def check_device(config: RunConfig) -> None:
     """Raises `ConfigError` for a GPU that isn't there."""
-    if config.device == "cuda" and not _cuda_devices():
+    if config.device == "cuda" and not cuda_devices():
         raise ConfigError("device 'cuda': this machine shows no CUDA device; use auto or cpu")
 
 
@@ -270,7 +270,7 @@ def left_out(config: RunConfig, suite: Suite, dataset: Dataset) -> list[str]:
     return [f"not applicable here, left out: {', '.join(names)}"] if names else []
 
 
-def _cuda_devices() -> int:
+def cuda_devices() -> int:
     """How many CUDA devices the driver shows; loads no framework."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")

@@ -14,8 +14,7 @@ from benchmark.results.identity import SCHEMA_VERSION
 
 # A cell has one of each of these, or none ("given": a model that someone else trained).
 STAGES = ("training", "adaptation", "given")
-# Of these it has any number, as <stage>/<key>; of trust checks and of what was asked one a suite.
-KEYED_STAGES = ("attacks", "trust", "curves", "transfers", "adaptations", "runs")
+# Of others it has any number, as <folder>/<key>.
 
 MARKER = "bench.json"
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmark.errors import StoreError
 from benchmark.results.files import Record, copy_of
-from benchmark.results.layout import KEYED_STAGES, STAGES
+from benchmark.results.layout import STAGES
 from benchmark.results.store import Store
 
 # How far clean and robust accuracies may be apart, as shares, where threads or devices differ.
@@ -172,7 +172,7 @@ def _stage_names(store: Store, cell_id: str, record: Record) -> Iterator[str]:
     """Everything that a cell may hold; of attacks, those that its suites name."""
     yield from STAGES
     attacks = {key for keys in record["suites"].values() for key in keys}
-    for folder in KEYED_STAGES:
+    for folder in {"attacks", *store.stage_folders(cell_id)}:
         keys = attacks if folder == "attacks" else store.stage_keys(cell_id, folder)
         yield from (f"{folder}/{key}" for key in sorted(keys))
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from benchmark.results import lease as leases
 from benchmark.results.files import Record, Writer
 from benchmark.results.identity import SCHEMA_VERSION
 from benchmark.results.layout import (
-    KEYED_STAGES,
     MARKER,
     SAFE_NAME,
     STAGES,
@@ -31,8 +30,10 @@ from benchmark.results.layout import (
     plain_path,
     safe,
 )
+from benchmark.results.unchanged import Checksums, Unchanged
 from defenses.archives import read_arrays
 
+_CHECKSUMS = ".checksums"
 _LOGS = "logs"
 
 # Bytes that the arrays of a stage may take, packed or not. Those of an attack on 10,000 examples
@@ -42,6 +43,25 @@ LARGEST_ARRAYS = 512 << 20
 
 # Told the cell, the stage, and its files: the temporary names and the final ones, the JSON last.
 HandOver = Callable[[str, str, Mapping[str, str]], None]
+
+# Records that are kept: a cell is read stage by stage, some of them for each other.
+_records = Unchanged(disk.read_sealed, most=4096)
+
+
+def _record(path: Path) -> Record | None:
+    try:
+        found = _records.of(path.absolute())
+    except OSError:
+        return None
+    return None if found is None else dict(found)
+
+
+@functools.cache
+def _checksums_in(folder: Path) -> Checksums:
+    """What this process and the commands before it know of a results folder."""
+    found = Checksums()
+    found.load(folder / _CHECKSUMS)
+    return found
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,7 @@ class Store:
     """
 
     path: Path
+    checksums: Checksums = field(default_factory=Checksums, compare=False, repr=False)
     lease: leases.Lease | None = None
     hand_over: HandOver | None = None
 
@@ -70,11 +91,16 @@ class Store:
             if not (path / MARKER).exists():
                 disk.write_json(path / MARKER, {"schema_version": SCHEMA_VERSION}, root=path)
             disk.make_folder(path / "cells", root=path)
-        return cls(path)
+        return cls(path, _checksums_in(path.absolute()))
 
     @classmethod
-    def open(cls, path: Path | str) -> Store:
-        """An existing results folder, for reading; raises `StoreError` if it isn't one."""
+    def open(cls, path: Path | str, *, anew: bool = False) -> Store:
+        """An existing results folder, for reading; raises `StoreError` if it isn't one.
+
+        `anew`: a file is hashed although it looks as it did when it was hashed before. That is for
+        `bench report --verify`, which asks what the disk holds. Everybody else asks whether a stage
+        was changed since it was written, and an edit, however it was made, changes a file's times.
+        """
         path = plain_path(path)
         hint = "give the --out folder of a bench run"
         with explained("read", path):
@@ -83,7 +109,7 @@ class Store:
             if not (path / MARKER).exists():
                 raise StoreError(f"{path} is not a results folder (it has no {MARKER}); {hint}")
             check_schema(path)
-        return cls(path)
+        return cls(path) if anew else cls(path, _checksums_in(path.absolute()))
 
     def handing_over(self, hand_over: HandOver) -> Store:
         """The same folder, where stages are written aside and handed over."""
@@ -107,7 +133,7 @@ class Store:
             check_permission(path)
             if path.is_dir():
                 lock = leases.path_of(path, leases.newest(path) or 1).name
-                for inside in (MARKER, lock, "cells/any", f"{_LOGS}/any"):
+                for inside in (MARKER, lock, _CHECKSUMS, "cells/any", f"{_LOGS}/any"):
                     disk.check_target(path / inside, root=path)
 
     @contextlib.contextmanager
@@ -123,7 +149,11 @@ class Store:
                 disk.sweep(self.path)
                 for folder, _, _ in os.walk(self.path / "cells"):
                     disk.sweep(Path(folder))
-            yield replace(self, lease=lease)
+            try:
+                yield replace(self, lease=lease)
+            finally:
+                with contextlib.suppress(OSError):  # they can be made again
+                    self.checksums.save(self.path.absolute() / _CHECKSUMS)
 
     def check_there(self) -> None:
         """Raises `MovedError` where the folder is gone, so that no other is made in its place."""
@@ -134,11 +164,14 @@ class Store:
                 "the same command goes on"
             )
 
-    def cell_ids(self) -> list[str]:
-        """The ids of all cells that have a folder, finished or not, sorted."""
-        with explained("read", self.path):
-            folders = [p.name for p in (self.path / "cells").glob("*") if p.is_dir()]
-        return sorted(name for name in folders if SAFE_NAME.fullmatch(name))
+    def cell_ids(self, beginning: str = "") -> list[str]:
+        """The ids of all cells that have a folder, finished or not, sorted; those that begin so."""
+        folder = self.path / "cells"
+        with explained("read", self.path), contextlib.suppress(FileNotFoundError):
+            with os.scandir(folder) as entries:
+                named = [entry for entry in entries if entry.name.startswith(beginning)]
+            return sorted(e.name for e in named if SAFE_NAME.fullmatch(e.name) and e.is_dir())
+        return []
 
     def cell_folder(self, cell_id: str) -> Path:
         """The folder of a cell, which need not exist; raises `StoreError` for an unsafe id."""
@@ -157,7 +190,7 @@ class Store:
 
     def read_cell(self, cell_id: str) -> Record | None:
         """The record of a cell that ended, or None if missing, damaged or of another schema."""
-        record = disk.read_sealed(self.cell_folder(cell_id) / "cell.json")
+        record = _record(self.cell_folder(cell_id) / "cell.json")
         expected = (SCHEMA_VERSION, cell_id)
         if record is None or (record.get("schema_version"), record.get("cell_id")) != expected:
             return None
@@ -172,7 +205,7 @@ class Store:
     ) -> None:
         """Writes a stage as a whole: first its files, then its JSON with their checksums.
 
-        `stage` is one of STAGES, or "<one of KEYED_STAGES>/<key>". `files` maps a final file name
+        `stage` is one of STAGES, or "<folder>/<key>". `files` maps a final file name
         to a function that writes to the temporary path it is given, which ends like the final name.
         Raises `StoreError` if it can't be written, `ValueError` for a number that isn't finite.
         """
@@ -211,20 +244,21 @@ class Store:
             disk.flush_folder(folder)
 
     def read_stage(self, cell_id: str, stage: str) -> Record | None:
-        """The record of a finished stage, or None if missing, damaged, or a file of it is."""
+        """The record of a finished stage, or None if missing, damaged, or a file of it is.
+
+        Its inner values are shared with whoever reads it next, and are not to be changed.
+        """
         target = self._stage_path(cell_id, stage)
-        record = disk.read_sealed(target)
+        record = _record(target)
         if record is None or not isinstance(record.get("files"), dict):
             return None
         for name, checksum in record["files"].items():
             if not SAFE_NAME.fullmatch(name):
                 return None
             try:
-                with disk.open_plain(target.parent / name) as stream:
-                    found = hashlib.file_digest(stream, "sha256").hexdigest()
+                if self.checksums.of((target.parent / name).absolute()) != checksum:
+                    return None
             except OSError:
-                return None
-            if found != checksum:
                 return None
         return record
 
@@ -237,7 +271,7 @@ class Store:
         """
         target = self._stage_path(cell_id, stage)
         path = target.parent / safe(filename, "file name")
-        files = (disk.read_sealed(target) or {}).get("files")
+        files = (_record(target) or {}).get("files")
         if not isinstance(files, dict) or filename not in files:
             raise StoreError(f"the stage {stage!r} of {cell_id} has no file {filename!r}")
         try:
@@ -255,9 +289,9 @@ class Store:
             disk.make_folder(folder, root=self.path)
         return folder
 
-    def log(self, name: str) -> Path:
+    def log(self, name: str, kind: str = "log") -> Path:
         """The log file called `name`, which can be added to; raises `StoreError` if it can't."""
-        path = self.path / _LOGS / f"{safe(name, 'name')}.log"
+        path = self.path / _LOGS / f"{safe(name, 'name')}.{kind}"
         with self._writing("write", path):
             disk.make_folder(path.parent, root=self.path)
             disk.check_target(path, root=self.path)
@@ -267,8 +301,13 @@ class Store:
         """The keys of all attacks that have a JSON file, sorted; `read_stage` judges each."""
         return self.stage_keys(cell_id, "attacks")
 
+    def stage_folders(self, cell_id: str) -> list[str]:
+        """The folders of a cell in which it has any number of stages, sorted."""
+        found = [path.parent.name for path in self.cell_folder(cell_id).glob("*/*.json")]
+        return sorted({name for name in found if SAFE_NAME.fullmatch(name)})
+
     def stage_keys(self, cell_id: str, folder: str) -> list[str]:
-        """The same of any of KEYED_STAGES."""
+        """The same of another folder."""
         names = [p.stem for p in (self.cell_folder(cell_id) / folder).glob("*.json")]
         return sorted(name for name in names if SAFE_NAME.fullmatch(name))
 
@@ -286,23 +325,9 @@ class Store:
 
     def _stage_path(self, cell_id: str, stage: str) -> Path:
         folder, slash, key = stage.rpartition("/")
-        if slash and folder in KEYED_STAGES:
+        if slash and SAFE_NAME.fullmatch(folder):
             kind = "attack key" if folder == "attacks" else "key"
             return self.cell_folder(cell_id) / folder / f"{safe(key, kind)}.json"
         if stage not in STAGES:
-            keyed = (f"{name}/<key>" for name in KEYED_STAGES)
-            raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join((*STAGES, *keyed))}")
+            raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join(STAGES)}, FOLDER/KEY")
         return self.cell_folder(cell_id) / f"{stage}.json"
-
-
-def npz_writer(arrays: Mapping[str, np.ndarray]) -> Writer:
-    """A writer of a compressed npz for `write_stage`; the same arrays give the same bytes."""
-    for name, array in arrays.items():
-        if np.asarray(array).dtype.hasobject:
-            raise TypeError(f"array {name!r} holds Python objects, which only pickle could store")
-
-    def write(path: Path) -> None:
-        with open(path, "wb") as stream:
-            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-
-    return write

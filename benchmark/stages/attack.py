@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec
 from benchmark.results import Record, Store, npz_writer
+from benchmark.results.records import AttackRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 
@@ -58,15 +59,16 @@ class Attack(Stage):
             progress=context.reporter.stage(self.label),
             timeout=self.timeout,
         )
-        return record, {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+        files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+        return AttackRecord(**record), files
 
     def fits(self, record: Record, store: Store, cell_id: str) -> bool:
         """Whether it was made on the same model."""
         return self.made_on is None or record.get("made_on") in (None, self.made_on)
 
-    def failed(self, reason: str) -> Record:
+    def failed(self, reason: str) -> AttackRecord:
         """The record where it could not be run."""
-        return {"key": self.key, "name": self.spec.name, **super().failed(reason)}
+        return AttackRecord(key=self.key, name=self.spec.name, status="failed", reason=reason)
 
 
 def effort_each(spec: AttackSpec) -> float:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import defenses
 from benchmark import datasets, frameworks, models
@@ -14,8 +14,8 @@ from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.examples import attacked_examples
-from benchmark.external.given import Given
 from benchmark.external.loading import ready, rebuilder
+from benchmark.external.model import ExternalModel
 from benchmark.metatest.model import Adaptable
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
@@ -35,7 +35,7 @@ class Context:
         data_dir: where the data set is looked for.
         dataset_name: as it was given, with the path that it has on this machine; the cell's own
             name where that is not known.
-        given: the model, where someone else trained it.
+        external: the model, where someone else trained it.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
         threads: CPU threads of one operation.
     """
@@ -46,7 +46,7 @@ class Context:
     reporter: Reporter
     data_dir: str | None = None
     dataset_name: str | None = None
-    given: Given | None = None
+    external: ExternalModel | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
 
@@ -60,7 +60,7 @@ class Context:
         return load_dataset(self.cell, self.data_dir, self.dataset_name)
 
     @functools.cached_property
-    def builder(self) -> Any:
+    def builder(self) -> ModuleType:
         """`benchmark.models.pytorch` or `benchmark.models.tensorflow`."""
         return frameworks.part(frameworks.BUILDERS, self.cell.framework)
 
@@ -70,7 +70,7 @@ class Context:
         threat = defenses.Threat(self.cell.norm, self.cell.eps)
         return defenses.create(self.cell.trained_by, threat, self.cell.training_parameters)
 
-    def build(self, stored: Path | None = None) -> Any:
+    def build(self, stored: Path | None = None) -> models.Model:
         """The cell's model, with its initial weights or those of a file that a stage stored."""
         specification = models.specification(
             self.cell.model,
@@ -103,19 +103,19 @@ class Context:
         return self.defense.resume(model, self.record("training").get("learned"))
 
     @functools.cached_property
-    def model(self) -> Any:
+    def model(self) -> models.Model:
         """What is attacked, without what stands around it."""
-        if self.given is None:
+        if self.external is None:
             return self.adapted.model
         shape, classes = self.dataset.input_shape, self.dataset.classes
-        return ready(self.given, self.cell, shape, classes, device=self.device)
+        return ready(self.external, self.cell, shape, classes, device=self.device)
 
     @functools.cached_property
     def target(self) -> Target:
         """The model with what stands around it, and the test examples that are attacked."""
         index = attacked_examples(self.cell, self.dataset)
         others = None
-        if self.given is None:
+        if self.external is None:
             others = Surrogates(
                 self.store, self.cell, self.dataset, self.device, sources=self.sources
             )
@@ -126,7 +126,7 @@ class Context:
             index,
             device=self.device,
             surrogates=others,
-            rebuild=rebuilder(self.given, self.cell, self.dataset, device=self.device),
+            rebuild=rebuilder(self.external, self.cell, self.dataset, device=self.device),
         )
 
     @functools.cached_property

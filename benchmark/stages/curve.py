@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmark.attacks.curves import Arrays, from_bounded_runs, from_distances
 from benchmark.attacks.suites import SecurityCurve
 from benchmark.results import Record, npz_writer
+from benchmark.results.records import CurveRecord
 from benchmark.stages.attack import Attack, effort_each
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
@@ -33,7 +34,8 @@ class Curve(Stage):
     def run(self, context: Context) -> Result:
         """From the distances of a minimal-norm attack, or from a run at each budget."""
         record, arrays = self.drawn(context)
-        return record, {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+        files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+        return CurveRecord(**record), files
 
     def drawn(self, context: Context) -> tuple[Record, Arrays]:
         """The record, and its arrays where there is a curve."""
@@ -57,6 +59,6 @@ class Curve(Stage):
             timeout=self.attack.timeout,
         )
 
-    def failed(self, reason: str) -> Record:
+    def failed(self, reason: str) -> CurveRecord:
         """The record where it could not be drawn."""
-        return {"attack": self.curve.attack, **super().failed(reason)}
+        return CurveRecord(attack=self.curve.attack, status="failed", reason=reason)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmark.external.loading import copies
+from pathlib import Path
+
+from benchmark.results.files import copy_of
+from benchmark.results.records import ExternalRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 
@@ -19,7 +22,12 @@ class External(Stage):
 
     def run(self, context: Context) -> Result:
         """Makes the model ready first: what can't be attacked is not stored."""
-        assert context.given is not None
+        assert context.external is not None
         _ = context.model
-        record = {"seconds": 0.0, "source": dict(context.cell.source or {})}
-        return record, copies(context.given)
+        source = dict(context.cell.source or {})
+        record = ExternalRecord(seconds=0.0, source=source)
+        if context.external.weights is None:
+            return record, {}
+        path = Path(context.external.weights).resolve()
+        name = f"weights{Path(context.external.weights).suffix.lower()}"
+        return record, {name: copy_of(path, source["weights_sha256"])}

@@ -8,6 +8,7 @@ from benchmark import datasets
 from benchmark.metatest.course import Course
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import npz_writer
+from benchmark.results.records import FamilyRecord, TuningRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from benchmark.stages.training import TRAINING
@@ -40,7 +41,7 @@ class Tuning(Stage):
         started, course = time.perf_counter(), course_of(context, self.protocol)
         tuning = course.tuning(context.adaptable)
         seconds = time.perf_counter() - started
-        return {**course.tuning_record(tuning), "seconds": seconds}, {}
+        return TuningRecord(**course.tuning_record(tuning), seconds=seconds), {}
 
 
 class Family(Stage):
@@ -69,7 +70,8 @@ class Family(Stage):
         tuned = course.tuned(context.record(self.tuning.path))
         progress = context.reporter.stage(self.label)
         record, arrays = course.family(self.name, context.adaptable, tuned, progress)
-        return record, {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+        files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+        return FamilyRecord(**record), files
 
 
 def course_of(context: Context, protocol: Protocol) -> Course:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from benchmark.results import Record, Store, Writer
+from benchmark.results.records import StageRecord
 from benchmark.stages.context import Context
 
 # What a stage leaves: its record, and what writes each of its files, by the file's name.
-Result = tuple[Record, Mapping[str, Writer]]
+Result = tuple[StageRecord, Mapping[str, Writer]]
 
 
 class Stage:
@@ -54,6 +55,6 @@ class Stage:
         """Whether a stored record is still about the stages that it was made of."""
         return True
 
-    def failed(self, reason: str) -> Record:
+    def failed(self, reason: str) -> StageRecord:
         """The record where it could not be done."""
-        return {"status": "failed", "reason": reason}
+        return StageRecord(status="failed", reason=reason)

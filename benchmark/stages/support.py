@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 from benchmark.examples import support_examples
+from benchmark.results.records import SupportRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
-from benchmark.stages.training import TRAINING, weights_result
+from benchmark.stages.training import TRAINING, spent, weights_of
 
 
 class Support(Stage):
@@ -28,5 +29,5 @@ class Support(Stage):
         rows = support_examples(cell, data)
         fitted = context.fitted.adapt(data.x_train[rows], data.y_train[rows], seed=cell.seed)
         context.adapted = fitted
-        record = {"labels_used": len(rows), "steps": fitted.outcome.steps}
-        return weights_result(context, "adapted", fitted, record, started)
+        record = SupportRecord(labels_used=len(rows), **spent(context, fitted, started))
+        return record, weights_of(context, "adapted", fitted)

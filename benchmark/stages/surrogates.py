@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from benchmark import frameworks, models
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.errors import CellError
+from benchmark.estimators.estimator import Estimator
 from benchmark.models.stored import neutral_weights
 from benchmark.results import Store
 
 
-def stored_estimator(cell: Cell, dataset: Dataset, file: Path, device: str) -> Any:
+def stored_estimator(cell: Cell, dataset: Dataset, file: Path, device: str) -> Estimator:
     """An estimator, in the cell's framework, of the model whose weights either one stored.
 
     Args:
@@ -28,7 +28,8 @@ def stored_estimator(cell: Cell, dataset: Dataset, file: Path, device: str) -> A
     weights = neutral_weights(file, specification)
     model = models.built(cell.framework, specification, weights, device=device)
     wrap = frameworks.part(frameworks.ESTIMATORS, cell.framework).wrap
-    return wrap(model, input_shape=shape, classes=classes, device=device)
+    estimator: Estimator = wrap(model, input_shape=shape, classes=classes, device=device)
+    return estimator
 
 
 class Surrogates:
@@ -53,9 +54,9 @@ class Surrogates:
     ) -> None:
         self._store, self._cell, self._dataset, self._device = store, cell, dataset, device
         self._sources = sources
-        self._made: dict[str, Any] = {}
+        self._made: dict[str, Estimator] = {}
 
-    def estimator(self, defense: str) -> Any:
+    def estimator(self, defense: str) -> Estimator:
         """An estimator of the model that this defense trained from the same weights and data.
 
         Raises `CellError` where that training isn't done yet.
@@ -70,7 +71,7 @@ class Surrogates:
             raise CellError(f"which cell's model of {defense!r} it is made on is not recorded")
         return self._sources[defense]
 
-    def _make(self, defense: str) -> Any:
+    def _make(self, defense: str) -> Estimator:
         cell_id = self.made_on(defense)
         if self._store.read_stage(cell_id, "training") is None:
             raise CellError(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import defenses
 from benchmark.attacks.target import encoded
 from benchmark.cells import Cell, cell_of
 from benchmark.digest import digest
-from benchmark.results import Record, Store
+from benchmark.results import Record, Store, Writer
 from benchmark.results.files import copy_of
+from benchmark.results.records import CostRecord, TrainingRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from defenses import Fitted
@@ -59,7 +58,8 @@ class Training(Stage):
             notify=context.reporter.notice,
             checkpoint=_checkpoint(context),
         )
-        return weights_result(context, "weights", fitted, _record(fitted), started)
+        record = _record(fitted, spent(context, fitted, started))
+        return record, weights_of(context, "weights", fitted)
 
     def clean_up(self, context: Context) -> None:
         """Removes the checkpoint."""
@@ -73,9 +73,9 @@ def trained_elsewhere(store: Store, cell: Cell) -> str | None:
     stands around the model, nor on the threat where it makes no adversarial examples.
     """
     ours = training_key(cell)
-    for cell_id in store.cell_ids():
-        # Ids begin alike, so that other cells are not read; the key decides.
-        if cell_id == cell.cell_id or not cell_id.startswith(cell.trained_prefix):
+    for cell_id in store.cell_ids(cell.trained_prefix):
+        # Ids tell the seed before their hash, so that other cells are not read; the key decides.
+        if cell_id == cell.cell_id or not cell_id[:-10].endswith(f"-s{cell.seed}-"):
             continue
         config = (store.read_cell(cell_id) or {}).get("config")
         if config is None or config.get("source") is not None:
@@ -85,7 +85,7 @@ def trained_elsewhere(store: Store, cell: Cell) -> str | None:
     return None
 
 
-def _key_of(config: Mapping[str, Any]) -> str | None:
+def _key_of(config: Record) -> str | None:
     """The training key of a stored configuration; None of what is none of this version's."""
     try:
         return training_key(cell_of(config))
@@ -112,12 +112,13 @@ def training_key(cell: Cell) -> str:
 
 def _taken(store: Store, cell_id: str) -> Result:
     """The training of another cell: its record, which says whose it is, and its weights."""
-    record = store.read_stage(cell_id, TRAINING)
-    assert record is not None
-    files = record.pop("files")
+    stored = store.read_stage(cell_id, TRAINING)
+    assert stored is not None
+    files = stored.pop("files")
+    known = {name: value for name, value in stored.items() if name in TrainingRecord.model_fields}
     folder = store.cell_folder(cell_id)
     writers = {name: copy_of(folder / name, checksum) for name, checksum in files.items()}
-    return {"taken_from": cell_id, **record}, writers
+    return TrainingRecord(**{"taken_from": cell_id, **known}), writers
 
 
 def _checkpoint(context: Context) -> Checkpoint:
@@ -125,23 +126,30 @@ def _checkpoint(context: Context) -> Checkpoint:
     return Checkpoint(context.store.cell_folder(cell_id) / "checkpoint.npz", identity=cell_id)
 
 
-def weights_result(
-    context: Context, name: str, fitted: Fitted, record: Record, started: float
-) -> Result:
-    """A stage that makes a model: its record with time and cost, and its weights as `name`."""
-    seconds = time.perf_counter() - started
-    save = functools.partial(context.builder.save_weights, fitted.model)
-    spent = {"seconds": seconds, "threads": context.threads, "cost": fitted.cost.as_record()}
-    return {**record, **spent}, {context.weights_file(name): save}
-
-
-def _record(fitted: Fitted) -> Record:
-    outcome, found = fitted.outcome, fitted.outcome.overfitting
+def spent(context: Context, fitted: Fitted, started: float) -> Record:
+    """What making a model took since `started`, a time of `time.perf_counter`."""
     return {
-        "learned": fitted.learned,
-        "history": outcome.history,
-        "steps": outcome.steps,
-        "overfitting": None if found is None else dataclasses.asdict(found),
-        "restored_epoch": outcome.restored_epoch,
-        "notices": list(outcome.notices),
+        "seconds": time.perf_counter() - started,
+        "threads": context.threads,
+        "steps": fitted.outcome.steps,
+        "cost": CostRecord(**fitted.cost.as_record()),
     }
+
+
+def weights_of(context: Context, name: str, fitted: Fitted) -> dict[str, Writer]:
+    """What writes the weights of a model, as `name` in its framework's format."""
+    return {
+        context.weights_file(name): functools.partial(context.builder.save_weights, fitted.model)
+    }
+
+
+def _record(fitted: Fitted, took: Record) -> TrainingRecord:
+    outcome, found = fitted.outcome, fitted.outcome.overfitting
+    return TrainingRecord(
+        learned=fitted.learned,
+        history=outcome.history,
+        overfitting=None if found is None else dataclasses.asdict(found),
+        restored_epoch=outcome.restored_epoch,
+        notices=list(outcome.notices),
+        **took,
+    )

@@ -12,6 +12,7 @@ from benchmark import frameworks
 from benchmark.attacks.transfers import ATTACK, transfer
 from benchmark.cells import Cell
 from benchmark.results import Record, Store, npz_writer
+from benchmark.results.records import TransferRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from benchmark.stages.surrogates import stored_estimator
@@ -46,7 +47,8 @@ class TransferBetweenFrameworks(Stage):
             return None
         context.reporter.stage(self.label)
         record, fools = self.made(context, weights)
-        return record, {f"{self.counterpart.framework}.npz": npz_writer({"fools": fools})}
+        name = f"{self.counterpart.framework}.npz"
+        return TransferRecord(**record), {name: npz_writer({"fools": fools})}
 
     def made(self, context: Context, weights: Path) -> tuple[Record, np.ndarray]:
         """The record and `fools`, with the counterpart's weights of this file."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from benchmark.attacks.creating import attack_class
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import BASELINE, Cell
 from benchmark.results import Record, Store
+from benchmark.results.records import TrustRecord
 from benchmark.stages.attack import Attack
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
@@ -48,15 +48,15 @@ class TrustChecks(Stage):
         progress = context.reporter.stage(self.label)
         record = run(self.subject(context), progress=progress)
         attacks = self._checksums(context.store, context.cell.cell_id)
-        return {"suite": self.suite, "attacks": attacks, "status": "ok", **record}, {}
+        return TrustRecord(suite=self.suite, attacks=attacks, status="ok", **record), {}
 
     def fits(self, record: Record, store: Store, cell_id: str) -> bool:
         """Whether the attacks have the outcomes that they had."""
         return bool(record.get("attacks") == self._checksums(store, cell_id))
 
-    def failed(self, reason: str) -> Record:
+    def failed(self, reason: str) -> TrustRecord:
         """The record where the checks could not be begun."""
-        return {"suite": self.suite, "attacks": {}, "checks": [], **super().failed(reason)}
+        return TrustRecord(suite=self.suite, attacks={}, checks=[], status="failed", reason=reason)
 
     def _checksums(self, store: Store, cell_id: str) -> dict[str, list[str]]:
         """Key of each attack to the checksums of its outcomes, which change with them."""
@@ -96,9 +96,7 @@ def _arrays(store: Store, cell_id: str, stage: Attack, record: Record) -> dict[s
 
 def _bounded(spec: AttackSpec) -> bool:
     """Whether the attack is told a budget; minimal-norm attacks leave it where they have to."""
-    module, _, name = spec.entry.target.partition(":")
-    attack: Any = getattr(importlib.import_module(module), name)
-    return "eps" in attack.attack_params
+    return "eps" in attack_class(spec.entry).attack_params
 
 
 def _left_of_twin(context: Context, attacks: Sequence[Attack]) -> float | None:
@@ -130,9 +128,7 @@ def _twin(cell: Cell, store: Store) -> str | None:
     ours = cell.config()
     # Ids begin alike, so that other cells are not read.
     prefix = f"{dataclasses.replace(cell, defense=BASELINE).trained_prefix}-s{cell.seed}-"
-    for cell_id in store.cell_ids():
-        if not cell_id.startswith(prefix):
-            continue
+    for cell_id in store.cell_ids(prefix):
         record = store.read_cell(cell_id)
         config = (record or {}).get("config", {})
         if _is_baseline(config) and all(config.get(name) == ours[name] for name in _SHARED):
@@ -140,5 +136,5 @@ def _twin(cell: Cell, store: Store) -> str | None:
     return None
 
 
-def _is_baseline(config: Mapping[str, Any]) -> bool:
+def _is_baseline(config: Record) -> bool:
     return bool(config) and config.get("defense", {}).get("name") == BASELINE

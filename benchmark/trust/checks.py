@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from benchmark import frameworks
+from benchmark.results import Record
 from benchmark.trust import gradients, outputs, scale, steps, suite
 from benchmark.trust.subject import Finding, Subject, flagged
 
@@ -34,16 +35,14 @@ CHECKS: Mapping[str, Callable[[Subject], Finding]] = {
 }
 
 
-def run(
-    subject: Subject, *, progress: Callable[[float], None] = lambda done: None
-) -> dict[str, Any]:
+def run(subject: Subject, *, progress: Callable[[float], None] = lambda done: None) -> Record:
     """All checks in their order, as the record of their stage.
 
     A check that can't be made is flagged: what can't be looked at can't be trusted.
     """
     started = time.perf_counter()
     passes = subject.estimator.passes
-    before = (passes.forwards, passes.backwards)
+    before = dataclasses.replace(passes)
     found = []
     for number, (name, check) in enumerate(CHECKS.items()):
         frameworks.seed_everything(subject.seed)
@@ -52,12 +51,11 @@ def run(
     return {
         "checks": found,
         "seconds": time.perf_counter() - started,
-        "forwards": passes.forwards - before[0],
-        "backwards": passes.backwards - before[1],
+        **passes.counts(since=before),
     }
 
 
-def _made(check: Callable[[Subject], Finding], subject: Subject) -> dict[str, Any]:
+def _made(check: Callable[[Subject], Finding], subject: Subject) -> Record:
     try:
         finding = check(subject)
     except Exception as error:

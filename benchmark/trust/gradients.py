@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from benchmark.results import Record
 from benchmark.trust.search import ascend, inside, judged, noise
 from benchmark.trust.subject import (
     Finding,
@@ -198,7 +197,7 @@ def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
     return chosen
 
 
-def _iterations(record: Mapping[str, Any]) -> int:
+def _iterations(record: Record) -> int:
     """How many an attack made at most; one step is one, and what doesn't tell makes the usual."""
     found = record.get("arguments", {}).get("max_iter", 1)
     return int(found) if isinstance(found, int | float) and found >= 1 else USUAL_STEPS

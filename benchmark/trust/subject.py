@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from benchmark.attacks.judging import Answers, Judge, Predict
-from benchmark.estimators.vjp import logits_and_gradient
+from benchmark.estimators.estimator import Estimator
+from benchmark.results import Record
 
 PASSED, FLAGGED, NOT_APPLICABLE = "passed", "flagged", "not-applicable"
 
@@ -22,8 +22,8 @@ EXAMPLES = 64
 # Families of attacks that need no gradient; see `benchmark.attacks.entry`.
 GRADIENT_FREE = ("score", "decision")
 
-# ART's class to its families, where a record doesn't tell them.
-_FAMILIES = {"SquareAttack": ("score",)}
+# ART's class to its kinds, where a record doesn't tell them.
+_KINDS = {"SquareAttack": ("score",)}
 _SINGLE_STEP = ("FastGradientMethod",)
 
 # What torch and `benchmark.estimators.tensorflow` say where no path leads from outputs to inputs.
@@ -68,7 +68,7 @@ class Attacked:
         bounded: whether it was told the budget to keep.
     """
 
-    record: Mapping[str, Any]
+    record: Record
     arrays: Mapping[str, np.ndarray]
     bounded: bool = True
 
@@ -77,9 +77,9 @@ class Attacked:
         return str(self.record["name"])
 
     @property
-    def families(self) -> tuple[str, ...]:
+    def kinds(self) -> tuple[str, ...]:
         found = self.record.get("families")
-        return tuple(found or _FAMILIES.get(self.record.get("attack", ""), ("gradient",)))
+        return tuple(found or _KINDS.get(self.record.get("attack", ""), ("gradient",)))
 
     @property
     def transfers(self) -> bool:
@@ -89,8 +89,8 @@ class Attacked:
     @property
     def white_box(self) -> bool:
         """Whether it follows gradients of the model itself."""
-        asks = {"gradient", "minimal-norm"} & set(self.families)
-        return bool(asks) and not set(GRADIENT_FREE) & set(self.families) and not self.transfers
+        asks = {"gradient", "minimal-norm"} & set(self.kinds)
+        return bool(asks) and not set(GRADIENT_FREE) & set(self.kinds) and not self.transfers
 
     @property
     def single_step(self) -> bool:
@@ -118,8 +118,8 @@ class Subject:
         clean: what a random model says of `x`.
     """
 
-    estimator: Any
-    pipeline: Any
+    estimator: Estimator
+    pipeline: Predict
     x: np.ndarray
     y: np.ndarray
     clean_prediction: np.ndarray
@@ -213,7 +213,7 @@ class Subject:
             margins.append(logits[row, labels] - logits[row, rival])
             return pull
 
-        gradient = logits_and_gradient(self.estimator, x, weights)[1]
+        gradient = self.estimator.logits_and_gradient(x, weights)[1]
         return np.concatenate(margins)[-len(x) :], gradient
 
     @cached_property

@@ -48,7 +48,7 @@ def iterative_beats_single_step(subject: Subject) -> Finding:
 
 def white_box_beats_black_box(subject: Subject) -> Finding:
     """Attacks without gradients or from another model break little that gradient attacks don't."""
-    black = [a for a in subject.comparable if set(GRADIENT_FREE) & set(a.families) or a.transfers]
+    black = [a for a in subject.comparable if set(GRADIENT_FREE) & set(a.kinds) or a.transfers]
     white = [a for a in subject.comparable if a.white_box]
     if not black or not white:
         lacking = "without gradients" if white else "with gradients"
@@ -60,12 +60,12 @@ def white_box_beats_black_box(subject: Subject) -> Finding:
 
 def gradient_free_attack(subject: Subject) -> Finding:
     """The suite asks for scores without looking at gradients."""
-    return _has_family(subject, "score", "without gradients")
+    return _has_kind(subject, "score", "without gradients")
 
 
 def hard_label_attack(subject: Subject) -> Finding:
     """The suite asks for labels alone."""
-    return _has_family(subject, "decision", "by labels alone")
+    return _has_kind(subject, "decision", "by labels alone")
 
 
 def silent_success(subject: Subject) -> Finding:
@@ -177,8 +177,8 @@ def _tried_again(
     return passed(f"{told}: gradients lead there, with another loss.", **evidence)
 
 
-def _has_family(subject: Subject, family: str, words: str) -> Finding:
-    found = [a.name for a in subject.attacks if family in a.families and a.record["status"] == "ok"]
+def _has_kind(subject: Subject, kind: str, words: str) -> Finding:
+    found = [a.name for a in subject.attacks if kind in a.kinds and a.record["status"] == "ok"]
     if found:
         return passed(f"The suite has an attack {words}: {', '.join(found)}.")
     return not_applicable(f"The suite lacks an attack {words}; a larger suite has one.")

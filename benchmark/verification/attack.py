@@ -13,12 +13,13 @@ import numpy as np
 
 from benchmark import frameworks
 from benchmark.attacks.measure import measure
-from benchmark.attacks.running import SAMPLES, attacked_rows, judging_seed
+from benchmark.attacks.outcomes import SAMPLES
+from benchmark.attacks.running import attacked_rows, judging_seed
 from benchmark.attacks.specification import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.cells import Cell
 from benchmark.results import Record
-from benchmark.verification.findings import Findings
+from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import repeat, static
 from defenses.labels import NO_LABEL, labels_of
@@ -36,16 +37,16 @@ _NORMS = ("linf", "l2", "l1", "l0")
 Arrays = Mapping[str, np.ndarray]
 
 
-def check(loaded: Loaded, key: str, found: Findings) -> None:
+def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """Everything in which the attack of this key doesn't hold."""
-    record = loaded.store.read_stage(loaded.cell_id, f"attacks/{key}")
+    record = loaded.found(f"attacks/{key}")
     if record is None:
         found.differs.append("the stored attack is missing or damaged")
         return
     spec = loaded.attack(key)
     _check_record(loaded, key, spec, record, found)
     if record["status"] == "ok":
-        arrays = loaded.store.read_arrays(loaded.cell_id, f"attacks/{key}", f"{key}.npz")
+        arrays = loaded.arrays(f"attacks/{key}")
         if _check_examples(loaded, spec, record, arrays, found):
             _check_outcomes(loaded, record, arrays, found)
             _check_samples(loaded.cell, record, arrays, loaded.target, found)
@@ -56,7 +57,7 @@ def check(loaded: Loaded, key: str, found: Findings) -> None:
 
 
 def _check_record(
-    loaded: Loaded, key: str, spec: AttackSpec, record: Record, found: Findings
+    loaded: Loaded, key: str, spec: AttackSpec, record: Record, found: Comparison
 ) -> None:
     """What the record says of the attack follows from its key and the configuration."""
     expected = static(loaded, key, spec)
@@ -68,7 +69,7 @@ def _check_record(
 
 
 def _check_examples(
-    loaded: Loaded, spec: AttackSpec, record: Record, arrays: Arrays, found: Findings
+    loaded: Loaded, spec: AttackSpec, record: Record, arrays: Arrays, found: Comparison
 ) -> bool:
     """Whether the examples are those that the configuration draws, with the data's labels."""
     target = loaded.target
@@ -93,7 +94,7 @@ def _check_examples(
     return True
 
 
-def _check_outcomes(loaded: Loaded, record: Record, arrays: Arrays, found: Findings) -> None:
+def _check_outcomes(loaded: Loaded, record: Record, arrays: Arrays, found: Comparison) -> None:
     """What follows from the outcomes of each example."""
     correct, success, label = arrays["clean_correct"], arrays["success"], arrays["label"]
     if not np.array_equal(correct, arrays["clean_prediction"] == label):
@@ -116,7 +117,7 @@ def _check_outcomes(loaded: Loaded, record: Record, arrays: Arrays, found: Findi
 
 
 def _check_samples(
-    cell: Cell, record: Record, arrays: Arrays, target: Target, found: Findings
+    cell: Cell, record: Record, arrays: Arrays, target: Target, found: Comparison
 ) -> None:
     """The stored adversarial examples, measured and classified again."""
     samples, clean = arrays["sample_adversarial"], arrays["sample_clean"]
@@ -153,7 +154,7 @@ def _check_samples(
             found.differs.append(f"stored adversarial examples have another {norm} distance")
 
 
-def _check_distances(record: Record, arrays: Arrays, found: Findings) -> None:
+def _check_distances(record: Record, arrays: Arrays, found: Comparison) -> None:
     """Successes are adversarial, within the budget, and were met at some query."""
     success, eps = arrays["success"], record["eps"]
     if (success & ~arrays["adversarial"]).any():

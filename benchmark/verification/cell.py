@@ -8,7 +8,7 @@ from benchmark.attacks.target import encoded
 from benchmark.errors import BenchError
 from benchmark.examples import support_examples
 from benchmark.results import Record
-from benchmark.verification.findings import Findings
+from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded, why_not
 from defenses.cost import Cost
 from defenses.defense import Defense
@@ -20,7 +20,7 @@ EXPECTED_COST = 0.1
 WEIGHTS, ACCURACY = 1e-3, 0.02
 
 
-def check(loaded: Loaded, key: str, found: Findings) -> None:
+def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """The cell but for its attacks' own claims; `key` is of no use here."""
     if loaded.record["status"] != "ok":
         _check_failed(loaded, found)
@@ -41,21 +41,21 @@ def check(loaded: Loaded, key: str, found: Findings) -> None:
     found.told.append("its configuration, suites, costs and stages fit together")
 
 
-def _check_failed(loaded: Loaded, found: Findings) -> None:
+def _check_failed(loaded: Loaded, found: Comparison) -> None:
     """A cell that did not end well lacks something; its attacks make claims of their own."""
-    lacking = Findings()
+    lacking = Comparison()
     for suite, keys in loaded.suites.items():
         _check_suite(loaded, suite, keys, lacking)
     stages = ["given" if loaded.cell.source else "training"]
-    there = all(loaded.store.read_stage(loaded.cell_id, stage) is not None for stage in stages)
+    there = all(loaded.found(stage) is not None for stage in stages)
     if there and any(loaded.suites.values()) and not lacking.differs:
         found.unchecked.append(f"it is told as {loaded.record['status']}, though all is stored")
     found.told.append(f"it is told as {loaded.record['status']}")
 
 
-def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Findings) -> None:
+def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Comparison) -> None:
     """Whether the suite's attacks are all there, and its checks and its curve with them."""
-    records = {key: loaded.store.read_stage(loaded.cell_id, f"attacks/{key}") for key in keys}
+    records = {key: loaded.found(f"attacks/{key}") for key in keys}
     missing = [key for key, record in records.items() if record is None]
     found.differs += [f"the stored attack {key} is missing or damaged" for key in missing]
     expected = loaded.attacks_of(suite)
@@ -74,7 +74,7 @@ def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Findings) -
     if missing:
         return
     job = loaded.job(suite)
-    trust = loaded.store.read_stage(loaded.cell_id, job.trust_stage)
+    trust = loaded.found(job.trust_stage)
     if trust is None:
         found.differs.append(f"no trust checks are stored under suite {suite!r}")
     else:
@@ -82,11 +82,11 @@ def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Findings) -
         found.expect("what the trust checks looked at", trust.get("attacks"), sealed)
         found.expect("the suite of the trust checks", trust.get("suite"), suite)
     curve = job.curve_key()
-    if curve and loaded.store.read_stage(loaded.cell_id, f"curves/{curve}") is None:
+    if curve and loaded.found(f"curves/{curve}") is None:
         found.differs.append(f"the security curve of suite {suite!r} is missing or damaged")
 
 
-def _check_given(loaded: Loaded, found: Findings) -> None:
+def _check_given(loaded: Loaded, found: Comparison) -> None:
     record = loaded.stage("given")
     source = dict(loaded.cell.source or {})
     found.expect("the source", record.get("source"), source)
@@ -99,24 +99,24 @@ def _check_given(loaded: Loaded, found: Findings) -> None:
         found.unchecked.append(why_not(error))
 
 
-def _check_training(loaded: Loaded, found: Findings) -> float:
-    """Steps and cost of the training and of the adaptation; returns what both took, as stored."""
+def _check_training(loaded: Loaded, found: Comparison) -> float:
+    """Steps and cost of training and support stage; returns what both took, as stored."""
     record = loaded.stage("training")
     _check_length(loaded, record, found)
     _check_end(loaded, record, found)
     spent = float(record["cost"]["gradient_evaluations"])
-    there = loaded.store.read_stage(loaded.cell_id, "adaptation") is not None
+    there = loaded.found("adaptation") is not None
     if there != loaded.defense.adapts:
         found.differs.append(
             f"the adaptation is {'there' if there else 'missing or damaged'}, though the defense "
             f"{'adapts' if loaded.defense.adapts else 'does not adapt'}"
         )
     elif there:
-        spent += _check_adaptation(loaded, found)
+        spent += _check_support(loaded, found)
     return spent
 
 
-def _check_length(loaded: Loaded, record: Record, found: Findings) -> None:
+def _check_length(loaded: Loaded, record: Record, found: Comparison) -> None:
     """Epochs, steps and cost against the configuration."""
     cell, data = loaded.cell, loaded.data
     count, held_out = len(data.x_train), len(data.x_validation)
@@ -136,7 +136,7 @@ def _check_length(loaded: Loaded, record: Record, found: Findings) -> None:
     _check_cost(record["cost"], cost, found, exact=type(defense).cost_of is Defense.cost_of)
 
 
-def _check_cost(stored: Record, cost: Cost, found: Findings, *, exact: bool = True) -> None:
+def _check_cost(stored: Record, cost: Cost, found: Comparison, *, exact: bool = True) -> None:
     """The parts of a stored cost, and that they add up."""
     expected = cost.as_record()
     for name, value in expected.items():
@@ -149,7 +149,7 @@ def _check_cost(stored: Record, cost: Cost, found: Findings, *, exact: bool = Tr
     found.expect("gradient_evaluations of the training", stored["gradient_evaluations"], whole)
 
 
-def _check_end(loaded: Loaded, record: Record, found: Findings) -> None:
+def _check_end(loaded: Loaded, record: Record, found: Comparison) -> None:
     """What the history says of the weights that are stored, on the validation data."""
     epoch = record.get("restored_epoch") or len(record["history"])
     entry = record["history"][epoch - 1]
@@ -170,8 +170,8 @@ def _check_end(loaded: Loaded, record: Record, found: Findings) -> None:
     found.expect("names in the history", sorted(entry), sorted([*again, "epoch", "loss"]))
 
 
-def _check_adaptation(loaded: Loaded, found: Findings) -> float:
-    """The adaptation made again: its labels, its cost, and the weights that were attacked."""
+def _check_support(loaded: Loaded, found: Comparison) -> float:
+    """The support stage made again: its labels, its cost, and the weights that were attacked."""
     record = loaded.stage("adaptation")
     support = support_examples(loaded.cell, loaded.data)
     x, y = loaded.data.x_train[support], loaded.data.y_train[support]

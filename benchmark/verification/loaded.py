@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 import defenses
 from benchmark import datasets, documents, frameworks, models
@@ -16,8 +17,8 @@ from benchmark.attacks.target import Target
 from benchmark.cells import Cell, cell_of
 from benchmark.datasets import Dataset
 from benchmark.errors import BenchError, ConfigError, StoreError
-from benchmark.external.given import from_source
 from benchmark.external.loading import ready
+from benchmark.external.model import from_source
 from benchmark.job import Job
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
@@ -42,7 +43,7 @@ class Loaded:
     """
 
     def __init__(self, out: str, cell_id: str, data_dir: str | None, machine: Machine) -> None:
-        self.store, self.cell_id, self.machine = Store.open(out), cell_id, machine
+        self.store, self.cell_id, self.machine = Store.open(out, anew=True), cell_id, machine
         self._data_dir = data_dir
         record = self.store.read_cell(cell_id)
         if record is None:
@@ -81,7 +82,7 @@ class Loaded:
             sources=self._sources(),
         )
         if self.cell.source is not None:
-            context.model = self._given(context.dataset)
+            context.model = self._external(context.dataset)
         return context
 
     @property
@@ -101,7 +102,7 @@ class Loaded:
         return self.context.defense
 
     @property
-    def model(self) -> Any:
+    def model(self) -> models.Model:
         """The model that was attacked."""
         if self.cell.source is None:
             self._check_weights("training", "weights")
@@ -117,10 +118,18 @@ class Loaded:
 
     def stage(self, name: str) -> Record:
         """The record of a stage that has to be there."""
-        record = self.store.read_stage(self.cell_id, name)
+        record = self.found(name)
         if record is None:
             raise StoreError(f"the stored {name} is missing or damaged")
         return record
+
+    def found(self, name: str) -> Record | None:
+        """The record of a stage; None where it is missing or damaged."""
+        return self.store.read_stage(self.cell_id, name)
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of a stage "<folder>/<key>"; raises `StoreError` without them."""
+        return self.store.read_arrays(self.cell_id, name, f"{name.partition('/')[2]}.npz")
 
     def suite(self, name: str, given: Arguments | None = None) -> Suite | None:
         """A suite of the project, or of the file whose text is stored; None where neither is.
@@ -137,7 +146,7 @@ class Loaded:
         if name not in self.suites:
             return None
         stage = self.run_stage(name)
-        files = (self.store.read_stage(self.cell_id, stage) or {}).get("files", {})
+        files = (self.found(stage) or {}).get("files", {})
         if len(files) != 1:
             return None
         path = self.store.cell_folder(self.cell_id) / "runs" / next(iter(files))
@@ -200,10 +209,10 @@ class Loaded:
     def _sources(self) -> dict[str, str]:
         """Defense to the cell on whose model attacks were made, as the records tell."""
         keys = {key for keys in self.suites.values() for key in keys}
-        records = [self.store.read_stage(self.cell_id, f"attacks/{key}") or {} for key in keys]
+        records = [self.found(f"attacks/{key}") or {} for key in keys]
         return {one["source"]: one["made_on"] for one in records if one.get("made_on")}
 
-    def _given(self, data: Dataset) -> Any:
+    def _external(self, data: Dataset) -> models.Model:
         """A model that someone else trained, from the stored weights; no code of theirs runs."""
         cell = self.cell
         assert cell.source is not None
@@ -228,7 +237,7 @@ def _is_built_in(architecture: str | None) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def load(out: str, cell_id: str, data_dir: str | None, machine: Machine) -> Loaded:
+def load_cell(out: str, cell_id: str, data_dir: str | None, machine: Machine) -> Loaded:
     """The cell; the last one is kept for the claims that follow."""
     return Loaded(out, cell_id, data_dir, machine)
 

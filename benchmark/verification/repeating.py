@@ -2,7 +2,7 @@
 
 On a machine of the same kind (device, threads, processor and versions, as the record has them)
 everything has to be equal to the last bit. On another one an attack may go another way, and of
-very many examples only some are attacked again: then the outcomes may differ as `findings.allowed`
+very many examples only some are attacked again: then outcomes may differ as `comparison.allowed`
 says.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from benchmark.attacks.running import attacked_rows, describe, run_attack
 from benchmark.attacks.specification import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.results import Record
-from benchmark.verification.findings import OTHER_PASSES, Findings, allowed, same, unequal
+from benchmark.verification.comparison import OTHER_PASSES, Comparison, allowed, same, unequal
 from benchmark.verification.loaded import Loaded
 
 # Examples that an attack is run on again; all of them where there are no more. Attacks that take
@@ -43,7 +42,7 @@ def static(loaded: Loaded, key: str, spec: AttackSpec) -> Record:
 
 
 def repeat(
-    loaded: Loaded, key: str, spec: AttackSpec, record: Record, stored: Arrays, found: Findings
+    loaded: Loaded, key: str, spec: AttackSpec, record: Record, stored: Arrays, found: Comparison
 ) -> None:
     """Runs the attack of this key again and compares what it leaves."""
     rows = _rows(spec, loaded.target)
@@ -93,7 +92,7 @@ def _rows(spec: AttackSpec, target: Target) -> np.ndarray:
 
 
 def _compare_exactly(
-    record: Record, again: Record, stored: Arrays, arrays: Arrays, found: Findings
+    record: Record, again: Record, stored: Arrays, arrays: Arrays, found: Comparison
 ) -> None:
     names = (record.keys() | again.keys()) - _CIRCUMSTANCES
     differing = [name for name in sorted(names) if not same(record.get(name), again.get(name))]
@@ -106,7 +105,7 @@ def _compare_exactly(
     found.told.append(f"attacked again, all of {len(stored['success'])} outcomes are equal")
 
 
-def _compare_roughly(stored: Arrays, arrays: Arrays, found: Findings) -> None:
+def _compare_roughly(stored: Arrays, arrays: Arrays, found: Comparison) -> None:
     count = len(stored["success"])
     other = int((stored["success"] != arrays["success"]).sum())
     told = (
@@ -118,7 +117,7 @@ def _compare_roughly(stored: Arrays, arrays: Arrays, found: Findings) -> None:
     found.told.append(f"{told}; {allowed(count)} may, here")
 
 
-def _compare_counts(record: Record, again: Record, found: Findings) -> None:
+def _compare_counts(record: Record, again: Record, found: Comparison) -> None:
     """Numbers of a whole run on another machine: nearly the same."""
     room = allowed(int(again["examples"]))
     for name in _COUNTS:
@@ -133,8 +132,8 @@ def _compare_counts(record: Record, again: Record, found: Findings) -> None:
             found.differs.append(f"{name} are told as {record[name]}, again it takes {again[name]}")
 
 
-def _numbers(value: Any) -> dict[str, float]:
-    values = value if isinstance(value, dict) else {"": value}
+def _numbers(value: float | Mapping[str, float]) -> dict[str, float]:
+    values = value if isinstance(value, Mapping) else {"": value}
     return {name: float(number) for name, number in values.items()}
 
 

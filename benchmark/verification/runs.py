@@ -6,11 +6,11 @@ from benchmark.attacks.suites import list_suites
 from benchmark.digest import digest
 from benchmark.errors import StoreError
 from benchmark.results import Record
-from benchmark.verification.findings import Findings
+from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded
 
 
-def check(loaded: Loaded, key: str, found: Findings) -> None:
+def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """The suite's name, its text, and that it gives the attacks of the cell with what was set.
 
     Which options were given, protocol and time limit make no number; they are taken on trust.
@@ -33,7 +33,7 @@ def _digest(text: str | None) -> str | None:
 
 
 def _check_attacks(
-    loaded: Loaded, suite: str, text: str | None, record: Record, found: Findings
+    loaded: Loaded, suite: str, text: str | None, record: Record, found: Comparison
 ) -> None:
     """The attacks that the suite gives with the arguments that were set have the stored keys."""
     given = record.get("attacks") or {}

@@ -15,7 +15,7 @@ from benchmark.stages.curve import Curve
 from benchmark.stages.transfer import TransferBetweenFrameworks, trained_weights
 from benchmark.stages.trust import TrustChecks
 from benchmark.trust import checks
-from benchmark.verification.findings import Findings, allowed, unequal
+from benchmark.verification.comparison import Comparison, allowed, unequal
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import SECONDS
 
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"\d[\d.,]*(e[+-]?\d+)?")
 _OF_OTHERS = "undefended twin"
 
 
-def check_trust(loaded: Loaded, key: str, found: Findings) -> None:
+def check_trust(loaded: Loaded, key: str, found: Comparison) -> None:
     """The checks of a suite made again: the same status, sentence and evidence."""
     stage = f"trust/{key}"
     suites = [suite for suite in loaded.suites if loaded.job(suite, ()).trust_stage == stage]
@@ -48,7 +48,7 @@ def check_trust(loaded: Loaded, key: str, found: Findings) -> None:
     found.told.append(f"{len(stored)} trust checks made again")
 
 
-def _check_one(stored: Record, again: Record, found: Findings, *, exact: bool) -> None:
+def _check_one(stored: Record, again: Record, found: Comparison, *, exact: bool) -> None:
     name = stored["name"]
     if name == _OF_OTHERS and stored["status"] == "not-applicable":
         if not stored["sentence"].startswith("There is no undefended twin") or stored["evidence"]:
@@ -75,7 +75,7 @@ def _near(one: object, other: object) -> bool:
     return one == other
 
 
-def check_curve(loaded: Loaded, key: str, found: Findings) -> None:
+def check_curve(loaded: Loaded, key: str, found: Comparison) -> None:
     """The security curve drawn again, from a minimal-norm attack or by runs at each budget."""
     record = loaded.stage(f"curves/{key}")
     stored = _arrays(loaded, f"curves/{key}", record)
@@ -120,7 +120,7 @@ def _told(loaded: Loaded, record: Record, spec: AttackSpec) -> SecurityCurve:
     )
 
 
-def check_transfer(loaded: Loaded, key: str, found: Findings) -> None:
+def check_transfer(loaded: Loaded, key: str, found: Comparison) -> None:
     """The adversarial examples of both frameworks' models, made and tried again."""
     cell, record = loaded.cell, loaded.stage(f"transfers/{key}")
     stage = TransferBetweenFrameworks(cell, ())
@@ -142,12 +142,11 @@ def check_transfer(loaded: Loaded, key: str, found: Findings) -> None:
 
 
 def _arrays(loaded: Loaded, stage: str, record: Record) -> dict[str, np.ndarray]:
-    name = f"{stage.partition('/')[2]}.npz"
-    return loaded.store.read_arrays(loaded.cell_id, stage, name) if record["files"] else {}
+    return loaded.arrays(stage) if record["files"] else {}
 
 
 def _compare(
-    stored: curves.Arrays, again: curves.Arrays, found: Findings, *, exact: bool, count: int
+    stored: curves.Arrays, again: curves.Arrays, found: Comparison, *, exact: bool, count: int
 ) -> None:
     """Outcomes of a stage made again: equal, or nearly on another machine."""
     differing = unequal(stored, again)

@@ -7,7 +7,7 @@ import numpy as np
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.specification import AttackSpec
 from benchmark.results import Record
-from benchmark.verification.findings import Findings
+from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import SECONDS, unpredictable
 
@@ -22,7 +22,7 @@ EXAMPLES = 50
 MORE_SHARE, MORE = 0.2, 3
 
 
-def check(loaded: Loaded, suite: str, found: Findings) -> None:
+def check(loaded: Loaded, suite: str, found: Comparison) -> None:
     """Attacks some of the examples that stay right under every attack of the suite."""
     keys = loaded.suites[suite]
     robust = _robust(loaded, keys)
@@ -69,12 +69,12 @@ def _robust(loaded: Loaded, keys: list[str]) -> np.ndarray:
     for key in keys:
         record: Record = loaded.stage(f"attacks/{key}")
         if record["status"] == "ok" and (record["norm"], record["eps"]) == threat:
-            arrays = loaded.store.read_arrays(loaded.cell_id, f"attacks/{key}", f"{key}.npz")
+            arrays = loaded.arrays(f"attacks/{key}")
             robust = robust & ~arrays["success"]
     return robust
 
 
 def _flags(loaded: Loaded, suite: str) -> list[str]:
     """The names of the suite's trust checks that are flagged."""
-    record = loaded.store.read_stage(loaded.cell_id, loaded.job(suite).trust_stage) or {}
+    record = loaded.found(loaded.job(suite).trust_stage) or {}
     return [one["name"] for one in record.get("checks", []) if one["status"] == "flagged"]

@@ -107,7 +107,7 @@ def _adaptation(families: tuple[Adaptation, ...]) -> Document | None:
 def _family(one: Adaptation) -> Document:
     """A family's record, with its ends at the largest support: before and after the tuned steps."""
     record = one.record
-    document: Document = record.model_dump()
+    document: Document = record.model_dump(exclude={"files"})
     if record.status == "ok":
         tuned = record.steps.index(record.tuned_steps)
         document |= {

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from benchmark.results import SCHEMA_VERSION, Store
+from benchmark.results.records import SupportRecord, TrainingRecord
 from reports.checks import checks
 from reports.pictures import Example, examples
 from reports.records import Attack, Cell
-from reports.schema import StageRecord
 from reports.website import breakdown, measured
 from reports.website.outcomes import Detail, detail
 from reports.website.reproduce import UNKNOWN, command
@@ -248,15 +248,16 @@ def _attack(attack: Attack) -> Document:
     return found
 
 
-def _stage(stage: StageRecord | None) -> Document | None:
+def _stage(stage: TrainingRecord | SupportRecord | None) -> Document | None:
     if stage is None:
         return None
+    history = stage.history if isinstance(stage, TrainingRecord) else []
     return {
         "seconds": stage.seconds,
         "steps": stage.steps,
-        "labels_used": stage.labels_used,
-        "cost": {k: v for k, v in stage.cost.items() if _is_number(v)},
-        "history": [{k: v for k, v in row.items() if _is_number(v)} for row in stage.history],
+        "labels_used": stage.labels_used if isinstance(stage, SupportRecord) else None,
+        "cost": stage.cost.model_dump(exclude_none=True),
+        "history": [{k: v for k, v in row.items() if _is_number(v)} for row in history],
     }
 
 

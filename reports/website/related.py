@@ -42,5 +42,5 @@ def _relations(cell: Cell, twin: Cell | None, family: list[Cell]) -> Iterator[tu
 
 def _key(cell: Cell, *without: str) -> str:
     """What two cells must share to be related, as text."""
-    config = cell.record.config.model_dump()
+    config = cell.record.config.model_dump(exclude={"source"})
     return repr(sorted((k, v) for k, v in config.items() if k not in without))

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from benchmark.results.records import DefenseConfig
 from reports.records import Cell
 from reports.runs import Run
-from reports.schema import DefenseConfig
 
 _CHANNELS = {"torch": "first", "tensorflow": "last"}  # that a framework's models have by custom
 _SUITE, _PROTOCOL = "quick", "none"  # where none is named

@@ -367,7 +367,7 @@ def written(folder: Path) -> Store:
             "sentence": "they vanish",
             "evidence": {},
         }
-        trust = {"suite": "quick", "status": "flagged", "checks": [check]}
+        trust = {"suite": "quick", "status": "ok", "checks": [check]}
         store.write_stage(cell_id, "trust/quick", trust)
     return store
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmark.results.records import AttackRecord
 from reports.records import Attack, Outcomes
-from reports.schema import AttackRecord
 from reports.website import breakdown
 from reports.website.outcomes import Detail
 

@@ -218,5 +218,5 @@ def test_names_in_what_breaks_the_schema_are_texts(synthetic: Any) -> None:
     (entry,) = reports.load(synthetic.store.path).attrs["left_out"]
     page = reports.write(synthetic.store.path).read_text()
 
-    assert "suites.\ufffd[2J<b>: input should be a valid list" in entry["reason"]
+    assert "suites.<b>: input should be a valid list" in entry["reason"]
     assert "<b>" not in page

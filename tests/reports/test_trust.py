@@ -26,7 +26,7 @@ def out(synthetic: Any) -> Path:
     """A flagged cell, a clean one, and one without checks."""
     for defense, found in (("trades", [FLAGGED, PASSED, ASIDE]), ("mart", [PASSED])):
         cell_id = synthetic.cell(defense)
-        record = {"suite": "quick", "checks": found, "attacks": []}
+        record = {"suite": "quick", "checks": found, "attacks": {}}
         synthetic.store.write_stage(cell_id, "trust/quick", record)
     synthetic.cell("pgd-at")
     path: Path = synthetic.store.path

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
 
 import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 
-from benchmark.attacks.autoattack.attack import Found, RegionAttack
+from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.climbing import climb
 from benchmark.attacks.autoattack.losses import (
     CrossEntropy,
@@ -32,39 +31,19 @@ class APGDCrossEntropy(RegionAttack):
         max_iter: steps of each run.
         eps_step: the first step's length; None for the papers' 2 eps (linf, l2) or eps (l1).
         nb_random_init: random starts; None for the papers' 1 (linf, l2) or 5 (l1).
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params,
-        "max_iter",
-        "eps_step",
-        "nb_random_init",
-    ]
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (
-        BaseEstimator, LossGradientsMixin, ClassifierMixin
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        estimator: Any,
-        *args: Any,
-        max_iter: int = 100,
-        eps_step: float | None = None,
-        nb_random_init: int | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(estimator, *args, **settings)
-        self.max_iter = max_iter
-        self.eps_step = eps_step
-        self.nb_random_init = nb_random_init
+    _estimator_requirements = (BaseEstimator, LossGradientsMixin, ClassifierMixin)
+    max_iter: int = 100
+    eps_step: float | None = None
+    nb_random_init: int | None = None
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         starts = self.nb_random_init or (5 if self.region.norm == "l1" else 1)
         flat = x.reshape(len(x), -1)
-        found = Found.nothing(flat)
+        found = Best.nothing(flat)
         for _ in range(starts):
             _climb_open(self, found, flat, CrossEntropy(y), x.shape[1:], generator)
         return found
@@ -78,38 +57,18 @@ class APGDTargeted(RegionAttack):
         max_iter: steps of each run.
         nb_random_init: random starts for each class.
         targets: classes to try, at most; None for the papers' 9 (linf, l2) or 5 (l1).
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params,
-        "max_iter",
-        "restarts",
-        "targets",
-    ]
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (
-        BaseEstimator, ClassGradientsMixin, ClassifierMixin
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        estimator: Any,
-        *args: Any,
-        max_iter: int = 100,
-        nb_random_init: int = 1,
-        targets: int | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(estimator, *args, **settings)
-        self.max_iter = max_iter
-        self.nb_random_init = nb_random_init
-        self.targets = targets
+    _estimator_requirements = (BaseEstimator, ClassGradientsMixin, ClassifierMixin)
+    max_iter: int = 100
+    nb_random_init: int = 1
+    targets: int | None = None
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         flat = x.reshape(len(x), -1)
-        found = Found.nothing(flat)
+        found = Best.nothing(flat)
         targets = self.targets or (5 if self.region.norm == "l1" else 9)
         for target in other_classes(logits, y)[:, :targets].T:
             for _ in range(self.nb_random_init):
@@ -119,7 +78,7 @@ class APGDTargeted(RegionAttack):
 
 def _climb_open(
     attack: APGDCrossEntropy | APGDTargeted,
-    found: Found,
+    found: Best,
     x: np.ndarray,
     loss: Loss,
     shape: tuple[int, ...],

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
 
 import numpy as np
-from art.attacks.attack import EvasionAttack
-from art.estimators.classification.classifier import ClassifierMixin
-from art.estimators.estimator import BaseEstimator
 
 from benchmark.attacks.autoattack.losses import fooled
+from benchmark.attacks.autoattack.parameters import ParameterAttack, indices
 from benchmark.attacks.geometry import NORMS, Region
 
 
 @dataclass
-class Found:
+class Best:
     """An attack's points so far, n rows.
 
     Args:
@@ -30,11 +27,11 @@ class Found:
     score: np.ndarray
 
     @classmethod
-    def nothing(cls, x: np.ndarray) -> Found:
+    def nothing(cls, x: np.ndarray) -> Best:
         """The examples themselves, as if nothing were better."""
         return cls(np.zeros(len(x), dtype=bool), x.copy(), np.full(len(x), -np.inf))
 
-    def add(self, rows: np.ndarray, other: Found) -> None:
+    def add(self, rows: np.ndarray, other: Best) -> None:
         """Take from another search over `rows` what is better."""
         better = other.success & ~self.success[rows] | (other.score > self.score[rows])
         self.points[rows[better]] = other.points[better]
@@ -42,19 +39,20 @@ class Found:
         self.success[rows] |= other.success
 
 
-def keep(arrays: Any, which: np.ndarray) -> None:
-    """Drop rows from every array of a dataclass."""
-    for field in fields(arrays):
-        value = getattr(arrays, field.name)
-        if isinstance(value, np.ndarray):
-            setattr(arrays, field.name, value[which])
+class Open:
+    """Examples that a search still works on; each of its arrays has a row for each of them."""
+
+    def keep(self, which: np.ndarray) -> None:
+        """Drop the others."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                setattr(self, name, value[which])
 
 
-class RegionAttack(EvasionAttack):
+class RegionAttack(ParameterAttack):
     """An untargeted attack within a ball and the estimator's box.
 
     Args:
-        estimator: an ART classifier that gives logits.
         norm: numpy.inf, 2 or 1.
         eps: the budget.
         batch_size: examples at a time; memory grows with it, not with their number.
@@ -62,30 +60,13 @@ class RegionAttack(EvasionAttack):
         verbose: taken for ART's sake; nothing is printed.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *EvasionAttack.attack_params, "norm", "eps", "batch_size", "seed", "verbose"
-    ]  # fmt: skip
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (BaseEstimator, ClassifierMixin)
+    norm: float | str = np.inf
+    eps: float = 0.3
+    batch_size: int = 250
+    seed: int | None = None
+    verbose: bool = False
 
-    def __init__(
-        self,
-        estimator: Any,
-        norm: float | str = np.inf,
-        eps: float = 0.3,
-        *,
-        batch_size: int = 250,
-        seed: int | None = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(estimator=estimator)
-        self.norm = norm
-        self.eps = eps
-        self.batch_size = batch_size
-        self.seed = seed
-        self.verbose = verbose
-        RegionAttack._check_params(self)
-
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples where some were found, else the best points met.
 
         Args:
@@ -97,9 +78,7 @@ class RegionAttack(EvasionAttack):
         generator = np.random.default_rng(seed)
         x = np.asarray(x, dtype=np.float32)
         x_adv = x.copy()
-        given = None if y is None else np.asarray(y)
-        if given is not None and given.ndim == 2:
-            given = given.argmax(axis=1)
+        given = None if y is None else indices(np.asarray(y))
         for first in range(0, len(x), self.batch_size):
             part = slice(first, first + self.batch_size)
             logits = np.asarray(self.estimator.predict(x[part]))
@@ -113,14 +92,13 @@ class RegionAttack(EvasionAttack):
     @abstractmethod
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         """Attack correctly classified examples `x`, (n, ...), with their labels and logits."""
 
     @property
     def region(self) -> Region:
         """Where the points may lie."""
-        low, high = (0.0, 1.0) if self.estimator.clip_values is None else self.estimator.clip_values
-        return Region(NORMS[self.norm], self.eps, float(np.min(low)), float(np.max(high)))
+        return Region(NORMS[self.norm], self.eps, *self.box)
 
     def _check_params(self) -> None:
         if self.norm not in NORMS:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
 
 import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 
 from benchmark.attacks.autoattack.apgd import APGDCrossEntropy, APGDTargeted
-from benchmark.attacks.autoattack.attack import Found, RegionAttack
+from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.fab import FABTargeted
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.autoattack.square import Square
 
 # In the reference's order.
-STAGES: dict[str, Any] = {
+STAGES: dict[str, Callable[..., RegionAttack]] = {
     "apgd-ce": APGDCrossEntropy,
     "apgd-targeted": APGDTargeted,
     "fab-targeted": FABTargeted,
@@ -33,28 +33,18 @@ class StandardAutoAttack(RegionAttack):
         estimator: with loss and class gradients.
         max_iter: steps of each gradient attack's run.
         queries: of Square.
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [*RegionAttack.attack_params, "max_iter", "queries"]
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (
-        BaseEstimator, LossGradientsMixin, ClassGradientsMixin, ClassifierMixin
-    )  # fmt: skip
+    _estimator_requirements = (
+        BaseEstimator,
+        LossGradientsMixin,
+        ClassGradientsMixin,
+        ClassifierMixin,
+    )
+    max_iter: int = 100
+    queries: int = 5000
 
-    def __init__(
-        self,
-        estimator: Any,
-        *args: Any,
-        max_iter: int = 100,
-        queries: int = 5000,
-        **settings: Any,
-    ) -> None:
-        super().__init__(estimator, *args, **settings)
-        self.max_iter = max_iter
-        self.queries = queries
-        self.found = dict.fromkeys(STAGES, 0)
-
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples where some were found, else the best points of the last attack.
 
         Args:
@@ -66,7 +56,7 @@ class StandardAutoAttack(RegionAttack):
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         points = x.copy()
         left = np.arange(len(x))
         for name, kind in STAGES.items():
@@ -75,7 +65,7 @@ class StandardAutoAttack(RegionAttack):
             seed = int(generator.integers(2**31))
             steps = self.queries if kind is Square else self.max_iter
             attack = kind(
-                self.estimator, self.norm, self.eps,
+                self.estimator, norm=self.norm, eps=self.eps,
                 batch_size=self.batch_size, seed=seed, max_iter=steps,
             )  # fmt: skip
             points[left] = attack.generate(x[left], y[left])
@@ -84,4 +74,4 @@ class StandardAutoAttack(RegionAttack):
             left = left[~broken]
         success = np.ones(len(x), dtype=bool)
         success[left] = False
-        return Found(success, points, np.zeros(len(x)))
+        return Best(success, points, np.zeros(len(x)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from benchmark.attacks.autoattack.attack import Found, keep
+from benchmark.attacks.autoattack.attack import Best, Open
 from benchmark.attacks.autoattack.losses import Loss, fooled, query
 from benchmark.attacks.geometry import TINY, Region, lengths
+from benchmark.estimators.estimator import Classifier
 
 # Weight of the new step against the last one, its momentum (2020, eq. 5).
 MOMENTUM_WEIGHT = np.float32(0.75)
@@ -18,7 +18,7 @@ RISING_SHARE = 0.75
 
 
 @dataclass
-class Climb:
+class Climb(Open):
     """Examples still open; each array has a row for each of them.
 
     Args:
@@ -65,7 +65,7 @@ class Climb:
         self.best_value[higher] = value[higher]
 
 
-class Halving:
+class Halving(Open):
     """Steps for linf and l2: halved at checkpoints where too few of them rose (2020, algorithm 1).
 
     Args:
@@ -121,13 +121,8 @@ class Halving:
         self._window = max(self._window - max(int(0.03 * self._iterations), 1), shortest)
         self._left = self._window
 
-    def keep(self, which: np.ndarray) -> None:
-        """Drop examples."""
-        self.step, self.rises = self.step[which], self.rises[which]
-        self.checked, self.halved = self.checked[which], self.halved[which]
 
-
-class Sparse:
+class Sparse(Open):
     """Steps for l1: along the largest entries of the gradient, ever fewer (2021, algorithm 1).
 
     Args:
@@ -179,17 +174,17 @@ class Sparse:
         self.step[~sparser] = np.maximum(self.step[~sparser] / 1.5, self._longest / 10)
         climb.back_to_best(sparser)
 
-    def keep(self, which: np.ndarray) -> None:
-        """Drop examples."""
-        self.step, self.changed, self.share = (
-            self.step[which],
-            self.changed[which],
-            self.share[which],
-        )
+
+def _rule(
+    search: Climb, region: Region, iterations: int, *, fresh: bool, first_step: float | None
+) -> Halving | Sparse:
+    if region.norm == "l1":
+        return Sparse(search, region, iterations, fresh=fresh, first_step=first_step)
+    return Halving(search, region, iterations, first_step=first_step)
 
 
 def climb(
-    estimator: Any,
+    estimator: Classifier,
     region: Region,
     loss: Loss,
     x: np.ndarray,
@@ -200,7 +195,7 @@ def climb(
     fresh: bool = True,
     stops: bool = True,
     first_step: float | None = None,
-) -> Found:
+) -> Best:
     """Climb `loss` from `start`; an example is left alone once it is misclassified.
 
     Args:
@@ -215,14 +210,10 @@ def climb(
         stops: whether misclassified examples are left alone.
         first_step: the longest; None for the papers'.
     """
-    found = Found.nothing(x)
+    found = Best.nothing(x)
     logits, value, gradient = query(estimator, start.reshape(-1, *shape), loss)
     search = Climb.begin(x, start, value, gradient)
-    rule: Halving | Sparse = (
-        Sparse(search, region, iterations, fresh=fresh, first_step=first_step)
-        if region.norm == "l1"
-        else Halving(search, region, iterations, first_step=first_step)
-    )
+    rule = _rule(search, region, iterations, fresh=fresh, first_step=first_step)
     for step in range(iterations + 1):
         if step:
             point = rule.move(search)
@@ -232,7 +223,7 @@ def climb(
         if done.any():
             rows = search.rows[done]
             found.success[rows], found.points[rows] = True, search.point[done]
-            keep(search, ~done)
+            search.keep(~done)
             rule.keep(~done)
             loss = loss.take(~done)
             if not len(search.rows):

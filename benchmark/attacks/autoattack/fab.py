@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator
 
-from benchmark.attacks.autoattack.attack import Found, RegionAttack, keep
+from benchmark.attacks.autoattack.attack import Best, Open, RegionAttack
 from benchmark.attacks.autoattack.losses import Difference, fooled, other_classes, query
 from benchmark.attacks.autoattack.planes import towards_plane
 from benchmark.attacks.geometry import Region, lengths
@@ -30,37 +29,19 @@ class FABTargeted(RegionAttack):
         nb_restarts: runs for each class; the second and later ones begin at random.
         targets: classes to try, at most, the most likely first.
         minimal: whether to go on within the budget, and to return what lies beyond it too.
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params, "max_iter", "nb_restarts", "targets", "minimal"
-    ]  # fmt: skip
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (
-        BaseEstimator, ClassGradientsMixin, ClassifierMixin
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        estimator: Any,
-        *args: Any,
-        max_iter: int = 100,
-        nb_restarts: int = 1,
-        targets: int = 9,
-        minimal: bool = False,
-        **settings: Any,
-    ) -> None:
-        super().__init__(estimator, *args, **settings)
-        self.max_iter = max_iter
-        self.nb_restarts = nb_restarts
-        self.targets = targets
-        self.minimal = minimal
+    _estimator_requirements = (BaseEstimator, ClassGradientsMixin, ClassifierMixin)
+    max_iter: int = 100
+    nb_restarts: int = 1
+    targets: int = 9
+    minimal: bool = False
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         flat = x.reshape(len(x), -1)
-        found = Found.nothing(flat)
+        found = Best.nothing(flat)
         for target in other_classes(logits, y)[:, : self.targets].T:
             for restart in range(self.nb_restarts):
                 rows = np.arange(len(x)) if self.minimal else np.flatnonzero(~found.success)
@@ -76,9 +57,9 @@ class FABTargeted(RegionAttack):
 
     def _run(
         self, x: np.ndarray, start: np.ndarray, loss: Difference, shape: tuple[int, ...]
-    ) -> Found:
+    ) -> Best:
         """One run from `start`, (n, d); a score is minus the distance of a success."""
-        found, region = Found.nothing(x), self.region
+        found, region = Best.nothing(x), self.region
         search = _Walk(np.arange(len(x)), x, start)
         for _ in range(self.max_iter):
             _, value, gradient = query(self.estimator, search.point.reshape(-1, *shape), loss)
@@ -89,12 +70,12 @@ class FABTargeted(RegionAttack):
             inside = across & (distance <= region.eps)
             taken = across if self.minimal else inside
             rows = search.rows[taken]
-            found.add(rows, Found(inside[taken], search.point[taken], -distance[taken]))
+            found.add(rows, Best(inside[taken], search.point[taken], -distance[taken]))
             search.point[across] = (
                 search.x[across] + (search.point[across] - search.x[across]) * WAY_BACK
             )
             if not self.minimal and inside.any():
-                keep(search, ~inside)
+                search.keep(~inside)
                 loss = loss.take(~inside)
                 if not len(search.rows):
                     break
@@ -102,7 +83,7 @@ class FABTargeted(RegionAttack):
 
 
 @dataclass
-class _Walk:
+class _Walk(Open):
     """Examples still open: where they stand among all, the examples, and where the search is."""
 
     rows: np.ndarray

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 
-from benchmark.estimators.vjp import logits_and_gradient
+from benchmark.estimators.estimator import Classifier
+from benchmark.estimators.vjp import logits_and_gradient, softmax
 from defenses.labels import labels_of
 
 
@@ -18,7 +19,7 @@ class Loss(Protocol):
     def y(self) -> np.ndarray:
         """Labels, (n,)."""
 
-    def take(self, rows: Any) -> Self:
+    def take(self, rows: np.ndarray | slice) -> Self:
         """The same of some of the examples."""
 
     def values(self, logits: np.ndarray) -> np.ndarray:
@@ -38,7 +39,7 @@ class CrossEntropy:
 
     y: np.ndarray
 
-    def take(self, rows: Any) -> Self:
+    def take(self, rows: np.ndarray | slice) -> Self:
         """The same of some of the examples."""
         return replace(self, y=self.y[rows])
 
@@ -50,10 +51,9 @@ class CrossEntropy:
 
     def weights(self, logits: np.ndarray) -> np.ndarray:
         """softmax(z) - onehot(y)."""
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        exponents /= exponents.sum(axis=1, keepdims=True)
-        exponents[np.arange(len(self.y)), self.y] -= 1
-        return exponents
+        weights = softmax(logits)
+        weights[np.arange(len(self.y)), self.y] -= 1
+        return weights
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Difference:
     y: np.ndarray
     target: np.ndarray
 
-    def take(self, rows: Any) -> Self:
+    def take(self, rows: np.ndarray | slice) -> Self:
         """The same of some of the examples."""
         return replace(self, y=self.y[rows], target=self.target[rows])
 
@@ -117,7 +117,9 @@ class TargetedDLR(Difference):
         return np.einsum("nc,nc->n", weights, logits) + 1e-12, weights
 
 
-def query(estimator: Any, x: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def query(
+    estimator: Classifier, x: np.ndarray, loss: Loss
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Logits of `x`, (n, ...), each example's loss, and its gradient, (n, d).
 
     Rows that are not finite lose nothing and point nowhere.

@@ -6,11 +6,10 @@ Under l1 as in Croce & Hein 2021. Each example has squares and signs of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmark.attacks.autoattack.attack import Found, RegionAttack
+from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.autoattack.squares import propose, start
 
@@ -31,32 +30,16 @@ class Square(RegionAttack):
         p_init: share of the image that the first squares cover.
         nb_restarts: searches.
         rescaled: whether squares shrink as fast as `max_iter` is short of 10,000.
-        settings: as of `RegionAttack`.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *RegionAttack.attack_params, "max_iter", "p_init", "nb_restarts", "rescaled"
-    ]  # fmt: skip
-
-    def __init__(
-        self,
-        estimator: Any,
-        *args: Any,
-        max_iter: int = 5000,
-        p_init: float = 0.8,
-        nb_restarts: int = 1,
-        rescaled: bool = False,
-        **settings: Any,
-    ) -> None:
-        super().__init__(estimator, *args, **settings)
-        self.max_iter = max_iter
-        self.p_init = p_init
-        self.nb_restarts = nb_restarts
-        self.rescaled = rescaled
+    max_iter: int = 5000
+    p_init: float = 0.8
+    nb_restarts: int = 1
+    rescaled: bool = False
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
-    ) -> Found:
+    ) -> Best:
         if x.ndim != 4:
             raise ValueError(f"Square works on images, (n, H, W, C); these are {x.shape}")
         first = getattr(self.estimator, "channels_first", False)
@@ -66,7 +49,7 @@ class Square(RegionAttack):
             points = np.moveaxis(points, -1, 1) if first else points
             return np.asarray(self.estimator.predict(np.ascontiguousarray(points)))
 
-        found = Found.nothing(images)
+        found = Best.nothing(images)
         for _ in range(self.nb_restarts):
             rows = np.flatnonzero(~found.success)
             if len(rows):
@@ -74,10 +57,10 @@ class Square(RegionAttack):
         found.points = np.moveaxis(found.points, -1, 1) if first else found.points
         return found
 
-    def _run(self, x: np.ndarray, y: np.ndarray, ask: Ask, generator: np.random.Generator) -> Found:
+    def _run(self, x: np.ndarray, y: np.ndarray, ask: Ask, generator: np.random.Generator) -> Best:
         """One search over images (n, H, W, C)."""
         region = self.region
-        found = Found.nothing(x)
+        found = Best.nothing(x)
         found.points = start(x, region, generator)
         logits = ask(found.points)
         found.success, found.score = fooled(logits, y), -_margins(logits, y)
@@ -90,7 +73,7 @@ class Square(RegionAttack):
             rows, new = rows[changed], new[changed]
             if len(rows):
                 logits = ask(new)
-                here = Found(fooled(logits, y[rows]), new, -_margins(logits, y[rows]))
+                here = Best(fooled(logits, y[rows]), new, -_margins(logits, y[rows]))
                 found.add(rows, here)
         return found
 

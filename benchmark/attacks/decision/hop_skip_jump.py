@@ -15,14 +15,10 @@ bisects or halves. A last bisection ends the search here.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
-from art.attacks.attack import EvasionAttack
-from art.estimators.classification.classifier import ClassifierMixin
-from art.estimators.estimator import BaseEstimator
 
 from benchmark.attacks.autoattack.losses import fooled
+from benchmark.attacks.autoattack.parameters import ParameterAttack, indices
 from benchmark.attacks.geometry import NORMS, TINY, lengths
 from benchmark.estimators.passes import announce
 
@@ -34,7 +30,7 @@ _PRECISION = 0.01
 _HALVINGS = 40
 
 
-class HopSkipJump(EvasionAttack):
+class HopSkipJump(ParameterAttack):
     """HopSkipJump, untargeted, under linf or l2.
 
     Args:
@@ -49,37 +45,16 @@ class HopSkipJump(EvasionAttack):
         verbose: taken for ART's sake; nothing is printed.
     """
 
-    attack_params: ClassVar[list[str]] = [
-        *EvasionAttack.attack_params,
-        "norm", "max_iter", "max_eval", "init_eval", "init_size", "enough", "batch_size", "verbose",
-    ]  # fmt: skip
-    _estimator_requirements: ClassVar[tuple[type, ...]] = (BaseEstimator, ClassifierMixin)
+    norm: float | str = 2
+    max_iter: int = 50
+    max_eval: int = 10000
+    init_eval: int = 100
+    init_size: int = 100
+    enough: float | None = None
+    batch_size: int = 250
+    verbose: bool = False
 
-    def __init__(
-        self,
-        estimator: Any,
-        norm: float | str = 2,
-        *,
-        max_iter: int = 50,
-        max_eval: int = 10000,
-        init_eval: int = 100,
-        init_size: int = 100,
-        enough: float | None = None,
-        batch_size: int = 250,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(estimator=estimator)
-        self.norm = norm
-        self.max_iter = max_iter
-        self.max_eval = max_eval
-        self.init_eval = init_eval
-        self.init_size = init_size
-        self.enough = enough
-        self.batch_size = batch_size
-        self.verbose = verbose
-        self._check_params()
-
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """The nearest adversarial points that were found; the examples where there was none.
 
         Args:
@@ -89,20 +64,13 @@ class HopSkipJump(EvasionAttack):
         # ART's attacks draw from the global generator, which the harness seeds.
         generator = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
         x = np.asarray(x, dtype=np.float32)
-        labels = np.asarray(self.estimator.predict(x) if y is None else y)
-        labels = labels.argmax(axis=1) if labels.ndim == 2 else labels
+        labels = indices(np.asarray(self.estimator.predict(x) if y is None else y))
         x_adv = x.copy()
         for first in range(0, len(x), self.batch_size):
             part = slice(first, first + self.batch_size)
             search = _Search(self, x[part], labels[part], np.arange(len(x))[part], generator)
             x_adv[part] = search.run().reshape(x[part].shape)
         return x_adv
-
-    @property
-    def box(self) -> tuple[float, float]:
-        """The least and the greatest value of an input."""
-        low, high = (0.0, 1.0) if self.estimator.clip_values is None else self.estimator.clip_values
-        return float(np.min(low)), float(np.max(high))
 
     def _check_params(self) -> None:
         if NORMS.get(self.norm) not in ("linf", "l2"):

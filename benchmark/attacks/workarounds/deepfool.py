@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from art.attacks.evasion import DeepFool as ArtDeepFool
 
@@ -17,7 +15,7 @@ TINY = 1e-7
 class DeepFool(ArtDeepFool):
     """ART's DeepFool that leaves an example alone once it is misclassified."""
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Points just beyond the nearest boundary of each of `x`, (n, ...)."""
         x = np.asarray(x, dtype=np.float32)
         found = x.copy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import chdir
-from typing import Any
 
 import numpy as np
 from art.attacks.evasion import GeoDA as ArtGeoDA
@@ -20,7 +19,7 @@ class _NoStartError(Exception):
 class GeoDA(ArtGeoDA):
     """ART's GeoDA on NumPy 2, in a folder of its own."""
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples for `x`, (n, H, W, C); as it is where no start was found."""
         # ART reads and writes a cache of its basis in the working folder.
         with tempfile.TemporaryDirectory() as folder, chdir(folder):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from art.attacks.evasion import MomentumIterativeMethod as ArtMomentumIterativeMethod
 from art.attacks.evasion import ProjectedGradientDescent as ArtProjectedGradientDescent
 from art.attacks.evasion import ProjectedGradientDescentNumpy, ProjectedGradientDescentTensorFlowV2
@@ -12,7 +10,7 @@ from art.attacks.evasion import ProjectedGradientDescentNumpy, ProjectedGradient
 class ProjectedGradientDescent(ArtProjectedGradientDescent):
     """ART's PGD, by its NumPy code where its TensorFlow code can't."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         _mend(self)
 
@@ -20,7 +18,7 @@ class ProjectedGradientDescent(ArtProjectedGradientDescent):
 class MomentumIterativeMethod(ArtMomentumIterativeMethod):
     """ART's PGD with momentum, the same."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         _mend(self)
 

@@ -5,10 +5,10 @@ It also fails where an estimator's clip values are NumPy's numbers, as those of 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from art.attacks.evasion import AdversarialPatchNumpy
+
+from benchmark.estimators.estimator import Classifier
 
 
 class AdversarialPatch(AdversarialPatchNumpy):
@@ -17,7 +17,12 @@ class AdversarialPatch(AdversarialPatchNumpy):
     attack_params = (*AdversarialPatchNumpy.attack_params, "scale")
 
     def __init__(
-        self, classifier: Any, *, scale: float = 0.4, learning_rate: float = 5.0, **kwargs: Any
+        self,
+        classifier: Classifier,
+        *,
+        scale: float = 0.4,
+        learning_rate: float = 5.0,
+        **kwargs: object,
     ) -> None:
         super().__init__(
             classifier, scale_min=scale, scale_max=scale, learning_rate=learning_rate, **kwargs
@@ -26,12 +31,13 @@ class AdversarialPatch(AdversarialPatchNumpy):
         # Its steps go down the loss of the labels that it is given.
         self.learning_rate = -learning_rate
 
-    def reset_patch(self, initial_patch_value: Any) -> None:
+    def reset_patch(self, initial_patch_value: float | np.ndarray | None) -> None:
         """Start again from a patch, or from one of a single value."""
-        is_number = np.ndim(initial_patch_value) == 0 and initial_patch_value is not None
-        super().reset_patch(float(initial_patch_value) if is_number else initial_patch_value)
+        if initial_patch_value is not None and np.ndim(initial_patch_value) == 0:
+            initial_patch_value = float(initial_patch_value)
+        super().reset_patch(initial_patch_value)
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """`x`, (n, H, W, C), each with the patch at a place and an angle of its own."""
         super().generate(x, y, **kwargs)
         patched = np.clip(self.apply_patch(x, self.scale), 0, 1).astype(np.float32)

@@ -6,10 +6,10 @@ differential evolution needs nothing.
 
 from __future__ import annotations
 
-from typing import Any
-
 from art.attacks.evasion import PixelAttack as ArtPixelAttack
 from art.attacks.evasion import ThresholdAttack as ArtThresholdAttack
+
+from benchmark.estimators.estimator import Classifier
 
 _EVOLUTION = 1
 
@@ -19,7 +19,9 @@ class PixelAttack(ArtPixelAttack):
 
     attack_params = (*ArtPixelAttack.attack_params, "norm", "eps")
 
-    def __init__(self, classifier: Any, *, norm: float, eps: float, **kwargs: Any) -> None:
+    def __init__(
+        self, classifier: Classifier, *, norm: float, eps: float, **kwargs: object
+    ) -> None:
         pixels = max(1, int(eps / classifier.input_shape[-1]))
         super().__init__(classifier, th=pixels, es=_EVOLUTION, **kwargs)
 
@@ -29,6 +31,8 @@ class ThresholdAttack(ArtThresholdAttack):
 
     attack_params = (*ArtThresholdAttack.attack_params, "norm", "eps")
 
-    def __init__(self, classifier: Any, *, norm: float, eps: float, **kwargs: Any) -> None:
+    def __init__(
+        self, classifier: Classifier, *, norm: float, eps: float, **kwargs: object
+    ) -> None:
         # It rounds pixels down to whole numbers of 255, by up to one.
         super().__init__(classifier, th=max(1, int(eps * 255) - 1), es=_EVOLUTION, **kwargs)

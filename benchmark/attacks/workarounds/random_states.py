@@ -31,7 +31,7 @@ def seeded_random_states() -> Iterator[None]:
 class BoundaryAttack(ArtBoundaryAttack):
     """ART's boundary attack, the same for the same global seed."""
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples for `x`, (n, ...)."""
         with seeded_random_states():
             return np.asarray(super().generate(x, y, **kwargs))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from art.attacks.evasion import SaliencyMapMethod as ArtSaliencyMapMethod
 
+from benchmark.estimators.estimator import Classifier
 from defenses.labels import labels_of
 
 
@@ -17,20 +16,20 @@ class SaliencyMapMethod(ArtSaliencyMapMethod):
 
     def __init__(
         self,
-        classifier: Any,
+        classifier: Classifier,
         *,
         norm: float,
         eps: float,
         theta: float = 1.0,
         targets: int = 1,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         # It changes two values at a time, and stops above gamma.
         gamma = max(eps - 1.5, 0.5) / float(np.prod(classifier.input_shape))
         super().__init__(classifier, theta=theta, gamma=min(gamma, 1.0), **kwargs)
         self.targets = targets
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples for `x`, (n, ...), with true labels `y`, (n,)."""
         logits = self.estimator.predict(x)
         label = logits.argmax(axis=1) if y is None else y

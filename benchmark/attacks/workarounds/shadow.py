@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from art.attacks.evasion import ShadowAttack as ArtShadowAttack
+
+from benchmark.estimators.estimator import Classifier
 
 # Noisy copies of an example that a gradient is averaged over; ART's 400 are for certified models.
 COPIES = 8
@@ -14,9 +14,11 @@ COPIES = 8
 class ShadowAttack(ArtShadowAttack):
     """ART's shadow attack, untargeted."""
 
-    def __init__(self, estimator: Any, *, batch_size: int = COPIES, **kwargs: Any) -> None:
+    def __init__(
+        self, estimator: Classifier, *, batch_size: int = COPIES, **kwargs: object
+    ) -> None:
         super().__init__(estimator, batch_size=COPIES, **kwargs)
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """An adversarial example for `x`, (1, H, W, C), which is classified correctly."""
         return np.asarray(super().generate(x, None, **kwargs))

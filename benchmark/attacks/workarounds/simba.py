@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from art.attacks.evasion import SimBA as ArtSimBA
+
+from benchmark.estimators.estimator import Classifier
 
 # Length of a step under l2, as in the paper.
 STEP = 0.2
@@ -18,13 +18,13 @@ class SimBA(ArtSimBA):
 
     def __init__(
         self,
-        classifier: Any,
+        classifier: Classifier,
         *,
         norm: float,
         eps: float,
         epsilon: float = STEP,
         batch_size: int = 1,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         by_pixels = norm == np.inf
         super().__init__(
@@ -39,7 +39,7 @@ class SimBA(ArtSimBA):
             most = int(np.prod(classifier.input_shape))
             self.max_iter: int = min(self.max_iter, most)
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples for `x`, (n, H, W, C)."""
         if y is not None and y.ndim == 1:
             y = np.eye(self.estimator.nb_classes, dtype=np.float32)[y]

@@ -5,17 +5,20 @@ The targeted one steps away from its targets unless it is told not to.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+from art.attacks.attack import EvasionAttack
 from art.attacks.evasion import TargetedUniversalPerturbation as ArtTargetedUniversalPerturbation
 from art.attacks.evasion import UniversalPerturbation as ArtUniversalPerturbation
+
+from benchmark.estimators.estimator import Classifier
 
 
 class UniversalPerturbation(ArtUniversalPerturbation):
     """ART's universal perturbation, with an attack inside that has its budget and is quiet."""
 
-    def _get_attack(self, a_name: str, params: dict[str, Any] | None = None) -> Any:
+    def _get_attack(self, a_name: str, params: Mapping[str, object] | None = None) -> EvasionAttack:
         attack = super()._get_attack(a_name)
         wanted = {"norm": self.norm, "eps": self.eps, "verbose": False}
         known = {name: value for name, value in wanted.items() if name in attack.attack_params}
@@ -29,13 +32,13 @@ class TargetedUniversalPerturbation(ArtTargetedUniversalPerturbation):
     attack_params = (*ArtTargetedUniversalPerturbation.attack_params, "target")
 
     def __init__(
-        self, classifier: Any, *, norm: float, eps: float, target: int = 0, **kwargs: Any
+        self, classifier: Classifier, *, norm: float, eps: float, target: int = 0, **kwargs: object
     ) -> None:
         inner = {"targeted": True, "norm": norm, "eps": eps}
         super().__init__(classifier, attacker_params=inner, norm=norm, eps=eps, **kwargs)
         self.target = target
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """`x`, (n, ...), with the perturbation added."""
         targets = np.zeros((len(x), self.estimator.nb_classes), dtype=np.float32)
         targets[:, self.target] = 1

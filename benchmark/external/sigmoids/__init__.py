@@ -1,1 +1,1 @@
-"""What stands before the sigmoids of a given model, one file a framework."""
+"""What stands before the sigmoids of an external model, one file a framework."""

@@ -1,8 +1,9 @@
-"""The adaptation protocol's stages: what follows from their arrays, and episodes run again."""
+"""The meta-test's stages: what follows from their arrays, and episodes run again."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from benchmark.metatest.model import Adaptable
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import Record
 from benchmark.stages.metatest import course_of
-from benchmark.verification.findings import Findings, unequal
+from benchmark.verification.comparison import Comparison, unequal
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import unpredictable
 
@@ -24,7 +25,7 @@ EPISODES = 3
 ROUNDING = 0.1
 
 
-def check(loaded: Loaded, key: str, found: Findings) -> None:
+def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A family's stage, or that of the tuning."""
     record = loaded.stage(f"{FOLDER}/{key}")
     family = record.get("family") if "role" in record else None
@@ -34,7 +35,7 @@ def check(loaded: Loaded, key: str, found: Findings) -> None:
         _check_family(loaded, key, str(family), record, found)
 
 
-def _check_tuning(loaded: Loaded, key: str, record: Record, found: Findings) -> None:
+def _check_tuning(loaded: Loaded, key: str, record: Record, found: Comparison) -> None:
     """The tuning made again, on its validation family."""
     protocol = _protocol_of_tuning(loaded, key, record)
     course = _course(loaded, protocol)
@@ -50,7 +51,7 @@ def _check_tuning(loaded: Loaded, key: str, record: Record, found: Findings) -> 
     found.told.append("tuned again")
 
 
-def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: Findings) -> None:
+def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: Comparison) -> None:
     """What is stored of a family's episodes."""
     protocol, tuning_record = _protocol_of_family(loaded, key, family, record)
     course = _course(loaded, _with_others(loaded, protocol))
@@ -65,7 +66,7 @@ def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: 
             found.expect("the reason", record.get("reason"), again["reason"])
         found.told.append(f"the family is {record['status']}")
         return
-    arrays = loaded.store.read_arrays(loaded.cell_id, f"{FOLDER}/{key}", f"{key}.npz")
+    arrays = loaded.arrays(f"{FOLDER}/{key}")
     found.expect("reason", record.get("reason"), "")
     found.expect_all(record, course.summary(arrays))
     derived = course.derived(arrays["correct"], arrays["clean"], arrays["seen"], tuning)
@@ -81,7 +82,7 @@ def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: 
 
 
 def _check_costs(
-    record: Record, again: Record, times: float, found: Findings, *, exact: bool
+    record: Record, again: Record, times: float, found: Comparison, *, exact: bool
 ) -> None:
     """Episodes of one protocol cost about the same."""
     for name in ("cost", "measuring_cost"):
@@ -96,12 +97,10 @@ def _check_costs(
 
 def _protocol_of_tuning(loaded: Loaded, key: str, record: Record) -> Protocol:
     """The protocol of a tuning: its families' records tell the rest of it."""
-    for other in loaded.store.stage_keys(loaded.cell_id, FOLDER):
-        family = loaded.store.read_stage(loaded.cell_id, f"{FOLDER}/{other}")
-        if family is not None and "role" in family:
-            protocol = _protocol(family, record)
-            if protocol.keys()[TUNING] == key:
-                return protocol
+    for _, family in _stored(loaded, families=True):
+        protocol = _protocol(family, record)
+        if protocol.keys()[TUNING] == key:
+            return protocol
     raise StoreError("no family is stored that was measured with this tuning")
 
 
@@ -109,24 +108,29 @@ def _protocol_of_family(
     loaded: Loaded, key: str, family: str, record: Record
 ) -> tuple[Protocol, Record]:
     """A family's protocol, and the record of the tuning that belongs to it."""
-    for other in loaded.store.stage_keys(loaded.cell_id, FOLDER):
-        tuning = loaded.store.read_stage(loaded.cell_id, f"{FOLDER}/{other}")
-        if tuning is not None and "role" not in tuning:
-            protocol = _protocol(record, tuning)
-            if protocol.keys() == {family: key, TUNING: other}:
-                return protocol, tuning
+    for other, tuning in _stored(loaded, families=False):
+        protocol = _protocol(record, tuning)
+        if protocol.keys() == {family: key, TUNING: other}:
+            return protocol, tuning
     raise StoreError("its settings and those of a stored tuning don't give its key")
 
 
 def _with_others(loaded: Loaded, protocol: Protocol) -> Protocol:
     """The protocol with all families that are stored of it: what a model has to keep is of them."""
     names = []
-    for key in loaded.store.stage_keys(loaded.cell_id, FOLDER):
-        family = loaded.store.read_stage(loaded.cell_id, f"{FOLDER}/{key}") or {}
-        one = dataclasses.replace(protocol, families=(family.get("family", ""),))
-        if "role" in family and one.keys()[one.families[0]] == key:
-            names.append(one.families[0])
+    for key, family in _stored(loaded, families=True):
+        one = dataclasses.replace(protocol, families=(family["family"],))
+        if one.keys()[family["family"]] == key:
+            names.append(family["family"])
     return dataclasses.replace(protocol, families=tuple(names))
+
+
+def _stored(loaded: Loaded, *, families: bool) -> Iterator[tuple[str, Record]]:
+    """Keys and records of the stored families, or of the tunings."""
+    for key in loaded.store.stage_keys(loaded.cell_id, FOLDER):
+        record = loaded.found(f"{FOLDER}/{key}")
+        if record is not None and ("role" in record) == families:
+            yield key, record
 
 
 def _protocol(family: Record, tuning: Record) -> Protocol:

@@ -13,6 +13,7 @@ from typing import Any
 import defenses
 from benchmark import models
 from benchmark.errors import ConfigError, ModelError, UnknownName
+from benchmark.results.files import Record
 
 CHANNELS = ("first", "last")
 OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
@@ -35,7 +36,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
-class Given:
+class ExternalModel:
     """A model as a user gives it.
 
     Args:
@@ -77,18 +78,19 @@ class Given:
         return SUFFIXES.get(Path(self.weights).suffix.lower()) if self.weights else None
 
 
-def check(given: Given) -> None:
+def check(external: ExternalModel) -> None:
     """Raises `BenchError` for what can be told without reading the files or running any code."""
-    check_name(given.name)
+    check_name(external.name)
     for option, value, allowed in (
-        ("channels", given.channels, CHANNELS),
-        ("outputs", given.outputs, OUTPUTS),
+        ("channels", external.channels, CHANNELS),
+        ("outputs", external.outputs, OUTPUTS),
     ):
         if value is not None and value not in allowed:
             raise UnknownName(option, value, allowed)
-    _check_normalisation(given)
-    _check_model(given)
-    _check_weights(given)
+    if any(number <= 0 for number in external.std):
+        raise ConfigError(f"--std {external.std} must be above 0")
+    _check_model(external)
+    _check_weights(external)
 
 
 def check_name(name: str) -> None:
@@ -155,27 +157,27 @@ def _number(text: str) -> float:
 
 
 def source(
-    given: Given, *, framework: str, outputs: str, builder_sha256: str | None
-) -> dict[str, Any]:
+    external: ExternalModel, *, framework: str, outputs: str, builder_sha256: str | None
+) -> Record:
     """What the cell's configuration says of the model, so that equal ids mean equal models."""
     return {
-        "architecture": None if given.builder else _canonical(given.model),
-        "builder": _portable(given.builder),
+        "architecture": None if external.builder else _canonical(external.model),
+        "builder": _portable(external.builder),
         "builder_sha256": builder_sha256,
-        "weights": Path(given.weights).name if given.weights else None,
-        "weights_sha256": digest(Path(given.weights)) if given.weights else None,
-        "channels": given.channels or default_channels(framework),
-        "mean": list(given.mean),
-        "std": list(given.std),
+        "weights": Path(external.weights).name if external.weights else None,
+        "weights_sha256": digest(Path(external.weights)) if external.weights else None,
+        "channels": external.channels or default_channels(framework),
+        "mean": list(external.mean),
+        "std": list(external.std),
         "outputs": outputs,
         # Only where it was given, so that the ids of models without it stay.
-        **({"input_range": list(given.input_range)} if given.input_range else {}),
+        **({"input_range": list(external.input_range)} if external.input_range else {}),
     }
 
 
-def from_source(name: str, found: Mapping[str, Any], weights: str | None) -> Given:
+def from_source(name: str, found: Mapping[str, Any], weights: str | None) -> ExternalModel:
     """The inverse of `source`, with the weights where they are now."""
-    return Given(
+    return ExternalModel(
         name=name,
         model=found["architecture"] or found["builder"],
         weights=weights,
@@ -204,49 +206,47 @@ def _portable(builder: str | None) -> str | None:
     return f"{Path(place).name if place.endswith('.py') else place}:{function}"
 
 
-def _check_normalisation(given: Given) -> None:
-    if any(number <= 0 for number in given.std):
-        raise ConfigError(f"--std {given.std} must be above 0")
-
-
-def _check_model(given: Given) -> None:
-    if given.model is None:
-        if given.weights is None:
+def _check_model(external: ExternalModel) -> None:
+    if external.model is None:
+        if external.weights is None:
             raise ConfigError("no model given; give --weights FILE, --model NAME, or both")
-        if not given.weights.lower().endswith(".keras"):
+        if not external.weights.lower().endswith(".keras"):
             names = ", ".join(models.names())
-            if given.framework == "tensorflow":
+            if external.framework == "tensorflow":
                 raise ConfigError(
-                    f"--weights {given.weights}: of an .h5 file the arrays alone are read; save "
+                    f"--weights {external.weights}: of an .h5 file the arrays alone are read; save "
                     f"the whole model as .keras, or name its architecture with --model: one of "
                     f"{names}, or package.module:builder, or file.py:builder"
                 )
             raise ConfigError(
-                f"--weights {given.weights} holds no architecture; name it with --model: one of "
+                f"--weights {external.weights} holds no architecture; name it with --model: one of "
                 f"{names}, or package.module:builder, or file.py:builder"
             )
-    elif given.builder:
-        place, _, function = given.builder.rpartition(":")
+    elif external.builder:
+        place, _, function = external.builder.rpartition(":")
         if not place or not function.isidentifier():
             raise ConfigError(
-                f"--model {given.model!r} names no builder; write package.module:builder or "
+                f"--model {external.model!r} names no builder; write package.module:builder or "
                 "file.py:builder"
             )
-    elif given.model.endswith(".py"):
-        raise ConfigError(f"--model {given.model!r} names no builder; write {given.model}:builder")
+    elif external.model.endswith(".py"):
+        raise ConfigError(
+            f"--model {external.model!r} names no builder; write {external.model}:builder"
+        )
     else:
-        models.canonical(given.model)
-        if given.weights is None:
-            raise ConfigError(f"--model {given.model} needs its weights; give --weights FILE")
+        models.canonical(external.model)
+        if external.weights is None:
+            raise ConfigError(f"--model {external.model} needs its weights; give --weights FILE")
 
 
-def _check_weights(given: Given) -> None:
-    if given.weights is None:
+def _check_weights(external: ExternalModel) -> None:
+    if external.weights is None:
         return
-    suffix = Path(given.weights).suffix.lower()
+    suffix = Path(external.weights).suffix.lower()
     if suffix not in SUFFIXES:
         raise ConfigError(
-            f"--weights {given.weights}: unknown ending {suffix!r}; allowed: {', '.join(SUFFIXES)}"
+            f"--weights {external.weights}: unknown ending {suffix!r}; allowed: "
+            f"{', '.join(SUFFIXES)}"
         )
-    if not Path(given.weights).is_file():
-        raise ModelError(f"no weights file at {given.weights}; check the path")
+    if not Path(external.weights).is_file():
+        raise ModelError(f"no weights file at {external.weights}; check the path")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ _SHOWN = 3  # differences that are told of one stage
 
 
 @dataclass
-class Findings:
+class Comparison:
     """What differs, what could not be checked, and what was; sentences without a full stop."""
 
     differs: list[str] = field(default_factory=list)
@@ -42,7 +41,7 @@ class Findings:
             self.differs.append(f"{name} is told as {_short(stored)}, and is {_short(found)}")
 
     def expect_all(
-        self, stored: Mapping[str, Any], found: Mapping[str, Any], names: Collection[str] = ()
+        self, stored: Mapping[str, object], found: Mapping[str, object], names: Collection[str] = ()
     ) -> None:
         """The same of every name in `found`, or of those given."""
         for name in names or found:

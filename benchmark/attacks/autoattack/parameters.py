@@ -1,0 +1,41 @@
+"""What attacks of this project share as ART's: parameters, the box, and labels."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from art.attacks.attack import EvasionAttack
+from art.estimators.classification.classifier import ClassifierMixin
+from art.estimators.estimator import BaseEstimator
+
+from benchmark.estimators.estimator import Classifier
+
+
+class ParameterAttack(EvasionAttack):
+    """An attack whose parameters are its class's annotated attributes, with their defaults.
+
+    Args:
+        estimator: an ART classifier that gives logits.
+        parameters: those that are to be others.
+    """
+
+    _estimator_requirements: ClassVar[tuple[type, ...]] = (BaseEstimator, ClassifierMixin)
+
+    def __init_subclass__(cls) -> None:
+        cls.attack_params = [*super(cls, cls).attack_params, *cls.__annotations__]
+
+    def __init__(self, estimator: Classifier, **parameters: object) -> None:
+        super().__init__(estimator=estimator)
+        self.set_params(**parameters)
+
+    @property
+    def box(self) -> tuple[float, float]:
+        """The least and the greatest value of an input."""
+        low, high = (0.0, 1.0) if self.estimator.clip_values is None else self.estimator.clip_values
+        return float(np.min(low)), float(np.max(high))
+
+
+def indices(labels: np.ndarray) -> np.ndarray:
+    """Labels as classes, (n,), whether they are that or one-hot rows."""
+    return np.asarray(labels.argmax(axis=1) if labels.ndim == 2 else labels)

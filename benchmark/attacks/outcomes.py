@@ -1,0 +1,151 @@
+"""What came of an attack: what it returned and met on its way, judged by the whole pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark import frameworks
+from benchmark.attacks.entry import UNRESTRICTED
+from benchmark.attacks.geometry import spread
+from benchmark.attacks.measure import Measurement, measure
+from benchmark.attacks.suites import AttackSpec
+from benchmark.attacks.target import Target
+from benchmark.results import Record
+
+SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What came of an attack: all arrays are of the attacked rows of the target.
+
+    Args:
+        rows: of the target, (k,).
+        x_adv: what the attack returned, (k, ...).
+        kept: what it met on its way, (k, ...), where `has_kept`, (k,).
+        first_query: of the first success within budget that was met, (k,), -1 where there is none.
+        next_query: that a returned point would have been, had the attack asked about it, (k,).
+        whole: where the attack ran to its end, (k,).
+    """
+
+    rows: np.ndarray
+    x_adv: np.ndarray
+    kept: np.ndarray
+    has_kept: np.ndarray
+    first_query: np.ndarray
+    next_query: np.ndarray
+    whole: np.ndarray
+
+
+def outcomes(
+    spec: AttackSpec,
+    target: Target,
+    found: Generated,
+    *,
+    attacked: np.ndarray,
+    norm: str,
+    eps: float,
+    seed: int,
+) -> tuple[Record, dict[str, np.ndarray]]:
+    """What the record says of an attack that ran, and what became of each example.
+
+    Args:
+        spec: the attack.
+        target: what it attacked.
+        found: what it left.
+        attacked: which of the target's rows it was run on, (n,) bool.
+        norm: of its budget.
+        eps: its budget.
+        seed: of a random pipeline's draws, as it judges.
+    """
+    x_adv, measurement, silent, forgot = _judge(target, found, norm, eps, seed=seed)
+    correct = target.clean_prediction == target.y
+    violations = dict(measurement.violations)
+    if spec.entry.is_minimal:  # it knows no budget
+        violations["budget"] = 0
+    record = {
+        **({} if target.clean is None else {"draws": target.clean.draws}),
+        "status": "ok",
+        "clean_accuracy": float(correct[attacked].mean()),
+        "robust_accuracy": float((correct & ~measurement.success)[attacked].mean()),
+        "violations": violations,
+        "abstained": measurement.abstained,
+        "silent": silent,
+        "forgot": forgot,
+    }
+    return record, {
+        **_arrays(target, x_adv, measurement),
+        "attacked": attacked,
+        "first_query": _first_query(target, found, measurement),
+    }
+
+
+def _first_query(target: Target, found: Generated, measurement: Measurement) -> np.ndarray:
+    """The number of the query that met each success, (n,); -1 where there is none."""
+    first = np.full(len(target.y), -1, dtype=np.int64)
+    first[found.rows] = np.where(found.first_query >= 0, found.first_query, found.next_query)
+    first[~measurement.success] = -1
+    return first
+
+
+def _judge(
+    target: Target, found: Generated, norm: str, eps: float, *, seed: int
+) -> tuple[np.ndarray, Measurement, int, int]:
+    """The better of what was returned and what was met on the way, as the whole pipeline has it.
+
+    Returns the points, what they achieved, how many successes the attack met without returning
+    them although it ran to its end, and of how many points the model has another label now than a
+    copy gave that was asked nothing before, which is the one that counts.
+    """
+    returned, kept = target.x.copy(), target.x.copy()
+    returned[found.rows], kept[found.rows] = found.x_adv, found.kept
+    has_kept = np.zeros(len(target.x), dtype=bool)
+    has_kept[found.rows] = found.has_kept
+    ours, forgot = _measured(target, returned, norm, eps, seed)
+    if not has_kept.any():
+        return returned, ours, 0, forgot
+    met, also_forgot = _measured(target, kept, norm, eps, seed)
+    better = has_kept & met.beats(ours, "l2" if norm == UNRESTRICTED else norm)
+    whole = np.zeros(len(target.x), dtype=bool)
+    whole[found.rows] = found.whole
+    silent = int((better & met.success & ~ours.success & whole).sum())
+    points = np.where(spread(better, kept), kept, returned)
+    return points, ours.overlaid(met, better), silent, max(forgot, also_forgot)
+
+
+def _measured(
+    target: Target, x_adv: np.ndarray, norm: str, eps: float, seed: int
+) -> tuple[Measurement, int]:
+    # Its own draws where the pipeline is random: an attack doesn't choose by them.
+    frameworks.seed_everything(seed)
+    answers, forgot = target.verdict(x_adv)
+    found = measure(
+        target.x,
+        x_adv,
+        answers.outputs,
+        clean_prediction=target.clean_prediction,
+        label=target.y,
+        norm=norm,
+        eps=eps,
+        beyond_chance=target.wrong_beyond_chance(answers),
+    )
+    return found, forgot
+
+
+def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict[str, np.ndarray]:
+    samples = np.flatnonzero(measurement.success)[:SAMPLES]
+    return {
+        "test_index": target.index,
+        "label": target.y,
+        "clean_prediction": target.clean_prediction,
+        "clean_correct": target.clean_prediction == target.y,
+        "adversarial_prediction": measurement.prediction,
+        "success": measurement.success,
+        "adversarial": measurement.adversarial,
+        **measurement.distances,
+        "sample_index": target.index[samples],
+        "sample_clean": target.x[samples],
+        "sample_adversarial": x_adv[samples].astype(np.float32),
+    }

@@ -1,0 +1,107 @@
+"""`bench run --dry-run`: the cells of a plan and what they cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from benchmark.cells import Cell, cell_of
+from benchmark.cli.display import print_table
+from benchmark.cli.efforts import Alike, Speeds
+from benchmark.cli.output import tell
+from benchmark.config import RunConfig
+from benchmark.frameworks import processor
+from benchmark.job import Job
+from benchmark.plans.run import Plan, cuda_devices
+from benchmark.results import Store
+from benchmark.resume import pending, training_left
+from benchmark.stages.training import TRAINING
+from benchmark.text import duration
+
+
+def print_plan(plan: Plan, *, as_json: bool = False) -> None:
+    """A row a cell, and what is left to do of them all; writes nothing."""
+    out = plan.config.out
+    store = Store.open(out) if (out / "bench.json").exists() else None
+    to_do = pending(plan.jobs, store) if store else plan.jobs
+    rows = _rows(plan, to_do, store)
+    protocols = [job.adaptation for job in to_do if job.adaptation is not None]
+    adapting = sum(protocol.gradient_evaluations() for protocol in protocols)
+    if as_json:
+        print(json.dumps({"cells": rows, "adaptation_gradient_evaluations": adapting}, indent=2))
+        return
+    print_table(
+        ["cell", "training GE", "training time", "memory", "state"],
+        list(map(_cells, rows)),
+        right_aligned=[False, True, True, True, False],
+    )
+    total = sum(row["training_gradient_evaluations"] for row in rows if row["state"] == "to do")
+    tell(
+        f"{len(to_do)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
+        f"of training and {adapting:,.0f} of the adaptation protocol; nothing was written"
+    )
+    if any(row["training_seconds"] is None for row in rows):
+        tell(
+            f"a training's time is known where {out} holds one of the same model on a machine "
+            "like this one"
+        )
+
+
+def _rows(plan: Plan, to_do: Sequence[Job], store: Store | None) -> list[dict[str, Any]]:
+    """What is known of each cell; None for what isn't."""
+    left = {job.cell.cell_id: training_left(job, store) for job in to_do}
+    speeds = Speeds() if store is None else _measured(store, plan.config)
+    rows = []
+    for job in plan.jobs:
+        cell_id = job.cell.cell_id
+        effort = left.get(cell_id, job.training)
+        pace = speeds.pace(_alike(job.cell))
+        rows.append(
+            {
+                "cell_id": cell_id,
+                "training_gradient_evaluations": effort,
+                "training_seconds": None if pace is None else pace * effort,
+                "memory_bytes": plan.memory.get(cell_id),
+                "state": "to do" if cell_id in left else "done",
+            }
+        )
+    return rows
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    seconds, memory = row["training_seconds"], row["memory_bytes"]
+    return [
+        row["cell_id"],
+        f"{row['training_gradient_evaluations']:,.0f}",
+        "unknown" if seconds is None else f"about {duration(seconds)}",
+        "" if memory is None else f"{memory / 1e6:,.0f} MB",
+        row["state"],
+    ]
+
+
+def _measured(store: Store, config: RunConfig) -> Speeds:
+    """How fast stored trainings went on processors and devices as this run will have."""
+    speeds = Speeds()
+    cuda = config.device != "cpu" and cuda_devices() > 0
+    for cell_id in store.cell_ids():
+        record = store.read_cell(cell_id) or {}
+        here = record.get("processor") == processor()
+        if not here or str(record.get("device")).startswith("cuda") != cuda:
+            continue
+        training = store.read_stage(cell_id, TRAINING)
+        if training is None or "taken_from" in training:
+            continue
+        if config.threads in (None, training.get("threads")):
+            try:
+                effort = float(training["cost"]["gradient_evaluations"])
+                speeds.add(_alike(cell_of(record["config"])), float(training["seconds"]), effort)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                continue  # written by another version, or changed
+    return speeds
+
+
+def _alike(cell: Cell) -> list[Alike]:
+    """What a training is like: the same defense's, or else any of the model."""
+    model = (cell.dataset_fingerprint, cell.model, cell.framework)
+    return [(*model, cell.trained_by), model]

@@ -1,0 +1,125 @@
+"""GTSRB, Omniglot and Imagenette: images in files, where torchvision's loaders put them."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from benchmark.datasets.dataset import Request, Source
+from benchmark.datasets.folder import class_files, entries, source
+from benchmark.datasets.places import required
+from benchmark.errors import DataError
+
+# The signs by the number of their class; Stallkamp et al. 2012.
+_SIGNS = (
+    "speed limit 20, speed limit 30, speed limit 50, speed limit 60, speed limit 70, "
+    "speed limit 80, end of speed limit 80, speed limit 100, speed limit 120, no passing, "
+    "no passing for trucks, right of way at next crossing, priority road, yield, stop, "
+    "no vehicles, no trucks, no entry, general caution, dangerous curve left, "
+    "dangerous curve right, double curve, bumpy road, slippery road, road narrows right, "
+    "road work, traffic signals, pedestrians, children crossing, bicycles crossing, "
+    "beware of ice or snow, wild animals crossing, end of all limits, turn right ahead, "
+    "turn left ahead, ahead only, go straight or right, go straight or left, keep right, "
+    "keep left, roundabout mandatory, end of no passing, end of no passing for trucks"
+)
+SIGNS = tuple(_SIGNS.split(", "))
+
+OBJECTS = {
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+
+_ALL_CHARACTERS = "omniglot-py/images_background"
+_SMALL = ("images_background_small1", "images_background_small2")
+
+
+def gtsrb(request: Request) -> Source:
+    """26,640 training and the official 12,630 test images of 43 traffic signs, 32x32 colour.
+
+    J. Stallkamp, M. Schlipsing, J. Salmen, C. Igel, "Man vs. computer: Benchmarking machine
+    learning algorithms for traffic sign recognition", Neural Networks 32, 2012.
+    """
+    folders = ("gtsrb/GTSRB/Training", "gtsrb/GTSRB/Final_Test/Images", "gtsrb/GT-final_test.csv")
+    training, images, table = (required(request, *folders) / folder for folder in folders)
+    train = class_files(training, ending=".ppm")
+    if len(train) != len(SIGNS):
+        raise DataError(
+            f"{request.name}: {training} holds {len(train)} class folders; it must hold the "
+            f"{len(SIGNS)} folders 00000 to 00042"
+        )
+    test: dict[str, list[str]] = {name: [] for name in train}
+    for file, label in _rows(table, request.name):
+        test[f"{label:05d}"].append(str(images / file))
+    return source(request, train, test, names=SIGNS, image_size=32, hashed=True)
+
+
+def _rows(table: Path, name: str) -> list[tuple[str, int]]:
+    """The file and the class of each test image."""
+    try:
+        with open(table, newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream, delimiter=";")
+            found = [(os.path.basename(row["Filename"]), int(row["ClassId"])) for row in rows]
+        if not found or not all(0 <= label < len(SIGNS) for _, label in found):
+            raise ValueError("no rows, or a class above 42")
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{name}: {table} can't be read ({reason}); remove it and give --download"
+        ) from error
+    return found
+
+
+def omniglot(request: Request) -> Source:
+    """964 characters of 30 alphabets, 20 drawings of each, 28x28 grey, split by seed.
+
+    These are the "background" characters; their small sets (242 characters of 8 alphabets) are
+    taken where the large one is not there.
+
+    B. Lake, R. Salakhutdinov, J. Tenenbaum, "Human-level concept learning through probabilistic
+    program induction", Science 350, 2015.
+    """
+    root = request.data_dir or Path()
+    small = [root / name for name in _SMALL if os.path.isdir(root / name)]
+    if os.path.isdir(root / _ALL_CHARACTERS) or not small:
+        hint = f" (or {' and '.join(_SMALL)}, unpacked)"
+        folders = [required(request, _ALL_CHARACTERS, hint=hint) / _ALL_CHARACTERS]
+    else:
+        folders = small
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        for alphabet in (entry for entry in entries(folder) if entry.is_dir()):
+            for character, files in class_files(Path(alphabet.path), ending=".png").items():
+                # The small sets share alphabets, drawing for drawing.
+                found.setdefault(f"{alphabet.name}/{character}", files)
+    train = dict(sorted(found.items()))
+    return source(request, train, None, names=tuple(train), image_size=28, hashed=True)
+
+
+def imagenette(request: Request) -> Source:
+    """10 classes of ImageNet, 9,469 training and the official 3,925 validation images as test part.
+
+    128x128 colour unless --image-size says another; from the 160 pixel version, or a larger one.
+
+    J. Howard, "Imagenette", github.com/fastai/imagenette, 2019.
+    """
+    root, largest = request.data_dir or Path(), "imagenette2-160"
+    there = [f"imagenette2{size}" for size in ("-160", "-320", "")]
+    folder = next((name for name in there if os.path.isdir(root / name)), largest)
+    place = required(request, f"{folder}/train", f"{folder}/val") / folder
+    train, test = class_files(place / "train"), class_files(place / "val")
+    if list(train) != list(OBJECTS):
+        raise DataError(
+            f"{request.name}: {place / 'train'} doesn't hold the class folders of Imagenette, "
+            f"{', '.join(list(OBJECTS)[:2])}, ...; give --download to fetch them"
+        )
+    names = tuple(OBJECTS.values())
+    return source(request, train, test, names=names, image_size=128, hashed=True)

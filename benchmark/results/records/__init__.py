@@ -1,0 +1,48 @@
+"""Every stored record: stages write these, reports and verification read them."""
+
+from __future__ import annotations
+
+from benchmark.results.records.cell import CellRecord as CellRecord
+from benchmark.results.records.cell import CellStatus as CellStatus
+from benchmark.results.records.cell import Config as Config
+from benchmark.results.records.cell import DatasetConfig as DatasetConfig
+from benchmark.results.records.cell import DefenseConfig as DefenseConfig
+from benchmark.results.records.cell import RunRecord as RunRecord
+from benchmark.results.records.cell import ThreatConfig as ThreatConfig
+from benchmark.results.records.metatest import EstimateRecord as EstimateRecord
+from benchmark.results.records.metatest import FamilyRecord as FamilyRecord
+from benchmark.results.records.metatest import TuningRecord as TuningRecord
+from benchmark.results.records.schema import CostRecord as CostRecord
+from benchmark.results.records.schema import Schema as Schema
+from benchmark.results.records.schema import StageRecord as StageRecord
+from benchmark.results.records.stages import AttackRecord as AttackRecord
+from benchmark.results.records.stages import CheckRecord as CheckRecord
+from benchmark.results.records.stages import CurveRecord as CurveRecord
+from benchmark.results.records.stages import ExternalRecord as ExternalRecord
+from benchmark.results.records.stages import ModelRecord as ModelRecord
+from benchmark.results.records.stages import SupportRecord as SupportRecord
+from benchmark.results.records.stages import TrainingRecord as TrainingRecord
+from benchmark.results.records.stages import TransferRecord as TransferRecord
+from benchmark.results.records.stages import TrustRecord as TrustRecord
+from benchmark.results.records.stages import Violations as Violations
+
+# What the stages of tuning begin with, beside those of families.
+TUNING = "adaptations/tuning-"
+
+# Folder of a keyed stage, or a stage, to what its records hold.
+_SCHEMAS: dict[str, type[StageRecord]] = {
+    "training": TrainingRecord,
+    "adaptation": SupportRecord,
+    "given": ExternalRecord,
+    "attacks": AttackRecord,
+    "trust": TrustRecord,
+    "curves": CurveRecord,
+    "transfers": TransferRecord,
+    "adaptations": FamilyRecord,
+    "runs": RunRecord,
+}
+
+
+def schema_of(stage: str) -> type[StageRecord]:
+    """What the records of a stage of the store hold, such as "training" or "attacks/<key>"."""
+    return TuningRecord if stage.startswith(TUNING) else _SCHEMAS[stage.partition("/")[0]]

@@ -1,0 +1,84 @@
+"""What a cell's own record holds, and what was asked for beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from benchmark.portable import dataset_name
+from benchmark.results.records.schema import Amount, Count, Integer, Reason, Schema, StageRecord
+
+
+class DatasetConfig(Schema):
+    """The data set's name, the fingerprint of its arrays, and how it was made ready."""
+
+    name: Annotated[str, AfterValidator(dataset_name)]
+    fingerprint: str = ""
+    image_size: Count | None = None
+    split_seed: Count = 0
+
+
+class DefenseConfig(Schema):
+    """The defense's name and all of its parameters."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class ThreatConfig(Schema):
+    """Norm and budget, in pixel scale."""
+
+    norm: str
+    eps: Amount
+
+
+class Config(Schema):
+    """What a cell was asked to do; `source` tells of a model that someone else trained."""
+
+    dataset: DatasetConfig
+    model: str
+    framework: str
+    defense: DefenseConfig
+    threat: ThreatConfig
+    seed: Integer
+    epochs: Count | None = None
+    budget_ge: Amount | None = None
+    examples: Count
+    source: dict[str, Any] | None = None
+
+
+CellStatus = Literal["ok", "failed", "diverged"]
+
+
+class CellRecord(Schema):
+    """cell.json: how a cell ended, and where it was worked on. `suites`: name to attacks' keys."""
+
+    cell_id: str = ""
+    schema_version: int | None = None
+    config: Config
+    status: CellStatus
+    reason: Reason = ""
+    suites: dict[str, list[str]] = {}
+    classes: list[str] = []
+    versions: dict[str, Any] = {}
+    git: dict[str, Any] | None = None
+    device: str = ""
+    threads: Count | None = None
+    processor: str = ""
+    seconds: Amount | None = None
+    gradient_evaluations: Amount | None = None
+    started: str = ""
+
+
+class RunRecord(StageRecord):
+    """runs/<suite>.json: what was asked for, beside the configurations of cells."""
+
+    suite: str
+    suite_file: str | None = None
+    suite_digest: str | None = None
+    given: Annotated[list[str], Field(max_length=1000)] = []
+    attacks: dict[str, dict[str, Any]] = {}
+    protocol: str = "none"
+    adaptation: dict[str, Any] = {}
+    attack_timeout: Amount | None = None

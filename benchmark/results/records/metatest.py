@@ -1,0 +1,95 @@
+"""What the meta-test stores: the tuning, and each attack family."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from benchmark.results.records.schema import (
+    Amount,
+    CostRecord,
+    Count,
+    Number,
+    Points,
+    Schema,
+    Share,
+    StageRecord,
+    Status,
+    Table,
+)
+
+
+class TuningRecord(StageRecord):
+    """adaptations/tuning-<hash>.json; `accuracy` is over rates, shots and steps."""
+
+    family: str = ""
+    rate: Number
+    tuned_steps: Count
+    rates: list[Number] = []
+    shots: list[Count] = []
+    steps: list[Count] = []
+    episodes: Count = 0
+    accuracy: list[list[list[Number]]] = []  # sums, which may pass 1 by their rounding
+    labels_used: Count | None = None
+    seconds: Amount | None = None
+    cost: CostRecord = CostRecord()
+
+
+class EstimateRecord(Schema):
+    """A mean over episodes and its interval."""
+
+    mean: Number
+    low: Number
+    high: Number
+
+
+class FamilyRecord(StageRecord):
+    """adaptations/<family>-<hash>.json; without numbers where the status is not "ok"."""
+
+    status: Status
+    family: str
+    description: str = ""
+    role: Literal["seen", "validation", "held-out"]
+    norm: str = ""
+    eps: Amount | None = None
+    rate: Number
+    tuned_steps: Count
+    shots: Points
+    steps: Points
+    episodes: Annotated[int, Field(ge=2, le=1_000_000)]
+    queries: Annotated[int, Field(ge=1, le=1_000_000)]
+    attack_steps: Count = 0
+    labels_used: Count
+    seconds: Amount | None = None
+    cost: CostRecord = CostRecord()
+    measuring_cost: CostRecord = CostRecord()
+    accuracy: Table = []
+    low: Table = []
+    high: Table = []
+    clean_accuracy: Table = []
+    seen_accuracy: list[Share] = []
+    area: EstimateRecord | None = None
+    area_over_shots: EstimateRecord | None = None
+    forgetting: list[EstimateRecord] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for points in (self.shots, self.steps):
+            if points[0] != 0 or sorted(set(points)) != points:
+                raise ValueError("shots and steps must ascend from 0")
+        if self.tuned_steps not in self.steps:
+            raise ValueError("tuned_steps must be one of the steps")
+        if self.status == "ok":
+            tables = (self.accuracy, self.low, self.high, self.clean_accuracy)
+            if any(len(table) != len(self.shots) for table in tables):
+                raise ValueError("a table must have a row for each of shots")
+            curves = [*(curve for table in tables for curve in table), self.seen_accuracy]
+            if any(len(curve) != len(self.steps) for curve in curves):
+                raise ValueError("a curve must have a point for each of steps")
+        return self
+
+    @property
+    def size(self) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+        """What two families share that are of one protocol."""
+        return self.episodes, self.queries, tuple(self.shots), tuple(self.steps)

@@ -1,0 +1,169 @@
+"""What the stages of a cell store: its model, attacks, trust checks, curves and transfers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, FiniteFloat, model_validator
+
+from benchmark.results.records.schema import (
+    Amount,
+    CostRecord,
+    Count,
+    Schema,
+    Share,
+    StageRecord,
+    Status,
+    Table,
+)
+
+
+class ModelRecord(StageRecord):
+    """What making a model took."""
+
+    seconds: Amount
+    threads: Count | None = None
+    steps: Count | None = None
+    cost: CostRecord = CostRecord()
+
+
+class TrainingRecord(ModelRecord):
+    """training.json; `taken_from` is the cell whose training gave the same weights."""
+
+    learned: Any = None
+    history: list[dict[str, Any]] = []
+    overfitting: dict[str, Any] | None = None
+    restored_epoch: Count | None = None
+    notices: list[str] = []
+    taken_from: str | None = None
+
+
+class SupportRecord(ModelRecord):
+    """adaptation.json"""
+
+    labels_used: Count | None = None
+
+
+class ExternalRecord(StageRecord):
+    """given.json"""
+
+    seconds: Amount
+    source: dict[str, Any]
+
+
+class Violations(Schema):
+    """How many points of an attack left the budget or the box, or are not finite."""
+
+    budget: Count = 0
+    box: Count = 0
+    non_finite: Count = 0
+
+
+class AttackRecord(StageRecord):
+    """attacks/<key>.json
+
+    `source` is the defense on whose model it was made, `made_on` the cell with that model.
+    `draws`: of each answer of a random model. The last eight are of an attack that ran.
+    """
+
+    status: Status
+    key: str = ""
+    name: str
+    attack: str = ""
+    arguments: dict[str, Any] = {}
+    identity: list[Any] | None = None
+    families: list[str] = []
+    norm: str = ""
+    eps: Amount | None = None
+    own_threat: bool = False
+    examples: Count | None = None
+    source: str | None = None
+    made_on: str = ""
+    draws: Count | None = None
+    seconds: Amount | None = None
+    forwards: Amount | None = None
+    backwards: Amount | None = None
+    clean_accuracy: Share | None = None
+    robust_accuracy: Share | None = None
+    violations: Violations = Violations()
+    abstained: Count | None = None
+    silent: Count | None = None
+    forgot: Count | None = None
+
+
+class CheckRecord(Schema):
+    """One trust check: what came of it, in a sentence, and on which evidence."""
+
+    name: str
+    status: Literal["passed", "flagged", "not-applicable"]
+    sentence: str
+    evidence: dict[str, FiniteFloat | int | str] = {}
+
+    @property
+    def shown_evidence(self) -> str:
+        """The evidence in one line; numbers with four digits."""
+        return ", ".join(
+            f"{name.replace('_', ' ')}: {value if isinstance(value, str) else f'{value:.4g}'}"
+            for name, value in self.evidence.items()
+        )
+
+
+class TrustRecord(StageRecord):
+    """trust/<suite>.json; `attacks` maps the key of each to the checksums of its outcomes."""
+
+    suite: str
+    attacks: dict[str, list[str]] = {}
+    checks: Annotated[list[CheckRecord], Field(max_length=100)]
+    seconds: Amount | None = None
+    forwards: Amount | None = None
+    backwards: Amount | None = None
+
+    @property
+    def flags(self) -> list[CheckRecord]:
+        """The checks that say that the numbers may be too kind."""
+        return [check for check in self.checks if check.status == "flagged"]
+
+
+class CurveRecord(StageRecord):
+    """curves/<key>.json, a security curve; without numbers where the status is not "ok"."""
+
+    attack: str
+    norm: str = ""
+    eps: list[Amount] = []
+    robust_accuracy: list[Share] = []
+    examples: Annotated[int, Field(ge=1, le=2**62)] | None = None
+    origin: Literal["minimal-norm", "bounded"] | None = Field(default=None, alias="from")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.status == "ok":
+            if len(self.eps) < 2 or sorted(set(self.eps)) != self.eps:
+                raise ValueError("eps must ascend")
+            if len(self.robust_accuracy) != len(self.eps):
+                raise ValueError("robust_accuracy must have a point for each eps")
+            if sorted(self.robust_accuracy, reverse=True) != self.robust_accuracy:
+                raise ValueError("robust_accuracy must not rise with eps")
+        return self
+
+
+class TransferRecord(StageRecord):
+    """transfers/<the twin's framework>.json
+
+    Args:
+        twin: id of the cell that differs in nothing but the framework.
+        attack: ART's class that made the examples.
+        examples: how many there were: those that both models classify correctly.
+        success: shares of them that fool a model: made on, tried on, this cell's model first.
+    """
+
+    twin: str
+    attack: str
+    arguments: dict[str, Any] = {}
+    examples: Count
+    success: Table | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.success is not None and [len(row) for row in self.success] != [2, 2]:
+            raise ValueError("success must be 2 by 2")
+        return self

@@ -1,0 +1,242 @@
+"""The gate for continuous integration: what passes, what fails, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+# The worst case of a synthetic cell of 100 examples whose only attack leaves this share.
+LEFT = 0.6
+CHECK = {"name": "masked gradients", "sentence": "It is.", "evidence": {}}
+
+
+def cell(synthetic: Any, defense: str = "pgd-at", left: float = LEFT, **changes: Any) -> str:
+    """A cell of 100 examples that one attack was run on, with a trust check that it passes."""
+    flagged = changes.pop("flagged", False)
+    one = {"robust": {"pgd": left}, "examples": 100, "clean": 0.9, **changes}
+    cell_id: str = synthetic.cell(defense, **one)
+    check = {**CHECK, "status": "flagged" if flagged else "passed"}
+    synthetic.store.write_stage(cell_id, "trust/quick", {"suite": "quick", "checks": [check]})
+    return cell_id
+
+
+@pytest.fixture
+def other(synthetic_in: Callable[[Path], Any], tmp_path: Path) -> Any:
+    """Another results folder, beside that of `synthetic`."""
+    return synthetic_in(tmp_path / "base")
+
+
+def states(printed: str) -> dict[str, str]:
+    """Rule to state, of one cell."""
+    return {one["rule"]: one["state"] for one in json.loads(printed)["checks"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "code"),
+    [
+        (["--min-worst-case", "0.6"], "passed", 0),
+        (["--min-worst-case", "0.61"], "failed", 1),
+        (["--min-clean", "0.9"], "passed", 0),
+        (["--min-clean", "0.91"], "failed", 1),
+    ],
+    ids=["worst case holds", "worst case is too low", "clean holds", "clean is too low"],
+)
+def test_limit_passes_or_fails(
+    bench: Any, synthetic: Any, options: list[str], state: str, code: int
+) -> None:
+    cell(synthetic)
+
+    result = bench("check", synthetic.store.path, *options, "--json")
+
+    rule = options[0].removeprefix("--")
+    assert (result.code, states(result.out)[rule]) == (code, state)
+    assert json.loads(result.out)["passed"] == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"status": "failed", "reason": "no memory"}, "measured"),
+        ({"states": {"pgd": ("failed", "no memory")}}, "measured"),
+        ({"flagged": True}, "trusted"),
+    ],
+    ids=["failed cell", "failed attack", "flagged check"],
+)
+def test_what_nobody_may_rely_on_fails_without_any_limit(
+    bench: Any, synthetic: Any, change: dict[str, Any], rule: str
+) -> None:
+    cell(synthetic, **change)
+    cell(synthetic, "trades")
+
+    result = bench("check", synthetic.store.path, "--quiet")
+
+    assert result.code == 1
+    assert [line.split()[3] for line in result.out.splitlines()] == [f"{rule}:"]
+    assert "1 of " in result.err
+
+
+def test_cell_without_trust_checks_fails(bench: Any, synthetic: Any) -> None:
+    synthetic.cell("pgd-at")
+    assert "no check was made" in bench("check", synthetic.store.path).out
+
+
+def test_flags_can_be_let_pass(bench: Any, synthetic: Any) -> None:
+    cell(synthetic, flagged=True)
+
+    result = bench("check", synthetic.store.path, "--allow-flags")
+
+    assert result.code == 0
+    assert "skipped: " in result.out
+    assert "let pass: masked gradients" in result.out
+
+
+def test_an_upper_bound_holds_no_limit(bench: Any, synthetic: Any) -> None:
+    robust = {"pgd": 0.7, "square": 0.7}
+    cell(synthetic, robust=robust, states={"square": ("failed", "no memory")})
+
+    result = bench("check", synthetic.store.path, "--min-worst-case", "0.5", "--json")
+
+    assert states(result.out)["min-worst-case"] == "failed"
+    assert "at most 70.0 %" in result.out
+
+
+@pytest.mark.parametrize(
+    ("before", "drop", "state"),
+    [(0.62, "0.02", "passed"), (0.63, "0.02", "failed"), (0.5, "0", "passed")],
+    ids=["within", "too far", "better"],
+)
+def test_drop_against_a_base(
+    bench: Any, synthetic: Any, other: Any, before: float, drop: str, state: str
+) -> None:
+    cell(synthetic)
+    cell(other, left=before)
+
+    given = ("--against", other.store.path, "--max-drop", drop, "--json")
+    result = bench("check", synthetic.store.path, *given)
+
+    assert states(result.out)["max-drop"] == state
+    assert result.code == (state == "failed")
+
+
+def test_model_that_the_base_lacks_is_skipped_and_one_that_is_gone_fails(
+    bench: Any, synthetic: Any, other: Any
+) -> None:
+    cell(synthetic, "trades")
+    cell(other, "pgd-at")
+
+    given = ("--against", other.store.path, "--max-drop", "0.1")
+    result = bench("check", synthetic.store.path, *given)
+
+    assert result.code == 1
+    assert "skipped: digits-trades-" in result.out
+    assert "the base has it, and it is gone" in result.out
+
+
+def test_numbers_under_other_attacks_are_not_compared(
+    bench: Any, synthetic: Any, other: Any
+) -> None:
+    cell(synthetic)
+    cell(other, robust={"square": LEFT})
+
+    given = ("--against", other.store.path, "--max-drop", "0.1", "--json")
+
+    assert states(bench("check", synthetic.store.path, *given).out)["max-drop"] == "failed"
+
+
+def test_undefended_twin_is_checked_only_where_it_is_named(bench: Any, synthetic: Any) -> None:
+    cell(synthetic, "none", left=0.1)
+    cell(synthetic)
+    given = ("check", synthetic.store.path, "--min-worst-case", "0.5")
+
+    assert bench(*given).code == 0
+    assert bench(*given, "--defense", "none").code == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--max-drop", "0.1"], "--max-drop and --against belong together"),
+        (["--against", "base"], "--max-drop and --against belong together"),
+        (["--defense", "pgd-a"], "unknown defense 'pgd-a'; did you mean 'pgd-at'?"),
+        (["--min-worst-case", "40"], "Invalid value for "),
+        (["--junit", ""], "an empty path was given"),
+    ],
+    ids=["no base", "no drop", "defense", "per cent", "no file"],
+)
+def test_wrong_use_is_told(bench: Any, synthetic: Any, options: list[str], line: str) -> None:
+    cell(synthetic)
+
+    result = bench("check", synthetic.store.path, *options)
+
+    assert (result.code, line in result.err) == (2, True)
+
+
+def test_nothing_to_check_is_told(bench: Any, synthetic: Any) -> None:
+    cell(synthetic, "none")
+    result = bench("check", synthetic.store.path)
+
+    assert (result.code, "there is no defended model to check" in result.err) == (2, True)
+
+
+@pytest.fixture
+def files(bench: Any, synthetic: Any, tmp_path: Path) -> tuple[ElementTree.Element, dict[str, Any]]:
+    """JUnit and SARIF of a cell that passes, one that fails, and one whose flag is let pass."""
+    cell(synthetic)
+    cell(synthetic, "trades", left=0.3)
+    cell(synthetic, "evil\x1b<&\"'", flagged=True, cell_id="evil")
+    where = ("--junit", tmp_path / "ci" / "bench.xml", "--sarif", tmp_path / "ci" / "bench.sarif")
+    given = ("--allow-flags", "--min-worst-case", "0.5", *where)
+    assert bench("check", synthetic.store.path, *given).code == 1
+    junit = ElementTree.parse(tmp_path / "ci" / "bench.xml").getroot()
+    return junit, json.loads((tmp_path / "ci" / "bench.sarif").read_text())
+
+
+# What Jenkins' schema junit-10.xsd allows: element to its attributes (needed, others) and children.
+JUNIT = {
+    "testsuites": (set(), {"name", "time", "tests", "failures", "errors"}, {"testsuite"}),
+    "testsuite": (
+        {"name", "tests", "failures", "errors"},
+        {"time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url"},
+        {"testsuite", "properties", "testcase", "system-out", "system-err"},
+    ),
+    "testcase": ({"name"}, {"time", "classname", "group"}, {"skipped", "error", "failure"}),
+    "failure": (set(), {"type", "message"}, set()),
+    "skipped": (set(), {"type", "message"}, set()),
+}
+
+
+def test_junit_has_the_shape_of_its_schema(files: Any) -> None:
+    for element in files[0].iter():
+        needed, more, children = JUNIT[element.tag]
+        assert needed <= element.attrib.keys() <= needed | more
+        assert {child.tag for child in element} <= children
+
+
+def test_junit_counts_what_it_holds(files: Any) -> None:
+    (suite,) = files[0]
+    counted = {name: int(suite.attrib[name]) for name in ("tests", "failures", "skipped", "errors")}
+
+    assert counted == {"tests": 9, "failures": 1, "skipped": 1, "errors": 0}
+    assert len(suite.findall("testcase")) == 9
+    assert len(suite.findall("testcase/failure")) == 1
+    assert suite.find("testcase/failure").attrib["type"] == "min-worst-case"
+
+
+def test_sarif_follows_its_schema(files: Any) -> None:
+    validate = pytest.importorskip("sarif_kit.validate")
+    assert validate.validation_errors(files[1]) == []
+
+
+def test_sarif_points_to_the_record_of_what_failed(files: Any, synthetic: Any) -> None:
+    ((result,), driver) = files[1]["runs"][0]["results"], files[1]["runs"][0]["tool"]["driver"]
+    (place,) = result["locations"]
+
+    assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "min-worst-case"
+    uri = place["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == next(synthetic.store.path.glob("cells/*trades*/cell.json")).as_uri()
+    assert "worst case 30.0 %, of 50.0 % asked for" in result["message"]["text"]

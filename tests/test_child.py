@@ -1,0 +1,46 @@
+"""A process that answers messages: what it says, how it dies, and that it is never left behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmark.child import Child
+
+
+def serve(connection, framework, device, threads):
+    while True:
+        message = connection.recv()
+        if message == "die":
+            print("out of memory")
+            os._exit(3)
+        connection.send((message, framework, device, threads, os.getpid()))
+
+
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    log = tmp_path / "child.log"
+    log.write_text("of an earlier process\n")
+    return lambda: Child(
+        "test_child:serve", log, framework="torch", device="cpu", threads=2, name="child"
+    )
+
+
+def test_it_answers_until_it_is_left_and_ends_then(child):
+    with child() as one:
+        *answer, number = one.ask("first")
+        assert answer == ["first", "torch", "cpu", 2]
+        assert one.ask("second")[0] == "second"
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
+def test_its_death_is_an_answer_of_none_with_its_last_words(child):
+    with child() as one:
+        assert one.ask("die") is None
+        assert one.ending() == "ended with exit code 3: out of memory"
+        assert one.ask("more") is None
