@@ -40,7 +40,7 @@ def _run(
 ) -> tuple[str, str, Record | None]:
     """Do a task; returns how it ended, why, and the cell's record where the cell has ended."""
     job, cell = task.job, task.job.cell
-    store = Store.open(job.out).handing_over(functools.partial(_hand_over, connection))
+    store = Store.open(job.out).handing_over(functools.partial(hand_over, connection))
     context = Context(
         cell,
         store,
@@ -86,7 +86,7 @@ def _run(
     return status, reason, record
 
 
-def _hand_over(connection: Connection, cell_id: str, stage: str, files: Mapping[str, str]) -> None:
+def hand_over(connection: Connection, cell_id: str, stage: str, files: Mapping[str, str]) -> None:
     connection.send(("store", cell_id, stage, dict(files)))
     connection.recv()  # or it raises, as there is nobody any more who would make it known
 
