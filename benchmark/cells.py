@@ -35,6 +35,7 @@ class Cell:
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
     comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
+    label_column: of a table: the one with the classes.
     """
 
     dataset: str
@@ -52,16 +53,19 @@ class Cell:
     budget_ge: int | None
     examples: int
     source: Mapping[str, Any] | None = field(default=None, hash=False)
+    label_column: str | None = None
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
         given = {} if self.source is None else {"source": dict(self.source)}
+        label = {} if self.label_column is None else {"label": self.label_column}
         return {
             "dataset": {
                 "name": self.dataset,
                 "fingerprint": self.dataset_fingerprint,
                 "image_size": self.image_size,
                 "split_seed": self.split_seed,
+                **label,
             },
             "model": self.model,
             "framework": self.framework,
@@ -128,6 +132,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         budget_ge=config["budget_ge"],
         examples=config["examples"],
         source=config.get("source"),
+        label_column=dataset.get("label"),
     )
 
 
@@ -158,6 +163,7 @@ def expand(
             epochs=run.epochs,
             budget_ge=run.budget_ge,
             examples=min(run.examples, len(dataset.x_test)),
+            label_column=run.label,
         )
         for defense in defenses_of(run)
         for seed in run.seed
@@ -183,6 +189,7 @@ def cell_record(
     gradient_evaluations: float | None = 0.0,
     reason: str = "",
     classes: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> Record:
     """The content of `cell.json` for a cell that ended, well or not.
 
@@ -194,8 +201,10 @@ def cell_record(
         started: ISO 8601 time at which the cell began.
         gradient_evaluations: of training and support stage together; None where nobody knows.
         classes: names of the data's classes, in the order of their labels; empty if unknown.
+        data: what else is to be said of the data; left out where that is nothing.
     """
     named: dict[str, Any] = {"classes": list(classes)} if classes else {}
+    named |= {"data": dict(data)} if data else {}
     record = CellRecord(
         config=Config(**cell.config()),
         status=status,

@@ -156,12 +156,12 @@ class RunConfig(Placement):
 
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale [0,
     1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`. examples:
-    test examples that are attacked. threads: CPU threads of a cell. attack_timeout: seconds after
-    which an attack has failed. on_overfit: what defenses, but not the undefended twin, do at
-    catastrophic overfitting; their own `parameters` go first. protocol: how much of adaptation is
-    measured, with `adaptation` on top, {setting: value}; see `benchmark.metatest.protocol`.
-    parameters: {defense: {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
-    Where cells are worked on: see `Placement`.
+    test examples that are attacked. label: of a table, the column with the classes. threads: CPU
+    threads of a cell. attack_timeout: seconds after which an attack has failed. on_overfit: what
+    defenses, but not the undefended twin, do at catastrophic overfitting; their own `parameters` go
+    first. protocol: how much of adaptation is measured, with `adaptation` on top, {setting: value};
+    see `benchmark.metatest.protocol`. parameters: {defense: {parameter: value}}. attacks: {attack
+    of the suite: {argument: value}}. Where cells are worked on: see `Placement`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -182,6 +182,7 @@ class RunConfig(Placement):
     download: Annotated[bool, Field(strict=True)] = False
     image_size: Annotated[Count, Field(le=limits.MAX_IMAGE_SIZE)] | None = None
     split_seed: Seed = 0
+    label: str | None = None
     device: Annotated[str, _one_of("device", DEVICES)] = "auto"
     jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None
     threads: Annotated[Count, Field(le=limits.MAX_THREADS)] | None = None

@@ -127,7 +127,7 @@ def _print_finding(plan: Plan) -> None:
 
 
 def write_report(folder: Path) -> Path:
-    """The report of results that are stored; returns its path.
+    """The site of results that are stored, beside them; returns the path of its first page.
 
     Raises `ReportError` with the command that writes it again, whatever went wrong: the work before
     it is done.
@@ -135,7 +135,7 @@ def write_report(folder: Path) -> Path:
     import reports
 
     with _told_again(folder):
-        return reports.write(folder)
+        return reports.publish(folder)
 
 
 @contextmanager

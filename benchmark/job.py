@@ -90,10 +90,10 @@ class Job:
         return (*stages, *self._meta_test())
 
     def pending(self, store: Store) -> list[Stage]:
-        """The stages that are not stored: required ones, and others where they failed."""
+        """The stages that are not stored, and without which the cell isn't done."""
         cell_id = self.cell.cell_id
         left = [stage for stage in self.stages if not stage.is_stored(store, cell_id)]
-        return [s for s in left if s.required or store.read_stage(cell_id, s.path) is not None]
+        return [stage for stage in left if stage.is_due(store, cell_id)]
 
     def _making(self) -> list[Stage]:
         """The stages that make the model which is attacked."""

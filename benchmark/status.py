@@ -1,4 +1,4 @@
-"""How far a run is, from its folder alone: by the journal that it writes, and the cells' records."""
+"""How far a run is, from its folder alone: its journal, and the records of its cells."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from typing import Any
 
 import defenses
 from benchmark import frameworks
@@ -55,10 +56,11 @@ def _run(
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status: CellStatus = "ok"
     reason = ""
-    classes: tuple[str, ...] = ()  # known once the data are loaded
+    classes: tuple[str, ...] = ()  # known once the data are loaded, as what is said of them
+    data: Mapping[str, Any] = {}
     try:
         context.reporter.stage("data")
-        classes = context.dataset.class_names
+        classes, data = context.dataset.class_names, context.dataset.record()
         if job.asked is not None:
             asked.write(job.asked, store, cell.cell_id, job.run_stage)
         for stage in job.stages:
@@ -82,6 +84,7 @@ def _run(
         started=started,
         gradient_evaluations=spent(cell, store),
         classes=classes,
+        data=data,
     )
     return status, reason, record
 

@@ -1,4 +1,9 @@
-"""What the epoch loop asks of a kernel, in either framework."""
+"""What the epoch loop asks of a kernel, in either framework.
+
+Where normalisation has running statistics, a training's attacks are in evaluation mode, which uses
+them, and the passes of its losses in training mode, which moves them; `docs/models.md` has the rule
+of each defense.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +43,7 @@ class Kernel(Protocol):
         """The gradient of each example's loss with respect to itself; shape of `x`."""
 
     def average(self, decay: float) -> None:
-        """Move the averaged weights towards the current ones by the share 1 - `decay`."""
+        """Move averaged weights and running statistics to the current ones by 1 - `decay`."""
 
     def swap_average(self) -> None:
         """Exchange the model's weights with the averaged ones."""

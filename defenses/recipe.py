@@ -59,8 +59,8 @@ class Recipe(ABC):
         schedule: how the rate moves: "constant", "cosine", "cyclic" or "piecewise".
         eps_warmup: share of the training over which the attack's eps rises to its full value.
         weight_decay: L2 penalty that the optimiser adds to the gradient, as in `torch.optim`.
-        weight_averaging: decay of the exponential moving average of the weights, which is what
-            is validated and returned; 0 turns it off.
+        weight_averaging: decay of the exponential moving average of weights and running
+            statistics, which is what is validated and returned; 0 turns it off.
         early_stopping: epochs without a gain in robust validation accuracy after which the
             training ends; the best epoch's weights are restored. 0 turns it off.
         on_overfit: "warn" tells of catastrophic overfitting, where it is watched for; "restore"

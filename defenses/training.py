@@ -13,12 +13,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from defenses.cost import Cost
 from defenses.errors import TrainingDivergedError
+from defenses.inputs import Inputs, batches
 from defenses.kernel import Arrays, Kernel
 from defenses.recipe import Length, Recipe
 from defenses.schedules import SCHEDULES, averaging_decay, ramp
@@ -133,11 +134,9 @@ class _Course:
         """Train for one epoch; returns its entry in the history."""
         defense, kernel, length = self.defense, self.kernel, self.length
         first = len(self.history) * length.steps_per_epoch
-        order = self.generator.permutation(len(x))
         losses = []
-        for step in range(first, min(first + length.steps_per_epoch, length.steps)):
-            index = order[(step - first) * defense.examples_per_step :][: defense.examples_per_step]
-            pool = (x, y) if defense.draws_from_all else (x[index], y[index])
+        steps = range(first, min(first + length.steps_per_epoch, length.steps))
+        for step, pool in zip(steps, self._pools(x, y, len(steps)), strict=True):
             draws = defense.at(defense.draw(self.generator, *pool), step / length.steps)
             self.cost += defense.cost_of(draws)
             losses.append(_checked_step(defense, kernel, draws, step, length.steps))
@@ -146,6 +145,16 @@ class _Course:
             progress((step + 1) / length.steps)
         self.history.append({"epoch": len(self.history) + 1, "loss": float(np.mean(losses))})
         return self.history[-1]
+
+    def _pools(
+        self, x: np.ndarray | Inputs, y: np.ndarray, steps: int
+    ) -> Iterator[tuple[Any, np.ndarray]]:
+        """What each of an epoch's first `steps` draws from, in an order drawn now."""
+        size, order = self.defense.examples_per_step, self.generator.permutation(len(x))
+        places = [order[step * size :][:size] for step in range(steps)]
+        if self.defense.draws_from_all:
+            return iter([(x, y)] * steps)
+        return zip(batches(x, places), (y[place] for place in places), strict=True)
 
     def validate(self, entry: dict[str, float]) -> None:
         """Add to the epoch's entry how the weights do that would be returned now."""

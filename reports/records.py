@@ -188,7 +188,7 @@ def _read_attacks(
 ) -> dict[str, Attack]:
     """The attacks that the suites name; one that can't be read has the status "missing"."""
     prefix = f"cells/{cell_id}/attacks"
-    stored = store.attack_keys(cell_id)
+    stored = store.stage_keys(cell_id, "attacks")
     known = {f"{key}{suffix}" for key in stored for suffix in (".json", ".npz")}
     for name in _names(store.cell_folder(cell_id) / "attacks") - known:
         left_out.add(f"{prefix}/{name}", "half-written or foreign: no attack names it")

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark import checkout, identity
+from benchmark import checkout
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell, cell_record, expand
 from benchmark.config import RunConfig, read
 from benchmark.datasets import Dataset
 from benchmark.job import Job
+from benchmark.results import identity
 
 CELL = Cell(
     dataset="digits",

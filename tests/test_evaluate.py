@@ -146,7 +146,7 @@ def test_records_are_kept_where_they_are_wanted(suite, tmp_path):
         )
         assert list(frame["defense"].unique()) == [name]
     assert sorted(reports.load(out)["defense"].unique()) == ["first", "second"]
-    assert reports.write(out).is_file()
+    assert reports.publish(out).is_file()
 
 
 def tuple_out():

@@ -128,7 +128,7 @@ def test_the_nodes_share_the_work_and_a_worker_serves_many_tasks(store: Store) -
 
 def contents(out: Path) -> dict[str, bytes]:
     """Arrays and weights by their paths, and records without what names a machine or a time."""
-    cells = [path for path in sorted((out / "cells").rglob("*")) if path.is_file()]
+    cells = [path for path in sorted((out / "cells").rglob("[!.]*")) if path.is_file()]
     store = Store.open(out)
     found = {}
     for path in cells:

@@ -155,7 +155,7 @@ def test_stage_comes_back_as_written(store: Store) -> None:
     assert found is not None
     assert set(found.pop("files")) == {"pgd-1a2b3c4d.npz"}
     assert found == {**record, "by_class": {"2": 0.5, "10": 1.0}}
-    assert store.attack_keys(CELL) == ["pgd-1a2b3c4d"]
+    assert store.stage_keys(CELL, "attacks") == ["pgd-1a2b3c4d"]
     read = store.read_arrays(CELL, ATTACK, "pgd-1a2b3c4d.npz")
     assert {k: v.dtype for k, v in read.items()} == {k: v.dtype for k, v in arrays.items()}
     np.testing.assert_array_equal(read["linf"], arrays["linf"])
@@ -336,7 +336,7 @@ def test_kill_in_the_middle_leaves_the_former_stage_and_the_lock_sweeps(store: S
     assert ended.returncode == -signal.SIGKILL
     assert len(tree(store.path)) == len(before) + 1
     assert store.read_stage(CELL, ATTACK) is not None
-    assert store.attack_keys(CELL) == ["pgd-1a2b3c4d"]
+    assert store.stage_keys(CELL, "attacks") == ["pgd-1a2b3c4d"]
     with store.lock():
         pass
     after = tree(store.path)

@@ -106,6 +106,7 @@ RUN: Mapping[str, Any] = {
     "download": option(None, "May missing data be fetched?", bool),
     "image_size": option("INTEGER", "Resize and crop images in files to this many pixels.", int),
     "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
+    "label": option("COLUMN", "The column of csv:FILE with the classes."),
     "device": option("NAME", "auto (default), cpu or cuda."),
     "executor": option(
         "local|ray", "Who does the work: processes here (default), or a Ray cluster; [ray] extra."

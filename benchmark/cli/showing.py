@@ -51,7 +51,7 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
             yield f"status: unknown: cell.json {error}"
     for stage in ("training", "adaptation"):
         yield from (f"{stage}: {told}" for told in _read(store, cell_id, stage))
-    for key in store.attack_keys(cell_id):
+    for key in store.stage_keys(cell_id, "attacks"):
         yield from (f"attack {key}: {told}" for told in _read(store, cell_id, f"attacks/{key}"))
     yield from _trusts(store, cell_id, record.suites if record else {})
     for key in store.stage_keys(cell_id, "adaptations"):

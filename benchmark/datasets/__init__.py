@@ -31,6 +31,7 @@ TABLE: dict[str, str] = {
     "imagenette": "benchmark.datasets.image_sets:imagenette",
     "medmnist": "benchmark.datasets.medmnist:load",
     "npz": "benchmark.datasets.npz:load",
+    "csv": "benchmark.datasets.tabular:load",
     "folder": "benchmark.datasets.folder:load",
 }
 
@@ -47,11 +48,12 @@ DESCRIPTIONS: dict[str, str] = {
     "imagenette": "13,394 photos of 10 classes of ImageNet, 128x128 colour, likewise",
     "medmnist": "medmnist:NAME, medical images such as pneumoniamnist, likewise",
     "npz": "npz:FILE, arrays x_train, y_train, x_test, y_test (uint8 or float in [0, 1]); MedMNIST",
+    "csv": "csv:FILE with a header, or DIR with train.csv and test.csv; --label names the classes",
     "folder": "folder:DIR, images in one folder a class, with train/ and test/ or split by seed",
 }
 
 # What stands after the colon, for the names that need it, where it is a path and where it is none.
-_PATHS = {"npz": "FILE", "folder": "DIR"}
+_PATHS = {"npz": "FILE", "csv": "FILE", "folder": "DIR"}
 _PLACES = {**_PATHS, "medmnist": "NAME"}
 
 # Those that have images of different sizes.
@@ -86,6 +88,7 @@ _DEFAULTS = {
     "imagenette": DatasetDefaults(eps={**_PHOTOS, "linf": 4 / 255, "l2": 3.0}, epochs=20),
     "medmnist": DatasetDefaults(eps=_PHOTOS, epochs=20),
     "npz": DatasetDefaults(eps=_PHOTOS, epochs=20),
+    "csv": DatasetDefaults(eps={"linf": 0.1, "l2": 0.5, "l1": 2.0, "l0": 5.0}, epochs=20),
     "folder": DatasetDefaults(eps=_PHOTOS, epochs=20),
 }
 
@@ -97,6 +100,7 @@ def load(
     download: bool = False,
     image_size: int | None = None,
     split_seed: int = 0,
+    label: str | None = None,
     keep: bool = False,
 ) -> Dataset:
     """Look at, check and split the data set called `name`.
@@ -104,8 +108,9 @@ def load(
     `data_dir` is the folder that holds named sets as torchvision's loaders have them, and where a
     relative FILE or DIR is looked for second. `download` is whether the missing files of named sets
     may be fetched into it. `image_size` resizes images in files to that many pixels square.
-    `split_seed` (>= 0) fixes every split that the data don't come with. `keep` is for processes
-    that read examples again and again: decoded images may stay in memory.
+    `split_seed` (>= 0) fixes every split that the data don't come with. `label` is the column
+    of "csv:FILE" that holds the classes. `keep` is for processes that read examples again and
+    again: decoded images may stay in memory.
 
     Raises UnknownName for a name that TABLE doesn't hold, DataError for data that can't be used.
     """
@@ -115,10 +120,12 @@ def load(
         raise DataError(f"--image-size {image_size} was given, but only {allowed} resize")
     if image_size is not None and image_size < 1:
         raise DataError(f"--image-size {image_size} is not a size; give a whole number above 0")
+    if label is not None and key != "csv":
+        raise DataError(f"--label {label!r} was given, but only csv:FILE has columns")
     if split_seed < 0:
         raise DataError(f"split seed {split_seed} is negative; give a whole number from 0 up")
     request = Request(
-        name, _found(path, data_dir), data_dir, download, image_size, split_seed, keep=keep
+        name, _found(path, data_dir), data_dir, download, image_size, split_seed, label, keep
     )
     dataset = split(_loader(key)(request), name, seed=split_seed)
     _ = dataset.fingerprint  # goes through everything, so that what can't be read is told here

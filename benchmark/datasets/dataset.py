@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ class Source:
     x_validation, y_validation: the part for choosing that came with the data, or None.
     validation: else, the share of the training part that is held out for choosing.
     about: what the record should say of the data.
+    scale: of the rows that are trained on, what scales any rows into [0, 1], and what the record
+    should say of that; None where they lie there.
     """
 
     x: Stored
@@ -60,6 +62,7 @@ class Source:
     y_validation: Labels | None = None
     validation: float = 0.1
     about: Mapping[str, Any] = field(default_factory=dict)
+    scale: Callable[[Any], tuple[Callable[[Any], NDArray[Any]], Mapping[str, Any]]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +115,23 @@ class Dataset:
     def duplicates(self) -> dict[str, int]:
         """How many test examples are also trained or chosen with, and examples there twice."""
         return self._found[1]
+
+    def record(self) -> dict[str, Any]:
+        """What a cell's record says of the data, beside the configuration; mostly nothing."""
+        found = {name: count for name, count in self.duplicates.items() if count}
+        return {**self.about, **({"duplicates": found} if found else {})}
+
+    def notices(self) -> list[str]:
+        """What the user should know of the data, a line each."""
+        lines = []
+        if count := self.about.get("rows_without_label"):
+            lines.append(f"rows of {self.name} without a label, left out: {count}")
+        if count := self.duplicates["test"]:
+            lines.append(
+                f"{count} of {len(self.y_test)} test examples of {self.name} are also in the "
+                "training or validation part: what is measured on them is no generalisation"
+            )
+        return lines
 
     @functools.cached_property
     def _found(self) -> tuple[str, dict[str, int]]:

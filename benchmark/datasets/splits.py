@@ -28,26 +28,32 @@ def split(source: Source, name: str, *, seed: int) -> Dataset:
     if source.x_test is None or source.y_test is None:
         test = stratified(y, round(TEST_SHARE * len(train)), rng=rng)
         train = np.setdiff1d(train, test)
-        x_test, test_rows, y_test = x, test, y[test]
+        x_test, y_test = x, y[test]
     else:
-        x_test, test_rows, y_test = source.x_test, np.arange(len(source.y_test)), source.y_test
+        x_test, test, y_test = source.x_test, np.arange(len(source.y_test)), source.y_test
     if source.x_validation is None or source.y_validation is None:
         size = round(source.validation * len(train))
         held_out = stratified(y[train], size, rng=rng)
         validation, train = train[held_out], np.delete(train, held_out)
-        x_validation, y_validation = Examples(x, validation), y[validation]
+        x_validation, y_validation = x, y[validation]
     else:
-        x_validation, y_validation = Examples(source.x_validation), source.y_validation
+        x_validation, y_validation = source.x_validation, source.y_validation
+        validation = np.arange(len(y_validation))
+    about = dict(source.about)
+    if source.scale is not None:
+        scale, told = source.scale(x[train])
+        x, x_validation, x_test = scale(x), scale(x_validation), scale(x_test)
+        about |= told
     return Dataset(
         name=name,
         x_train=Examples(x, train),
         y_train=y[train],
-        x_validation=x_validation,
+        x_validation=Examples(x_validation, validation),
         y_validation=y_validation,
-        x_test=Examples(x_test, test_rows),
+        x_test=Examples(x_test, test),
         y_test=y_test,
         class_names=source.class_names,
-        about=source.about,
+        about=about,
     )
 
 

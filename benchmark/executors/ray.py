@@ -123,7 +123,7 @@ class Ray:
                 if isinstance(message, Gone):
                     ray.kill(self._actors.pop(slot))
                 yield slot, message
-            if self._actors.get(slot) is actor:
+            if slot in self._actors and self._actors[slot] is actor:
                 self._asked[actor.listen.remote()] = slot, actor
 
     def stop(self) -> None:

@@ -204,9 +204,9 @@ def _convolution(layer: Conv, shape: Shape) -> dict[str, nn.Module]:
 
 
 def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
-    """The arrays of a built model by name, in the neutral layout."""
+    """Copies of a built model's arrays by name, in the neutral layout."""
     return {
-        name: np.ascontiguousarray(_to_neutral(value.detach().cpu().numpy()))
+        name: np.array(_to_neutral(value.detach().cpu().numpy()), order="C")
         for name, value in model.state_dict().items()
         if not name.endswith(COUNTER)
     }

@@ -27,8 +27,8 @@ from benchmark.models.layers import (
     Shape,
     Silu,
 )
+from benchmark.models.norms.tensorflow import BatchNormalisation, GroupNormalisation, Normalisation
 from benchmark.models.specification import ModelSpecification
-from benchmark.models.tensorflow_norms import BatchNormalisation, GroupNormalisation, Normalisation
 
 # Keras's names of a layer's arrays to the neutral ones, which are torch's.
 _NEUTRAL_NAMES = {"kernel": "weight"}
@@ -112,7 +112,7 @@ def _convolution(layer: Conv, shape: Shape, common: Mapping[str, str]) -> list[k
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
-    """The arrays of a built model by name, in the neutral layout."""
+    """Copies of a built model's arrays by name, in the neutral layout."""
     return {_neutral_name(value): value.numpy() for value in _arrays(model)}
 
 

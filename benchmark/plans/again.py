@@ -60,6 +60,7 @@ def _whole(config: Record) -> Record:
         "dataset": dataset_name(dataset["name"]),
         "image_size": dataset["image_size"],
         "split_seed": dataset["split_seed"],
+        "label": dataset.get("label"),
         "model": config["model"],
         "norm": config["threat"]["norm"],
         "eps": config["threat"]["eps"],

@@ -46,7 +46,7 @@ def make_plan(config: RunConfig, external: ExternalModel) -> Plan:
         config=config,
         jobs=(job,),
         workers=1,
-        notices=(*found.notices, *left_out(config, suite, dataset)),
+        notices=(*found.notices, *dataset.notices(), *left_out(config, suite, dataset)),
     )
 
 
@@ -76,6 +76,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         budget_ge=None,
         examples=min(config.examples, len(dataset.x_test)),
         source=origin,
+        label_column=config.label,
     )
 
 

@@ -297,19 +297,15 @@ class Store:
             disk.check_target(path, root=self.path)
         return path
 
-    def attack_keys(self, cell_id: str) -> list[str]:
-        """The keys of all attacks that have a JSON file, sorted; `read_stage` judges each."""
-        return self.stage_keys(cell_id, "attacks")
-
     def stage_folders(self, cell_id: str) -> list[str]:
         """The folders of a cell in which it has any number of stages, sorted."""
-        found = [path.parent.name for path in self.cell_folder(cell_id).glob("*/*.json")]
-        return sorted({name for name in found if SAFE_NAME.fullmatch(name)})
+        names = {path.parent.name for path in self.cell_folder(cell_id).glob("*/*.json")}
+        return sorted(filter(SAFE_NAME.fullmatch, names))
 
     def stage_keys(self, cell_id: str, folder: str) -> list[str]:
-        """The same of another folder."""
-        names = [p.stem for p in (self.cell_folder(cell_id) / folder).glob("*.json")]
-        return sorted(name for name in names if SAFE_NAME.fullmatch(name))
+        """The keys of all stages that have a JSON file there, sorted; `read_stage` judges each."""
+        names = [path.stem for path in (self.cell_folder(cell_id) / folder).glob("*.json")]
+        return sorted(filter(SAFE_NAME.fullmatch, names))
 
     @contextlib.contextmanager
     def _writing(self, verb: str, path: Path) -> Iterator[None]:
@@ -326,8 +322,7 @@ class Store:
     def _stage_path(self, cell_id: str, stage: str) -> Path:
         folder, slash, key = stage.rpartition("/")
         if slash and SAFE_NAME.fullmatch(folder):
-            kind = "attack key" if folder == "attacks" else "key"
-            return self.cell_folder(cell_id) / folder / f"{safe(key, kind)}.json"
+            return self.cell_folder(cell_id) / folder / f"{safe(key, 'key')}.json"
         if stage not in STAGES:
             raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join(STAGES)}, FOLDER/KEY")
         return self.cell_folder(cell_id) / f"{stage}.json"

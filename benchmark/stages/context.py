@@ -144,19 +144,31 @@ def load_dataset(cell: Cell, data_dir: str | None, name: str | None = None) -> D
     `name` is its name with the path on this machine, where that is known.
     """
     return _load_cached(
-        name or cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
+        name or cell.dataset,
+        cell.dataset_fingerprint,
+        data_dir,
+        cell.image_size,
+        cell.split_seed,
+        cell.label_column,
     )
 
 
 @functools.lru_cache(maxsize=1)
 def _load_cached(
-    name: str, fingerprint: str, data_dir: str | None, image_size: int | None, split_seed: int
+    name: str,
+    fingerprint: str,
+    data_dir: str | None,
+    image_size: int | None,
+    split_seed: int,
+    label: str | None,
 ) -> Dataset:
     dataset = datasets.load(
         name,
         data_dir=Path(data_dir) if data_dir else None,
         image_size=image_size,
         split_seed=split_seed,
+        label=label,
+        keep=True,
     )
     if dataset.fingerprint != fingerprint:
         raise RuntimeError(f"data set {name} changed while the run was going on; start again")

@@ -42,9 +42,10 @@ class Kernel:
         self.dtype = self.logits.dtype
         # By name; a subclass may add others.
         self.optimizers = {"optimizer": make_optimizer(defense, self.parameters)}
-        # The averaged weights, where the defense averages them.
-        averaged = self.parameters if defense.weight_averaging else []
-        self.averages = [value.detach().clone() for value in averaged]
+        # What the defense averages: weights, and the statistics that belong to them.
+        running = [value for value in model.buffers() if value.is_floating_point()]
+        self.averaged = [*self.parameters, *running] if defense.weight_averaging else []
+        self.averages = [value.detach().clone() for value in self.averaged]
 
     def images(self, x: np.ndarray) -> torch.Tensor:
         """NHWC as an NCHW view, which is `channels_last`, the fast layout."""
@@ -131,16 +132,16 @@ class Kernel:
             return self.arrays(torch.autograd.grad(loss, images)[0])
 
     def average(self, decay: float) -> None:
-        """Move the averaged weights towards the current ones by the share 1 - `decay`."""
+        """Move averaged weights and running statistics to the current ones by 1 - `decay`."""
         with torch.no_grad():
-            torch._foreach_lerp_(self.averages, self.parameters, 1 - decay)
+            torch._foreach_lerp_(self.averages, self.averaged, 1 - decay)
 
     def swap_average(self) -> None:
-        """Exchange the model's weights with the averaged ones."""
+        """Exchange the model's weights and running statistics with the averaged ones."""
         with torch.no_grad():
-            for parameter, average in zip(self.parameters, self.averages, strict=True):
-                current = parameter.clone()
-                parameter.copy_(average)
+            for value, average in zip(self.averaged, self.averages, strict=True):
+                current = value.clone()
+                value.copy_(average)
                 average.copy_(current)
 
     def adapt(

@@ -38,9 +38,11 @@ class Kernel:
         self.dtype = self.call.dtype
         # By name; a subclass may add others.
         self.optimizers = {"optimizer": make_optimizer(defense, self.parameters)}
-        # The averaged weights, where the defense averages them.
-        averaged = self.parameters if defense.weight_averaging else []
-        self.averages = [tf.Variable(value) for value in averaged]
+        # What the defense averages: weights, and the statistics that belong to them.
+        others = [variable.value for variable in model.non_trainable_variables]
+        running = [value for value in others if value.dtype.is_floating]
+        self.averaged = [*self.parameters, *running] if defense.weight_averaging else []
+        self.averages = [tf.Variable(value) for value in self.averaged]
         self._average = tf.function(self._graph_average)
         self._attacks: dict[Ascent, Callable[..., tf.Tensor]] = {}
         # Traced once each: the shapes of a training's batches never change.
@@ -124,18 +126,18 @@ class Kernel:
         return tape.gradient(loss, x)
 
     def average(self, decay: float) -> None:
-        """Move the averaged weights towards the current ones by the share 1 - `decay`."""
+        """Move averaged weights and running statistics to the current ones by 1 - `decay`."""
         self._average(self.scalar(1 - decay))
 
     def _graph_average(self, share: tf.Tensor) -> None:
-        for parameter, average in zip(self.parameters, self.averages, strict=True):
-            average.assign_add(share * (parameter - average))
+        for value, average in zip(self.averaged, self.averages, strict=True):
+            average.assign_add(tf.cast(share, average.dtype) * (value - average))
 
     def swap_average(self) -> None:
-        """Exchange the model's weights with the averaged ones."""
-        for parameter, average in zip(self.parameters, self.averages, strict=True):
-            current = tf.identity(parameter)
-            parameter.assign(average)
+        """Exchange the model's weights and running statistics with the averaged ones."""
+        for value, average in zip(self.averaged, self.averages, strict=True):
+            current = tf.identity(value)
+            value.assign(average)
             average.assign(current)
 
     def adapt(

@@ -15,7 +15,7 @@ import pytest
 
 import reports
 from reports import paired, statistics, text
-from reports.website import boardpage
+from reports.site import boardpage
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not CHROMIUM or not DRIVER:
@@ -153,14 +153,21 @@ class Page:
         found: list[str] = self.run(
             "const heads = [...document.querySelectorAll('#board thead th')];"
             "const place = heads.findIndex((head) => head.innerText.trim() === arguments[0]);"
-            "const rows = [...document.querySelectorAll('#board tbody tr:not(.setting)')];"
+            "const rows = [...document.querySelectorAll('#board tbody tr:not(.group)')];"
             "return rows.map((row) => row.cells[place].textContent.trim())",
             name,
         )
         return found
 
 
-PAGES = ("index.html", "compare.html", "frameworks.html", "tradeoffs.html", "about.html")
+PAGES = (
+    "index.html",
+    "compare.html",
+    "frameworks.html",
+    "tradeoffs.html",
+    "metatest.html",
+    "about.html",
+)
 KINDS = (*PAGES, "compare.html?cell=digits-none-torch-s0-linf&cell=digits-trades-torch-s0-linf")
 
 
@@ -204,7 +211,7 @@ def test_filters_choose_rows_and_the_address_keeps_them(page: Page) -> None:
     Select(page.find("select[name=threat]")).select_by_visible_text("L∞ ε = 0.15")
     assert "cw" not in page.texts("#board thead th")
     Select(page.find("select[name=threat]")).select_by_visible_text("L2 ε = 2")
-    assert page.find("tr.setting").text.startswith("mnist")
+    assert page.find("tr.group").text.startswith("mnist")
     assert "cw" in page.texts("#board thead th")
     page.find("input[name=q]").send_keys("pgd-at")
     assert page.column("Defense") == ["pgd-at"]
@@ -212,8 +219,8 @@ def test_filters_choose_rows_and_the_address_keeps_them(page: Page) -> None:
 
 
 def test_a_long_leaderboard_keeps_its_columns_in_line_and_its_sorting(page: Page) -> None:
-    document = json.loads((page.site / "data" / "leaderboard.json").read_text())
-    digits = document["settings"][0]
+    document = json.loads((page.site / "data" / "index.json").read_text())
+    digits = document["groups"][0]
     digits["rows"] = [{**row, "seed": n} for n in range(60) for row in digits["rows"]]
     long = page.site / "long.html"
     long.write_text(boardpage.write(document))
@@ -221,7 +228,7 @@ def test_a_long_leaderboard_keeps_its_columns_in_line_and_its_sorting(page: Page
     assert page.column("Seed") == [str(n) for n in range(60) for _ in range(6)]
     assert "long" in page.find("#board").get_attribute("class").split()
     edges = page.run(
-        "return [...document.querySelectorAll('#board tr:not(.setting)')].slice(0, 5).map((row) =>"
+        "return [...document.querySelectorAll('#board tr:not(.group)')].slice(0, 5).map((row) =>"
         " [...row.cells].filter((c) => c.getClientRects().length)"
         ".map((c) => Math.round(c.getBoundingClientRect().right)))"
     )
@@ -240,7 +247,7 @@ def test_what_the_address_should_not_hold_is_ignored(page: Page) -> None:
 
 def test_a_row_opens_its_models_page(page: Page) -> None:
     page.open("index.html?dataset=digits&defense=trades")
-    page.find("#board tbody tr:not(.setting) td.w").click()
+    page.find("#board tbody tr:not(.group) td.w").click()
     page.wait(lambda: "models/" in page.driver.current_url)
     assert page.find("h1").text == "trades in torch"
     page.find(".crumbs a").click()
