@@ -238,7 +238,8 @@ def read(
     try:
         return RunConfig.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(_one_line(error)) from error
+        path, wrong = documents.fault(error)
+        raise ConfigError(f"{path} {wrong}") from error
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -281,11 +282,3 @@ def _assign(merged: dict[str, Any], text: str) -> None:
 def _kind(value: Any) -> str:
     kinds = {dict: "a mapping", list: "a list", str: "text", bool: "true or false"}
     return kinds.get(type(value), "a single value")
-
-
-def _one_line(error: ValidationError) -> str:
-    """The first thing that pydantic found wrong, as one line of ours."""
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
-    message = first["msg"].replace("Input should be", "must be")
-    return f"{path} {message[0].lower()}{message[1:]}, got {shortened(first['input'])}"

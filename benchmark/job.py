@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
+from benchmark.datasets import Measured
 from benchmark.digest import digest
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
@@ -39,7 +40,8 @@ class Job:
     end before its training does. sources: defense to the id of the
     cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
     with the path that it has on this machine. asked: what to ask for to have the same again.
-    unchecked: whether the trust checks are left for another turn.
+    measured: what the plan found in the data. unchecked: whether the trust
+    checks are left for another turn.
     """
 
     cell: Cell
@@ -58,6 +60,7 @@ class Job:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     dataset: str | None = None
     asked: Asked | None = None
+    measured: Measured | None = None
     unchecked: bool = False
 
     @functools.cached_property

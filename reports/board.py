@@ -39,6 +39,8 @@ _RESULTS = {
     "attacked": Column(WHOLE, "how many test examples were attacked"),
     "clean_correct": WORST_CASE_COLUMNS["clean_correct"],
     "clean_accuracy": Column(NUMBER, "share of them that is right before any attack"),
+    "clean_balanced": WORST_CASE_COLUMNS["clean_balanced"],
+    "worst_case_balanced": WORST_CASE_COLUMNS["worst_case_balanced"],
 }
 _ATTACK = Column(NUMBER, "share that is right before and after this attack; NA where it didn't run")
 _STATUS = Column(

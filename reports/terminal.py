@@ -19,6 +19,7 @@ from reports.text import amount, budget, duration, norm, one_line, percent
 
 _TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust")
 _COMMON = "common %"
+_BALANCED = "balanced %"
 _MOST_NAMED = 3  # cells of one reason
 
 
@@ -54,11 +55,13 @@ def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> Te
         and any(shown.attack(e, str(name).removeprefix(STATUS_PREFIX)) != NONE for e in entries)
     ]
     partly = any(shown.common(entry) != NONE for entry in entries)
+    uneven = any(entry["clean_balanced"] is not None for entry in entries)
     several = len({_group(entry) for entry in entries if entry["status"] == "ok"}) > 1
     columns = ["rank", "defense", "framework", "seed", "clean %", *attacks, "worst case %"]
+    columns += [_BALANCED] if uneven else []
     columns += ["95 % interval", *([_COMMON] if partly else []), "labels", "trust"]
     columns += ["cost GE", "training"]
-    rows = [_row(entry, attacks, partly=partly) for entry in entries]
+    rows = [_row(entry, attacks, partly=partly, uneven=uneven) for entry in entries]
     if several:
         columns = ["group", *columns]
         rows = [[_group(entry), *row] for entry, row in zip(entries, rows, strict=True)]
@@ -82,6 +85,8 @@ def _endings(entries: list[dict[str, Any]]) -> Iterator[str]:
             flags = one_line(entry["trust_flags"])
             yield f"{cell_id}: trust checks are flagged, look there: {flags}"
     yield from _bounds([entry for entry in entries if upper_bound(entry)])
+    if any(entry["clean_balanced"] is not None for entry in entries):
+        yield f"{_BALANCED}: clean and worst case as means over the classes, whose sizes differ"
     if any(shown.common(entry) != NONE for entry in entries):
         yield f"{_COMMON}: on the examples that every attack was run on, with its 95 % interval"
 
@@ -118,7 +123,7 @@ def _group(entry: dict[str, Any]) -> str:
     return one_line(" ".join((entry["dataset"], entry["model"], threat, entry["suite"])))
 
 
-def _row(entry: dict[str, Any], attacks: list[str], *, partly: bool) -> list[str]:
+def _row(entry: dict[str, Any], attacks: list[str], *, partly: bool, uneven: bool) -> list[str]:
     return [
         shown.rank(entry),
         one_line(entry["defense"]),
@@ -127,6 +132,7 @@ def _row(entry: dict[str, Any], attacks: list[str], *, partly: bool) -> list[str
         percent(entry["clean_accuracy"]),
         *(shown.attack(entry, attack) for attack in attacks),
         shown.worst_case(entry) if entry["status"] == "ok" else entry["status"],
+        *([shown.balanced(entry)] if uneven else []),
         shown.interval(entry),
         *([shown.common(entry)] if partly else []),
         shown.labels(entry),

@@ -29,6 +29,7 @@ def cell(
     epochs: int = 3,
     threads: int | None = None,
     device: str = "cpu",
+    processor: str | None = None,
 ) -> Path:
     """Writes a small cell; returns the results folder."""
     store = Store.create(folder)
@@ -45,6 +46,7 @@ def cell(
         store.write_stage(name, f"attacks/{key}", record, {f"{key}.npz": arrays})
     record = {"config": {"epochs": epochs}, "status": status, "suites": suites, "seconds": seconds}
     record |= {"started": f"{seconds}", "versions": {"python": "3"}, "device": device}
+    record |= {} if processor is None else {"processor": processor}
     store.write_cell(name, record)
     return folder
 
@@ -110,6 +112,7 @@ def test_equal_results_of_other_threads_are_equal(tmp_path: Path) -> None:
 MACHINES = {
     "threads": ({"threads": 1}, {"threads": 2}, "2 instead of 1 CPU threads"),
     "devices": ({}, {"device": "cuda:0"}, "device cuda:0 instead of cpu"),
+    "processors": ({"processor": "A"}, {"processor": "B"}, "processor B instead of A"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a new stage costs: itself, its record and its place; all else takes it as it is."""
+"""What a new stage costs: itself, its record and its place in a job; all else takes it as it is."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from benchmark.stages.stage import Stage  # noqa: E402
 
 
 class BrightnessRecord(StageRecord):
+    """brightness/<key>.json"""
+
     mean: float
 
 

@@ -51,6 +51,13 @@ def test_create_makes_parents_and_keeps_what_is_there(tmp_path: Path) -> None:
     }
 
 
+def test_cells_can_be_listed_by_how_their_ids_begin(store: Store) -> None:
+    for name in ("digits-a", "digits-b", "mnist-a"):
+        store.write_cell(name, {})
+    (store.path / "cells" / "digits-file").touch()
+    assert store.cell_ids("digits-") == ["digits-a", "digits-b"]
+
+
 def test_create_goes_on_where_a_kill_stopped_it(tmp_path: Path) -> None:
     (tmp_path / ".tmp-77-bench.json").write_text("{")
     assert Store.create(tmp_path).cell_ids() == []

@@ -71,6 +71,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
             adapts=chosen[cell.defense].adapts,
             training=_training(cell, chosen[cell.defense], dataset),
             asked=asked(cell, config, dataset, usual[cell.defense]),
+            measured=dataset.measured,
         )
         for cell in cells
     ]

@@ -25,9 +25,7 @@ TRAINING = "training"
 class Training(Stage):
     """Stage "training": the model that the defense trains.
 
-    training.json  learned, history, steps, overfitting, restored_epoch, notices, seconds, threads,
-                   cost; taken_from, where another cell's training gave the same weights
-    weights.*      in the framework's format
+    weights.*  in the framework's format
     """
 
     path = label = TRAINING

@@ -45,4 +45,5 @@ SCHEMAS: dict[str, type[StageRecord]] = {
 
 def schema_of(stage: str) -> type[StageRecord]:
     """What the records of a stage of the store hold, such as "training" or "attacks/<key>"."""
-    return TuningRecord if stage.startswith(TUNING) else SCHEMAS[stage.partition("/")[0]]
+    folder = stage.partition("/")[0]
+    return TuningRecord if stage.startswith(TUNING) else SCHEMAS.get(folder, StageRecord)
