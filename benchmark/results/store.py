@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import io
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -45,7 +44,7 @@ LARGEST_ARRAYS = 512 << 20
 HandOver = Callable[[str, str, Mapping[str, str]], None]
 
 # Records that are kept: a cell is read stage by stage, some of them for each other.
-_records = Unchanged(disk.read_sealed, most=4096)
+_records = Unchanged(disk.read_sealed, most=16_384)
 
 
 def _record(path: Path) -> Record | None:
@@ -276,7 +275,8 @@ class Store:
             raise StoreError(f"the stage {stage!r} of {cell_id} has no file {filename!r}")
         try:
             content = disk.read_plain(path, largest=LARGEST_ARRAYS)
-            if files[filename] != hashlib.sha256(content).hexdigest():
+            # Asked afterwards: what is still as it was hashed was so while it was read.
+            if files[filename] != self.checksums.of(path.absolute()):
                 raise ValueError("its checksum differs")
             return read_arrays(io.BytesIO(content), only=only, largest=LARGEST_ARRAYS)
         except (OSError, ValueError) as error:
