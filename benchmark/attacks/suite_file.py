@@ -20,9 +20,10 @@ from benchmark.attacks.arguments import Kind
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.specification import THREATS, TRANSFER
 from benchmark.attacks.table import ATTACKS
-from benchmark.errors import SuiteError, did_you_mean, shortened
+from benchmark.errors import SuiteError, shortened
 from benchmark.limits import MAX_EPS, MAX_EXAMPLES, eps_fault
 from defenses import wrappers
+from defenses.errors import did_you_mean
 
 SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 # Names of attacks become names of files, with a hash and an ending behind them.

@@ -21,7 +21,8 @@ from benchmark.attacks.suite_file import (
     text,
 )
 from benchmark.attacks.table import ATTACKS
-from benchmark.errors import SuiteError, UnknownName, did_you_mean, shortened
+from benchmark.errors import SuiteError, UnknownName, shortened
+from defenses.errors import did_you_mean
 
 _LONGEST_SUITE = 150  # characters of its name
 

@@ -28,7 +28,7 @@ TOLERANCE = 0.02
 
 # What may differ between two machines that got the same result. An attack's identity is in its key;
 # records of older versions don't hold it.
-_CIRCUMSTANCES = ("seconds", "threads", "taken_from", "identity")
+_CIRCUMSTANCES = ("seconds", "threads", "taken_from", "peak_memory", "identity")
 # Judgements on results that are compared themselves; their numbers are rounded by the machine. And
 # what was asked for: in other words, but it came to the same.
 _NOT_COMPARED = ("trust/", "runs/")

@@ -32,7 +32,7 @@ import reports
 from benchmark import cli
 
 # Of two runs that do the same, and the seal that covers them.
-CIRCUMSTANCES = ("seconds", "started", "checksum")
+CIRCUMSTANCES = ("seconds", "peak_memory", "started", "checksum")
 
 RUN = [
     *("run", "--defense", "pgd-at", "--framework", "torch", "--model", "cnn-small"),
