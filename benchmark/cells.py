@@ -35,6 +35,8 @@ class Cell:
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
     comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
+    origin: tells a model from others of its name, where its owner's code builds it or a file of
+    weights starts it.
     """
 
     dataset: str
@@ -52,10 +54,11 @@ class Cell:
     budget_ge: int | None
     examples: int
     source: Mapping[str, Any] | None = field(default=None, hash=False)
+    origin: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
-        given = {} if self.source is None else {"source": dict(self.source)}
+        more = {"source": self.source, "origin": self.origin}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -71,7 +74,8 @@ class Cell:
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
             "examples": self.examples,
-            **given,
+            # Only where there is one, so that the ids of other cells stay
+            **{name: dict(value) for name, value in more.items() if value is not None},
         }
 
     @functools.cached_property
@@ -128,17 +132,23 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         budget_ge=config["budget_ge"],
         examples=config["examples"],
         source=config.get("source"),
+        origin=config.get("origin"),
     )
 
 
 def expand(
-    run: RunConfig, dataset: Dataset, *, parameters: Mapping[str, Mapping[str, Any]]
+    run: RunConfig,
+    dataset: Dataset,
+    *,
+    parameters: Mapping[str, Mapping[str, Any]],
+    origin: Mapping[str, Any] | None = None,
 ) -> list[Cell]:
     """The cells of a run, undefended twins first, never one twice.
 
     Args:
         run: a resolved configuration: `model` and `eps` are not None.
         parameters: all parameters of each defense in `defenses_of(run)`.
+        origin: of the model (`benchmark.models.provided.origin.Origin.record`).
     """
     assert run.model is not None
     assert run.eps is not None
@@ -158,6 +168,7 @@ def expand(
             epochs=run.epochs,
             budget_ge=run.budget_ge,
             examples=min(run.examples, len(dataset.x_test)),
+            origin=origin,
         )
         for defense in defenses_of(run)
         for seed in run.seed

@@ -169,6 +169,7 @@ class RunConfig(BaseModel):
     framework: Frameworks = FRAMEWORKS
     dataset: str = "digits"
     model: str | None = None
+    init: UserPath | None = None
     suite: str = "quick"
     norm: Annotated[str, _one_of("norm", NORMS)] = "linf"
     eps: Budget | None = None

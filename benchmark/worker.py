@@ -46,6 +46,7 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
         data_dir=job.data_dir,
         dataset_name=job.dataset,
         external=job.external,
+        origin=job.origin,
         sources=job.sources,
         threads=threads,
     )

@@ -61,6 +61,7 @@ def _whole(config: Record) -> Record:
         "image_size": dataset["image_size"],
         "split_seed": dataset["split_seed"],
         "model": config["model"],
+        "init": (config.get("origin") or {}).get("init"),
         "norm": config["threat"]["norm"],
         "eps": config["threat"]["eps"],
         "seed": [config["seed"]],

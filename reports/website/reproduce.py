@@ -50,6 +50,7 @@ def _setting(cell: Cell) -> dict[str, Any]:
     whole = {
         "dataset": config.dataset.name,
         "model": None if "source" in cell.config else config.model,
+        "init": (config.origin or {}).get("init"),
         "image-size": stored.get("image_size"),
         "split-seed": stored.get("split_seed") or 0,
         "norm": config.threat.norm,
