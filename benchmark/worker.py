@@ -52,6 +52,7 @@ def _run(
         dataset_name=job.dataset,
         measured=job.measured,
         external=job.external,
+        origin=job.origin,
         sources=job.sources,
         threads=threads,
     )
