@@ -71,8 +71,7 @@ def evaluate(
     budgets = {**datasets.defaults(DATASET).eps, threat.norm: threat.eps}
     with contextlib.ExitStack() as stack:
         folder = out or stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-evaluate-"))
-        store = Store.create(Path(folder))
-        stack.enter_context(store.lock())
+        store = stack.enter_context(Store.create(Path(folder)).lock())
         stack.enter_context(_generators_kept())
         attacks = chosen.with_budgets(budgets).attacks
         job = Job(

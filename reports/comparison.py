@@ -272,8 +272,8 @@ def _verdict(row: dict[str, Any]) -> str:
     )
 
 
-def _value(setting: Any) -> str:
-    return "–" if setting is None else one_line(json.dumps(setting, ensure_ascii=False))
+def _value(value: Any) -> str:
+    return "–" if value is None else one_line(json.dumps(value, ensure_ascii=False))
 
 
 def _signed(share: float) -> str:

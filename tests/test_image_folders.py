@@ -243,21 +243,42 @@ def test_very_many_files_are_not_decoded_to_be_planned(
     assert datasets.load(name).input_shape == (4, 4, 1)
 
 
-@pytest.mark.parametrize(
-    ("keep", "expected"), [(True, 20), (False, 40)], ids=["kept", "read again"]
-)
-def test_images_are_decoded_once_where_they_may_be_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool, expected: int
-) -> None:
-    decoded = []
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are decoded, in order."""
+    found: list[str] = []
 
-    def counted(path: str, image_size: int | None) -> np.ndarray:
-        decoded.append(path)
+    def noted(path: str, image_size: int | None) -> np.ndarray:
+        found.append(path)
         return pixels(path, image_size)
 
-    monkeypatch.setattr("benchmark.datasets.files.pixels", counted)
+    monkeypatch.setattr("benchmark.datasets.files.pixels", noted)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [pytest.param(True, 20, id="kept"), pytest.param(False, 40, id="read again")],
+)
+def test_images_are_decoded_once_where_they_may_be_kept(
+    tmp_path: Path, decoded: list[str], keep: bool, expected: int
+) -> None:
     data = datasets.load(draw_classes(tmp_path), keep=keep)
     first = {part: getattr(data, f"x_{part}")[:] for part in PARTS}
     assert len(decoded) == expected
     for part in PARTS:
         np.testing.assert_array_equal(getattr(data, f"x_{part}")[:], first[part])
+
+
+def test_after_the_plan_only_what_is_asked_for_is_decoded(
+    tmp_path: Path, decoded: list[str]
+) -> None:
+    draw_classes(tmp_path / "train")
+    name = f"{draw_classes(tmp_path / 'test', each=4)}".removesuffix("/test")
+    planned = datasets.load(name)
+    decoded.clear()
+    data = datasets.load(name, before=planned.measured)
+    assert data.fingerprint == planned.fingerprint
+    assert len(data.x_test[np.array([1, 6])]) == 2
+    assert [Path(file).parent.name for file in decoded] == ["a", "b"]
+    assert all("/test/" in file for file in decoded)

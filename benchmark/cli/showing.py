@@ -65,6 +65,7 @@ def _about(cell_id: str, stored: Record, record: CellRecord) -> Iterator[str]:
     if not fits(cell_id, stored["config"]):
         yield "changed: its configuration is that of another cell"
     yield from _flat(stored["config"])
+    yield from _flat({f"data.{k}": v for k, v in record.data.items() if k != "columns"})
     for key in ("started", "seconds", "gradient_evaluations", "device", "threads"):
         yield f"{key}: {stored.get(key)}"
     yield from _flat({"versions": stored.get("versions"), "git": stored.get("git")})

@@ -114,7 +114,7 @@ def content(folder: Path) -> Content:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock" and path.parent.name != "logs"
+        if path.is_file() and not path.name.startswith(".lock") and path.parent.name != "logs"
     }
 
 
