@@ -68,7 +68,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     cells = expand(
         config, dataset, parameters=parameters, origin=origin.record(found.builder_sha256)
     )
-    usual = _usual_parameters(config)
+    usual = _usual_parameters(config, dataset)
     jobs = [
         replace(
             job_of(cell, suite, config, protocol),
@@ -175,7 +175,7 @@ def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.
                 parameters.setdefault("on_overfit", config.on_overfit)
             wrappers.check_inputs(name, dataset.input_shape)
             threat = defenses.Threat(config.norm, config.eps)
-            base_parameters = {**_other_budgets(base, config), **parameters}
+            base_parameters = {**_of_the_data(base, config, dataset), **parameters}
             created[name] = defenses.create(base, threat, base_parameters)
             created[name].check_inputs(dataset.input_shape)
         except defenses.DefenseError as error:
@@ -183,12 +183,13 @@ def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.
     return {name: created[name] for name in defenses_of(config)}
 
 
-def _other_budgets(name: str, config: RunConfig) -> dict[str, float]:
-    """The data set's budgets under the other norms, for a defense that takes them."""
+def _of_the_data(name: str, config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    """The data set's augmentation, and its budgets under the other norms, if a defense has such."""
     known = defenses.parameter_names(name)
-    budgets = datasets.defaults(config.dataset).eps.items()
-    named = {f"eps_{norm}": eps for norm, eps in budgets if norm != config.norm}
-    return {key: eps for key, eps in named.items() if key in known}
+    defaults = datasets.defaults(config.dataset)
+    named = {f"eps_{norm}": eps for norm, eps in defaults.eps.items() if norm != config.norm}
+    budgets = {key: eps for key, eps in named.items() if key in known}
+    return budgets | defaults.augmentation(dataset.input_shape)
 
 
 def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict[str, Any]:
@@ -198,13 +199,14 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
     return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
 
 
-def _usual_parameters(config: RunConfig) -> dict[str, Mapping[str, Any]]:
+def _usual_parameters(config: RunConfig, dataset: Dataset) -> dict[str, Mapping[str, Any]]:
     """Defense to all the parameters that it has here where none are set."""
     assert config.eps is not None
     threat = defenses.Threat(config.norm, config.eps)
     return {
-        name: usual_parameters(name, threat, _other_budgets(wrappers.split(name)[0], config))
+        name: usual_parameters(name, threat, _of_the_data(base, config, dataset))
         for name in defenses_of(config)
+        for base in [wrappers.split(name)[0]]
     }
 
 
