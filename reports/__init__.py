@@ -46,7 +46,7 @@ FORMATS = ("table", "csv", "json", "markdown", "latex")
 def load(out: Path | str) -> DataFrame:
     """All stored results as a tidy DataFrame, one row per (cell, suite, attack).
 
-    Everything that a report shows is made from it. `.attrs["columns"]` says what each column means,
+    Everything that is shown is made from it. `.attrs["columns"]` says what each column means,
     and `.attrs["left_out"]` what could not be read: a list of {"path", "reason"}. The columns of
     outcomes hold one character for each test example; `outcomes` makes arrays of them:
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
-from reports.columns import NUMBER, TEXT, Column, SuiteRow, columns_of
+from reports.columns import NUMBER, TEXT, Column, Number, SuiteRow, Text, Whole, columns_of
 
 GROUP = ("dataset", "dataset_fingerprint", "model", "norm", "eps", "suite", "examples")
 ATTACK_PREFIX = "robust_accuracy."
@@ -55,76 +55,63 @@ class BoardRow(SuiteRow):
     """A cell under one suite, ranked: a row of `reports.leaderboard`."""
 
     rank: Annotated[
-        int | None,
+        Whole,
         "1 + the number of rows of the group that are significantly better in the worst case "
         "(McNemar's exact test on the same examples, corrected for all pairs, 95 %), and "
         "never below a less accurate row; NA where unranked_reason says why",
     ] = None
-    clean_accuracy: Annotated[float | None, "share of them that is right before any attack"] = None
-    worst_case: Annotated[float | None, "share that stays right under every attack that ran"] = None
+    clean_accuracy: Annotated[Number, "share of them that is right before any attack"] = None
+    worst_case: Annotated[Number, "share that stays right under every attack that ran"] = None
     worst_case_low: Annotated[
-        float | None,
-        "lower end of its 95 % Wilson interval; 0 for an upper bound, which has none",
+        Number, "lower end of its 95 % Wilson interval; 0 for an upper bound, which has none"
     ] = None
-    worst_case_high: Annotated[float | None, "upper end of its 95 % Wilson interval"] = None
+    worst_case_high: Annotated[Number, "upper end of its 95 % Wilson interval"] = None
     worst_case_complete: Annotated[
         bool,
         "false where an attack failed, is missing, was run on other rows of the group only, "
         "or on some of the examples: the worst case is an upper bound",
     ] = False
     common_worst_case: Annotated[
-        float | None,
-        "share of these that stays right under every attack; NA where there are none",
+        Number, "share of these that stays right under every attack; NA where there are none"
     ] = None
-    common_low: Annotated[float | None, "lower end of its 95 % Wilson interval"] = None
-    common_high: Annotated[float | None, "upper end of its 95 % Wilson interval"] = None
-    unranked_reason: Annotated[
-        str | None,
-        'why the row has no rank, in words; "" where it has one',
-    ] = None
+    common_low: Annotated[Number, "lower end of its 95 % Wilson interval"] = None
+    common_high: Annotated[Number, "upper end of its 95 % Wilson interval"] = None
+    unranked_reason: Annotated[Text, 'why the row has no rank, in words; "" where it has one'] = (
+        None
+    )
     group_rows: Annotated[
-        int | None,
+        Whole,
         "how many rows of the group were attacked: all pairs of them are the family that "
         "p-values and intervals of differences are corrected for",
     ] = None
     best_difference: Annotated[
-        float | None,
+        Number,
         "worst case less that of the best ranked row of the group; NA for that row itself and "
         "for rows without rank, and so are the next three",
     ] = None
-    best_low: Annotated[
-        float | None,
-        "lower end of its 95 % interval, corrected for the family",
-    ] = None
-    best_high: Annotated[
-        float | None,
-        "upper end of its 95 % interval, corrected for the family",
-    ] = None
+    best_low: Annotated[Number, "lower end of its 95 % interval, corrected for the family"] = None
+    best_high: Annotated[Number, "upper end of its 95 % interval, corrected for the family"] = None
     best_p: Annotated[
-        float | None,
-        "p-value of McNemar's exact test between the two, corrected for the family",
+        Number, "p-value of McNemar's exact test between the two, corrected for the family"
     ] = None
     seeds: Annotated[
-        int | None,
+        Whole,
         "how many ranked rows of the group differ from this one in nothing but the training "
         "seed, itself included; NA for a row without rank, and so are the next five",
     ] = None
-    seeds_mean: Annotated[float | None, "mean of their worst cases"] = None
+    seeds_mean: Annotated[Number, "mean of their worst cases"] = None
     seeds_low: Annotated[
-        float | None,
+        Number,
         "lower end of its 95 % interval over seeds and test examples; 0 where one is a bound",
     ] = None
-    seeds_high: Annotated[
-        float | None,
-        "upper end of its 95 % interval over seeds and test examples",
-    ] = None
+    seeds_high: Annotated[Number, "upper end of its 95 % interval over seeds and test examples"] = (
+        None
+    )
     seeds_variance_between: Annotated[
-        float | None,
-        "variance of a model's worst case that its training seed causes; NA for one seed",
+        Number, "variance of a model's worst case that its training seed causes; NA for one seed"
     ] = None
     seeds_variance_within: Annotated[
-        float | None,
-        "variance of a model's worst case that the choice of the test examples causes",
+        Number, "variance of a model's worst case that the choice of the test examples causes"
     ] = None
     results: Mapping[str, Result] = field(default_factory=dict)  # by attack
     ran: Mapping[str, str] = field(default_factory=dict)  # the examples: of all under "", by attack

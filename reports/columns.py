@@ -14,6 +14,13 @@ OUTCOMES = 'a character for each test example, "1" where {}, else "0"; see `repo
 _DTYPES = {str: TEXT, int: WHOLE, float: NUMBER, bool: YES_NO}
 
 
+# What may be unknown, which is NA in a frame.
+Text = str | None
+Whole = int | None
+Number = float | None
+YesNo = bool | None
+
+
 class Column(NamedTuple):
     """The type of a column, which holds NA where there is no value, and what it means."""
 
@@ -36,76 +43,55 @@ class CellRow:
     defense: Annotated[str, 'name of the defense; "none" is the undefended twin']
     framework: Annotated[str, "torch or tensorflow"]
     seed: Annotated[int, "training seed"]
-    epochs: Annotated[int | None, "training epochs asked for; NA where the defense chose"] = None
-    budget_ge: Annotated[
-        float | None,
-        "gradient evaluations allowed; NA where there was no limit",
-    ] = None
+    epochs: Annotated[Whole, "training epochs asked for; NA where the defense chose"] = None
+    budget_ge: Annotated[Number, "gradient evaluations allowed; NA where there was no limit"] = None
     parameters: Annotated[str, "the defense's parameters as JSON"]
     status: Annotated[str, "how the cell ended: ok, failed or diverged"]
     reason: Annotated[str, "why, in words"] = ""
     labels_used: Annotated[
-        int | None,
+        Whole,
         "labels that the defender used to adapt the model before it was attacked; NA where it "
         "was attacked as trained",
     ] = None
     training_gradient_evaluations: Annotated[
-        float | None,
-        "gradient evaluations of training and adaptation together",
+        Number, "gradient evaluations of training and adaptation together"
     ] = None
-    training_seconds: Annotated[
-        float | None,
-        "wall seconds of training and adaptation together",
-    ] = None
+    training_seconds: Annotated[Number, "wall seconds of training and adaptation together"] = None
     held_out_before: Annotated[
-        float | None,
+        Number,
         "accuracy under the adaptation protocol's held-out attack families before adaptation, "
         "the mean over the families; NA where none was measured, and so are the next seven",
     ] = None
     held_out_after: Annotated[
-        float | None,
-        "the same after it, with the largest support and the tuned number of steps",
+        Number, "the same after it, with the largest support and the tuned number of steps"
     ] = None
     held_out_area: Annotated[
-        float | None,
-        "area under the curve over steps, with the largest support, as a share of the whole",
+        Number, "area under the curve over steps, with the largest support, as a share of the whole"
     ] = None
-    held_out_area_low: Annotated[
-        float | None,
-        "lower end of its 95 % interval over episodes",
-    ] = None
-    held_out_area_high: Annotated[
-        float | None,
-        "upper end of its 95 % interval over episodes",
-    ] = None
+    held_out_area_low: Annotated[Number, "lower end of its 95 % interval over episodes"] = None
+    held_out_area_high: Annotated[Number, "upper end of its 95 % interval over episodes"] = None
     held_out_forgetting: Annotated[
-        float | None,
-        "accuracy under the seen families after that adaptation, minus before it",
+        Number, "accuracy under the seen families after that adaptation, minus before it"
     ] = None
-    held_out_labels: Annotated[int | None, "labelled examples of the largest support"] = None
-    held_out_families: Annotated[
-        str | None,
-        "names of the families, and the episodes of each",
-    ] = None
+    held_out_labels: Annotated[Whole, "labelled examples of the largest support"] = None
+    held_out_families: Annotated[Text, "names of the families, and the episodes of each"] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteRow(CellRow):
     """What all rows of a cell under one suite share."""
 
-    attacked: Annotated[int | None, "how many test examples were attacked"] = None
-    clean_correct: Annotated[int | None, "how many of them are right before any attack"] = None
+    attacked: Annotated[Whole, "how many test examples were attacked"] = None
+    clean_correct: Annotated[Whole, "how many of them are right before any attack"] = None
     worst_case_correct: Annotated[
-        int | None,
-        "how many stay right under every attack of the suite that ran",
+        Whole, "how many stay right under every attack of the suite that ran"
     ] = None
-    clean_outcomes: Annotated[str | None, OUTCOMES.format("it is right before any attack")] = None
+    clean_outcomes: Annotated[Text, OUTCOMES.format("it is right before any attack")] = None
     worst_case_outcomes: Annotated[
-        str | None,
-        OUTCOMES.format("it stays right under every attack of the suite that ran"),
+        Text, OUTCOMES.format("it stays right under every attack of the suite that ran")
     ] = None
     examples_digest: Annotated[
-        str | None,
+        Text,
         "start of the SHA-256 of the indices of the test examples attacked; rows of equal "
         "data and digest can be compared example by example",
     ] = None
@@ -115,26 +101,23 @@ class SuiteRow(CellRow):
         "not, the worst case is only an upper bound",
     ] = False
     bound_reason: Annotated[
-        str | None,
-        'why it is only an upper bound, in words; "" where it is complete or there is none',
+        Text, 'why it is only an upper bound, in words; "" where it is complete or there is none'
     ] = None
     common_examples: Annotated[
-        int | None,
-        "how many examples every attack of the suite was run on; 0 where one gave no result",
+        Whole, "how many examples every attack of the suite was run on; 0 where one gave no result"
     ] = None
-    common_correct: Annotated[int | None, "how many of these stay right under every attack"] = None
+    common_correct: Annotated[Whole, "how many of these stay right under every attack"] = None
     trust_flags: Annotated[
-        str | None,
+        Text,
         'names of the trust checks that are flagged, with "; " between them; "" where none '
         "is, NA where none were made",
     ] = None
     trust_passed: Annotated[
-        int | None,
-        "how many checks it passes: those, and what a report sees in the records themselves",
+        Whole, "how many checks it passes: those, and what a report sees in the records themselves"
     ] = None
-    trust_checks: Annotated[int | None, "how many checks apply to it"] = None
+    trust_checks: Annotated[Whole, "how many checks apply to it"] = None
     unfit_reason: Annotated[
-        str | None,
+        Text,
         'what the trust check "clean accuracy" found where it is flagged: the numbers are no '
         'measure of the defense, and the row has no rank; "" elsewhere',
     ] = None
@@ -145,47 +128,32 @@ class TidyRow(SuiteRow):
     """An attack on a cell: a row of `reports.load`."""
 
     attack: Annotated[str, 'name of the attack in the suite; "" for a cell without any'] = ""
-    attack_class: Annotated[str | None, "ART's class of the attack"] = None
-    attack_key: Annotated[str | None, "its name with a hash of its arguments and examples"] = None
-    attack_status: Annotated[
-        str | None,
-        "ok, failed, not-applicable, or missing (also: damaged)",
-    ] = None
-    attack_reason: Annotated[str | None, "why, in words"] = None
-    attack_norm: Annotated[str | None, "norm of the attack's threat; unrestricted for none"] = None
-    attack_eps: Annotated[
-        float | None,
-        "its budget in pixel scale [0, 1]; NA where unrestricted",
-    ] = None
-    attack_transferred: Annotated[bool | None, "whether it was made on another cell's model"] = None
-    attack_examples: Annotated[int | None, "how many examples this attack was run on"] = None
-    robust_correct: Annotated[
-        int | None,
-        "how many of these are right before and after this attack",
-    ] = None
-    robust_accuracy: Annotated[
-        float | None,
-        "the same as a share of the examples it was run on",
-    ] = None
+    attack_class: Annotated[Text, "ART's class of the attack"] = None
+    attack_key: Annotated[Text, "its name with a hash of its arguments and examples"] = None
+    attack_status: Annotated[Text, "ok, failed, not-applicable, or missing (also: damaged)"] = None
+    attack_reason: Annotated[Text, "why, in words"] = None
+    attack_norm: Annotated[Text, "norm of the attack's threat; unrestricted for none"] = None
+    attack_eps: Annotated[Number, "its budget in pixel scale [0, 1]; NA where unrestricted"] = None
+    attack_transferred: Annotated[YesNo, "whether it was made on another cell's model"] = None
+    attack_examples: Annotated[Whole, "how many examples this attack was run on"] = None
+    robust_correct: Annotated[Whole, "how many of these are right before and after this attack"] = (
+        None
+    )
+    robust_accuracy: Annotated[Number, "the same as a share of the examples it was run on"] = None
     silent_successes: Annotated[
-        int | None,
-        "examples that it broke on its way and returned unbroken; counted as broken",
+        Whole, "examples that it broke on its way and returned unbroken; counted as broken"
     ] = None
     robust_outcomes: Annotated[
-        str | None,
-        OUTCOMES.format("it is right before this attack, and after it if it was run on it"),
+        Text, OUTCOMES.format("it is right before this attack, and after it if it was run on it")
     ] = None
-    attack_ran: Annotated[str | None, OUTCOMES.format("the attack was run on it")] = None
-    attack_arguments: Annotated[str | None, "its arguments as run, as JSON"] = None
-    attack_seconds: Annotated[float | None, "wall seconds of the attack"] = None
-    forwards: Annotated[float | None, "forward passes of single examples"] = None
-    backwards: Annotated[float | None, "backward passes of single examples"] = None
-    violations_budget: Annotated[int | None, "examples outside the budget, never successes"] = None
-    violations_box: Annotated[int | None, "examples outside [0, 1], never successes"] = None
-    violations_non_finite: Annotated[
-        int | None,
-        "examples that are not finite, never successes",
-    ] = None
+    attack_ran: Annotated[Text, OUTCOMES.format("the attack was run on it")] = None
+    attack_arguments: Annotated[Text, "its arguments as run, as JSON"] = None
+    attack_seconds: Annotated[Number, "wall seconds of the attack"] = None
+    forwards: Annotated[Number, "forward passes of single examples"] = None
+    backwards: Annotated[Number, "backward passes of single examples"] = None
+    violations_budget: Annotated[Whole, "examples outside the budget, never successes"] = None
+    violations_box: Annotated[Whole, "examples outside [0, 1], never successes"] = None
+    violations_non_finite: Annotated[Whole, "examples that are not finite, never successes"] = None
 
 
 @functools.cache

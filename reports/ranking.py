@@ -69,15 +69,12 @@ def _entries(tidy: Iterable[TidyRow]) -> list[BoardRow]:
 
 
 def _entry(rows: Sequence[TidyRow]) -> BoardRow:
-    first, shares = rows[0], dict[str, Any]()
+    first = rows[0]
     ran = {row.attack: row.attack_ran for row in rows if row.attack_ran is not None}
-    if first.attacked:
-        for name in ("clean", "worst_case"):
-            correct = getattr(first, f"{name}_correct")
-            shares["clean_accuracy" if name == "clean" else name] = correct / first.attacked
     return BoardRow(
         **{name: getattr(first, name) for name in _SHARED},
-        **shares,
+        clean_accuracy=_share(first.clean_correct, first.attacked),
+        worst_case=_share(first.worst_case_correct, first.attacked),
         results={
             row.attack: Result(str(row.attack_status), row.robust_accuracy)
             for row in rows
@@ -85,6 +82,10 @@ def _entry(rows: Sequence[TidyRow]) -> BoardRow:
         },
         ran={"": first.examples_digest or "", **ran} if ran else {},
     )
+
+
+def _share(correct: int | None, attacked: int | None) -> float | None:
+    return correct / attacked if correct is not None and attacked else None
 
 
 def _ranked(rows: list[BoardRow]) -> list[BoardRow]:
@@ -186,20 +187,12 @@ def _compared_to_best(rows: list[BoardRow]) -> list[BoardRow]:
         examples=len(best),
         comparisons=pairs(rows[0].group_rows or 0),
     )
-    numbers = zip(found.difference, found.low, found.high, found.p, strict=True)
-    return [
-        rows[0],
-        *(
-            replace(
-                row,
-                best_difference=float(difference),
-                best_low=float(low),
-                best_high=float(high),
-                best_p=float(p),
-            )
-            for row, (difference, low, high, p) in zip(rows[1:], numbers, strict=True)
-        ),
+    names = ("best_difference", "best_low", "best_high", "best_p")
+    columns = zip(found.difference, found.low, found.high, found.p, strict=True)
+    numbers: list[dict[str, Any]] = [
+        dict(zip(names, map(float, one), strict=True)) for one in columns
     ]
+    return [rows[0], *(replace(row, **n) for row, n in zip(rows[1:], numbers, strict=True))]
 
 
 def _over_seeds(rows: Sequence[BoardRow]) -> list[BoardRow]:

@@ -1,4 +1,4 @@
-"""The rows of one group as the page shows them, each with its cell and a name of its own."""
+"""The rows of one group as the site shows them, each with its cell and a name of its own."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class Page:
         return parse_qs(urlsplit(self.driver.current_url).query)
 
     def column(self, name: str) -> list[str]:
-        """A column of the leaderboard, without the settings' heads."""
+        """A column of the leaderboard, without the groups' heads."""
         found: list[str] = self.run(
             "const heads = [...document.querySelectorAll('#board thead th')];"
             "const place = heads.findIndex((head) => head.innerText.trim() === arguments[0]);"
