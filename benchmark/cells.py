@@ -196,7 +196,7 @@ def cell_record(
     Args:
         status: "ok", "failed" or "diverged"; `reason` says why if not ok.
         suites: suite name to the keys of its attacks.
-        device: "cpu", or "cuda:0" with the device's name.
+        device: "cpu", or "cuda" with the card's name; see `benchmark.frameworks.named`.
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
         gradient_evaluations: of training and support stage together; None where nobody knows.

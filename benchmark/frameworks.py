@@ -62,6 +62,14 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
     return "cuda" if found and device != "cpu" else "cpu"
 
 
+def named(device: str) -> str:
+    """A device as records name it: "cpu", or "cuda" with the card's name where torch sees it."""
+    torch = sys.modules.get("torch")
+    if device == "cpu" or torch is None or not torch.cuda.is_available():
+        return device
+    return f"{device} ({torch.cuda.get_device_name()})"
+
+
 def part(modules: Mapping[str, str], framework: str) -> ModuleType:
     """A framework's module out of one of the tables above, imported."""
     return importlib.import_module(modules[framework])

@@ -43,7 +43,7 @@ def checked_inputs(x: Any) -> np.ndarray:
     return x
 
 
-def check_labels(y: np.ndarray, classes: int) -> None:
+def check_classes(y: np.ndarray, classes: int) -> None:
     """Refuse labels that have no output; `classes` is how many the model gives."""
     if y.max() < classes:
         return

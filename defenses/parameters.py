@@ -80,7 +80,13 @@ def _check(
         if not isinstance(value, bool):
             raise DefenseError(f"{name} must be true or false, got {value!r}")
         return
-    whole = isinstance(default, int)
+    check_number(name, value, whole=isinstance(default, int), low=low, high=high)
+
+
+def check_number(
+    name: str, value: Any, *, whole: bool, low: float | None, high: float | None
+) -> None:
+    """Raises DefenseError where `value` is no number, or out of its range; both ends allowed."""
     kind = "a whole number" if whole else "a number"
     right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not right or not -math.inf < value < math.inf:

@@ -29,6 +29,12 @@ OPTIMIZERS = ("adam", "sgd")
 ON_OVERFIT = ("warn", "restore")
 
 
+def kernels_of(family: str, name: str) -> dict[str, str]:
+    """Framework to "module:class" of a family's kernel, which has one name in both."""
+    modules = {"torch": "pytorch", "tensorflow": "tensorflow"}
+    return {framework: f"defenses.{family}.{file}:{name}" for framework, file in modules.items()}
+
+
 @dataclass(frozen=True)
 class Length:
     """How long a training runs.
@@ -239,9 +245,13 @@ class Recipe(ABC):
         epochs = -(-steps // per_epoch)
         return Length(epochs, steps, per_epoch, steps * per_step + epochs * check)
 
+    def kernel_class(self, framework: str) -> str:
+        """Where the kernel of a framework is, "module:class"."""
+        return self.kernels[framework]
+
     def kernel(self, subject: Subject, x: np.ndarray | None = None) -> Kernel:
         """The kernel of the subject's framework; `x` builds a model that has no weights yet."""
         prepare(subject, x)
-        module, _, attribute = self.kernels[subject.framework].partition(":")
+        module, _, attribute = self.kernel_class(subject.framework).partition(":")
         kernel: Kernel = getattr(importlib.import_module(module), attribute)(subject.model, self)
         return kernel

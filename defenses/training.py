@@ -23,6 +23,7 @@ from defenses.inputs import Inputs, batches
 from defenses.kernel import Arrays, Kernel
 from defenses.recipe import Length, Recipe
 from defenses.schedules import SCHEDULES, averaging_decay, ramp
+from defenses.states import divided, joined
 from defenses.validation import (
     Overfitting,
     accuracy,
@@ -214,8 +215,7 @@ class _Course:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint by where the training is now."""
-        arrays = {f"kernel/{name}": value for name, value in self.kernel.state().items()}
-        arrays |= {f"best/{name}": value for name, value in self.best.items()}
+        arrays = joined({"kernel": self.kernel.state(), "best": self.best})
         state = self.generator.bit_generator.state
         cost = dataclasses.asdict(self.cost)
         checkpoint.save(arrays, {"generator": state, "history": self.history, "cost": cost})
@@ -226,12 +226,9 @@ class _Course:
         if saved is None:
             return
         arrays, meta = saved
-        parts: dict[str, dict[str, np.ndarray]] = {"kernel": {}, "best": {}}
-        for name, value in arrays.items():
-            part, _, key = name.partition("/")
-            parts[part][key] = value
+        parts = divided(arrays)
         self.kernel.load_state(parts["kernel"])
-        self.best = parts["best"]
+        self.best = parts.get("best", {})
         self.generator.bit_generator.state = meta["generator"]
         self.history = meta["history"]
         self.cost = Cost(**meta["cost"])

@@ -154,6 +154,48 @@ def write_robustbench(out: Path | str, to: Path | str) -> list[Path]:
     return write(out, to)
 
 
+def check(
+    out: Path | str,
+    *,
+    against: Path | str | None = None,
+    defenses: Collection[str] = (),
+    min_worst_case: float | None = None,
+    min_clean: float | None = None,
+    max_drop: float | None = None,
+    allow_flags: bool = False,
+) -> list[Verdict]:
+    """Whether every defended model holds what is asked: a verdict a model, suite and rule.
+
+    Args:
+        out: a results folder.
+        against: another one, which `max_drop` is measured from.
+        defenses: those that are looked at; all but the undefended twin unless given.
+        min_worst_case: least share that stays right under every attack; an upper bound holds none.
+        min_clean: least clean accuracy, as a share.
+        max_drop: how far a worst case may be below that of `against`, as a share.
+        allow_flags: whether flagged trust checks are let pass.
+
+    Raises `StoreError` for what is no results folder, `ConfigError` where nothing is to be checked.
+    """
+    from reports.gate import Limits, verdicts
+
+    limits = Limits(min_worst_case, min_clean, max_drop, allow_flags)
+    base = None if against is None else leaderboard(against)
+    return verdicts(leaderboard(out), limits, base=base, defenses=defenses)
+
+
+def write_verdicts(verdicts: Sequence[Verdict], path: Path, form: str, *, out: Path) -> None:
+    """Writes what `check` gave as "junit" (XML) or "sarif" (2.1.0, of failures) to a file.
+
+    `out` is the results folder that they are of. Raises `StoreError` if it can't be written.
+    """
+    from reports.exports import write_files
+    from reports.gate_formats import as_junit, as_sarif
+
+    text = as_junit(verdicts) if form == "junit" else as_sarif(verdicts, out)
+    write_files(out, path.parent, {path.name: text})
+
+
 def plot_accuracy(out: Path | str, group: str | None = None) -> Figure:
     """Accuracy before any attack, under each and in the worst case, with intervals, a mark a row.
 
@@ -201,48 +243,6 @@ def write_figures(out: Path | str, to: Path | str) -> list[Path]:
     from reports.plots import write
 
     return write(out, to)
-
-
-def check(
-    out: Path | str,
-    *,
-    against: Path | str | None = None,
-    defenses: Collection[str] = (),
-    min_worst_case: float | None = None,
-    min_clean: float | None = None,
-    max_drop: float | None = None,
-    allow_flags: bool = False,
-) -> list[Verdict]:
-    """Whether every defended model holds what is asked: a verdict a model, suite and rule.
-
-    Args:
-        out: a results folder.
-        against: another one, which `max_drop` is measured from.
-        defenses: those that are looked at; all but the undefended twin unless given.
-        min_worst_case: least share that stays right under every attack; an upper bound holds none.
-        min_clean: least clean accuracy, as a share.
-        max_drop: how far a worst case may be below that of `against`, as a share.
-        allow_flags: whether flagged trust checks are let pass.
-
-    Raises `StoreError` for what is no results folder, `ConfigError` where nothing is to be checked.
-    """
-    from reports.gate import Limits, verdicts
-
-    limits = Limits(min_worst_case, min_clean, max_drop, allow_flags)
-    base = None if against is None else leaderboard(against)
-    return verdicts(leaderboard(out), limits, base=base, defenses=defenses)
-
-
-def write_verdicts(verdicts: Sequence[Verdict], path: Path, form: str, *, out: Path) -> None:
-    """Writes what `check` gave as "junit" (XML) or "sarif" (2.1.0, of failures) to a file.
-
-    `out` is the results folder that they are of. Raises `StoreError` if it can't be written.
-    """
-    from reports.exports import write_files
-    from reports.gate_formats import as_junit, as_sarif
-
-    text = as_junit(verdicts) if form == "junit" else as_sarif(verdicts, out)
-    write_files(out, path.parent, {path.name: text})
 
 
 def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:

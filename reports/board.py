@@ -27,7 +27,7 @@ _PER_ATTACK = {
 # In this order; those of attacks stand between.
 _BEFORE = (
     *("rank", *GROUP, "defense", "framework", "seed", "epochs", "budget_ge", "parameters"),
-    *("attacked", "clean_correct", "clean_accuracy"),
+    *("attacked", "clean_correct", "clean_accuracy", "clean_balanced", "worst_case_balanced"),
 )
 _BEHIND = (
     *("worst_case", "worst_case_low", "worst_case_high", "worst_case_complete", "bound_reason"),

@@ -86,6 +86,14 @@ class SuiteRow(CellRow):
     worst_case_correct: Annotated[
         Whole, "how many stay right under every attack of the suite that ran"
     ] = None
+    clean_balanced: Annotated[
+        Number,
+        "balanced accuracy before any attack: the mean over the classes; NA where they are about "
+        "even, so that it tells nothing more",
+    ] = None
+    worst_case_balanced: Annotated[
+        Number, "the same of those that stay right under every attack"
+    ] = None
     clean_outcomes: Annotated[Text, OUTCOMES.format("it is right before any attack")] = None
     worst_case_outcomes: Annotated[
         Text, OUTCOMES.format("it stays right under every attack of the suite that ran")

@@ -17,6 +17,7 @@ from reports.text import amount, budget, duration, norm, one_line, percent
 
 _TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust")
 _COMMON = "common %"
+_BALANCED = "balanced %"
 _MOST_NAMED = 3  # cells of one reason
 
 
@@ -47,11 +48,13 @@ def table_of(board: Leaderboard, cell_ids: Collection[str] | None = None) -> Ter
     entries = [row for row in board.rows if cell_ids is None or row.cell_id in cell_ids]
     attacks = [n for n in board.attacks if any(shown.attack(e, n) != NONE for e in entries)]
     partly = any(shown.common(entry) != NONE for entry in entries)
+    uneven = any(entry.clean_balanced is not None for entry in entries)
     several = len({_group(entry) for entry in entries if entry.status == "ok"}) > 1
     columns = ["rank", "defense", "framework", "seed", "clean %", *attacks, "worst case %"]
+    columns += [_BALANCED] if uneven else []
     columns += ["95 % interval", *([_COMMON] if partly else []), "labels", "trust"]
     columns += ["cost GE", "training"]
-    rows = [_row(entry, attacks, partly=partly) for entry in entries]
+    rows = [_row(entry, attacks, partly=partly, uneven=uneven) for entry in entries]
     if several:
         columns = ["group", *columns]
         rows = [[_group(entry), *row] for entry, row in zip(entries, rows, strict=True)]
@@ -73,6 +76,8 @@ def _endings(entries: list[BoardRow]) -> Iterator[str]:
             flags = one_line(entry.trust_flags)
             yield f"{cell_id}: trust checks are flagged, look there: {flags}"
     yield from _bounds([entry for entry in entries if entry.upper_bound])
+    if any(entry.clean_balanced is not None for entry in entries):
+        yield f"{_BALANCED}: clean and worst case as means over the classes, whose sizes differ"
     if any(shown.common(entry) != NONE for entry in entries):
         yield f"{_COMMON}: on the examples that every attack was run on, with its 95 % interval"
 
@@ -109,7 +114,7 @@ def _group(entry: BoardRow) -> str:
     return one_line(" ".join((entry.dataset, entry.model, threat, entry.suite)))
 
 
-def _row(entry: BoardRow, attacks: list[str], *, partly: bool) -> list[str]:
+def _row(entry: BoardRow, attacks: list[str], *, partly: bool, uneven: bool) -> list[str]:
     return [
         shown.rank(entry),
         one_line(entry.defense),
@@ -118,6 +123,7 @@ def _row(entry: BoardRow, attacks: list[str], *, partly: bool) -> list[str]:
         percent(entry.clean_accuracy),
         *(shown.attack(entry, attack) for attack in attacks),
         shown.worst_case(entry) if entry.status == "ok" else entry.status,
+        *([shown.balanced(entry)] if uneven else []),
         shown.interval(entry),
         *([shown.common(entry)] if partly else []),
         shown.labels(entry),

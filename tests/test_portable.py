@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from serving import serve
 
 import reports
-from benchmark import datasets, worker
+from benchmark import datasets
 from benchmark.config import read
 from benchmark.errors import DataError
 from benchmark.plans.run import make_plan
@@ -81,10 +81,7 @@ def published(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     }
     plan = make_plan(read(settings))
     Store.create(out / "out")
-    ours, theirs = Pipe()
-    for job in (*plan.jobs, None):
-        ours.send(job)
-    worker.serve(theirs, "torch", "cpu", 1)
+    serve(*plan.jobs)
     reports.publish(out / "out", out / "site")
     return out / "out", out / "site"
 

@@ -54,6 +54,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "protocol": {"protocol": "brief", "adaptation": {"episodes": 2, "families": ["linf"]}},
     "timeout": {"attack_timeout": 90.0},
     "tabular": {"dataset": "npz:data/table.npz"},
+    "table": {"dataset": "csv:data/table.csv", "label": "of kind"},
     "folder": {"dataset": "folder:data/birds"},
     "image size": {"dataset": "folder:data/birds", "image_size": 5},
 }
@@ -67,6 +68,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "data").mkdir()
     x, y = rng.random((60, 6), dtype=np.float32), np.repeat([0, 1], 30)
     np.savez(place / "data/table.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    rows = [f"{one[0]},{kind}" for one, kind in zip(x, y, strict=True)]
+    (place / "data/table.csv").write_text("\n".join(["size,of kind", *rows]))
     for name in ("crow", "owl"):
         (place / "data/birds" / name).mkdir(parents=True)
         for number in range(20):

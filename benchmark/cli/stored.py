@@ -92,6 +92,13 @@ def show(
         tell(line)
 
 
+def schema() -> None:
+    """Print the JSON schema of every stored record, arranged as `bench show --json` prints them."""
+    from benchmark.results.records.published import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
 def report(
     folder: options.ResultsArgument,
     format: Format = None,
@@ -178,8 +185,9 @@ def merge(
 ) -> None:
     """Join results of several runs or machines; the same cell twice must have the same result.
 
-    Where CPU threads or devices differ, accuracies may be 2 points apart: then the copy in --out,
-    or else in the folder given first, is kept, and a line says how far the other one is from it.
+    Where CPU threads, processors or devices differ, accuracies may be 2 points apart: then the copy
+    in --out, or else in the folder given first, is kept, and a line says how far the other one is
+    from it.
     """
     from benchmark.results.merge import merge
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from benchmark.datasets.dataset import Dataset, Request, Source
+from benchmark.datasets.dataset import Dataset, Measured, Request, Source
 from benchmark.datasets.splits import split
 from benchmark.errors import DataError, UnknownName
 from benchmark.paths import expanded
 
-__all__ = ["DESCRIPTIONS", "TABLE", "Dataset", "DatasetDefaults", "defaults", "load"]
+__all__ = ["DESCRIPTIONS", "TABLE", "Dataset", "DatasetDefaults", "Measured", "defaults", "load"]
 
 TABLE: dict[str, str] = {
     "digits": "benchmark.datasets.digits:load",
@@ -102,6 +102,7 @@ def load(
     split_seed: int = 0,
     label: str | None = None,
     keep: bool = False,
+    before: Measured | None = None,
 ) -> Dataset:
     """Look at, check and split the data set called `name`.
 
@@ -110,7 +111,8 @@ def load(
     may be fetched into it. `image_size` resizes images in files to that many pixels square.
     `split_seed` (>= 0) fixes every split that the data don't come with. `label` is the column
     of "csv:FILE" that holds the classes. `keep` is for processes that read examples again and
-    again: decoded images may stay in memory.
+    again: decoded images may stay in memory. `before` is what the same call found earlier, which
+    holds as long as no file changes.
 
     Raises UnknownName for a name that TABLE doesn't hold, DataError for data that can't be used.
     """
@@ -127,8 +129,8 @@ def load(
     request = Request(
         name, _found(path, data_dir), data_dir, download, image_size, split_seed, label, keep
     )
-    dataset = split(_loader(key)(request), name, seed=split_seed)
-    _ = dataset.fingerprint  # goes through everything, so that what can't be read is told here
+    dataset = split(_loader(key)(request), name, seed=split_seed, before=before)
+    _ = dataset.measured  # goes through everything, so that what can't be read is told here
     return dataset
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.datasets.dataset import Dataset, Labels, Source
+from benchmark.datasets.dataset import Dataset, Labels, Measured, Source
 from benchmark.datasets.examples import Examples
 from benchmark.errors import DataError
 
 TEST_SHARE = 0.2
 
 
-def split(source: Source, name: str, *, seed: int) -> Dataset:
+def split(source: Source, name: str, *, seed: int, before: Measured | None = None) -> Dataset:
     """Split off the test part (20 %) and the validation part, where the data come without them.
 
     Raises DataError for fewer than two classes, and for a class with too few examples to be in
-    every part that is split off. A part that comes with the data may lack classes.
+    every part that is split off. A part that comes with the data may lack classes. `before` is
+    what was found in the same data.
     """
     _check_classes(source, name)
     rng = np.random.default_rng(seed)
@@ -54,6 +55,8 @@ def split(source: Source, name: str, *, seed: int) -> Dataset:
         y_test=y_test,
         class_names=source.class_names,
         about=about,
+        files=source.files,
+        before=before,
     )
 
 

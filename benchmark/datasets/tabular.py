@@ -61,15 +61,18 @@ def load(request: Request) -> Source:
         classes,
         **parts,
         about={"rows_without_label": left_out} if left_out else {},
+        files=[str(path) for path in _paths(request.path)],
         scale=lambda x: _scaling(x, list(map(str, inputs)), values),
     )
 
 
 def _frames(path: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    if os.path.isdir(path):
-        train, test = (_read(path / f"{part}.csv", name) for part in ("train", "test"))
-        return train, test
-    return _read(path, name), None
+    train, *test = (_read(one, name) for one in _paths(path))
+    return train, test[0] if test else None
+
+
+def _paths(path: Path) -> list[Path]:
+    return [path / "train.csv", path / "test.csv"] if os.path.isdir(path) else [path]
 
 
 def _read(path: Path, name: str) -> pd.DataFrame:

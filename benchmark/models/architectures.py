@@ -15,7 +15,7 @@ from typing import Any
 
 import defenses
 from benchmark import documents
-from benchmark.errors import ConfigError, UnknownName, did_you_mean, shortened
+from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.models.layers import Conv, Dense, Flatten, Layer, MaxPool, Relu
 from benchmark.models.residual import (
     PreactParameters,
@@ -23,6 +23,7 @@ from benchmark.models.residual import (
     preact_resnet,
     wide_resnet,
 )
+from defenses.errors import did_you_mean
 
 
 @dataclass(frozen=True)

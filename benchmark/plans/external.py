@@ -41,6 +41,7 @@ def make_plan(config: RunConfig, external: ExternalModel) -> Plan:
         job_of(cell, suite, config),
         external=external,
         asked=asked(cell, config, dataset, cell.parameters),
+        measured=dataset.measured,
     )
     return Plan(
         config=config,

@@ -20,6 +20,7 @@ from benchmark.metatest.protocol import Protocol
 from benchmark.order import in_order, with_sources
 from benchmark.plans.asked import asked, usual_parameters
 from benchmark.results import Store
+from benchmark.shards import part
 from defenses import wrappers
 
 # Stands for every defense that trains, on the command line and in files.
@@ -70,14 +71,18 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
             adapts=chosen[cell.defense].adapts,
             training=_training(cell, chosen[cell.defense], dataset),
             asked=asked(cell, config, dataset, usual[cell.defense]),
+            measured=dataset.measured,
         )
         for cell in cells
     ]
+    ordered = in_order(with_sources(jobs, config, dataset))
+    if config.shard is not None:
+        ordered = part(ordered, *config.shard)
     return Plan(
         config=config,
-        jobs=in_order(with_sources(jobs, config, dataset)),
+        jobs=ordered,
         workers=min(config.jobs or len(config.framework), len(cells)),
-        notices=_notices(config, suite, dataset),
+        notices=_notices(config, suite, dataset, len(ordered)),
         memory={
             cell.cell_id: chosen[cell.defense]
             .sized_for(len(dataset.x_train))
@@ -89,7 +94,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
 
 def check_device(config: RunConfig) -> None:
     """Raises `ConfigError` for a GPU that isn't there."""
-    if config.device == "cuda" and not cuda_devices():
+    if config.device == "cuda" and config.executor == "local" and not cuda_devices():
         raise ConfigError("device 'cuda': this machine shows no CUDA device; use auto or cpu")
 
 
@@ -238,8 +243,10 @@ def _training(cell: Cell, defense: defenses.Defense, dataset: Dataset) -> float:
         raise ConfigError(f"defense {cell.defense!r}: {error}") from error
 
 
-def _notices(config: RunConfig, suite: Suite, dataset: Dataset) -> tuple[str, ...]:
+def _notices(config: RunConfig, suite: Suite, dataset: Dataset, jobs: int) -> tuple[str, ...]:
     notices = [*dataset.notices(), *left_out(config, suite, dataset)]
+    if config.shard is not None:
+        notices.append("shard {} of {} holds {} cells".format(*config.shard, jobs))
     if not config.baseline and BASELINE not in config.defense:
         notices.append("no undefended twin in this run: nothing shows how strong the attacks are")
     wrapped = [name for name in config.defense if wrappers.SEPARATOR in name]

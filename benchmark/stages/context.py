@@ -12,7 +12,7 @@ import defenses
 from benchmark import datasets, frameworks, models
 from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
-from benchmark.datasets import Dataset
+from benchmark.datasets import Dataset, Measured
 from benchmark.examples import attacked_examples
 from benchmark.external.loading import ready, rebuilder
 from benchmark.external.model import ExternalModel
@@ -35,6 +35,7 @@ class Context:
         data_dir: where the data set is looked for.
         dataset_name: as it was given, with the path that it has on this machine; the cell's own
             name where that is not known.
+        measured: what the plan found in the data.
         external: the model, where someone else trained it.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
         threads: CPU threads of one operation.
@@ -46,6 +47,7 @@ class Context:
     reporter: Reporter
     data_dir: str | None = None
     dataset_name: str | None = None
+    measured: Measured | None = None
     external: ExternalModel | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
@@ -57,7 +59,7 @@ class Context:
     @functools.cached_property
     def dataset(self) -> Dataset:
         """The cell's data."""
-        return load_dataset(self.cell, self.data_dir, self.dataset_name)
+        return load_dataset(self.cell, self.data_dir, self.dataset_name, self.measured)
 
     @functools.cached_property
     def builder(self) -> ModuleType:
@@ -138,10 +140,16 @@ class Context:
         return Adaptable(self.fitted.kernel.copy(), estimator)
 
 
-def load_dataset(cell: Cell, data_dir: str | None, name: str | None = None) -> Dataset:
+def load_dataset(
+    cell: Cell,
+    data_dir: str | None,
+    name: str | None = None,
+    measured: Measured | None = None,
+) -> Dataset:
     """The cell's data set; a worker keeps the last one for the cells that follow.
 
-    `name` is its name with the path on this machine, where that is known.
+    `name` is its name with the path on this machine, and `measured` what was found in it, where
+    that is known.
     """
     return _load_cached(
         name or cell.dataset,
@@ -150,6 +158,7 @@ def load_dataset(cell: Cell, data_dir: str | None, name: str | None = None) -> D
         cell.image_size,
         cell.split_seed,
         cell.label_column,
+        measured,
     )
 
 
@@ -161,6 +170,7 @@ def _load_cached(
     image_size: int | None,
     split_seed: int,
     label: str | None,
+    measured: Measured | None,
 ) -> Dataset:
     dataset = datasets.load(
         name,
@@ -168,6 +178,7 @@ def _load_cached(
         image_size=image_size,
         split_seed=split_seed,
         label=label,
+        before=measured,
         keep=True,
     )
     if dataset.fingerprint != fingerprint:

@@ -28,6 +28,7 @@ _ASCENDING = ("rank", "defense", "framework", "seed", "labels_used", "cost", "se
 _ADAPTED = "Accuracy under held-out attack families while the model adapts to them"
 _LABELS = "Labels used to adapt the model before it was attacked"
 _RANK = "1 + the number of rows that a paired test finds better"
+_BALANCED = "Clean accuracy as the mean over the classes, where their sizes differ"
 _COMMON = "Worst case on the examples that every attack was run on, with its 95 % interval"
 _P = "Paired test against the best row of the group, corrected for all pairs of the group"
 
@@ -54,6 +55,7 @@ def heads(attacks: list[str]) -> list[Head]:
         Head("Clean", "percent", "clean_accuracy", "clean", True, "Accuracy before any attack"),
         Head("Worst case", "worst", "worst_case", "worst_case", True),
         Head("95 % interval", "interval"),
+        Head("Balanced", "percent", "clean_balanced", "balanced", True, _BALANCED),
         Head("Common", "common", "common_worst_case", "common", True, _COMMON),
         Head("p to best", "p", "best_p", "p", True, _P),
         Head("Adapted", "percent", "held_out_area", "adapted", True, _ADAPTED),
@@ -132,7 +134,7 @@ def _values(document: dict[str, Any], columns: list[Head]) -> dict[str, Any]:
     optional = [
         place
         for place, head in enumerate(columns)
-        if head.kind in ("attack", "common", "p") or head.key == "held_out_area"
+        if head.kind in ("attack", "common", "p") or head.key in ("held_out_area", "clean_balanced")
     ]
     return {
         "columns": [*_FILTERS, "cell", "label", *(head.sort for head in sortable)],

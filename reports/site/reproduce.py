@@ -52,6 +52,7 @@ def _data_and_length(cell: Cell) -> dict[str, Any]:
         "model": None if "source" in cell.config else config.model,
         "image-size": stored.get("image_size"),
         "split-seed": stored.get("split_seed") or 0,
+        "label": config.dataset.label,
         "norm": config.threat.norm,
         "eps": repr(config.threat.eps),
         "seed": config.seed,

@@ -32,7 +32,7 @@ import reports
 from benchmark import cli
 
 # Of two runs that do the same, and the seal that covers them.
-CIRCUMSTANCES = ("seconds", "started", "checksum")
+CIRCUMSTANCES = ("seconds", "peak_memory", "started", "checksum")
 
 RUN = [
     *("run", "--defense", "pgd-at", "--framework", "torch", "--model", "cnn-small"),
@@ -114,7 +114,7 @@ def content(folder: Path) -> Content:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock" and path.parent.name != "logs"
+        if path.is_file() and not path.name.startswith(".lock") and path.parent.name != "logs"
     }
 
 
