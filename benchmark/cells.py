@@ -35,6 +35,7 @@ class Cell:
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
     comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
+    label_column: of a table: the one with the classes.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
     weights starts it.
     """
@@ -54,10 +55,12 @@ class Cell:
     budget_ge: int | None
     examples: int
     source: Mapping[str, Any] | None = field(default=None, hash=False)
+    label_column: str | None = None
     origin: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
+        label = {} if self.label_column is None else {"label": self.label_column}
         more = {"source": self.source, "origin": self.origin}
         return {
             "dataset": {
@@ -65,6 +68,7 @@ class Cell:
                 "fingerprint": self.dataset_fingerprint,
                 "image_size": self.image_size,
                 "split_seed": self.split_seed,
+                **label,
             },
             "model": self.model,
             "framework": self.framework,
@@ -132,6 +136,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         budget_ge=config["budget_ge"],
         examples=config["examples"],
         source=config.get("source"),
+        label_column=dataset.get("label"),
         origin=config.get("origin"),
     )
 
@@ -168,6 +173,7 @@ def expand(
             epochs=run.epochs,
             budget_ge=run.budget_ge,
             examples=min(run.examples, len(dataset.x_test)),
+            label_column=run.label,
             origin=origin,
         )
         for defense in defenses_of(run)
@@ -194,19 +200,22 @@ def cell_record(
     gradient_evaluations: float | None = 0.0,
     reason: str = "",
     classes: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> Record:
     """The content of `cell.json` for a cell that ended, well or not.
 
     Args:
         status: "ok", "failed" or "diverged"; `reason` says why if not ok.
         suites: suite name to the keys of its attacks.
-        device: "cpu", or "cuda:0" with the device's name.
+        device: "cpu", or "cuda" with the card's name; see `benchmark.frameworks.named`.
         seconds: wall time of the whole cell.
         started: ISO 8601 time at which the cell began.
         gradient_evaluations: of training and support stage together; None where nobody knows.
         classes: names of the data's classes, in the order of their labels; empty if unknown.
+        data: what else is to be said of the data; left out where that is nothing.
     """
     named: dict[str, Any] = {"classes": list(classes)} if classes else {}
+    named |= {"data": dict(data)} if data else {}
     record = CellRecord(
         config=Config(**cell.config()),
         status=status,

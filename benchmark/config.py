@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -29,6 +28,7 @@ from benchmark import documents, limits
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.paths import expanded
+from benchmark.placement import Placement
 
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
@@ -151,16 +151,17 @@ Settings = dict[str, dict[str, Any]]
 UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(expanded)]
 
 
-class RunConfig(BaseModel):
+class RunConfig(Placement):
     """One `bench run`. None means the data set's (eps, epochs, model) or the machine's default.
 
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale [0,
     1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`. examples:
-    test examples that are attacked. threads: CPU threads of a cell. attack_timeout: seconds after
-    which an attack has failed. on_overfit: what defenses, but not the undefended twin, do at
-    catastrophic overfitting; their own `parameters` go first. protocol: how much of adaptation is
-    measured, with `adaptation` on top, {setting: value}; see `benchmark.metatest.protocol`.
-    parameters: {defense: {parameter: value}}. attacks: {attack of the suite: {argument: value}}.
+    test examples that are attacked. label: of a table, the column with the classes. threads: CPU
+    threads of a cell. attack_timeout: seconds after which an attack has failed. on_overfit: what
+    defenses, but not the undefended twin, do at catastrophic overfitting; their own `parameters` go
+    first. protocol: how much of adaptation is measured, with `adaptation` on top, {setting: value};
+    see `benchmark.metatest.protocol`. parameters: {defense: {parameter: value}}. attacks: {attack
+    of the suite: {argument: value}}. Where cells are worked on: see `Placement`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -182,6 +183,7 @@ class RunConfig(BaseModel):
     download: Annotated[bool, Field(strict=True)] = False
     image_size: Annotated[Count, Field(le=limits.MAX_IMAGE_SIZE)] | None = None
     split_seed: Seed = 0
+    label: str | None = None
     device: Annotated[str, _one_of("device", DEVICES)] = "auto"
     jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None
     threads: Annotated[Count, Field(le=limits.MAX_THREADS)] | None = None
@@ -237,7 +239,8 @@ def read(
     try:
         return RunConfig.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(_one_line(error)) from error
+        path, wrong = documents.fault(error)
+        raise ConfigError(f"{path} {wrong}") from error
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -280,11 +283,3 @@ def _assign(merged: dict[str, Any], text: str) -> None:
 def _kind(value: Any) -> str:
     kinds = {dict: "a mapping", list: "a list", str: "text", bool: "true or false"}
     return kinds.get(type(value), "a single value")
-
-
-def _one_line(error: ValidationError) -> str:
-    """The first thing that pydantic found wrong, as one line of ours."""
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
-    message = first["msg"].replace("Input should be", "must be")
-    return f"{path} {message[0].lower()}{message[1:]}, got {shortened(first['input'])}"

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from pydantic import ValidationError
 from yaml.constructor import ConstructorError
 
+from benchmark.errors import shortened
 from benchmark.results.files import read_plain
 
 LARGEST = 128 << 10  # bytes of a file; the longest suite of ours takes 5,000
@@ -54,6 +56,16 @@ def parse(content: str) -> Any:
         raise NotYaml(_one_line(error)) from error
     except (ValueError, OverflowError) as error:  # a character beyond Unicode
         raise NotYaml(_shortened(str(error), 200)) from error
+
+
+def fault(error: ValidationError) -> tuple[str, str]:
+    """The first thing that pydantic found wrong: where, and what in our words."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    if first["type"] == "value_error":
+        return path, str(first["ctx"]["error"])
+    message = first["msg"].replace("Input should be", "must be")
+    return path, f"{message[0].lower()}{message[1:]}, got {shortened(first['input'])}"
 
 
 class _Loader(yaml.SafeLoader):

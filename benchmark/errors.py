@@ -16,7 +16,6 @@ BenchError                  exit code 2: wrong input, nothing was written
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 # Of a value or a name that an error line repeats.
@@ -38,6 +37,9 @@ class UnknownName(ConfigError):
 
     def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
         allowed = list(allowed)
+        # Here, because `bench --help` does without
+        from defenses.errors import did_you_mean
+
         super().__init__(f"unknown {kind} {shortened(name)}{did_you_mean(name, allowed)}")
 
 
@@ -83,15 +85,6 @@ class ReportError(BenchError):
     """The results are stored, but what shows them could not be written."""
 
     exit_code = 1
-
-
-def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """The end of an error line: the nearest allowed name, or all of them."""
-    allowed = sorted(allowed)
-    close = difflib.get_close_matches(name[:_LONGEST], allowed, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; allowed: {', '.join(allowed)}"
 
 
 def shortened(value: object) -> str:

@@ -35,7 +35,7 @@ from benchmark.stages.context import Context
 from benchmark.text import reason_of
 from benchmark.worker import do
 from defenses import DefenseError, Threat
-from defenses.data import check_labels, checked_data
+from defenses.data import check_classes, checked_data
 from defenses.imports import import_torch_first, refuse_wrong_order
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def evaluate(
     budgets = {**datasets.defaults(DATASET).eps, threat.norm: threat.eps}
     with contextlib.ExitStack() as stack:
         folder = out or stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-evaluate-"))
-        store = Store.create(Path(folder))
-        stack.enter_context(store.lock())
+        store = stack.enter_context(Store.create(Path(folder)).lock())
         stack.enter_context(_generators_kept())
         attacks = chosen.with_budgets(budgets).attacks
         job = Job(
@@ -144,7 +143,7 @@ def _check_outputs(outputs: np.ndarray, count: int, y: np.ndarray) -> None:
     if not np.isfinite(outputs).all():
         raise ModelError("the model's outputs are not finite on clean examples; check its weights")
     try:
-        check_labels(y, outputs.shape[1])
+        check_classes(y, outputs.shape[1])
     except DefenseError as error:
         raise DataError(str(error)) from error
 

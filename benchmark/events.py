@@ -1,4 +1,4 @@
-"""What happens to the cells of a run, as the runner tells it."""
+"""What happens to the cells of a run, as the scheduler tells it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ DATA = "data"
 
 @dataclass(frozen=True)
 class CellStarted:
-    """A worker has taken a cell; a `fresh` one has to import its framework first."""
+    """A worker has taken a cell, or a part of one; a `fresh` one imports its framework first.
+
+    where: the name of the worker's machine. attempt: how often the task was given out. part: labels
+    of the stages that are to be done; None for all. begins: whether the cell begins with them.
+    """
 
     job: Job
     slot: int
     fresh: bool = False
+    where: str = ""
+    attempt: int = 1
+    part: tuple[str, ...] | None = None
+    begins: bool = True
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,15 @@ class CellProgress:
     slot: int
     stage: str
     fraction: float
+
+
+@dataclass(frozen=True)
+class CellPaused:
+    """A worker has left a cell that goes on without it; `done` says whether its part is."""
+
+    job: Job
+    slot: int
+    done: bool
 
 
 @dataclass(frozen=True)
@@ -64,4 +81,4 @@ class CellNotice:
     text: str
 
 
-Event = CellStarted | CellProgress | CellNotice | StageFailed | CellFinished
+Event = CellStarted | CellProgress | CellNotice | CellPaused | StageFailed | CellFinished

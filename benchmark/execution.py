@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from benchmark.cli.output import OutputError, say, tell
+from benchmark.cli.output import OutputError, say, tell, told_if_slow
 from benchmark.errors import BenchError, CellError, ReportError
 
 if TYPE_CHECKING:
     from benchmark.cli.display import Detail
-    from benchmark.events import CellFinished
+    from benchmark.events import CellFinished, Event
+    from benchmark.executors.interface import Executor
     from benchmark.job import Job
+    from benchmark.journal import Journal
     from benchmark.plans.run import Plan
     from benchmark.results import Store
 
@@ -30,12 +32,9 @@ def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
     Returns how the cells ended. With `detail` "quiet" the last line alone is printed. Raises
     `ReportError` after all else if the report can't be written.
     """
-    from benchmark.results import Store
-
     failures: list[ReportError] = []
-    store = Store.create(plan.config.out)
-    with store.lock():
-        outcomes = _work(plan, store, detail)
+    with _held(plan, quiet=detail == "quiet") as (store, hired):
+        outcomes = _work(plan, store, hired, detail)
         index = None
         with _collected(failures):
             index = write_report(store.path)
@@ -55,36 +54,58 @@ def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
     return outcomes
 
 
-def _work(plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
+@contextmanager
+def _held(plan: Plan, *, quiet: bool) -> Iterator[tuple[Store, Callable[[Store], Executor]]]:
+    """The plan's folder, held, and what makes its executor, once that is sure to work."""
+    from benchmark.executors import ready
+    from benchmark.results import Store
+
+    with ExitStack() as stack:
+        with told_if_slow("looking for somebody to do the work", quiet=quiet):
+            hired = stack.enter_context(ready(plan.config, workers=plan.workers))
+        store = Store.create(plan.config.out)
+        with told_if_slow(f"waiting for a sign of another run in {store.path}", quiet=quiet):
+            store = stack.enter_context(store.lock())
+        yield store, hired
+
+
+def _work(
+    plan: Plan, store: Store, hired: Callable[[Store], Executor], detail: Detail
+) -> list[CellFinished]:
     """Runs the cells that are not done."""
+    from benchmark.journal import Journal
     from benchmark.order import in_turns
     from benchmark.resume import pending
 
     jobs, again = in_turns(pending(plan.jobs, store))
     if (done := len(plan.jobs) - len(jobs)) and detail != "quiet":
         say(f"{done} of {len(plan.jobs)} cells are done already and are not done again")
-    outcomes = {one.job.cell.cell_id: one for one in _run(jobs, plan, store, detail)}
-    again = [job for job in again if outcomes[job.cell.cell_id].status == "ok"]
-    if again:
-        outcomes |= {one.job.cell.cell_id: one for one in _run(again, plan, store, detail)}
+    about = {"executor": plan.config.executor, "shard": plan.config.shard}
+    with Journal(store, jobs, about) as journal:
+        found = _run(jobs, store, hired(store), journal, detail)
+        outcomes = {one.job.cell.cell_id: one for one in found}
+        again = [job for job in again if outcomes[job.cell.cell_id].status == "ok"]
+        if again:
+            found = _run(again, store, hired(store), journal, detail)
+            outcomes |= {one.job.cell.cell_id: one for one in found}
     return list(outcomes.values())
 
 
-def _run(jobs: list[Job], plan: Plan, store: Store, detail: Detail) -> list[CellFinished]:
-    from benchmark import runner
+def _run(
+    jobs: list[Job], store: Store, executor: Executor, journal: Journal, detail: Detail
+) -> list[CellFinished]:
     from benchmark.cli.display import display
     from benchmark.cli.progress import Progress
+    from benchmark.executors import scheduler
 
-    progress = Progress(jobs, workers=plan.workers)
+    progress = Progress(jobs, workers=min(executor.room(), max(1, len(jobs))))
     with display(progress, detail=detail) as shown:
-        return runner.run(
-            jobs,
-            store,
-            workers=plan.workers,
-            device=plan.config.device,
-            threads=plan.config.threads,
-            on_event=shown.show,
-        )
+
+        def tell_all(event: Event) -> None:
+            journal.write(event)
+            shown.show(event)
+
+        return scheduler.run(jobs, store, executor, on_event=tell_all)
 
 
 def _print_table(plan: Plan) -> None:
@@ -106,7 +127,7 @@ def _print_finding(plan: Plan) -> None:
 
 
 def write_report(folder: Path) -> Path:
-    """The report of results that are stored; returns its path.
+    """The site of results that are stored, beside them; returns the path of its first page.
 
     Raises `ReportError` with the command that writes it again, whatever went wrong: the work before
     it is done.
@@ -114,7 +135,7 @@ def write_report(folder: Path) -> Path:
     import reports
 
     with _told_again(folder):
-        return reports.write(folder)
+        return reports.publish(folder)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
+from benchmark.datasets import Measured
 from benchmark.digest import digest
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
@@ -37,10 +38,12 @@ class Job:
     machine. attack_timeout: seconds that one attack may
     take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
     adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
-    of cells that end before this one begins, in the same run. sources: defense to the id of the
+    of cells that end before this one begins, in the same run. training_after: those of them that
+    end before its training does. sources: defense to the id of the
     cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
     with the path that it has on this machine. asked: what to ask for to have the same again.
-    unchecked: whether the trust checks are left for another turn.
+    measured: what the plan found in the data. unchecked: whether the trust
+    checks are left for another turn.
     """
 
     cell: Cell
@@ -56,9 +59,11 @@ class Job:
     adapts: bool = False
     training: float = 1.0
     after: frozenset[str] = frozenset()
+    training_after: frozenset[str] = frozenset()
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     dataset: str | None = None
     asked: Asked | None = None
+    measured: Measured | None = None
     unchecked: bool = False
 
     @functools.cached_property
@@ -92,10 +97,10 @@ class Job:
         return (*stages, *self._meta_test())
 
     def pending(self, store: Store) -> list[Stage]:
-        """The stages that are not stored: required ones, and others where they failed."""
+        """The stages that are not stored, and without which the cell isn't done."""
         cell_id = self.cell.cell_id
         left = [stage for stage in self.stages if not stage.is_stored(store, cell_id)]
-        return [s for s in left if s.required or store.read_stage(cell_id, s.path) is not None]
+        return [stage for stage in left if stage.is_due(store, cell_id)]
 
     def _making(self) -> list[Stage]:
         """The stages that make the model which is attacked."""

@@ -53,7 +53,14 @@ def in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
         before = {*job.sources.values(), twins.get(_place(job), ""), first}
         # What the first of them trains costs the others nothing.
         training = job.training if first == cell_id else 0.0
-        found.append(replace(job, after=frozenset(before & earlier), training=training))
+        found.append(
+            replace(
+                job,
+                after=frozenset(before & earlier),
+                training_after=frozenset({first} & earlier),
+                training=training,
+            )
+        )
         earlier.add(cell_id)
         if job.cell.defense == BASELINE:
             twins[_place(job)] = cell_id

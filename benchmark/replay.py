@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 
 from benchmark import frameworks
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, SchemaError
 from benchmark.verification import attack, cell, metatest, runs, stages, worst_case
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded, Machine, load_cell, why_not
@@ -46,6 +46,8 @@ def replay(claim: Claim, *, device: str, threads: int = 1) -> tuple[str, str]:
         if folder not in CHECKS:
             return UNCHECKED, f"nothing verifies stages of {folder!r}"
         CHECKS[folder](loaded, key, found)
+    except SchemaError as error:
+        found.differs.append(str(error))
     except BenchError as error:
         found.unchecked.append(why_not(error))
     except Exception as error:

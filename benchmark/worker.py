@@ -1,19 +1,23 @@
-"""A worker process: takes jobs, does the stages of each in order, and writes how the cell ended."""
+"""A worker process: takes tasks, does the stages of each in order, and tells how the cell ended."""
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from typing import Any
 
 import defenses
 from benchmark import frameworks
 from benchmark.cells import cell_record
-from benchmark.job import Job
+from benchmark.executors.interface import Task
 from benchmark.plans import asked
 from benchmark.reporter import Reporter
-from benchmark.results import Store
+from benchmark.results import Record, Store
 from benchmark.results.records import CellStatus
 from benchmark.resume import spent, suites_of
 from benchmark.stages.context import Context
@@ -22,29 +26,31 @@ from benchmark.text import reason_of
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
-    """Work through the jobs that come over `connection` until None comes.
+    """Work through the tasks that come over `connection` until None comes.
 
-    Sends ("ready",), ("progress", cell_id, stage, fraction), ("notice", cell_id, text),
-    ("failed", cell_id, stage, reason) and ("finished", cell_id, status, reason).
+    Sends what `benchmark.executors.interface` lists, and waits for the answer to ("store", ...).
     """
     place = frameworks.prepare(framework, device=device, threads=threads)
     connection.send(("ready",))
-    while (job := connection.recv()) is not None:
-        status, reason = _run(job, place, threads, connection)
-        connection.send(("finished", job.cell.cell_id, status, reason))
+    while (task := connection.recv()) is not None:
+        status, reason, record = _run(task, place, threads, connection)
+        connection.send(("finished", task.job.cell.cell_id, status, reason, record))
 
 
-def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[str, str]:
-    """Run a cell and write its record; returns status and reason."""
-    store, cell = Store.open(job.out), job.cell
-    reporter = Reporter(connection, cell.cell_id)
+def _run(
+    task: Task, device: str, threads: int, connection: Connection
+) -> tuple[str, str, Record | None]:
+    """Do a task; returns how it ended, why, and the cell's record where the cell has ended."""
+    job, cell = task.job, task.job.cell
+    store = replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection))
     context = Context(
         cell,
         store,
         device,
-        reporter,
+        Reporter(connection, cell.cell_id),
         data_dir=job.data_dir,
         dataset_name=job.dataset,
+        measured=job.measured,
         external=job.external,
         origin=job.origin,
         sources=job.sources,
@@ -53,33 +59,42 @@ def _run(job: Job, device: str, threads: int, connection: Connection) -> tuple[s
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status: CellStatus = "ok"
     reason = ""
-    classes: tuple[str, ...] = ()  # known once the data are loaded
+    classes: tuple[str, ...] = ()  # known once the data are loaded, as what is said of them
+    data: Mapping[str, Any] = {}
     try:
         context.reporter.stage("data")
-        classes = context.dataset.class_names
+        classes, data = context.dataset.class_names, context.dataset.record()
         if job.asked is not None:
             asked.write(job.asked, store, cell.cell_id, job.run_stage)
         for stage in job.stages:
-            do(stage, context)
+            if task.stages is None or stage.path in task.stages:
+                do(stage, context)
     except defenses.TrainingDivergedError as error:
         status, reason = "diverged", str(error)
     except Exception as error:
         traceback.print_exc()
         status, reason = "failed", _explain(error)
+    if status == "ok" and not task.ends:
+        return status, reason, None
     record = cell_record(
         cell,
         status=status,
         reason=reason,
         suites=suites_of(job, store),
-        device=device,
+        device=frameworks.named(device),
         threads=threads,
         seconds=time.perf_counter() - clock,
         started=started,
         gradient_evaluations=spent(cell, store),
         classes=classes,
+        data=data,
     )
-    store.write_cell(cell.cell_id, record)
-    return status, reason
+    return status, reason, record
+
+
+def hand_over(connection: Connection, cell_id: str, stage: str, files: Mapping[str, str]) -> None:
+    connection.send(("store", cell_id, stage, dict(files)))
+    connection.recv()  # or it raises, as there is nobody any more who would make it known
 
 
 def do(stage: Stage, context: Context) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 # What a backward pass through an inner gradient step adds, in gradient evaluations an example:
 # the product of the loss's second derivative with a vector, a forward and a backward pass.
@@ -40,12 +40,7 @@ class Cost:
 
     def as_record(self) -> dict[str, float]:
         """The counts and what they come to, as JSON values."""
-        return {
-            "forwards": self.forwards,
-            "backwards": self.backwards,
-            "second_order": self.second_order,
-            "gradient_evaluations": self.gradient_evaluations,
-        }
+        return {**asdict(self), "gradient_evaluations": self.gradient_evaluations}
 
 
 def gradients(examples: int) -> Cost:

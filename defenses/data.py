@@ -7,27 +7,32 @@ from typing import Any
 import numpy as np
 
 from defenses.errors import DefenseError
+from defenses.inputs import Inputs
 
 
 def checked_data(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Inputs as float32 and labels as int64; DefenseError where they can't be trained on."""
+    on_demand = isinstance(x, Inputs)
     x, y = checked_inputs(x), _array("labels", y)
     if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
         raise DefenseError(
             f"labels must be whole numbers of shape ({len(x)},), got {y.dtype} of shape {y.shape}"
             f"{_way_out(y)}"
         )
-    if len(x) == 0 or not (x.min() >= 0 and x.max() <= 1):
+    if len(x) == 0 or not (on_demand or (x.min() >= 0 and x.max() <= 1)):
         found = f"[{x.min()}, {x.max()}]" if len(x) else "no examples"
         raise DefenseError(f"inputs must lie in [0, 1], got {found}; scale them first")
     if y.min() < 0:
         raise DefenseError(f"labels run from {y.min()} to {y.max()}; the first class is 0")
-    return x.astype(np.float32, copy=False), y.astype(np.int64, copy=False)
+    return x if on_demand else x.astype(np.float32, copy=False), y.astype(np.int64, copy=False)
 
 
 def checked_inputs(x: Any) -> np.ndarray:
-    """Images (n, H, W, C) or rows (n, d) as an array; DefenseError for anything else."""
-    x = _array("inputs", x)
+    """Images (n, H, W, C) or rows (n, d) as an array; DefenseError for anything else.
+
+    What is read on demand stays so.
+    """
+    x = x if isinstance(x, Inputs) else _array("inputs", x)
     if x.ndim not in (2, 4):
         raise DefenseError(f"inputs must be (n, H, W, C) or (n, d), got shape {x.shape}")
     if x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[2] == x.shape[3] > 4:
@@ -38,7 +43,7 @@ def checked_inputs(x: Any) -> np.ndarray:
     return x
 
 
-def check_labels(y: np.ndarray, classes: int) -> None:
+def check_classes(y: np.ndarray, classes: int) -> None:
     """Refuse labels that have no output; `classes` is how many the model gives."""
     if y.max() < classes:
         return

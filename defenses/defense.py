@@ -14,6 +14,7 @@ from defenses.cost import Cost
 from defenses.data import checked_data
 from defenses.errors import DefenseError
 from defenses.fitted import Fitted
+from defenses.inputs import Inputs
 from defenses.kernel import Kernel
 from defenses.recipe import Recipe
 from defenses.subject import Subject, recognise
@@ -28,13 +29,13 @@ class Defense(Recipe):
     def fit(
         self,
         model: Any,
-        x: np.ndarray,
+        x: np.ndarray | Inputs,
         y: np.ndarray,
         *,
         epochs: int | None = None,
         budget_ge: int | None = None,
         seed: int = 0,
-        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        validation: tuple[np.ndarray | Inputs, np.ndarray] | None = None,
         progress: Callable[[float], None] = lambda done: None,
         notify: Callable[[str], None] = lambda notice: None,
         checkpoint: Checkpoint | None = None,
@@ -45,7 +46,7 @@ class Defense(Recipe):
             model: a `torch.nn.Module` (taking NCHW), a `keras.Model`, or ART's PyTorch or
                 TensorFlowV2 classifier; gives logits, alone or under `logits`.
             x: inputs in [0, 1]: (n, H, W, C) or (n, d); (n, C, H, W) with an ART classifier
-                whose `channels_first` is set.
+                whose `channels_first` is set. Or `Inputs`, which are read when they are needed.
             y: labels 0 .. classes-1, (n,).
             epochs: passes over the data; or
             budget_ge: gradient evaluations to spend.

@@ -9,6 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Of a name that is looked for: what is longer is no slip of the hand, and takes seconds to compare.
+_LONGEST = 80
+
 
 class DefenseError(ValueError):
     """Says what was given, what is allowed and the likely fix, in one line."""
@@ -21,5 +24,5 @@ class TrainingDivergedError(ArithmeticError):
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """The end of an error line: the nearest allowed name, or all of them."""
     allowed = sorted(allowed)
-    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:_LONGEST], allowed, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(allowed)}"

@@ -1,4 +1,4 @@
-"""What the epoch loop asks of a kernel, in either framework.
+"""What the epoch loop asks of a kernel, and what those of both frameworks do alike.
 
 Where normalisation has running statistics, a training's attacks are in evaluation mode, which uses
 them, and the passes of its losses in training mode, which moves them; `docs/models.md` has the rule
@@ -7,74 +7,149 @@ of each defense.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from defenses.perturbation.spec import Ascent
+from defenses.adaptation.spec import Adaptation
+from defenses.perturbation.spec import Ascent
+from defenses.states import Arrays as Arrays
+from defenses.states import Parts, divided, joined
 
-Arrays = Mapping[str, np.ndarray]
+# Of a pass that trains nothing.
+_BATCH = 250
 
 
-class Kernel(Protocol):
-    """The differentiable part of a defense in one framework."""
+class Kernel(ABC):
+    """The differentiable part of a defense in one framework.
+
+    Inputs are NHWC or (n, d); gives logits.
+    """
+
+    # The framework's model, and the weights of it that are trained.
+    model: Any
+    parameters: list[Any]
+    # One update from tensors, a learning rate and eps, which a subclass writes: gives the loss
+    # before it, as a tensor.
+    train_on: Callable[..., Any]
+    # What else the next step depends on: averaged weights, optimisers, what a subclass adds.
+    beside: Parts
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update of the weights; returns the loss before it."""
+        return float(self.run(draws, learning_rate, eps))
+
+    @abstractmethod
+    def run(self, draws: Arrays, learning_rate: float, eps: float, *chosen: Any) -> Any:
+        """`train_on` tensors of these draws; what is `chosen` goes on to it."""
+
+    def tensors(self, draws: Arrays) -> dict[str, Any]:
+        """Labels, which are whole numbers, and images."""
+        return {
+            name: self.labels(value) if value.dtype.kind == "i" else self.images(value)
+            for name, value in draws.items()
+        }
+
+    @abstractmethod
+    def images(self, x: np.ndarray) -> Any:
+        """Inputs as a tensor, in the framework's layout and the type that is computed with."""
+
+    @abstractmethod
+    def labels(self, y: np.ndarray) -> Any:
+        """Labels as a tensor."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Logits of NHWC or (n, d) inputs, in evaluation mode; (n, classes)."""
+        """Logits in evaluation mode, (n, classes)."""
+        return _in_batches(self._outputs, x)
 
     def attack(
         self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
     ) -> np.ndarray:
         """Adversarial examples of the model in evaluation mode; shape of `x`."""
+        return _in_batches(lambda *part: self._attack(*part, eps=eps, ascent=ascent), x, y, start)
 
-    def adapt(self, x: np.ndarray, y: np.ndarray, start: np.ndarray, **settings: Any) -> None:
-        """Adapt the weights to a support set, in place."""
+    def adapt(
+        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, adaptation: Adaptation
+    ) -> None:
+        """Adapt the weights to a support set in place; the steps are those of `adaptation.spec`."""
+        # Step 1
+        x_adv = self.attack(x, y, start, eps=eps, ascent=adaptation.ascent)
+        # Step 2
+        self.descend(x_adv, y, steps=adaptation.steps, rate=adaptation.rate)
 
+    @abstractmethod
     def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
         """Plain gradient descent on the mean loss of `x` as they are, in place."""
 
+    @abstractmethod
     def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The gradient of each example's loss with respect to itself; shape of `x`."""
 
+    @abstractmethod
     def average(self, decay: float) -> None:
         """Move averaged weights and running statistics to the current ones by 1 - `decay`."""
 
+    @abstractmethod
     def swap_average(self) -> None:
-        """Exchange the model's weights with the averaged ones."""
+        """Exchange the model's weights and running statistics with the averaged ones."""
 
+    @abstractmethod
     def weights(self) -> dict[str, np.ndarray]:
         """The model's weights and buffers, by name."""
 
+    @abstractmethod
     def load_weights(self, weights: Arrays) -> None:
         """Take up what `weights` returned."""
 
+    @abstractmethod
     def save_weights(self, folder: Path) -> None:
         """Write the model's weights and buffers to a file in `folder`."""
 
+    @abstractmethod
     def read_weights(self, folder: Path) -> None:
         """Take up what `save_weights` wrote; DefenseError where it isn't there or doesn't fit."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next step depends on: weights, averages, optimiser; by name."""
+        """Everything that the next step depends on, by name."""
+        learned = {name: {"": np.array(values)} for name, values in self.learned().items()}
+        return joined({"model": self.weights(), **learned}) | self.beside.state()
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
+        self.load_weights(divided(state)["model"])
+        self.beside.load_state(state)
+        self.load_learned({name: state[name].tolist() for name in self.learned()})
+
+    def rate_factors(self) -> list[float]:
+        """By how much each parameter's rate of adaptation differs from the given one."""
+        return [1.0] * len(self.parameters)
 
     def learned(self) -> dict[str, list[float]]:
-        """What was learned beside the weights, by name."""
+        """What was learned beside the weights and serves adaptation, by name."""
+        return {}
 
-    def load_learned(self, learned: Mapping[str, list[float]]) -> None:
+    def load_learned(self, learned: Mapping[str, list[float]]) -> None:  # noqa: B027 - most have none
         """Take up what `learned` returned."""
 
+    @abstractmethod
     def copy(self) -> Kernel:
-        """An independent kernel with the same weights."""
+        """An independent kernel with the same weights and a fresh optimiser."""
 
-    @property
-    def model(self) -> Any:
-        """The framework's model."""
+    @abstractmethod
+    def _outputs(self, x: np.ndarray) -> np.ndarray:
+        """`predict` of a batch."""
+
+    @abstractmethod
+    def _attack(
+        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+    ) -> np.ndarray:
+        """`attack` of a batch."""
+
+
+def _in_batches(work: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    firsts = range(0, len(arrays[0]), _BATCH)
+    parts = [work(*(array[first : first + _BATCH] for array in arrays)) for first in firsts]
+    return np.concatenate(parts)

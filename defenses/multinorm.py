@@ -52,3 +52,8 @@ class MultiNormDefense(NormBudgets, ManyStepTraining):
             f"start_{threat.norm}": threat.random_starts(generator, x.shape)
             for threat in self.threats
         }
+
+    def drawn_within(self, norm: str, draws: Arrays) -> Arrays:
+        """Of the draws, those that an attack within one norm takes, its start as "start"."""
+        kept = {name: draws[name] for name in ("x", "y", "noise") if name in draws}
+        return {**kept, "start": draws[f"start_{norm}"]}

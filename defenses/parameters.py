@@ -21,11 +21,20 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: Sequence[str] | None = None,
+    later: bool = False,
 ) -> Any:
-    """A dataclass field with a range (both ends allowed) or a list of choices."""
-    return dataclasses.field(
-        default=default, metadata={"low": low, "high": high, "choices": choices}
-    )
+    """A dataclass field with a range (both ends allowed) or a list of choices.
+
+    `later` is for what became a parameter when trainings without it had been stored: at its default
+    it is left out of what is recorded, so that they stay the same trainings.
+    """
+    limits = {"low": low, "high": high, "choices": choices}
+    return dataclasses.field(default=default, metadata={"limits": limits, "later": later})
+
+
+def later(field: dataclasses.Field[Any]) -> bool:
+    """Whether a parameter is left out of what is recorded at its default; see `parameter`."""
+    return bool(field.metadata.get("later"))
 
 
 def names_parameter(default: tuple[str, ...], check: Callable[[str], object]) -> Any:
@@ -42,8 +51,9 @@ def check_parameters(owner: Any) -> None:
         DefenseError: names the parameter, the value and what is allowed.
     """
     for field in dataclasses.fields(owner):
-        if "low" in field.metadata:
-            _check(field.name, getattr(owner, field.name), field.default, **field.metadata)
+        if "limits" in field.metadata:
+            value, limits = getattr(owner, field.name), field.metadata["limits"]
+            _check(field.name, value, field.default, **limits)
         elif "check" in field.metadata:
             names = _names(field.name, getattr(owner, field.name))
             for name in names:
@@ -80,7 +90,13 @@ def _check(
         if not isinstance(value, bool):
             raise DefenseError(f"{name} must be true or false, got {value!r}")
         return
-    whole = isinstance(default, int)
+    check_number(name, value, whole=isinstance(default, int), low=low, high=high)
+
+
+def check_number(
+    name: str, value: Any, *, whole: bool, low: float | None, high: float | None
+) -> None:
+    """Raises DefenseError where `value` is no number, or out of its range; both ends allowed."""
     kind = "a whole number" if whole else "a number"
     right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not right or not -math.inf < value < math.inf:

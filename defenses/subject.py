@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from defenses.errors import DefenseError
+from defenses.inputs import Inputs
 
 # Where a class of each kind of model is defined, by the start of its module's name.
 _ART_CLASSIFIERS = {
@@ -39,9 +40,9 @@ class Subject:
     model: Any
     channels_first: bool
 
-    def channels_last(self, x: np.ndarray) -> np.ndarray:
-        """The user's images as NHWC; anything else unchanged."""
-        if self.channels_first and x.ndim == 4:
+    def channels_last(self, x: Any) -> Any:
+        """The user's images as NHWC; anything else unchanged, and `Inputs`, which are so."""
+        if self.channels_first and x.ndim == 4 and not isinstance(x, Inputs):
             return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
         return x
 

@@ -1,9 +1,9 @@
 """The only epoch loop: batches, schedules, random draws, cost and checkpoints, in NumPy.
 
 Everything random comes from one generator, in this order at each step: the epoch's permutation
-(first step only), then what the defense draws. A kernel draws nothing, so that both frameworks see
-the same examples, tasks and attack starts. Validation draws from a generator of its own, so that
-watching a training does not change it.
+(first step only), how the examples are augmented, then what the defense draws. A kernel draws
+nothing, so that both frameworks see the same examples, tasks and attack starts. Validation draws
+from a generator of its own, so that watching a training does not change it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from defenses.cost import Cost
 from defenses.errors import TrainingDivergedError
+from defenses.inputs import Inputs, batches
 from defenses.kernel import Arrays, Kernel
 from defenses.recipe import Length, Recipe
 from defenses.schedules import SCHEDULES, averaging_decay, ramp
+from defenses.states import divided, joined
 from defenses.validation import (
     Overfitting,
     accuracy,
@@ -133,12 +135,11 @@ class _Course:
         """Train for one epoch; returns its entry in the history."""
         defense, kernel, length = self.defense, self.kernel, self.length
         first = len(self.history) * length.steps_per_epoch
-        order = self.generator.permutation(len(x))
         losses = []
-        for step in range(first, min(first + length.steps_per_epoch, length.steps)):
-            index = order[(step - first) * defense.examples_per_step :][: defense.examples_per_step]
-            pool = (x, y) if defense.draws_from_all else (x[index], y[index])
-            draws = defense.at(defense.draw(self.generator, *pool), step / length.steps)
+        steps = range(first, min(first + length.steps_per_epoch, length.steps))
+        for step, pool in zip(steps, self._pools(x, y, len(steps)), strict=True):
+            draws = defense.draw_augmented(self.generator, *pool)
+            draws = defense.at(draws, step / length.steps)
             self.cost += defense.cost_of(draws)
             losses.append(_checked_step(defense, kernel, draws, step, length.steps))
             if defense.weight_averaging:
@@ -146,6 +147,16 @@ class _Course:
             progress((step + 1) / length.steps)
         self.history.append({"epoch": len(self.history) + 1, "loss": float(np.mean(losses))})
         return self.history[-1]
+
+    def _pools(
+        self, x: np.ndarray | Inputs, y: np.ndarray, steps: int
+    ) -> Iterator[tuple[Any, np.ndarray]]:
+        """What each of an epoch's first `steps` draws from, in an order drawn now."""
+        size, order = self.defense.examples_per_step, self.generator.permutation(len(x))
+        places = [order[step * size :][:size] for step in range(steps)]
+        if self.defense.draws_from_all:
+            return iter([(x, y)] * steps)
+        return zip(batches(x, places), (y[place] for place in places), strict=True)
 
     def validate(self, entry: dict[str, float]) -> None:
         """Add to the epoch's entry how the weights do that would be returned now."""
@@ -205,8 +216,7 @@ class _Course:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint by where the training is now."""
-        arrays = {f"kernel/{name}": value for name, value in self.kernel.state().items()}
-        arrays |= {f"best/{name}": value for name, value in self.best.items()}
+        arrays = joined({"kernel": self.kernel.state(), "best": self.best})
         state = self.generator.bit_generator.state
         cost = dataclasses.asdict(self.cost)
         checkpoint.save(arrays, {"generator": state, "history": self.history, "cost": cost})
@@ -217,12 +227,9 @@ class _Course:
         if saved is None:
             return
         arrays, meta = saved
-        parts: dict[str, dict[str, np.ndarray]] = {"kernel": {}, "best": {}}
-        for name, value in arrays.items():
-            part, _, key = name.partition("/")
-            parts[part][key] = value
+        parts = divided(arrays)
         self.kernel.load_state(parts["kernel"])
-        self.best = parts["best"]
+        self.best = parts.get("best", {})
         self.generator.bit_generator.state = meta["generator"]
         self.history = meta["history"]
         self.cost = Cost(**meta["cost"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defenses.data import check_labels
+from defenses.data import check_classes
 from defenses.errors import DefenseError
 from defenses.imports import refuse_wrong_order
 
@@ -80,7 +80,7 @@ def try_out(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> None:
         raise DefenseError(
             "the model gives 1 output; one logit a class is needed, so 2 for two classes"
         )
-    check_labels(y, classes)
+    check_classes(y, classes)
     inside = bool((outputs >= 0).all() and (outputs <= 1).all())
     if inside and bool(np.abs(outputs.sum(axis=1) - 1).max() <= _ROUNDING):
         raise DefenseError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -127,8 +127,8 @@ def robust_accuracies(
     }
 
 
-def accuracy(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> float:
-    """The share of `x` that the model gives the label `y`."""
+def accuracy(kernel: Kernel, x: Any, y: np.ndarray) -> float:
+    """The share of `x`, an array or `Inputs`, that the model gives the label `y`."""
     return float(np.mean(labels_of(kernel.predict(x)) == y))
 
 

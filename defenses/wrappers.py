@@ -8,12 +8,12 @@ Importing this loads neither ART nor a framework.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from defenses.errors import DefenseError, did_you_mean
+from defenses.parameters import check_number
 
 SEPARATOR = "+"
 
@@ -32,7 +32,7 @@ class Argument:
 
     default: Number
     low: Number
-    high: Number = math.inf
+    high: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Wrapper:
     kind: str
     description: str
     differentiable: bool
-    random: bool
+    random: bool = False
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     draws: int = 1
@@ -81,7 +81,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="pre",
         description="JPEG compression of the input (Dziugaite et al. 2016)",
         differentiable=False,
-        random=False,
         arguments={"quality": Argument(50, 1, 95)},
         fixed=_BOX,
         images_only=True,
@@ -91,7 +90,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="pre",
         description="fewer grey levels (Xu et al. 2018)",
         differentiable=False,
-        random=False,
         arguments={"bit_depth": Argument(3, 1, 16)},
         fixed=_BOX,
     ),
@@ -100,7 +98,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="pre",
         description="median over a window (Xu et al. 2018)",
         differentiable=True,
-        random=False,
         arguments={"window_size": Argument(3, 1, 99)},
         fixed=_BOX,
         images_only=True,
@@ -111,7 +108,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="pre",
         description="thermometer encoding (Buckman et al. 2018); trains on the encoded input",
         differentiable=False,
-        random=False,
         arguments={"num_space": Argument(10, 2, 100)},
         fixed=_BOX,
         images_only=True,
@@ -149,7 +145,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="post",
         description="probabilities below a cutoff become 0",
         differentiable=False,
-        random=False,
         arguments={"cutoff": Argument(0.25, 1e-6, 1)},
     ),
     "reverse-sigmoid": Wrapper(
@@ -157,7 +152,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="post",
         description="probabilities perturbed against stealing and score attacks (Lee et al. 2018)",
         differentiable=True,
-        random=False,
         arguments={"beta": Argument(1.0, 1e-6), "gamma": Argument(0.1, 1e-6)},
     ),
     "gaussian-noise": Wrapper(
@@ -173,7 +167,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="post",
         description="rounded probabilities",
         differentiable=False,
-        random=False,
         arguments={"decimals": Argument(3, 1, 15)},
     ),
     "class-labels": Wrapper(
@@ -181,7 +174,6 @@ WRAPPERS: dict[str, Wrapper] = {
         kind="post",
         description="the label alone, no probabilities",
         differentiable=False,
-        random=False,
         # ART marks the labels of all rows in every row.
         feed="rows",
     ),
@@ -248,7 +240,9 @@ def arguments(name: str, given: Mapping[str, Any]) -> dict[str, Number]:
         if key not in allowed:
             choice = did_you_mean(key, allowed) if allowed else "; it takes none"
             raise DefenseError(f"{name} has no argument {key!r}{choice}")
-        _check(f"{name}.{key}", value, allowed[key])
+        argument = allowed[key]
+        whole = isinstance(argument.default, int)
+        check_number(f"{name}.{key}", value, whole=whole, low=argument.low, high=argument.high)
     return {key: given.get(key, argument.default) for key, argument in allowed.items()}
 
 
@@ -265,13 +259,3 @@ def encoded_shape(
         if depth := WRAPPERS[name].depth:
             input_shape = (*input_shape[:-1], input_shape[-1] * int(values[depth]))
     return input_shape
-
-
-def _check(name: str, value: Any, argument: Argument) -> None:
-    whole = isinstance(argument.default, int)
-    right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not right or not math.isfinite(value):
-        raise DefenseError(f"{name} must be {'a whole ' if whole else 'a '}number, got {value!r}")
-    if not argument.low <= value <= argument.high:
-        high = "" if argument.high == math.inf else f" to {argument.high}"
-        raise DefenseError(f"{name} must be from {argument.low}{high or ' up'}, got {value}")

@@ -1,4 +1,4 @@
-"""Stored results to a tidy DataFrame, a leaderboard and a page that works from a file.
+"""Stored results to a tidy DataFrame, a leaderboard, figures and a site of static pages.
 
 Nothing here changes what is stored. Importing this package is cheap: the functions below load
 pandas, matplotlib and the rest when they are called.
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy import ndarray
     from pandas import DataFrame
 
@@ -28,9 +29,13 @@ __all__ = [
     "leaderboard",
     "load",
     "outcomes",
+    "plot_accuracy",
+    "plot_metatest",
+    "plot_security",
+    "plot_tradeoffs",
     "publish",
     "terminal_table",
-    "write",
+    "write_figures",
     "write_robustbench",
     "write_verdicts",
 ]
@@ -75,25 +80,15 @@ def leaderboard(source: DataFrame | Path | str) -> DataFrame:
     return leaderboard(load(source) if isinstance(source, str | Path) else source)
 
 
-def write(out: Path | str, to: Path | str | None = None) -> Path:
-    """Writes index.html, leaderboard.csv and leaderboard.json; returns the path of index.html.
+def publish(out: Path | str, site: Path | str | None = None) -> Path:
+    """Writes the site of static pages; returns the path of its index.html, the leaderboard.
 
-    They go to the folder `to`, by default OUT/report. The same results give the same bytes.
-    Raises `StoreError` if `out` is not a results folder or `to` can't be written.
-    """
-    from reports.site import write
-
-    return write(out, to)
-
-
-def publish(out: Path | str, site: Path | str) -> Path:
-    """Writes the site of static pages to the folder `site`; returns the path of its index.html.
-
+    It goes to the folder `site`, by default OUT/report, with leaderboard.csv and leaderboard.json.
     Files whose content is the same are left alone, and files of an earlier publication that have no
     place any more are removed. The same results give the same bytes. Raises `StoreError` if `out`
     is not a results folder, or if `site` can't be written or holds something else.
     """
-    from reports.website.publish import publish
+    from reports.site.publish import publish
 
     return publish(out, site)
 
@@ -195,6 +190,55 @@ def write_verdicts(verdicts: Sequence[Verdict], path: Path, form: str, *, out: P
 
     text = as_junit(verdicts) if form == "junit" else as_sarif(verdicts, out)
     write_files(out, path.parent, {path.name: text})
+
+
+def plot_accuracy(out: Path | str, group: str | None = None) -> Figure:
+    """Accuracy before any attack, under each and in the worst case, with intervals, a mark a row.
+
+    Like all plots here a matplotlib figure that no pyplot knows, whatever MPLBACKEND says; a
+    notebook shows it, and `savefig` writes it. Your style applies. The first rows are drawn.
+
+    Args:
+        group: "digits, cnn, L∞ ε = 0.15, quick", or the beginning of it; only where there are
+            several groups of rows that are ranked together.
+
+    Raises `ConfigError` unless it is one group that has such results.
+    """
+    from reports.plots import plot
+
+    return plot("accuracy", out, group)
+
+
+def plot_tradeoffs(out: Path | str, group: str | None = None) -> Figure:
+    """The worst case against clean accuracy; see `plot_accuracy`."""
+    from reports.plots import plot
+
+    return plot("tradeoffs", out, group)
+
+
+def plot_security(out: Path | str, group: str | None = None) -> Figure:
+    """Security curves, robust accuracy over budgets; see `plot_accuracy`."""
+    from reports.plots import plot
+
+    return plot("security", out, group)
+
+
+def plot_metatest(out: Path | str, group: str | None = None) -> Figure:
+    """Accuracy under held-out attack families over steps of adaptation; see `plot_accuracy`."""
+    from reports.plots import plot
+
+    return plot("metatest", out, group)
+
+
+def write_figures(out: Path | str, to: Path | str) -> list[Path]:
+    """Writes these plots of every group to the folder `to`, each as PDF, PNG and SVG.
+
+    Returns the paths: <plot>-<group>.pdf and so on. The same results give the same bytes, whatever
+    matplotlib's style is. Raises `StoreError` if they can't be written.
+    """
+    from reports.plots import write
+
+    return write(out, to)
 
 
 def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:

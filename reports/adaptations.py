@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.errors import SchemaError, StoreError
+from benchmark.errors import StoreError
 from benchmark.results import Store
 from benchmark.results.records import FamilyRecord
+from reports.keyed import read_stage
 from reports.left_out import LeftOut
 from reports.statistics import Interval, over_episodes
 
@@ -101,28 +102,18 @@ def summary(adaptations: tuple[Adaptation, ...]) -> Summary | None:
 def _read(store: Store, cell_id: str, key: str, left_out: LeftOut) -> Adaptation | None:
     stage = f"{FOLDER}/{key}"
     path = f"cells/{cell_id}/{stage}.json"
-    stored = store.read_stage(cell_id, stage)
-    if stored is None:
-        left_out.add(path, "it or a file that it names is damaged")
-        return None
+    record = read_stage(store, cell_id, stage, FamilyRecord, left_out)
+    if record is None or record.status != "ok":
+        return None if record is None else Adaptation(record)
     try:
-        record = FamilyRecord.read(stored)
-        if record.status != "ok":
-            return Adaptation(record)
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz")
-    except SchemaError as error:
-        left_out.add(path, str(error))
-        return None
     except StoreError:
         left_out.add(path, "it has no curves that can be read")
         return None
     correct, seen = arrays.get("correct"), arrays.get("seen")
     shapes = (
         (record.episodes, len(record.shots), len(record.steps)),
-        (
-            record.episodes,
-            len(record.steps),
-        ),
+        (record.episodes, len(record.steps)),
     )
     if not (_is_shares(correct, shapes[0]) and _is_shares(seen, shapes[1])):
         left_out.add(path, "its curves don't follow the schema")

@@ -34,11 +34,13 @@ _PER_ATTACK = (ATTACK_PREFIX, STATUS_PREFIX)
 ABSENT = "missing"  # the status of an attack that other rows of the group had to stand
 
 _ABOUT = ("defense", "framework", "seed", "epochs", "budget_ge", "parameters")
-SETTING = tuple(name for name in _ABOUT if name != "seed")
+TRAINING = tuple(name for name in _ABOUT if name != "seed")
 _RESULTS = {
     "attacked": Column(WHOLE, "how many test examples were attacked"),
     "clean_correct": WORST_CASE_COLUMNS["clean_correct"],
     "clean_accuracy": Column(NUMBER, "share of them that is right before any attack"),
+    "clean_balanced": WORST_CASE_COLUMNS["clean_balanced"],
+    "worst_case_balanced": WORST_CASE_COLUMNS["worst_case_balanced"],
 }
 _ATTACK = Column(NUMBER, "share that is right before and after this attack; NA where it didn't run")
 _STATUS = Column(
@@ -63,7 +65,7 @@ _ENDING = {
     "common_low": Column(NUMBER, "lower end of its 95 % Wilson interval"),
     "common_high": Column(NUMBER, "upper end of its 95 % Wilson interval"),
     "unranked_reason": Column(TEXT, 'why the row has no rank, in words; "" where it has one'),
-    "setting_rows": Column(
+    "group_rows": Column(
         WHOLE,
         "how many rows of the group were attacked: all pairs of them are the family that p-values "
         "and intervals of differences are corrected for",
@@ -174,7 +176,7 @@ def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     _compare_attacks(rows)
     attacked = sum(row["status"] == "ok" and bool(row["attacked"]) for row in rows)
     for row in rows:
-        row["setting_rows"] = attacked
+        row["group_rows"] = attacked
         _add_intervals(row)
     comparable = _comparable(rows)
     worst = [outcomes(row["worst_case_outcomes"]) for row in comparable]
@@ -273,7 +275,7 @@ def _compare_to_best(ranked: list[dict[str, Any]]) -> None:
         (right & ~best).sum(axis=1),
         (best & ~right).sum(axis=1),
         examples=len(best),
-        comparisons=pairs(ranked[0]["setting_rows"]),
+        comparisons=pairs(ranked[0]["group_rows"]),
     )
     names = ("best_difference", "best_low", "best_high", "best_p")
     columns = (found.difference, found.low, found.high, found.p)
@@ -283,10 +285,10 @@ def _compare_to_best(ranked: list[dict[str, Any]]) -> None:
 
 def _add_seeds(rows: list[dict[str, Any]]) -> None:
     """What rows that differ in nothing but the seed say together."""
-    settings: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    trainings: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        settings.setdefault(tuple(row[name] for name in SETTING), []).append(row)
-    for members in settings.values():
+        trainings.setdefault(tuple(row[name] for name in TRAINING), []).append(row)
+    for members in trainings.values():
         found = across_seeds([outcomes(row["worst_case_outcomes"]) for row in members])
         bounded = not all(row["worst_case_complete"] for row in members)
         for row in members:

@@ -71,6 +71,12 @@ WORST_CASE_COLUMNS = {
     "worst_case_correct": Column(
         WHOLE, "how many stay right under every attack of the suite that ran"
     ),
+    "clean_balanced": Column(
+        NUMBER,
+        "balanced accuracy before any attack: the mean over the classes; NA where they are about "
+        "even, so that it tells nothing more",
+    ),
+    "worst_case_balanced": Column(NUMBER, "the same of those that stay right under every attack"),
     "clean_outcomes": Column(TEXT, OUTCOMES.format("it is right before any attack")),
     "worst_case_outcomes": Column(
         TEXT, OUTCOMES.format("it stays right under every attack of the suite that ran")

@@ -52,7 +52,7 @@ COLUMNS = {
         "comparisons of the family",
     ),
     "comparisons": Column(
-        WHOLE, "how many the family holds: all pairs of the attacked rows of their setting"
+        WHOLE, "how many the family holds: all pairs of the attacked rows of their group"
     ),
 }
 
@@ -88,20 +88,20 @@ def compare(out: Path | str, a: str, b: str) -> pd.DataFrame:
 def _families(standing: list[Entry]) -> dict[str, int]:
     """Suite to how many comparisons the family holds in it; of clean examples under "".
 
-    Of cells of two settings, with another model say, it is that of both settings' rows together.
+    Of cells of two groups, with another model say, it is that of both groups' rows together.
 
     Args:
         standing: the rows of both cells in the leaderboard.
     """
     cells: dict[str, set[str]] = {}
-    settings: dict[str, dict[tuple[Any, ...], int]] = {}
+    families: dict[str, dict[tuple[Any, ...], int]] = {}
     for row in standing:
         cells.setdefault(row["suite"], set()).add(row["cell_id"])
         about = tuple(row[name] for name in GROUP)
-        settings.setdefault(row["suite"], {})[about] = row["setting_rows"]
+        families.setdefault(row["suite"], {})[about] = row["group_rows"]
     found = {
         suite: pairs(sum(rows.values()))
-        for suite, rows in settings.items()
+        for suite, rows in families.items()
         if len(cells[suite]) == 2
     }
     return found | {"": max(found.values(), default=1)}
@@ -262,7 +262,7 @@ def _verdict(row: dict[str, Any]) -> str:
     p = p_value(row["p_corrected"])
     told = f"p {p}" if p.startswith("<") else f"p = {p}"
     if row["comparisons"] > 1:
-        told += f", corrected for the {row['comparisons']} pairs of the setting"
+        told += f", corrected for the {row['comparisons']} pairs of the group"
     if row["p_corrected"] > LEVEL:
         return f"{suite}: the data can't tell A and B apart ({told})"
     better = "A" if row["difference"] > 0 else "B"
@@ -272,8 +272,8 @@ def _verdict(row: dict[str, Any]) -> str:
     )
 
 
-def _value(setting: Any) -> str:
-    return "–" if setting is None else one_line(json.dumps(setting, ensure_ascii=False))
+def _value(value: Any) -> str:
+    return "–" if value is None else one_line(json.dumps(value, ensure_ascii=False))
 
 
 def _signed(share: float) -> str:

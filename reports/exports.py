@@ -49,18 +49,15 @@ def as_json(board: pd.DataFrame) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def write_files(out: Path | str, to: Path | str, contents: Mapping[str, str]) -> list[Path]:
+def write_files(out: Path | str, to: Path | str, contents: Mapping[str, str | bytes]) -> list[Path]:
     """Writes each text to its path below the folder `to`, whole or not at all.
 
     Raises `StoreError` if it can't be written, is where the results folder `out` has its cells, or
     would go through a link inside of `to` or `out`.
     """
-    folder, cells = Path(to), (Path(out) / "cells").resolve()
-    if cells == folder.resolve() or cells in folder.resolve().parents:
-        raise StoreError(f"can't write the report to {folder}: stored results are in there")
+    folder = Path(to)
+    root = root_of(Path(out), folder)
     paths = [folder / name for name in contents]
-    # A link in a results folder came with it; one that leads to the folder is the user's own.
-    root = Path(out) if folder.is_relative_to(out) else folder
     try:
         make_root(root)
         for path in paths:
@@ -71,9 +68,21 @@ def write_files(out: Path | str, to: Path | str, contents: Mapping[str, str]) ->
             write_text(path, content, root=root)
     except OSError as error:
         raise StoreError(
-            f"can't write the report to {folder}: {error.strerror or error}; give another folder"
+            f"can't write to {folder}: {error.strerror or error}; give another folder"
         ) from error
     return paths
+
+
+def root_of(out: Path, folder: Path) -> Path:
+    """The folder below which nothing may be written through a link, to write to `folder`.
+
+    A link in the results folder `out` came with it; one that leads to `folder` is the user's own.
+    Raises `StoreError` where the cells of `out` are.
+    """
+    cells = (out / "cells").resolve()
+    if cells == folder.resolve() or cells in folder.resolve().parents:
+        raise StoreError(f"can't write to {folder}: stored results are in there")
+    return out if folder.is_relative_to(out) else folder
 
 
 def _csv_value(value: Any) -> Any:

@@ -15,6 +15,7 @@ from reports.adaptations import summary
 from reports.checks import NOT_APPLICABLE, PASSED, checks
 from reports.columns import COLUMNS, meanings, table
 from reports.records import Attack, Cell, Results, read
+from reports.statistics import balanced
 from reports.trust import CLEAN_ACCURACY
 
 
@@ -118,12 +119,15 @@ def _worst_case(attacks: list[Attack]) -> dict[str, Any]:
     common = np.all([one.attacked for one in found], axis=0)
     if any(attack.without_result for attack in attacks):
         common = np.zeros_like(common)
+    label = found[0].label
     indices = found[0].test_index.astype("<i8").tobytes()
     reason = "; ".join(filter(None, map(_bounding, attacks)))
     return {
         "attacked": len(robust),
         "clean_correct": int(np.count_nonzero(clean)),
         "worst_case_correct": int(np.count_nonzero(robust)),
+        "clean_balanced": None if label is None else balanced(clean, label),
+        "worst_case_balanced": None if label is None else balanced(robust, label),
         "clean_outcomes": _as_text(clean),
         "worst_case_outcomes": _as_text(robust),
         "examples_digest": hashlib.sha256(indices).hexdigest()[:16],

@@ -121,7 +121,7 @@ def _of_row(row: Row, limits: Limits, before: Sequence[Row] | None) -> Iterator[
         yield _at_least(row, limits.min_worst_case)
     if limits.min_clean is not None:
         clean, least = row["clean_accuracy"], limits.min_clean
-        text = f"clean accuracy {_share(clean)}, of {_share(least)} asked for"
+        text = f"clean accuracy {_share(clean)}, where {_share(least)} is asked for"
         yield _verdict(row, "min-clean", clean >= least - _ROUNDING, text)
     if limits.max_drop is not None:
         yield _dropped(row, limits.max_drop, before)
@@ -160,7 +160,7 @@ def _robust(row: Row) -> tuple[float, str, bool]:
 
 def _at_least(row: Row, least: float) -> Verdict:
     share, told, exact = _robust(row)
-    text = f"worst case {told}, of {_share(least)} asked for"
+    text = f"worst case {told}, where {_share(least)} is asked for"
     return _verdict(row, "min-worst-case", exact and share >= least - _ROUNDING, text)
 
 

@@ -1,4 +1,4 @@
-"""The stages of a cell that have a key each: read, checked, and named where they can't be."""
+"""The stages of a cell: read, checked, and named where they can't be."""
 
 from __future__ import annotations
 
@@ -18,12 +18,23 @@ def read_keyed(
 ) -> Iterator[tuple[str, Schema]]:
     """Each key with its record, in their order; what can't be read goes into `left_out`."""
     for key in store.stage_keys(cell_id, folder):
-        stage = f"{folder}/{key}"
-        stored = store.read_stage(cell_id, stage)
-        if stored is None:
-            left_out.add(f"cells/{cell_id}/{stage}.json", "it or a file that it names is damaged")
-            continue
-        try:
-            yield key, schema.read(stored)
-        except SchemaError as error:
-            left_out.add(f"cells/{cell_id}/{stage}.json", str(error))
+        record = read_stage(store, cell_id, f"{folder}/{key}", schema, left_out)
+        if record is not None:
+            yield key, record
+
+
+def read_stage(
+    store: Store, cell_id: str, stage: str, schema: type[Schema], left_out: LeftOut
+) -> Schema | None:
+    """A stage's record; None where there is none, or where it goes into `left_out`."""
+    path = f"{stage}.json"
+    stored = store.read_stage(cell_id, stage)
+    try:
+        if stored is not None:
+            return schema.read(stored)
+    except SchemaError as error:
+        left_out.add(f"cells/{cell_id}/{path}", str(error))
+    else:
+        if (store.cell_folder(cell_id) / path).exists():
+            left_out.add(f"cells/{cell_id}/{path}", "it or a file that it names is damaged")
+    return None

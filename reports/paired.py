@@ -4,7 +4,7 @@ One policy for everything that reports show:
 
 - The test is McNemar's, exact: of the examples only those matter that one model gets right and the
   other wrong.
-- A setting's family of comparisons is all pairs of its attacked rows, for each measure (clean, an
+- A group's family of comparisons is all pairs of its attacked rows, for each measure (clean, an
   attack, the worst case). Every p-value that is shown is multiplied by their number (Bonferroni),
   so that the same pair has the same p wherever it stands.
 - The interval has the confidence that this correction leaves, and excludes 0 exactly when p says

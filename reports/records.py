@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import Store, dataset_name, fits
+from benchmark.results import STAGES, Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
@@ -27,7 +27,7 @@ from benchmark.results.records import (
 )
 from reports.adaptations import Adaptation, read_adaptations
 from reports.curves import Curve, read_curves
-from reports.keyed import Schema
+from reports.keyed import read_stage
 from reports.left_out import LeftOut
 from reports.runs import Run, read_runs
 from reports.transfers import read_transfers
@@ -44,6 +44,7 @@ class Outcomes:
     clean_correct: np.ndarray
     robust: np.ndarray  # correct before and after the attack; before it, where it wasn't attacked
     attacked: np.ndarray  # a slow attack may be run on some of the examples only
+    label: np.ndarray | None = None
 
     @property
     def accuracy(self) -> float:
@@ -131,9 +132,11 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         left_out.add(f"cells/{cell_id}/cell.json", "its configuration is that of another cell")
         return None
     known = {"cell.json", *store.stage_folders(cell_id)}
-    training = _read_stage(store, cell_id, "training", TrainingRecord, known, left_out)
-    adaptation = _read_stage(store, cell_id, "adaptation", SupportRecord, known, left_out)
-    _read_stage(store, cell_id, "given", ExternalRecord, known, left_out)
+    training = read_stage(store, cell_id, "training", TrainingRecord, left_out)
+    adaptation = read_stage(store, cell_id, "adaptation", SupportRecord, left_out)
+    read_stage(store, cell_id, "given", ExternalRecord, left_out)
+    for stage in STAGES:
+        known |= {f"{stage}.json", *(store.read_stage(cell_id, stage) or {"files": ()})["files"]}
     for name in _names(folder) - known:
         left_out.add(f"cells/{cell_id}/{name}", "half-written or foreign: no whole stage names it")
     if record.status == "ok" and not any(record.suites.values()):
@@ -159,36 +162,12 @@ def _shown(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "dataset": {**dataset, "name": dataset_name(dataset["name"])}}
 
 
-def _read_stage(
-    store: Store,
-    cell_id: str,
-    stage: str,
-    schema: type[Schema],
-    known: set[str],
-    left_out: LeftOut,
-) -> Schema | None:
-    """The stage, if it is there; adds to `known` the names of the files that belong to it."""
-    path = f"{stage}.json"
-    known.add(path)
-    stored = store.read_stage(cell_id, stage)
-    if stored is None:
-        if (store.cell_folder(cell_id) / path).exists():
-            left_out.add(f"cells/{cell_id}/{path}", "it or a file that it names is damaged")
-        return None
-    known.update(stored["files"])
-    try:
-        return schema.read(stored)
-    except SchemaError as error:
-        left_out.add(f"cells/{cell_id}/{path}", str(error))
-        return None
-
-
 def _read_attacks(
     store: Store, cell_id: str, record: CellRecord, left_out: LeftOut
 ) -> dict[str, Attack]:
     """The attacks that the suites name; one that can't be read has the status "missing"."""
     prefix = f"cells/{cell_id}/attacks"
-    stored = store.attack_keys(cell_id)
+    stored = store.stage_keys(cell_id, "attacks")
     known = {f"{key}{suffix}" for key in stored for suffix in (".json", ".npz")}
     for name in _names(store.cell_folder(cell_id) / "attacks") - known:
         left_out.add(f"{prefix}/{name}", "half-written or foreign: no attack names it")
@@ -220,7 +199,9 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         record = AttackRecord.read(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
-        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked"))
+        arrays = store.read_arrays(
+            cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked", "label")
+        )
         outcomes = _outcomes(arrays)
     except SchemaError as error:
         return _missing(key, str(error))
@@ -244,7 +225,10 @@ def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:
     attacked = arrays.get("attacked", np.ones(index.size, dtype=bool))
     if attacked.dtype.kind != "b" or attacked.shape != index.shape or not attacked.any():
         return None
-    return Outcomes(index, correct, correct & ~success, attacked)
+    label = arrays.get("label")
+    if label is not None and (label.dtype.kind != "i" or label.shape != index.shape):
+        return None
+    return Outcomes(index, correct, correct & ~success, attacked, label)
 
 
 def _missing(key: str, reason: str) -> Attack:

@@ -61,7 +61,7 @@ def rows(members: Sequence[dict[str, Any]], cells: dict[str, Cell]) -> list[Row]
 
 def variants(members: Sequence[dict[str, Any]]) -> list[str]:
     """What differs between the rows of one defense: parameters, epochs, budget."""
-    settings = [
+    configured = [
         {
             "epochs": values["epochs"],
             "budget": values["budget_ge"],
@@ -73,7 +73,7 @@ def variants(members: Sequence[dict[str, Any]]) -> list[str]:
     for defense in {values["defense"] for values in members}:
         twins = [
             mine
-            for values, mine in zip(members, settings, strict=True)
+            for values, mine in zip(members, configured, strict=True)
             if values["defense"] == defense
         ]
         names = sorted({name for mine in twins for name in mine})
@@ -84,7 +84,7 @@ def variants(members: Sequence[dict[str, Any]]) -> list[str]:
             for n in differing[values["defense"]]
             if mine.get(n) is not None
         )
-        for values, mine in zip(members, settings, strict=True)
+        for values, mine in zip(members, configured, strict=True)
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board import SETTING, upper_bound
+from reports.board import TRAINING, upper_bound
 from reports.rows import name_in_text
 
 
@@ -36,14 +36,14 @@ def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> li
         members: rows of `reports.leaderboard` as plain values.
         variants: for each row, what tells it from others of the same defense, "" if nothing.
     """
-    bounded = {tuple(m[n] for n in SETTING) for m in members if m["rank"] and upper_bound(m)}
+    bounded = {tuple(m[n] for n in TRAINING) for m in members if m["rank"] and upper_bound(m)}
     found: dict[tuple[Any, ...], OverSeeds] = {}
     for values, variant in zip(members, variants, strict=True):
-        setting = tuple(values[name] for name in SETTING)
-        if setting in found or values["seeds"] is None or values["seeds"] < 2:
+        training = tuple(values[name] for name in TRAINING)
+        if training in found or values["seeds"] is None or values["seeds"] < 2:
             continue
         name = name_in_text(values)
-        found[setting] = OverSeeds(
+        found[training] = OverSeeds(
             label=f"{name}, {variant}" if variant else name,
             seeds=values["seeds"],
             mean=values["seeds_mean"],
@@ -51,6 +51,6 @@ def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> li
             high=values["seeds_high"],
             between=math.sqrt(values["seeds_variance_between"] or 0.0),
             within=math.sqrt(values["seeds_variance_within"]),
-            bounded=setting in bounded,
+            bounded=training in bounded,
         )
     return list(found.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.board import SETTING, leaderboard
+from reports.board import TRAINING, leaderboard
 from reports.columns import plain_rows
 from reports.frame import frame, outcomes
 from reports.paired import compare, pairs
@@ -49,7 +49,7 @@ def finding(out: Path | str, cell_ids: Collection[str], suite: str) -> str:
 
     Raises `StoreError` if `out` is not a results folder.
     """
-    results = read(out)  # all of it: a correction counts every row of a setting
+    results = read(out)  # all of it: a correction counts every row of a group
     tidy = frame(results)
     whole = {(r["cell_id"], r["suite"]): r["worst_case_outcomes"] for r in plain_rows(tidy)}
     rows = [row for row in plain_rows(leaderboard(tidy)) if row["worst_case"] is not None]
@@ -73,7 +73,7 @@ def finding(out: Path | str, cell_ids: Collection[str], suite: str) -> str:
 def _models(rows: Sequence[dict[str, Any]]) -> list[_Model]:
     found: dict[tuple[Any, ...], _Model] = {}
     for row in rows:
-        found.setdefault(tuple(row[name] for name in SETTING), _Model([])).rows.append(row)
+        found.setdefault(tuple(row[name] for name in TRAINING), _Model([])).rows.append(row)
     return list(found.values())
 
 
@@ -88,7 +88,7 @@ def _name(model: _Model) -> str:
 
 def _counterpart(model: _Model, models: Sequence[_Model]) -> _Model | None:
     """The same defense in the other framework."""
-    names = [name for name in SETTING if name != "framework"]
+    names = [name for name in TRAINING if name != "framework"]
     same = [m for m in models if m is not model and all(m[n] == model[n] for n in names)]
     return same[0] if same else None
 
@@ -139,7 +139,7 @@ def _told_apart(first: _Model, second: _Model) -> bool:
     """Whether they differ in every seed that both have; False where they can't be compared."""
     others = {row["seed"]: row["outcomes"] for row in second.rows}
     found = [
-        compare(row["outcomes"], others[row["seed"]], comparisons=pairs(row["setting_rows"]))
+        compare(row["outcomes"], others[row["seed"]], comparisons=pairs(row["group_rows"]))
         for row in first.rows
         if row["seed"] in others and len(row["outcomes"]) == len(others[row["seed"]])
     ]

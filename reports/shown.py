@@ -51,6 +51,13 @@ def interval(values: Values) -> str:
     return _interval(values["worst_case_low"], values["worst_case_high"])
 
 
+def balanced(values: Values) -> str:
+    """Balanced accuracy, clean and in the worst case, where the classes are uneven."""
+    if values["clean_balanced"] is None:
+        return NONE
+    return f"{percent(values['clean_balanced'])} / {percent(values['worst_case_balanced'])}"
+
+
 def common(values: Values) -> str:
     """The worst case on the examples that every attack was run on, where these are not all."""
     if not upper_bound(values) or not values["common_examples"]:

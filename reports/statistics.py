@@ -27,6 +27,24 @@ def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tu
     return float(low) if successes else 0.0, float(high) if successes < trials else 1.0
 
 
+# Classes are uneven where the largest has so many times the examples of the smallest.
+UNEVEN = 1.5
+
+
+def balanced(right: Outcomes, labels: np.ndarray) -> float | None:
+    """The mean over the classes of the share that is right: balanced accuracy.
+
+    None where the classes are about even, so that it tells nothing beside accuracy.
+
+    Args:
+        labels: the class of each example, (n,); classes without examples don't count.
+    """
+    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if counts.max() < UNEVEN * counts.min():
+        return None
+    return float(np.mean(np.bincount(places, weights=np.asarray(right)) / counts))
+
+
 @dataclass(frozen=True)
 class Interval:
     """A share with its 95 % interval."""

@@ -17,8 +17,9 @@ from reports.seeds import over_seeds
 from reports.shown import NONE
 from reports.text import amount, budget, duration, norm, one_line, percent
 
-_TEXT_COLUMNS = ("setting", "defense", "framework", "suite", "attack", "trust")
+_TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust")
 _COMMON = "common %"
+_BALANCED = "balanced %"
 _MOST_NAMED = 3  # cells of one reason
 
 
@@ -38,7 +39,7 @@ class TerminalTable(NamedTuple):
 def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:
     """The leaderboard of all cells, or of those given, in ranking order.
 
-    Ranks are within the group of comparable rows over all stored cells. The setting has a column
+    Ranks are within the group of comparable rows over all stored cells. The group has a column
     only where there are several. Raises `StoreError` if `out` is not a results folder.
     """
     return table_of(leaderboard(load(out)), cell_ids)
@@ -54,14 +55,16 @@ def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> Te
         and any(shown.attack(e, str(name).removeprefix(STATUS_PREFIX)) != NONE for e in entries)
     ]
     partly = any(shown.common(entry) != NONE for entry in entries)
-    several = len({_setting(entry) for entry in entries if entry["status"] == "ok"}) > 1
+    uneven = any(entry["clean_balanced"] is not None for entry in entries)
+    several = len({_group(entry) for entry in entries if entry["status"] == "ok"}) > 1
     columns = ["rank", "defense", "framework", "seed", "clean %", *attacks, "worst case %"]
+    columns += [_BALANCED] if uneven else []
     columns += ["95 % interval", *([_COMMON] if partly else []), "labels", "trust"]
     columns += ["cost GE", "training"]
-    rows = [_row(entry, attacks, partly=partly) for entry in entries]
+    rows = [_row(entry, attacks, partly=partly, uneven=uneven) for entry in entries]
     if several:
-        columns = ["setting", *columns]
-        rows = [[_setting(entry), *row] for entry, row in zip(entries, rows, strict=True)]
+        columns = ["group", *columns]
+        rows = [[_group(entry), *row] for entry, row in zip(entries, rows, strict=True)]
     notes = [*_endings(entries), *_over_seeds(entries, several=several)]
     notes += [
         f"left out: {one_line(x['path'])}: {one_line(x['reason'])}" for x in board.attrs["left_out"]
@@ -82,6 +85,8 @@ def _endings(entries: list[dict[str, Any]]) -> Iterator[str]:
             flags = one_line(entry["trust_flags"])
             yield f"{cell_id}: trust checks are flagged, look there: {flags}"
     yield from _bounds([entry for entry in entries if upper_bound(entry)])
+    if any(entry["clean_balanced"] is not None for entry in entries):
+        yield f"{_BALANCED}: clean and worst case as means over the classes, whose sizes differ"
     if any(shown.common(entry) != NONE for entry in entries):
         yield f"{_COMMON}: on the examples that every attack was run on, with its 95 % interval"
 
@@ -103,7 +108,7 @@ def _over_seeds(entries: list[dict[str, Any]], *, several: bool) -> Iterator[str
     for entry in entries:
         groups.setdefault(tuple(entry[name] for name in GROUP), []).append(entry)
     for members in groups.values():
-        prefix = f"{_setting(members[0])}: " if several else ""
+        prefix = f"{_group(members[0])}: " if several else ""
         for one in over_seeds(members, variants(members)):
             yield (
                 f"{prefix}{one_line(one.label)}: worst case {'≤ ' if one.bounded else ''}"
@@ -113,12 +118,12 @@ def _over_seeds(entries: list[dict[str, Any]], *, several: bool) -> Iterator[str
             )
 
 
-def _setting(entry: dict[str, Any]) -> str:
+def _group(entry: dict[str, Any]) -> str:
     threat = f"{norm(entry['norm'])} {budget(entry['eps'])}"
     return one_line(" ".join((entry["dataset"], entry["model"], threat, entry["suite"])))
 
 
-def _row(entry: dict[str, Any], attacks: list[str], *, partly: bool) -> list[str]:
+def _row(entry: dict[str, Any], attacks: list[str], *, partly: bool, uneven: bool) -> list[str]:
     return [
         shown.rank(entry),
         one_line(entry["defense"]),
@@ -127,6 +132,7 @@ def _row(entry: dict[str, Any], attacks: list[str], *, partly: bool) -> list[str
         percent(entry["clean_accuracy"]),
         *(shown.attack(entry, attack) for attack in attacks),
         shown.worst_case(entry) if entry["status"] == "ok" else entry["status"],
+        *([shown.balanced(entry)] if uneven else []),
         shown.interval(entry),
         *([shown.common(entry)] if partly else []),
         shown.labels(entry),

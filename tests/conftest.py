@@ -9,7 +9,6 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # Small tensors: more threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import functools
 import importlib
 import sys
 from pathlib import Path
@@ -17,6 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+
+# Helpers lie beside the tests.
+sys.path.append(str(Path(__file__).parent))
 
 ESTIMATORS = {"torch": "pytorch", "tensorflow": "tensorflow"}
 
@@ -75,18 +77,16 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def fake_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Fake workers, no report, and a folder of our own."""
     import reports
-    from benchmark import runner
+    from benchmark.executors import local
     from reports.terminal import TerminalTable
 
     monkeypatch.chdir(tmp_path)
     for name in ("BENCH_DATA_DIR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setattr(local, "SERVE", "fake_worker:serve_by_seed")
     monkeypatch.setattr(
-        runner, "run", functools.partial(runner.run, serve="fake_worker:serve_by_seed")
-    )
-    monkeypatch.setattr(
-        reports, "write", lambda out, to=None: (to or out / "report") / "index.html"
+        reports, "publish", lambda out, site=None: (site or out / "report") / "index.html"
     )
     monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
     table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])

@@ -338,7 +338,7 @@ def pair(framework, softmax, channels_first=False):
 def examples(count):
     """Correctly classified ones with their one-hot labels."""
     data, *_ = trained()
-    right = pair("torch", False)[0].predict(data.x_test).argmax(axis=1) == data.y_test
+    right = pair("torch", False)[0].predict(data.x_test[:]).argmax(axis=1) == data.y_test
     return data.x_test[right][:count], np.eye(CLASSES, dtype=np.float32)[data.y_test[right][:count]]
 
 

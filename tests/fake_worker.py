@@ -29,7 +29,8 @@ def serve_by_seed(connection: Connection, framework: str, device: str, threads: 
 def work(connection: Connection, setting: str, behaviour_of: Callable[[Cell], str]) -> None:
     print("noise on standard output")
     connection.send(("ready",))
-    while (job := connection.recv()) is not None:
+    while (task := connection.recv()) is not None:
+        job = task.job
         cell_id = job.cell.cell_id
         behaviour = behaviour_of(job.cell)
         with open(Path(job.out) / "served.txt", "a", encoding="utf-8") as stream:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-from multiprocessing import Pipe
 
 import numpy as np
 import pytest
@@ -16,6 +15,8 @@ from benchmark.config import read
 from benchmark.results import Store, files
 
 frameworks.import_torch_first()
+
+from serving import serve  # noqa: E402
 
 from benchmark import worker  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
@@ -41,13 +42,10 @@ def make(out, framework, defense="meta-adv", **settings):
         assignments=[] if "suite" in settings else QUICK,
     )
     store = Store.create(out)
-    ours, theirs = Pipe()
-    for job in (*make_plan(config).jobs, None):
-        ours.send(job)
     with pytest.MonkeyPatch.context() as patch:
         # TensorFlow's threads can be set only once in a process.
         patch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
-        worker.serve(theirs, framework, "cpu", 1)
+        serve(*make_plan(config).jobs, framework=framework)
     return store
 
 

@@ -11,7 +11,8 @@ from benchmark import frameworks
 from benchmark.attacks.autoattack.parameters import ParameterAttack
 from benchmark.attacks.entry import KINDS
 from benchmark.attacks.left_out import LEFT_OUT
-from benchmark.attacks.suites import THREATS, list_suites, load_suite
+from benchmark.attacks.specification import THREATS
+from benchmark.attacks.suites import list_suites, load_suite
 from benchmark.attacks.table import ATTACKS
 
 frameworks.import_torch_first()

@@ -72,7 +72,7 @@ def estimator(framework="torch"):
 def examples():
     """Correctly classified ones."""
     data, *_ = trained()
-    correct = estimator().predict(data.x_test).argmax(axis=1) == data.y_test
+    correct = estimator().predict(data.x_test[:]).argmax(axis=1) == data.y_test
     return data.x_test[correct][:COUNT], data.y_test[correct][:COUNT]
 
 

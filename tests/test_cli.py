@@ -161,7 +161,7 @@ def test_bad_input_is_answered_in_one_line_and_nothing_is_written(
 
 
 def test_each_option_is_taken_as_it_is_named() -> None:
-    settings = {"adaptation", "parameters", "attacks"}  # which --set and files reach
+    settings = {"adaptation", "parameters", "attacks", "runtime_env"}  # which --set and files reach
     assert options.RUN.keys() == RunConfig.model_fields.keys() - settings
     assert options.ATTACK.keys() < options.RUN.keys()
     assert options.GIVEN.keys() == ExternalModel.__dataclass_fields__.keys()

@@ -55,8 +55,8 @@ def test_dry_run_as_json_says_of_each_cell_what_it_costs(bench: Any) -> None:
     assert twin["cell_id"].startswith("digits-cnn-torch-none-s0-")
     assert defended["state"] == "to do"
     assert defended["training_gradient_evaluations"] > twin["training_gradient_evaluations"] > 0
-    assert defended["memory_bytes"] > 0
-    assert defended["training_seconds"] is None
+    assert defended["update_memory_bytes"] > 0
+    assert (defended["training_seconds"], defended["peak_memory_bytes"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_dry_run_as_json_says_of_each_cell_what_it_costs(bench: Any) -> None:
     ],
     ids=["like this one", "other threads", "other processor", "other device", "changed record"],
 )
-def test_time_is_known_from_trainings_on_a_machine_like_this(
+def test_time_and_memory_are_known_from_trainings_on_a_machine_like_this(
     bench: Any, changes: dict[str, Any], options: tuple[str, ...], known: bool
 ) -> None:
     bench(*RUN)
@@ -80,19 +80,35 @@ def test_time_is_known_from_trainings_on_a_machine_like_this(
         assert record is not None
         store.write_cell(cell_id, {**record, **changes})
         cost = {"gradient_evaluations": 1000.0}
-        store.write_stage(cell_id, "training", {"seconds": 2.0, "threads": 1, "cost": cost})
+        record = {"seconds": 2.0, "threads": 1, "cost": cost, "peak_memory": 5e8}
+        store.write_stage(cell_id, "training", record)
 
     (new,) = planned(bench, "--seed", "1", "--no-baseline", *options)
 
     expected = new["training_gradient_evaluations"] * 2 / 1000
     assert new["training_seconds"] == (pytest.approx(expected) if known else None)
+    assert new["peak_memory_bytes"] == (5e8 if known else None)
 
 
 def test_unknown_time_is_said_to_be_unknown(bench: Any) -> None:
     printed = bench(*RUN, "--dry-run").out
 
-    assert printed.count("unknown") == 2
-    assert "a training's time is known where bench-results holds one" in printed
+    assert printed.count("unknown") == 4
+    assert "time and peak memory are known where bench-results holds" in printed
+
+
+def test_other_defenses_tell_the_time_but_not_the_memory(bench: Any) -> None:
+    bench(*RUN)
+    store = Store.open("bench-results")
+    for cell_id in store.cell_ids():
+        cost = {"gradient_evaluations": 1000.0}
+        record = {"seconds": 2.0, "cost": cost, "peak_memory": 5e8}
+        store.write_stage(cell_id, "training", record)
+
+    *_, new = planned(bench, "--defense", "trades")
+
+    assert new["training_seconds"] > 0
+    assert new["peak_memory_bytes"] is None
 
 
 def test_json_is_of_a_dry_run(bench: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-from multiprocessing import Pipe
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ frameworks.import_torch_first()
 
 import keras  # noqa: E402
 import torch  # noqa: E402
+from serving import serve  # noqa: E402
 from torch import nn  # noqa: E402
 
 import benchmark  # noqa: E402
@@ -90,10 +90,7 @@ def attacked_by_the_command(model, suite, folder, monkeypatch):
     settings = {"defense": "model", "dataset": f"npz:{folder / 'd.npz'}", "suite": suite}
     config = read({**settings, "examples": len(x), "eps": THREAT.eps, "out": out})
     (job,) = plan.make_plan(config, given).jobs
-    ours, theirs = Pipe()
-    ours.send(job)
-    ours.send(None)
-    worker.serve(theirs, job.cell.framework, "cpu", 1)
+    serve(job, framework=job.cell.framework)
     return reports.load(out)
 
 
@@ -149,7 +146,7 @@ def test_records_are_kept_where_they_are_wanted(suite, tmp_path):
         )
         assert list(frame["defense"].unique()) == [name]
     assert sorted(reports.load(out)["defense"].unique()) == ["first", "second"]
-    assert reports.write(out).is_file()
+    assert reports.publish(out).is_file()
 
 
 def tuple_out():

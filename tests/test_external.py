@@ -6,7 +6,6 @@ import dataclasses
 import os
 import sys
 import textwrap
-from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ frameworks.import_torch_first()
 import keras  # noqa: E402
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
+from serving import serve  # noqa: E402
 from torch import nn  # noqa: E402
 
 from benchmark import cli, replay, worker  # noqa: E402
@@ -332,13 +332,6 @@ def job(out, **settings):
     return found
 
 
-def serve(one):
-    ours, theirs = Pipe()
-    ours.send(one)
-    ours.send(None)
-    worker.serve(theirs, one.cell.framework, "cpu", 1)
-
-
 @pytest.mark.parametrize(
     ("kind", "state"), [("torch", HOLDS), ("keras", HOLDS), ("builder", UNCHECKED)]
 )
@@ -354,7 +347,7 @@ def test_a_given_model_takes_the_place_of_a_trained_one(tmp_path, monkeypatch, k
     one = job(store.path, **settings)
     assert pending([one], store) == [one]
 
-    serve(one)
+    serve(one, framework=one.cell.framework)
 
     record = store.read_cell(one.cell.cell_id)
     assert record["status"] == "ok", record["reason"]

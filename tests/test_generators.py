@@ -112,7 +112,7 @@ class TestNoise:
     def look_ahead(self, framework, norm, rate=0.5, **settings):
         """The kernel's gradient, and the same loss as a function of the generator's weights."""
         _, kernel = made("mng-ac", framework, eps_l2=0.3, eps_l1=0.6, lookahead_rate=rate, width=4)
-        generator = kernel.prepared((INPUTS,))
+        kernel.generator.fit_to((INPUTS,))
         x, y, z = batch()
         x_adv = kernel.images(x + EPS * np.sign(z))
         given = [kernel.images(x), kernel.labels(y), x_adv, kernel.images(z)]
@@ -130,7 +130,7 @@ class TestNoise:
             log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
             return -log_p[np.arange(len(y)), y].mean()
 
-        return gradient, finite_differences(generator.weights, loss, PLACES)
+        return gradient, finite_differences(kernel.generator.weights, loss, PLACES)
 
     @pytest.mark.parametrize("framework", FRAMEWORKS)
     @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ class TestNoise:
     @pytest.mark.parametrize("framework", FRAMEWORKS)
     def test_noise_stays_in_ball_and_box(self, framework):
         _, kernel = made("mng-ac", framework, eps_l2=0.3, eps_l1=0.6)
-        kernel.prepared((INPUTS,))
+        kernel.generator.fit_to((INPUTS,))
         x, _, z = batch()
         x[:, :3] = [0, 1, 0.01]
         for norm, order, eps in (("linf", np.inf, 0.1), ("l2", 2, 0.3), ("l1", 1, 0.6)):
@@ -210,8 +210,8 @@ class TestNetwork:
 
     def prepared(self, framework, **changes):
         _, kernel = made("meta-gen", framework, **{**self.SETTINGS, **changes})
-        generator = kernel.attacker.network((INPUTS,), kernel.new_generator)
-        return kernel, generator, 1.0 if framework == "torch" else kernel.scalar(1.0)
+        kernel.network.fit_to((INPUTS,))
+        return kernel, kernel.network, 1.0 if framework == "torch" else kernel.scalar(1.0)
 
     def given(self, kernel, count=8):
         x, y, _ = batch(count)
@@ -286,7 +286,8 @@ class TestBank:
     """The bank of meta-gen."""
 
     def test_entries_move_towards_the_mean_of_what_was_adapted_from_them(self):
-        bank = Bank(3, (2,), pattern="perturbation", norm="linf", rate=0.25)
+        bank = Bank(3, pattern="perturbation", norm="linf", rate=0.25)
+        bank.fit_to((2,))
         bank.values[:] = [[0, 0], [1, 1], [-1, 1]]
         bank.move(np.array([0, 2, 0]), np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]))
         assert bank.values.tolist() == [[0.125, 0.125], [1, 1], [-1, 0.75]]
@@ -298,11 +299,12 @@ class TestBank:
         )
         x, y, _ = batch()
         draws = defense.draw(np.random.default_rng(1), x.astype(np.float32), y)
-        bank = kernel.attacker.bank((INPUTS,))
+        bank = kernel.bank
+        bank.fit_to((INPUTS,))
         before, sizes = bank.values.copy(), bank.step_sizes
         eps = EPS if framework == "torch" else kernel.scalar(EPS)
         x = draws["x"].astype(np.float64)
-        x_gen = array(kernel.by_bank(draws, kernel.images(x), kernel.labels(y), eps))
+        x_gen = array(kernel.generated(draws, kernel.images(x), kernel.labels(y), eps))
 
         def losses(patterns):
             logits = kernel.predict(np.clip(x + EPS * patterns, 0, 1))

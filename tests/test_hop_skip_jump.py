@@ -61,7 +61,7 @@ def digits():
     estimator = on_torch.wrap(
         model, input_shape=data.input_shape, classes=data.classes, device="cpu"
     )
-    right = estimator.predict(data.x_test).argmax(axis=1) == data.y_test
+    right = estimator.predict(data.x_test[:]).argmax(axis=1) == data.y_test
     return estimator, data.x_test[right][:16], data.y_test[right][:16]
 
 

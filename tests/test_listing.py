@@ -204,7 +204,7 @@ def test_missing_results_are_said_so(
 
 @pytest.mark.parametrize(
     ("extra", "path"),
-    [([], "bench-results/report/index.html"), (["--to", "site"], "site/index.html")],
+    [([], "bench-results/report/index.html"), (["--publish", "site"], "site/index.html")],
 )
 @pytest.mark.usefixtures("cells")
 def test_report_prints_its_path(bench: Any, extra: list[str], path: str) -> None:

@@ -29,6 +29,7 @@ def cell(
     epochs: int = 3,
     threads: int | None = None,
     device: str = "cpu",
+    processor: str | None = None,
 ) -> Path:
     """Writes a small cell; returns the results folder."""
     store = Store.create(folder)
@@ -45,6 +46,7 @@ def cell(
         store.write_stage(name, f"attacks/{key}", record, {f"{key}.npz": arrays})
     record = {"config": {"epochs": epochs}, "status": status, "suites": suites, "seconds": seconds}
     record |= {"started": f"{seconds}", "versions": {"python": "3"}, "device": device}
+    record |= {} if processor is None else {"processor": processor}
     store.write_cell(name, record)
     return folder
 
@@ -58,7 +60,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and not path.name.startswith(".lock")
     }
 
 
@@ -110,6 +112,7 @@ def test_equal_results_of_other_threads_are_equal(tmp_path: Path) -> None:
 MACHINES = {
     "threads": ({"threads": 1}, {"threads": 2}, "2 instead of 1 CPU threads"),
     "devices": ({}, {"device": "cuda:0"}, "device cuda:0 instead of cpu"),
+    "processors": ({"processor": "A"}, {"processor": "B"}, "processor B instead of A"),
 }
 
 
@@ -262,16 +265,16 @@ def test_a_merge_that_is_killed_leaves_no_half_cell_and_is_completed(
 ) -> None:
     a = cell(tmp_path / "a", "one")
     cell(a, "two")
-    written, write_file = [], disk.write_file
+    written, write_aside = [], disk.write_aside
 
-    def write_or_die(path: Path, write: disk.Writer, **settings: Any) -> str:
+    def write_or_die(path: Path, write: disk.Writer, **settings: Any) -> Any:
         written.append(path)
         if len(written) == fails_at:
             path.with_name(f"{disk.TEMPORARY}0-{path.name}").write_bytes(b"half")
             raise KeyboardInterrupt
-        return write_file(path, write, **settings)
+        return write_aside(path, write, **settings)
 
-    monkeypatch.setattr(disk, "write_file", write_or_die)
+    monkeypatch.setattr(disk, "write_aside", write_or_die)
     with pytest.raises(KeyboardInterrupt):
         merge([a], tmp_path / "all")
     monkeypatch.undo()

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from benchmark import runner
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
 from benchmark.errors import MovedError
 from benchmark.events import CellProgress
+from benchmark.executors.local import Local
+from benchmark.executors.scheduler import run
 from benchmark.job import Job
 from benchmark.results import Store
 
@@ -50,13 +51,11 @@ def test_run_ends_with_exit_code_1_and_leaves_what_is_done(
             store.path.rename(tmp_path / "moved")
 
     with pytest.raises(MovedError) as caught:
-        runner.run(
+        run(
             [job(store, seed) for seed in (0, 1)],
             store,
-            workers=1,
-            device="cpu",
+            Local(store, workers=1, device="cpu", serve="fake_worker:serve"),
             on_event=move,
-            serve="fake_worker:serve",
         )
 
     assert caught.value.exit_code == 1

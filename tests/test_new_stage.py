@@ -1,4 +1,4 @@
-"""What a new stage costs: itself and its place among a job's; all else takes it as it is."""
+"""What a new stage costs: itself, its record and its place in a job; all else takes it as it is."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ from benchmark.cli.efforts import efforts  # noqa: E402
 from benchmark.job import Job  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
 from benchmark.results.merge import merge  # noqa: E402
+from benchmark.results.records import StageRecord  # noqa: E402
 from benchmark.resume import pending  # noqa: E402
 from benchmark.stages.stage import Stage  # noqa: E402
+
+
+class BrightnessRecord(StageRecord):
+    """brightness/<key>.json"""
+
+    mean: float
 
 
 class Brightness(Stage):
@@ -32,7 +39,7 @@ class Brightness(Stage):
         context.reporter.stage(self.label)
         if context.cell.seed:
             raise ValueError("too dark")
-        return {"status": "ok", "mean": float(context.target.x.mean())}, {}
+        return BrightnessRecord(mean=float(context.target.x.mean())), {}
 
 
 class WithBrightness(Job):
@@ -117,4 +124,4 @@ def test_merging_takes_it_along(job, serve, tmp_path):
     merge([tmp_path / "out"], tmp_path / "whole")
 
     merged = Store.open(tmp_path / "whole").read_stage(job.cell.cell_id, "brightness/test")
-    assert merged["status"] == "ok"
+    assert 0 < merged["mean"] < 1

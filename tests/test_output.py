@@ -143,7 +143,7 @@ def test_early_interrupt_ends_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("report", "results", "--to", ""),
+        ("report", "results", "--figures", ""),
         ("report", "results", "--publish", ""),
         ("report", "results", "--robustbench", ""),
         ("report", ""),

@@ -216,9 +216,9 @@ class TestMultiSteepestDescent:
 
         tensors = [kernel.images(x), kernel.labels(y)]
         if framework == "torch":
-            found = kernel.perturb(*tensors, EPS["l2"]).numpy()
+            found = kernel.steepest(*tensors, EPS["l2"]).numpy()
         else:
-            run = tf.function(kernel.perturb)
+            run = tf.function(kernel.steepest)
             found = run(*tensors, kernel.scalar(EPS["l2"])).numpy()
 
         expected, taken = self.reference(x, y, weights, list(ORDERS))

@@ -127,7 +127,7 @@ def test_time_left_follows_the_gradient_evaluations_of_each_stage(clock: Clock) 
     clock.now = 6.0
     progress.update(CellProgress(job, 0, "training", 0.5))
 
-    assert progress.cell_fraction(job.cell.cell_id) == pytest.approx(1500 / 4000)
+    assert progress.cell_fraction(0) == pytest.approx(1500 / 4000)
     assert progress.fraction() == pytest.approx(1500 / 4000)
     assert progress.left() == pytest.approx(6.0 + 4.0)
 
@@ -193,9 +193,9 @@ def test_whole_run_of_one_worker_never_contradicts_its_cell(clock: Clock) -> Non
         clock.now += 0.1
         progress.update(CellProgress(job, 0, "training", step / 100))
         whole, left = progress.fraction(), progress.left()
-        assert whole == pytest.approx(progress.cell_fraction(job.cell.cell_id))
+        assert whole == pytest.approx(progress.cell_fraction(0))
         if left is not None:
-            assert left == pytest.approx(progress.cell_left(job.cell.cell_id))
+            assert left == pytest.approx(progress.cell_left(0))
             assert whole <= 1 - left / (left + clock.now) + 0.1
 
 

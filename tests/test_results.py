@@ -51,6 +51,13 @@ def test_create_makes_parents_and_keeps_what_is_there(tmp_path: Path) -> None:
     }
 
 
+def test_cells_can_be_listed_by_how_their_ids_begin(store: Store) -> None:
+    for name in ("digits-a", "digits-b", "mnist-a"):
+        store.write_cell(name, {})
+    (store.path / "cells" / "digits-file").touch()
+    assert store.cell_ids("digits-") == ["digits-a", "digits-b"]
+
+
 def test_create_goes_on_where_a_kill_stopped_it(tmp_path: Path) -> None:
     (tmp_path / ".tmp-77-bench.json").write_text("{")
     assert Store.create(tmp_path).cell_ids() == []
@@ -155,7 +162,7 @@ def test_stage_comes_back_as_written(store: Store) -> None:
     assert found is not None
     assert set(found.pop("files")) == {"pgd-1a2b3c4d.npz"}
     assert found == {**record, "by_class": {"2": 0.5, "10": 1.0}}
-    assert store.attack_keys(CELL) == ["pgd-1a2b3c4d"]
+    assert store.stage_keys(CELL, "attacks") == ["pgd-1a2b3c4d"]
     read = store.read_arrays(CELL, ATTACK, "pgd-1a2b3c4d.npz")
     assert {k: v.dtype for k, v in read.items()} == {k: v.dtype for k, v in arrays.items()}
     np.testing.assert_array_equal(read["linf"], arrays["linf"])
@@ -170,7 +177,9 @@ def test_writer_sees_the_final_suffix_and_leaves_no_temporary_file(store: Store)
 
     store.write_stage(CELL, "training", {}, {"weights.weights.h5": write})
     (name,) = seen
-    assert re.fullmatch(rf"\.tmp-{os.getpid()}-[0-9a-f]{{8}}-weights\.weights\.h5", name)
+    assert re.fullmatch(
+        rf"\.tmp-{os.getpid()}-[A-Za-z0-9]*-[0-9a-f]{{8}}-weights\.weights\.h5", name
+    )
     names = sorted(p.name for p in store.cell_folder(CELL).iterdir())
     assert names == ["training.json", "weights.weights.h5"]
 
@@ -334,11 +343,11 @@ def test_kill_in_the_middle_leaves_the_former_stage_and_the_lock_sweeps(store: S
     assert ended.returncode == -signal.SIGKILL
     assert len(tree(store.path)) == len(before) + 1
     assert store.read_stage(CELL, ATTACK) is not None
-    assert store.attack_keys(CELL) == ["pgd-1a2b3c4d"]
+    assert store.stage_keys(CELL, "attacks") == ["pgd-1a2b3c4d"]
     with store.lock():
         pass
     after = tree(store.path)
-    after.pop(str(store.path / ".lock"))
+    after.pop(str(store.path / ".lock-1"))
     assert after == before
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from multiprocessing import Pipe
-
 import numpy as np
 import pytest
 
@@ -13,6 +11,8 @@ from benchmark.results import Store
 from benchmark.resume import training_left
 
 frameworks.import_torch_first()
+
+import serving  # noqa: E402
 
 from benchmark import worker  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
@@ -43,13 +43,7 @@ def _one_process(monkeypatch):
 
 def serve(*todo):
     """The stages that were worked on, by the label that progress is told under."""
-    ours, theirs = Pipe()
-    for job in (*todo, None):
-        ours.send(job)
-    worker.serve(theirs, "torch", "cpu", 1)
-    messages = []
-    while ours.poll():
-        messages.append(ours.recv())
+    messages = serving.serve(*todo)
     ends = [message[2:] for message in messages if message[0] == "finished"]
     assert ends == [("ok", "")] * len(todo)
     return [message[2] for message in messages if message[0] == "progress"]

@@ -36,7 +36,7 @@ def test_report_that_fails_loses_nothing(
     def fail(out: Path, to: Path | None = None) -> Path:
         raise error
 
-    monkeypatch.setattr(reports, "write", fail)
+    monkeypatch.setattr(reports, "publish", fail)
     result = bench(*RUN)
 
     assert result.code == 1
@@ -54,7 +54,7 @@ def test_failed_cell_and_failed_report_are_both_told(
     def fail(out: Path, to: Path | None = None) -> Path:
         raise ValueError("no such backend")
 
-    monkeypatch.setattr(reports, "write", fail)
+    monkeypatch.setattr(reports, "publish", fail)
     result = bench(*RUN, "--no-baseline", "--seed", "9")
 
     assert result.code == 1

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from benchmark import runner
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
 from benchmark.errors import MovedError
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, StageFailed
+from benchmark.executors.local import Local
+from benchmark.executors.scheduler import run
 from benchmark.job import Job
 from benchmark.process import last_words
 from benchmark.results import Store
@@ -66,8 +67,9 @@ def job(
 
 def work(jobs: list[Job], store: Store, **options: Any) -> tuple[list[CellFinished], list[Any]]:
     events: list[Any] = []
+    on_event = options.pop("on_event", events.append)
     settings = {"workers": 1, "device": "cpu", "serve": "fake_worker:serve"}
-    outcomes = runner.run(jobs, store, **{**settings, "on_event": events.append, **options})
+    outcomes = run(jobs, store, Local(store, **{**settings, **options}), on_event=on_event)
     return outcomes, events
 
 

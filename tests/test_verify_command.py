@@ -165,7 +165,7 @@ def test_the_command_fails_where_a_claim_differs(bench, tmp_path, monkeypatch):
     ("arguments", "line"),
     [
         (["--verify", "--format", "csv"], "--format and --verify ask for different things"),
-        (["--verify", "--to", "x"], "--to and --verify ask for different things"),
+        (["--verify", "--publish", "x"], "--publish and --verify ask for different things"),
         (["--verify"], "holds no cell that ended"),
     ],
     ids=["format", "to", "empty"],

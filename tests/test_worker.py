@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,8 @@ from benchmark.results import Store
 from benchmark.resume import pending
 
 frameworks.import_torch_first()
+
+from serving import serve  # noqa: E402
 
 from benchmark import worker  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
@@ -54,18 +55,6 @@ def jobs(out, *assignments, defense="meta-adv", framework=("torch",), **flags):
     return make_plan(config).jobs
 
 
-def serve(store, *todo, framework="torch"):
-    """Serve jobs in this process; returns the messages that were sent."""
-    ours, theirs = Pipe()
-    for job in (*todo, None):
-        ours.send(job)
-    worker.serve(theirs, framework, "cpu", 1)
-    messages = []
-    while ours.poll():
-        messages.append(ours.recv())
-    return messages
-
-
 def stages(messages):
     """The stages that were worked on, in order, each once."""
     return list(dict.fromkeys(message[2] for message in messages if message[0] == "progress"))
@@ -96,7 +85,7 @@ def test_a_cell_goes_through_every_stage(tmp_path, framework):
     (job,) = jobs(tmp_path, framework=[framework])
     cell_id = job.cell.cell_id
 
-    messages = serve(store, job, framework=framework)
+    messages = serve(job, framework=framework)
 
     assert messages[0] == ("ready",)
     assert messages[-1] == ("finished", cell_id, "ok", "")
@@ -127,13 +116,13 @@ def test_a_cell_goes_through_every_stage(tmp_path, framework):
 def test_a_lost_stage_is_done_again_with_the_same_result(tmp_path, framework, lost):
     store = Store.create(tmp_path)
     (job,) = jobs(tmp_path, framework=[framework])
-    serve(store, job, framework=framework)
+    serve(job, framework=framework)
     before, trust = outcomes(store, job), trusted(store, job)
     folder = store.cell_folder(job.cell.cell_id)
     lost = lost.replace("attacks/pgd", f"attacks/{job.attack_keys()['pgd']}")
     (folder / f"{lost}.json").unlink()
 
-    messages = serve(store, job, framework=framework)
+    messages = serve(job, framework=framework)
 
     done = stages(messages)
     expected = {
@@ -161,7 +150,7 @@ def test_a_lost_family_is_adapted_to_again_from_the_trained_model(tmp_path, fram
     store = Store.create(tmp_path)
     (job,) = jobs(tmp_path, *LITTLE, framework=[framework], protocol="brief")
     cell_id, keys = job.cell.cell_id, job.adaptation_keys()
-    told = stages(serve(store, job, framework=framework))
+    told = stages(serve(job, framework=framework))
     assert told[-3:] == ["adapt tuning", "adapt linf", "adapt patch"]
     assert told[:3] == ["data", "training", "adaptation"]  # meta-adv's own comes before attacks
     stage = f"adaptations/{keys['patch']}"
@@ -171,7 +160,7 @@ def test_a_lost_family_is_adapted_to_again_from_the_trained_model(tmp_path, fram
     assert before["accuracy"] == arrays["correct"].mean(axis=0).tolist()
     (store.cell_folder(cell_id) / f"{stage}.json").unlink()
 
-    assert stages(serve(store, job, framework=framework)) == ["data", "adapt patch"]
+    assert stages(serve(job, framework=framework)) == ["data", "adapt patch"]
 
     after = store.read_stage(cell_id, stage)
     assert {**before, "seconds": 0} == {**after, "seconds": 0}
@@ -186,7 +175,7 @@ def test_a_security_curve_is_drawn_once(tmp_path):
     store = Store.create(tmp_path / "out")
     (job,) = jobs(store.path, defense="none", suite=str(suite))
 
-    messages = serve(store, job)
+    messages = serve(job)
 
     assert stages(messages)[-1] == "curve one"
     (key,) = store.stage_keys(job.cell.cell_id, "curves")
@@ -198,7 +187,7 @@ def test_a_security_curve_is_drawn_once(tmp_path):
     assert pending([job], store) == []
     (store.cell_folder(job.cell.cell_id) / "curves" / f"{key}.json").unlink()
     assert pending([job], store) == [job]
-    assert stages(serve(store, job)) == ["data", "curve one"]
+    assert stages(serve(job)) == ["data", "curve one"]
 
 
 def test_an_attack_transfers_from_another_cell_once_that_is_trained(tmp_path, capsys):
@@ -211,15 +200,15 @@ def test_an_attack_transfers_from_another_cell_once_that_is_trained(tmp_path, ca
         (key,) = which.attack_keys().values()
         return store.read_stage(which.cell.cell_id, f"attacks/{key}")
 
-    told = serve(store, job)
+    told = serve(job)
     assert outcome(job)["status"] == "failed"
     assert f"training of {twin.cell.cell_id}" in outcome(job)["reason"]
     failures = [message for message in told if message[0] == "failed"]
     assert failures == [("failed", job.cell.cell_id, "attack a", outcome(job)["reason"])]
-    serve(store, twin)
+    serve(twin)
     assert outcome(twin)["reason"] == "transfers from this very cell"
     assert store.read_stage(twin.cell.cell_id, "training")["threads"] == 1
-    serve(store, job)
+    serve(job)
     assert outcome(job)["status"] == "ok"
     assert outcome(job)["forwards"] > 0
     assert outcome(job)["made_on"] == twin.cell.cell_id
@@ -236,7 +225,7 @@ def test_both_frameworks_attack_the_same_examples_from_the_same_starts(tmp_path)
     store = Store.create(tmp_path)
     pair = jobs(tmp_path, framework=["torch", "tensorflow"], defense="none")
     for job in pair:
-        serve(store, job, framework=job.cell.framework)
+        serve(job, framework=job.cell.framework)
     ours, theirs = (outcomes(store, job) for job in pair)
     for name in ours:
         assert np.array_equal(ours[name]["test_index"], theirs[name]["test_index"])
@@ -257,7 +246,7 @@ def test_a_diverging_training_is_recorded(tmp_path):
         "parameters.none.learning_rate=1e18",
         defense="none",
     )
-    messages = serve(store, job)
+    messages = serve(job)
     assert messages[-1][2] == "diverged"
     record = store.read_cell(job.cell.cell_id)
     assert record["status"] == "diverged"
@@ -283,7 +272,7 @@ def test_an_error_fails_the_cell_and_the_next_goes_on(tmp_path, monkeypatch, err
         return fit(self, *arguments, seed=seed, **options)
 
     monkeypatch.setattr(worker.defenses.Defense, "fit", fit_or_fail)
-    finished = [message for message in serve(store, broken, fine) if message[0] == "finished"]
+    finished = [message for message in serve(broken, fine) if message[0] == "finished"]
 
     assert [message[2] for message in finished] == ["failed", "ok"]
     assert finished[0][3].startswith(reason)
@@ -357,8 +346,8 @@ def test_the_second_of_two_frameworks_tries_their_examples_on_each_other(tmp_pat
     todo = jobs(tmp_path, framework=["torch", "tensorflow"])
     first, second = (job.cell for job in todo)
 
-    serve(store, todo[0])
-    serve(store, todo[1], framework="tensorflow")
+    serve(todo[0])
+    serve(todo[1], framework="tensorflow")
 
     assert store.read_stage(first.cell_id, "transfers/tensorflow") is None
     found = store.read_stage(second.cell_id, "transfers/torch")

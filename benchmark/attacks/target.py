@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,10 +22,10 @@ from benchmark.attacks.judging import (
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
-from benchmark.datasets.examples import Examples
 from benchmark.estimators.estimator import BareEstimator, Estimator
 from benchmark.estimators.passes import NoCopyError
 from benchmark.models import Model
+from defenses.inputs import Inputs
 from defenses.labels import labels_of
 from defenses.wrappers import encoded_shape
 
@@ -263,11 +263,23 @@ def _clean(
     return labels_of(clean.outputs), clean
 
 
-def encoded(cell: Cell, x: Examples) -> np.ndarray:
+def encoded(cell: Cell, x: Inputs) -> Inputs:
     """What the cell's model trains on: `x`, unless a wrapper encodes it."""
-    if encoded_shape(cell.wrapped_in, x.shape[1:]) == x.shape[1:]:
-        return np.asarray(x)
-    return np.asarray(_wrapped().stages(cell.wrapped_in).encode(np.asarray(x))[-1])
+    shape = encoded_shape(cell.wrapped_in, x.shape[1:])
+    return x if shape == x.shape[1:] else Encoded(x, shape, _wrapped().stages(cell.wrapped_in))
+
+
+class Encoded(Inputs):
+    """Inputs as a wrapper's `stages` encode them, of `shape` each."""
+
+    def __init__(self, x: Inputs, shape: tuple[int, ...], stages: Any) -> None:
+        self._x, self._stages = x, stages
+        self.shape, self.slow = (len(x), *shape), x.slow
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        x = self._x[index]
+        encoded = self._stages.encode(x.reshape(-1, *self._x.shape[1:]))[-1]
+        return np.asarray(encoded).reshape(*x.shape[: x.ndim - self._x.ndim + 1], *self.shape[1:])
 
 
 def _wrapped() -> ModuleType:

@@ -14,6 +14,7 @@ from benchmark.cli.check import check
 from benchmark.cli.listing import list_names
 from benchmark.cli.output import OutputError, guarded, say, tell
 from benchmark.cli.run import run
+from benchmark.cli.status import status
 from benchmark.errors import BenchError
 from benchmark.text import clean, shortened
 
@@ -115,3 +116,5 @@ app.command()(stored.report)
 app.command()(stored.compare)
 app.command()(check)
 app.command()(stored.merge)
+app.command()(status)
+app.command()(stored.schema)

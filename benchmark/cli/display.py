@@ -20,6 +20,7 @@ from benchmark.events import (
     STARTING,
     CellFinished,
     CellNotice,
+    CellPaused,
     CellProgress,
     CellStarted,
     Event,
@@ -95,7 +96,10 @@ class PlainDisplay:
         label = clean(event.job.cell.label)
         if isinstance(event, CellStarted):
             loading = f", {clean(doing(event, STARTING))}" if event.fresh else ""
-            self._line(f"{label}: started{loading}")
+            if event.begins or event.part is None:
+                self._line(f"{label}: started{loading}")
+            elif event.fresh or len(event.part) == 1:  # what goes on where it was isn't news
+                self._line(f"{label}: started {clean(', '.join(event.part))}{loading}")
         if isinstance(event, CellNotice):
             self._line(f"{label}: {clean(event.text)}")
         if isinstance(event, StageFailed):
@@ -154,11 +158,13 @@ class LiveDisplay:
                 self._bars.update(
                     self._workers[event.slot],
                     description=clean(f"{cell.label}: {doing(event, event.stage)}"),
-                    completed=self._progress.cell_fraction(cell.cell_id),
-                    left=_left(self._progress.cell_left(cell.cell_id)),
+                    completed=self._progress.cell_fraction(event.slot),
+                    left=_left(self._progress.cell_left(event.slot)),
                 )
             case CellNotice():
                 self._bars.console.print(Text(clean(f"{cell.label}: {event.text}")))
+            case CellPaused():
+                self._bars.remove_task(self._workers.pop(event.slot))
             case StageFailed():
                 self._bars.console.print(Text(failure(event)))
             case CellFinished():

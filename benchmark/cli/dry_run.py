@@ -11,10 +11,12 @@ from benchmark.cli.display import print_table
 from benchmark.cli.efforts import Alike, Speeds
 from benchmark.cli.output import tell
 from benchmark.config import RunConfig
+from benchmark.errors import SchemaError
 from benchmark.frameworks import processor
 from benchmark.job import Job
 from benchmark.plans.run import Plan, cuda_devices
 from benchmark.results import Store
+from benchmark.results.records import TrainingRecord
 from benchmark.resume import pending, training_left
 from benchmark.stages.training import TRAINING
 from benchmark.text import duration
@@ -32,9 +34,9 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
         print(json.dumps({"cells": rows, "adaptation_gradient_evaluations": adapting}, indent=2))
         return
     print_table(
-        ["cell", "training GE", "training time", "memory", "state"],
+        ["cell", "training GE", "training time", "update memory", "peak memory", "state"],
         list(map(_cells, rows)),
-        right_aligned=[False, True, True, True, False],
+        right_aligned=[False, True, True, True, True, False],
     )
     total = sum(row["training_gradient_evaluations"] for row in rows if row["state"] == "to do")
     tell(
@@ -43,26 +45,27 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
     )
     if any(row["training_seconds"] is None for row in rows):
         tell(
-            f"a training's time is known where {out} holds one of the same model on a machine "
-            "like this one"
+            f"time and peak memory are known where {out} holds a training of the same model on a "
+            "machine like this one"
         )
 
 
 def _rows(plan: Plan, to_do: Sequence[Job], store: Store | None) -> list[dict[str, Any]]:
     """What is known of each cell; None for what isn't."""
     left = {job.cell.cell_id: training_left(job, store) for job in to_do}
-    speeds = Speeds() if store is None else _measured(store, plan.config)
+    speeds, peaks = (Speeds(), {}) if store is None else _measured(store, plan.config)
     rows = []
     for job in plan.jobs:
-        cell_id = job.cell.cell_id
+        cell_id, alike = job.cell.cell_id, _alike(job.cell)
         effort = left.get(cell_id, job.training)
-        pace = speeds.pace(_alike(job.cell))
+        pace = speeds.pace(alike)
         rows.append(
             {
                 "cell_id": cell_id,
                 "training_gradient_evaluations": effort,
                 "training_seconds": None if pace is None else pace * effort,
-                "memory_bytes": plan.memory.get(cell_id),
+                "update_memory_bytes": plan.memory.get(cell_id),
+                "peak_memory_bytes": peaks.get(alike[0]),
                 "state": "to do" if cell_id in left else "done",
             }
         )
@@ -70,35 +73,39 @@ def _rows(plan: Plan, to_do: Sequence[Job], store: Store | None) -> list[dict[st
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    seconds, memory = row["training_seconds"], row["memory_bytes"]
+    seconds, update, peak = (
+        row[name] for name in ("training_seconds", "update_memory_bytes", "peak_memory_bytes")
+    )
     return [
         row["cell_id"],
         f"{row['training_gradient_evaluations']:,.0f}",
         "unknown" if seconds is None else f"about {duration(seconds)}",
-        "" if memory is None else f"{memory / 1e6:,.0f} MB",
+        "" if update is None else f"{update / 1e6:,.0f} MB",
+        "unknown" if peak is None else f"{peak / 1e6:,.0f} MB",
         row["state"],
     ]
 
 
-def _measured(store: Store, config: RunConfig) -> Speeds:
-    """How fast stored trainings went on processors and devices as this run will have."""
-    speeds = Speeds()
+def _measured(store: Store, config: RunConfig) -> tuple[Speeds, dict[Alike, float]]:
+    """How fast trainings went on a processor and device as here, and what they held at most."""
+    speeds, peaks = Speeds(), dict[Alike, float]()
     cuda = config.device != "cpu" and cuda_devices() > 0
     for cell_id in store.cell_ids():
         record = store.read_cell(cell_id) or {}
         here = record.get("processor") == processor()
         if not here or str(record.get("device")).startswith("cuda") != cuda:
             continue
-        training = store.read_stage(cell_id, TRAINING)
-        if training is None or "taken_from" in training:
+        try:
+            training = TrainingRecord.read(store.read_stage(cell_id, TRAINING) or {})
+            alike = _alike(cell_of(record["config"]))
+        except (SchemaError, KeyError, TypeError, AttributeError):
+            continue  # not there, of another version, or changed
+        if training.taken_from or config.threads not in (None, training.threads):
             continue
-        if config.threads in (None, training.get("threads")):
-            try:
-                effort = float(training["cost"]["gradient_evaluations"])
-                speeds.add(_alike(cell_of(record["config"])), float(training["seconds"]), effort)
-            except (KeyError, TypeError, ValueError, AttributeError):
-                continue  # written by another version, or changed
-    return speeds
+        speeds.add(alike, training.seconds, training.cost.gradient_evaluations or 0.0)
+        if training.peak_memory:
+            peaks[alike[0]] = max(peaks.get(alike[0], 0.0), training.peak_memory)
+    return speeds, peaks
 
 
 def _alike(cell: Cell) -> list[Alike]:

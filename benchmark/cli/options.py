@@ -109,7 +109,25 @@ RUN: Mapping[str, Any] = {
     "download": option(None, "May missing data be fetched?", bool),
     "image_size": option("INTEGER", "Resize and crop images in files to this many pixels.", int),
     "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
+    "label": option("COLUMN", "The column of csv:FILE with the classes."),
     "device": option("NAME", "auto (default), cpu or cuda."),
+    "executor": option(
+        "local|ray", "Who does the work: processes here (default), or a Ray cluster; [ray] extra."
+    ),
+    "ray_address": option(
+        "HOST:PORT",
+        "Head of a running cluster, auto for the one of this machine, or local; $RAY_ADDRESS, or "
+        "one that is started here, unless given.",
+    ),
+    "cpus_per_cell": option(
+        "INTEGER",
+        "CPUs, and threads, of a cell on a cluster; a node's are shared otherwise.",
+        int,
+    ),
+    "gpus_per_cell": option(
+        "NUMBER", "GPUs of a cell there, or a share of one; 1 where nodes have some.", float
+    ),
+    "shard": option("K/N", "Do the K-th of N parts of the plan alone; join them by bench merge."),
     "jobs": option("INTEGER", "Cells at a time; one a framework unless given.", int),
     "threads": option(
         "INTEGER",
@@ -138,7 +156,8 @@ RUN: Mapping[str, Any] = {
 # Of a model that someone else trained: those that have nothing to do with a training.
 _OF_TRAINING = {
     *("defense", "framework", "model", "init", "epochs", "budget_ge"),
-    *("jobs", "baseline", "on_overfit", "protocol"),
+    *("jobs", "baseline", "on_overfit", "protocol", "executor", "shard"),
+    *("ray_address", "cpus_per_cell", "gpus_per_cell"),
 }
 ATTACK: Mapping[str, Any] = {
     **{name: one for name, one in RUN.items() if name not in _OF_TRAINING},

@@ -10,13 +10,14 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmark.cli.efforts import Speeds, alike, efforts
 from benchmark.events import (
     STARTING,
     CellFinished,
     CellNotice,
+    CellPaused,
     CellProgress,
     CellStarted,
     Event,
@@ -31,12 +32,11 @@ _ENOUGH = 0.05
 @dataclass
 class _Running:
     job: Job
-    slot: int
     stage: str
     fraction: float
     since: float  # when the stage began
     began: float  # when the cell did
-    done: set[str] = field(default_factory=set)
+    left: list[str]  # its stages that are not done, this one included
     shown: float = 0.0  # of the cell, as it was told last
 
 
@@ -45,7 +45,7 @@ class Progress:
 
     Args:
         jobs: all cells of the run.
-        workers: how many cells run at a time.
+        workers: how many tasks run at a time.
         clock: gives seconds.
     """
 
@@ -56,10 +56,12 @@ class Progress:
         workers: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._waiting = {job.cell.cell_id: job for job in jobs}
         self._units = {job.cell.cell_id: efforts(job) for job in jobs}
-        self._running: dict[str, _Running] = {}
-        self._ended: set[str] = set()
+        # Cells that have not ended, and the stages of each that nobody is at.
+        self._waiting = {
+            job.cell.cell_id: (job, list(self._units[job.cell.cell_id])) for job in jobs
+        }
+        self._running: dict[int, _Running] = {}  # by slot
         self._measured = Speeds()
         self._shown = 0.0
         self._workers = workers
@@ -68,24 +70,34 @@ class Progress:
 
     def update(self, event: Event) -> tuple[str, float] | None:
         """Takes in an event; returns the stage that is over now, if one is, and its seconds."""
-        cell_id = event.job.cell.cell_id
         match event:
             case CellStarted():
-                self._waiting.pop(cell_id, None)
-                now, stage = self._clock(), STARTING if event.fresh else ""
-                self._running[cell_id] = _Running(event.job, event.slot, stage, 0.0, now, now)
-                return None
+                self._start(event)
             case CellProgress():
-                return self._move(self._running[cell_id], event.stage, event.fraction)
-            case CellNotice():
-                return None
+                return self._move(self._running[event.slot], event.stage, event.fraction)
             case StageFailed():  # it is not done, and its time tells nothing of others
-                self._running[cell_id].stage = ""
-                return None
+                self._running[event.slot].stage = ""
+            case CellPaused():
+                running = self._running.pop(event.slot)
+                if event.done:
+                    return self._move(running, "", 0.0)
+                _, stages = self._waiting.get(event.job.cell.cell_id, (event.job, []))
+                stages += running.left
             case CellFinished():
-                running = self._running.pop(cell_id)
-                self._ended.add(cell_id)
+                running = self._running.pop(event.slot)
+                self._waiting.pop(event.job.cell.cell_id, None)
                 return self._move(running, "", 0.0) if event.status == "ok" else None
+            case CellNotice():
+                pass
+        return None
+
+    def _start(self, event: CellStarted) -> None:
+        """A worker takes the stages of its part; others of its cell wait."""
+        _, waiting = self._waiting[event.job.cell.cell_id]
+        part = [name for name in waiting if event.part is None or name in event.part]
+        waiting[:] = [name for name in waiting if name not in part]
+        now, stage = self._clock(), STARTING if event.fresh else ""
+        self._running[event.slot] = _Running(event.job, stage, 0.0, now, now, part)
 
     def elapsed(self) -> float:
         """Seconds since the run began."""
@@ -96,22 +108,23 @@ class Progress:
         self._shown = max(self._shown, _share(self.elapsed(), self.left()))
         return self._shown
 
-    def cell_fraction(self, cell_id: str) -> float:
-        """How much of a running cell is done, 0 to 1, likewise."""
-        running = self._running[cell_id]
+    def cell_fraction(self, slot: int) -> float:
+        """How much is done of what a worker is at, 0 to 1, likewise."""
+        running = self._running[slot]
         spent = self._clock() - running.began
-        running.shown = max(running.shown, _share(spent, self.cell_left(cell_id)))
+        running.shown = max(running.shown, _share(spent, self.cell_left(slot)))
         return running.shown
 
-    def cell_left(self, cell_id: str) -> float | None:
-        """Seconds that a running cell still takes, or None while nothing is known."""
-        return self._cell_left(self._running[cell_id], self._speeds())
+    def cell_left(self, slot: int) -> float | None:
+        """Seconds that a worker still takes for what it is at, or None while nothing is known."""
+        return self._cell_left(self._running[slot], self._speeds())
 
     def left(self) -> float | None:
         """Seconds that the whole run still takes, or None while nothing is known."""
         speeds = self._speeds()
         running = [self._cell_left(one, speeds) for one in self._running.values()]
-        waiting = [self._whole(job, speeds) for job in self._waiting.values()]
+        known: dict[tuple[object, ...], float | None] = {}  # of cells that are alike
+        waiting = [self._expected_of(*cell, speeds, known) for cell in self._waiting.values()]
         if any(seconds is None for seconds in [*running, *waiting]):
             return None
         free = [0.0] * max(0, self._workers - len(running)) + [s or 0.0 for s in running]
@@ -125,20 +138,17 @@ class Progress:
         over = None
         if stage != running.stage:
             seconds = self._clock() - running.since
-            stages = list(self._units[running.job.cell.cell_id])
-            if running.stage in stages:
-                self._time(running, seconds)
+            units = self._units[running.job.cell.cell_id]
+            if running.stage in units:
+                effort = units[running.stage]
+                self._measured.add(alike(running.job, running.stage), seconds, effort)
             if running.stage:
                 over = running.stage, seconds
-            if stage in stages:  # those before it are done, or were found done
-                running.done = set(stages[: stages.index(stage)])
+            if stage in running.left:  # those before it are done, or were found done
+                del running.left[: running.left.index(stage)]
             running.stage, running.since = stage, self._clock()
         running.fraction = min(1.0, max(0.0, fraction))
         return over
-
-    def _time(self, running: _Running, seconds: float) -> None:
-        effort = self._units[running.job.cell.cell_id][running.stage]
-        self._measured.add(alike(running.job, running.stage), seconds, effort)
 
     def _speeds(self) -> Speeds:
         """What was measured, with what runs and is far enough to tell."""
@@ -152,9 +162,7 @@ class Progress:
 
     def _cell_left(self, running: _Running, speeds: Speeds) -> float | None:
         left = 0.0
-        for stage in self._units[running.job.cell.cell_id]:
-            if stage in running.done:
-                continue
+        for stage in running.left:
             here = stage == running.stage
             if here and running.fraction >= _ENOUGH:
                 whole: float | None = (self._clock() - running.since) / running.fraction
@@ -171,10 +179,21 @@ class Progress:
         pace = speeds.pace(alike(job, stage))
         return effort * pace if pace is not None else None
 
-    def _whole(self, job: Job, speeds: Speeds) -> float | None:
-        expected = [self._expected(job, stage, speeds) for stage in self._units[job.cell.cell_id]]
-        known = [seconds for seconds in expected if seconds is not None]
-        return sum(known) if len(known) == len(expected) else None
+    def _expected_of(
+        self,
+        job: Job,
+        stages: Sequence[str],
+        speeds: Speeds,
+        known: dict[tuple[object, ...], float | None],
+    ) -> float | None:
+        """Seconds that stages of a cell take, as of one that is like it where that is known."""
+        units = self._units[job.cell.cell_id]
+        key = (job.cell.defense, job.cell.framework, *((name, units[name]) for name in stages))
+        if key not in known:
+            expected = [self._expected(job, stage, speeds) for stage in stages]
+            found = [seconds for seconds in expected if seconds is not None]
+            known[key] = sum(found) if len(found) == len(expected) else None
+        return known[key]
 
 
 def _share(spent: float, left: float | None) -> float:

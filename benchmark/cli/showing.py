@@ -51,7 +51,7 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
             yield f"status: unknown: cell.json {error}"
     for stage in ("training", "adaptation"):
         yield from (f"{stage}: {told}" for told in _read(store, cell_id, stage))
-    for key in store.attack_keys(cell_id):
+    for key in store.stage_keys(cell_id, "attacks"):
         yield from (f"attack {key}: {told}" for told in _read(store, cell_id, f"attacks/{key}"))
     yield from _trusts(store, cell_id, record.suites if record else {})
     for key in store.stage_keys(cell_id, "adaptations"):
@@ -65,6 +65,7 @@ def _about(cell_id: str, stored: Record, record: CellRecord) -> Iterator[str]:
     if not fits(cell_id, stored["config"]):
         yield "changed: its configuration is that of another cell"
     yield from _flat(stored["config"])
+    yield from _flat({f"data.{k}": v for k, v in record.data.items() if k != "columns"})
     for key in ("started", "seconds", "gradient_evaluations", "device", "threads"):
         yield f"{key}: {stored.get(key)}"
     yield from _flat({"versions": stored.get("versions"), "git": stored.get("git")})

@@ -23,18 +23,20 @@ Format = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Print it instead: table, csv, json, markdown or latex."),
 ]
-To = Annotated[
-    Path | None,
-    typer.Option(
-        parser=named, metavar="DIR", help="Folder for the report; DIR/report unless given."
-    ),
-]
 Publish = Annotated[
     Path | None,
     typer.Option(
         parser=named,
         metavar="SITE",
-        help="Write or update the site of static pages there instead.",
+        help="Folder for the site; DIR/report unless given.",
+    ),
+]
+Figures = Annotated[
+    Path | None,
+    typer.Option(
+        parser=named,
+        metavar="OUT",
+        help="Write figures for papers there instead, each as PDF, PNG and SVG.",
     ),
 ]
 Robustbench = Annotated[
@@ -90,11 +92,18 @@ def show(
         tell(line)
 
 
+def schema() -> None:
+    """Print the JSON schema of every stored record, arranged as `bench show --json` prints them."""
+    from benchmark.results.records.published import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
 def report(
     folder: options.ResultsArgument,
-    to: To = None,
     format: Format = None,
     publish: Publish = None,
+    figures: Figures = None,
     robustbench: Robustbench = None,
     verify: Verify = False,
     sample: Sample = 20,
@@ -102,10 +111,10 @@ def report(
     allow_unchecked: AllowUnchecked = False,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Write the report of existing results again; or print, publish, export or verify them.
+    """Write the site of existing results again; or print, draw, export or verify them.
 
-    --publish writes a leaderboard that sorts and filters, a page for each model and comparisons, as
-    static pages for any host; once more, it rewrites only what changed.
+    The site is a leaderboard that sorts and filters, a page for each model and comparisons, as
+    static pages that open from the file and for any host. Written again, only what changed is.
 
     --verify derives what is stored again from data, configuration and weights: every cell's record,
     and of a sample of stages everything, attacks included. It ends with exit code 1 where something
@@ -114,20 +123,21 @@ def report(
     import reports
 
     folder = expanded(folder)
-    chosen: dict[str, object] = {"--to": to, "--format": format, "--publish": publish}
+    chosen: dict[str, object] = {"--format": format, "--publish": publish, "--figures": figures}
     chosen |= {"--robustbench": robustbench, "--verify": verify}
     given = [name for name, value in chosen.items() if value]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} ask for different things; give one of them")
     if verify:
         _verify(folder, sample, sample_seed, data_dir, allow_unchecked=allow_unchecked)
-    elif publish is not None:
-        tell(reports.publish(folder, expanded(publish)))
+    elif figures is not None:
+        paths = reports.write_figures(folder, expanded(figures))
+        tell(f"{len(paths)} files in {expanded(figures)}")
     elif robustbench is not None:
         paths = reports.write_robustbench(folder, expanded(robustbench))
         tell(f"{len(paths)} entries in {expanded(robustbench)}")
     elif format is None:
-        tell(reports.write(folder, expanded(to) if to else None))
+        tell(reports.publish(folder, expanded(publish) if publish else None))
     else:
         _check_format(format)
         if format == "table":
@@ -175,8 +185,9 @@ def merge(
 ) -> None:
     """Join results of several runs or machines; the same cell twice must have the same result.
 
-    Where CPU threads or devices differ, accuracies may be 2 points apart: then the copy in --out,
-    or else in the folder given first, is kept, and a line says how far the other one is from it.
+    Where CPU threads, processors or devices differ, accuracies may be 2 points apart: then the copy
+    in --out, or else in the folder given first, is kept, and a line says how far the other one is
+    from it.
     """
     from benchmark.results.merge import merge
 

@@ -6,17 +6,17 @@ Importing this package loads no framework; a loader's module is imported when it
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from benchmark.datasets.dataset import Dataset, Request, Source
+from benchmark.datasets.dataset import Dataset, Measured, Request, Source
 from benchmark.datasets.splits import split
 from benchmark.errors import DataError, UnknownName
 from benchmark.paths import expanded
 
-__all__ = ["DESCRIPTIONS", "TABLE", "Dataset", "DatasetDefaults", "defaults", "load"]
+__all__ = ["DESCRIPTIONS", "TABLE", "Dataset", "DatasetDefaults", "Measured", "defaults", "load"]
 
 TABLE: dict[str, str] = {
     "digits": "benchmark.datasets.digits:load",
@@ -31,6 +31,7 @@ TABLE: dict[str, str] = {
     "imagenette": "benchmark.datasets.image_sets:imagenette",
     "medmnist": "benchmark.datasets.medmnist:load",
     "npz": "benchmark.datasets.npz:load",
+    "csv": "benchmark.datasets.tabular:load",
     "folder": "benchmark.datasets.folder:load",
 }
 
@@ -47,11 +48,12 @@ DESCRIPTIONS: dict[str, str] = {
     "imagenette": "13,394 photos of 10 classes of ImageNet, 128x128 colour, likewise",
     "medmnist": "medmnist:NAME, medical images such as pneumoniamnist, likewise",
     "npz": "npz:FILE, arrays x_train, y_train, x_test, y_test (uint8 or float in [0, 1]); MedMNIST",
+    "csv": "csv:FILE with a header, or DIR with train.csv and test.csv; --label names the classes",
     "folder": "folder:DIR, images in one folder a class, with train/ and test/ or split by seed",
 }
 
 # What stands after the colon, for the names that need it, where it is a path and where it is none.
-_PATHS = {"npz": "FILE", "folder": "DIR"}
+_PATHS = {"npz": "FILE", "csv": "FILE", "folder": "DIR"}
 _PLACES = {**_PATHS, "medmnist": "NAME"}
 
 # Those that have images of different sizes.
@@ -64,10 +66,20 @@ class DatasetDefaults:
 
     eps: norm to budget in pixel scale [0, 1]; under l0 the number of values changed.
     epochs: training epochs of a defense.
+    crop, flip: of augmentation, on for photos of scenes and objects: the padding as a share of the
+    shorter side, and whether a mirrored image still means the same.
     """
 
     eps: Mapping[str, float]
     epochs: int
+    crop: float = 0.0
+    flip: bool = False
+
+    def augmentation(self, input_shape: Sequence[int] = ()) -> dict[str, int | bool]:
+        """The parameters of every defense that augment inputs of this shape; {} for none."""
+        crop = int(self.crop * min(input_shape[:2], default=0))
+        found = {"crop": (self.crop, crop), "flip": (self.flip, self.flip)}
+        return {name: value for name, (on, value) in found.items() if on}
 
 
 _STROKES = {"linf": 0.3, "l2": 2.0, "l1": 10.0, "l0": 20.0}
@@ -78,14 +90,18 @@ _DEFAULTS = {
     "mnist": DatasetDefaults(eps=_STROKES, epochs=3),
     "fashion-mnist": DatasetDefaults(eps={**_STROKES, "linf": 0.1, "l2": 1.5}, epochs=5),
     "kmnist": DatasetDefaults(eps=_STROKES, epochs=3),
-    "cifar10": DatasetDefaults(eps=_PHOTOS, epochs=30),
-    "cifar100": DatasetDefaults(eps=_PHOTOS, epochs=30),
-    "svhn": DatasetDefaults(eps=_PHOTOS, epochs=15),
-    "gtsrb": DatasetDefaults(eps=_PHOTOS, epochs=20),
+    "cifar10": DatasetDefaults(eps=_PHOTOS, epochs=30, crop=1 / 8, flip=True),
+    "cifar100": DatasetDefaults(eps=_PHOTOS, epochs=30, crop=1 / 8, flip=True),
+    # Mirrored numbers and signs are others, or none.
+    "svhn": DatasetDefaults(eps=_PHOTOS, epochs=15, crop=1 / 8),
+    "gtsrb": DatasetDefaults(eps=_PHOTOS, epochs=20, crop=1 / 8),
     "omniglot": DatasetDefaults(eps={**_STROKES, "linf": 0.1}, epochs=20),
-    "imagenette": DatasetDefaults(eps={**_PHOTOS, "linf": 4 / 255, "l2": 3.0}, epochs=20),
+    "imagenette": DatasetDefaults(
+        eps={**_PHOTOS, "linf": 4 / 255, "l2": 3.0}, epochs=20, crop=1 / 8, flip=True
+    ),
     "medmnist": DatasetDefaults(eps=_PHOTOS, epochs=20),
     "npz": DatasetDefaults(eps=_PHOTOS, epochs=20),
+    "csv": DatasetDefaults(eps={"linf": 0.1, "l2": 0.5, "l1": 2.0, "l0": 5.0}, epochs=20),
     "folder": DatasetDefaults(eps=_PHOTOS, epochs=20),
 }
 
@@ -97,15 +113,19 @@ def load(
     download: bool = False,
     image_size: int | None = None,
     split_seed: int = 0,
+    label: str | None = None,
     keep: bool = False,
+    before: Measured | None = None,
 ) -> Dataset:
     """Look at, check and split the data set called `name`.
 
     `data_dir` is the folder that holds named sets as torchvision's loaders have them, and where a
     relative FILE or DIR is looked for second. `download` is whether the missing files of named sets
     may be fetched into it. `image_size` resizes images in files to that many pixels square.
-    `split_seed` (>= 0) fixes every split that the data don't come with. `keep` is for processes
-    that read examples again and again: decoded images may stay in memory.
+    `split_seed` (>= 0) fixes every split that the data don't come with. `label` is the column
+    of "csv:FILE" that holds the classes. `keep` is for processes that read examples again and
+    again: decoded images may stay in memory. `before` is what the same call found earlier, which
+    holds as long as no file changes.
 
     Raises UnknownName for a name that TABLE doesn't hold, DataError for data that can't be used.
     """
@@ -115,13 +135,15 @@ def load(
         raise DataError(f"--image-size {image_size} was given, but only {allowed} resize")
     if image_size is not None and image_size < 1:
         raise DataError(f"--image-size {image_size} is not a size; give a whole number above 0")
+    if label is not None and key != "csv":
+        raise DataError(f"--label {label!r} was given, but only csv:FILE has columns")
     if split_seed < 0:
         raise DataError(f"split seed {split_seed} is negative; give a whole number from 0 up")
     request = Request(
-        name, _found(path, data_dir), data_dir, download, image_size, split_seed, keep=keep
+        name, _found(path, data_dir), data_dir, download, image_size, split_seed, label, keep
     )
-    dataset = split(_loader(key)(request), name, seed=split_seed)
-    _ = dataset.fingerprint  # goes through everything, so that what can't be read is told here
+    dataset = split(_loader(key)(request), name, seed=split_seed, before=before)
+    _ = dataset.measured  # goes through everything, so that what can't be read is told here
     return dataset
 
 

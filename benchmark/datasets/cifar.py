@@ -61,6 +61,7 @@ def load(request: Request) -> Source:
     about = _SETS[request.name]
     files = (*about.train, about.test, about.meta)
     root = required(request, *(f"{about.folder}/{name}" for name in files)) / about.folder
+    paths = [str(root / name) for name in files]
     names = tuple(map(str, _unpickled(root / about.meta, about.names, request.name)))
     parts = [_batch(root / file, about.labels, request.name) for file in about.train]
     x, y = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
@@ -71,7 +72,7 @@ def load(request: Request) -> Source:
             f"{request.name}: {root} has a label above {len(names) - 1}; these are not its files: "
             "remove them and give --download"
         )
-    return Source(x, y, names, x_test, y_test, validation=VALIDATION)
+    return Source(x, y, names, x_test, y_test, validation=VALIDATION, files=paths)
 
 
 def _batch(path: Path, labels: str, name: str) -> tuple[NDArray[np.uint8], Labels]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,22 @@ from numpy.typing import NDArray
 from benchmark.datasets.examples import Examples, Stored
 
 Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a pass over all examples found.
+
+    fingerprint: the first 16 hex digits of the SHA-256 of all six arrays: types, shapes and bytes.
+    Of very many files, and of named sets of files, the digest of each stands for its pixels.
+    known_test: how many test examples are trained or chosen with, too. repeated: how many of these
+    are there again. stamp: what the files looked like from outside; "" where there are none.
+    """
+
+    fingerprint: str
+    known_test: int
+    repeated: int
+    stamp: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,9 @@ class Source:
     x_validation, y_validation: the part for choosing that came with the data, or None.
     validation: else, the share of the training part that is held out for choosing.
     about: what the record should say of the data.
+    files: that were read, or will be.
+    scale: of the rows that are trained on, what scales any rows into [0, 1], and what the record
+    should say of that; None where they lie there.
     """
 
     x: Stored
@@ -60,6 +80,8 @@ class Source:
     y_validation: Labels | None = None
     validation: float = 0.1
     about: Mapping[str, Any] = field(default_factory=dict)
+    files: Sequence[str] = ()
+    scale: Callable[[Any], tuple[Callable[[Any], NDArray[Any]], Mapping[str, Any]]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +94,8 @@ class Dataset:
     y_*: (n,) int64 in 0..classes-1. Every class is in every part; a part that came with the data
     may lack some.
     about: what the record should say of the data, beside what is found in them.
+    files: that were read, or will be.
+    before: what was found in the same data, as far as their files tell; see `measured`.
     """
 
     name: str
@@ -83,6 +107,8 @@ class Dataset:
     y_test: Labels
     class_names: tuple[str, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
+    files: Sequence[str] = ()
+    before: Measured | None = None
 
     def __post_init__(self) -> None:
         for name in ("x_train", "x_validation", "x_test"):
@@ -102,32 +128,59 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """The first 16 hex digits of the SHA-256 of all six arrays: types, shapes and bytes.
+        """See `Measured`."""
+        return self.measured.fingerprint
 
-        Of very many files, and of named sets of files, the digest of each stands for its pixels.
-        """
-        return self._found[0]
+    def record(self) -> dict[str, Any]:
+        """What a cell's record says of the data, beside the configuration; mostly nothing."""
+        counts = {"test": self.measured.known_test, "training": self.measured.repeated}
+        found = {name: count for name, count in counts.items() if count}
+        return {**self.about, **({"duplicates": found} if found else {})}
 
-    @property
-    def duplicates(self) -> dict[str, int]:
-        """How many test examples are also trained or chosen with, and examples there twice."""
-        return self._found[1]
+    def notices(self) -> list[str]:
+        """What the user should know of the data, a line each."""
+        lines = []
+        if count := self.about.get("rows_without_label"):
+            lines.append(f"rows of {self.name} without a label, left out: {count}")
+        if count := self.measured.known_test:
+            lines.append(
+                f"{count} of {len(self.y_test)} test examples of {self.name} are also in the "
+                "training or validation part: what is measured on them is no generalisation"
+            )
+        return lines
 
     @functools.cached_property
-    def _found(self) -> tuple[str, dict[str, int]]:
-        """Fingerprint and duplicates, in one pass over everything."""
+    def measured(self) -> Measured:
+        """What is found in one pass over everything, which is spared where it was made before.
+
+        It was where every file still has the size and the time of its last change.
+        """
+        stamp = _stamp(self.files) if self.files else ""
+        if self.before is not None and stamp and stamp == self.before.stamp:
+            return self.before
         digest = hashlib.sha256()
         known: set[int] = set()
-        repeated = 0
+        total = 0
         for x, y in ((self.x_train, self.y_train), (self.x_validation, self.y_validation)):
             hashes = _hashes(x, digest)
             _update(digest, y)
             known.update(hashes)
-            repeated += len(hashes)
+            total += len(hashes)
         hashes = _hashes(self.x_test, digest)
         _update(digest, self.y_test)
-        found = {"test": sum(h in known for h in hashes), "training": repeated - len(known)}
-        return digest.hexdigest()[:16], found
+        known_test = sum(one in known for one in hashes)
+        return Measured(digest.hexdigest()[:16], known_test, total - len(known), stamp)
+
+
+def _stamp(files: Sequence[str]) -> str:
+    """The digest of the files' names, sizes and times of change."""
+    digest = hashlib.sha256()
+    for file in files:
+        found = os.stat(file)
+        digest.update(
+            f"{file} {found.st_size} {found.st_mtime_ns}\n".encode(errors="surrogateescape")
+        )
+    return digest.hexdigest()
 
 
 def _hashes(x: Examples, digest: Any) -> list[int]:

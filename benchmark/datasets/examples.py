@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.inputs import Inputs
+
 Images = NDArray[np.float32]
 
 # Bytes that are read at a time where everything is gone through.
@@ -28,7 +30,7 @@ class Stored(Protocol):
         """The inputs at these places, in their order."""
 
 
-class Examples:
+class Examples(Inputs):
     """Some rows of what is stored, as models take them: float32 in [0, 1], uint8 divided by 255.
 
     It is indexed as an array is, along its first axis alone, and gives arrays that nobody else
@@ -41,22 +43,12 @@ class Examples:
         self.stored = stored
         self.rows = np.arange(stored.shape[0]) if rows is None else rows
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As an array's: (n, H, W, C) or (n, d)."""
-        return (len(self.rows), *self.stored.shape[1:])
-
-    @property
-    def ndim(self) -> int:
-        """As an array's."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        self.shape = (len(self.rows), *stored.shape[1:])
+        self.slow = not isinstance(stored, np.ndarray)
 
     def __getitem__(self, index: Any) -> Images:
-        rows = self.rows[index]
-        return scaled(self.stored[rows]) if np.ndim(rows) else scaled(self.stored[[rows]])[0]
+        rows = np.asarray(self.rows[index])
+        return scaled(self.stored[rows.ravel()]).reshape(*rows.shape, *self.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype)

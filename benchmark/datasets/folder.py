@@ -91,6 +91,7 @@ def source(
         tuple(names),
         None if test is None else stored[1],
         None if test is None else _labels(test, train),
+        files=both,
         about={} if size is None else {"transform": _told(size, square=seen.square)},
     )
 

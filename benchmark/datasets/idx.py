@@ -67,7 +67,8 @@ def load(request: Request) -> Source:
     names = [f"{about.folder}/raw/{name}" for pair in _FILES.values() for name in pair]
     raw = required(request, *names) / about.folder / "raw"
     (x, y), (x_test, y_test) = (_part(raw, request.name, *pair) for pair in _FILES.values())
-    return Source(x, y, about.classes, x_test, y_test, validation=VALIDATION)
+    files = [str(raw / name) for pair in _FILES.values() for name in pair]
+    return Source(x, y, about.classes, x_test, y_test, validation=VALIDATION, files=files)
 
 
 def _part(raw: Path, name: str, images: str, labels: str) -> tuple[NDArray[np.uint8], Labels]:

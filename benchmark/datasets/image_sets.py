@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.datasets.dataset import Request, Source
 from benchmark.datasets.folder import class_files, entries, source
-from benchmark.datasets.places import required
+from benchmark.datasets.places import required, root_of
 from benchmark.errors import DataError
 
 # The signs by the number of their class; Stallkamp et al. 2012.
@@ -87,7 +87,7 @@ def omniglot(request: Request) -> Source:
     B. Lake, R. Salakhutdinov, J. Tenenbaum, "Human-level concept learning through probabilistic
     program induction", Science 350, 2015.
     """
-    root = request.data_dir or Path()
+    root = root_of(request)
     small = [root / name for name in _SMALL if os.path.isdir(root / name)]
     if os.path.isdir(root / _ALL_CHARACTERS) or not small:
         hint = f" (or {' and '.join(_SMALL)}, unpacked)"
@@ -111,9 +111,8 @@ def imagenette(request: Request) -> Source:
 
     J. Howard, "Imagenette", github.com/fastai/imagenette, 2019.
     """
-    root, largest = request.data_dir or Path(), "imagenette2-160"
-    there = [f"imagenette2{size}" for size in ("-160", "-320", "")]
-    folder = next((name for name in there if os.path.isdir(root / name)), largest)
+    root, versions = root_of(request), [f"imagenette2{size}" for size in ("-160", "-320", "")]
+    folder = next((name for name in versions if os.path.isdir(root / name)), versions[0])
     place = required(request, f"{folder}/train", f"{folder}/val") / folder
     train, test = class_files(place / "train"), class_files(place / "val")
     if list(train) != list(OBJECTS):

@@ -63,7 +63,7 @@ def read(path: Path, name: str, *, names: tuple[str, ...] | None = None) -> Sour
         called = tuple(names[value] for value in values)
     else:
         called = _class_names(arrays, values, name)
-    return Source(x, y.astype(np.int64), called, **others)
+    return Source(x, y.astype(np.int64), called, files=[str(path)], **others)
 
 
 def _part(

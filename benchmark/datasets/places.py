@@ -20,6 +20,11 @@ def default_root() -> Path:
     return Path(os.path.expanduser(cache)) / "meta-adv-bench"
 
 
+def root_of(request: Request) -> Path:
+    """The folder below which a named set is looked for."""
+    return request.data_dir or default_root()
+
+
 def required(request: Request, *names: str, hint: str = "") -> Path:
     """The folder that holds all of these files or folders, fetched there if that was allowed.
 
@@ -30,7 +35,7 @@ def required(request: Request, *names: str, hint: str = "") -> Path:
     Raises:
         DataError: some are missing, or can't be fetched.
     """
-    root = request.data_dir or default_root()
+    root = root_of(request)
     missing = [name for name in names if not os.path.exists(root / name)]
     if missing and request.download:
         fetch(request.name, root)

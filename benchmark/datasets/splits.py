@@ -9,18 +9,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.datasets.dataset import Dataset, Labels, Source
+from benchmark.datasets.dataset import Dataset, Labels, Measured, Source
 from benchmark.datasets.examples import Examples
 from benchmark.errors import DataError
 
 TEST_SHARE = 0.2
 
 
-def split(source: Source, name: str, *, seed: int) -> Dataset:
+def split(source: Source, name: str, *, seed: int, before: Measured | None = None) -> Dataset:
     """Split off the test part (20 %) and the validation part, where the data come without them.
 
     Raises DataError for fewer than two classes, and for a class with too few examples to be in
-    every part that is split off. A part that comes with the data may lack classes.
+    every part that is split off. A part that comes with the data may lack classes. `before` is
+    what was found in the same data.
     """
     _check_classes(source, name)
     rng = np.random.default_rng(seed)
@@ -28,26 +29,34 @@ def split(source: Source, name: str, *, seed: int) -> Dataset:
     if source.x_test is None or source.y_test is None:
         test = stratified(y, round(TEST_SHARE * len(train)), rng=rng)
         train = np.setdiff1d(train, test)
-        x_test, test_rows, y_test = x, test, y[test]
+        x_test, y_test = x, y[test]
     else:
-        x_test, test_rows, y_test = source.x_test, np.arange(len(source.y_test)), source.y_test
+        x_test, test, y_test = source.x_test, np.arange(len(source.y_test)), source.y_test
     if source.x_validation is None or source.y_validation is None:
         size = round(source.validation * len(train))
         held_out = stratified(y[train], size, rng=rng)
         validation, train = train[held_out], np.delete(train, held_out)
-        x_validation, y_validation = Examples(x, validation), y[validation]
+        x_validation, y_validation = x, y[validation]
     else:
-        x_validation, y_validation = Examples(source.x_validation), source.y_validation
+        x_validation, y_validation = source.x_validation, source.y_validation
+        validation = np.arange(len(y_validation))
+    about = dict(source.about)
+    if source.scale is not None:
+        scale, told = source.scale(x[train])
+        x, x_validation, x_test = scale(x), scale(x_validation), scale(x_test)
+        about |= told
     return Dataset(
         name=name,
         x_train=Examples(x, train),
         y_train=y[train],
-        x_validation=x_validation,
+        x_validation=Examples(x_validation, validation),
         y_validation=y_validation,
-        x_test=Examples(x_test, test_rows),
+        x_test=Examples(x_test, test),
         y_test=y_test,
         class_names=source.class_names,
-        about=source.about,
+        about=about,
+        files=source.files,
+        before=before,
     )
 
 

@@ -23,7 +23,8 @@ def load(request: Request) -> Source:
     files = ("train_32x32.mat", "test_32x32.mat")
     root = required(request, *files)
     (x, y), (x_test, y_test) = (_part(root / file, request.name) for file in files)
-    return Source(x, y, tuple("0123456789"), x_test, y_test)
+    paths = [str(root / file) for file in files]
+    return Source(x, y, tuple("0123456789"), x_test, y_test, files=paths)
 
 
 def _part(path: Path, name: str) -> tuple[NDArray[np.uint8], Labels]:

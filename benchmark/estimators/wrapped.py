@@ -20,8 +20,7 @@ from art.defences.preprocessor.preprocessor import Preprocessor
 from benchmark.estimators.estimator import BareEstimator, Label, Weights
 from benchmark.estimators.median import back_through_median
 from benchmark.estimators.passes import Observer, Passes
-from benchmark.estimators.probabilities import Around
-from benchmark.estimators.vjp import softmax
+from benchmark.estimators.probabilities import Around, softmax
 from defenses.wrappers import WRAPPERS, Wrapper
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmark import frameworks
-from benchmark.errors import ModelError, did_you_mean
+from benchmark.errors import ModelError
 from benchmark.external.model import digest
 from benchmark.models.model import Model
+from defenses.errors import did_you_mean
 
 # Framework, and where the class of its models is found once it is imported.
 _KINDS = (("torch", "torch.nn", "Module"), ("tensorflow", "keras", "Model"))

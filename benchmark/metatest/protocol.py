@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic.dataclasses import dataclass
+
+from benchmark import documents
 from benchmark.digest import digest
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.metatest import families
@@ -19,6 +22,57 @@ TUNING = "tuning"  # of a model's rate and steps
 
 # Of any count or rate: no machine gets through more.
 MOST = 1_000_000
+
+
+def _whole(least: int) -> BeforeValidator:
+    def check(value: Any) -> int:
+        if type(value) is not int or not least <= value <= MOST:
+            raise ValueError(
+                f"must be a whole number from {least} to {MOST:,}, got {shortened(value)}"
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
+def _rate(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 < value <= MOST:
+        raise ValueError(f"must be numbers above 0, at most {MOST:,}, got {shortened(value)}")
+    return float(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise ValueError("is empty; give at least one")
+    return values
+
+
+def _from_zero(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if not any(counts):
+        raise ValueError("has nothing above 0, so nothing would be adapted")
+    return tuple(sorted({0, *counts}))
+
+
+def _family(name: Any) -> str:
+    families.family(str(name))
+    return str(name)
+
+
+Count = Annotated[int, _whole(1)]
+Counts = Annotated[
+    tuple[Annotated[int, _whole(0)], ...], BeforeValidator(_listed), AfterValidator(_from_zero)
+]
+Families = Annotated[
+    tuple[Annotated[str, BeforeValidator(_family)], ...],
+    BeforeValidator(_listed),
+    AfterValidator(lambda names: tuple(dict.fromkeys(names))),
+]
+Rates = Annotated[
+    tuple[Annotated[float, BeforeValidator(_rate)], ...],
+    BeforeValidator(_listed),
+    AfterValidator(lambda rates: tuple(sorted(set(rates)))),
+]
 
 
 @dataclass(frozen=True)
@@ -36,14 +90,14 @@ class Protocol:
         tuning_episodes: on validation data, for each rate.
     """
 
-    families: tuple[str, ...]
-    shots: tuple[int, ...]
-    steps: tuple[int, ...]
-    episodes: int
-    queries: int
-    attack_steps: int
-    rates: tuple[float, ...]
-    tuning_episodes: int
+    families: Families
+    shots: Counts
+    steps: Counts
+    episodes: Annotated[int, _whole(2)]
+    queries: Count
+    attack_steps: Count
+    rates: Rates
+    tuning_episodes: Count
 
     def gradient_evaluations(self) -> float:
         """About what a model's measurement takes, by families of gradient ascent."""
@@ -115,13 +169,15 @@ def resolve(preset: str, settings: Mapping[str, Any]) -> Protocol | None:
                 "give --protocol brief or adapt"
             )
         return None
-    known = [field.name for field in dataclasses.fields(Protocol)]
-    changed: dict[str, Any] = {}
-    for name, value in settings.items():
+    known = [field.name for field in dataclasses.fields(protocol)]
+    for name in settings:
         if name not in known:
             raise UnknownName("adaptation setting", name, known)
-        changed[name] = _checked(name, value, getattr(protocol, name))
-    return dataclasses.replace(protocol, **changed)
+    try:
+        return dataclasses.replace(protocol, **settings)
+    except ValidationError as error:
+        name, wrong = documents.fault(error)
+        raise ConfigError(f"adaptation.{name} {wrong}") from error
 
 
 def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -> Protocol:
@@ -147,38 +203,3 @@ def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -
         shots=tuple(sorted({min(shots, training) for shots in protocol.shots})),
         queries=min(protocol.queries, queries),
     )
-
-
-def _checked(name: str, value: Any, default: Any) -> Any:
-    if not isinstance(default, tuple):
-        return _count(name, value, least=2 if name == "episodes" else 1)
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise ConfigError(f"adaptation.{name} is empty; give at least one")
-    if name == "families":
-        for family in values:
-            families.family(str(family))
-        return tuple(dict.fromkeys(values))
-    if name == "rates":
-        return tuple(sorted({_rate(rate) for rate in values}))
-    counts = {_count(name, count, least=0) for count in values} | {0}
-    if counts == {0}:
-        raise ConfigError(f"adaptation.{name} has nothing above 0, so nothing would be adapted")
-    return tuple(sorted(counts))
-
-
-def _count(name: str, value: Any, *, least: int) -> int:
-    if type(value) is not int or not least <= value <= MOST:
-        raise ConfigError(
-            f"adaptation.{name} must be a whole number from {least} to {MOST:,}, "
-            f"got {shortened(value)}"
-        )
-    return value
-
-
-def _rate(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 < value <= MOST:
-        raise ConfigError(
-            f"adaptation.rates must be numbers above 0, at most {MOST:,}, got {shortened(value)}"
-        )
-    return float(value)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import defenses
-from benchmark.errors import ConfigError, UnknownName, did_you_mean, shortened
+from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.models.layers import Conv, Dense, Flatten, Layer, MaxPool, Relu
 from benchmark.models.names import joined, parsed
 from benchmark.models.residual import (
@@ -22,6 +22,7 @@ from benchmark.models.residual import (
     preact_resnet,
     wide_resnet,
 )
+from defenses.errors import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,13 @@ def make_plan(config: RunConfig, external: ExternalModel) -> Plan:
         job_of(cell, suite, config),
         external=external,
         asked=asked(cell, config, dataset, cell.parameters),
+        measured=dataset.measured,
     )
     return Plan(
         config=config,
         jobs=(job,),
         workers=1,
-        notices=(*found.notices, *left_out(config, suite, dataset)),
+        notices=(*found.notices, *dataset.notices(), *left_out(config, suite, dataset)),
     )
 
 
@@ -76,6 +77,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         budget_ge=None,
         examples=min(config.examples, len(dataset.x_test)),
         source=origin,
+        label_column=config.label,
     )
 
 

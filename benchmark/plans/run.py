@@ -22,6 +22,7 @@ from benchmark.order import in_order, with_sources
 from benchmark.plans.asked import asked, usual_parameters
 from benchmark.plans.model import check_frameworks, memory, tried_origin
 from benchmark.results import Store
+from benchmark.shards import part
 from defenses import wrappers
 
 # Stands for every defense that trains, on the command line and in files.
@@ -67,7 +68,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     cells = expand(
         config, dataset, parameters=parameters, origin=origin.record(found.builder_sha256)
     )
-    usual = _usual_parameters(config)
+    usual = _usual_parameters(config, dataset)
     jobs = [
         replace(
             job_of(cell, suite, config, protocol),
@@ -75,21 +76,25 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
             origin=origin,
             training=_training(cell, chosen[cell.defense], dataset),
             asked=asked(cell, config, dataset, usual[cell.defense]),
+            measured=dataset.measured,
         )
         for cell in cells
     ]
+    ordered = in_order(with_sources(jobs, config, dataset))
+    if config.shard is not None:
+        ordered = part(ordered, *config.shard)
     return Plan(
         config=config,
-        jobs=in_order(with_sources(jobs, config, dataset)),
+        jobs=ordered,
         workers=min(config.jobs or len(config.framework), len(cells)),
-        notices=(*found.notices, *_notices(config, suite, dataset)),
+        notices=(*found.notices, *_notices(config, suite, dataset, len(ordered))),
         memory=memory(cells, chosen, dataset),
     )
 
 
 def check_device(config: RunConfig) -> None:
     """Raises `ConfigError` for a GPU that isn't there."""
-    if config.device == "cuda" and not cuda_devices():
+    if config.device == "cuda" and config.executor == "local" and not cuda_devices():
         raise ConfigError("device 'cuda': this machine shows no CUDA device; use auto or cpu")
 
 
@@ -132,6 +137,7 @@ def load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
             download=config.download and not dry_run,
             image_size=config.image_size,
             split_seed=config.split_seed,
+            label=config.label,
         )
     except DataError as error:
         if dry_run and config.download:
@@ -169,7 +175,7 @@ def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.
                 parameters.setdefault("on_overfit", config.on_overfit)
             wrappers.check_inputs(name, dataset.input_shape)
             threat = defenses.Threat(config.norm, config.eps)
-            base_parameters = {**_other_budgets(base, config), **parameters}
+            base_parameters = {**_of_the_data(base, config, dataset), **parameters}
             created[name] = defenses.create(base, threat, base_parameters)
             created[name].check_inputs(dataset.input_shape)
         except defenses.DefenseError as error:
@@ -177,12 +183,13 @@ def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.
     return {name: created[name] for name in defenses_of(config)}
 
 
-def _other_budgets(name: str, config: RunConfig) -> dict[str, float]:
-    """The data set's budgets under the other norms, for a defense that takes them."""
+def _of_the_data(name: str, config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    """The data set's augmentation, and its budgets under the other norms, if a defense has such."""
     known = defenses.parameter_names(name)
-    budgets = datasets.defaults(config.dataset).eps.items()
-    named = {f"eps_{norm}": eps for norm, eps in budgets if norm != config.norm}
-    return {key: eps for key, eps in named.items() if key in known}
+    defaults = datasets.defaults(config.dataset)
+    named = {f"eps_{norm}": eps for norm, eps in defaults.eps.items() if norm != config.norm}
+    budgets = {key: eps for key, eps in named.items() if key in known}
+    return budgets | defaults.augmentation(dataset.input_shape)
 
 
 def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict[str, Any]:
@@ -192,13 +199,14 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
     return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
 
 
-def _usual_parameters(config: RunConfig) -> dict[str, Mapping[str, Any]]:
+def _usual_parameters(config: RunConfig, dataset: Dataset) -> dict[str, Mapping[str, Any]]:
     """Defense to all the parameters that it has here where none are set."""
     assert config.eps is not None
     threat = defenses.Threat(config.norm, config.eps)
     return {
-        name: usual_parameters(name, threat, _other_budgets(wrappers.split(name)[0], config))
+        name: usual_parameters(name, threat, _of_the_data(base, config, dataset))
         for name in defenses_of(config)
+        for base in [wrappers.split(name)[0]]
     }
 
 
@@ -235,8 +243,10 @@ def _training(cell: Cell, defense: defenses.Defense, dataset: Dataset) -> float:
         raise ConfigError(f"defense {cell.defense!r}: {error}") from error
 
 
-def _notices(config: RunConfig, suite: Suite, dataset: Dataset) -> tuple[str, ...]:
-    notices = left_out(config, suite, dataset)
+def _notices(config: RunConfig, suite: Suite, dataset: Dataset, jobs: int) -> tuple[str, ...]:
+    notices = [*dataset.notices(), *left_out(config, suite, dataset)]
+    if config.shard is not None:
+        notices.append("shard {} of {} holds {} cells".format(*config.shard, jobs))
     if not config.baseline and BASELINE not in config.defense:
         notices.append("no undefended twin in this run: nothing shows how strong the attacks are")
     wrapped = [name for name in config.defense if wrappers.SEPARATOR in name]

@@ -1,7 +1,7 @@
 """The record on disk: its layout, its schema version, crash-safe writing, and reading.
 
     OUT/bench.json                     the schema version of everything below
-    OUT/.lock                          held by the one run that writes
+    OUT/.lock-<number>                 held by the one run that writes; see `lease`
     OUT/.checksums                     of large files, so that the next command need not hash them
     OUT/cells/<cell_id>/cell.json      written when a cell ends, whether it went well or not
     OUT/cells/<cell_id>/<stage>.json   one of STAGES, or FOLDER/KEY; its files beside it

@@ -8,11 +8,13 @@ regular files are read, and no more of them than their kind needs.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
 import re
 import secrets
+import socket
 import stat
 from collections.abc import Callable, Mapping
 from io import BufferedReader
@@ -40,25 +42,43 @@ LARGEST_JSON = 16 << 20
 def write_file(path: Path, write: Writer, *, root: Path, flush: bool = True) -> str:
     """Lets `write` fill a temporary file and renames it to `path`; returns its SHA-256.
 
-    The temporary name ends like the final one, for writers that go by the suffix, and can't be
-    foreseen. `flush`: also waits until it is on the disk; leave it out for what can be made again.
+    `flush`: also waits until it is on the disk; leave it out for what can be made again.
     Raises `OSError` where `check_target` does, or if it can't be written.
     """
-    check_target(path, root=root)
-    name = f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}"
-    temporary = path.with_name(name)
+    temporary, checksum = write_aside(path, write, root=root, flush=flush)
     try:
-        write(temporary)
-        with open(temporary, "rb+") as stream:
-            checksum = hashlib.file_digest(stream, "sha256").hexdigest()
-            if flush:
-                os.fsync(stream.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     if flush:
         flush_folder(path.parent)
     return checksum
+
+
+def write_aside(path: Path, write: Writer, *, root: Path, flush: bool = True) -> tuple[Path, str]:
+    """The first half of `write_file`: a temporary file beside `path`, and its SHA-256.
+
+    Its name ends like the final one, for writers that go by the suffix, can't be foreseen, and is
+    no other process's, on whatever machine.
+    """
+    check_target(path, root=root)
+    temporary = beside(path)
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as stream:
+            checksum = hashlib.file_digest(stream, "sha256").hexdigest()
+            if flush:
+                os.fsync(stream.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary, checksum
+
+
+def beside(path: Path) -> Path:
+    """A name for a temporary file beside `path`: no other process's, on whatever machine."""
+    host = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:20]
+    return path.with_name(f"{TEMPORARY}{os.getpid()}-{host}-{secrets.token_hex(4)}-{path.name}")
 
 
 def copy_of(source: Path, checksum: str) -> Writer:
@@ -92,7 +112,8 @@ def npz_writer(arrays: Mapping[str, np.ndarray]) -> Writer:
 def write_text(path: Path, content: str | bytes, *, root: Path, flush: bool = True) -> None:
     """Writes UTF-8 text as `write_file` does, with line ends as they are; bytes as they are."""
     encoded = content.encode() if isinstance(content, str) else content
-    write_file(path, lambda temporary: _write_bytes(temporary, encoded), root=root, flush=flush)
+    write = functools.partial(write_bytes, content=encoded)
+    write_file(path, write, root=root, flush=flush)
 
 
 def write_json(path: Path, record: Mapping[str, Any], *, root: Path) -> None:
@@ -102,8 +123,13 @@ def write_json(path: Path, record: Mapping[str, Any], *, root: Path) -> None:
 
 def write_sealed(path: Path, record: Mapping[str, Any], *, root: Path) -> None:
     """Writes a record with its own checksum, which `read_sealed` verifies and takes off."""
+    write_text(path, sealed(record), root=root)
+
+
+def sealed(record: Mapping[str, Any]) -> bytes:
+    """A record as `write_sealed` writes it; raises `ValueError` for a number that isn't finite."""
     plain: Record = json.loads(_canonical(record))  # as JSON will give it back: keys are strings
-    write_json(path, {**plain, "checksum": _checksum(plain)}, root=root)
+    return (_canonical({**plain, "checksum": _checksum(plain)}) + "\n").encode()
 
 
 def check_target(path: Path, *, root: Path) -> None:
@@ -220,5 +246,6 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
+    """A `Writer` of these bytes, once `content` is bound."""
     path.write_bytes(content)

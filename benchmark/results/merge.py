@@ -1,9 +1,11 @@
 """Joining results folders: what several machines measured becomes one leaderboard.
 
 A cell's id hashes its configuration, so the same cell in two folders is the same work. Equal
-results are taken once, whatever time they took. Other numbers of CPU threads, and other devices,
-round differently: such results stand for the same if no attack's accuracies are more than TOLERANCE
-apart, and one copy is kept as a whole. Where two folders contradict each other nothing is written.
+results are taken once, whatever time they took. Configuration, data, suites and status must be
+equal in any case. Other numbers of CPU threads, other devices and other processors round
+differently: such results stand for the same if no attack's accuracies are more than TOLERANCE
+apart, and one copy, the first, is kept as a whole, with the record of its machine. Where two
+folders contradict each other nothing is written.
 Sources are only read. A cell arrives as a run writes it, stage by stage and `cell.json`
 last: a merge that is killed leaves whole cells and unfinished ones, and merging again completes it.
 """
@@ -26,7 +28,7 @@ TOLERANCE = 0.02
 
 # What may differ between two machines that got the same result. An attack's identity is in its key;
 # records of older versions don't hold it.
-_CIRCUMSTANCES = ("seconds", "threads", "taken_from", "identity")
+_CIRCUMSTANCES = ("seconds", "threads", "taken_from", "peak_memory", "identity")
 # Judgements on results that are compared themselves; their numbers are rounded by the machine. And
 # what was asked for: in other words, but it came to the same.
 _NOT_COMPARED = ("trust/", "runs/")
@@ -48,8 +50,9 @@ class Merged:
 def merge(sources: Sequence[Path | str], out: Path | str) -> Merged:
     """Joins the results folders `sources` in the folder `out`, which may hold results already.
 
-    A cell that was measured with other threads or on another device comes from `out`, or else from
-    the source given first; the others are left out, with how far they are apart.
+    A cell that was measured with other threads, or on another device or processor, comes from
+    `out`, or else from the source given first; the others are left out, with how far they are
+    apart.
 
     Raises `StoreError` if a source is no results folder, `out` can't be written or is being
     written, or the same cell has different results; the error says where. `out` is unchanged then.
@@ -58,8 +61,7 @@ def merge(sources: Sequence[Path | str], out: Path | str) -> Merged:
     Store.check_writable(out)
     if not (Path(out) / "bench.json").exists():
         _plan(stores, Merged())  # a contradiction must not leave an empty folder behind
-    target = Store.create(out)
-    with target.lock():
+    with Store.create(out).lock() as target:
         merged = Merged()
         for cell_id, copies in _plan([target, *stores], merged).items():
             _join(target, cell_id, copies, merged)
@@ -220,13 +222,14 @@ def _result(stage: Record) -> Record:
 
 
 def _machines(one: _Copy, other: _Copy) -> str:
-    """The threads or devices that two copies were measured with; empty where they are the same."""
+    """How the machines of two copies differ; empty where they round alike."""
     both = [_threads(one), _threads(other)]
     if None not in both and both[0] != both[1]:
         return f"{both[1]} instead of {both[0]} CPU threads"
-    devices = [copy.record.get("device") for copy in (one, other)]
-    if None not in devices and devices[0] != devices[1]:
-        return f"device {devices[1]} instead of {devices[0]}"
+    for name in ("device", "processor"):
+        ours, theirs = one.record.get(name), other.record.get(name)
+        if ours and theirs and ours != theirs:
+            return f"{name} {theirs} instead of {ours}"
     return ""
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
-import hashlib
 import io
 import os
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +16,34 @@ import numpy as np
 from benchmark.errors import MovedError, StoreError
 from benchmark.portable import without_folders
 from benchmark.results import files as disk
+from benchmark.results import lease as leases
 from benchmark.results.files import Record, Writer
 from benchmark.results.identity import SCHEMA_VERSION
 from benchmark.results.layout import (
+    CHECKSUMS,
+    LOGS,
     MARKER,
     SAFE_NAME,
     STAGES,
-    check_permission,
     check_schema,
+    check_writable,
     explained,
     plain_path,
     safe,
 )
-from benchmark.results.unchanged import Checksums, Unchanged
+from benchmark.results.unchanged import Checksums, Unchanged, checksums_in
 from defenses.archives import read_arrays
-
-_LOCK = ".lock"
-_CHECKSUMS = ".checksums"
-_LOGS = "logs"
 
 # Bytes that the arrays of a stage may take, packed or not. Those of an attack on 10,000 examples
 # with eight samples of 1,000x1,000 pixels take half of it.
 LARGEST_ARRAYS = 512 << 20
 
 
+# Told the cell, the stage, and its files: the temporary names and the final ones, the JSON last.
+HandOver = Callable[[str, str, Mapping[str, str]], None]
+
 # Records that are kept: a cell is read stage by stage, some of them for each other.
-_records = Unchanged(disk.read_sealed, most=4096)
+_records = Unchanged(disk.read_sealed, most=16_384)
 
 
 def _record(path: Path) -> Record | None:
@@ -54,20 +54,18 @@ def _record(path: Path) -> Record | None:
     return None if found is None else dict(found)
 
 
-@functools.cache
-def _checksums_in(folder: Path) -> Checksums:
-    """What this process and the commands before it know of a results folder."""
-    found = Checksums()
-    found.load(folder / _CHECKSUMS)
-    return found
-
-
 @dataclass(frozen=True)
 class Store:
-    """One output folder. Make one with `create` to write or with `open` to read."""
+    """One output folder. Make one with `create` to write or with `open` to read.
+
+    lease: says whether it is still ours, where we hold it. hand_over: takes what was written aside,
+    and returns when somebody has made it known.
+    """
 
     path: Path
     checksums: Checksums = field(default_factory=Checksums, compare=False, repr=False)
+    lease: leases.Lease | None = None
+    hand_over: HandOver | None = None
 
     @classmethod
     def create(cls, path: Path | str) -> Store:
@@ -82,7 +80,7 @@ class Store:
             if not (path / MARKER).exists():
                 disk.write_json(path / MARKER, {"schema_version": SCHEMA_VERSION}, root=path)
             disk.make_folder(path / "cells", root=path)
-        return cls(path, _checksums_in(path.absolute()))
+        return cls(path, checksums_in(path.absolute() / CHECKSUMS))
 
     @classmethod
     def open(cls, path: Path | str, *, anew: bool = False) -> Store:
@@ -100,57 +98,31 @@ class Store:
             if not (path / MARKER).exists():
                 raise StoreError(f"{path} is not a results folder (it has no {MARKER}); {hint}")
             check_schema(path)
-        return cls(path) if anew else cls(path, _checksums_in(path.absolute()))
+        return cls(path) if anew else cls(path, checksums_in(path.absolute() / CHECKSUMS))
 
     @staticmethod
     def check_writable(path: Path | str) -> None:
         """Raises `StoreError` if `create` would refuse this folder; writes nothing."""
-        path = plain_path(path)
-        with explained("write", path):
-            if path.is_dir():
-                if (path / MARKER).exists():
-                    check_schema(path)
-                elif foreign := sorted(
-                    n for n in os.listdir(path) if not n.startswith(disk.TEMPORARY)
-                ):
-                    raise StoreError(
-                        f"{path} holds other files ({foreign[0]!r}) and no results; "
-                        "give a new or an empty folder, or one that bench made"
-                    )
-            check_permission(path)
-            if path.is_dir():
-                for inside in (MARKER, _LOCK, _CHECKSUMS, "cells/any", f"{_LOGS}/any"):
-                    disk.check_target(path / inside, root=path)
+        check_writable(plain_path(path))
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[Store]:
         """Holds the folder for one run, and removes what a killed run left half-written.
 
-        Raises `StoreError` when another run holds it. A lock dies with the process that holds it.
+        What is written through the store that this gives is written only while the folder is ours.
+        Raises `StoreError` when another run holds it; see `benchmark.results.lease`.
         """
         with contextlib.ExitStack() as stack:
             with self._writing("lock", self.path):
-                disk.check_target(self.path / _LOCK, root=self.path)
-                stream = stack.enter_context(open(self.path / _LOCK, "a+", encoding="utf-8"))
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    stream.seek(0)
-                    raise StoreError(
-                        f"another run (process {stream.read(20).strip() or 'unknown'}) is writing "
-                        f"to {self.path}; wait for it or give another --out folder"
-                    ) from None
-                stream.truncate(0)
-                stream.write(f"{os.getpid()}\n")
-                stream.flush()
+                lease = stack.enter_context(leases.held(self.path))
                 disk.sweep(self.path)
                 for folder, _, _ in os.walk(self.path / "cells"):
                     disk.sweep(Path(folder))
             try:
-                yield
+                yield replace(self, lease=lease)
             finally:
                 with contextlib.suppress(OSError):  # they can be made again
-                    self.checksums.save(self.path.absolute() / _CHECKSUMS)
+                    self.checksums.save(self.path.absolute() / CHECKSUMS)
 
     def check_there(self) -> None:
         """Raises `MovedError` where the folder is gone, so that no other is made in its place."""
@@ -208,14 +180,37 @@ class Store:
         """
         target = self._stage_path(cell_id, stage)
         named = {safe(name, "file name"): write for name, write in (files or {}).items()}
+        aside: dict[str, str] = {}
+
+        def put_aside(name: str, write: Writer) -> str:
+            path, checksum = disk.write_aside(target.with_name(name), write, root=self.path)
+            aside[path.name] = name
+            return checksum
+
         with self._writing("write", target):
             disk.make_folder(target.parent, root=self.path)
-            checksums = {
-                name: disk.write_file(target.parent / name, write, root=self.path)
-                for name, write in named.items()
-            }
-            told = {k: without_folders(v) for k, v in record.items() if k == "reason"}
-            disk.write_sealed(target, {**record, **told, "files": checksums}, root=self.path)
+            try:
+                checksums = {name: put_aside(name, write) for name, write in named.items()}
+                told = {k: without_folders(v) for k, v in record.items() if k == "reason"}
+                whole = disk.sealed({**record, **told, "files": checksums})
+                put_aside(target.name, functools.partial(disk.write_bytes, content=whole))
+                (self.hand_over or self.publish)(cell_id, stage, aside)
+            finally:
+                for name in aside:
+                    target.with_name(name).unlink(missing_ok=True)
+
+    def publish(self, cell_id: str, stage: str, files: Mapping[str, str]) -> None:
+        """Makes a stage known that was written aside: renames its files, its JSON last."""
+        folder = self._stage_path(cell_id, stage).parent
+        *_, last = files
+        with self._writing("write", folder):
+            for temporary, name in files.items():
+                if temporary == last:
+                    disk.flush_folder(folder)
+                if self.lease is not None:  # between two of them another run may have followed
+                    self.lease.check()
+                os.replace(folder / temporary, folder / safe(name, "file name"))
+            disk.flush_folder(folder)
 
     def read_stage(self, cell_id: str, stage: str) -> Record | None:
         """The record of a finished stage, or None if missing, damaged, or a file of it is.
@@ -250,7 +245,8 @@ class Store:
             raise StoreError(f"the stage {stage!r} of {cell_id} has no file {filename!r}")
         try:
             content = disk.read_plain(path, largest=LARGEST_ARRAYS)
-            if files[filename] != hashlib.sha256(content).hexdigest():
+            # Asked afterwards: what is still as it was hashed was so while it was read.
+            if files[filename] != self.checksums.of(path.absolute()):
                 raise ValueError("its checksum differs")
             return read_arrays(io.BytesIO(content), only=only, largest=LARGEST_ARRAYS)
         except (OSError, ValueError) as error:
@@ -263,33 +259,31 @@ class Store:
             disk.make_folder(folder, root=self.path)
         return folder
 
-    def log(self, name: str) -> Path:
+    def log(self, name: str, kind: str = "log") -> Path:
         """The log file called `name`, which can be added to; raises `StoreError` if it can't."""
-        path = self.path / _LOGS / f"{safe(name, 'name')}.log"
+        path = self.path / LOGS / f"{safe(name, 'name')}.{kind}"
         with self._writing("write", path):
             disk.make_folder(path.parent, root=self.path)
             disk.check_target(path, root=self.path)
         return path
 
-    def attack_keys(self, cell_id: str) -> list[str]:
-        """The keys of all attacks that have a JSON file, sorted; `read_stage` judges each."""
-        return self.stage_keys(cell_id, "attacks")
-
     def stage_folders(self, cell_id: str) -> list[str]:
         """The folders of a cell in which it has any number of stages, sorted."""
-        found = [path.parent.name for path in self.cell_folder(cell_id).glob("*/*.json")]
-        return sorted({name for name in found if SAFE_NAME.fullmatch(name)})
+        names = {path.parent.name for path in self.cell_folder(cell_id).glob("*/*.json")}
+        return sorted(filter(SAFE_NAME.fullmatch, names))
 
     def stage_keys(self, cell_id: str, folder: str) -> list[str]:
-        """The same of another folder."""
-        names = [p.stem for p in (self.cell_folder(cell_id) / folder).glob("*.json")]
-        return sorted(name for name in names if SAFE_NAME.fullmatch(name))
+        """The keys of all stages that have a JSON file there, sorted; `read_stage` judges each."""
+        names = [path.stem for path in (self.cell_folder(cell_id) / folder).glob("*.json")]
+        return sorted(filter(SAFE_NAME.fullmatch, names))
 
     @contextlib.contextmanager
     def _writing(self, verb: str, path: Path) -> Iterator[None]:
         """Explains what fails, and tells when the whole folder is gone."""
         try:
             with explained(verb, path):
+                if self.lease is not None:
+                    self.lease.check()
                 yield
         except StoreError:
             self.check_there()
@@ -298,8 +292,7 @@ class Store:
     def _stage_path(self, cell_id: str, stage: str) -> Path:
         folder, slash, key = stage.rpartition("/")
         if slash and SAFE_NAME.fullmatch(folder):
-            kind = "attack key" if folder == "attacks" else "key"
-            return self.cell_folder(cell_id) / folder / f"{safe(key, kind)}.json"
+            return self.cell_folder(cell_id) / folder / f"{safe(key, 'key')}.json"
         if stage not in STAGES:
             raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join(STAGES)}, FOLDER/KEY")
         return self.cell_folder(cell_id) / f"{stage}.json"

@@ -12,7 +12,7 @@ import defenses
 from benchmark import datasets, frameworks, models
 from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
-from benchmark.datasets import Dataset
+from benchmark.datasets import Dataset, Measured
 from benchmark.errors import ModelError
 from benchmark.estimators.estimator import Estimator
 from benchmark.examples import attacked_examples
@@ -39,6 +39,7 @@ class Context:
         data_dir: where the data set is looked for.
         dataset_name: as it was given, with the path that it has on this machine; the cell's own
             name where that is not known.
+        measured: what the plan found in the data.
         external: the model, where someone else trained it.
         origin: of the model, where it is on this machine; told by the cell's model otherwise.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
@@ -51,6 +52,7 @@ class Context:
     reporter: Reporter
     data_dir: str | None = None
     dataset_name: str | None = None
+    measured: Measured | None = None
     external: ExternalModel | None = None
     origin: Origin | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Context:
     @functools.cached_property
     def dataset(self) -> Dataset:
         """The cell's data."""
-        return load_dataset(self.cell, self.data_dir, self.dataset_name)
+        return load_dataset(self.cell, self.data_dir, self.dataset_name, self.measured)
 
     @functools.cached_property
     def builder(self) -> ModuleType:
@@ -160,25 +162,46 @@ class Context:
         return self.wrap(self.build(file, encoded=False))
 
 
-def load_dataset(cell: Cell, data_dir: str | None, name: str | None = None) -> Dataset:
+def load_dataset(
+    cell: Cell,
+    data_dir: str | None,
+    name: str | None = None,
+    measured: Measured | None = None,
+) -> Dataset:
     """The cell's data set; a worker keeps the last one for the cells that follow.
 
-    `name` is its name with the path on this machine, where that is known.
+    `name` is its name with the path on this machine, and `measured` what was found in it, where
+    that is known.
     """
     return _load_cached(
-        name or cell.dataset, cell.dataset_fingerprint, data_dir, cell.image_size, cell.split_seed
+        name or cell.dataset,
+        cell.dataset_fingerprint,
+        data_dir,
+        cell.image_size,
+        cell.split_seed,
+        cell.label_column,
+        measured,
     )
 
 
 @functools.lru_cache(maxsize=1)
 def _load_cached(
-    name: str, fingerprint: str, data_dir: str | None, image_size: int | None, split_seed: int
+    name: str,
+    fingerprint: str,
+    data_dir: str | None,
+    image_size: int | None,
+    split_seed: int,
+    label: str | None,
+    measured: Measured | None,
 ) -> Dataset:
     dataset = datasets.load(
         name,
         data_dir=Path(data_dir) if data_dir else None,
         image_size=image_size,
         split_seed=split_seed,
+        label=label,
+        before=measured,
+        keep=True,
     )
     if dataset.fingerprint != fingerprint:
         raise RuntimeError(f"data set {name} changed while the run was going on; start again")

@@ -13,8 +13,7 @@ from benchmark.stages.stage import Result, Stage
 class External(Stage):
     """Stage "given": the model's weights, as they came.
 
-    given.json  source, seconds
-    weights.*   as the user gave them; none where the builder loads its own
+    weights.*  as the user gave them; none where the builder loads its own
     """
 
     path = label = "given"

@@ -20,8 +20,6 @@ _WEIGHT = 2.5
 class Tuning(Stage):
     """Stage "adaptations/tuning-<hash>": the model's rate and steps, on a family of its own.
 
-    A record {"family", "rates", "shots", "steps", "accuracy", "rate", ...}.
-
     Args:
         protocol: how much is measured.
         key: of the stage.
@@ -47,7 +45,7 @@ class Tuning(Stage):
 class Family(Stage):
     """Stage "adaptations/<family>-<hash>": every episode of one attack family.
 
-    A record {"family", "role", "rate", "shots", "steps", "accuracy", ...}, and an npz: `correct`,
+    Its record, and an npz: `correct`,
     `clean` (episodes, shots, steps); `seen` (episodes, steps), at the largest support; `area`,
     `area_over_shots` (episodes,); `forgetting` (episodes, steps).
 

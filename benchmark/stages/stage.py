@@ -51,6 +51,10 @@ class Stage:
             return False
         return self.fits(record, store, cell_id)
 
+    def is_due(self, store: Store, cell_id: str) -> bool:
+        """Whether a cell isn't done without it: where it is required, or has failed."""
+        return self.required or store.read_stage(cell_id, self.path) is not None
+
     def fits(self, record: Record, store: Store, cell_id: str) -> bool:
         """Whether a stored record is still about the stages that it was made of."""
         return True

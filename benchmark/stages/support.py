@@ -14,8 +14,7 @@ from benchmark.stages.training import TRAINING, spent, weights_of
 class Support(Stage):
     """Stage "adaptation": the trained model after its own adaptation.
 
-    adaptation.json  labels_used, steps, seconds, cost
-    adapted.*        in the framework's format
+    adapted.*  in the framework's format
     """
 
     path = label = "adaptation"

@@ -10,6 +10,7 @@ import defenses
 from benchmark.attacks.target import encoded
 from benchmark.cells import Cell, cell_of
 from benchmark.digest import digest
+from benchmark.memory import forget_peak, peak
 from benchmark.results import Record, Store, Writer
 from benchmark.results.files import copy_of
 from benchmark.results.records import CostRecord, TrainingRecord
@@ -25,9 +26,7 @@ TRAINING = "training"
 class Training(Stage):
     """Stage "training": the model that the defense trains.
 
-    training.json  learned, history, steps, overfitting, restored_epoch, notices, seconds, threads,
-                   cost; taken_from, where another cell's training gave the same weights
-    weights.*      in the framework's format
+    weights.*  in the framework's format
     """
 
     path = label = TRAINING
@@ -45,7 +44,7 @@ class Training(Stage):
             return _taken(context.store, found)
         cell, data = context.cell, context.dataset
         context.store.make_cell_folder(cell.cell_id)
-        started = time.perf_counter()
+        started, counted = time.perf_counter(), forget_peak()
         context.fitted = fitted = context.defense.fit(
             context.build(),
             encoded(cell, data.x_train),
@@ -58,8 +57,10 @@ class Training(Stage):
             notify=context.reporter.notice,
             checkpoint=_checkpoint(context),
         )
-        record = _record(fitted, spent(context, fitted, started))
-        return record, weights_of(context, "weights", fitted)
+        took = spent(context, fitted, started)
+        if counted and context.device == "cpu":  # elsewhere a model is in other memory
+            took["peak_memory"] = peak()
+        return _record(fitted, took), weights_of(context, "weights", fitted)
 
     def clean_up(self, context: Context) -> None:
         """Removes the checkpoint."""

@@ -40,6 +40,19 @@ class TransferBetweenFrameworks(Stage):
         self.counterpart = counterpart_of(cell)
         self.path, self.needs = f"transfers/{self.counterpart.framework}", needs
 
+    def is_due(self, store: Store, cell_id: str) -> bool:
+        """Also where both cells have ended and neither has it: they were measured apart."""
+        if super().is_due(store, cell_id):
+            return True
+        theirs = self.counterpart.cell_id
+        ended = (store.read_cell(theirs) or {}).get("status") == "ok"
+        framework = _OTHER[self.counterpart.framework]
+        return (
+            ended
+            and store.read_stage(theirs, f"transfers/{framework}") is None
+            and trained_weights(self.counterpart, store) is not None
+        )
+
     def run(self, context: Context) -> Result | None:
         """Both models in the framework at hand, where they answer as at home to float tolerance."""
         weights = trained_weights(self.counterpart, context.store)

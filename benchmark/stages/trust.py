@@ -28,8 +28,7 @@ _SHARED = ("dataset", "model", "framework", "threat", "seed", "examples")
 class TrustChecks(Stage):
     """Stage "trust/<suite>": every check of `benchmark.trust.checks`, with its evidence.
 
-    A record {"suite", "attacks": key to checksums of its outcomes, "checks", "seconds", ...}. It is
-    made again where the attacks are others than those that it looked at.
+    It is made again where the attacks have other outcomes than those that it looked at.
 
     Args:
         suite: its name.

@@ -32,6 +32,8 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
         _check_suite(loaded, suite, keys, found)
     if "classes" in loaded.record:
         found.expect("classes", loaded.record["classes"], list(loaded.data.class_names))
+    if "data" in loaded.record:
+        found.expect("data", loaded.record["data"], loaded.data.record())
     spent = None
     if loaded.cell.source is None:
         spent = _check_training(loaded, found)

@@ -23,6 +23,7 @@ from benchmark.job import Job
 from benchmark.models.provided.origin import origin_of
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
+from benchmark.results.records import CellRecord, schema_of
 from benchmark.stages.context import Context
 
 # Attack to arguments that were set.
@@ -49,7 +50,7 @@ class Loaded:
         record = self.store.read_cell(cell_id)
         if record is None:
             raise StoreError("cell.json is missing or damaged")
-        self.record: Record = record
+        self.record = CellRecord.read(record).stored()
         self.cell: Cell = cell_of(record["config"])
 
     @property
@@ -136,8 +137,12 @@ class Loaded:
         return record
 
     def found(self, name: str) -> Record | None:
-        """The record of a stage; None where it is missing or damaged."""
-        return self.store.read_stage(self.cell_id, name)
+        """What the schema has of a stage's record, to be compared; None where it is damaged.
+
+        Raises `SchemaError` where it doesn't follow the schema.
+        """
+        record = self.store.read_stage(self.cell_id, name)
+        return None if record is None else schema_of(name).read(record).stored()
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of a stage "<folder>/<key>"; raises `StoreError` without them."""

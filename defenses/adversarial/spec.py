@@ -24,7 +24,7 @@ from typing import ClassVar
 from defenses.attacked import ManyStepTraining, SingleStepTraining
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent
-from defenses.recipe import ON_OVERFIT
+from defenses.recipe import ON_OVERFIT, kernels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,7 @@ class AdversarialTraining(ManyStepTraining):
     The paper takes 40 steps of eps / 30 for MNIST and 7 of eps / 4 for CIFAR-10.
     """
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.adversarial.pytorch:AdversarialKernel",
-        "tensorflow": "defenses.adversarial.tensorflow:AdversarialKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("adversarial", "AdversarialKernel")
 
     @property
     def single_step(self) -> bool:

@@ -27,6 +27,7 @@ from defenses.attacked import ManyStepTraining
 from defenses.cost import Cost, gradients
 from defenses.kernel import Arrays
 from defenses.parameters import parameter
+from defenses.recipe import kernels_of
 from defenses.trades.spec import small_noise
 
 # Each base with its gamma.
@@ -48,10 +49,7 @@ class WeightPerturbation(ManyStepTraining):
     gamma: float | None = parameter(None, low=0)
     beta: float = parameter(6.0, low=0)
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.awp.pytorch:WeightPerturbationKernel",
-        "tensorflow": "defenses.awp.tensorflow:WeightPerturbationKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("awp", "WeightPerturbationKernel")
 
     @property
     def size(self) -> float:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.awp.spec import WeightPerturbation
-from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
-from defenses.perturbation.tensorflow import perturb
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.trades.tensorflow import Logits, most_divergent, trades_loss
 
 
@@ -18,18 +17,11 @@ class WeightPerturbationKernel(Kernel):
 
     defense: WeightPerturbation
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss at the perturbed weights before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        start = self.images(draws["noise" if self.defense.base == "trades" else "start"])
-        return float(self.compiled_step(x, y, start, self.scalar(learning_rate), self.scalar(eps)))
-
-    def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
-        """`step` as a graph."""
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
         # Step 1
-        x_adv = self._examples(x, y, start, eps)
+        x_adv = self._examples(x, y, batch, eps)
         # Step 2: stateless, so that a batch counts once in running statistics
         with tf.GradientTape() as tape:
             loss = self._loss(self._stateless_logits, x, x_adv, y)
@@ -46,25 +38,23 @@ class WeightPerturbationKernel(Kernel):
         self.update(gradients, learning_rate)
         return loss
 
-    def _examples(self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def _examples(self, x: Tensor, y: Tensor, batch: Batch, eps: Tensor) -> Tensor:
         ascent = self.defense.ascent
-        if self.defense.base == "trades":
-            return most_divergent(self.logits, x, start, eps=eps, ascent=ascent)
-        return perturb(self.logits, x, y, start, eps=eps, ascent=ascent)
+        if self.defense.base != "trades":
+            return self.perturbed(x, y, batch["start"], eps=eps, ascent=ascent)
+        return most_divergent(self.logits, x, batch["noise"], eps=eps, ascent=ascent)
 
-    def _loss(self, logits_of: Logits, x: tf.Tensor, x_adv: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def _loss(self, logits_of: Logits, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         if self.defense.base == "trades":
             loss = trades_loss(logits_of, x, x_adv, y, beta=self.defense.beta)
         else:
             loss = cross_entropy(logits_of(x_adv), y)
         return self.call.penalised(loss)
 
-    def _stateless_logits(self, x: tf.Tensor) -> tf.Tensor:
+    def _stateless_logits(self, x: Tensor) -> Tensor:
         return self.call.with_weights(self.parameters, x, training=True)[0]
 
-    def _perturb_weights(
-        self, weights: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]
-    ) -> None:
+    def _perturb_weights(self, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         """Move the parameters from theta to theta + v."""
         for parameter, weight, gradient in zip(self.parameters, weights, gradients, strict=True):
             if len(weight.shape) > 1:

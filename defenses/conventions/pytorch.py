@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import UninitializedParameter
@@ -35,7 +35,8 @@ class Caller:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.parameters = [value for value in model.parameters() if value.requires_grad]
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.names, self.parameters = list(trained), list(trained.values())
         if not self.parameters:
             raise DefenseError(
                 "no weight of the model wants a gradient, so there is nothing to train; unfreeze "
@@ -53,12 +54,8 @@ class Caller:
         self.channels_last = self.takes_views or any(map(_is_channels_last, model.parameters()))
 
     def __call__(
-        self,
-        x: torch.Tensor,
-        weights: Mapping[str, torch.Tensor] | None = None,
-        *,
-        tie_weights: bool = True,
-    ) -> torch.Tensor:
+        self, x: Tensor, weights: Mapping[str, Tensor] | None = None, *, tie_weights: bool = True
+    ) -> Tensor:
         """Logits (n, classes) in the model's present mode.
 
         Args:
@@ -75,8 +72,12 @@ class Caller:
             outputs = self.model(x)
         else:
             outputs = functional_call(self.model, dict(weights), (x,), tie_weights=tie_weights)
-        logits: torch.Tensor = logits_in(outputs)
+        logits: Tensor = logits_in(outputs)
         return logits.to(self.dtype)
+
+    def with_weights(self, weights: Iterable[Tensor], x: Tensor) -> Tensor:
+        """Logits with other values of the parameters, in their order."""
+        return self(x, dict(zip(self.names, weights, strict=True)))
 
 
 @contextmanager
@@ -116,12 +117,12 @@ def copied(model: nn.Module) -> nn.Module:
         id(value): value.detach().clone()
         for module in model.modules()
         for value in vars(module).values()
-        if isinstance(value, torch.Tensor) and not value.is_leaf
+        if isinstance(value, Tensor) and not value.is_leaf
     }
     return copy.deepcopy(model, memo)
 
 
-def _is_channels_last(value: torch.Tensor) -> bool:
+def _is_channels_last(value: Tensor) -> bool:
     """Whether somebody laid a convolution's weights out so; those of one channel are both."""
     return (
         value.ndim == 4

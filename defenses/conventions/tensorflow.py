@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.conventions.outputs import logits_in
 from defenses.errors import DefenseError
@@ -41,13 +42,13 @@ class Caller:
             getattr(variable, "regularizer", None) for variable in model.trainable_variables
         ]
 
-    def __call__(self, x: tf.Tensor, *, training: bool) -> tf.Tensor:
+    def __call__(self, x: Tensor, *, training: bool) -> Tensor:
         """Logits (n, classes)."""
         return self._logits(self.model(x, training=training))
 
     def with_weights(
-        self, weights: Weights, x: tf.Tensor, *, training: bool
-    ) -> tuple[tf.Tensor, Weights]:
+        self, weights: Weights, x: Tensor, *, training: bool
+    ) -> tuple[Tensor, Weights]:
         """Logits with other values of the weights, and what the pass would make of the buffers."""
         buffers = self.model.non_trainable_variables
         values = zip(self.model.trainable_variables, weights, strict=True)
@@ -56,7 +57,7 @@ class Caller:
             outputs = self.model(x, training=training)
         return self._logits(outputs), [scope.get_current_value(variable) for variable in buffers]
 
-    def penalised(self, loss: tf.Tensor, weights: Weights | None = None) -> tf.Tensor:
+    def penalised(self, loss: Tensor, weights: Weights | None = None) -> Tensor:
         """The loss with the penalties of `kernel_regularizer` and the like, at these weights.
 
         Models without any have their loss unchanged, so that both frameworks take equal steps.
@@ -67,7 +68,7 @@ class Caller:
                 loss += tf.cast(regularizer(tf.convert_to_tensor(weight)), loss.dtype)
         return loss
 
-    def _logits(self, outputs: Any) -> tf.Tensor:
+    def _logits(self, outputs: Any) -> Tensor:
         return tf.cast(logits_in(outputs), self.dtype)
 
 
@@ -115,6 +116,15 @@ def _no_copy(model: keras.Model) -> DefenseError:
         "give the class get_config() with the arguments of its constructor, or build it from "
         "Sequential or the functional interface"
     )
+
+
+def refuse_layers(model: keras.Model, kinds: Any, name: str, reason: str) -> None:
+    """DefenseError where the model has a layer of a class that the defense `name` can't train."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, kinds):
+            raise DefenseError(
+                f"{name} can't train through layer {layer.name!r} ({type(layer).__name__}){reason}"
+            )
 
 
 def _refuse_low_precision(model: keras.Model) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from defenses.free.spec import FreeTraining
 from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import Batch, Kernel
 from defenses.perturbation.pytorch import direction, project
 
 
@@ -16,11 +17,11 @@ class FreeKernel(Kernel):
     """Minibatches replayed, with a perturbation that outlives them."""
 
     defense: FreeTraining
-    delta: torch.Tensor | None = None
+    delta: Tensor | None = None
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One minibatch; returns the mean loss of its replays, each before its update."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> float:
+        """One minibatch; gives the mean loss of its replays, each before its update."""
+        x, y = batch["x"], batch["y"]
         norm, origin = self.defense.threat.norm, torch.zeros_like(x)
         delta = origin if self.delta is None else self.delta
         self.model.train()

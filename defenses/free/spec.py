@@ -27,6 +27,7 @@ from defenses.cost import Cost, gradients
 from defenses.defense import Defense
 from defenses.kernel import Arrays
 from defenses.parameters import parameter
+from defenses.recipe import kernels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,7 @@ class FreeTraining(Defense):
 
     replays: int = parameter(8, low=1)
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.free.pytorch:FreeKernel",
-        "tensorflow": "defenses.free.tensorflow:FreeKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("free", "FreeKernel")
 
     @property
     def single_step(self) -> bool:

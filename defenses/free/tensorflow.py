@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.free.spec import FreeTraining
 from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.perturbation.tensorflow import direction, project
 
 
@@ -15,21 +16,19 @@ class FreeKernel(Kernel):
     """Minibatches replayed, with a perturbation that outlives them."""
 
     defense: FreeTraining
-    delta: tf.Tensor | None = None
+    delta: Tensor | None = None
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One minibatch; returns the mean loss of its replays, each before its update."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        delta = tf.zeros_like(x) if self.delta is None else self.delta
-        loss, self.delta = self.compiled_step(
-            x, y, delta, self.scalar(learning_rate), self.scalar(eps)
-        )
+        batch = self.tensors(draws)
+        batch["delta"] = tf.zeros_like(batch["x"]) if self.delta is None else self.delta
+        rates = self.scalar(learning_rate), self.scalar(eps)
+        loss, self.delta = self.compiled_step(batch, *rates)
         return float(loss)
 
-    def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, delta: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """`step` as a graph; returns the loss and the perturbation."""
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """One minibatch; gives the mean loss of its replays, and the perturbation."""
+        x, y, delta = batch["x"], batch["y"], batch["delta"]
         norm, origin = self.defense.threat.norm, tf.zeros_like(x)
         total = tf.zeros((), self.dtype)
         for _ in tf.range(self.defense.replays):

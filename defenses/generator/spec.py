@@ -11,8 +11,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from defenses.states import Arrays, Parts, divided
 
 # Generators of every training begin alike: the seed of a training is for its data and attacks.
 _SEED = 0x6E01
@@ -35,3 +40,35 @@ def initial_weights(input_shape: tuple[int, ...], width: int) -> list[np.ndarray
         spread = 1 / math.sqrt(math.prod(window) * before)
         weights += [generator.normal(0, spread, (*window, before, after)), np.zeros(after)]
     return weights
+
+
+class GeneratorState(ABC):
+    """Weights and their Adam, made once the shape of the inputs is known: by them, or by a state.
+
+    Args:
+        width: of hidden layers.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self.weights: list[Any] = []
+        self.parts = Parts()  # the weights and their optimiser
+
+    @abstractmethod
+    def make(self, arrays: Sequence[np.ndarray]) -> None:
+        """Set `weights` and `parts`."""
+
+    def fit_to(self, input_shape: tuple[int, ...]) -> None:
+        """Make the weights for inputs (H, W, C) or (d,), where there are none yet."""
+        if not self.weights:
+            self.make(initial_weights(input_shape, self._width))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights and Adam's, by name."""
+        return self.parts.state()
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        if not self.weights and (saved := divided(state).get("weight")):
+            self.make([saved[str(index)] for index in range(len(saved))])
+        self.parts.load_state(state)

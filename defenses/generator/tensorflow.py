@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
-from defenses.errors import DefenseError
-from defenses.generator.spec import initial_weights
-from defenses.kernel import Arrays
+from defenses.conventions.tensorflow import refuse_layers
+from defenses.generator.spec import GeneratorState
+from defenses.kernels.tensorflow import Variables
 from defenses.kernels.tensorflow_optimizers import Adam
+from defenses.states import Parts
 
 
-def generate(weights: Sequence[tf.Tensor], x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+def generate(weights: Sequence[Tensor], x: Tensor, other: Tensor) -> Tensor:
     """The generator's output for inputs (n, H, W, C) or (n, d); shape of `x`."""
     hidden = tf.concat([x, other], axis=-1)
     layers = list(zip(weights[::2], weights[1::2], strict=True))
@@ -33,48 +35,36 @@ def refuse_wrong_derivatives(model: keras.Model, name: str) -> None:
     BatchNormalization has no moments to differentiate then; GroupNormalization has, and Keras
     stops the gradient of their mean.
     """
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.GroupNormalization):
-            raise DefenseError(
-                f"{name} can't train through layer {layer.name!r} (GroupNormalization): its second "
-                "derivatives are wrong in Keras; use LayerNormalization or BatchNormalization"
-            )
+    reason = (
+        ": its second derivatives are wrong in Keras; use LayerNormalization or BatchNormalization"
+    )
+    refuse_layers(model, keras.layers.GroupNormalization, name, reason)
 
 
-class Generator:
-    """Weights and their Adam.
+class Generator(GeneratorState):
+    """The generator with its own weights.
 
     Args:
-        input_shape: (H, W, C) or (d,).
         width: of hidden layers.
         rate: of Adam.
         dtype: that the weights are to have.
     """
 
-    def __init__(
-        self, input_shape: tuple[int, ...], *, width: int, rate: float, dtype: tf.DType
-    ) -> None:
-        arrays = initial_weights(input_shape, width)
-        self.weights = [tf.Variable(array, dtype=dtype) for array in arrays]
-        self.optimizer = Adam(self.weights, weight_decay=0.0)
-        self.rate = tf.constant(rate, dtype)
+    def __init__(self, *, width: int, rate: float, dtype: tf.DType) -> None:
+        super().__init__(width)
+        self._dtype = dtype
+        self._rate = tf.constant(rate, dtype)
 
-    def __call__(self, x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    def make(self, arrays: Sequence[np.ndarray]) -> None:
+        """Set `weights` and `parts`."""
+        self.weights = [tf.Variable(array, dtype=self._dtype) for array in arrays]
+        self.optimizer = Adam(self.weights, weight_decay=0.0)
+        kept = Variables(self.optimizer.variables)
+        self.parts = Parts(weight=Variables(self.weights), adam=kept)
+
+    def __call__(self, x: Tensor, other: Tensor) -> Tensor:
         return generate(self.weights, x, other)
 
-    def update(self, gradients: Sequence[tf.Tensor]) -> None:
+    def update(self, gradients: Sequence[Tensor]) -> None:
         """One step of Adam."""
-        self.optimizer.apply(gradients, self.rate)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Weights and Adam's, by name."""
-        return {name: value.numpy() for name, value in self._variables().items()}
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        for name, value in self._variables().items():
-            value.assign(state[name])
-
-    def _variables(self) -> dict[str, tf.Variable]:
-        weights = {f"weight/{i}": value for i, value in enumerate(self.weights)}
-        return weights | {f"adam/{i}": v for i, v in enumerate(self.optimizer.variables)}
+        self.optimizer.apply(gradients, self._rate)

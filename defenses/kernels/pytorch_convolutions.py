@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 MOST_CHANNELS = 4
@@ -34,9 +35,9 @@ class FewChannelConvolutions(TorchFunctionMode):
 
 
 def _qualifies(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
@@ -61,18 +62,18 @@ class _FewChannelConvolution(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
         stride: Sequence[int],
         padding: Sequence[int],
-    ) -> torch.Tensor:
+    ) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.shape, ctx.stride, ctx.padding = x.shape, stride, padding
         return torch.conv2d(x, weight, bias, stride, padding)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors  # (filters, channels, kernel height, kernel width)
         examples, channels, height, width = ctx.shape
         (down, across), (top, left) = ctx.stride, ctx.padding

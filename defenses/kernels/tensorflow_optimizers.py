@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import tensorflow as tf
+from tensorflow import Tensor
 
 
 class Sgd:
@@ -22,7 +23,7 @@ class Sgd:
         self._weight_decay = weight_decay
         self.variables = [tf.Variable(tf.zeros_like(value)) for value in parameters]
 
-    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+    def apply(self, gradients: Sequence[Tensor], learning_rate: Tensor) -> None:
         """Move the parameters by one step."""
         for parameter, velocity, gradient in zip(
             self._parameters, self.variables, gradients, strict=True
@@ -45,7 +46,7 @@ class Adam:
         self._squares = [tf.Variable(tf.zeros_like(value)) for value in parameters]
         self.variables = [self._step, *self._means, *self._squares]
 
-    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+    def apply(self, gradients: Sequence[Tensor], learning_rate: Tensor) -> None:
         """Move the parameters by one step."""
         self._step.assign_add(1)
         # float64 as in torch, where both corrections are Python numbers.

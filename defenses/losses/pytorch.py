@@ -6,16 +6,17 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn.functional import log_softmax, one_hot
 
 
-def kl_divergence(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def kl_divergence(logits: Tensor, others: Tensor) -> Tensor:
     """KL(p || q) = sum_k p_k (log p_k - log q_k), p from `logits` and q from `others`; (n,)."""
     log_p, log_q = log_softmax(logits, dim=1), log_softmax(others, dim=1)
     return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
 
-def boosted_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def boosted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """BCE(p, y) = -log p_y - log(1 - max_{k != y} p_k) (Wang et al. 2020, eq. (8)); (n,).
 
     1 - p_k is the sum over the other classes, and taken as that: it stays exact where p_k is 1.
@@ -28,7 +29,7 @@ def boosted_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.T
     return (total - logits[true]) + (total - without_wrong)
 
 
-def jensen_shannon(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+def jensen_shannon(logits: Sequence[Tensor]) -> Tensor:
     """The mean of KL(p_i || m), m the mean of the distributions p_i; (n,)."""
     log_p = torch.stack([log_softmax(one, dim=1) for one in logits])  # (distributions, n, classes)
     log_m = log_p.logsumexp(dim=0) - math.log(len(logits))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 from torch.nn.functional import softmax
 
-from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import Batch, Kernel
 from defenses.losses.pytorch import boosted_cross_entropy, kl_divergence
 from defenses.mart.spec import Mart
-from defenses.perturbation.pytorch import perturb
 
 
 class MartKernel(Kernel):
@@ -17,23 +15,21 @@ class MartKernel(Kernel):
 
     defense: Mart
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        start = self.images(draws["start"])
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
         # Step 1
-        with self.attacked():
-            x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
-        self.model.train()
-        loss = mart_loss(self.logits(x), self.logits(x_adv), y, weight=self.defense.weight)
+        x_adv = self.perturbed(x, y, batch["start"], eps=eps, ascent=self.defense.ascent)
+
+        def loss() -> Tensor:
+            clean, adversarial = self.training_logits(x), self.training_logits(x_adv)
+            return mart_loss(clean, adversarial, y, weight=self.defense.weight)
+
         # Step 4
-        self.update(self.gradients(loss), learning_rate)
-        return float(loss.detach())
+        return self.minimise(loss, learning_rate)
 
 
-def mart_loss(
-    clean: torch.Tensor, adversarial: torch.Tensor, y: torch.Tensor, *, weight: float
-) -> torch.Tensor:
+def mart_loss(clean: Tensor, adversarial: Tensor, y: Tensor, *, weight: float) -> Tensor:
     """The mean over the batch, from the logits of both."""
     # Step 2
     boosted = boosted_cross_entropy(adversarial, y)

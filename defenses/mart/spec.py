@@ -21,6 +21,7 @@ from typing import ClassVar
 from defenses.attacked import ManyStepTraining
 from defenses.cost import Cost, gradients
 from defenses.parameters import parameter
+from defenses.recipe import kernels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +34,7 @@ class Mart(ManyStepTraining):
 
     weight: float = parameter(5.0, low=0)
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.mart.pytorch:MartKernel",
-        "tensorflow": "defenses.mart.tensorflow:MartKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("mart", "MartKernel")
 
     def step_cost(self) -> Cost:
         """The attack, and the clean and the adversarial prediction forward and back."""

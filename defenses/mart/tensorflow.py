@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow import Tensor
 
-from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel
+from defenses.kernels.tensorflow import Batch, Kernel
 from defenses.losses.tensorflow import boosted_cross_entropy, kl_divergence
 from defenses.mart.spec import Mart
-from defenses.perturbation.tensorflow import perturb
 
 
 class MartKernel(Kernel):
@@ -16,30 +15,21 @@ class MartKernel(Kernel):
 
     defense: Mart
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        start = self.images(draws["start"])
-        return float(self.compiled_step(x, y, start, self.scalar(learning_rate), self.scalar(eps)))
-
-    def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
-        """`step` as a graph."""
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
         # Step 1
-        x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
-        with tf.GradientTape() as tape:
+        x_adv = self.perturbed(x, y, batch["start"], eps=eps, ascent=self.defense.ascent)
+
+        def loss() -> Tensor:
             clean, adversarial = self.training_logits(x), self.training_logits(x_adv)
-            loss = mart_loss(clean, adversarial, y, weight=self.defense.weight)
-            loss = self.call.penalised(loss)
+            return mart_loss(clean, adversarial, y, weight=self.defense.weight)
+
         # Step 4
-        self.update(self.gradients(tape, loss), learning_rate)
-        return loss
+        return self.minimise(loss, learning_rate)
 
 
-def mart_loss(
-    clean: tf.Tensor, adversarial: tf.Tensor, y: tf.Tensor, *, weight: float
-) -> tf.Tensor:
+def mart_loss(clean: Tensor, adversarial: Tensor, y: Tensor, *, weight: float) -> Tensor:
     """The mean over the batch, from the logits of both."""
     # Step 2
     boosted = boosted_cross_entropy(adversarial, y)

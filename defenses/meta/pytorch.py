@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.conventions.pytorch import twice_differentiable
 from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel, make_optimizer
+from defenses.kernels.pytorch import Kernel
 from defenses.meta.chunk.pytorch import Chunk, MetaGradient, by_example
 from defenses.meta.chunk.sizes import attacked_at_once, chunk_size, groups
 from defenses.meta.inner.pytorch import Adapted, InnerLoop, Stack, StackError, stacked_logits
@@ -24,9 +24,7 @@ from defenses.meta.steps import LOG_RATES
 from defenses.perturbation.pytorch import perturb
 from defenses.trades.pytorch import most_divergent, trades_loss
 
-_ACTIVATIONS = "activations"
-
-Logits = Callable[[torch.Tensor], torch.Tensor]
+Logits = Callable[[Tensor], Tensor]
 
 
 class MetaKernel(Kernel):
@@ -37,13 +35,14 @@ class MetaKernel(Kernel):
     def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
         super().__init__(model, defense)
         self.inner = InnerLoop(self.logits, defense)
+        self.beside["activations"] = self.inner
         if defense.learn_rates:
             self.inner.log_rates = torch.zeros(
                 self.inner.layers, dtype=self.dtype, device=self.device, requires_grad=True
             )
-            self.optimizers["rates"] = make_optimizer(defense, [self.inner.log_rates])
+            self.add_optimizer("rates", [self.inner.log_rates])
         if defense.adversarial_rate is not None:
-            self.optimizers["adversarial"] = make_optimizer(defense, self.parameters)
+            self.add_optimizer("adversarial", self.parameters)
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the outer loss before it."""
@@ -135,7 +134,7 @@ class MetaKernel(Kernel):
 
     def outer_loss(
         self, chunk: Chunk, loops: Sequence[Adapted], step_weights: np.ndarray
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    ) -> tuple[Tensor, list[Tensor]]:
         """The outer loss summed over the tasks, and the parts of it that have an optimiser each."""
         defense, shots = self.defense, self.defense.support
         tasks, x, y = len(chunk.x), chunk.x[:, shots:].flatten(0, 1), chunk.y[:, shots:].flatten()
@@ -158,9 +157,7 @@ class MetaKernel(Kernel):
             return loss, [loss]
         return loss, [torch.stack(clean).sum(), torch.stack(adversarial).sum()]
 
-    def attack_query(
-        self, chunk: Chunk, x: torch.Tensor, y: torch.Tensor, adapted: Stack
-    ) -> torch.Tensor:
+    def attack_query(self, chunk: Chunk, x: Tensor, y: Tensor, adapted: Stack) -> Tensor:
         """The queries of all tasks in one batch, attacked; the clean ones where none are wanted."""
         defense, shots = self.defense, self.defense.support
         if not defense.outer_is_attacked:
@@ -180,7 +177,7 @@ class MetaKernel(Kernel):
         """The tasks' models on a batch that holds their inputs one task after the other."""
         tasks = len(next(iter(stack.values())))
 
-        def logits(x: torch.Tensor) -> torch.Tensor:
+        def logits(x: Tensor) -> Tensor:
             buffers = self.inner.fresh_buffers(tasks) if self.model.training else {}
             stacked = x.unflatten(0, (tasks, -1))
             return stacked_logits(self.logits, {**stack, **buffers}, stacked).flatten(0, 1)
@@ -188,8 +185,8 @@ class MetaKernel(Kernel):
         return logits
 
     def _through(
-        self, parts: Sequence[torch.Tensor], loops: Sequence[Adapted]
-    ) -> tuple[list[list[torch.Tensor]], torch.Tensor | None]:
+        self, parts: Sequence[Tensor], loops: Sequence[Adapted]
+    ) -> tuple[list[list[Tensor]], Tensor | None]:
         """Step 5 in second order: by the parameters, and by the rates."""
         learned = [] if self.inner.log_rates is None else [self.inner.log_rates]
         found = []
@@ -200,8 +197,8 @@ class MetaKernel(Kernel):
         return found, sum(rates) if rates else None
 
     def _past(
-        self, parts: Sequence[torch.Tensor], loops: Sequence[Adapted]
-    ) -> tuple[list[list[torch.Tensor]], torch.Tensor | None]:
+        self, parts: Sequence[Tensor], loops: Sequence[Adapted]
+    ) -> tuple[list[list[Tensor]], Tensor | None]:
         """Step 5 in first order: by the adapted weights; theta_k - theta is linear in exp(s)."""
         names = list(self.inner.initial)
         leaves = [step[name] for loop in loops for step in loop.steps for name in names]
@@ -221,7 +218,7 @@ class MetaKernel(Kernel):
             found.append(list(sums.values()))
         return found, rates
 
-    def _stacked(self, x: np.ndarray) -> torch.Tensor:
+    def _stacked(self, x: np.ndarray) -> Tensor:
         """Inputs of several tasks, (tasks, n, C, H, W) or (tasks, n, d)."""
         return self.images(x.reshape(-1, *x.shape[2:])).unflatten(0, x.shape[:2])
 
@@ -241,7 +238,6 @@ class MetaKernel(Kernel):
 
     def rate_factors(self) -> list[float]:
         """exp(s) of each parameter's layer; 0 where the inner loop does not move it."""
-        names = [name for name, value in self.model.named_parameters() if value.requires_grad]
         learned = self.inner.log_rates
         factors = None if learned is None else learned.detach().exp().tolist()
         return [
@@ -250,7 +246,7 @@ class MetaKernel(Kernel):
             else 1.0
             if factors is None
             else factors[layer]
-            for name in names
+            for name in self.logits.names
         ]
 
     def learned(self) -> dict[str, list[float]]:
@@ -263,18 +259,3 @@ class MetaKernel(Kernel):
         if self.inner.log_rates is not None and LOG_RATES in learned:
             with torch.no_grad():
                 self.inner.log_rates.copy_(torch.tensor(learned[LOG_RATES], dtype=self.dtype))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next step depends on, the rates among it."""
-        learned = {name: np.array(values) for name, values in self.learned().items()}
-        known = self.inner.activations
-        # Decides the chunks, and with them how sums are rounded
-        measured = {} if known is None else {_ACTIVATIONS: np.array(known)}
-        return super().state() | learned | measured
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        super().load_state(state)
-        if _ACTIVATIONS in state:
-            self.inner.activations = int(state[_ACTIVATIONS])
-        self.load_learned({name: state[name].tolist() for name in self.learned()})

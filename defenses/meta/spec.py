@@ -67,6 +67,7 @@ from defenses.meta.parameters import MetaParameters
 from defenses.meta.presets import PRESETS
 from defenses.meta.steps import step_weights
 from defenses.perturbation.spec import Ascent, pgd
+from defenses.recipe import kernels_of
 from defenses.tasks import families
 from defenses.tasks.distributions import Budgeted, TaskDistribution
 from defenses.threat import Threat
@@ -85,10 +86,7 @@ class MetaAdversarial(MetaParameters):
 
     adapts: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.meta.pytorch:MetaKernel",
-        "tensorflow": "defenses.meta.tensorflow:MetaKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("meta", "MetaKernel")
 
     def __post_init__(self) -> None:
         super().__post_init__()

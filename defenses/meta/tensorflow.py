@@ -11,14 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import (
-    Kernel,
-    cross_entropy,
-    make_optimizer,
-    sum_of,
-)
+from defenses.kernels.tensorflow import Kernel, cross_entropy, sum_of
 from defenses.meta.chunk.sizes import attacked_at_once, groups
 from defenses.meta.inner.tensorflow import Adapted, InnerLoop, Weights, refuse_wrong_derivatives
 from defenses.meta.spec import MetaAdversarial
@@ -27,7 +23,7 @@ from defenses.perturbation.tensorflow import perturb
 from defenses.tasks.distributions import Budgeted
 from defenses.trades.tensorflow import most_divergent, trades_loss
 
-Logits = Callable[[tf.Tensor], tf.Tensor]
+Logits = Callable[[Tensor], Tensor]
 
 
 class MetaKernel(Kernel):
@@ -43,12 +39,13 @@ class MetaKernel(Kernel):
         if defense.learn_rates:
             self.inner.log_rates = tf.Variable(tf.zeros(self.inner.layers, self.dtype))
             self.learned_variables = [self.inner.log_rates]
-            self.optimizers["rates"] = make_optimizer(defense, self.learned_variables)
+            self.add_optimizer("rates", self.learned_variables)
         if defense.adversarial_rate is not None:
-            self.optimizers["adversarial"] = make_optimizer(defense, self.parameters)
+            self.add_optimizer("adversarial", self.parameters)
         self.parts = 1 if defense.adversarial_rate is None else 2
+        self.compiled_update = tf.function(self.update_by)
         # By the attack's number.
-        self.compiled_tasks: dict[int, Callable[..., list[tf.Tensor]]] = {}
+        self.compiled_tasks: dict[int, Callable[..., list[Tensor]]] = {}
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the outer loss before it."""
@@ -66,12 +63,10 @@ class MetaKernel(Kernel):
             total = sum_of(total, compiled(*tensors, self.images(draws["step_weights"])))
         loss, *rest = total
         count = len(draws["x"])
-        self.compiled_step(rest, tf.constant(count), self.scalar(learning_rate))
+        self.compiled_update(rest, tf.constant(count), self.scalar(learning_rate))
         return float(loss) / count
 
-    def graph_step(
-        self, sums: Sequence[tf.Tensor], tasks: tf.Tensor, learning_rate: tf.Tensor
-    ) -> None:
+    def update_by(self, sums: Sequence[Tensor], tasks: Tensor, learning_rate: Tensor) -> None:
         """Steps 6 and 7 from the sums over the tasks."""
         size = len(self.parameters)
         count = tf.cast(tasks, self.dtype)
@@ -91,7 +86,7 @@ class MetaKernel(Kernel):
             mean = value // tf.cast(tasks, value.dtype) if whole else value / count
             variable.assign(tf.cast(mean, variable.dtype))
 
-    def _compiled(self, which: int, tensors: Sequence[tf.Tensor]) -> Callable[..., list[tf.Tensor]]:
+    def _compiled(self, which: int, tensors: Sequence[Tensor]) -> Callable[..., list[Tensor]]:
         """`sum_over_tasks` under an attack, traced once for any number of tasks."""
         if which not in self.compiled_tasks:
             attack = self.defense.task_distribution.attacks[which]
@@ -107,7 +102,7 @@ class MetaKernel(Kernel):
         """The variables that no gradient moves, such as running statistics."""
         return [variable.value for variable in self.model.non_trainable_variables]
 
-    def _zeros(self) -> list[tf.Tensor]:
+    def _zeros(self) -> list[Tensor]:
         """The sums before any task: the loss, the parts' gradients, the rates', the buffers."""
         gradients = [*self.parameters * self.parts, *self.learned_variables]
         buffers = [tf.zeros(value.shape, _summed(value.dtype)) for value in self.buffers]
@@ -116,13 +111,13 @@ class MetaKernel(Kernel):
     def sum_over_tasks(
         self,
         attack: Budgeted,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        start: tf.Tensor,
-        noise: tf.Tensor,
-        eps: tf.Tensor,
-        step_weights: tf.Tensor,
-    ) -> list[tf.Tensor]:
+        x: Tensor,
+        y: Tensor,
+        start: Tensor,
+        noise: Tensor,
+        eps: Tensor,
+        step_weights: Tensor,
+    ) -> list[Tensor]:
         """Steps 1 to 5 of tasks (tasks, support + query, ...) under the same attack, as a graph."""
         shots = self.defense.inner_examples
         support_adv = x[:, :shots]
@@ -137,8 +132,8 @@ class MetaKernel(Kernel):
         return total
 
     def attack_supports(
-        self, attack: Budgeted, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
+        self, attack: Budgeted, x: Tensor, y: Tensor, start: Tensor, eps: Tensor
+    ) -> Tensor:
         """The supports of all tasks in one batch, attacked."""
         shots, shape = self.defense.inner_examples, x.shape[2:]
         budgets = tf.repeat(attack.support_ratio * eps, shots)
@@ -156,14 +151,14 @@ class MetaKernel(Kernel):
     def meta_gradient(
         self,
         attack: Budgeted,
-        step_weights: tf.Tensor,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        support_adv: tf.Tensor,
-        start: tf.Tensor,
-        noise: tf.Tensor,
-        eps: tf.Tensor,
-    ) -> list[tf.Tensor]:
+        step_weights: Tensor,
+        x: Tensor,
+        y: Tensor,
+        support_adv: Tensor,
+        start: Tensor,
+        noise: Tensor,
+        eps: Tensor,
+    ) -> list[Tensor]:
         """Steps 2 to 5 of one task, in the order of `_zeros`."""
         defense, shots = self.defense, self.defense.inner_examples
         inputs = {
@@ -192,13 +187,8 @@ class MetaKernel(Kernel):
         return [loss, *gradients, *rates, *buffers]
 
     def outer_loss(
-        self,
-        x: tf.Tensor,
-        x_adv: tf.Tensor,
-        y: tf.Tensor,
-        loops: Sequence[Adapted],
-        step_weights: tf.Tensor,
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        self, x: Tensor, x_adv: Tensor, y: Tensor, loops: Sequence[Adapted], step_weights: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """The outer loss, and the parts of it that have an optimiser each."""
         defense = self.defense
         w, clean, adversarial, whole = defense.clean_weight, [], [], []
@@ -226,13 +216,13 @@ class MetaKernel(Kernel):
     def attack_query(
         self,
         attack: Budgeted,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        start: tf.Tensor,
-        noise: tf.Tensor,
-        eps: tf.Tensor,
+        x: Tensor,
+        y: Tensor,
+        start: Tensor,
+        noise: Tensor,
+        eps: Tensor,
         adapted: Weights,
-    ) -> tf.Tensor:
+    ) -> Tensor:
         """The query, attacked; the clean one where none is wanted."""
         if not self.defense.outer_is_attacked:
             return x
@@ -248,7 +238,7 @@ class MetaKernel(Kernel):
     def logits_with(self, weights: Weights, *, training: bool = True) -> Logits:
         """The model with these weights."""
 
-        def logits(x: tf.Tensor) -> tf.Tensor:
+        def logits(x: Tensor) -> Tensor:
             return self.call.with_weights(weights, x, training=training)[0]
 
         return logits
@@ -268,16 +258,6 @@ class MetaKernel(Kernel):
         """Take up what `learned` returned."""
         if self.inner.log_rates is not None and LOG_RATES in learned:
             self.inner.log_rates.assign(learned[LOG_RATES])
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next step depends on, the rates among it."""
-        learned = {name: np.array(values) for name, values in self.learned().items()}
-        return super().state() | learned
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        super().load_state(state)
-        self.load_learned({name: state[name].tolist() for name in self.learned()})
 
 
 def _summed(dtype: tf.DType) -> tf.DType:

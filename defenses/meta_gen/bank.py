@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from defenses.states import Arrays
 from defenses.threat import Threat
 
 # Of the entries' step sizes, log-uniform: as shares of the ball's radius, or of a pixel's range.
@@ -22,25 +23,34 @@ class Bank:
     """Patterns and their step sizes.
 
     Args:
-        size: entries.
-        shape: of an entry: the input's, or (side, side, C) of a patch.
+        size: entries, drawn once the shape of the inputs is known.
         pattern: "perturbation", in the unit ball of `norm`, or "patch", in [0, 1].
         norm: of the threat.
         rate: Reptile's.
     """
 
-    def __init__(
-        self, size: int, shape: tuple[int, ...], *, pattern: str, norm: str, rate: float
-    ) -> None:
-        generator = np.random.default_rng(_SEED)
-        if pattern == "patch":
-            self.values = generator.random((size, *shape))
+    def __init__(self, size: int, *, pattern: str, norm: str, rate: float) -> None:
+        self._size, self._pattern, self._norm, self._rate = size, pattern, norm, rate
+        self.values = self.step_sizes = np.empty(0)
+
+    def fit_to(self, input_shape: tuple[int, ...]) -> None:
+        """Draw the entries for inputs of this shape, where there are none yet."""
+        if len(self.values):
+            return
+        side = patch_side(input_shape[:2])
+        patch = self._pattern == "patch"
+        self._draw((side, side, *input_shape[2:]) if patch else input_shape)
+
+    def _draw(self, shape: tuple[int, ...]) -> None:
+        """Entries of this shape: the input's, or (side, side, C) of a patch."""
+        generator, size = np.random.default_rng(_SEED), (self._size, *shape)
+        if self._pattern == "patch":
+            self.values = generator.random(size)
         else:
-            starts = Threat(norm, 1.0).random_starts(generator, (size, *shape))
+            starts = Threat(self._norm, 1.0).random_starts(generator, size)
             self.values = starts.astype(np.float64)
-        low, high = np.log(STEP_SIZES[pattern])
-        self.step_sizes = np.exp(generator.uniform(low, high, size))
-        self._rate = rate
+        low, high = np.log(STEP_SIZES[self._pattern])
+        self.step_sizes = np.exp(generator.uniform(low, high, self._size))
 
     def move(self, entries: np.ndarray, adapted: np.ndarray) -> None:
         """Reptile: each entry goes towards the mean of what was adapted from it.
@@ -52,6 +62,15 @@ class Bank:
         for entry in np.unique(entries):
             target = adapted[entries == entry].mean(axis=0)
             self.values[entry] += self._rate * (target - self.values[entry])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The patterns; their step sizes are those of every bank of this shape."""
+        return {"bank": self.values.copy()}
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        self._draw(state["bank"].shape[1:])
+        self.values = state["bank"].copy()
 
 
 def patch_side(sides: Sequence[int]) -> int:

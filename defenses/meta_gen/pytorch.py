@@ -6,54 +6,63 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.conventions.pytorch import twice_differentiable
 from defenses.generator import pytorch as generators
 from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel, in_numpy
-from defenses.meta_gen.learned import Learned
-from defenses.meta_gen.spec import BANK, MAML, PATCH, MetaGenerator
-from defenses.perturbation.pytorch import direction, perturb, project
+from defenses.kernels.pytorch import Batch, Kernel, in_numpy
+from defenses.meta_gen.spec import MAML, PATCH, MetaGenerator
+from defenses.perturbation.pytorch import direction, project
 
-Tensors = Sequence[torch.Tensor]
+Tensors = Sequence[Tensor]
 
 
 class MetaGeneratorKernel(Kernel):
-    """Cross-entropy on clean examples and on those of a bank or a network."""
+    """Cross-entropy on clean examples and on those of an attacker, which a subclass has learn."""
 
     defense: MetaGenerator
 
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+        """One update of attacker and classifier; returns the classifier's loss before it."""
+        x, y = self.images(draws["x"]), self.labels(draws["y"])
+        x_gen = self.generated(draws, x, y, eps)
+        batch = {"x": x, "y": y, "start": self.images(draws["start"]), "x_gen": x_gen}
+        return float(self.train_on(batch, learning_rate, eps))
+
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: float) -> Tensor:
+        """Let the attacker learn; gives its examples for what step 7 leaves of the batch."""
+        raise NotImplementedError
+
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
+        """The classifier's update; gives the loss before it."""
+        x, y, w = batch["x"], batch["y"], self.defense.clean_weight
+        # Step 7
+        first = [batch[name][: self.defense.attacked] for name in ("x", "y", "start")]
+        x_adv = self.perturbed(*first, eps=eps, ascent=self.defense.ascent)
+
+        def loss() -> Tensor:
+            logits = self.training_logits(torch.cat([x, x_adv, batch["x_gen"]]))
+            clean, adversarial = logits.chunk(2)
+            return w * cross_entropy(clean, y) + (1 - w) * cross_entropy(adversarial, y)
+
+        # Step 8
+        return self.minimise(loss, learning_rate)
+
+
+class BankKernel(MetaGeneratorKernel):
+    """With a bank of patterns."""
+
     def __init__(self, model: nn.Module, defense: MetaGenerator) -> None:
         super().__init__(model, defense)
-        self.attacker = Learned(defense)
+        self.bank = self.beside["learned"] = defense.new_bank()
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        defense, attacked = self.defense, self.defense.attacked
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        if defense.generator == BANK:
-            x_gen = self.by_bank(draws, x[attacked:], y[attacked:], eps)
-        else:
-            x_gen = self.by_network(draws, x, y, eps)
-        # Step 7
-        start = self.images(draws["start"])[:attacked]
-        with self.attacked():
-            x_adv = perturb(
-                self.logits, x[:attacked], y[:attacked], start, eps=eps, ascent=defense.ascent
-            )
-        # Step 8
-        self.model.train()
-        clean, adversarial = self.logits(torch.cat([x, x_adv, x_gen])).chunk(2)
-        loss = defense.clean_weight * cross_entropy(clean, y)
-        loss = loss + (1 - defense.clean_weight) * cross_entropy(adversarial, y)
-        self.update(self.gradients(loss), learning_rate)
-        return float(loss.detach())
-
-    def by_bank(self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Examples with adapted patterns of the bank, which learns from them."""
-        bank, entries = self.attacker.bank(draws["x"].shape[1:]), draws["entries"]
+        self.bank.fit_to(draws["x"].shape[1:])
+        bank, entries = self.bank, draws["entries"]
+        x, y = x[self.defense.attacked :], y[self.defense.attacked :]
         places = [torch.from_numpy(draws[n]).to(x) for n in ("rows", "columns") if n in draws]
         with self.attacked():
             # Step 1
@@ -81,9 +90,7 @@ class MetaGeneratorKernel(Kernel):
         bank.move(entries, self.arrays(pattern).astype(np.float64))
         return x_gen
 
-    def with_pattern(
-        self, x: torch.Tensor, pattern: torch.Tensor, places: Tensors, eps: float
-    ) -> torch.Tensor:
+    def with_pattern(self, x: Tensor, pattern: Tensor, places: Tensors, eps: float) -> Tensor:
         """`x` with a pattern each, added or pasted."""
         if self.defense.pattern != PATCH:
             return (x + eps * pattern).clamp(0, 1)
@@ -92,9 +99,7 @@ class MetaGeneratorKernel(Kernel):
         mask = (rows.sum(dim=2)[:, :, None] * columns.sum(dim=2)[:, None, :])[:, None]
         return x * (1 - mask) + pasted
 
-    def moved(
-        self, pattern: torch.Tensor, gradient: torch.Tensor, sizes: torch.Tensor, eps: float
-    ) -> torch.Tensor:
+    def moved(self, pattern: Tensor, gradient: Tensor, sizes: Tensor, eps: float) -> Tensor:
         """Patterns one step of their own size further up the loss."""
         sizes = sizes.reshape(-1, *[1] * (pattern.ndim - 1))
         if self.defense.pattern == PATCH:
@@ -103,50 +108,53 @@ class MetaGeneratorKernel(Kernel):
         step = sizes * direction(gradient, middle, eps, norm)  # no pixel of the middle is blocked
         return project(pattern + step, torch.zeros_like(pattern), 1.0, norm)
 
-    def by_network(
-        self, draws: Arrays, x: torch.Tensor, y: torch.Tensor, eps: float
-    ) -> torch.Tensor:
+
+class NetworkKernel(MetaGeneratorKernel):
+    """With a network, which learns on snapshots of the classifier."""
+
+    def __init__(self, model: nn.Module, defense: MetaGenerator) -> None:
+        super().__init__(model, defense)
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        self.network = generators.Generator(
+            width=defense.width, rate=defense.generator_rate, like=like
+        )
+        self.snapshots = self.beside["learned"] = defense.new_snapshots(self.network)
+
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Examples of the network for the present classifier, after it has learned."""
-        generator = self.attacker.network(draws["x"].shape[1:], self.new_generator)
-        self.attacker.keep([in_numpy(p) for p in self.parameters])
-        size = self.defense.part
-        parts = [slice(size * n, size * (n + 1)) for n in range(self.defense.tasks)]
-        snapshots = [self.attacker.snapshot(number) for number in draws["snapshots"]]
+        self.network.fit_to(draws["x"].shape[1:])
+        self.snapshots.keep([in_numpy(p) for p in self.parameters])
         self.model.eval()
-        tasks = [
-            (x[part], y[part], [torch.as_tensor(a).to(self.parameters[0]) for a in snapshot])
-            for part, snapshot in zip(parts, snapshots, strict=True)
-        ]
+        tasks = []
+        for part, number in zip(self.defense.parts, draws["snapshots"], strict=True):
+            chosen = self.snapshots.chosen(number)
+            snapshot = [torch.as_tensor(array).to(self.parameters[0]) for array in chosen]
+            tasks.append((x[part], y[part], snapshot))
         with twice_differentiable(self.model, "give algorithm reptile"):
-            self.learn(tasks, eps)
+            self.learn([self.task(*task, eps) for task in tasks])
         # Step 6
         x, y = x[self.defense.attacked :], y[self.defense.attacked :]
         seen = self.scaled_gradient(x, y, [p.detach() for p in self.parameters])
         with torch.no_grad():
-            return self.example(generator.weights, x, seen, eps)
+            return self.example(self.network.weights, x, seen, eps)
 
-    def learn(
-        self, tasks: Sequence[tuple[torch.Tensor, torch.Tensor, Tensors]], eps: float
-    ) -> None:
-        """One update of the network."""
-        generator, results = self.attacker.made, [self.task(*task, eps) for task in tasks]
+    def learn(self, results: Sequence[Tensors]) -> None:
+        """One update of the network, from what `task` gave for each."""
         means = [torch.stack(values).mean(dim=0) for values in zip(*results, strict=True)]
         # Step 5
         if self.defense.algorithm == MAML:
-            generator.update([-mean for mean in means])
+            self.network.update([-mean for mean in means])
             return
         with torch.no_grad():
-            for weight, mean in zip(generator.weights, means, strict=True):
+            for weight, mean in zip(self.network.weights, means, strict=True):
                 weight += self.defense.reptile_rate * (mean - weight)
 
-    def task(
-        self, x: torch.Tensor, y: torch.Tensor, snapshot: Tensors, eps: float
-    ) -> list[torch.Tensor]:
+    def task(self, x: Tensor, y: Tensor, snapshot: Tensors, eps: float) -> list[Tensor]:
         """The adapted weights, for `reptile`, or the gradient of the query's loss, for `maml`."""
         maml = self.defense.algorithm == MAML
         shots = len(x) // 2 if maml else len(x)
         seen = self.scaled_gradient(x, y, snapshot)
-        weights = self.attacker.made.weights
+        weights = self.network.weights
         if not maml:
             weights = [weight.detach().clone().requires_grad_() for weight in weights]
         start = weights
@@ -161,51 +169,21 @@ class MetaGeneratorKernel(Kernel):
         return list(torch.autograd.grad(loss, start))
 
     def loss_of(
-        self,
-        weights: Tensors,
-        x: torch.Tensor,
-        y: torch.Tensor,
-        seen: torch.Tensor,
-        snapshot: Tensors,
-        eps: float,
-    ) -> torch.Tensor:
+        self, weights: Tensors, x: Tensor, y: Tensor, seen: Tensor, snapshot: Tensors, eps: float
+    ) -> Tensor:
         """The mean loss of a snapshot on the network's examples."""
-        return cross_entropy(self.logits_of(snapshot, self.example(weights, x, seen, eps)), y)
+        points = self.example(weights, x, seen, eps)
+        return cross_entropy(self.logits.with_weights(snapshot, points), y)
 
-    def example(
-        self, weights: Tensors, x: torch.Tensor, seen: torch.Tensor, eps: float
-    ) -> torch.Tensor:
+    def example(self, weights: Tensors, x: Tensor, seen: Tensor, eps: float) -> Tensor:
         """The network's adversarial examples, differentiable by its weights."""
         change = eps * torch.tanh(generators.generate(weights, x, seen))
         return project(x + change, x, eps, self.defense.threat.norm).clamp(0, 1)
 
-    def scaled_gradient(self, x: torch.Tensor, y: torch.Tensor, snapshot: Tensors) -> torch.Tensor:
+    def scaled_gradient(self, x: Tensor, y: Tensor, snapshot: Tensors) -> Tensor:
         """What the network sees of a classifier: its gradient, each example's largest entry 1."""
         inputs = x.detach().clone().requires_grad_()
-        loss = cross_entropy(self.logits_of(snapshot, inputs), y, reduction="sum")
+        loss = cross_entropy(self.logits.with_weights(snapshot, inputs), y, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, inputs)
         largest = gradient.flatten(1).abs().amax(dim=1).clamp_min(1e-12)
         return gradient / largest.reshape(-1, *[1] * (x.ndim - 1))
-
-    def logits_of(self, snapshot: Tensors, x: torch.Tensor) -> torch.Tensor:
-        """A snapshot's logits in evaluation mode."""
-        names = [name for name, value in self.model.named_parameters() if value.requires_grad]
-        return self.logits(x, dict(zip(names, snapshot, strict=True)))
-
-    def new_generator(self, shape: tuple[int, ...]) -> generators.Generator:
-        """The network for inputs of this shape."""
-        defense = self.defense
-        return generators.Generator(
-            shape,
-            width=defense.width,
-            rate=defense.generator_rate,
-            like=torch.empty(0, dtype=self.dtype, device=self.device),
-        )
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Weights, optimiser state and what was learned beside them, by name."""
-        return super().state() | self.attacker.state()
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        super().load_state(self.attacker.load_state(state))

@@ -46,9 +46,12 @@ from defenses.cost import Cost, gradients
 from defenses.defense import Defense
 from defenses.errors import DefenseError
 from defenses.kernel import Arrays
-from defenses.meta_gen.bank import patch_side, places
+from defenses.meta_gen.bank import Bank, patch_side, places
+from defenses.meta_gen.snapshots import Snapshots
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent, pgd
+from defenses.recipe import kernels_of
+from defenses.states import Part
 
 BANK, NETWORK = "bank", "network"
 REPTILE, MAML = "reptile", "maml"
@@ -97,10 +100,12 @@ class MetaGenerator(Defense):
     attack_steps: int = parameter(10, low=1)
     clean_weight: float = parameter(0.3, low=0, high=1)
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.meta_gen.pytorch:MetaGeneratorKernel",
-        "tensorflow": "defenses.meta_gen.tensorflow:MetaGeneratorKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("meta_gen", "BankKernel")
+    network_kernels: ClassVar[Mapping[str, str]] = kernels_of("meta_gen", "NetworkKernel")
+
+    def kernel_class(self, framework: str) -> str:
+        """That of the bank, or of the network."""
+        return (self.kernels if self.generator == BANK else self.network_kernels)[framework]
 
     @property
     def families_seen(self) -> tuple[str, ...]:
@@ -125,6 +130,20 @@ class MetaGenerator(Defense):
         return self.batch_size // self.tasks
 
     @property
+    def parts(self) -> list[slice]:
+        """Of a batch, one a task."""
+        return [slice(self.part * n, self.part * (n + 1)) for n in range(self.tasks)]
+
+    def new_bank(self) -> Bank:
+        """The bank as it begins."""
+        rate, norm = self.reptile_rate, self.threat.norm
+        return Bank(self.bank_size, pattern=self.pattern, norm=norm, rate=rate)
+
+    def new_snapshots(self, network: Part) -> Snapshots:
+        """What the network learns from, as it begins."""
+        return Snapshots(network, count=self.snapshots, every=self.snapshot_every)
+
+    @property
     def reptile_rate(self) -> float:
         """m."""
         if self.meta_rate is not None:
@@ -133,6 +152,7 @@ class MetaGenerator(Defense):
 
     def check_inputs(self, input_shape: tuple[int, ...]) -> None:
         """Raises DefenseError for patches on what is no image."""
+        super().check_inputs(input_shape)
         if self.generator == BANK and self.pattern == PATCH and len(input_shape) != 3:
             raise DefenseError(
                 "pattern 'patch' is for images, these data are tabular; use 'perturbation'"

@@ -7,73 +7,63 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.generator import tensorflow as generators
 from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
-from defenses.meta_gen.learned import Learned
-from defenses.meta_gen.spec import BANK, MAML, NETWORK, PATCH, MetaGenerator
-from defenses.perturbation.tensorflow import direction, perturb, project
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
+from defenses.meta_gen.spec import MAML, PATCH, MetaGenerator
+from defenses.perturbation.tensorflow import direction, project
 
-Tensors = Sequence[tf.Tensor]
+Tensors = Sequence[Tensor]
 
 
 class MetaGeneratorKernel(Kernel):
-    """Cross-entropy on clean examples and on those of a bank or a network."""
+    """Cross-entropy on clean examples and on those of an attacker, which a subclass has learn."""
 
     defense: MetaGenerator
 
-    def __init__(self, model: keras.Model, defense: MetaGenerator) -> None:
-        if defense.generator == NETWORK and defense.algorithm == MAML:
-            generators.refuse_wrong_derivatives(model, "meta-gen with maml")
-        super().__init__(model, defense)
-        self.attacker = Learned(defense)
-        self.compiled_losses = tf.function(self.losses)
-        self.compiled_adaptation = tf.function(self.adapted_pattern)
-        self.compiled_task = tf.function(self.task)
-        self.compiled_outer = tf.function(self.outer)
-        self.compiled_example = tf.function(self.present_example)
-
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        defense, attacked = self.defense, self.defense.attacked
+        """One update of attacker and classifier; returns the classifier's loss before it."""
         x, y, budget = self.images(draws["x"]), self.labels(draws["y"]), self.scalar(eps)
-        if defense.generator == BANK:
-            x_gen = self.by_bank(draws, x[attacked:], y[attacked:], budget)
-        else:
-            x_gen = self.by_network(draws, x, y, budget)
-        start = self.images(draws["start"])[:attacked]
-        loss = self.compiled_step(x, y, start, x_gen, self.scalar(learning_rate), budget)
-        return float(loss)
+        x_gen = self.generated(draws, x, y, budget)
+        batch = {"x": x, "y": y, "start": self.images(draws["start"]), "x_gen": x_gen}
+        return float(self.compiled_step(batch, self.scalar(learning_rate), budget))
 
-    def graph_step(
-        self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        start: tf.Tensor,
-        x_gen: tf.Tensor,
-        learning_rate: tf.Tensor,
-        eps: tf.Tensor,
-    ) -> tf.Tensor:
-        """The classifier's update as a graph; gives the loss before it."""
-        defense, attacked = self.defense, self.defense.attacked
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
+        """Let the attacker learn; gives its examples for what step 7 leaves of the batch."""
+        raise NotImplementedError
+
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
+        """The classifier's update; gives the loss before it."""
+        x, y, w = batch["x"], batch["y"], self.defense.clean_weight
         # Step 7
-        x_adv = perturb(
-            self.logits, x[:attacked], y[:attacked], start, eps=eps, ascent=defense.ascent
-        )
-        # Step 8
-        with tf.GradientTape() as tape:
-            logits = self.training_logits(tf.concat([x, x_adv, x_gen], axis=0))
-            clean, adversarial = tf.split(logits, 2)
-            loss = defense.clean_weight * cross_entropy(clean, y)
-            loss += (1 - defense.clean_weight) * cross_entropy(adversarial, y)
-            loss = self.call.penalised(loss)
-        self.update(self.gradients(tape, loss), learning_rate)
-        return loss
+        first = [batch[name][: self.defense.attacked] for name in ("x", "y", "start")]
+        x_adv = self.perturbed(*first, eps=eps, ascent=self.defense.ascent)
 
-    def by_bank(self, draws: Arrays, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+        def loss() -> Tensor:
+            logits = self.training_logits(tf.concat([x, x_adv, batch["x_gen"]], axis=0))
+            clean, adversarial = tf.split(logits, 2)
+            return w * cross_entropy(clean, y) + (1 - w) * cross_entropy(adversarial, y)
+
+        # Step 8
+        return self.minimise(loss, learning_rate)
+
+
+class BankKernel(MetaGeneratorKernel):
+    """With a bank of patterns."""
+
+    def __init__(self, model: keras.Model, defense: MetaGenerator) -> None:
+        super().__init__(model, defense)
+        self.bank = self.beside["learned"] = defense.new_bank()
+        self.compiled_losses = tf.function(self.losses_with)
+        self.compiled_adaptation = tf.function(self.adapted_pattern)
+
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
         """Examples with adapted patterns of the bank, which learns from them."""
-        bank, entries = self.attacker.bank(draws["x"].shape[1:]), draws["entries"]
+        self.bank.fit_to(draws["x"].shape[1:])
+        bank, entries = self.bank, draws["entries"]
+        x, y = x[self.defense.attacked :], y[self.defense.attacked :]
         places = [self.images(draws[n]) for n in ("rows", "columns") if n in draws]
         # Step 1
         losses = [
@@ -88,36 +78,27 @@ class MetaGeneratorKernel(Kernel):
         bank.move(entries, pattern.numpy().astype(np.float64))
         return x_gen
 
-    def losses(
-        self, x: tf.Tensor, y: tf.Tensor, patterns: tf.Tensor, places: Tensors, eps: tf.Tensor
-    ) -> tf.Tensor:
+    def losses_with(
+        self, x: Tensor, y: Tensor, patterns: Tensor, places: Tensors, eps: Tensor
+    ) -> Tensor:
         """Each example's loss with a pattern, (n,)."""
-        logits = self.logits(self.with_pattern(x, patterns, places, eps))
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+        return self.losses(self.with_pattern(x, patterns, places, eps), y)
 
     def adapted_pattern(
-        self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        pattern: tf.Tensor,
-        sizes: tf.Tensor,
-        places: Tensors,
-        eps: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, x: Tensor, y: Tensor, pattern: Tensor, sizes: Tensor, places: Tensors, eps: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Patterns after their steps, and the examples with them."""
         for _ in tf.range(self.defense.bank_steps):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(pattern)
                 points = self.with_pattern(x, pattern, places, eps)
-                loss = tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.logits(points))
+                loss = self.losses(points, y)
             # By the clipped points: where a pixel is at its bound, a pattern can still leave it
             by = pattern if self.defense.pattern == PATCH else points
             pattern = self.moved(pattern, tape.gradient(loss, by), sizes, eps)
         return pattern, self.with_pattern(x, pattern, places, eps)
 
-    def with_pattern(
-        self, x: tf.Tensor, pattern: tf.Tensor, places: Tensors, eps: tf.Tensor
-    ) -> tf.Tensor:
+    def with_pattern(self, x: Tensor, pattern: Tensor, places: Tensors, eps: Tensor) -> Tensor:
         """`x` with a pattern each, added or pasted."""
         if self.defense.pattern != PATCH:
             return tf.clip_by_value(x + eps * pattern, 0, 1)
@@ -126,9 +107,7 @@ class MetaGeneratorKernel(Kernel):
         mask = tf.reduce_sum(rows, 2)[:, :, None] * tf.reduce_sum(columns, 2)[:, None, :]
         return x * (1 - mask[..., None]) + pasted
 
-    def moved(
-        self, pattern: tf.Tensor, gradient: tf.Tensor, sizes: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
+    def moved(self, pattern: Tensor, gradient: Tensor, sizes: Tensor, eps: Tensor) -> Tensor:
         """Patterns one step of their own size further up the loss."""
         sizes = tf.reshape(sizes, (-1, *[1] * (len(pattern.shape) - 1)))
         if self.defense.pattern == PATCH:
@@ -137,39 +116,50 @@ class MetaGeneratorKernel(Kernel):
         step = sizes * direction(gradient, middle, eps, norm)  # no pixel of the middle is blocked
         return project(pattern + step, tf.zeros_like(pattern), self.scalar(1.0), norm)
 
-    def by_network(self, draws: Arrays, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
-        """Examples of the network for the present classifier, after it has learned."""
-        self.attacker.network(draws["x"].shape[1:], self.new_generator)
-        self.attacker.keep([parameter.numpy() for parameter in self.parameters])
-        size = self.defense.part
-        parts = [slice(size * n, size * (n + 1)) for n in range(self.defense.tasks)]
-        results = []
-        for part, number in zip(parts, draws["snapshots"], strict=True):
-            snapshot = [tf.constant(array) for array in self.attacker.snapshot(number)]
-            results.append(self.compiled_task(x[part], y[part], snapshot, eps))
-        means = [tf.reduce_mean(tf.stack(values), axis=0) for values in zip(*results, strict=True)]
-        self.compiled_outer(means)
-        attacked = self.defense.attacked
-        return self.compiled_example(x[attacked:], y[attacked:], eps)
 
-    def outer(self, means: Tensors) -> None:
-        """One update of the network."""
-        generator = self.attacker.made
+class NetworkKernel(MetaGeneratorKernel):
+    """With a network, which learns on snapshots of the classifier."""
+
+    def __init__(self, model: keras.Model, defense: MetaGenerator) -> None:
+        if defense.algorithm == MAML:
+            generators.refuse_wrong_derivatives(model, "meta-gen with maml")
+        super().__init__(model, defense)
+        self.network = generators.Generator(
+            width=defense.width, rate=defense.generator_rate, dtype=self.dtype
+        )
+        self.snapshots = self.beside["learned"] = defense.new_snapshots(self.network)
+        self.compiled_task = tf.function(self.task)
+        self.compiled_learning = tf.function(self.learn)
+        self.compiled_example = tf.function(self.present_example)
+
+    def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
+        """Examples of the network for the present classifier, after it has learned."""
+        self.network.fit_to(draws["x"].shape[1:])
+        self.snapshots.keep([parameter.numpy() for parameter in self.parameters])
+        results = []
+        for part, number in zip(self.defense.parts, draws["snapshots"], strict=True):
+            snapshot = [tf.constant(array) for array in self.snapshots.chosen(number)]
+            results.append(self.compiled_task(x[part], y[part], snapshot, eps))
+        self.compiled_learning(results)
+        x, y = x[self.defense.attacked :], y[self.defense.attacked :]
+        return self.compiled_example(x, y, eps)
+
+    def learn(self, results: Sequence[Tensors]) -> None:
+        """One update of the network, from what `task` gave for each."""
+        means = [tf.reduce_mean(tf.stack(values), axis=0) for values in zip(*results, strict=True)]
         # Step 5
         if self.defense.algorithm == MAML:
-            generator.update([-mean for mean in means])
+            self.network.update([-mean for mean in means])
             return
-        for weight, mean in zip(generator.weights, means, strict=True):
+        for weight, mean in zip(self.network.weights, means, strict=True):
             weight.assign_add(self.defense.reptile_rate * (mean - weight))
 
-    def task(
-        self, x: tf.Tensor, y: tf.Tensor, snapshot: Tensors, eps: tf.Tensor
-    ) -> list[tf.Tensor]:
+    def task(self, x: Tensor, y: Tensor, snapshot: Tensors, eps: Tensor) -> list[Tensor]:
         """The adapted weights, for `reptile`, or the gradient of the query's loss, for `maml`."""
         maml = self.defense.algorithm == MAML
         shots = len(x) // 2 if maml else len(x)
         seen = self.scaled_gradient(x, y, snapshot)
-        start = self.attacker.made.weights
+        start = self.network.weights
         if not maml:
             return self.adapted(start, x, y, seen, snapshot, eps)
         with tf.GradientTape() as outer:
@@ -179,14 +169,8 @@ class MetaGeneratorKernel(Kernel):
         return outer.gradient(loss, start)
 
     def adapted(
-        self,
-        weights: Tensors,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        seen: tf.Tensor,
-        snapshot: Tensors,
-        eps: tf.Tensor,
-    ) -> list[tf.Tensor]:
+        self, weights: Tensors, x: Tensor, y: Tensor, seen: Tensor, snapshot: Tensors, eps: Tensor
+    ) -> list[Tensor]:
         """Weights of the network after steps up the loss on a support."""
         weights = [tf.convert_to_tensor(weight) for weight in weights]
         for _ in range(self.defense.inner_steps):
@@ -199,29 +183,23 @@ class MetaGeneratorKernel(Kernel):
         return weights
 
     def loss_of(
-        self,
-        weights: Tensors,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        seen: tf.Tensor,
-        snapshot: Tensors,
-        eps: tf.Tensor,
-    ) -> tf.Tensor:
+        self, weights: Tensors, x: Tensor, y: Tensor, seen: Tensor, snapshot: Tensors, eps: Tensor
+    ) -> Tensor:
         """The mean loss of a snapshot on the network's examples."""
         return cross_entropy(self.logits_of(snapshot, self.example(weights, x, seen, eps)), y)
 
-    def present_example(self, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def present_example(self, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
         """Examples of the network for the present classifier."""
         # Step 6
         seen = self.scaled_gradient(x, y, self.parameters)
-        return self.example(self.attacker.made.weights, x, seen, eps)
+        return self.example(self.network.weights, x, seen, eps)
 
-    def example(self, weights: Tensors, x: tf.Tensor, seen: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def example(self, weights: Tensors, x: Tensor, seen: Tensor, eps: Tensor) -> Tensor:
         """The network's adversarial examples, differentiable by its weights."""
         change = eps * tf.tanh(generators.generate(weights, x, seen))
         return tf.clip_by_value(project(x + change, x, eps, self.defense.threat.norm), 0, 1)
 
-    def scaled_gradient(self, x: tf.Tensor, y: tf.Tensor, snapshot: Tensors) -> tf.Tensor:
+    def scaled_gradient(self, x: Tensor, y: Tensor, snapshot: Tensors) -> Tensor:
         """What the network sees of a classifier: its gradient, each example's largest entry 1."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
@@ -231,21 +209,6 @@ class MetaGeneratorKernel(Kernel):
         axes = list(range(1, len(x.shape)))
         return gradient / tf.maximum(tf.reduce_max(tf.abs(gradient), axes, keepdims=True), 1e-12)
 
-    def logits_of(self, snapshot: Tensors, x: tf.Tensor) -> tf.Tensor:
+    def logits_of(self, snapshot: Tensors, x: Tensor) -> Tensor:
         """A snapshot's logits in evaluation mode."""
         return self.call.with_weights(snapshot, x, training=False)[0]
-
-    def new_generator(self, shape: tuple[int, ...]) -> generators.Generator:
-        """The network for inputs of this shape."""
-        defense = self.defense
-        return generators.Generator(
-            shape, width=defense.width, rate=defense.generator_rate, dtype=self.dtype
-        )
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Weights, optimiser state and what was learned beside them, by name."""
-        return super().state() | self.attacker.state()
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        super().load_state(self.attacker.load_state(state))

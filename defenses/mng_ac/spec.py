@@ -31,6 +31,7 @@ from defenses.cost import Cost, gradients
 from defenses.kernel import Arrays
 from defenses.multinorm import MultiNormDefense
 from defenses.parameters import parameter
+from defenses.recipe import kernels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +50,7 @@ class MetaNoise(MultiNormDefense):
     noise_rate: float = parameter(1e-3, low=0)
     width: int = parameter(8, low=1)
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.mng_ac.pytorch:MetaNoiseKernel",
-        "tensorflow": "defenses.mng_ac.tensorflow:MetaNoiseKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("mng_ac", "MetaNoiseKernel")
 
     def norm_of(self, number: float) -> str:
         """The norm that a number in [0, 1) falls on."""

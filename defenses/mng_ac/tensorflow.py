@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.generator.tensorflow import Generator, refuse_wrong_derivatives
 from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.losses.tensorflow import jensen_shannon
 from defenses.mng_ac.spec import MetaNoise
-from defenses.perturbation.tensorflow import perturb, project
-
-_STATE = "generator/"
+from defenses.perturbation.tensorflow import project
 
 
 class MetaNoiseKernel(Kernel):
@@ -24,65 +22,40 @@ class MetaNoiseKernel(Kernel):
     def __init__(self, model: keras.Model, defense: MetaNoise) -> None:
         refuse_wrong_derivatives(model, "mng-ac")
         super().__init__(model, defense)
-        self.generator: Generator | None = None
-        self.saved: Arrays = {}  # until the first batch tells the generator's shape
+        self.generator = Generator(width=defense.width, rate=defense.noise_rate, dtype=self.dtype)
+        self.beside["generator"] = self.generator
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the loss before it."""
-        self.prepared(draws["x"].shape[1:])
+        self.generator.fit_to(draws["x"].shape[1:])
         # Step 1
         norm = self.defense.norm_of(float(draws["pick"]))
-        loss = self.compiled_step(
-            norm,
-            self.images(draws["x"]),
-            self.labels(draws["y"]),
-            self.images(draws[f"start_{norm}"]),
-            self.images(draws["noise"]),
-            self.scalar(learning_rate),
-            self.scalar(eps * self.defense.shares[norm]),
-        )
-        return float(loss)
+        drawn, eps = self.defense.drawn_within(norm, draws), eps * self.defense.shares[norm]
+        return float(self.run(drawn, learning_rate, eps, norm))
 
-    def graph_step(
-        self,
-        norm: str,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        start: tf.Tensor,
-        z: tf.Tensor,
-        learning_rate: tf.Tensor,
-        eps: tf.Tensor,
-    ) -> tf.Tensor:
-        """Both updates as a graph, one a norm; gives the loss before the model's."""
-        assert self.generator is not None
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor, norm: str) -> Tensor:
+        """Both updates, a graph a norm; gives the loss before the model's."""
+        x, y, z, ascent = batch["x"], batch["y"], batch["noise"], self.defense.ascent_within(norm)
         # Step 2
-        x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent_within(norm))
+        x_adv = self.perturbed(x, y, batch["start"], eps=eps, ascent=ascent)
         # Step 5
         self.generator.update(self.noise_gradient(x, y, x_adv, z, norm=norm, eps=eps))
         # Step 6
         x_aug = self.augmented(x, z, norm=norm, eps=eps)
-        # Step 7
-        with tf.GradientTape() as tape:
+
+        def loss() -> Tensor:
             logits = self.training_logits(tf.concat([x_adv, x, x_aug], axis=0))
             adversarial, clean, noisy = tf.split(logits, 3)
             consistency = tf.reduce_mean(jensen_shannon([clean, adversarial, noisy]))
-            loss = cross_entropy(adversarial, y) + self.defense.consistency * consistency
-            loss = self.call.penalised(loss)
-        self.update(self.gradients(tape, loss), learning_rate)
-        return loss
+            return cross_entropy(adversarial, y) + self.defense.consistency * consistency
+
+        # Step 7
+        return self.minimise(loss, learning_rate)
 
     def noise_gradient(
-        self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        x_adv: tf.Tensor,
-        z: tf.Tensor,
-        *,
-        norm: str,
-        eps: tf.Tensor,
-    ) -> list[tf.Tensor]:
+        self, x: Tensor, y: Tensor, x_adv: Tensor, z: Tensor, *, norm: str, eps: Tensor
+    ) -> list[Tensor]:
         """The gradient of the look-ahead's loss with respect to the generator's weights."""
-        assert self.generator is not None
         with tf.GradientTape() as outer:
             x_aug = self.augmented(x, z, norm=norm, eps=eps)
             # Step 4: inside of the outer tape, which keeps the way back to the noise
@@ -96,30 +69,7 @@ class MetaNoiseKernel(Kernel):
             loss_ahead = cross_entropy(logits, y)
         return outer.gradient(loss_ahead, self.generator.weights)
 
-    def augmented(self, x: tf.Tensor, z: tf.Tensor, *, norm: str, eps: tf.Tensor) -> tf.Tensor:
+    def augmented(self, x: Tensor, z: Tensor, *, norm: str, eps: Tensor) -> Tensor:
         """Noisy examples, differentiable by the generator's weights."""
-        assert self.generator is not None
         # Step 3
         return tf.clip_by_value(project(x + self.generator(x, z), x, eps, norm), 0, 1)
-
-    def prepared(self, shape: tuple[int, ...]) -> Generator:
-        """The generator for inputs of this shape."""
-        if self.generator is None:
-            self.generator = Generator(
-                shape, width=self.defense.width, rate=self.defense.noise_rate, dtype=self.dtype
-            )
-            if self.saved:
-                self.generator.load_state(self.saved)
-        return self.generator
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Weights, optimiser state and the generator's, by name."""
-        held = self.saved if self.generator is None else self.generator.state()
-        return super().state() | {f"{_STATE}{name}": value for name, value in held.items()}
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        self.saved = {k.removeprefix(_STATE): v for k, v in state.items() if k.startswith(_STATE)}
-        if self.generator is not None and self.saved:
-            self.generator.load_state(self.saved)
-        super().load_state({k: v for k, v in state.items() if not k.startswith(_STATE)})

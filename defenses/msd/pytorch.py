@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import Batch, Kernel
 from defenses.msd.spec import MultiSteepestDescent
 from defenses.perturbation.pytorch import stepped
 
@@ -16,18 +16,15 @@ class MultiSteepestKernel(Kernel):
 
     defense: MultiSteepestDescent
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
         with self.attacked():
-            x_adv = self.perturb(x, y, eps)
+            x_adv = self.steepest(x, y, eps)
         # Step 5
-        self.model.train()
-        loss = cross_entropy(self.logits(x_adv), y)
-        self.update(self.gradients(loss), learning_rate)
-        return float(loss.detach())
+        return self.minimise(lambda: cross_entropy(self.training_logits(x_adv), y), learning_rate)
 
-    def perturb(self, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
+    def steepest(self, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Adversarial examples of the union, detached; `eps` is that of the threat's norm."""
         defense = self.defense
         # Step 1
@@ -47,7 +44,7 @@ class MultiSteepestKernel(Kernel):
             x_adv = self._worst(points, y)
         return x_adv
 
-    def _worst(self, points: list[torch.Tensor], y: torch.Tensor) -> torch.Tensor:
+    def _worst(self, points: list[Tensor], y: Tensor) -> Tensor:
         """Example by example the point of the highest loss."""
         worst = points[0]
         with torch.no_grad():

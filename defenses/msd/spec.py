@@ -27,6 +27,7 @@ import numpy as np
 from defenses.cost import Cost, gradients
 from defenses.kernel import Arrays
 from defenses.multinorm import MultiNormDefense
+from defenses.recipe import kernels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,7 @@ class MultiSteepestDescent(MultiNormDefense):
     It trains against the union of the norms that have a budget.
     """
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.msd.pytorch:MultiSteepestKernel",
-        "tensorflow": "defenses.msd.tensorflow:MultiSteepestKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("msd", "MultiSteepestKernel")
 
     def step_cost(self) -> Cost:
         """A gradient and a forward pass for each norm a step, and one pass forward and back."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow import Tensor
 
-from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.msd.spec import MultiSteepestDescent
 from defenses.perturbation.tensorflow import stepped
 
@@ -15,23 +15,14 @@ class MultiSteepestKernel(Kernel):
 
     defense: MultiSteepestDescent
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        return float(self.compiled_step(x, y, self.scalar(learning_rate), self.scalar(eps)))
-
-    def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
-        """`step` as a graph."""
-        x_adv = self.perturb(x, y, eps)
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
+        x_adv = self.steepest(x, y, eps)
         # Step 5
-        with tf.GradientTape() as tape:
-            loss = self.call.penalised(cross_entropy(self.training_logits(x_adv), y))
-        self.update(self.gradients(tape, loss), learning_rate)
-        return loss
+        return self.minimise(lambda: cross_entropy(self.training_logits(x_adv), y), learning_rate)
 
-    def perturb(self, x: tf.Tensor, y: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    def steepest(self, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
         """Adversarial examples of the union, detached; `eps` is that of the threat's norm."""
         defense = self.defense
         # Step 1
@@ -40,7 +31,7 @@ class MultiSteepestKernel(Kernel):
             # Step 2
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(x_adv)
-                loss = tf.reduce_sum(self._losses(x_adv, y))
+                loss = tf.reduce_sum(self.losses(x_adv, y))
             gradient = tape.gradient(loss, x_adv)
             # Step 3
             points = [
@@ -51,16 +42,13 @@ class MultiSteepestKernel(Kernel):
             x_adv = self._worst(points, y)
         return tf.stop_gradient(x_adv)
 
-    def _worst(self, points: list[tf.Tensor], y: tf.Tensor) -> tf.Tensor:
+    def _worst(self, points: list[Tensor], y: Tensor) -> Tensor:
         """Example by example the point of the highest loss."""
         worst = points[0]
-        highest = self._losses(worst, y)
+        highest = self.losses(worst, y)
         for point in points[1:]:
-            losses = self._losses(point, y)
+            losses = self.losses(point, y)
             higher = tf.reshape(losses > highest, (-1, *[1] * (len(point.shape) - 1)))
             worst = tf.where(higher, point, worst)
             highest = tf.maximum(highest, losses)
         return worst
-
-    def _losses(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.logits(x))

@@ -6,30 +6,31 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from defenses.perturbation.spec import Ascent
 
 # One for the batch, or one an example, shaped to broadcast against the batch.
-Budget: TypeAlias = "float | torch.Tensor"
+Budget: TypeAlias = "float | Tensor"
 
 
 def perturb(
-    logits_of: Callable[[torch.Tensor], torch.Tensor],
-    x: torch.Tensor,
-    y: torch.Tensor,
-    start: torch.Tensor,
+    logits_of: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    start: Tensor,
     *,
     eps: Budget,
     ascent: Ascent,
-) -> torch.Tensor:
+) -> Tensor:
     """Adversarial examples within `eps` of `x` and within [0, 1], detached; shape of `x`."""
     # Step 1
     x_adv = x + eps * start
     if ascent.clipped_start:
         x_adv = x_adv.clamp_(0, 1)
 
-    def loss_of(x_adv: torch.Tensor) -> torch.Tensor:
+    def loss_of(x_adv: Tensor) -> Tensor:
         # The sum, so that an example's gradient does not depend on its batch
         return cross_entropy(logits_of(x_adv), y, reduction="sum")
 
@@ -37,13 +38,8 @@ def perturb(
 
 
 def ascend(
-    loss_of: Callable[[torch.Tensor], torch.Tensor],
-    x: torch.Tensor,
-    x_adv: torch.Tensor,
-    *,
-    eps: Budget,
-    ascent: Ascent,
-) -> torch.Tensor:
+    loss_of: Callable[[Tensor], Tensor], x: Tensor, x_adv: Tensor, *, eps: Budget, ascent: Ascent
+) -> Tensor:
     """`perturb` for any loss, summed over the batch, from any starting point `x_adv`."""
     carried = torch.zeros_like(x)
     for _ in range(ascent.steps):
@@ -56,9 +52,7 @@ def ascend(
     return x_adv.detach()
 
 
-def stepped(
-    x_adv: torch.Tensor, gradient: torch.Tensor, x: torch.Tensor, *, eps: Budget, ascent: Ascent
-) -> torch.Tensor:
+def stepped(x_adv: Tensor, gradient: Tensor, x: Tensor, *, eps: Budget, ascent: Ascent) -> Tensor:
     """`x_adv` one step further up the loss, within `eps` of `x` and within [0, 1]."""
     # Step 3
     step = ascent.relative_step * eps * direction(gradient, x_adv, eps, ascent.norm)
@@ -66,7 +60,7 @@ def stepped(
     return project(x_adv + step, x, eps, ascent.norm).clamp_(0, 1)
 
 
-def direction(gradient: torch.Tensor, x_adv: torch.Tensor, eps: Budget, norm: str) -> torch.Tensor:
+def direction(gradient: Tensor, x_adv: Tensor, eps: Budget, norm: str) -> Tensor:
     """The steepest step of length 1 in the norm from `x_adv`; within l1 for a budget `eps`."""
     if norm == "linf":
         return gradient.sign()
@@ -75,7 +69,7 @@ def direction(gradient: torch.Tensor, x_adv: torch.Tensor, eps: Budget, norm: st
     return gradient / _lengths(gradient).clamp_min(1e-12)
 
 
-def project(x_adv: torch.Tensor, x: torch.Tensor, eps: Budget, norm: str) -> torch.Tensor:
+def project(x_adv: Tensor, x: Tensor, eps: Budget, norm: str) -> Tensor:
     """The nearest point within `eps` of `x`."""
     if norm == "linf":
         return torch.minimum(torch.maximum(x_adv, x - eps), x + eps)
@@ -85,7 +79,7 @@ def project(x_adv: torch.Tensor, x: torch.Tensor, eps: Budget, norm: str) -> tor
     return x + difference * (eps / _lengths(difference).clamp_min(eps))
 
 
-def _sparse_direction(gradient: torch.Tensor, x_adv: torch.Tensor, eps: Budget) -> torch.Tensor:
+def _sparse_direction(gradient: Tensor, x_adv: Tensor, eps: Budget) -> Tensor:
     blocked = ((x_adv >= 1) & (gradient > 0)) | ((x_adv <= 0) & (gradient < 0))
     flat = gradient.masked_fill(blocked, 0).flatten(1)  # (n, d)
     magnitudes = flat.abs()
@@ -97,7 +91,7 @@ def _sparse_direction(gradient: torch.Tensor, x_adv: torch.Tensor, eps: Budget) 
     return (signs / signs.abs().sum(dim=1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
 
 
-def _onto_l1_ball(difference: torch.Tensor, eps: Budget) -> torch.Tensor:
+def _onto_l1_ball(difference: Tensor, eps: Budget) -> Tensor:
     flat = difference.flatten(1)  # (n, d)
     magnitudes = flat.abs()
     ordered = magnitudes.sort(dim=1, descending=True).values
@@ -109,12 +103,12 @@ def _onto_l1_ball(difference: torch.Tensor, eps: Budget) -> torch.Tensor:
     return (flat.sign() * (magnitudes - threshold).clamp_min(0)).reshape(difference.shape)
 
 
-def _unit_l1(gradient: torch.Tensor) -> torch.Tensor:
+def _unit_l1(gradient: Tensor) -> Tensor:
     """Each row divided by its L1 norm."""
     total = gradient.flatten(1).abs().sum(dim=1).clamp_min(1e-12)
     return gradient / total.reshape(-1, *[1] * (gradient.ndim - 1))
 
 
-def _lengths(x: torch.Tensor) -> torch.Tensor:
+def _lengths(x: Tensor) -> Tensor:
     """The L2 norm of each row, shaped to broadcast against it."""
     return x.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))

@@ -6,26 +6,27 @@ import math
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow import Tensor
 
 from defenses.perturbation.spec import Ascent
 
 
 def perturb(
-    logits_of: Callable[[tf.Tensor], tf.Tensor],
-    x: tf.Tensor,
-    y: tf.Tensor,
-    start: tf.Tensor,
+    logits_of: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    start: Tensor,
     *,
-    eps: tf.Tensor,
+    eps: Tensor,
     ascent: Ascent,
-) -> tf.Tensor:
+) -> Tensor:
     """Adversarial examples within `eps` of `x` and within [0, 1], detached; shape of `x`."""
     # Step 1
     x_adv = x + eps * start
     if ascent.clipped_start:
         x_adv = tf.clip_by_value(x_adv, 0, 1)
 
-    def loss_of(x_adv: tf.Tensor) -> tf.Tensor:
+    def loss_of(x_adv: Tensor) -> Tensor:
         # The sum, so that an example's gradient does not depend on its batch
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits_of(x_adv))
         return tf.reduce_sum(losses)
@@ -34,13 +35,8 @@ def perturb(
 
 
 def ascend(
-    loss_of: Callable[[tf.Tensor], tf.Tensor],
-    x: tf.Tensor,
-    x_adv: tf.Tensor,
-    *,
-    eps: tf.Tensor,
-    ascent: Ascent,
-) -> tf.Tensor:
+    loss_of: Callable[[Tensor], Tensor], x: Tensor, x_adv: Tensor, *, eps: Tensor, ascent: Ascent
+) -> Tensor:
     """`perturb` for any loss, summed over the batch, from any starting point `x_adv`."""
     carried = tf.zeros_like(x)
     for _ in tf.range(ascent.steps):
@@ -56,9 +52,7 @@ def ascend(
     return tf.stop_gradient(x_adv)
 
 
-def stepped(
-    x_adv: tf.Tensor, gradient: tf.Tensor, x: tf.Tensor, *, eps: tf.Tensor, ascent: Ascent
-) -> tf.Tensor:
+def stepped(x_adv: Tensor, gradient: Tensor, x: Tensor, *, eps: Tensor, ascent: Ascent) -> Tensor:
     """`x_adv` one step further up the loss, within `eps` of `x` and within [0, 1]."""
     # Step 3
     step = ascent.relative_step * eps * direction(gradient, x_adv, eps, ascent.norm)
@@ -66,7 +60,7 @@ def stepped(
     return tf.clip_by_value(project(x_adv + step, x, eps, ascent.norm), 0, 1)
 
 
-def direction(gradient: tf.Tensor, x_adv: tf.Tensor, eps: tf.Tensor, norm: str) -> tf.Tensor:
+def direction(gradient: Tensor, x_adv: Tensor, eps: Tensor, norm: str) -> Tensor:
     """The steepest step of length 1 in the norm from `x_adv`; within l1 for a budget `eps`."""
     if norm == "linf":
         return tf.sign(gradient)
@@ -75,7 +69,7 @@ def direction(gradient: tf.Tensor, x_adv: tf.Tensor, eps: tf.Tensor, norm: str) 
     return gradient / tf.maximum(_lengths(gradient), 1e-12)
 
 
-def project(x_adv: tf.Tensor, x: tf.Tensor, eps: tf.Tensor, norm: str) -> tf.Tensor:
+def project(x_adv: Tensor, x: Tensor, eps: Tensor, norm: str) -> Tensor:
     """The nearest point within `eps` of `x`."""
     if norm == "linf":
         return tf.minimum(tf.maximum(x_adv, x - eps), x + eps)
@@ -85,7 +79,7 @@ def project(x_adv: tf.Tensor, x: tf.Tensor, eps: tf.Tensor, norm: str) -> tf.Ten
     return x + difference * (eps / tf.maximum(_lengths(difference), eps))
 
 
-def _sparse_direction(gradient: tf.Tensor, x_adv: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+def _sparse_direction(gradient: Tensor, x_adv: Tensor, eps: Tensor) -> Tensor:
     blocked = ((x_adv >= 1) & (gradient > 0)) | ((x_adv <= 0) & (gradient < 0))
     size = math.prod(gradient.shape[1:])
     flat = tf.reshape(tf.where(blocked, tf.zeros_like(gradient), gradient), (-1, size))  # (n, d)
@@ -101,7 +95,7 @@ def _sparse_direction(gradient: tf.Tensor, x_adv: tf.Tensor, eps: tf.Tensor) -> 
     return tf.reshape(signs / count, tf.shape(gradient))
 
 
-def _onto_l1_ball(difference: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+def _onto_l1_ball(difference: Tensor, eps: Tensor) -> Tensor:
     size = math.prod(difference.shape[1:])
     flat = tf.reshape(difference, (-1, size))  # (n, d)
     magnitudes = tf.abs(flat)
@@ -117,12 +111,12 @@ def _onto_l1_ball(difference: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
     return tf.reshape(lowered, tf.shape(difference))
 
 
-def _unit_l1(gradient: tf.Tensor) -> tf.Tensor:
+def _unit_l1(gradient: Tensor) -> Tensor:
     """Each row divided by its L1 norm."""
     axes = list(range(1, len(gradient.shape)))
     return gradient / tf.maximum(tf.reduce_sum(tf.abs(gradient), axis=axes, keepdims=True), 1e-12)
 
 
-def _lengths(x: tf.Tensor) -> tf.Tensor:
+def _lengths(x: Tensor) -> Tensor:
     """The L2 norm of each row, shaped to broadcast against it."""
     return tf.sqrt(tf.reduce_sum(x**2, axis=list(range(1, len(x.shape))), keepdims=True))

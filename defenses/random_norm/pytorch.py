@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
-from defenses.perturbation.pytorch import perturb
+from defenses.kernels.pytorch import Batch, Kernel
 from defenses.random_norm.spec import RandomNorm, RunningAccuracy
 
 
@@ -19,37 +17,26 @@ class RandomNormKernel(Kernel):
 
     def __init__(self, model: nn.Module, defense: RandomNorm) -> None:
         super().__init__(model, defense)
-        self.running = RunningAccuracy(defense)
+        self.running = self.beside["running"] = RunningAccuracy(defense)
 
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
         """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
         # Step 1
         norm = self.running.pick(float(draws["pick"]))
-        # Step 2
-        with self.attacked():
-            x_adv = perturb(
-                self.logits,
-                x,
-                y,
-                self.images(draws[f"start_{norm}"]),
-                eps=eps * self.defense.shares[norm],
-                ascent=self.defense.ascent_within(norm),
-            )
-        # Step 3
-        self.model.train()
-        logits = self.logits(x_adv)
-        loss = cross_entropy(logits, y)
-        self.update(self.gradients(loss), learning_rate)
+        drawn, eps = self.defense.drawn_within(norm, draws), eps * self.defense.shares[norm]
+        loss, accuracy = self.run(drawn, learning_rate, eps, norm)
         # Step 4
-        self.running.update(norm, float((logits.argmax(dim=1) == y).double().mean()))
-        return float(loss.detach())
+        self.running.update(norm, float(accuracy))
+        return float(loss)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Weights, optimiser state and the running robust accuracies, by name."""
-        return super().state() | self.running.state()
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        self.running.load_state(state)
-        super().load_state(state)
+    def train_on(
+        self, batch: Batch, learning_rate: float, eps: float, norm: str
+    ) -> tuple[Tensor, Tensor]:
+        """One update; gives loss and robust accuracy before it."""
+        x, y, ascent = batch["x"], batch["y"], self.defense.ascent_within(norm)
+        # Step 2
+        x_adv = self.perturbed(x, y, batch["start"], eps=eps, ascent=ascent)
+        # Step 3
+        logits = self.training_logits(x_adv)
+        loss = self.minimise(lambda: cross_entropy(logits, y), learning_rate)
+        return loss, (logits.argmax(dim=1) == y).double().mean()

@@ -28,6 +28,7 @@ from defenses.cost import Cost, gradients
 from defenses.kernel import Arrays
 from defenses.multinorm import MultiNormDefense
 from defenses.parameters import parameter
+from defenses.recipe import kernels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +41,7 @@ class RandomNorm(MultiNormDefense):
 
     momentum: float = parameter(1.0, low=0, high=1)
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.random_norm.pytorch:RandomNormKernel",
-        "tensorflow": "defenses.random_norm.tensorflow:RandomNormKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("random_norm", "RandomNormKernel")
 
     def step_cost(self) -> Cost:
         """One norm's attack and one pass forward and back, whichever norm it is."""
@@ -82,9 +80,9 @@ class RunningAccuracy:
 
     def state(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps, by name."""
-        return {"running/values": self.values.copy(), "running/batches": self.batches.copy()}
+        return {"values": self.values.copy(), "batches": self.batches.copy()}
 
     def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned; other names are left alone."""
-        self.values = state["running/values"].copy()
-        self.batches = state["running/batches"].copy()
+        """Take up what `state` returned."""
+        self.values = state["values"].copy()
+        self.batches = state["batches"].copy()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
-from defenses.perturbation.pytorch import perturb
+from defenses.kernels.pytorch import Batch, Kernel
 from defenses.seed_listing.spec import SeedListing
 
 
@@ -16,21 +15,17 @@ class SeedKernel(Kernel):
 
     defense: SeedListing
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One task; returns the loss that its first step goes down."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
+        """One task; gives the loss that its first step goes down."""
+        x, y = batch["x"], batch["y"]
         # Step 1
-        with self.attacked():
-            x_adv = perturb(
-                self.logits, x, y, self.images(draws["start"]), eps=eps, ascent=self.defense.ascent
-            )
+        x_adv = self.perturbed(x, y, batch["start"], eps=eps, ascent=self.defense.ascent)
         # Step 2
-        self.model.train()
-        loss = cross_entropy(self.logits(x), y) + cross_entropy(self.logits(x_adv), y)
+        clean = cross_entropy(self.training_logits(x), y)
+        loss = clean + cross_entropy(self.training_logits(x_adv), y)
         gradients = self.gradients(loss)
         with torch.no_grad():
             torch._foreach_add_(self.parameters, gradients, alpha=-self.defense.inner_rate)
         # Step 3
-        extra = cross_entropy(self.logits(x_adv), y)
-        self.update(self.gradients(extra), learning_rate)
-        return float(loss.detach())
+        self.minimise(lambda: cross_entropy(self.training_logits(x_adv), y), learning_rate)
+        return loss.detach()

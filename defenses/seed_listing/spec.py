@@ -21,6 +21,7 @@ from typing import ClassVar
 from defenses.attacked import SingleStepTraining
 from defenses.cost import Cost, gradients
 from defenses.parameters import parameter
+from defenses.recipe import kernels_of
 from defenses.schedules import SCHEDULES
 
 
@@ -39,10 +40,7 @@ class SeedListing(SingleStepTraining):
     eps_warmup: float = parameter(0.0, low=0, high=1)
     inner_rate: float = parameter(0.01, low=0)
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.seed_listing.pytorch:SeedKernel",
-        "tensorflow": "defenses.seed_listing.tensorflow:SeedKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("seed_listing", "SeedKernel")
 
     def step_cost(self) -> Cost:
         """The attack, both losses of the first step, and the extra step."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow import Tensor
 
-from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
-from defenses.perturbation.tensorflow import perturb
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.seed_listing.spec import SeedListing
 
 
@@ -15,19 +14,11 @@ class SeedKernel(Kernel):
 
     defense: SeedListing
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One task; returns the loss that its first step goes down."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        start = self.images(draws["start"])
-        loss = self.compiled_step(x, y, start, self.scalar(learning_rate), self.scalar(eps))
-        return float(loss)
-
-    def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
-        """`step` as a graph."""
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
+        """One task; gives the loss that its first step goes down."""
+        x, y = batch["x"], batch["y"]
         # Step 1
-        x_adv = perturb(self.logits, x, y, start, eps=eps, ascent=self.defense.ascent)
+        x_adv = self.perturbed(x, y, batch["start"], eps=eps, ascent=self.defense.ascent)
         # Step 2
         with tf.GradientTape() as tape:
             clean = cross_entropy(self.training_logits(x), y)
@@ -37,7 +28,5 @@ class SeedKernel(Kernel):
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.assign_sub(self.defense.inner_rate * gradient)
         # Step 3
-        with tf.GradientTape() as tape:
-            extra = self.call.penalised(cross_entropy(self.training_logits(x_adv), y))
-        self.update(self.gradients(tape, extra), learning_rate)
+        self.minimise(lambda: cross_entropy(self.training_logits(x_adv), y), learning_rate)
         return loss

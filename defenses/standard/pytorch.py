@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import Batch, Kernel
 
 
 class StandardKernel(Kernel):
     """Cross-entropy on clean examples."""
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
         # Step 1
-        self.model.train()
-        loss = cross_entropy(self.logits(x), y)
-        self.update(self.gradients(loss), learning_rate)
-        return float(loss.detach())
+        return self.minimise(lambda: cross_entropy(self.training_logits(x), y), learning_rate)

@@ -14,6 +14,7 @@ import numpy as np
 from defenses.cost import Cost, gradients
 from defenses.defense import Defense
 from defenses.kernel import Arrays
+from defenses.recipe import kernels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +24,7 @@ class StandardTraining(Defense):
     The threat plays no part in the training.
     """
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.standard.pytorch:StandardKernel",
-        "tensorflow": "defenses.standard.tensorflow:StandardKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("standard", "StandardKernel")
 
     makes_adversarial_examples: ClassVar[bool] = False
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tensorflow import Tensor
 
-from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 
 
 class StandardKernel(Kernel):
     """Cross-entropy on clean examples."""
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        return float(self.compiled_step(x, y, self.scalar(learning_rate)))
-
-    def graph_step(self, x: tf.Tensor, y: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
-        """`step` as a graph."""
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
         # Step 1
-        with tf.GradientTape() as tape:
-            loss = self.call.penalised(cross_entropy(self.training_logits(x), y))
-        self.update(self.gradients(tape, loss), learning_rate)
-        return loss
+        return self.minimise(lambda: cross_entropy(self.training_logits(x), y), learning_rate)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch import Batch, Kernel
 from defenses.losses.pytorch import kl_divergence
 from defenses.perturbation.pytorch import ascend
 from defenses.perturbation.spec import Ascent
 from defenses.trades.spec import Trades
 
-Logits = Callable[[torch.Tensor], torch.Tensor]
+Logits = Callable[[Tensor], Tensor]
 
 
 class TradesKernel(Kernel):
@@ -22,23 +22,21 @@ class TradesKernel(Kernel):
 
     defense: Trades
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
+        ascent, beta = self.defense.ascent, self.defense.beta
         with self.attacked():
-            x_adv = most_divergent(
-                self.logits, x, self.images(draws["noise"]), eps=eps, ascent=self.defense.ascent
-            )
-        self.model.train()
-        loss = trades_loss(self.logits, x, x_adv, y, beta=self.defense.beta)
+            x_adv = most_divergent(self.logits, x, batch["noise"], eps=eps, ascent=ascent)
         # Step 4
-        self.update(self.gradients(loss), learning_rate)
-        return float(loss.detach())
+        return self.minimise(
+            lambda: trades_loss(self.training_logits, x, x_adv, y, beta=beta), learning_rate
+        )
 
 
 def most_divergent(
-    logits_of: Logits, x: torch.Tensor, noise: torch.Tensor, *, eps: float, ascent: Ascent
-) -> torch.Tensor:
+    logits_of: Logits, x: Tensor, noise: Tensor, *, eps: float, ascent: Ascent
+) -> Tensor:
     """Inputs within `eps` of `x` whose prediction diverges most from that on `x`, detached."""
     # Step 1
     x_adv = (x + noise).clamp_(0, 1)
@@ -50,9 +48,7 @@ def most_divergent(
     )
 
 
-def trades_loss(
-    logits_of: Logits, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor, *, beta: float
-) -> torch.Tensor:
+def trades_loss(logits_of: Logits, x: Tensor, x_adv: Tensor, y: Tensor, *, beta: float) -> Tensor:
     """The mean over the batch."""
     # Step 3
     clean = logits_of(x)

@@ -26,6 +26,7 @@ from defenses.attacked import ManyStepTraining
 from defenses.cost import Cost, gradients
 from defenses.kernel import Arrays
 from defenses.parameters import parameter
+from defenses.recipe import kernels_of
 
 # Of the start, in pixel scale.
 NOISE = 0.001
@@ -41,10 +42,7 @@ class Trades(ManyStepTraining):
 
     beta: float = parameter(6.0, low=0)
 
-    kernels: ClassVar[Mapping[str, str]] = {
-        "torch": "defenses.trades.pytorch:TradesKernel",
-        "tensorflow": "defenses.trades.tensorflow:TradesKernel",
-    }
+    kernels: ClassVar[Mapping[str, str]] = kernels_of("trades", "TradesKernel")
 
     def step_cost(self) -> Cost:
         """The attack and its target p(x), and both predictions forward and back."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow import Tensor
 
-from defenses.kernel import Arrays
-from defenses.kernels.tensorflow import Kernel, cross_entropy
+from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.losses.tensorflow import kl_divergence
 from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import ascend
 from defenses.trades.spec import Trades
 
-Logits = Callable[[tf.Tensor], tf.Tensor]
+Logits = Callable[[Tensor], Tensor]
 
 
 class TradesKernel(Kernel):
@@ -21,28 +21,20 @@ class TradesKernel(Kernel):
 
     defense: Trades
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update; returns the loss before it."""
-        x, y = self.images(draws["x"]), self.labels(draws["y"])
-        noise = self.images(draws["noise"])
-        return float(self.compiled_step(x, y, noise, self.scalar(learning_rate), self.scalar(eps)))
-
-    def graph_step(
-        self, x: tf.Tensor, y: tf.Tensor, noise: tf.Tensor, learning_rate: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
-        """`step` as a graph."""
-        x_adv = most_divergent(self.logits, x, noise, eps=eps, ascent=self.defense.ascent)
-        with tf.GradientTape() as tape:
-            loss = trades_loss(self.training_logits, x, x_adv, y, beta=self.defense.beta)
-            loss = self.call.penalised(loss)
+    def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> Tensor:
+        """One update; gives the loss before it."""
+        x, y = batch["x"], batch["y"]
+        ascent, beta = self.defense.ascent, self.defense.beta
+        x_adv = most_divergent(self.logits, x, batch["noise"], eps=eps, ascent=ascent)
         # Step 4
-        self.update(self.gradients(tape, loss), learning_rate)
-        return loss
+        return self.minimise(
+            lambda: trades_loss(self.training_logits, x, x_adv, y, beta=beta), learning_rate
+        )
 
 
 def most_divergent(
-    logits_of: Logits, x: tf.Tensor, noise: tf.Tensor, *, eps: tf.Tensor, ascent: Ascent
-) -> tf.Tensor:
+    logits_of: Logits, x: Tensor, noise: Tensor, *, eps: Tensor, ascent: Ascent
+) -> Tensor:
     """Inputs within `eps` of `x` whose prediction diverges most from that on `x`, detached."""
     # Step 1
     x_adv = tf.clip_by_value(x + noise, 0, 1)
@@ -57,9 +49,7 @@ def most_divergent(
     )
 
 
-def trades_loss(
-    logits_of: Logits, x: tf.Tensor, x_adv: tf.Tensor, y: tf.Tensor, *, beta: float
-) -> tf.Tensor:
+def trades_loss(logits_of: Logits, x: Tensor, x_adv: Tensor, y: Tensor, *, beta: float) -> Tensor:
     """The mean over the batch."""
     # Step 3
     clean = logits_of(x)

@@ -356,7 +356,7 @@ def written(folder: Path) -> Store:
     synthetic = module.Synthetic(store)
     for defense in ("none", "pgd-at"):
         cell_id = synthetic.cell(defense, examples=20, robust={"pgd": 0.5, "square": 0.6})
-        for key in store.attack_keys(cell_id):
+        for key in store.stage_keys(cell_id, "attacks"):
             path = store.cell_folder(cell_id) / "attacks" / f"{key}.json"
             record = read_sealed(path)
             assert record is not None

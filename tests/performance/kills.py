@@ -14,6 +14,7 @@ record names its commit.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -31,7 +32,7 @@ import reports
 from benchmark import cli
 
 # Of two runs that do the same, and the seal that covers them.
-CIRCUMSTANCES = ("seconds", "started", "checksum")
+CIRCUMSTANCES = ("seconds", "peak_memory", "started", "checksum")
 
 RUN = [
     *("run", "--defense", "pgd-at", "--framework", "torch", "--model", "cnn-small"),
@@ -113,7 +114,7 @@ def content(folder: Path) -> Content:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock" and path.parent.name != "logs"
+        if path.is_file() and not path.name.startswith(".lock") and path.parent.name != "logs"
     }
 
 
@@ -175,7 +176,7 @@ def kill_runs(killed: Killed, results: Path, whole: float, tally: Tally, count: 
 
 def kill_writers(kind: str, killed: Killed, results: Path, tally: Tally, count: int) -> None:
     """`bench report`, `bench report --publish` or `bench merge`, from nothing and on top."""
-    part, target = killed.work / "part", killed.work / f"{kind}-target"
+    part, target = killed.work / "part", killed.work / f"{kind}-target" / "report"
     halve(results, part)
     killed.fork(_writing(kind, part, target), None)
     older = content(target)
@@ -186,28 +187,33 @@ def kill_writers(kind: str, killed: Killed, results: Path, tally: Tally, count: 
         shutil.rmtree(target, ignore_errors=True)
         if update := killed.draws.random() < 0.5:
             killed.fork(_writing(kind, part, target), None)
+        arguments = _writing(kind, results, target)
 
         def check(known: tuple[Content, ...] = (expected, *([older] if update else []))) -> None:
             check_whole(content(target) if target.exists() else {}, known, kind)
 
-        campaign(
-            lambda after: killed.fork(arguments, after), whole, killed.draws, tally, count, check
-        )
+        start = functools.partial(killed.fork, arguments)
+        campaign(start, whole, killed.draws, tally, count, check)
         check_equal(content(target), expected, kind)
         tally.compared += 1
 
 
 def _writing(kind: str, source: Path, target: Path) -> list[str]:
-    option = {"report": "--to", "publish": "--publish"}
+    """The command that writes what `source` holds to `target`; for a report it is put beside it."""
     if kind == "merge":
         return ["merge", str(source), "--out", str(target)]
-    return ["report", str(source), option[kind], str(target)]
+    if kind == "publish":
+        return ["report", str(source), "--publish", str(target)]
+    shutil.rmtree(target.parent / "cells", ignore_errors=True)
+    ignored = shutil.ignore_patterns("report", ".lock")
+    shutil.copytree(source, target.parent, dirs_exist_ok=True, ignore=ignored)
+    return ["report", str(target.parent)]
 
 
 def check_whole(found: Content, known: tuple[Content, ...], kind: str) -> None:
     """Every file but temporary ones, and a site's list of its files, is one of an unbroken run."""
     for name, bytes_ in found.items():
-        if Path(name).name.startswith(".tmp-") or name == "site.json":
+        if (last := Path(name).name).startswith(".tmp-") or last == "site.json":
             continue
         if not any(files.get(name) == bytes_ for files in known):
             raise SystemExit(f"after a kill, {name} of a {kind} is half-written")
@@ -236,7 +242,6 @@ def main() -> None:
             arguments = [*RUN, "--out", str(results)]
             whole = timed(lambda after: killed.run(arguments, after))
         if options.kinds != ["run"]:  # imports what the forks need
-            reports.write(results, killed.work / "report")
             reports.publish(results, killed.work / "site")
         share = -(-options.count // len(options.kinds))
         for kind in options.kinds:

@@ -109,10 +109,9 @@ OUTPUTS: dict[str, tuple[Callable[[Path], str], str]] = {
     "latex": (lambda out: reports.formatted(out, "latex"), "$\\leq$ 83.0"),
     "csv": (lambda out: reports.formatted(out, "csv"), "square ran on 15 of 100 examples"),
     "json": (lambda out: reports.formatted(out, "json"), '"worst_case_complete": false'),
-    "page": (lambda out: reports.write(out).read_text(), "≤</abbr> 83.0"),
-    "headline": (lambda out: reports.write(out).read_text(), "with ≤ 83.0 % (an upper bound"),
-    "plot": (lambda out: reports.write(out).read_text(), ">≤</text>"),
-    "plot in words": (lambda out: reports.write(out).read_text(), "worst case ≤ 83.0"),
+    "headline": (lambda out: reports.publish(out).read_text(), "with ≤ 83.0 % (an upper bound"),
+    "chart": (lambda out: reports.publish(out).read_text(), ">≤</text>"),
+    "chart in words": (lambda out: reports.publish(out).read_text(), "worst case ≤ 83.0"),
     "site": (lambda out: site(out, "index.html"), "≤</abbr> <b>83.0"),
     "model page": (
         lambda out: site(out, "models/digits-a-torch-s0-linf/index.html"),
@@ -138,7 +137,7 @@ def test_an_upper_bound_is_marked_in_every_output(
     assert mark in output(bounded[0].store.path)
 
 
-COMMON = {name: OUTPUTS[name][0] for name in ("terminal", "markdown", "page", "headline", "site")}
+COMMON = {name: OUTPUTS[name][0] for name in ("terminal", "markdown", "headline", "site")}
 
 
 @pytest.mark.parametrize("output", COMMON.values(), ids=COMMON)
@@ -179,11 +178,6 @@ TABLES: dict[str, tuple[Callable[[Path], str], str, str]] = {
         lambda out: reports.formatted(out, "json"),
         '"attack_status.cw": "failed"',
         "try --input-range",
-    ),
-    "page": (
-        lambda out: reports.write(out).read_text(),
-        '<span class="tag bad">failed</span>',
-        "– (clean accuracy)<",
     ),
     "site": (
         lambda out: site(out, "index.html"),
@@ -249,7 +243,7 @@ def test_a_lone_row_whose_clean_accuracy_is_flagged_is_not_called_best(synthetic
     cell_id = synthetic.cell("wrong-scale", clean=0.1, robust={"pgd": 0.1})
     synthetic.store.write_stage(cell_id, "trust/quick", {"suite": "quick", "checks": [UNFIT]})
 
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
 
     assert "No row has a rank." in page
     assert "none for this row: clean accuracy" in page
@@ -268,8 +262,8 @@ def test_the_same_pair_has_the_same_p_and_interval_everywhere(synthetic: Any) ->
 
     board = reports.leaderboard(out).set_index("cell_id").loc[second]
     compared = reports.compare(out, second, first).set_index("attack").loc["worst case"]
-    (setting,) = json.loads(site(out, "data/frameworks.json"))["settings"]
-    (pair,) = setting["pairs"]
+    (group,) = json.loads(site(out, "data/frameworks.json"))["groups"]
+    (pair,) = group["pairs"]
 
     # 10 discordant examples on one side, three pairs of three rows
     assert compared["p_corrected"] == pytest.approx(3 * 2 / 2**10)
@@ -295,7 +289,7 @@ def test_the_headline_ties_with_the_best_only_what_the_test_ties(synthetic: Any)
         synthetic.rewrite(cell_id, "pgd", npz_writer(arrays))
 
     board = reports.leaderboard(synthetic.store.path)
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
 
     assert list(board["rank"]) == [1, 1, 1]
     assert "The data can&#39;t tell scattered (torch) from the best." in page

@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmark.results.records import AttackRecord
 from reports.records import Attack, Outcomes
-from reports.website import breakdown
-from reports.website.outcomes import Detail
+from reports.site import breakdown
+from reports.site.outcomes import Detail
 
 
 def test_breakdowns_of_outcomes_worked_by_hand() -> None:

@@ -58,7 +58,10 @@ def test_compare_prints_every_format_and_writes_nothing(bench: Any, out: Path, f
     ("arguments", "line"),
     [
         (["report", "OUT", "--format", "tabel"], "unknown format 'tabel'; did you mean 'table'?"),
-        (["report", "OUT", "--format", "csv", "--to", "x"], "--to and --format ask for different"),
+        (
+            ["report", "OUT", "--format", "csv", "--publish", "x"],
+            "--format and --publish ask for different",
+        ),
         (["compare", "evil", "evil", "--out", "OUT"], "both name the cell 'evil'"),
         (["compare", "evil", "digits", "--out", "OUT"], "cell 'digits' is not unique"),
         (["compare", "evil", "evli", "--out", "OUT"], "did you mean 'evil'?"),

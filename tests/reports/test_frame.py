@@ -27,7 +27,7 @@ CELLS: dict[str, dict[str, Any]] = {
 def right(synthetic: Any, cell_id: str) -> dict[str, np.ndarray]:
     """Which examples are right: before any attack, and before and after each."""
     found = {}
-    for key in synthetic.store.attack_keys(cell_id):
+    for key in synthetic.store.stage_keys(cell_id, "attacks"):
         name = key.partition("-")[0]
         if synthetic.store.read_stage(cell_id, f"attacks/{key}")["status"] == "ok":
             arrays = synthetic.arrays(cell_id, name)
@@ -86,7 +86,7 @@ def test_without_any_result_nothing_is_claimed(synthetic: Any) -> None:
 
     for column in ("rank", "clean_accuracy", "worst_case", "worst_case_low", "worst_case_high"):
         assert pd.isna(row[column]), column
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
     assert "No row has a rank." in page
     assert "Accuracy by attack" not in page
 
@@ -138,5 +138,29 @@ def test_an_empty_results_folder_gives_empty_frames_with_all_columns(synthetic: 
     assert "worst_case" in board.columns
     assert reports.terminal_table(synthetic.store.path).rows == []
     assert (
-        "No finished cell has been attacked yet." in reports.write(synthetic.store.path).read_text()
+        "No finished cell has been attacked yet."
+        in reports.publish(synthetic.store.path).read_text()
     )
+
+
+def test_balanced_accuracy_stands_beside_accuracy_where_classes_are_uneven(synthetic: Any) -> None:
+    cell_id = synthetic.cell(robust={"pgd": 0.5})
+    arrays = synthetic.arrays(cell_id, "pgd")
+    label = (np.arange(len(arrays["label"])) % 4 == 0).astype(np.int64)
+    synthetic.rewrite(cell_id, "pgd", npz_writer(arrays | {"label": label}))
+    holds = arrays["clean_correct"] & ~arrays["success"]
+    expected = np.mean([holds[label == one].mean() for one in (0, 1)])
+
+    (row,) = reports.leaderboard(synthetic.store.path).to_dict("records")
+    table = reports.terminal_table(synthetic.store.path)
+
+    assert row["worst_case_balanced"] == pytest.approx(expected)
+    shown = table.rows[0][table.columns.index("balanced %")]
+    assert shown == f"{100 * row['clean_balanced']:.1f} / {100 * expected:.1f}"
+
+
+def test_nothing_is_said_of_balance_where_classes_are_even(synthetic: Any) -> None:
+    synthetic.cell()
+    (row,) = reports.leaderboard(synthetic.store.path).to_dict("records")
+    assert pd.isna(row["clean_balanced"])
+    assert "balanced %" not in reports.terminal_table(synthetic.store.path).columns

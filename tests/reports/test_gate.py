@@ -239,4 +239,4 @@ def test_sarif_points_to_the_record_of_what_failed(files: Any, synthetic: Any) -
     assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "min-worst-case"
     uri = place["physicalLocation"]["artifactLocation"]["uri"]
     assert uri == next(synthetic.store.path.glob("cells/*trades*/cell.json")).as_uri()
-    assert "worst case 30.0 %, of 50.0 % asked for" in result["message"]["text"]
+    assert "worst case 30.0 %, where 50.0 % is asked for" in result["message"]["text"]

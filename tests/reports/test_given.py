@@ -50,7 +50,7 @@ def test_it_is_ranked_like_any_other_without_a_cost(out: Path) -> None:
 
 
 def test_the_page_the_site_and_the_terminal_show_it(out: Path, tmp_path: Path) -> None:
-    assert "theirs" in reports.write(out).read_text()
+    assert "theirs" in reports.publish(out).read_text()
     reports.publish(out, tmp_path / "site")
     cell_id = next(name for name in Store.open(out).cell_ids() if "theirs" in name)
     page = (tmp_path / "site" / "models" / cell_id / "index.html").read_text()

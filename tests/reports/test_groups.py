@@ -1,4 +1,4 @@
-"""Only rows of the same setting are ranked together."""
+"""Only rows of the same group are ranked together."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ import pytest
 import reports
 from benchmark.results import npz_writer
 
-SETTINGS: dict[str, dict[str, Any]] = {
+GROUPS: dict[str, dict[str, Any]] = {
     "data set": {"dataset": "mnist"},
     "norm": {"norm": "l2"},
     "budget": {"eps": 8 / 255},
 }
 
 
-@pytest.mark.parametrize("other", SETTINGS.values(), ids=SETTINGS)
-def test_rows_of_another_setting_have_ranks_of_their_own(synthetic: Any, other: Any) -> None:
+@pytest.mark.parametrize("other", GROUPS.values(), ids=GROUPS)
+def test_rows_of_another_group_have_ranks_of_their_own(synthetic: Any, other: Any) -> None:
     synthetic.cell("good", robust={"pgd": 0.9}, cell_id="a")
     synthetic.cell("bad", robust={"pgd": 0.1}, cell_id="b")
     synthetic.cell("middle", robust={"pgd": 0.5}, cell_id="c", **other)
 
     board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
 
     assert dict(board["rank"]) == {"a": 1, "b": 2, "c": 1}
-    assert page.count('<table class="board"') == 2
-    assert page.count('<nav aria-label="Settings">') == 1
-    assert "setting" in reports.terminal_table(synthetic.store.path).columns
+    assert page.count('<tr class="group"') == page.count('<a href="#group-') == 2
+    assert "group" in reports.terminal_table(synthetic.store.path).columns
 
 
 @pytest.mark.parametrize("field", ["model", "examples", "fingerprint"])
-def test_another_model_examples_or_data_are_another_setting(synthetic: Any, field: str) -> None:
+def test_another_model_examples_or_data_are_another_group(synthetic: Any, field: str) -> None:
     synthetic.cell("good", robust={"pgd": 0.9}, cell_id="a")
     other = synthetic.cell("bad", robust={"pgd": 0.1}, cell_id="b")
     config = synthetic.store.read_cell(other)["config"]
@@ -61,8 +60,8 @@ def test_a_cell_has_a_row_in_each_of_its_suites(synthetic: Any) -> None:
     assert board.loc["quick", "worst_case"] == 0.8
     assert board.loc["full", "worst_case"] == 0.5  # the second keeps 1 to 100 of 0 to 159
     assert pd.isna(board.loc["quick", "robust_accuracy.pgd"])
-    page = reports.write(synthetic.store.path).read_text()
-    assert page.count(f"<code>{cell_id}</code>") == 2
+    page = reports.publish(synthetic.store.path).read_text()
+    assert page.count(f'<a href="models/{cell_id}/index.html">') == 2
 
 
 def test_several_seeds_and_variants_are_told_apart(synthetic: Any) -> None:
@@ -70,10 +69,10 @@ def test_several_seeds_and_variants_are_told_apart(synthetic: Any) -> None:
     synthetic.cell("trades", seed=1, parameters={"beta": 6}, cell_id="b")
     synthetic.cell("trades", seed=0, parameters={"beta": 1}, cell_id="c")
 
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
 
     for label in ("seed 0, beta=6", "seed 1, beta=6", "seed 0, beta=1"):
-        assert f"<summary>trades (torch), {label} " in page
+        assert f"</svg>trades (torch), {label}<" in page
 
 
 def test_a_row_that_stood_fewer_attacks_is_not_ranked_above_those_that_stood_more(
@@ -83,7 +82,7 @@ def test_a_row_that_stood_fewer_attacks_is_not_ranked_above_those_that_stood_mor
     synthetic.cell("spared", robust={"fgsm": 0.9}, cell_id="b")
 
     board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
 
     assert board.loc["a", "rank"] == 1
     assert pd.isna(board.loc["b", "rank"])
@@ -95,9 +94,9 @@ def test_the_undefended_twin_is_called_so(synthetic: Any) -> None:
     synthetic.cell("none", robust={"pgd": 0.1})
     synthetic.cell("pgd-at", robust={"pgd": 0.8})
 
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
 
-    assert "<summary>undefended (torch) " in page
+    assert "</svg>undefended (torch)<" in page
     assert "Undefended: 10.0 %." in page
     assert "none (torch)" not in page
 
@@ -109,7 +108,7 @@ def test_unequal_arguments_are_named(synthetic: Any) -> None:
     content = path.read_bytes()
     synthetic.rewrite(other, "pgd", lambda to: to.write_bytes(content), arguments={"max_iter": 1})
 
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
 
     assert "ran with arguments that others did not have: {&#34;max_iter&#34;: 1}" in page
 
@@ -127,7 +126,7 @@ def test_broken_promises_of_an_attack_are_counted_in_the_notes(
 ) -> None:
     synthetic.cell(violations={"pgd": {kind: 7}})
 
-    assert told in reports.write(synthetic.store.path).read_text()
+    assert told in reports.publish(synthetic.store.path).read_text()
 
 
 def test_what_an_attack_was_run_on_and_what_it_kept_to_itself_is_told(synthetic: Any) -> None:
@@ -138,7 +137,7 @@ def test_what_an_attack_was_run_on_and_what_it_kept_to_itself_is_told(synthetic:
         cell_id, "pgd", npz_writer(arrays), norm="l0", eps=20.0, own_threat=True, silent=3
     )
 
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
 
     assert f"was run on 5 of {len(arrays['success'])} examples, its accuracy is of these" in page
     assert "has a threat of its own, l0 with eps 20; the worst case is over all of them" in page

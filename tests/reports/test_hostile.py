@@ -112,10 +112,10 @@ def measured(store: Any, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def harmless(synthetic_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Structure:
-    """The report's page of the same results with a harmless text."""
+    """The leaderboard of the same results with a harmless text."""
     synthetic = synthetic_in(tmp_path_factory.mktemp("harmless") / "out")
-    results(synthetic, "harmless")
-    return Structure(reports.write(synthetic.store.path).read_text(encoding="utf-8"))
+    results(synthetic, "usual")
+    return Structure(reports.publish(synthetic.store.path).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module", params=TEXTS.values(), ids=TEXTS)
@@ -125,7 +125,7 @@ def hostile(
     """A results folder with its report, and the text that is everywhere in it."""
     synthetic = synthetic_in(tmp_path_factory.mktemp("hostile") / "out")
     results(synthetic, request.param)
-    reports.write(synthetic.store.path)
+    reports.publish(synthetic.store.path)
     return synthetic.store.path, request.param
 
 
@@ -149,7 +149,7 @@ def test_every_page_of_the_site_shows_the_text_and_runs_nothing(
     out, text = hostile
     reports.publish(out, tmp_path / "site")
     pages = sorted((tmp_path / "site").rglob("*.html"))
-    assert len(pages) == 5 + 4
+    assert len(pages) == 6 + 4
     for path in pages:
         page = path.read_text(encoding="utf-8")
         found = Structure(page)
@@ -202,7 +202,7 @@ def test_names_of_foreign_files_are_texts(synthetic: Any) -> None:
     synthetic.cell()
     (synthetic.store.path / "cells" / name).write_text("")
 
-    index = reports.write(synthetic.store.path)
+    index = reports.publish(synthetic.store.path)
     page, notes = index.read_text(), reports.terminal_table(synthetic.store.path).notes
 
     assert "cells/\ufffd&lt;b&gt;\ufffd[2J=1+1" in page
@@ -216,7 +216,7 @@ def test_names_in_what_breaks_the_schema_are_texts(synthetic: Any) -> None:
     synthetic.change(cell_id, suites={"\x1b[2J<b>\n": 3})
 
     (entry,) = reports.load(synthetic.store.path).attrs["left_out"]
-    page = reports.write(synthetic.store.path).read_text()
+    page = reports.publish(synthetic.store.path).read_text()
 
     assert "suites.<b>: input should be a valid list" in entry["reason"]
     assert "<b>" not in page

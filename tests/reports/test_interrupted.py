@@ -94,7 +94,7 @@ def test_leftovers_are_removed_and_folders_of_their_name_are_not(
     assert [path.name for path in site.rglob(".tmp-*")] == [".tmp-x"]
 
 
-@pytest.mark.parametrize("write", [reports.write, reports.write_robustbench])
+@pytest.mark.parametrize("write", [reports.publish, reports.write_robustbench])
 def test_leftovers_of_a_report_are_removed(synthetic: Any, tmp_path: Path, write: Any) -> None:
     synthetic.cell("pgd-at")
     write(synthetic.store.path, tmp_path / "to")

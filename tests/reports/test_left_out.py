@@ -104,7 +104,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def left_out(synthetic: Any) -> list[str]:
     """The paths that the report names, which must be the same everywhere."""
     before = snapshot(synthetic.store.path)
-    index = reports.write(synthetic.store.path)
+    index = reports.publish(synthetic.store.path)
     assert snapshot(synthetic.store.path) == before
 
     entries = json.loads((index.parent / "leaderboard.json").read_text())["left_out"]
@@ -137,8 +137,8 @@ def test_an_attack_that_cannot_be_read_is_missing_and_never_robustness(
     board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
     assert dict(board["worst_case_complete"]) == {good: True, bad: False}
     assert board["rank"].notna().to_dict() == {good: True, bad: False}
-    page = reports.write(synthetic.store.path).read_text()
-    assert '<span class="tag bad">missing</span>' in page
+    page = reports.publish(synthetic.store.path).read_text()
+    assert '<b class="bad">missing</b>' in page
     assert "≤</abbr>" in page
 
 
@@ -232,7 +232,7 @@ def test_keys_cannot_lead_out_of_the_results(synthetic: Any, tmp_path: Path) -> 
     synthetic.change(cell_id, suites={"quick": ["../../../../secret"]})
 
     assert left_out(synthetic) == [f"cells/{cell_id}/attacks/../../../../secret.json"]
-    assert '"secret"' not in reports.write(synthetic.store.path).read_text()
+    assert '"secret"' not in reports.publish(synthetic.store.path).read_text()
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_keys_cannot_lead_out_of_the_results(synthetic: Any, tmp_path: Path) -> 
     ids=["nothing", "an empty folder", "a file"],
 )
 @pytest.mark.parametrize(
-    "call", [reports.write, reports.load, reports.leaderboard, reports.terminal_table]
+    "call", [reports.publish, reports.load, reports.leaderboard, reports.terminal_table]
 )
 def test_what_is_no_results_folder_is_refused(
     tmp_path: Path, make: Callable[[Path], object], message: str, call: Callable[[Path], object]
@@ -263,13 +263,13 @@ def test_a_report_is_never_written_among_the_results(synthetic: Any, to: str) ->
     before = snapshot(synthetic.store.path)
 
     with pytest.raises(StoreError, match="stored results are in there"):
-        reports.write(synthetic.store.path, synthetic.store.path / to.format(cell=cell_id))
+        reports.publish(synthetic.store.path, synthetic.store.path / to.format(cell=cell_id))
     assert snapshot(synthetic.store.path) == before
 
 
 def test_a_report_that_cannot_be_written_is_an_error(synthetic: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
 
-    with pytest.raises(StoreError, match=r"can't write the report to .*; give another folder"):
-        reports.write(synthetic.store.path, tmp_path / "file")
+    with pytest.raises(StoreError, match=r"can't write to .*; give another folder"):
+        reports.publish(synthetic.store.path, tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"

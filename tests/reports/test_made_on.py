@@ -11,7 +11,7 @@ import reports
 
 def test_a_page_says_on_which_model_an_attack_was_made(synthetic: Any, tmp_path: Path) -> None:
     cell_id, store = synthetic.cell("pgd-at"), synthetic.store
-    key = store.attack_keys(cell_id)[0]
+    key = store.stage_keys(cell_id, "attacks")[0]
     record = store.read_stage(cell_id, f"attacks/{key}")
     (name,) = record["files"]
     content = (store.cell_folder(cell_id) / "attacks" / name).read_bytes()

@@ -144,16 +144,16 @@ def test_adaptation_is_on_the_models_page_and_the_leaderboard(
 
     curve = correct[:, 1].mean(axis=0)
     area = ((curve[0] + curve[1]) / 2 + 4 * (curve[1] + curve[2]) / 2) / 5
-    held_out = document["adaptation_to_attacks"]["held_out"]
+    held_out = document["metatest"]["held_out"]
     assert (held_out["before"], held_out["after"]) == pytest.approx((curve[0], curve[2]))
     assert held_out["area"] == pytest.approx(area)
-    families = {one["family"]: one for one in document["adaptation_to_attacks"]["families"]}
+    families = {one["family"]: one for one in document["metatest"]["families"]}
     assert families["patch"]["accuracy"] == pytest.approx(correct.mean(axis=0))
     assert f"10 labels from {percent(curve[0])} to {percent(curve[2])}" in page
     assert "no images" in page
 
-    board = json.loads((tmp_path / "site" / "data" / "leaderboard.json").read_text())
-    assert board["settings"][0]["rows"][0]["held_out_area"] == pytest.approx(area)
+    board = json.loads((tmp_path / "site" / "data" / "index.json").read_text())
+    assert board["groups"][0]["rows"][0]["held_out_area"] == pytest.approx(area)
     index = (tmp_path / "site" / "index.html").read_text()
     assert re.search(rf'<td class="n c\d+">{percent(area)}</td>', index)
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from reports import paired, ranks
-from reports.statistics import across_seeds, wilson
+from reports.statistics import across_seeds, balanced, wilson
 
 
 def first(right: int, total: int) -> np.ndarray:
@@ -220,3 +220,13 @@ def test_ranks_agree_with_the_tests_pair_by_pair() -> None:
 def test_ranks_refuse_unequal_examples(rows: list[list[bool]]) -> None:
     with pytest.raises(ValueError, match="of the same examples"):
         ranks.with_ties(rows)
+
+
+def test_balanced_accuracy_is_the_mean_over_the_classes() -> None:
+    right = np.array([True, True, True, False, False, True])
+    assert balanced(right, np.array([0, 0, 0, 0, 7, 7])) == pytest.approx((3 / 4 + 1 / 2) / 2)
+
+
+def test_even_classes_need_no_balanced_accuracy() -> None:
+    assert balanced(np.ones(5, bool), np.array([0, 0, 0, 1, 1])) is not None
+    assert balanced(np.ones(4, bool), np.array([0, 0, 1, 1])) is None

@@ -30,7 +30,7 @@ from benchmark.results.records.stages import Violations as Violations
 TUNING = "adaptations/tuning-"
 
 # Folder of a keyed stage, or a stage, to what its records hold.
-_SCHEMAS: dict[str, type[StageRecord]] = {
+SCHEMAS: dict[str, type[StageRecord]] = {
     "training": TrainingRecord,
     "adaptation": SupportRecord,
     "given": ExternalRecord,
@@ -45,4 +45,5 @@ _SCHEMAS: dict[str, type[StageRecord]] = {
 
 def schema_of(stage: str) -> type[StageRecord]:
     """What the records of a stage of the store hold, such as "training" or "attacks/<key>"."""
-    return TuningRecord if stage.startswith(TUNING) else _SCHEMAS[stage.partition("/")[0]]
+    folder = stage.partition("/")[0]
+    return TuningRecord if stage.startswith(TUNING) else SCHEMAS.get(folder, StageRecord)

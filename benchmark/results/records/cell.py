@@ -17,6 +17,7 @@ class DatasetConfig(Schema):
     fingerprint: str = ""
     image_size: Count | None = None
     split_seed: Count = 0
+    label: str | None = None
 
 
 class DefenseConfig(Schema):
@@ -56,7 +57,10 @@ CellStatus = Literal["ok", "failed", "diverged"]
 
 
 class CellRecord(Schema):
-    """cell.json: how a cell ended, and where it was worked on. `suites`: name to attacks' keys."""
+    """cell.json: how a cell ended, and where it was worked on. `suites`: name to attacks' keys.
+
+    `data` tells what was done to the inputs, and which examples are duplicates.
+    """
 
     cell_id: str = ""
     schema_version: int | None = None
@@ -65,6 +69,7 @@ class CellRecord(Schema):
     reason: Reason = ""
     suites: dict[str, list[str]] = {}
     classes: list[str] = []
+    data: dict[str, Any] = {}
     versions: dict[str, Any] = {}
     git: dict[str, Any] | None = None
     device: str = ""

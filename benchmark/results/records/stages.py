@@ -28,7 +28,11 @@ class ModelRecord(StageRecord):
 
 
 class TrainingRecord(ModelRecord):
-    """training.json; `taken_from` is the cell whose training gave the same weights."""
+    """training.json
+
+    taken_from: the cell whose training gave the same weights. peak_memory: bytes of the process,
+    with framework and data, at most; on a CPU, where the system tells.
+    """
 
     learned: Any = None
     history: list[dict[str, Any]] = []
@@ -36,6 +40,7 @@ class TrainingRecord(ModelRecord):
     restored_epoch: Count | None = None
     notices: list[str] = []
     taken_from: str | None = None
+    peak_memory: Amount | None = None
 
 
 class SupportRecord(ModelRecord):

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Tasks under the same attack, computed at once: (tasks, support + query, ...)."""
 
-    x: torch.Tensor
-    y: torch.Tensor
-    support_adv: torch.Tensor  # (tasks, support, ...)
-    start: torch.Tensor
-    noise: torch.Tensor | None  # (tasks, query, ...)
-    eps: torch.Tensor  # (tasks,)
+    x: Tensor
+    y: Tensor
+    support_adv: Tensor  # (tasks, support, ...)
+    start: Tensor
+    noise: Tensor | None  # (tasks, query, ...)
+    eps: Tensor  # (tasks,)
     attack: int
 
     def part(self, tasks: slice) -> Chunk:
@@ -31,9 +32,9 @@ class MetaGradient:
     """Sums over tasks: of the outer loss, of its parts' gradients, and of the buffers."""
 
     loss: float
-    parts: list[list[torch.Tensor]]
-    rates: torch.Tensor | None
-    buffers: dict[str, torch.Tensor]
+    parts: list[list[Tensor]]
+    rates: Tensor | None
+    buffers: dict[str, Tensor]
 
     def add(self, other: MetaGradient) -> None:
         """Take up more tasks, in place."""
@@ -57,6 +58,6 @@ class MetaGradient:
             self.buffers[name] = value / tasks if value.is_floating_point() else value // tasks
 
 
-def by_example(eps: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def by_example(eps: Tensor, x: Tensor) -> Tensor:
     """The tasks' budgets for a batch of their examples (tasks, n, ...), shaped to broadcast."""
     return eps.repeat_interleave(x.shape[1]).reshape(-1, *[1] * (x.ndim - 2))

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import higher
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn.functional import cross_entropy
 
@@ -21,15 +22,16 @@ from defenses.conventions.pytorch import Caller
 from defenses.errors import DefenseError
 from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import adapted_names, layer_numbers
+from defenses.states import Arrays
 
-Stack = Mapping[str, torch.Tensor]
+Stack = Mapping[str, Tensor]
 
 
 class StackError(DefenseError):
     """The model holds what `vmap` can't batch over tasks."""
 
 
-def stacked_logits(call: Caller, stack: Stack, x: torch.Tensor) -> torch.Tensor:
+def stacked_logits(call: Caller, stack: Stack, x: Tensor) -> Tensor:
     """Logits of each task's inputs with its own weights and buffers, where `stack` names them.
 
     Args:
@@ -44,7 +46,7 @@ def stacked_logits(call: Caller, stack: Stack, x: torch.Tensor) -> torch.Tensor:
         StackError: several tasks, and a model that can only be run for one.
     """
 
-    def logits(stack: Stack, x: torch.Tensor) -> torch.Tensor:
+    def logits(stack: Stack, x: Tensor) -> Tensor:
         return call(x, stack, tie_weights=False)
 
     if len(x) == 1:
@@ -62,14 +64,14 @@ def stacked_logits(call: Caller, stack: Stack, x: torch.Tensor) -> torch.Tensor:
         ) from error
 
 
-def _channels_last(x: torch.Tensor) -> torch.Tensor:
+def _channels_last(x: Tensor) -> Tensor:
     """Images in the fast layout, which arithmetic loses where there is one channel."""
     return x.clone(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def _numbers(output: object) -> int:
     """How many numbers a layer gives; a recurrent one gives a tuple."""
-    if isinstance(output, torch.Tensor):
+    if isinstance(output, Tensor):
         return output.numel()
     parts = output if isinstance(output, tuple | list) else ()
     return sum(_numbers(part) for part in parts)
@@ -89,7 +91,7 @@ class TaskStack(nn.Module):
         for index in range(len(names)):
             self.register_parameter(f"weight{index}", nn.Parameter(torch.empty(0)))
 
-    def forward(self, x: torch.Tensor, buffers: Stack) -> torch.Tensor:
+    def forward(self, x: Tensor, buffers: Stack) -> Tensor:
         """Logits of each task, (tasks, n, classes)."""
         weights = {name: getattr(self, f"weight{i}") for i, name in enumerate(self.names)}
         return stacked_logits(self.hidden[0], {**weights, **buffers}, x)
@@ -107,7 +109,7 @@ class Adapted:
     """
 
     steps: list[Stack]
-    loss: torch.Tensor
+    loss: Tensor
     buffers: Stack
 
 
@@ -119,7 +121,7 @@ class InnerLoop:
     """
 
     # s, (layers,), where the rates are learned.
-    log_rates: torch.Tensor | None = None
+    log_rates: Tensor | None = None
     # Numbers that one example leaves between the layers, once a pass has shown it.
     activations: int | None = None
     # Whether several tasks can be computed at once, until a model shows that they can't.
@@ -127,7 +129,7 @@ class InnerLoop:
 
     def __init__(self, call: Caller, defense: MetaAdversarial) -> None:
         self.model, self.defense = call.model, defense
-        own = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        own = dict(zip(call.names, call.parameters, strict=True))
         names = adapted_names(list(own), ".", head=defense.algorithm == "anil")
         self.initial = {name: own[name] for name in names}
         self.module = TaskStack(call, names)
@@ -142,13 +144,10 @@ class InnerLoop:
             self.module, copy_initial_weights=False, track_higher_grads=tracked
         )
         self._optimizer = higher.get_diff_optim(
-            optimizer,
-            self.module.parameters(),
-            fmodel=self._patched,
-            track_higher_grads=tracked,
+            optimizer, self.module.parameters(), fmodel=self._patched, track_higher_grads=tracked
         )
 
-    def adapt(self, x: torch.Tensor, y: torch.Tensor) -> Adapted:
+    def adapt(self, x: Tensor, y: Tensor) -> Adapted:
         """Adapt to inputs (tasks, n, ...) with labels (tasks, n)."""
         tasks = len(x)
         patched, rates = self._fresh_stack(tasks), self._rates()
@@ -173,6 +172,14 @@ class InnerLoop:
         """Copies of the model's buffers, one a task; a pass in training mode changes them."""
         buffers = self.model.named_buffers()
         return {name: value.expand(tasks, *value.shape).clone() for name, value in buffers}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The size, which decides the chunks, and with them how sums are rounded."""
+        return {} if self.activations is None else {"": np.array(self.activations)}
+
+    def load_state(self, state: Arrays) -> None:
+        """Take up what `state` returned."""
+        self.activations = int(state[""]) if state else None
 
     @contextmanager
     def _measured(self, examples: int) -> Iterator[None]:
@@ -203,12 +210,12 @@ class InnerLoop:
         self._patched._fast_params = [copies]
         return self._patched
 
-    def _rates(self) -> dict[str, list[torch.Tensor]] | None:
+    def _rates(self) -> dict[str, list[Tensor]] | None:
         """The learned rates, layer by layer, as `higher` takes them."""
         if self.log_rates is None:
             return None
         return {"lr": list(self.defense.inner_rate * self.log_rates.exp())}
 
-    def _copies(self, value: torch.Tensor, tasks: int) -> torch.Tensor:
+    def _copies(self, value: Tensor, tasks: int) -> Tensor:
         copies = value.expand(tasks, *value.shape)
         return copies if self.defense.second_order else copies.detach().requires_grad_()

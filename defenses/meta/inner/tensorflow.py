@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
+from tensorflow import Tensor
 
-from defenses.conventions.tensorflow import Caller
-from defenses.errors import DefenseError
+from defenses.conventions.tensorflow import Caller, refuse_layers
 from defenses.kernels.tensorflow import cross_entropy
 from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import adapted_names, layer_numbers
@@ -22,7 +22,7 @@ from defenses.meta.steps import adapted_names, layer_numbers
 # tf.nn.moments stops the gradient of the mean: exact in first order, wrong in second.
 _WRONG_IN_SECOND_ORDER = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
 
-Weights = Sequence[tf.Tensor]
+Weights = Sequence[Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Adapted:
     """
 
     steps: list[Weights]
-    loss: tf.Tensor
+    loss: Tensor
     buffers: Weights
 
 
@@ -62,7 +62,7 @@ class InnerLoop:
         # The layer of each weight; None where it does not move.
         self.of_weight = [self.layer_of.get(name) for name in names]
 
-    def adapt(self, x: tf.Tensor, y: tf.Tensor, outer: tf.GradientTape) -> Adapted:
+    def adapt(self, x: Tensor, y: Tensor, outer: tf.GradientTape) -> Adapted:
         """Adapt to inputs (n, ...) with labels (n,), recorded by the tape `outer`."""
         second_order = self.defense.second_order
         weights: Weights = self.initial
@@ -85,7 +85,7 @@ class InnerLoop:
 
     def _moved(self, weights: Weights, gradients: Weights) -> Weights:
         """One step down the gradients, of the weights that move."""
-        rates: Sequence[float | tf.Tensor] = [self.defense.inner_rate] * self.layers
+        rates: Sequence[float | Tensor] = [self.defense.inner_rate] * self.layers
         if self.log_rates is not None:
             rates = tf.unstack(self.defense.inner_rate * tf.exp(self.log_rates))
         remaining = iter(gradients)
@@ -100,12 +100,9 @@ def refuse_wrong_derivatives(model: keras.Model, defense: MetaAdversarial) -> No
 
     The inner gradient of "anil" ends at the last layer, so that the others are differentiated once.
     """
-    if defense.algorithm != "maml":
-        return
-    for layer in model._flatten_layers():
-        if isinstance(layer, _WRONG_IN_SECOND_ORDER):
-            raise DefenseError(
-                f"meta-adv can't train through layer {layer.name!r} ({type(layer).__name__}) in "
-                "second order: Keras stops the gradient of its mean, so that second derivatives "
-                "are wrong; give algorithm fomaml, reptile or anil, or use LayerNormalization"
-            )
+    if defense.algorithm == "maml":
+        reason = (
+            " in second order: Keras stops the gradient of its mean, so that second derivatives "
+            "are wrong; give algorithm fomaml, reptile or anil, or use LayerNormalization"
+        )
+        refuse_layers(model, _WRONG_IN_SECOND_ORDER, "meta-adv", reason)

@@ -1,0 +1,74 @@
+"""Where the cells of a run are worked on: that part of its configuration."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from benchmark import limits
+from benchmark.errors import ConfigError, UnknownName, shortened
+from benchmark.frameworks import FRAMEWORKS
+
+EXECUTORS = ("local", "ray")
+# Of `Placement`: what only a cluster can take.
+_OF_RAY = ("ray_address", "gpus_per_cell", "cpus_per_cell", "runtime_env")
+
+
+def _executor(value: Any) -> str:
+    name = str(value).strip().lower()
+    if name not in EXECUTORS:
+        raise UnknownName("executor", str(value), EXECUTORS)
+    return name
+
+
+def _shard(value: Any) -> tuple[int, int]:
+    match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", str(value))
+    if match and 1 <= int(match[1]) <= int(match[2]):
+        return int(match[1]), int(match[2])
+    raise ConfigError(
+        f"shard {shortened(value)} is not allowed; give K/N with K from 1 to N, such as 3/10"
+    )
+
+
+def _environments(value: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
+        raise ConfigError(
+            f"runtime_env must map frameworks to Ray's settings, got {shortened(value)}"
+        )
+    for name in value:
+        if name not in FRAMEWORKS:
+            raise UnknownName("framework in runtime_env", str(name), FRAMEWORKS)
+    return value
+
+
+class Placement(BaseModel):
+    """Where the cells of a run are worked on.
+
+    executor: "local" for processes of this machine, or "ray". ray_address: "HOST:PORT" of a
+    cluster's head, "auto" for the one on this machine, or "local" to start one; None to go by
+    $RAY_ADDRESS. cpus_per_cell, gpus_per_cell: what a worker takes of a node; shares of a GPU are
+    allowed. runtime_env: {framework: Ray's runtime environment of its workers}. shard: (k, n) for
+    the k-th of n parts of the plan.
+    """
+
+    executor: Annotated[str, BeforeValidator(_executor)] = "local"
+    ray_address: str | None = None
+    gpus_per_cell: Annotated[float, Field(ge=0, le=limits.MAX_JOBS, allow_inf_nan=False)] | None = (
+        None
+    )
+    cpus_per_cell: Annotated[int, Field(strict=True, gt=0, le=limits.MAX_THREADS)] | None = None
+    runtime_env: Annotated[dict[str, dict[str, Any]], BeforeValidator(_environments)] = Field(
+        default_factory=dict
+    )
+    shard: Annotated[tuple[int, int], BeforeValidator(_shard)] | None = None
+
+    @model_validator(mode="after")
+    def _for_ray(self) -> Placement:
+        for key in _OF_RAY:
+            if self.executor != "ray" and getattr(self, key) not in (None, {}):
+                raise ConfigError(
+                    f"{key} is for a cluster; give --executor ray too, or leave it out"
+                )
+        return self

@@ -1,0 +1,150 @@
+"""How far a run is, from its folder alone: its journal, and the records of its cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import StoreError
+from benchmark.journal import path_in
+from benchmark.results import Store, lease
+from benchmark.results.files import read_json, read_plain
+
+# Seconds without a sign after which a run of another machine is called silent.
+_SILENT = 4 * lease.HEARTBEAT
+_LARGEST = 1 << 30  # bytes of a journal
+
+
+@dataclass(frozen=True)
+class Running:
+    """A task that somebody is at: where, and since when; `attempt` counts from 1."""
+
+    cell_id: str
+    stage: str
+    where: str
+    since: str
+    attempt: int
+
+
+@dataclass
+class Status:
+    """What became of every cell that is known: those with a record, and those of the last run.
+
+    state: of the last run: "at work", "silent" (its machine gives no sign), "stopped" (it ended
+    before its work), "ended", or "unknown" where none left a journal. run: what it says of itself.
+    failed: cell to the reason, and where a cell is done without a stage, "cell: stage" to it.
+    labels: cell to what a person calls it.
+    """
+
+    state: str = "unknown"
+    run: dict[str, Any] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    running: list[Running] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `bench status --json` prints it."""
+        return {**asdict(self), "schema_version": 1}
+
+
+def status(folder: Path | str) -> Status:
+    """The status of a results folder; raises `StoreError` where it is none."""
+    store = Store.open(folder)
+    found = Status()
+    running, ended = _follow(store.path, found)
+    found.state = _state(store.path, found.run, running, ended)
+    alive = found.state in ("at work", "silent")
+    if alive:
+        found.running = list(running.values())
+    at_work = {one.cell_id for one in found.running}
+    for cell_id in sorted({*store.cell_ids(), *found.labels}):
+        if cell_id in at_work:
+            continue
+        record = store.read_cell(cell_id)
+        # While a run is to try a cell again, what it came to before is no news.
+        expected = alive and cell_id in found.labels and cell_id not in ended
+        if record is None or expected:
+            if record is not None or cell_id in found.labels:
+                found.waiting.append(cell_id)
+        elif record["status"] == "ok":
+            found.done.append(cell_id)
+            found.failed |= _failed_stages(store, cell_id, record)
+        else:
+            found.failed[cell_id] = f"{record['status']}: {record['reason']}"
+    return found
+
+
+def _follow(folder: Path, found: Status) -> tuple[dict[int, Running], set[str]]:
+    """Reads the journal; returns what is running by its slot, and the cells that ended."""
+    running: dict[int, Running] = {}
+    ended: set[str] = set()
+    for line in _lines(folder):
+        match line:
+            case {"what": "began", "cells": dict(cells), **about}:
+                found.labels = {str(cell): str(label) for cell, label in cells.items()}
+                found.run = {name: value for name, value in about.items() if name != "cells"}
+            case {"what": "started", "slot": int(slot), "cell": str(cell), "at": str(at), **more}:
+                where, attempt = str(more.get("where", "")), int(more.get("attempt", 1))
+                running[slot] = Running(cell, "starting", where, at, attempt)
+            case {"what": "stage", "slot": int(slot), "stage": str(stage)} if slot in running:
+                before = running[slot]
+                running[slot] = Running(
+                    before.cell_id, stage, before.where, before.since, before.attempt
+                )
+            case {"what": "paused", "slot": int(slot)}:
+                running.pop(slot, None)
+            case {"what": "finished", "slot": int(slot), "cell": str(cell)}:
+                running.pop(slot, None)
+                ended.add(cell)
+            case {"what": "ended", "at": str(at), **more}:
+                found.run |= {"ended": at, "error": more.get("error")}
+    return running, ended
+
+
+def _lines(folder: Path) -> Iterator[dict[str, Any]]:
+    try:
+        content = read_plain(path_in(folder), largest=_LARGEST)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"can't read {path_in(folder)}: {error.strerror or error}") from error
+    for text in content.decode("utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):  # the last one, half-written
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _state(
+    folder: Path, run: Mapping[str, Any], running: Mapping[int, Running], ended: set[str]
+) -> str:
+    if not run:
+        return "unknown"
+    if "ended" in run:
+        return "stopped" if run.get("error") else "ended"
+    number = lease.newest(folder)
+    holder = lease.read(folder, number)
+    if number != run.get("lock") or not lease.is_held(holder):
+        return "stopped"
+    if lease.is_here(holder) or holder is None:
+        return "at work"
+    seen = (datetime.now(UTC) - datetime.fromisoformat(str(holder["at"]))).total_seconds()
+    return "at work" if seen < _SILENT else "silent"
+
+
+def _failed_stages(store: Store, cell_id: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """The attacks that a cell is done without."""
+    found = {}
+    for key in sorted({key for keys in record["suites"].values() for key in keys}):
+        attack = read_json(store.cell_folder(cell_id) / "attacks" / f"{key}.json") or {}
+        if attack.get("status") == "failed":
+            found[f"{cell_id}: attack {attack.get('name', key)}"] = str(attack.get("reason", ""))
+    return found

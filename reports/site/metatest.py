@@ -1,0 +1,127 @@
+"""The meta-test: what models keep under other attacks while they adapt to them, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from reports.adaptations import HELD_OUT, summary
+from reports.board import TRAINING
+from reports.groups import Group, page
+from reports.rows import Row, name_in_text
+from reports.site import measured, render
+from reports.site.charts import Axis, Line, lines, told
+from reports.statistics import across_seeds
+
+MOST_ROWS = 8  # that the charts draw; the table has all
+_ROLES = ("seen", "validation", HELD_OUT)
+Document = dict[str, Any]
+Size = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+
+
+def document(groups: Sequence[Group]) -> Document:
+    """For each group its rows by size of the protocol, the largest first; a JSON value."""
+    found = []
+    for group in groups:
+        sizes: dict[Size, list[Row]] = {}
+        for row in group.rows:
+            if row.cell.adaptations:
+                sizes.setdefault(row.cell.adaptations[0].record.size, []).append(row)
+        if sizes:
+            parts = [_part(size, sizes[size]) for size in sorted(sizes, reverse=True)]
+            found.append({**group.summary(), "parts": parts})
+    return {"groups": found}
+
+
+def write(document: Document) -> str:
+    """The page of such a document."""
+    return render.page(
+        "metatest.html.j2",
+        current="metatest.html",
+        most_drawn=MOST_ROWS,
+        groups=[
+            (group, [(part, _charts(part)) for part in group["parts"]])
+            for group in document["groups"]
+        ],
+    )
+
+
+def _part(size: Size, members: Sequence[Row]) -> Document:
+    """Rows that were adapted in the same way."""
+    episodes, queries, shots, steps = size
+    every = [one.record for row in members for one in row.cell.adaptations]
+    # A family's role for most: held out where it is so for any.
+    roles = {r.family: r.role for r in sorted(every, key=lambda r: _ROLES.index(r.role))}
+    return {
+        "episodes": episodes,
+        "queries": queries,
+        "shots": list(shots),
+        "steps": list(steps),
+        "roles": roles,
+        "rows": [_row(row, roles) for row in members],
+        "over_seeds": _over_seeds(members),
+    }
+
+
+def _row(row: Row, roles: Mapping[str, str]) -> Document:
+    found = measured.metatest(row.cell.adaptations)
+    assert found is not None
+    families = {one["family"]: one for one in found["families"]}
+    return {
+        "cell_id": row.cell.cell_id,
+        "page": page(row.cell.cell_id),
+        "label": row.label,
+        "undefended": row.undefended,
+        **{name: found[name] for name in ("rate", "tuned_steps", "held_out")},
+        # Whether it was trained on families that are held out for others.
+        "fewer": any(one["role"] != roles[name] for name, one in families.items()),
+        "families": [_family(families.get(name)) for name in roles],
+    }
+
+
+def _family(one: Document | None) -> Document | None:
+    names = ("family", "role", "status", "reason", "before", "after")
+    return one and {name: one[name] for name in names if name in one}
+
+
+def _charts(part: Document) -> list[tuple[str, Markup]]:
+    """Held-out families over steps and over labels, and what the seen families keep."""
+    drawn = [row for row in part["rows"] if row["held_out"]][:MOST_ROWS]
+    labels = f"{part['shots'][-1]} labels"
+    kinds = (
+        (f"Held-out families, {labels}", "steps", "over_steps"),
+        ("Held-out families, tuned steps", "shots", "over_shots"),
+        (f"Seen families, {labels}", "steps", "seen"),
+    )
+    found = []
+    for title, points, curve in kinds if drawn else ():
+        series, style = [], -1
+        for row in drawn:
+            style += not row["undefended"]
+            pairs = list(zip(part[points], row["held_out"][curve], strict=True))
+            series.append(Line(row["label"], pairs, -1 if row["undefended"] else style))
+        across = "labels" if points == "shots" else points
+        words = f"{title}, accuracy in per cent over {across}: {told(series)}."
+        up = Axis("accuracy in %", 0, 1, percent=True)
+        found.append((title, lines(Axis(across, 0, part[points][-1]), up, series, words=words)))
+    return found
+
+
+def _over_seeds(members: Sequence[Row]) -> list[Document]:
+    """The held-out area over training seeds: each seed's model met the same episodes."""
+    trainings: dict[tuple[object, ...], list[Row]] = {}
+    for row in members:
+        trainings.setdefault(tuple(row.values[name] for name in TRAINING), []).append(row)
+    found = []
+    for rows in trainings.values():
+        held = [summary(row.cell.adaptations) for row in rows]
+        areas = [one.area_of_each for one in held if one is not None]
+        if len(areas) > 1:
+            name, variant = name_in_text(rows[0].values), rows[0].variant
+            label = f"{name}, {variant}" if variant else name
+            found.append({"label": label, **asdict(across_seeds(np.stack(areas)))})
+    return found

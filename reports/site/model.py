@@ -1,0 +1,276 @@
+"""The document of one model's page."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from benchmark.results import SCHEMA_VERSION, Store
+from benchmark.results.records import SupportRecord, TrainingRecord
+from reports.checks import checks
+from reports.groups import threat
+from reports.pictures import Example, examples
+from reports.records import Attack, Cell
+from reports.site import breakdown, measured
+from reports.site.outcomes import Detail, detail
+from reports.site.reproduce import UNKNOWN, command
+
+_PICTURES = 6
+Document = dict[str, Any]
+
+
+Pictures = dict[str, list[Example]]
+Standing = dict[str, dict[str, Any]]
+
+
+def load(store: Store, cell: Cell) -> dict[str, Detail]:
+    """The outcomes of a cell's attacks by key."""
+    norm = cell.record.config.threat.norm
+    found = {key: detail(store, cell.cell_id, attack, norm) for key, attack in cell.attacks.items()}
+    return {key: one for key, one in found.items() if one is not None}
+
+
+def document(
+    cell: Cell, details: dict[str, Detail], related: list[Document], standing: Standing
+) -> tuple[Document, Pictures]:
+    """Everything that the page shows but for the pictures, as a JSON value, and those by suite.
+
+    `standing` holds what `Board.standing` has of the cell.
+    """
+    record = cell.record
+    suites, pictures = [], {}
+    for name, keys in sorted(record.suites.items()):
+        attacks = [cell.attacks[key] for key in dict.fromkeys(keys)]
+        ran = [details[attack.key] for attack in attacks if attack.key in details]
+        suite, pictures[name] = _suite(cell, name, attacks, ran, standing[name])
+        suites.append(suite)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "cell_id": cell.cell_id,
+        "about": _about(cell),
+        "config": cell.config,
+        "status": record.status,
+        "reason": record.reason,
+        "versions": record.versions,
+        "git": record.git,
+        "device": record.device,
+        "threads": record.threads,
+        "seconds": record.seconds,
+        "gradient_evaluations": record.gradient_evaluations,
+        "started": record.started,
+        "training": _stage(cell.training),
+        "adaptation": _stage(cell.adaptation),
+        "suites": suites,
+        **measured.documents(cell),
+        "related": related,
+        "reproduce": [command(cell, one["suite"], cell.runs.get(one["suite"])) for one in suites]
+        or [command(cell, "", None)],
+        "suite_files": [run.suite_file for run in cell.runs.values() if run.suite_file],
+        "reproduce_note": "" if all(one["suite"] in cell.runs for one in suites) else UNKNOWN,
+    }, pictures
+
+
+def outcomes(
+    cell: Cell, loaded: dict[str, Detail], standing: Standing
+) -> tuple[Document, Document]:
+    """The outcomes per example: whole, to be downloaded, and as short as the comparison needs."""
+    norm = cell.record.config.threat.norm
+    details = list(loaded.values())
+    if not details:
+        return {"cell_id": cell.cell_id, "attacks": {}}, {"suites": {}}
+    first = details[0]
+    shared: dict[str, Any] = {"test_index": first.test_index, "clean_correct": first.clean_correct}
+    shared |= {"label": first.label, "clean_prediction": first.clean_prediction}
+    whole = {
+        "cell_id": cell.cell_id,
+        **{name: _listed(array) for name, array in shared.items()},
+        "attacks": {d.attack.key: _attack_outcomes(d, norm) for d in details},
+    }
+    short = {
+        "fingerprint": cell.record.config.dataset.fingerprint,
+        "test_index": _listed(first.test_index),
+        "clean": _bits(first.clean_correct),
+        "suites": {
+            name: _suite_outcomes(
+                [cell.attacks[key] for key in dict.fromkeys(keys)], loaded, standing[name]
+            )
+            for name, keys in sorted(cell.record.suites.items())
+        },
+    }
+    return whole, short
+
+
+def _suite_outcomes(
+    attacks: list[Attack], loaded: dict[str, Detail], values: dict[str, Any]
+) -> Document:
+    """What the comparison needs of a suite.
+
+    A worst case can be compared with that of another model where both have the same `exposure`:
+    which examples each attack was run on, "" for all, null for one that is not applicable. It is
+    null itself where an attack has no result.
+    """
+    ran = {one.name: loaded[one.key] for one in attacks if one.key in loaded}
+    exposure = {one.name: _exposed(ran.get(one.name)) for one in attacks}
+    lost = any(one.status != "not-applicable" and one.name not in ran for one in attacks)
+    return {
+        "bound": values["bound"],
+        "exposure": None if lost else exposure,
+        "attacks": [[name, _bits(one.robust), exposure[name]] for name, one in ran.items()],
+        "without": {one.name: one.status for one in attacks if one.name not in ran},
+    }
+
+
+def _exposed(one: Detail | None) -> str | None:
+    if one is None:
+        return None
+    return "" if one.attacked.all() else _bits(one.attacked)
+
+
+def _about(cell: Cell) -> Document:
+    config = cell.record.config
+    return {
+        "defense": config.defense.name,
+        "framework": config.framework,
+        "dataset": config.dataset.name,
+        "model": config.model,
+        "norm": config.threat.norm,
+        "eps": config.threat.eps,
+        "seed": config.seed,
+        "threat": threat({"norm": config.threat.norm, "eps": config.threat.eps}),
+    }
+
+
+def _attack_outcomes(one: Detail, norm: str) -> Document:
+    return {
+        "name": one.attack.name,
+        "attacked": _listed(one.attacked),
+        "success": _listed(one.success),
+        "adversarial_prediction": _listed(one.adversarial_prediction),
+        f"distance_{norm}": _listed(one.distance),
+        "first_query": _listed(one.first_query),
+    }
+
+
+def _suite(
+    cell: Cell, name: str, attacks: list[Attack], ran: list[Detail], values: dict[str, Any]
+) -> tuple[Document, list[Example]]:
+    found: Document = {
+        "suite": name,
+        "attacks": [_attack(attack) for attack in attacks],
+        "checks": checks(cell, attacks, cell.trust.get(name)),
+        "bound": values["bound"],
+        "bound_reason": values["bound_reason"],
+        "unranked_reason": values["unranked_reason"],
+    }
+    if not ran:
+        return found, []
+    strongest = min(ran, key=lambda one: one.accuracy)
+    pictured, samples = _pictured(ran)
+    worst, stated = breakdown.worst_case(ran), cell.record.config.threat
+    return found | {
+        "attacked": len(worst),
+        "clean": breakdown.share(int(ran[0].clean_correct.sum()), len(worst)),
+        "worst_case": breakdown.worst_share(ran, bound=values["bound"]),
+        "common": breakdown.common_share(ran) if values["common_examples"] else None,
+        "classes": [
+            {**row, "name": cell.class_name(row["label"])}
+            for row in breakdown.by_class(ran, bound=values["bound"])
+        ],
+        "confusion": {
+            "attack": strongest.attack.name,
+            "pairs": [_named(cell, pair) for pair in breakdown.confusion(strongest)],
+        },
+        "security_curve": breakdown.security_curve(ran, stated.norm, stated.eps),
+        "queries": breakdown.queries(ran),
+        "examples": {
+            "attack": pictured,
+            "samples": [
+                _named(
+                    cell,
+                    {
+                        "index": s.index,
+                        "label": s.label,
+                        "prediction": s.prediction,
+                        "magnification": s.magnification,
+                    },
+                )
+                for s in samples
+            ],
+        },
+    }, samples
+
+
+def _named(cell: Cell, one: Document) -> Document:
+    """The same with the names of both classes."""
+    names = {f"{key}_name": cell.class_name(one[key]) for key in ("label", "prediction")}
+    return one | names
+
+
+def _pictured(ran: list[Detail]) -> tuple[str, list[Example]]:
+    """Stored examples of the strongest attack that has any."""
+    for one in sorted(ran, key=lambda one: one.accuracy):
+        if samples := examples(one.arrays, limit=_PICTURES):
+            return one.attack.name, samples
+    return "", []
+
+
+def _attack(attack: Attack) -> Document:
+    record = attack.record
+    found: Document = {
+        "name": attack.name,
+        "key": attack.key,
+        "status": attack.status,
+        "reason": attack.reason,
+    }
+    if record is not None:
+        counts = record.violations
+        found |= {
+            "attack": record.attack,
+            "arguments": record.arguments,
+            "norm": record.norm,
+            "eps": record.eps,
+            "silent_successes": record.silent,
+            "seconds": record.seconds,
+            "forwards": record.forwards,
+            "backwards": record.backwards,
+            "violations": {
+                "budget": counts.budget,
+                "box": counts.box,
+                "non_finite": counts.non_finite,
+            },
+        }
+        if record.made_on:
+            found["made_on"] = record.made_on
+    if attack.outcomes is not None:
+        robust = attack.outcomes.robust[attack.outcomes.attacked]
+        found["examples"] = len(robust)
+        found["robust"] = breakdown.share(int(robust.sum()), len(robust))
+    return found
+
+
+def _stage(stage: TrainingRecord | SupportRecord | None) -> Document | None:
+    if stage is None:
+        return None
+    history = stage.history if isinstance(stage, TrainingRecord) else []
+    return {
+        "seconds": stage.seconds,
+        "steps": stage.steps,
+        "labels_used": stage.labels_used if isinstance(stage, SupportRecord) else None,
+        "cost": stage.cost.model_dump(exclude_none=True),
+        "history": [{k: v for k, v in row.items() if _is_number(v)} for row in history],
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _listed(array: Any) -> list[Any] | None:
+    if array is None:
+        return None
+    listed: list[Any] = array.astype(int).tolist() if array.dtype.kind in "bu" else array.tolist()
+    return [x if math.isfinite(x) else None for x in listed] if array.dtype.kind == "f" else listed
+
+
+def _bits(array: Any) -> str:
+    return "".join(map(str, array.astype(int).tolist()))

@@ -1,0 +1,234 @@
+"""What the scheduler decides, with an executor that only writes down what it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sleeping_worker
+
+from benchmark.cli.progress import Progress
+from benchmark.events import CellFinished, CellPaused, CellProgress, CellStarted
+from benchmark.executors import scheduler
+from benchmark.executors.interface import STORED, Gone, Task
+from benchmark.executors.scheduler import MOST_ATTEMPTS
+from benchmark.results import Store
+
+
+@dataclass
+class Scripted:
+    """Workers that do each task at once, unless `fate` says otherwise.
+
+    fate: (cell's seed, stage, attempt) to what becomes of the worker when it comes to that stage.
+    slow: cells by their seeds that end only when nothing else can.
+    """
+
+    store: Store
+    most: int = 1
+    fate: dict[tuple[int, str, int], Gone] = field(default_factory=dict)
+    slow: frozenset[int] = frozenset()
+    unplaced: frozenset[int] = frozenset()  # slots that wait for a place until nothing else can
+    distributed: bool = True
+    device: str = "cpu"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        self.given: list[tuple[int, int, tuple[str, ...] | None]] = []  # slot, seed, stages
+        self.hired: list[tuple[int, str]] = []
+        self.let_go: list[int] = []
+        self.stopped = False
+        self._said: list[tuple[int, Any]] = []
+        self._later: list[tuple[int, Any]] = []
+
+    def room(self) -> int:
+        return self.most
+
+    def hire(self, slot: int, framework: str) -> str | None:
+        self.hired.append((slot, framework))
+        placed = [(slot, ("placed", f"node-{slot}"))] if self.distributed else []
+        said = [*placed, (slot, ("ready",))]
+        (self._later if slot in self.unplaced else self._said).extend(said)
+        return None if self.distributed else "here"
+
+    def send(self, slot: int, what: Any) -> None:
+        if what is None:
+            self.let_go.append(slot)
+        elif isinstance(what, Task):
+            seed = what.job.cell.seed
+            labels = what.stages and tuple(path.partition("-")[0] for path in what.stages)
+            self.given.append((slot, seed, labels))
+            (self._later if seed in self.slow else self._said).extend(self._work(slot, what))
+        else:
+            assert what == STORED
+
+    def _work(self, slot: int, task: Task) -> Iterator[tuple[int, Any]]:
+        job, cell_id = task.job, task.job.cell.cell_id
+        for stage in job.stages:
+            if task.stages is not None and stage.path not in task.stages:
+                continue
+            yield slot, ("progress", cell_id, stage.label, 0.0)
+            if (gone := self.fate.get((job.cell.seed, stage.label, task.attempt))) is not None:
+                yield slot, gone
+                return
+            if stage.path == "training":
+                record = {"seconds": 1.0, "cost": {"gradient_evaluations": 1000.0}}
+                self.store.write_stage(cell_id, "training", record)
+        yield slot, ("finished", cell_id, "ok", "", {"status": "ok"} if task.ends else None)
+
+    def listen(self) -> Iterator[tuple[int, Any]]:
+        self._said = self._said or self._later
+        if self._said is self._later:
+            self._later = []
+        yield self._said.pop(0)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "out")
+
+
+def run(executor: Scripted, *jobs: Any, long: float = 60.0) -> tuple[list[Any], list[Any]]:
+    events: list[Any] = []
+    done = scheduler.run(jobs, executor.store, executor, on_event=events.append, long=long)
+    assert executor.stopped
+    return done, events
+
+
+def jobs(store: Store, count: int, **settings: Any) -> list[Any]:
+    return [sleeping_worker.job(store.path, seed, **settings) for seed in range(count)]
+
+
+MAKING, REST = ("training",), ("attacks/fgsm", "attacks/pgd", "trust/quick", "transfers/tensorflow")
+
+
+def test_a_cell_is_made_and_then_goes_on_where_it_was(store: Store) -> None:
+    executor = Scripted(store)
+    done, _ = run(executor, *jobs(store, 2))
+    assert executor.given == [(0, 0, MAKING), (0, 0, REST), (0, 1, MAKING), (0, 1, REST)]
+    assert [one.status for one in done] == ["ok", "ok"]
+    assert executor.hired == [(0, "torch")]
+
+
+def test_without_a_cluster_a_cell_is_one_task(store: Store) -> None:
+    executor = Scripted(store, distributed=False)
+    run(executor, *jobs(store, 2), long=0.0)
+    assert executor.given == [(0, 0, None), (0, 1, None)]
+
+
+def test_long_attacks_are_tasks_of_their_own_and_the_rest_waits_for_them(store: Store) -> None:
+    executor = Scripted(store, most=2, slow=frozenset({0}))
+    done, events = run(executor, *jobs(store, 1), long=0.0)
+    assert [stages for _, _, stages in executor.given] == [
+        MAKING, ("attacks/fgsm",), ("attacks/pgd",), ("trust/quick", "transfers/tensorflow"),
+    ]  # fmt: skip
+    assert {slot for slot, _, _ in executor.given} == {0, 1}
+    assert [one.status for one in done] == ["ok"]
+    assert sum(isinstance(event, CellFinished) for event in events) == 1
+    assert all(event.done for event in events if isinstance(event, CellPaused))
+
+
+LOST = Gone("its machine was lost", ": heartbeat", lost=True)
+
+
+def test_a_task_of_a_lost_machine_is_given_out_again_with_the_next_number(store: Store) -> None:
+    executor = Scripted(store, fate={(0, "attack pgd", 1): LOST})
+    done, events = run(executor, *jobs(store, 1))
+    assert [one.status for one in done] == ["ok"]
+    assert [stages for _, _, stages in executor.given] == [MAKING, REST, REST]
+    assert [one.attempt for one in events if isinstance(one, CellStarted)] == [1, 1, 2]
+
+
+def test_a_task_whose_machines_are_lost_again_and_again_fails_its_cell(store: Store) -> None:
+    fate = {(0, "training", attempt): LOST for attempt in range(1, MOST_ATTEMPTS + 1)}
+    done, _ = run(Scripted(store, fate=fate), *jobs(store, 2))
+    assert [(one.job.cell.seed, one.status) for one in done] == [(0, "failed"), (1, "ok")]
+    assert done[0].reason == "its machine was lost while training: heartbeat"
+    record = store.read_cell(done[0].job.cell.cell_id)
+    assert record is not None
+    assert (record["status"], record["reason"]) == ("failed", done[0].reason)
+
+
+def test_a_worker_that_dies_by_itself_fails_its_cell_at_once(store: Store) -> None:
+    executor = Scripted(store, fate={(0, "attack pgd", 1): Gone("killed by SIGKILL", "; see log")})
+    done, _ = run(executor, *jobs(store, 2))
+    assert [one.status for one in done] == ["failed", "ok"]
+    assert done[0].reason == "killed by SIGKILL during attack pgd; see log"
+
+
+def test_other_tasks_of_a_cell_that_failed_are_dropped(store: Store) -> None:
+    dies = Gone("killed by SIGKILL")
+    executor = Scripted(store, fate={(0, "attack fgsm", 1): dies})
+    done, _ = run(executor, *jobs(store, 2), long=0.0)
+    assert [(one.job.cell.seed, one.status) for one in done] == [(0, "failed"), (1, "ok")]
+    assert (0, 0, ("attacks/pgd",)) not in executor.given
+
+
+def test_a_training_waits_for_one_like_it_and_the_rest_for_all_that_it_needs(store: Store) -> None:
+    twin, same, other = jobs(store, 3)
+    needs = frozenset({twin.cell.cell_id})
+    same = replace(same, after=needs, training_after=needs)
+    other = replace(other, after=needs)
+    executor = Scripted(store, most=2, slow=frozenset({0}))
+    run(executor, twin, same, other)
+    order = [(seed, stages) for _, seed, stages in executor.given]
+    assert order.index((2, MAKING)) < order.index((0, REST)) < order.index((2, REST))
+    assert order.index((0, REST)) < order.index((1, MAKING))
+
+
+def test_a_task_isnt_kept_for_a_worker_that_has_no_place(store: Store) -> None:
+    executor = Scripted(store, most=2, unplaced=frozenset({1}))
+    done, _ = run(executor, *jobs(store, 3))
+    assert [one.status for one in done] == ["ok"] * 3
+    assert {slot for slot, _, _ in executor.given} == {0}
+
+
+def test_a_worker_stays_for_what_is_still_to_come_unless_others_need_its_place(
+    store: Store,
+) -> None:
+    first, second = jobs(store, 2)
+    second = replace(second, after=frozenset({first.cell.cell_id}))
+    second = replace(second, training_after=second.after)
+    stays = Scripted(store, most=2, slow=frozenset({0}))
+    run(stays, first, second)
+    assert stays.hired == [(0, "torch")]
+
+    goes = Scripted(store, most=1)
+    run(goes, first, *jobs(store, 1, framework="tensorflow"))
+    assert [framework for _, framework in goes.hired] == ["torch", "tensorflow"]
+
+
+def test_no_more_workers_are_hired_than_there_is_room_for(store: Store) -> None:
+    executor = Scripted(store, most=3, slow=frozenset(range(9)))
+    run(executor, *jobs(store, 9))
+    assert sorted({slot for slot, _ in executor.hired}) == [0, 1, 2]
+
+
+def test_progress_counts_parts_of_a_cell_where_they_are(store: Store) -> None:
+    (job,) = jobs(store, 1, attacks=1)
+    job = replace(job, training=1000.0)
+    _, attack, trust, _ = job.stages
+    now = [0.0]
+    progress = Progress([job], workers=2, clock=lambda: now[0])
+    progress.update(CellStarted(job, 0, part=("training",)))
+    progress.update(CellProgress(job, 0, "training", 0.0))
+    now[0] = 1000.0  # so an effort of one takes a second
+    assert progress.update(CellPaused(job, 0, done=True)) == ("training", 1000.0)
+    whole = attack.effort + trust.effort
+    assert progress.left() == pytest.approx(whole)
+
+    for done in (False, True):  # first the machine is lost
+        progress.update(CellStarted(job, 1, part=(attack.label,), begins=False))
+        progress.update(CellProgress(job, 1, attack.label, 0.0))
+        assert progress.cell_left(1) == pytest.approx(attack.effort)
+        now[0] += attack.effort if done else 0.0
+        progress.update(CellPaused(job, 1, done=done))
+        assert progress.left() == pytest.approx(trust.effort if done else whole)
+    progress.update(CellStarted(job, 0, part=(trust.label,), begins=False))
+    progress.update(CellFinished(job, 0, "ok", "", 4.0))
+    assert progress.left() == 0.0

@@ -1,0 +1,117 @@
+"""How far a run is, from its folder alone, while it goes on and afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sleeping_worker
+
+from benchmark.events import CellFinished, CellPaused, CellProgress, CellStarted, StageFailed
+from benchmark.journal import Journal, path_in
+from benchmark.results import Store, lease
+from benchmark.status import Running, status
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "out")
+
+
+def end(store: Store, job: Any, state: str = "ok", reason: str = "") -> None:
+    suites = {"quick": ["pgd-1"]}
+    record = {"config": {}, "status": state, "reason": reason, "suites": suites}
+    store.write_cell(job.cell.cell_id, record)
+
+
+def test_every_cell_is_somewhere_while_a_run_works_on_them(store: Store) -> None:
+    jobs = [sleeping_worker.job(store.path, seed) for seed in range(5)]
+    done, failed, running, paused, waiting = jobs
+    with store.lock() as held, Journal(held, jobs, {"executor": "ray"}) as journal:
+        for slot, job in enumerate((done, failed, paused)):
+            journal.write(CellStarted(job, slot, where="n1"))
+        end(held, done)
+        journal.write(CellFinished(done, 0, "ok", "", 1.0))
+        end(held, failed, "failed", "killed")
+        journal.write(CellFinished(failed, 1, "failed", "killed", 1.0))
+        journal.write(CellPaused(paused, 2, done=True))
+        journal.write(CellStarted(running, 0, where="n2", attempt=2))
+        journal.write(CellProgress(running, 0, "attack pgd", 0.0))
+        found = status(store.path)
+
+    assert (found.state, found.run["executor"]) == ("at work", "ray")
+    assert found.done == [done.cell.cell_id]
+    assert found.failed == {failed.cell.cell_id: "failed: killed"}
+    (one,) = found.running
+    assert one == Running(running.cell.cell_id, "attack pgd", "n2", one.since, 2)
+    assert found.waiting == sorted(job.cell.cell_id for job in (paused, waiting))
+    assert found.labels[waiting.cell.cell_id] == "none torch seed 4"
+
+
+def test_a_cell_that_failed_before_waits_for_the_run_that_tries_it_again(store: Store) -> None:
+    job = sleeping_worker.job(store.path)
+    end(store, job, "failed", "killed")
+    with store.lock() as held, Journal(held, [job], {}):
+        assert status(store.path).waiting == [job.cell.cell_id]
+    found = status(store.path)
+    assert (found.state, found.waiting) == ("ended", [])
+    assert list(found.failed) == [job.cell.cell_id]
+
+
+def test_what_a_killed_run_was_at_is_waiting(store: Store) -> None:
+    job = sleeping_worker.job(store.path)
+    with store.lock() as held, Journal(held, [job], {}) as journal:
+        journal.write(CellStarted(job, 0, where="n1"))
+        assert [one.where for one in status(store.path).running] == ["n1"]
+        written = path_in(store.path).read_text()
+    path_in(store.path).write_text(f'{written}{{"what": "fin')  # it was killed while it wrote
+    found = status(store.path)
+    assert (found.state, found.running, found.waiting) == ("stopped", [], [job.cell.cell_id])
+
+
+def test_a_machine_that_gives_no_sign_is_called_silent(store: Store) -> None:
+    job = sleeping_worker.job(store.path)
+    with store.lock() as held, Journal(held, [job], {}):
+        path = lease.path_of(store.path, 1)
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({**record, "machine": "far", "at": "2020-01-01T00:00:00+00:00"}))
+        assert status(store.path).state == "silent"
+
+
+def test_attacks_that_a_done_cell_is_without_are_told(store: Store) -> None:
+    job = sleeping_worker.job(store.path)
+    cell_id = job.cell.cell_id
+    end(store, job)
+    record = {"name": "pgd", "status": "failed", "reason": "no gradient"}
+    store.write_stage(cell_id, "attacks/pgd-1", record)
+    found = status(store.path)
+    assert found.done == [cell_id]
+    assert found.failed == {f"{cell_id}: attack pgd": "no gradient"}
+
+
+def test_a_folder_without_a_journal_tells_what_its_cells_do(store: Store) -> None:
+    end(store, sleeping_worker.job(store.path))
+    found = status(store.path)
+    assert (found.state, len(found.done), found.run) == ("unknown", 1, {})
+
+
+def test_the_command_prints_lines_or_json(store: Store, bench: Any) -> None:
+    jobs = [sleeping_worker.job(store.path, seed) for seed in range(25)]
+    with store.lock() as held, Journal(held, jobs, {}) as journal:
+        journal.write(CellStarted(jobs[0], 0, where="n1"))
+        journal.write(StageFailed(jobs[0], 0, "attack pgd", "no"))
+        printed = bench("status", store.path)
+        whole = json.loads(bench("status", store.path, "--json").out)
+    lines = printed.out.splitlines()
+    assert lines[0].endswith("is at work")
+    assert lines[1] == "0 cells done, 1 running, 0 failed, 24 waiting"
+    assert "(none torch seed 0): starting, on n1 since 20" in lines[2]
+    assert lines[-1] == "waiting: and 4 more"
+    assert (whole["state"], len(whole["waiting"])) == ("at work", 24)
+
+
+def test_what_is_no_results_folder_is_refused(bench: Any, tmp_path: Path) -> None:
+    printed = bench("status", tmp_path / "nowhere")
+    assert (printed.code, "no results folder" in printed.err) == (2, True)
