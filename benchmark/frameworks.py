@@ -32,6 +32,10 @@ ESTIMATORS = {
     "torch": "benchmark.estimators.pytorch",
     "tensorflow": "benchmark.estimators.tensorflow",
 }
+PROVIDED = {
+    "torch": "benchmark.models.provided.pytorch",
+    "tensorflow": "benchmark.models.provided.tensorflow",
+}
 EXTERNAL = {"torch": "benchmark.external.pytorch", "tensorflow": "benchmark.external.tensorflow"}
 # Framework to what the names of its files of weights end with.
 WEIGHTS_SUFFIXES = {"torch": ".safetensors", "tensorflow": ".weights.h5"}

@@ -18,10 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.child import Child
-from benchmark.errors import SchemaError
 from benchmark.frameworks import FRAMEWORKS
-from benchmark.results import Store
-from benchmark.results.records import CellRecord
+from benchmark.results import Record, Store
 
 SERVE = "benchmark.replay:serve"
 
@@ -101,8 +99,9 @@ def stages(store: Store, data_dir: Path | None = None) -> list[Claim]:
     """The claims of all stages of the cells that ended and can be read."""
     found = []
     for cell in cells(store, data_dir):
+        record = store.read_cell(cell.cell_id) or {}
         if cell.framework:
-            names = _stages(store, cell.cell_id)
+            names = _stages(store, cell.cell_id, record)
             found += [dataclasses.replace(cell, stage=name) for name in names]
     return found
 
@@ -167,27 +166,29 @@ def serve_claims(connection: Connection, replay: Callable[[Claim], tuple[str, st
 
 
 def _claim(store: Store, cell_id: str, stage: str, data_dir: Path | None) -> Claim:
-    record, data = _record(store, cell_id), str(data_dir) if data_dir else None
-    if record is None or record.config.framework not in FRAMEWORKS:
-        return Claim(str(store.path), cell_id, "", stage, data)
-    threads = min(record.threads or 0, _MOST_THREADS)
-    return Claim(str(store.path), cell_id, record.config.framework, stage, data, threads)
+    record = store.read_cell(cell_id) or {}
+    data = str(data_dir) if data_dir else None
+    return Claim(str(store.path), cell_id, _framework(record), stage, data, _threads(record))
 
 
-def _record(store: Store, cell_id: str) -> CellRecord | None:
-    try:
-        return CellRecord.read(store.read_cell(cell_id) or {})
-    except SchemaError:
-        return None  # no report shows it
+def _framework(record: Record) -> str:
+    """The framework of a cell's record, or "" where it tells none that is known."""
+    config, suites = record.get("config"), record.get("suites")
+    found = config.get("framework") if isinstance(config, dict) else None
+    return str(found) if found in FRAMEWORKS and isinstance(suites, dict) else ""
 
 
-def _stages(store: Store, cell_id: str) -> Iterator[str]:
+def _threads(record: Record) -> int:
+    found = record.get("threads")
+    return found if type(found) is int and 0 < found <= _MOST_THREADS else 0
+
+
+def _stages(store: Store, cell_id: str, record: Record) -> Iterator[str]:
     """Everything of a cell that can be drawn; attacks are those that its suites name."""
-    record = _record(store, cell_id)
-    suites = record.suites if record is not None else {}
-    keys = {key for found in suites.values() for key in found}
+    lists = {suite: keys for suite, keys in record["suites"].items() if isinstance(keys, list)}
+    keys = {key for found in lists.values() for key in found if isinstance(key, str)}
     yield from (f"attacks/{key}" for key in sorted(keys))
-    yield from (f"{WORST_CASE}/{suite}" for suite in sorted(suites))
+    yield from (f"{WORST_CASE}/{suite}" for suite in sorted(lists))
     for folder in store.stage_folders(cell_id):
         if folder != "attacks":
             yield from (f"{folder}/{key}" for key in store.stage_keys(cell_id, folder))

@@ -21,11 +21,20 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: Sequence[str] | None = None,
+    later: bool = False,
 ) -> Any:
-    """A dataclass field with a range (both ends allowed) or a list of choices."""
-    return dataclasses.field(
-        default=default, metadata={"low": low, "high": high, "choices": choices}
-    )
+    """A dataclass field with a range (both ends allowed) or a list of choices.
+
+    `later` is for what became a parameter when trainings without it had been stored: at its default
+    it is left out of what is recorded, so that they stay the same trainings.
+    """
+    limits = {"low": low, "high": high, "choices": choices}
+    return dataclasses.field(default=default, metadata={"limits": limits, "later": later})
+
+
+def later(field: dataclasses.Field[Any]) -> bool:
+    """Whether a parameter is left out of what is recorded at its default; see `parameter`."""
+    return bool(field.metadata.get("later"))
 
 
 def names_parameter(default: tuple[str, ...], check: Callable[[str], object]) -> Any:
@@ -42,8 +51,9 @@ def check_parameters(owner: Any) -> None:
         DefenseError: names the parameter, the value and what is allowed.
     """
     for field in dataclasses.fields(owner):
-        if "low" in field.metadata:
-            _check(field.name, getattr(owner, field.name), field.default, **field.metadata)
+        if "limits" in field.metadata:
+            value, limits = getattr(owner, field.name), field.metadata["limits"]
+            _check(field.name, value, field.default, **limits)
         elif "check" in field.metadata:
             names = _names(field.name, getattr(owner, field.name))
             for name in names:

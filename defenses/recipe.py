@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from defenses.adaptation.spec import Adaptation
+from defenses.augmentation import Augmentation
 from defenses.cost import Cost
 from defenses.errors import DefenseError, did_you_mean
 from defenses.kernel import Arrays, Kernel
-from defenses.parameters import check_parameters, parameter
+from defenses.parameters import check_parameters, later, parameter
 from defenses.schedules import SCHEDULES
 from defenses.subject import Subject
 from defenses.threat import Threat
@@ -71,6 +72,10 @@ class Recipe(ABC):
             training ends; the best epoch's weights are restored. 0 turns it off.
         on_overfit: "warn" tells of catastrophic overfitting, where it is watched for; "restore"
             watches for it, ends the training there and goes back to the last good weights.
+        crop: pixels of padding around a training image, of which a random window is trained on; 0
+            turns it off. On by default for natural images, as the data set says.
+        flip: whether training images are mirrored at random; by default as the data set says.
+        cutout: side of a square that is blackened in each training image; 0 turns it off.
     """
 
     threat: Threat
@@ -83,6 +88,9 @@ class Recipe(ABC):
     weight_averaging: float = parameter(0.0, low=0, high=0.9999)
     early_stopping: int = parameter(0, low=0)
     on_overfit: str = parameter("warn", choices=ON_OVERFIT)
+    crop: int = parameter(0, low=0, later=True)
+    flip: bool = parameter(False, later=True)
+    cutout: int = parameter(0, low=0, later=True)
 
     # Framework to "module:class" of the kernel.
     kernels: ClassVar[Mapping[str, str]]
@@ -100,6 +108,7 @@ class Recipe(ABC):
         """The defense with `parameters` on top of its defaults; DefenseError where they're off.
 
         The parameter `preset` names a recipe that goes between the two, where the defense has some.
+        None stands for the default, where None itself is none of the parameter's values.
         """
         if cls.presets and (preset := parameters.get("preset")) is not None:
             if preset not in cls.presets:
@@ -108,20 +117,22 @@ class Recipe(ABC):
                 )
             given = {name: value for name, value in parameters.items() if name != "preset"}
             parameters = {**cls.presets[preset], **given}
-        allowed = [field.name for field in dataclasses.fields(cls) if field.name != "threat"]
+        defaults = {f.name: f.default for f in dataclasses.fields(cls) if f.name != "threat"}
         for name in parameters:
-            if name not in allowed:
+            if name not in defaults:
                 raise DefenseError(
-                    f"{cls.__name__} has no parameter {name!r}{did_you_mean(name, allowed)}"
+                    f"{cls.__name__} has no parameter {name!r}{did_you_mean(name, defaults)}"
                 )
-        return cls(threat=threat, **parameters)
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return cls(threat=threat, **given)
 
     def parameters(self) -> dict[str, Any]:
-        """Every parameter but the threat, as JSON values."""
+        """Every parameter but the threat, as JSON values; `later` ones where they are in use."""
         values = {
-            field.name: getattr(self, field.name)
+            field.name: value
             for field in dataclasses.fields(self)
             if field.name != "threat"
+            and ((value := getattr(self, field.name)) != field.default or not later(field))
         }
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
@@ -194,13 +205,32 @@ class Recipe(ABC):
     def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
         """The inputs of one update: examples, and everything random about them."""
 
+    def draw_augmented(
+        self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray
+    ) -> Arrays:
+        """What `draw` gives of augmented examples; without augmentation nothing else is drawn."""
+        augmented = self.augmentation
+        if not augmented:
+            return self.draw(generator, x, y)
+        if not self.draws_from_all:
+            return self.draw(generator, augmented(generator, x), y)
+        draws = self.draw(generator, x, y)
+        chosen = draws["x"].reshape(-1, *x.shape[1:])
+        return {**draws, "x": augmented(generator, chosen).reshape(draws["x"].shape)}
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to each training image."""
+        return Augmentation(self.crop, self.flip, self.cutout)
+
     @property
     def adaptation(self) -> Adaptation:
         """How this defense adapts to a support set."""
         return Adaptation(norm=self.threat.norm)
 
-    def check_inputs(self, input_shape: tuple[int, ...]) -> None:  # noqa: B027 - most take any
+    def check_inputs(self, input_shape: tuple[int, ...]) -> None:
         """Raises DefenseError where the defense can't train on inputs of this shape."""
+        self.augmentation.check(input_shape)
 
     def sized_for(self, examples: int) -> Self:
         """The same defense with updates no larger than the data set."""

@@ -1,9 +1,9 @@
 """The only epoch loop: batches, schedules, random draws, cost and checkpoints, in NumPy.
 
 Everything random comes from one generator, in this order at each step: the epoch's permutation
-(first step only), then what the defense draws. A kernel draws nothing, so that both frameworks see
-the same examples, tasks and attack starts. Validation draws from a generator of its own, so that
-watching a training does not change it.
+(first step only), how the examples are augmented, then what the defense draws. A kernel draws
+nothing, so that both frameworks see the same examples, tasks and attack starts. Validation draws
+from a generator of its own, so that watching a training does not change it.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ class _Course:
         losses = []
         steps = range(first, min(first + length.steps_per_epoch, length.steps))
         for step, pool in zip(steps, self._pools(x, y, len(steps)), strict=True):
-            draws = defense.at(defense.draw(self.generator, *pool), step / length.steps)
+            draws = defense.draw_augmented(self.generator, *pool)
+            draws = defense.at(draws, step / length.steps)
             self.cost += defense.cost_of(draws)
             losses.append(_checked_step(defense, kernel, draws, step, length.steps))
             if defense.weight_averaging:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 import reports
-from benchmark import cells, cli
+from benchmark import cells, cli, datasets
 from benchmark.cli import run
 from benchmark.config import read
 from benchmark.errors import ConfigError
@@ -30,6 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "tensorflow": {"framework": ["tensorflow"]},
     "undefended": {"defense": ["none"]},
     "parameters": {"parameters": {"pgd-at": {"batch_size": 17, "learning_rate": 1e-5}}},
+    "augmentation": {"parameters": {"pgd-at": {"crop": 2, "cutout": 3}}},
     "preset": {"defense": ["meta-adv"], "parameters": {"meta-adv": {"preset": "r-maml"}}},
     "on overfit": {"on_overfit": "restore"},
     "wrapper": {"defense": ["pgd-at+jpeg"]},
@@ -180,6 +182,32 @@ def test_yaml_of_a_cell_makes_the_same_cell(
         flags = ["--no-baseline", f"--out={out}/again", f"--data-dir={out.parent}/data"]
         words = ["bench", "run", f"--config={tmp_path}/again.yaml", *flags]
         assert identity(called(words, monkeypatch)) == [expected]
+
+
+@pytest.mark.parametrize("settings", [{}, {"parameters": {"pgd-at": {"crop": 0}}}])
+def test_augmentation_that_the_data_set_turns_on_stays_on_or_off(
+    settings: dict[str, Any],
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    augmented = replace(datasets.defaults("digits"), crop=1 / 8, flip=True)
+    monkeypatch.setitem(datasets._DEFAULTS, "digits", augmented)
+    plan = planned(settings, out)
+    found, cell = store(plan, tmp_path), plan.jobs[0].cell
+    assert ("crop" in cell.parameters) == (not settings)
+    monkeypatch.setattr(
+        sys, "argv", ["bench", "show", "--yaml", f"--out={found.path}", cell.cell_id]
+    )
+    with pytest.raises(SystemExit):
+        cli.main()
+    (tmp_path / "again.yaml").write_text(capsys.readouterr().out)
+    (command,) = commands(found, tmp_path / "site").values()
+    by_file = ["bench", "run", f"--config={tmp_path}/again.yaml"]
+    for words in (by_file, shlex.split(command.replace("\\\n", ""))):
+        again = called([*words, f"--out={out}/again", "--no-baseline"], monkeypatch)
+        assert identity(again) == identity(plan)
 
 
 EXTERNAL: dict[str, list[str]] = {

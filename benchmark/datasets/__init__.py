@@ -6,7 +6,7 @@ Importing this package loads no framework; a loader's module is imported when it
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -66,10 +66,20 @@ class DatasetDefaults:
 
     eps: norm to budget in pixel scale [0, 1]; under l0 the number of values changed.
     epochs: training epochs of a defense.
+    crop, flip: of augmentation, on for photos of scenes and objects: the padding as a share of the
+    shorter side, and whether a mirrored image still means the same.
     """
 
     eps: Mapping[str, float]
     epochs: int
+    crop: float = 0.0
+    flip: bool = False
+
+    def augmentation(self, input_shape: Sequence[int] = ()) -> dict[str, int | bool]:
+        """The parameters of every defense that augment inputs of this shape; {} for none."""
+        crop = int(self.crop * min(input_shape[:2], default=0))
+        found = {"crop": (self.crop, crop), "flip": (self.flip, self.flip)}
+        return {name: value for name, (on, value) in found.items() if on}
 
 
 _STROKES = {"linf": 0.3, "l2": 2.0, "l1": 10.0, "l0": 20.0}
@@ -80,12 +90,15 @@ _DEFAULTS = {
     "mnist": DatasetDefaults(eps=_STROKES, epochs=3),
     "fashion-mnist": DatasetDefaults(eps={**_STROKES, "linf": 0.1, "l2": 1.5}, epochs=5),
     "kmnist": DatasetDefaults(eps=_STROKES, epochs=3),
-    "cifar10": DatasetDefaults(eps=_PHOTOS, epochs=30),
-    "cifar100": DatasetDefaults(eps=_PHOTOS, epochs=30),
-    "svhn": DatasetDefaults(eps=_PHOTOS, epochs=15),
-    "gtsrb": DatasetDefaults(eps=_PHOTOS, epochs=20),
+    "cifar10": DatasetDefaults(eps=_PHOTOS, epochs=30, crop=1 / 8, flip=True),
+    "cifar100": DatasetDefaults(eps=_PHOTOS, epochs=30, crop=1 / 8, flip=True),
+    # Mirrored numbers and signs are others, or none.
+    "svhn": DatasetDefaults(eps=_PHOTOS, epochs=15, crop=1 / 8),
+    "gtsrb": DatasetDefaults(eps=_PHOTOS, epochs=20, crop=1 / 8),
     "omniglot": DatasetDefaults(eps={**_STROKES, "linf": 0.1}, epochs=20),
-    "imagenette": DatasetDefaults(eps={**_PHOTOS, "linf": 4 / 255, "l2": 3.0}, epochs=20),
+    "imagenette": DatasetDefaults(
+        eps={**_PHOTOS, "linf": 4 / 255, "l2": 3.0}, epochs=20, crop=1 / 8, flip=True
+    ),
     "medmnist": DatasetDefaults(eps=_PHOTOS, epochs=20),
     "npz": DatasetDefaults(eps=_PHOTOS, epochs=20),
     "csv": DatasetDefaults(eps={"linf": 0.1, "l2": 0.5, "l1": 2.0, "l0": 5.0}, epochs=20),

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from benchmark import datasets
 from benchmark.errors import ConfigError
 from benchmark.portable import dataset_name
 from benchmark.results import Record, Store
@@ -62,20 +63,23 @@ def _whole(config: Record) -> Record:
         "split_seed": dataset["split_seed"],
         "label": dataset.get("label"),
         "model": config["model"],
+        "init": (config.get("origin") or {}).get("init"),
         "norm": config["threat"]["norm"],
         "eps": config["threat"]["eps"],
         "seed": [config["seed"]],
         "epochs": config["epochs"],
         "budget_ge": config["budget_ge"],
         "examples": config["examples"],
-        "parameters": _parameters(defense["name"], defense["parameters"]),
+        "parameters": _parameters(defense["name"], defense["parameters"], dataset["name"]),
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _parameters(name: str, parameters: Record) -> dict[str, Any]:
+def _parameters(name: str, parameters: Record, dataset: str) -> dict[str, Any]:
+    """By name; None turns off what the data set turns on, as leaving it out would not."""
     base, attached = wrappers.split(name)
-    own = {key: value for key, value in parameters.items() if key not in attached}
+    own: dict[str, Any] = dict.fromkeys(datasets.defaults(dataset).augmentation())
+    own |= {key: value for key, value in parameters.items() if key not in attached}
     return {base: own, **{wrapper: parameters[wrapper] for wrapper in attached}}
 
 

@@ -57,13 +57,13 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
     return Asked(record, text)
 
 
-def usual_parameters(name: str, threat: defenses.Threat, budgets: Mapping[str, float]) -> Record:
+def usual_parameters(name: str, threat: defenses.Threat, of_the_data: Mapping[str, Any]) -> Record:
     """What a cell of the defense `name` holds as parameters where none are set.
 
-    `budgets` are those parameters of the trained part that follow the data set.
+    `of_the_data` are those parameters of the trained part that follow the data set.
     """
     base, attached = wrappers.split(name)
-    trained = defenses.create(base, threat, dict(budgets)).parameters()
+    trained = defenses.create(base, threat, of_the_data).parameters()
     return trained | {wrapper: wrappers.arguments(wrapper, {}) for wrapper in attached}
 
 
@@ -93,6 +93,7 @@ def _given(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, 
         "eps": (cell.eps, defaults.eps.get(cell.norm)),
         "seed": (cell.seed, 0),
         "model": (cell.model, "cnn" if len(dataset.input_shape) == 3 else "mlp"),
+        "init": ((cell.origin or {}).get("init"), None),
         "epochs": (cell.epochs, defaults.epochs),
         "budget-ge": (cell.budget_ge, None),
         "examples": (cell.examples, min(most, len(dataset.x_test))),
@@ -105,4 +106,5 @@ def _given(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, 
             given += [f"parameters.{name}.{argument}" for argument in changed]
         elif digest(value) != digest(usual.get(name)):
             given.append(f"parameters.{base}.{name}")
-    return given
+    left_out = usual.keys() - cell.parameters.keys()  # what the data set turns on is off
+    return given + [f"parameters.{base}.{name}" for name in sorted(left_out)]

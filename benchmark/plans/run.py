@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import defenses
-from benchmark import datasets, models
+from benchmark import datasets
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
@@ -17,8 +17,10 @@ from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.job import Job
 from benchmark.metatest import protocol as adaptation
 from benchmark.metatest.protocol import Protocol
+from benchmark.models.provided.origin import origin_of
 from benchmark.order import in_order, with_sources
 from benchmark.plans.asked import asked, usual_parameters
+from benchmark.plans.model import check_frameworks, memory, tried_origin
 from benchmark.results import Store
 from benchmark.shards import part
 from defenses import wrappers
@@ -59,16 +61,19 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     config = resolve(config, dataset)
     if protocol is not None:
         protocol = adaptation.sized_for(protocol, dataset, given=config.adaptation)
-    assert config.model is not None
-    specification = models.specification(config.model, dataset.input_shape, dataset.classes)
     chosen = _create_defenses(config, dataset)
+    origin, found = tried_origin(config, dataset, list(chosen.values()))
+    config = config.model_copy(update={"model": origin.name})
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
-    cells = expand(config, dataset, parameters=parameters)
-    usual = _usual_parameters(config)
+    cells = expand(
+        config, dataset, parameters=parameters, origin=origin.record(found.builder_sha256)
+    )
+    usual = _usual_parameters(config, dataset)
     jobs = [
         replace(
             job_of(cell, suite, config, protocol),
             adapts=chosen[cell.defense].adapts,
+            origin=origin,
             training=_training(cell, chosen[cell.defense], dataset),
             asked=asked(cell, config, dataset, usual[cell.defense]),
             measured=dataset.measured,
@@ -82,13 +87,8 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         config=config,
         jobs=ordered,
         workers=min(config.jobs or len(config.framework), len(cells)),
-        notices=_notices(config, suite, dataset, len(ordered)),
-        memory={
-            cell.cell_id: chosen[cell.defense]
-            .sized_for(len(dataset.x_train))
-            .memory(weights=specification.weights, activations=specification.activations)
-            for cell in cells
-        },
+        notices=(*found.notices, *_notices(config, suite, dataset, len(ordered))),
+        memory=memory(cells, chosen, dataset),
     )
 
 
@@ -124,7 +124,7 @@ def _check_names(config: RunConfig) -> None:
             parts = " and ".join(map(repr, name.split(wrappers.SEPARATOR)))
             raise ConfigError(f"parameters.{name}: give the parameters of {parts} apart")
     if config.model is not None:
-        models.canonical(config.model)
+        check_frameworks(config, origin_of(config.model, config.init))
     datasets.defaults(config.dataset)
 
 
@@ -155,9 +155,7 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
         update={
             "eps": config.eps if config.eps is not None else defaults.eps[config.norm],
             "epochs": config.epochs if trained else defaults.epochs,
-            "model": models.canonical(
-                config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp")
-            ),
+            "model": config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp"),
         }
     )
 
@@ -177,7 +175,7 @@ def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.
                 parameters.setdefault("on_overfit", config.on_overfit)
             wrappers.check_inputs(name, dataset.input_shape)
             threat = defenses.Threat(config.norm, config.eps)
-            base_parameters = {**_other_budgets(base, config), **parameters}
+            base_parameters = {**_of_the_data(base, config, dataset), **parameters}
             created[name] = defenses.create(base, threat, base_parameters)
             created[name].check_inputs(dataset.input_shape)
         except defenses.DefenseError as error:
@@ -185,12 +183,13 @@ def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.
     return {name: created[name] for name in defenses_of(config)}
 
 
-def _other_budgets(name: str, config: RunConfig) -> dict[str, float]:
-    """The data set's budgets under the other norms, for a defense that takes them."""
+def _of_the_data(name: str, config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    """The data set's augmentation, and its budgets under the other norms, if a defense has such."""
     known = defenses.parameter_names(name)
-    budgets = datasets.defaults(config.dataset).eps.items()
-    named = {f"eps_{norm}": eps for norm, eps in budgets if norm != config.norm}
-    return {key: eps for key, eps in named.items() if key in known}
+    defaults = datasets.defaults(config.dataset)
+    named = {f"eps_{norm}": eps for norm, eps in defaults.eps.items() if norm != config.norm}
+    budgets = {key: eps for key, eps in named.items() if key in known}
+    return budgets | defaults.augmentation(dataset.input_shape)
 
 
 def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict[str, Any]:
@@ -200,13 +199,14 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
     return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
 
 
-def _usual_parameters(config: RunConfig) -> dict[str, Mapping[str, Any]]:
+def _usual_parameters(config: RunConfig, dataset: Dataset) -> dict[str, Mapping[str, Any]]:
     """Defense to all the parameters that it has here where none are set."""
     assert config.eps is not None
     threat = defenses.Threat(config.norm, config.eps)
     return {
-        name: usual_parameters(name, threat, _other_budgets(wrappers.split(name)[0], config))
+        name: usual_parameters(name, threat, _of_the_data(base, config, dataset))
         for name in defenses_of(config)
+        for base in [wrappers.split(name)[0]]
     }
 
 

@@ -152,6 +152,7 @@ class MetaGenerator(Defense):
 
     def check_inputs(self, input_shape: tuple[int, ...]) -> None:
         """Raises DefenseError for patches on what is no image."""
+        super().check_inputs(input_shape)
         if self.generator == BANK and self.pattern == PATCH and len(input_shape) != 3:
             raise DefenseError(
                 "pattern 'patch' is for images, these data are tabular; use 'perturbation'"

@@ -30,6 +30,7 @@ def command(cell: Cell, suite: str, run: Run | None) -> str:
     words |= {name: f"--{name}={value}" for name, value in _data_and_length(cell).items()}
     if not external:
         words |= {f"parameters.{k}": f"--set=parameters.{k}={v}" for k, v in _parameters(cell)}
+        words |= {name: word for name, word in _turned_off(run).items() if name not in words}
     kept = [word for name, word in words.items() if _names(run, name, needed)]
     start = "bench attack" if external else "bench run"
     return " \\\n    ".join([start, *map(shlex.quote, [*kept, *_around(suite, run)])])
@@ -50,6 +51,7 @@ def _data_and_length(cell: Cell) -> dict[str, Any]:
     whole = {
         "dataset": config.dataset.name,
         "model": None if "source" in cell.config else config.model,
+        "init": (config.origin or {}).get("init"),
         "image-size": stored.get("image_size"),
         "split-seed": stored.get("split_seed") or 0,
         "label": config.dataset.label,
@@ -98,6 +100,12 @@ def _around(suite: str, run: Run | None) -> Iterator[str]:
             yield f"--set=attacks.{attack}.{argument}={_yaml(value)}"
     for name, value in sorted(asked.adaptation.items()):
         yield f"--set=adaptation.{name}={_yaml(value)}"
+
+
+def _turned_off(run: Run | None) -> dict[str, str]:
+    """What was asked for and is not stored: null gives a parameter the defense's own default."""
+    given = () if run is None else run.asked.given
+    return {name: f"--set={name}=null" for name in given if name.startswith("parameters.")}
 
 
 def _parameters(cell: Cell) -> Iterator[tuple[str, str]]:
