@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from benchmark import frameworks
+from benchmark.attacks.running import run_attack
+from benchmark.attacks.suites import AttackSpec
 
 QUOTAS = {"none": ("max 100000", 8), "two and a half": ("250000 100000", 3)}
 
@@ -67,3 +69,20 @@ def test_a_record_tells_how_a_card_was_set(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_record_tells_nothing_of_a_card_where_there_is_none() -> None:
     assert not {"cuda", "tf32", "deterministic"} & set(frameworks.versions("tensorflow"))
+
+
+def test_an_attack_that_runs_out_of_memory_fails_in_a_line(
+    make_target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nGPU 0")
+
+    target = make_target("torch")
+    monkeypatch.setattr(target.estimator, "loss_gradient", full)
+    spec = AttackSpec("fgsm", "fast-gradient", {})
+    record, arrays = run_attack(spec, target, key="k", norm="linf", eps=0.1, seed=0)
+    assert (record["status"], arrays) == ("failed", {})
+    assert record["reason"].startswith("out of memory (OutOfMemoryError: CUDA out of memory.")
+    assert record["reason"].endswith("try fewer --jobs: 250 examples are asked about at a time")
