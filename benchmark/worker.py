@@ -13,7 +13,7 @@ from typing import Any
 
 import defenses
 from benchmark import frameworks
-from benchmark.cells import cell_record
+from benchmark.cells import Cell, cell_record
 from benchmark.executors.interface import Task
 from benchmark.plans import asked
 from benchmark.reporter import Reporter
@@ -22,7 +22,9 @@ from benchmark.results.records import CellStatus
 from benchmark.resume import spent, suites_of
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Stage
-from benchmark.text import reason_of
+from benchmark.text import explained
+
+_FEWER = "a smaller batch_size or fewer --jobs"
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
@@ -61,7 +63,7 @@ def _run(
         status, reason = "diverged", str(error)
     except Exception as error:
         traceback.print_exc()
-        status, reason = "failed", _explain(error)
+        status, reason = "failed", explained(error, _smaller(cell))
     if status == "ok" and not task.ends:
         return status, reason, None
     record = cell_record(
@@ -119,7 +121,7 @@ def do(stage: Stage, context: Context) -> None:
         if stage.essential:
             raise
         traceback.print_exc()
-        result = stage.failed(_explain(error)), {}
+        result = stage.failed(explained(error, _FEWER)), {}
     if result is None:
         return
     record, files = result
@@ -137,9 +139,9 @@ def _reason(context: Context, path: str) -> str:
     return f"needs {path}, which failed: {context.record(path).get('reason', '')}"
 
 
-def _explain(error: Exception) -> str:
-    words = reason_of(error)
-    memory = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
-    if type(error).__name__ in memory or "can't allocate memory" in str(error):
-        return f"out of memory ({words}); try a smaller batch_size or fewer --jobs"
-    return words
+def _smaller(cell: Cell) -> str:
+    """How to have batches of half the size, where it is the cell's training that needs them."""
+    size = cell.training_parameters.get("batch_size")
+    if cell.source is not None or not isinstance(size, int) or size < 2:
+        return _FEWER
+    return f"--set parameters.{cell.trained_by}.batch_size={size // 2}, or fewer --jobs"

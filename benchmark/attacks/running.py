@@ -19,7 +19,7 @@ from benchmark.attacks.target import Target
 from benchmark.attacks.watch import FoundError, Watch
 from benchmark.estimators.passes import CHUNK
 from benchmark.results import Record
-from benchmark.text import reason_of
+from benchmark.text import explained
 
 
 def run_attack(
@@ -64,7 +64,8 @@ def run_attack(
         found = _generate(spec, target, attacked, norm, eps, progress, timeout)
     except Exception as error:
         traceback.print_exc()
-        return {**record, "status": "failed", "reason": reason_of(error)}, {}
+        fewer = f"fewer --jobs: {CHUNK} examples are asked about at a time"
+        return {**record, "status": "failed", "reason": explained(error, fewer)}, {}
     record |= {"seconds": time.perf_counter() - started, **passes.counts(since=before)}
     judging = judging_seed(seed, spec.name)
     told, arrays = outcomes(
