@@ -36,6 +36,8 @@ class Cell:
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
     comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
     label_column: of a table: the one with the classes.
+    origin: tells a model from others of its name, where its owner's code builds it or a file of
+    weights starts it.
     """
 
     dataset: str
@@ -54,11 +56,12 @@ class Cell:
     examples: int
     source: Mapping[str, Any] | None = field(default=None, hash=False)
     label_column: str | None = None
+    origin: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
-        given = {} if self.source is None else {"source": dict(self.source)}
         label = {} if self.label_column is None else {"label": self.label_column}
+        more = {"source": self.source, "origin": self.origin}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -75,7 +78,8 @@ class Cell:
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
             "examples": self.examples,
-            **given,
+            # Only where there is one, so that the ids of other cells stay
+            **{name: dict(value) for name, value in more.items() if value is not None},
         }
 
     @functools.cached_property
@@ -133,17 +137,23 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         examples=config["examples"],
         source=config.get("source"),
         label_column=dataset.get("label"),
+        origin=config.get("origin"),
     )
 
 
 def expand(
-    run: RunConfig, dataset: Dataset, *, parameters: Mapping[str, Mapping[str, Any]]
+    run: RunConfig,
+    dataset: Dataset,
+    *,
+    parameters: Mapping[str, Mapping[str, Any]],
+    origin: Mapping[str, Any] | None = None,
 ) -> list[Cell]:
     """The cells of a run, undefended twins first, never one twice.
 
     Args:
         run: a resolved configuration: `model` and `eps` are not None.
         parameters: all parameters of each defense in `defenses_of(run)`.
+        origin: of the model (`benchmark.models.provided.origin.Origin.record`).
     """
     assert run.model is not None
     assert run.eps is not None
@@ -164,6 +174,7 @@ def expand(
             budget_ge=run.budget_ge,
             examples=min(run.examples, len(dataset.x_test)),
             label_column=run.label,
+            origin=origin,
         )
         for defense in defenses_of(run)
         for seed in run.seed

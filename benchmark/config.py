@@ -170,6 +170,7 @@ class RunConfig(Placement):
     framework: Frameworks = FRAMEWORKS
     dataset: str = "digits"
     model: str | None = None
+    init: UserPath | None = None
     suite: str = "quick"
     norm: Annotated[str, _one_of("norm", NORMS)] = "linf"
     eps: Budget | None = None

@@ -7,6 +7,7 @@ first, also for TensorFlow; `defenses.imports` says why.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib
 import os
@@ -31,9 +32,16 @@ ESTIMATORS = {
     "torch": "benchmark.estimators.pytorch",
     "tensorflow": "benchmark.estimators.tensorflow",
 }
+PROVIDED = {
+    "torch": "benchmark.models.provided.pytorch",
+    "tensorflow": "benchmark.models.provided.tensorflow",
+}
 EXTERNAL = {"torch": "benchmark.external.pytorch", "tensorflow": "benchmark.external.tensorflow"}
 # Framework to what the names of its files of weights end with.
 WEIGHTS_SUFFIXES = {"torch": ".safetensors", "tensorflow": ".weights.h5"}
+
+# In glibc's <malloc.h>.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
@@ -53,6 +61,7 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A notebook's backend that isn't installed here would stop keras, which imports matplotlib.
     os.environ.pop("MPLBACKEND", None)
+    keep_memory()
     import_torch_first()
     found = (
         _prepare_torch(threads) if framework == "torch" else _prepare_tensorflow(threads, device)
@@ -60,6 +69,18 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
     if device == "cuda" and not found:
         raise ConfigError(f"--device cuda: {framework} sees no GPU here; use --device cpu or auto")
     return "cuda" if found and device != "cpu" else "cpu"
+
+
+def keep_memory() -> None:
+    """Have the C library keep what is freed, up to 256 MB, where that is glibc.
+
+    An attack makes and drops arrays of megabytes at every query. glibc gives such memory back to
+    the system at once; to get it anew, page by page, took longer than all arithmetic on it.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "gnu_get_libc_version"):
+        library.mallopt(_MMAP_THRESHOLD, 2**25)  # the most that it takes
+        library.mallopt(_TRIM_THRESHOLD, 2**28)
 
 
 def named(device: str) -> str:

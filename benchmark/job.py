@@ -27,13 +27,15 @@ from benchmark.stages.trust import TrustChecks
 
 if TYPE_CHECKING:
     from benchmark.external.model import ExternalModel
+    from benchmark.models.provided.origin import Origin
 
 
 @dataclass(frozen=True)
 class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
-    external: the model, where someone else trained it. attack_timeout: seconds that one attack may
+    external: the model, where someone else trained it. origin: of the model, where it is on this
+    machine. attack_timeout: seconds that one attack may
     take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
     adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
     of cells that end before this one begins, in the same run. training_after: those of them that
@@ -51,6 +53,7 @@ class Job:
     data_dir: str | None
     adaptation: Protocol | None = None
     external: ExternalModel | None = None
+    origin: Origin | None = None
     attack_timeout: float | None = None
     curve: SecurityCurve | None = None
     adapts: bool = False
@@ -88,7 +91,8 @@ class Job:
             key = self.curve_key()
             assert key is not None
             stages.append(Curve(self.curve, key, attack, examples))
-        if self.external is None and not self.cell.wrapped_in:
+        # A model that is no specified architecture belongs to one framework
+        if self.external is None and not self.cell.wrapped_in and ":" not in self.cell.model:
             stages.append(TransferBetweenFrameworks(self.cell, needs))
         return (*stages, *self._meta_test())
 

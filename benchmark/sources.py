@@ -16,7 +16,7 @@ Configs = Mapping[str, Mapping[str, Any]]
 Index = Mapping[str, Configs]
 
 # What such a cell shares with the one that is attacked.
-SHARED = ("dataset", "model", "framework", "seed", "threat", "epochs", "budget_ge")
+SHARED = ("dataset", "model", "framework", "seed", "threat", "epochs", "budget_ge", "origin")
 
 
 def stored_configs(out: Path) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ import functools
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import Any
@@ -41,7 +42,7 @@ def _run(
 ) -> tuple[str, str, Record | None]:
     """Do a task; returns how it ended, why, and the cell's record where the cell has ended."""
     job, cell = task.job, task.job.cell
-    store = Store.open(job.out).handing_over(functools.partial(hand_over, connection))
+    store = replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection))
     context = Context(
         cell,
         store,
@@ -51,6 +52,7 @@ def _run(
         dataset_name=job.dataset,
         measured=job.measured,
         external=job.external,
+        origin=job.origin,
         sources=job.sources,
         threads=threads,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def serve(connection: Connection, framework: str, device: str, threads: int) -> 
 
 def _work(connection: Connection, task: Task) -> dict[str, object] | None:
     job = task.job
-    store = Store.open(job.out).handing_over(functools.partial(hand_over, connection))
+    store = replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection))
     for stage in job.stages:
         if not stage.required or (task.stages is not None and stage.path not in task.stages):
             continue

@@ -52,7 +52,8 @@ class Nodes:
 
     def fill(self) -> None:
         while len(self.nodes) < 3:
-            self.nodes.append(self.cluster.add_node(**NODE))
+            self.nodes.append(self.cluster.add_node(wait=False, **NODE))
+        self.cluster.wait_for_nodes()
 
     def kill(self, node_id: str) -> None:
         (node,) = [node for node in self.nodes if node.node_id == node_id]
@@ -126,6 +127,9 @@ def test_the_nodes_share_the_work_and_a_worker_serves_many_tasks(store: Store) -
     wait_until(lambda: not alive_actors())
 
 
+CIRCUMSTANCES = ("seconds", "started", "peak_memory")
+
+
 def contents(out: Path) -> dict[str, bytes]:
     """Arrays and weights by their paths, and records without what names a machine or a time."""
     cells = [path for path in sorted((out / "cells").rglob("[!.]*")) if path.is_file()]
@@ -139,7 +143,7 @@ def contents(out: Path) -> dict[str, bytes]:
         cell_id, _, stage = name.removesuffix(".json").partition("/")
         record = store.read_cell(cell_id) if stage == "cell" else store.read_stage(cell_id, stage)
         assert record is not None
-        plain = {k: v for k, v in dict(record).items() if k not in ("seconds", "started")}
+        plain = {k: v for k, v in dict(record).items() if k not in CIRCUMSTANCES}
         found[name] = repr(sorted(plain.items())).encode()
     return found
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import sleeping_worker
 
-from benchmark.events import CellFinished, CellPaused, CellStarted
+from benchmark.cli.progress import Progress
+from benchmark.events import CellFinished, CellPaused, CellProgress, CellStarted
 from benchmark.executors import scheduler
 from benchmark.executors.interface import STORED, Gone, Task
 from benchmark.executors.scheduler import MOST_ATTEMPTS
@@ -206,3 +207,28 @@ def test_no_more_workers_are_hired_than_there_is_room_for(store: Store) -> None:
     executor = Scripted(store, most=3, slow=frozenset(range(9)))
     run(executor, *jobs(store, 9))
     assert sorted({slot for slot, _ in executor.hired}) == [0, 1, 2]
+
+
+def test_progress_counts_parts_of_a_cell_where_they_are(store: Store) -> None:
+    (job,) = jobs(store, 1, attacks=1)
+    job = replace(job, training=1000.0)
+    _, attack, trust, _ = job.stages
+    now = [0.0]
+    progress = Progress([job], workers=2, clock=lambda: now[0])
+    progress.update(CellStarted(job, 0, part=("training",)))
+    progress.update(CellProgress(job, 0, "training", 0.0))
+    now[0] = 1000.0  # so an effort of one takes a second
+    assert progress.update(CellPaused(job, 0, done=True)) == ("training", 1000.0)
+    whole = attack.effort + trust.effort
+    assert progress.left() == pytest.approx(whole)
+
+    for done in (False, True):  # first the machine is lost
+        progress.update(CellStarted(job, 1, part=(attack.label,), begins=False))
+        progress.update(CellProgress(job, 1, attack.label, 0.0))
+        assert progress.cell_left(1) == pytest.approx(attack.effort)
+        now[0] += attack.effort if done else 0.0
+        progress.update(CellPaused(job, 1, done=done))
+        assert progress.left() == pytest.approx(trust.effort if done else whole)
+    progress.update(CellStarted(job, 0, part=(trust.label,), begins=False))
+    progress.update(CellFinished(job, 0, "ok", "", 4.0))
+    assert progress.left() == 0.0

@@ -45,6 +45,17 @@ def in_box(points: np.ndarray) -> np.ndarray:
     return inside
 
 
+def select(which: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """`np.where` of float32 arrays of one shape, in a tenth of its time where `which` is random."""
+    mask = which.astype(np.int32)
+    np.negative(mask, out=mask)  # all bits or none
+    picked = one.view(np.int32) & mask
+    np.invert(mask, out=mask)
+    mask &= other.view(np.int32)
+    picked |= mask
+    return picked.view(np.float32)
+
+
 def spread(values: np.ndarray, like: np.ndarray) -> np.ndarray:
     """One value a row, (n,), shaped to broadcast against `like`, (n, ...)."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
@@ -68,15 +79,17 @@ class Region:
 
     def project(self, x: np.ndarray, points: np.ndarray) -> np.ndarray:
         """`points` moved into the region: under l2 by scaling, then clipping to the box."""
-        if self.norm == "linf":
-            points = np.clip(points, x - np.float32(self.eps), x + np.float32(self.eps))
+        if self.norm == "linf":  # `np.clip` between arrays takes three times as long
+            points = np.maximum(points, x - np.float32(self.eps))
+            np.minimum(points, x + np.float32(self.eps), out=points)
         elif self.norm == "l2":
             step = points - x
             scale = np.minimum(1, self.eps / (lengths(step, "l2") + TINY)).astype(np.float32)
-            points = x + step * scale[:, np.newaxis]
+            step *= scale[:, np.newaxis]
+            points = np.add(x, step, out=step)
         else:
             return _project_l1(x, points, self)
-        return np.clip(points, self.low, self.high)
+        return np.clip(points, self.low, self.high, out=points)
 
     def random_points(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Starts: a random direction to the edge of the ball, then within the box."""
@@ -97,23 +110,40 @@ def _project_l1(x: np.ndarray, points: np.ndarray, region: Region) -> np.ndarray
     """
     way = points - x
     size = np.abs(way)
-    room = np.where(way > 0, region.high - x, x - region.low)
-    lower = np.zeros((len(x), 1), dtype=np.float32)
+    room = select(way > 0, region.high - x, x - region.low)
+    shift = np.zeros((len(x), 1), dtype=np.float32)
+    far = np.minimum(size, room).sum(axis=1) > region.eps
+    if far.any():
+        shift[far] = _shift(size[far], room[far], region.eps)
+    moved = _between(size - shift, room)
+    moved *= np.minimum(1, region.eps / (moved.sum(axis=1, keepdims=True) + TINY))
+    moved *= np.sign(way)
+    return np.asarray(np.add(x, moved, out=moved), dtype=np.float32)
+
+
+def _shift(size: np.ndarray, room: np.ndarray, eps: float) -> np.ndarray:
+    """The shift of each row, (n, 1), under which min(max(size - shift, 0), room) sums to `eps`.
+
+    By Newton's method on a function piecewise linear, and by halving where it leaves the bracket.
+    """
+    lower = np.zeros((len(size), 1), dtype=np.float32)
     upper = size.max(axis=1, keepdims=True)
     shift = lower.copy()
-    far = np.minimum(size, room).sum(axis=1) > region.eps
-    # Newton's method on a function piecewise linear, and halving where it leaves the bracket.
-    for _ in range(20 if far.any() else 0):
-        moved = np.clip(size - shift, 0, room)
-        excess = moved.sum(axis=1, keepdims=True) - region.eps
+    for _ in range(20):
+        moved = _between(size - shift, room)
+        excess = moved.sum(axis=1, keepdims=True) - eps
         lower, upper = np.where(excess > 0, shift, lower), np.where(excess > 0, upper, shift)
-        slope = ((moved > 0) & (moved < room)).sum(axis=1, keepdims=True)
+        slope = np.count_nonzero((moved > 0) & (moved < room), axis=1)[:, np.newaxis]
         newton = shift + excess / np.maximum(slope, 1)
         inside = (newton > lower) & (newton < upper) & (slope > 0)
         shift = np.where(inside, newton, (lower + upper) / 2).astype(np.float32)
-    moved = np.clip(size - np.where(far[:, np.newaxis], shift, 0), 0, room)
-    moved *= np.minimum(1, region.eps / (moved.sum(axis=1, keepdims=True) + TINY))
-    return np.asarray(x + np.sign(way) * moved, dtype=np.float32)
+    return shift
+
+
+def _between(sizes: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """`sizes`, changed to lie between 0 and `room`."""
+    np.maximum(sizes, 0, out=sizes)
+    return np.minimum(sizes, room, out=sizes)
 
 
 def onto_ball(change: np.ndarray, norm: str, eps: float) -> np.ndarray:

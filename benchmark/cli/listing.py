@@ -173,8 +173,10 @@ def _datasets() -> dict[str, str]:
 
 def _models() -> dict[str, str]:
     from benchmark import models
+    from benchmark.models.provided.origin import LIBRARIES
 
-    return {name: models.describe(name) for name in models.names()}
+    specified = {name: models.describe(name) for name in models.names()}
+    return specified | {f"{name}:NAME": one.description for name, one in LIBRARIES.items()}
 
 
 def _families() -> dict[str, str]:

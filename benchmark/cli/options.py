@@ -88,9 +88,12 @@ RUN: Mapping[str, Any] = {
     ),
     "model": option(
         "NAME",
-        "Architecture; cnn unless given, mlp for tabular data.",
+        "Architecture (bench list models); torchvision:NAME, timm:NAME, hf:NAME or keras:NAME; or "
+        "the code that builds it: package.module:builder or file.py:builder. cnn unless given, mlp "
+        "for tabular data.",
         autocompletion=listed("models"),
     ),
+    "init": option("FILE", "Weights that trainings start from, instead of the seed's own.", Path),
     "suite": option("NAME", "Attack suite; quick unless given.", autocompletion=listed("suites")),
     "eps": option(
         "NUMBER",
@@ -152,7 +155,7 @@ RUN: Mapping[str, Any] = {
 
 # Of a model that someone else trained: those that have nothing to do with a training.
 _OF_TRAINING = {
-    *("defense", "framework", "model", "epochs", "budget_ge"),
+    *("defense", "framework", "model", "init", "epochs", "budget_ge"),
     *("jobs", "baseline", "on_overfit", "protocol", "executor", "shard"),
     *("ray_address", "cpus_per_cell", "gpus_per_cell"),
 }

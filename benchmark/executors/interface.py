@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from benchmark.job import Job
+if TYPE_CHECKING:  # whoever only passes tasks on doesn't wait for all that a job knows
+    from benchmark.job import Job
 
 STORED = "stored"  # the answer to a worker that handed a stage over
 

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import ray
@@ -107,7 +108,8 @@ class Ray:
         if what is None:
             ray.kill(self._actors.pop(slot))
             return
-        self._actors[slot].send.remote(_anywhere(what) if isinstance(what, Task) else what)
+        packed = ForkingPickler.dumps(_anywhere(what) if isinstance(what, Task) else what)
+        self._actors[slot].send.remote(bytes(packed))
 
     def listen(self) -> Iterator[tuple[int, Message]]:
         """Waits until an actor tells something, or is lost."""

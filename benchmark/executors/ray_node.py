@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmark
-from benchmark.executors.interface import Gone, Message, Task
+from benchmark.executors.interface import Gone, Message
 from benchmark.executors.local import Worker
 from benchmark.frameworks import versions
 
@@ -68,12 +69,10 @@ class NodeWorker:
             said += worker.said()
         return said
 
-    def send(self, what: Task | str) -> None:
-        """Gives it to the worker, whose death `listen` tells."""
-        try:
-            self._worker.connection.send(what)
-        except OSError:
-            return
+    def send(self, packed: bytes) -> None:
+        """Gives the worker what was packed for its pipe, and isn't unpacked here."""
+        with contextlib.suppress(OSError):  # its death is told by `listen`
+            self._worker.connection.send_bytes(packed)
 
 
 def examine(framework: str, token: str, folders: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
+from benchmark import frameworks
 from benchmark.errors import ModelError
 from benchmark.external.model import digest
 from benchmark.models.model import Model
@@ -22,10 +23,11 @@ from defenses.errors import did_you_mean
 _KINDS = (("torch", "torch.nn", "Module"), ("tensorflow", "keras", "Model"))
 
 
-def call(builder: str) -> tuple[Model, str | None]:
+def call(builder: str, *, seed: int | None = None) -> tuple[Model, str | None]:
     """What "package.module:name" or "file.py:name" gives, and the SHA-256 of its file.
 
-    A class or a function is called without arguments; a model is taken as it is.
+    A class or a function is called without arguments; a model is taken as it is. With a seed, it
+    has to be made anew, and draws its weights with that.
 
     Raises:
         ModelError: there is no such file, module or name, or its code raises.
@@ -36,7 +38,14 @@ def call(builder: str) -> tuple[Model, str | None]:
         found = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
         raise ModelError(f"{place} has no {name!r}{did_you_mean(name, found)}")
     made = getattr(module, name)
+    if seed is not None and framework_of(made) is not None:
+        raise ModelError(
+            f"{builder} is a model already, which each training would change for the next one; "
+            "give a function that builds it"
+        )
     if framework_of(made) is None and callable(made):
+        if seed is not None:
+            frameworks.seed_everything(seed)  # not earlier: imports draw too
         try:
             made = made()
         except Exception as error:

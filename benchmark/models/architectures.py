@@ -11,12 +11,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import defenses
-from benchmark import documents
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.models.layers import Conv, Dense, Flatten, Layer, MaxPool, Relu
+from benchmark.models.names import joined, parsed
 from benchmark.models.residual import (
     PreactParameters,
     ResidualParameters,
@@ -126,11 +125,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "wrn-28-10": _wide(28, 10),
 }
 
-# Without a colon, which stands in the names of builders.
-_NAME = re.compile(r"(?P<base>[^():]*?)\s*(?:\((?P<inside>[^:]*)\))?")
 _WIDE = re.compile(r"wrn-([0-9]{1,3})-([0-9]{1,2})")
-# Between a parameter and its value.
-_EQUALS = re.compile(r"\s*=\s*")
 
 
 def chosen(text: str) -> Chosen:
@@ -140,13 +135,8 @@ def chosen(text: str) -> Chosen:
         UnknownName: no such architecture.
         ConfigError: no such parameter, or a value that is not allowed.
     """
-    found = _NAME.fullmatch(text.strip())
-    base = found["base"] if found else text
+    base, given = parsed(text)
     architecture = _architecture(base)
-    if found is None or found["inside"] is None:
-        given: dict[str, Any] = {}
-    else:
-        given = _parameters(text, found["inside"])
     if architecture.parameters is None:
         if given:
             raise ConfigError(f"model {base!r} has no parameters; give --model {base}")
@@ -178,31 +168,11 @@ def _architecture(base: str) -> Architecture:
     return _wide(depth, width)
 
 
-def _parameters(text: str, inside: str) -> dict[str, Any]:
-    """What stands between the parentheses, as YAML reads it."""
-    try:
-        given = documents.parse("{" + _EQUALS.sub(": ", inside) + "}")
-    except documents.NotYaml:
-        given = None
-    if not isinstance(given, dict) or None in given.values():
-        raise ConfigError(
-            f"model {shortened(text)}: write its parameters as name=value with commas between "
-            "them, such as preact-resnet18(width=8,mean=[0.49,0.48,0.45])"
-        )
-    return {str(name): value for name, value in given.items()}
-
-
 def _canonical(base: str, parameters: ResidualParameters) -> str:
     """The name with what is not the default, in the order of the dataclass."""
-    changed = [
-        f"{field.name}={_shown(value)}"
+    changed = {
+        field.name: value
         for field in dataclasses.fields(parameters)
         if (value := getattr(parameters, field.name)) != field.default
-    ]
-    return f"{base}({','.join(changed)})" if changed else base
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return repr(value[0]) if len(value) == 1 else f"[{','.join(map(repr, value))}]"
-    return str(value)
+    }
+    return joined(base, changed)

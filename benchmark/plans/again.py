@@ -63,6 +63,7 @@ def _whole(config: Record) -> Record:
         "split_seed": dataset["split_seed"],
         "label": dataset.get("label"),
         "model": config["model"],
+        "init": (config.get("origin") or {}).get("init"),
         "norm": config["threat"]["norm"],
         "eps": config["threat"]["eps"],
         "seed": [config["seed"]],

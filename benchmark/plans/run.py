@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import defenses
-from benchmark import datasets, models
+from benchmark import datasets
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
@@ -17,8 +17,10 @@ from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.job import Job
 from benchmark.metatest import protocol as adaptation
 from benchmark.metatest.protocol import Protocol
+from benchmark.models.provided.origin import origin_of
 from benchmark.order import in_order, with_sources
 from benchmark.plans.asked import asked, usual_parameters
+from benchmark.plans.model import check_frameworks, memory, tried_origin
 from benchmark.results import Store
 from benchmark.shards import part
 from defenses import wrappers
@@ -59,16 +61,19 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     config = resolve(config, dataset)
     if protocol is not None:
         protocol = adaptation.sized_for(protocol, dataset, given=config.adaptation)
-    assert config.model is not None
-    specification = models.specification(config.model, dataset.input_shape, dataset.classes)
     chosen = _create_defenses(config, dataset)
+    origin, found = tried_origin(config, dataset, list(chosen.values()))
+    config = config.model_copy(update={"model": origin.name})
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
-    cells = expand(config, dataset, parameters=parameters)
+    cells = expand(
+        config, dataset, parameters=parameters, origin=origin.record(found.builder_sha256)
+    )
     usual = _usual_parameters(config, dataset)
     jobs = [
         replace(
             job_of(cell, suite, config, protocol),
             adapts=chosen[cell.defense].adapts,
+            origin=origin,
             training=_training(cell, chosen[cell.defense], dataset),
             asked=asked(cell, config, dataset, usual[cell.defense]),
             measured=dataset.measured,
@@ -82,13 +87,8 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         config=config,
         jobs=ordered,
         workers=min(config.jobs or len(config.framework), len(cells)),
-        notices=_notices(config, suite, dataset, len(ordered)),
-        memory={
-            cell.cell_id: chosen[cell.defense]
-            .sized_for(len(dataset.x_train))
-            .memory(weights=specification.weights, activations=specification.activations)
-            for cell in cells
-        },
+        notices=(*found.notices, *_notices(config, suite, dataset, len(ordered))),
+        memory=memory(cells, chosen, dataset),
     )
 
 
@@ -124,7 +124,7 @@ def _check_names(config: RunConfig) -> None:
             parts = " and ".join(map(repr, name.split(wrappers.SEPARATOR)))
             raise ConfigError(f"parameters.{name}: give the parameters of {parts} apart")
     if config.model is not None:
-        models.canonical(config.model)
+        check_frameworks(config, origin_of(config.model, config.init))
     datasets.defaults(config.dataset)
 
 
@@ -155,9 +155,7 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
         update={
             "eps": config.eps if config.eps is not None else defaults.eps[config.norm],
             "epochs": config.epochs if trained else defaults.epochs,
-            "model": models.canonical(
-                config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp")
-            ),
+            "model": config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp"),
         }
     )
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.errors import StoreError
-from benchmark.results.files import read_json
+from benchmark.results import lease
+from benchmark.results.files import TEMPORARY, check_target, read_json
 from benchmark.results.identity import SCHEMA_VERSION
 
 # A cell has one of each of these, or none ("given": a model that someone else trained).
@@ -17,6 +18,8 @@ STAGES = ("training", "adaptation", "given")
 # Of others it has any number, as <folder>/<key>.
 
 MARKER = "bench.json"
+CHECKSUMS = ".checksums"
+LOGS = "logs"
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
 
@@ -31,6 +34,24 @@ def check_schema(path: Path) -> None:
             f"{path} holds results of schema version {version!r}, this bench reads and writes "
             f"version {SCHEMA_VERSION}; give another --out folder or use the bench that made it"
         )
+
+
+def check_writable(path: Path) -> None:
+    """Raises `StoreError` if results can't be written to the folder `path`; writes nothing."""
+    with explained("write", path):
+        if path.is_dir():
+            if (path / MARKER).exists():
+                check_schema(path)
+            elif foreign := sorted(n for n in os.listdir(path) if not n.startswith(TEMPORARY)):
+                raise StoreError(
+                    f"{path} holds other files ({foreign[0]!r}) and no results; "
+                    "give a new or an empty folder, or one that bench made"
+                )
+        check_permission(path)
+        if path.is_dir():
+            lock = lease.path_of(path, lease.newest(path) or 1).name
+            for inside in (MARKER, lock, CHECKSUMS, "cells/any", f"{LOGS}/any"):
+                check_target(path / inside, root=path)
 
 
 def check_permission(path: Path) -> None:

@@ -20,20 +20,19 @@ from benchmark.results import lease as leases
 from benchmark.results.files import Record, Writer
 from benchmark.results.identity import SCHEMA_VERSION
 from benchmark.results.layout import (
+    CHECKSUMS,
+    LOGS,
     MARKER,
     SAFE_NAME,
     STAGES,
-    check_permission,
     check_schema,
+    check_writable,
     explained,
     plain_path,
     safe,
 )
-from benchmark.results.unchanged import Checksums, Unchanged
+from benchmark.results.unchanged import Checksums, Unchanged, checksums_in
 from defenses.archives import read_arrays
-
-_CHECKSUMS = ".checksums"
-_LOGS = "logs"
 
 # Bytes that the arrays of a stage may take, packed or not. Those of an attack on 10,000 examples
 # with eight samples of 1,000x1,000 pixels take half of it.
@@ -55,21 +54,12 @@ def _record(path: Path) -> Record | None:
     return None if found is None else dict(found)
 
 
-@functools.cache
-def _checksums_in(folder: Path) -> Checksums:
-    """What this process and the commands before it know of a results folder."""
-    found = Checksums()
-    found.load(folder / _CHECKSUMS)
-    return found
-
-
 @dataclass(frozen=True)
 class Store:
     """One output folder. Make one with `create` to write or with `open` to read.
 
-    lease: what says that it is still ours to write to, where we hold it. hand_over: told cell,
-    stage and files of what was written aside, instead of making it known; it returns when somebody
-    has.
+    lease: says whether it is still ours, where we hold it. hand_over: takes what was written aside,
+    and returns when somebody has made it known.
     """
 
     path: Path
@@ -90,7 +80,7 @@ class Store:
             if not (path / MARKER).exists():
                 disk.write_json(path / MARKER, {"schema_version": SCHEMA_VERSION}, root=path)
             disk.make_folder(path / "cells", root=path)
-        return cls(path, _checksums_in(path.absolute()))
+        return cls(path, checksums_in(path.absolute() / CHECKSUMS))
 
     @classmethod
     def open(cls, path: Path | str, *, anew: bool = False) -> Store:
@@ -108,32 +98,12 @@ class Store:
             if not (path / MARKER).exists():
                 raise StoreError(f"{path} is not a results folder (it has no {MARKER}); {hint}")
             check_schema(path)
-        return cls(path) if anew else cls(path, _checksums_in(path.absolute()))
-
-    def handing_over(self, hand_over: HandOver) -> Store:
-        """The same folder, where stages are written aside and handed over."""
-        return replace(self, hand_over=hand_over)
+        return cls(path) if anew else cls(path, checksums_in(path.absolute() / CHECKSUMS))
 
     @staticmethod
     def check_writable(path: Path | str) -> None:
         """Raises `StoreError` if `create` would refuse this folder; writes nothing."""
-        path = plain_path(path)
-        with explained("write", path):
-            if path.is_dir():
-                if (path / MARKER).exists():
-                    check_schema(path)
-                elif foreign := sorted(
-                    n for n in os.listdir(path) if not n.startswith(disk.TEMPORARY)
-                ):
-                    raise StoreError(
-                        f"{path} holds other files ({foreign[0]!r}) and no results; "
-                        "give a new or an empty folder, or one that bench made"
-                    )
-            check_permission(path)
-            if path.is_dir():
-                lock = leases.path_of(path, leases.newest(path) or 1).name
-                for inside in (MARKER, lock, _CHECKSUMS, "cells/any", f"{_LOGS}/any"):
-                    disk.check_target(path / inside, root=path)
+        check_writable(plain_path(path))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[Store]:
@@ -152,7 +122,7 @@ class Store:
                 yield replace(self, lease=lease)
             finally:
                 with contextlib.suppress(OSError):  # they can be made again
-                    self.checksums.save(self.path.absolute() / _CHECKSUMS)
+                    self.checksums.save(self.path.absolute() / CHECKSUMS)
 
     def check_there(self) -> None:
         """Raises `MovedError` where the folder is gone, so that no other is made in its place."""
@@ -211,7 +181,6 @@ class Store:
         target = self._stage_path(cell_id, stage)
         named = {safe(name, "file name"): write for name, write in (files or {}).items()}
         aside: dict[str, str] = {}
-        checksums = {}
 
         def put_aside(name: str, write: Writer) -> str:
             path, checksum = disk.write_aside(target.with_name(name), write, root=self.path)
@@ -233,13 +202,14 @@ class Store:
     def publish(self, cell_id: str, stage: str, files: Mapping[str, str]) -> None:
         """Makes a stage known that was written aside: renames its files, its JSON last."""
         folder = self._stage_path(cell_id, stage).parent
-        *others, (record, last) = files.items()
+        *_, last = files
         with self._writing("write", folder):
-            for temporary, name in others:
+            for temporary, name in files.items():
+                if temporary == last:
+                    disk.flush_folder(folder)
+                if self.lease is not None:  # between two of them another run may have followed
+                    self.lease.check()
                 os.replace(folder / temporary, folder / safe(name, "file name"))
-            if others:
-                disk.flush_folder(folder)
-            os.replace(folder / record, folder / safe(last, "file name"))
             disk.flush_folder(folder)
 
     def read_stage(self, cell_id: str, stage: str) -> Record | None:
@@ -291,7 +261,7 @@ class Store:
 
     def log(self, name: str, kind: str = "log") -> Path:
         """The log file called `name`, which can be added to; raises `StoreError` if it can't."""
-        path = self.path / _LOGS / f"{safe(name, 'name')}.{kind}"
+        path = self.path / LOGS / f"{safe(name, 'name')}.{kind}"
         with self._writing("write", path):
             disk.make_folder(path.parent, root=self.path)
             disk.check_target(path, root=self.path)

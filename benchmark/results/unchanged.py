@@ -7,6 +7,7 @@ a copy is read anew. What does not show is a disk that loses bits; who looks for
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import stat
@@ -74,6 +75,14 @@ class Checksums(Unchanged[str]):
             }
             write_json(file, whole, root=file.parent)
             self.kept = set(large)
+
+
+@functools.cache
+def checksums_in(file: Path) -> Checksums:
+    """What this process, and those before it by `file`, know of a results folder."""
+    found = Checksums()
+    found.load(file)
+    return found
 
 
 def _sha256(path: Path) -> str:

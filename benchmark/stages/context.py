@@ -13,10 +13,14 @@ from benchmark import datasets, frameworks, models
 from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset, Measured
+from benchmark.errors import ModelError
+from benchmark.estimators.estimator import Estimator
 from benchmark.examples import attacked_examples
 from benchmark.external.loading import ready, rebuilder
 from benchmark.external.model import ExternalModel
 from benchmark.metatest.model import Adaptable
+from benchmark.models.provided.building import make
+from benchmark.models.provided.origin import Origin
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.stages.surrogates import Surrogates
@@ -37,6 +41,7 @@ class Context:
             name where that is not known.
         measured: what the plan found in the data.
         external: the model, where someone else trained it.
+        origin: of the model, where it is on this machine; told by the cell's model otherwise.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
         threads: CPU threads of one operation.
     """
@@ -49,6 +54,7 @@ class Context:
     dataset_name: str | None = None
     measured: Measured | None = None
     external: ExternalModel | None = None
+    origin: Origin | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
 
@@ -72,18 +78,36 @@ class Context:
         threat = defenses.Threat(self.cell.norm, self.cell.eps)
         return defenses.create(self.cell.trained_by, threat, self.cell.training_parameters)
 
-    def build(self, stored: Path | None = None) -> models.Model:
-        """The cell's model, with its initial weights or those of a file that a stage stored."""
-        specification = models.specification(
-            self.cell.model,
-            encoded_shape(self.cell.wrapped_in, self.dataset.input_shape),
+    def build(self, stored: Path | None = None, *, encoded: bool = True) -> models.Model:
+        """The cell's model, with its initial weights or those of a file that a stage stored.
+
+        `encoded`: whether it takes what the wrappers around it give, or the data themselves.
+        """
+        cell, shape = self.cell, self.dataset.input_shape
+        made = make(
+            self.origin or Origin(cell.model),
+            encoded_shape(cell.wrapped_in, shape) if encoded else shape,
             self.dataset.classes,
+            framework=cell.framework,
+            seed=cell.seed,
+            start=stored is None,
         )
-        weights = specification.initial_weights(self.cell.seed)
-        model = models.built(self.cell.framework, specification, weights, device=self.device)
+        expected = (cell.framework, (cell.origin or {}).get("builder_sha256"))
+        if (made.framework, made.builder_sha256) != expected:
+            raise ModelError(f"{cell.model} is no longer the code of this cell; start again")
+        model: models.Model = made.model
+        if cell.framework == "torch":
+            model = made.model.to(self.device)
         if stored is not None:
             self.builder.load_weights(model, stored)
         return model
+
+    def wrap(self, model: models.Model) -> Estimator:
+        """An estimator of a model of this framework on this data."""
+        wrap = frameworks.part(frameworks.ESTIMATORS, self.cell.framework).wrap
+        shape, classes = self.dataset.input_shape, self.dataset.classes
+        estimator: Estimator = wrap(model, input_shape=shape, classes=classes, device=self.device)
+        return estimator
 
     def weights_file(self, name: str) -> str:
         """The name of a file of weights in the cell's framework."""
@@ -118,9 +142,7 @@ class Context:
         index = attacked_examples(self.cell, self.dataset)
         others = None
         if self.external is None:
-            others = Surrogates(
-                self.store, self.cell, self.dataset, self.device, sources=self.sources
-            )
+            others = Surrogates(self.store, self.cell, self._stored_estimator, sources=self.sources)
         return target(
             self.cell,
             self.model,
@@ -134,10 +156,10 @@ class Context:
     @functools.cached_property
     def adaptable(self) -> Adaptable:
         """A copy of the trained model to adapt again and again; the trained one stays as it is."""
-        wrap = frameworks.part(frameworks.ESTIMATORS, self.cell.framework).wrap
-        shape, classes = self.dataset.input_shape, self.dataset.classes
-        estimator = functools.partial(wrap, input_shape=shape, classes=classes, device=self.device)
-        return Adaptable(self.fitted.kernel.copy(), estimator)
+        return Adaptable(self.fitted.kernel.copy(), self.wrap)
+
+    def _stored_estimator(self, file: Path) -> Estimator:
+        return self.wrap(self.build(file, encoded=False))
 
 
 def load_dataset(

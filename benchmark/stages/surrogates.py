@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmark import frameworks, models
@@ -38,8 +38,7 @@ class Surrogates:
     Args:
         store: of all cells.
         cell: that is attacked.
-        dataset: its data.
-        device: "cpu" or "cuda".
+        estimator: makes one of the model whose weights a file holds.
         sources: defense to the id of the cell that `benchmark.sources.chosen` found for it.
     """
 
@@ -47,12 +46,11 @@ class Surrogates:
         self,
         store: Store,
         cell: Cell,
-        dataset: Dataset,
-        device: str,
+        estimator: Callable[[Path], Estimator],
         *,
         sources: Mapping[str, str],
     ) -> None:
-        self._store, self._cell, self._dataset, self._device = store, cell, dataset, device
+        self._store, self._cell, self._estimator = store, cell, estimator
         self._sources = sources
         self._made: dict[str, Estimator] = {}
 
@@ -80,4 +78,4 @@ class Surrogates:
             )
         suffix = frameworks.WEIGHTS_SUFFIXES[self._cell.framework]
         file = self._store.cell_folder(cell_id) / f"weights{suffix}"
-        return stored_estimator(self._cell, self._dataset, file, self._device)
+        return self._estimator(file)

@@ -102,7 +102,7 @@ def training_key(cell: Cell) -> str:
     return digest(
         {
             "data": [cell.dataset_fingerprint, cell.image_size, cell.split_seed],
-            "model": [cell.model, cell.framework, cell.seed],
+            "model": [cell.model, cell.framework, cell.seed, cell.origin],
             "defense": [cell.trained_by, cell.training_parameters],
             "threat": [cell.norm, cell.eps] if defense.depends_on_threat else None,
             "length": [cell.epochs, cell.budget_ge],

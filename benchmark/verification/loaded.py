@@ -20,6 +20,7 @@ from benchmark.errors import BenchError, ConfigError, StoreError
 from benchmark.external.loading import ready
 from benchmark.external.model import from_source
 from benchmark.job import Job
+from benchmark.models.provided.origin import origin_of
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.results.records import CellRecord, schema_of
@@ -73,13 +74,24 @@ class Loaded:
 
     @functools.cached_property
     def context(self) -> Context:
-        """What stages are made again with; it tells nobody of its progress."""
+        """What stages are made again with; it tells nobody of its progress.
+
+        Raises:
+            StoreError: the model is built by its owner's code.
+        """
+        origin = None
+        if self.cell.source is None:
+            # With all that a run checks: a record may name anything
+            origin = origin_of(self.cell.model, None)
+            if origin.builder is not None:
+                raise StoreError("its model is built by code of its owner, which is not run here")
         context = Context(
             self.cell,
             self.store,
             self.machine.device,
             Reporter(None, self.cell_id),
             data_dir=self._data_dir,
+            origin=origin,
             sources=self._sources(),
         )
         if self.cell.source is not None:

@@ -51,6 +51,7 @@ def _data_and_length(cell: Cell) -> dict[str, Any]:
     whole = {
         "dataset": config.dataset.name,
         "model": None if "source" in cell.config else config.model,
+        "init": (config.origin or {}).get("init"),
         "image-size": stored.get("image_size"),
         "split-seed": stored.get("split_seed") or 0,
         "label": config.dataset.label,

@@ -96,13 +96,18 @@ class Halving(Open):
         else:
             length = lengths(climb.gradient, "l2")[:, np.newaxis]
             direction = climb.gradient / (length + TINY)
-        point = region.project(climb.x, climb.point + self.step * direction)
+        direction *= self.step
+        direction += climb.point
+        point = region.project(climb.x, direction)
         if not self._moved:
             self._moved = True
             return point
-        weight = MOMENTUM_WEIGHT
-        point = climb.point + weight * (point - climb.point)
-        point += (1 - weight) * (climb.point - climb.previous)
+        point -= climb.point
+        point *= MOMENTUM_WEIGHT
+        point += climb.point
+        momentum = climb.point - climb.previous
+        momentum *= 1 - MOMENTUM_WEIGHT
+        point += momentum
         return region.project(climb.x, point)
 
     def review(self, climb: Climb) -> None:

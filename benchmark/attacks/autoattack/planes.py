@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmark.attacks.geometry import select
+
 # More than Newton's method was seen to need.
 NEWTON_STEPS = 50
 
@@ -23,36 +25,44 @@ def towards_plane(
         box: its lower and upper end.
     """
     low, high = box
-    direction = -np.sign(normal) * np.where(gap < 0, -1, 1)[:, np.newaxis]
+    direction = np.sign(normal)
+    direction *= np.where(gap < 0, np.float32(1), np.float32(-1))[:, np.newaxis]
     slope = np.abs(normal)
-    room = np.where(direction > 0, high - points, points - low)
+    room = select(direction > 0, high - points, points - low)
     room[normal == 0] = 0
     need = np.abs(gap)
     if norm == "l1":
         sizes = _steepest_first(slope, room, need)
     else:
-        sizes = _level(slope, slope if norm == "l2" else np.ones_like(slope), room, need)
+        sizes = _level(slope, slope if norm == "l2" else None, room, need)
     return np.asarray(direction * sizes, dtype=np.float32)
 
 
-def _level(slope: np.ndarray, share: np.ndarray, room: np.ndarray, need: np.ndarray) -> np.ndarray:
+def _level(
+    slope: np.ndarray, share: np.ndarray | None, room: np.ndarray, need: np.ndarray
+) -> np.ndarray:
     """min(level share, room), with the level at which the slopes times it sum to `need`.
 
-    The sum is concave and piecewise linear in the level, so Newton's method from zero climbs to the
-    solution without ever passing it.
+    No share is a share of 1. The sum is concave and piecewise linear in the level, so Newton's
+    method from zero climbs to the solution without ever passing it.
     """
-    gain, rate = slope * room, slope * share
+    gain, rate = slope * room, slope if share is None else slope * share
+    most = gain.sum(axis=1)
     level = np.zeros(len(slope), dtype=np.float32)
+    free, sizes = np.empty_like(slope), np.empty_like(slope)
     for _ in range(NEWTON_STEPS):
-        free = (level[:, np.newaxis] * share < room).astype(np.float32)
+        at_level = level[:, np.newaxis]
+        reached = at_level if share is None else np.multiply(at_level, share, out=sizes)
+        free[...] = reached < room
         speed = np.einsum("nd,nd->n", rate, free)
-        missing = need - (gain.sum(axis=1) - np.einsum("nd,nd->n", gain, free))
+        missing = need - (most - np.einsum("nd,nd->n", gain, free))
         # Where nothing is free, everything is at the box already.
         higher = np.where(speed > 0, missing / np.where(speed > 0, speed, 1), level)
         if (higher <= level * (1 + 1e-6)).all():
             break
         level = np.maximum(level, higher).astype(np.float32)
-    return np.asarray(np.minimum(level[:, np.newaxis] * share, room))
+    at_level = level[:, np.newaxis]
+    return np.asarray(np.minimum(at_level if share is None else at_level * share, room))
 
 
 def _steepest_first(slope: np.ndarray, room: np.ndarray, need: np.ndarray) -> np.ndarray:

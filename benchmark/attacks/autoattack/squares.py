@@ -33,14 +33,14 @@ def start(x: np.ndarray, region: Region, generator: np.random.Generator) -> np.n
 def propose(
     x: np.ndarray, points: np.ndarray, side: int, region: Region, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The next points to ask for, and which of them differ from `points`."""
+    """The next points to ask for, and which of them differ from `points`, which are overwritten."""
     window = _window(x, side, generator)
     if region.norm == "linf":
         signs = _signs(generator, (len(x), 1, 1, x.shape[3]))
         values = np.clip(x[window] + np.float32(region.eps) * signs, region.low, region.high)
-        new = points.copy()
-        new[window] = values
-        return new, (values != points[window]).any(axis=(1, 2, 3))
+        changed = (values != points[window]).any(axis=(1, 2, 3))
+        points[window] = values
+        return points, changed
     other = _window(x, side, generator)
     delta = _moved_mass(points - x, window, other, side, region, generator)
     return _to_edge(x, delta, region), np.ones(len(x), dtype=bool)

@@ -35,7 +35,10 @@ class ThreatConfig(Schema):
 
 
 class Config(Schema):
-    """What a cell was asked to do; `source` tells of a model that someone else trained."""
+    """What a cell was asked to do; `source` tells of a model that someone else trained.
+
+    origin: of a model that is built by code of its owner, or trained on from a file of weights.
+    """
 
     dataset: DatasetConfig
     model: str
@@ -47,6 +50,7 @@ class Config(Schema):
     budget_ge: Amount | None = None
     examples: Count
     source: dict[str, Any] | None = None
+    origin: dict[str, Any] | None = None
 
 
 CellStatus = Literal["ok", "failed", "diverged"]
