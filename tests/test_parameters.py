@@ -103,6 +103,17 @@ def test_every_parameter_is_documented(name):
     assert [parameter for parameter, line in lines.items() if " " not in line] == []
 
 
+PRESETS = [(name, preset) for name in defenses.names() for preset in defenses.presets(name)]
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS, ids=map(" ".join, PRESETS))
+def test_a_preset_s_parameters_arrive(name, preset):
+    recorded = defenses.create(name, THREAT, {"preset": preset}).parameters()
+    for parameter, value in defenses.presets(name)[preset].items():
+        assert recorded[parameter] == (list(value) if isinstance(value, tuple) else value)
+    assert defenses.create(name, THREAT, recorded).parameters() == recorded
+
+
 def test_parameters_go_over_a_preset_s_and_back_to_the_same_defense():
     defense = defenses.create("meta-adv", THREAT, {"preset": "aq", "tasks": 3})
     assert (defense.tasks, defense.support, defense.optimizer) == (3, 75, "sgd")
