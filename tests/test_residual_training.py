@@ -24,12 +24,19 @@ META |= {"query_attack_steps": 2}
 
 PREACT, WIDE = "preact-resnet18(width=4)", "wrn-10-1"
 
+AS_PAPERS = {
+    **{"crop": 1, "flip": True, "cutout": 2},
+    **{"optimizer": "sgd", "nesterov": True, "learning_rate": 0.1, "schedule": "one-cycle"},
+    **{"weight_decay": 0.01, "decayed": "weights", "gradient_clipping": 0.5},
+}
+
 TEN_STEPS = {
     "pgd-at": (PREACT, "pgd-at", {"attack_steps": 2}),
     "trades": (PREACT, "trades", {"attack_steps": 2}),
     "averaged weights": (WIDE, "pgd-at", {"attack_steps": 1, "weight_averaging": 0.9}),
     "free-at": (WIDE, "free-at", {"replays": 3}),
     "awp": (WIDE, "awp", {"attack_steps": 1, "gamma": 0.05}),
+    "as papers train": (PREACT, "pgd-at", {"attack_steps": 2, **AS_PAPERS}),
 }
 
 
