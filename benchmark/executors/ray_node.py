@@ -62,7 +62,7 @@ class NodeWorker:
     def listen(self) -> list[Message]:
         """What the worker said since; waits for something."""
         worker = self._worker
-        both = [worker.connection, worker.process.sentinel]
+        both: list[Any] = [worker.connection, worker.process.sentinel]
         wait(both)
         until = time.monotonic() + _BATCH
         said = list(worker.said())
