@@ -163,7 +163,7 @@ def outcomes(
     }
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _named_by_hand() -> Iterator[None]:
     """Synthetic cells have names that tests can read in the place of ids."""
     with pytest.MonkeyPatch.context() as patch:
