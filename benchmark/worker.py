@@ -15,6 +15,7 @@ import defenses
 from benchmark import frameworks
 from benchmark.cells import cell_record
 from benchmark.executors.interface import Task
+from benchmark.job import Job
 from benchmark.plans import asked
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
@@ -42,20 +43,8 @@ def _run(
 ) -> tuple[str, str, Record | None]:
     """Do a task; returns how it ended, why, and the cell's record where the cell has ended."""
     job, cell = task.job, task.job.cell
-    store = replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection))
-    context = Context(
-        cell,
-        store,
-        device,
-        Reporter(connection, cell.cell_id),
-        data_dir=job.data_dir,
-        dataset_name=job.dataset,
-        measured=job.measured,
-        external=job.external,
-        origin=job.origin,
-        sources=job.sources,
-        threads=threads,
-    )
+    context = _context(job, device, threads, connection)
+    store = context.store
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status: CellStatus = "ok"
     reason = ""
@@ -90,6 +79,23 @@ def _run(
         data=data,
     )
     return status, reason, record
+
+
+def _context(job: Job, device: str, threads: int, connection: Connection) -> Context:
+    """What the stages of a job share; what they store is handed over."""
+    return Context(
+        job.cell,
+        replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection)),
+        device,
+        Reporter(connection, job.cell.cell_id),
+        data_dir=job.data_dir,
+        dataset_name=job.dataset,
+        measured=job.measured,
+        external=job.external,
+        origin=job.origin,
+        sources=job.sources,
+        threads=threads,
+    )
 
 
 def hand_over(connection: Connection, cell_id: str, stage: str, files: Mapping[str, str]) -> None:
