@@ -15,6 +15,7 @@ import defenses
 from benchmark import frameworks
 from benchmark.cells import Cell, cell_record
 from benchmark.executors.interface import Task
+from benchmark.job import Job
 from benchmark.plans import asked
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
@@ -44,7 +45,7 @@ def _run(
 ) -> tuple[str, str, Record | None]:
     """Do a task; returns how it ended, why, and the cell's record where the cell has ended."""
     job, cell = task.job, task.job.cell
-    context = _context(task, device, threads, connection)
+    context = _context(job, device, threads, connection)
     store = context.store
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status: CellStatus = "ok"
@@ -82,9 +83,8 @@ def _run(
     return status, reason, record
 
 
-def _context(task: Task, device: str, threads: int, connection: Connection) -> Context:
-    """What the stages of the task's cell share."""
-    job = task.job
+def _context(job: Job, device: str, threads: int, connection: Connection) -> Context:
+    """What the stages of a job share; what they store is handed over."""
     return Context(
         job.cell,
         replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection)),
