@@ -42,20 +42,8 @@ def _run(
 ) -> tuple[str, str, Record | None]:
     """Do a task; returns how it ended, why, and the cell's record where the cell has ended."""
     job, cell = task.job, task.job.cell
-    store = replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection))
-    context = Context(
-        cell,
-        store,
-        device,
-        Reporter(connection, cell.cell_id),
-        data_dir=job.data_dir,
-        dataset_name=job.dataset,
-        measured=job.measured,
-        external=job.external,
-        origin=job.origin,
-        sources=job.sources,
-        threads=threads,
-    )
+    context = _context(task, device, threads, connection)
+    store = context.store
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status: CellStatus = "ok"
     reason = ""
@@ -90,6 +78,24 @@ def _run(
         data=data,
     )
     return status, reason, record
+
+
+def _context(task: Task, device: str, threads: int, connection: Connection) -> Context:
+    """What the stages of the task's cell share."""
+    job = task.job
+    return Context(
+        job.cell,
+        replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection)),
+        device,
+        Reporter(connection, job.cell.cell_id),
+        data_dir=job.data_dir,
+        dataset_name=job.dataset,
+        measured=job.measured,
+        external=job.external,
+        origin=job.origin,
+        sources=job.sources,
+        threads=threads,
+    )
 
 
 def hand_over(connection: Connection, cell_id: str, stage: str, files: Mapping[str, str]) -> None:

@@ -112,6 +112,8 @@ def _generate(
     """What the attack makes of the attacked rows that are classified correctly."""
     rows = np.flatnonzero(attacked & (target.clean_prediction == target.y))
     estimator = target.attacked_by(spec)
+    # What counts is the whole pipeline's answer, and a random model's is the mean of many.
+    leaves = spec.first_success and target.pipeline is None and target.clean is None
     watch = Watch(
         norm=norm,
         eps=eps,
@@ -119,7 +121,8 @@ def _generate(
         # What another model says of points tells nothing of this one.
         keeps=not spec.entry.is_universal and spec.source is None,
         nearest=spec.entry.is_minimal,
-        stops=spec.entry.rows == "one" and not spec.to_the_end,
+        stops=(spec.entry.rows == "one" and not spec.to_the_end) or leaves,
+        leaves=leaves,
         seconds=timeout,
     )
     size = {"chunk": CHUNK, "one": 1, "all": len(rows)}[spec.entry.rows]
@@ -158,7 +161,7 @@ def _part(
         watch.has_kept,
         watch.first_query,
         watch.next_query,
-        np.full(len(rows), whole),
+        whole & ~watch.left,
     )
 
 

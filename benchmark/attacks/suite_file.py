@@ -108,6 +108,12 @@ def _source(value: object) -> object:
     )
 
 
+def _flag(value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError(f": first_success must be true or false, got {shortened(value)}")
+    return value
+
+
 def _budgets(value: object) -> object:
     ascend = isinstance(value, list) and value and all(map(_is_budget, value))
     if not ascend or value != sorted(set(value)):  # type: ignore[call-overload]
@@ -209,3 +215,4 @@ class SuiteFile(_Part):
     description: Any = ""
     attacks: Annotated[dict[str, Attack], BeforeValidator(_named)] = Field(default_factory=dict)
     curve: Curve | None = Field(default=None, alias="security_curve")
+    first_success: Annotated[bool, BeforeValidator(_flag)] = False
