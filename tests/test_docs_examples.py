@@ -125,7 +125,8 @@ def check_run(context: Any, words: list[str], bench: Any) -> None:
         for name, value in context.params.items()
         if name in RunConfig.model_fields and value not in (None, ())
     }
-    dataset = read(given, assignments=context.params["assignment"] or []).dataset
+    others = {"file": context.params["config"], "assignments": context.params["assignment"] or []}
+    dataset = read(given, **others).dataset
     _, _, path = dataset.partition(":")
     datasets.defaults(dataset)  # raises where there is no such one
     missing = [word for word in words if word.startswith(ELSEWHERE)]
