@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +16,11 @@ import defenses
 import reports
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("benchmark", "defenses", "reports")
-
-pytestmark = pytest.mark.skipif(find_spec("zensical") is None, reason="needs the extra [docs]")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built aside, so that the working tree stays as it is."""
-    work = tmp_path_factory.mktemp("docs")
-    for folder in ("docs", "tests/performance", ".github", "attacks_cfg", *PACKAGES):
-        shutil.copytree(ROOT / folder, work / folder)
-    for file in ("zensical.toml", "CITATION.cff"):
-        shutil.copy(ROOT / file, work / file)
-    done = subprocess.run(
-        [sys.executable, "-m", "zensical", "build", "--strict"],
-        cwd=work,
-        env={**os.environ, "PYTHONPATH": str(work)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert "exited with errors" not in said  # of code on a page, which is no warning there
-    return work / "site"
+@pytest.fixture
+def site(documentation: Path) -> Path:
+    return documentation
 
 
 def pages_of(nav: list[Any]) -> Iterator[str]:
