@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
 
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.support.ui import WebDriverWait
 
 PAGES = ("index", "start", "concepts/index", "how-to/defense", "reference/bench", "faq")
 WIDTHS = (375, 1280, 1920)
