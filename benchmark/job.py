@@ -16,6 +16,7 @@ from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
 from benchmark.results import Store
 from benchmark.stages.attack import Attack
+from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
 from benchmark.stages.external import External
 from benchmark.stages.metatest import Family, Tuning
@@ -36,7 +37,8 @@ class Job:
 
     external: the model, where someone else trained it. origin: of the model, where it is on this
     machine. attack_timeout: seconds that one attack may
-    take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
+    take; None for any. curve: the security curve to draw, if any. corruptions: whether accuracy on
+    corrupted images is measured. adapts: whether the defense
     adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
     of cells that end before this one begins, in the same run. training_after: those of them that
     end before its training does. sources: defense to the id of the
@@ -56,6 +58,7 @@ class Job:
     origin: Origin | None = None
     attack_timeout: float | None = None
     curve: SecurityCurve | None = None
+    corruptions: bool = False
     adapts: bool = False
     training: float = 1.0
     after: frozenset[str] = frozenset()
@@ -91,6 +94,8 @@ class Job:
             key = self.curve_key()
             assert key is not None
             stages.append(Curve(self.curve, key, attack, examples))
+        if self.corruptions:
+            stages.append(Corruptions(examples, needs))
         # A model that is no specified architecture belongs to one framework
         if self.external is None and not self.cell.wrapped_in and ":" not in self.cell.model:
             stages.append(TransferBetweenFrameworks(self.cell, needs))

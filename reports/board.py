@@ -100,7 +100,7 @@ _ENDING = {
         NUMBER, "variance of a model's worst case that the choice of the test examples causes"
     ),
     **{name: CELL_COLUMNS[name] for name in ("training_gradient_evaluations", "training_seconds")},
-    **{name: column for name, column in CELL_COLUMNS.items() if name.startswith("held_out_")},
+    **{n: one for n, one in CELL_COLUMNS.items() if n.startswith(("held_out_", "corruption_"))},
     **{name: CELL_COLUMNS[name] for name in ("status", "reason", "cell_id")},
 }
 COLUMNS: Mapping[str, Column] = {

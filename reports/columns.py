@@ -64,6 +64,13 @@ CELL_COLUMNS = {
     ),
     "held_out_labels": Column(WHOLE, "labelled examples of the largest support"),
     "held_out_families": Column(TEXT, "names of the families, and the episodes of each"),
+    "corruption_accuracy": Column(
+        NUMBER,
+        "mean accuracy over the 15 common corruptions at five severities each; NA where it was not "
+        "measured; no part of the worst case",
+    ),
+    "corruption_low": Column(NUMBER, "lower end of its 95 % interval over the test examples"),
+    "corruption_high": Column(NUMBER, "upper end of its 95 % interval over the test examples"),
 }
 WORST_CASE_COLUMNS = {
     "attacked": Column(WHOLE, "how many test examples were attacked"),

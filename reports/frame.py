@@ -78,6 +78,7 @@ def _about(cell: Cell) -> dict[str, Any]:
         "training_gradient_evaluations": record.gradient_evaluations,
         "training_seconds": sum(s.seconds for s in stages) if cell.training else None,
         **_adaptation(cell),
+        **_corruptions(cell),
     }
 
 
@@ -94,6 +95,17 @@ def _adaptation(cell: Cell) -> dict[str, Any]:
         "held_out_forgetting": found.forgetting,
         "held_out_labels": found.shots,
         "held_out_families": f"{', '.join(found.families)}; {found.episodes} episodes",
+    }
+
+
+def _corruptions(cell: Cell) -> dict[str, Any]:
+    found = cell.corruptions
+    if found is None:
+        return {}
+    return {
+        "corruption_accuracy": found.mean,
+        "corruption_low": found.low,
+        "corruption_high": found.high,
     }
 
 

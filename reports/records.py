@@ -19,6 +19,7 @@ from benchmark.results import STAGES, Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
+    CorruptionsRecord,
     ExternalRecord,
     SupportRecord,
     TrainingRecord,
@@ -26,6 +27,7 @@ from benchmark.results.records import (
     TrustRecord,
 )
 from reports.adaptations import Adaptation, read_adaptations
+from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
@@ -84,6 +86,7 @@ class Cell:
     curves: tuple[Curve, ...] = ()
     transfers: tuple[TransferRecord, ...] = ()
     runs: dict[str, Run] = field(default_factory=dict)  # by suite
+    corruptions: CorruptionsRecord | None = None
 
     def class_name(self, label: int | None) -> str | None:
         """What a label is called: the class's name where it is stored, else its number."""
@@ -153,6 +156,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_curves(store, cell_id, left_out),
         read_transfers(store, cell_id, left_out),
         read_runs(store, cell_id, left_out),
+        read_corruptions(store, cell_id, left_out),
     )
 
 

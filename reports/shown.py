@@ -58,6 +58,14 @@ def balanced(values: Values) -> str:
     return f"{percent(values['clean_balanced'])} / {percent(values['worst_case_balanced'])}"
 
 
+def corrupted(values: Values) -> str:
+    """Mean accuracy on corrupted images with its 95 % interval, where it was measured."""
+    if values["corruption_accuracy"] is None:
+        return NONE
+    told = _interval(values["corruption_low"], values["corruption_high"])
+    return f"{percent(values['corruption_accuracy'])} ({told})"
+
+
 def common(values: Values) -> str:
     """The worst case on the examples that every attack was run on, where these are not all."""
     if not upper_bound(values) or not values["common_examples"]:

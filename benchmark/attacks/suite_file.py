@@ -81,6 +81,12 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else shortened(value)
 
 
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f": corruptions is {shortened(value)}; allowed: true and false")
+    return value
+
+
 def _one_of(words: str, allowed: Collection[str]) -> BeforeValidator:
     def check(value: object) -> str:
         if (name := text(value)) not in allowed:
@@ -209,3 +215,4 @@ class SuiteFile(_Part):
     description: Any = ""
     attacks: Annotated[dict[str, Attack], BeforeValidator(_named)] = Field(default_factory=dict)
     curve: Curve | None = Field(default=None, alias="security_curve")
+    corruptions: Annotated[bool, BeforeValidator(_yes_or_no)] = False

@@ -81,7 +81,7 @@ def _suite(name: str, content: object, overrides: Mapping[str, Mapping[str, Valu
             replace(spec, to_the_end=spec.name == attack and spec.entry.ends_early)
             for spec in specs
         ]
-    return Suite(_suite_name(name), str(file.description), tuple(specs), curve)
+    return Suite(_suite_name(name), str(file.description), tuple(specs), curve, file.corruptions)
 
 
 def recorded_attack(name: str, identity: object) -> AttackSpec:

@@ -151,6 +151,39 @@ class CurveRecord(StageRecord):
         return self
 
 
+class CorruptionsRecord(StageRecord):
+    """corruptions/common.json
+
+    Args:
+        corruptions: their names.
+        constants: the data set whose severities these are.
+        accuracy: a row for each corruption, a share for each of 5 severities.
+        mean, low, high: mean corruption accuracy, over all of these, with its 95 % interval.
+        clean_accuracy: of the same examples as they are.
+    """
+
+    corruptions: list[str] = []
+    constants: str = ""
+    accuracy: Table = []
+    mean: Share | None = None
+    low: Share | None = None
+    high: Share | None = None
+    clean_accuracy: Share | None = None
+    examples: Count | None = None
+    seconds: Amount | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.status == "ok":
+            if not self.accuracy or len(self.accuracy) != len(self.corruptions):
+                raise ValueError("accuracy must have a row for each of corruptions")
+            if any(len(row) != 5 for row in self.accuracy):
+                raise ValueError("accuracy must have a share for each of 5 severities")
+            if None in (self.mean, self.low, self.high, self.clean_accuracy, self.examples):
+                raise ValueError("mean, low, high, clean_accuracy and examples must be there")
+        return self
+
+
 class TransferRecord(StageRecord):
     """transfers/<the twin's framework>.json
 
