@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from benchmark.attacks.claims import Claims
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
 from benchmark.datasets import Measured
@@ -16,6 +17,7 @@ from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
 from benchmark.results import Store
 from benchmark.stages.attack import Attack
+from benchmark.stages.claims import ForeignClaims
 from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
 from benchmark.stages.external import External
@@ -45,7 +47,7 @@ class Job:
     cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
     with the path that it has on this machine. asked: what to ask for to have the same again.
     measured: what the plan found in the data. unchecked: whether the trust
-    checks are left for another turn.
+    checks are left for another turn. claims: adversarial examples of others.
     """
 
     cell: Cell
@@ -68,6 +70,7 @@ class Job:
     asked: Asked | None = None
     measured: Measured | None = None
     unchecked: bool = False
+    claims: Claims | None = None
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -87,6 +90,8 @@ class Job:
             for spec in self.attacks
         ]
         stages: list[Stage] = [*making, *attacks]
+        if self.claims is not None:
+            stages.append(ForeignClaims(self.claims, needs))
         if not self.unchecked:
             stages.append(TrustChecks(self.suite, self.trust_stage, attacks, examples))
         if self.curve is not None:

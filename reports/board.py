@@ -158,10 +158,14 @@ def _entries(tidy: pd.DataFrame) -> list[dict[str, Any]]:
     """
     entries: dict[tuple[str, str], dict[str, Any]] = {}
     for row in plain_rows(tidy):
-        entry = entries.setdefault((row["cell_id"], row["suite"]), row | {"ran": {}})
+        entry = entries.setdefault(
+            (row["cell_id"], row["suite"]), row | {"ran": {}, "claims": set()}
+        )
         if name := row["attack"]:
             entry[f"{ATTACK_PREFIX}{name}"] = row["robust_accuracy"]
             entry[f"{STATUS_PREFIX}{name}"] = row["attack_status"]
+            if row["attack_claimed"]:
+                entry["claims"].add(name)
             if row["attack_ran"] is not None:
                 entry["ran"] |= {"": row["examples_digest"], name: row["attack_ran"]}
     for entry in entries.values():
@@ -202,7 +206,12 @@ def _place(row: dict[str, Any]) -> tuple[Any, ...]:
 def _compare_attacks(rows: list[dict[str, Any]]) -> None:
     """A worst case over fewer attacks than others of the group had to stand is not complete."""
     ended = [row for row in rows if row["status"] == "ok"]
-    names = {name: None for row in ended for name in row if name.startswith(STATUS_PREFIX)}
+    names = {
+        name: None
+        for row in ended
+        for name in row
+        if name.startswith(STATUS_PREFIX) and name.removeprefix(STATUS_PREFIX) not in row["claims"]
+    }
     for row in rows:
         absent = [name for name in names if name not in row]
         row |= dict.fromkeys(absent, ABSENT)

@@ -131,6 +131,9 @@ ATTACK_COLUMNS = {
     "attack_norm": Column(TEXT, "norm of the attack's threat; unrestricted for none"),
     "attack_eps": Column(NUMBER, "its budget in pixel scale [0, 1]; NA where unrestricted"),
     "attack_transferred": Column(YES_NO, "whether it was made on another cell's model"),
+    "attack_claimed": Column(
+        YES_NO, "whether others made it elsewhere, so that it is of the cell and of no suite"
+    ),
     "attack_examples": Column(WHOLE, "how many examples this attack was run on"),
     "robust_correct": Column(WHOLE, "how many of these are right before and after this attack"),
     "robust_accuracy": Column(NUMBER, "the same as a share of the examples it was run on"),

@@ -48,8 +48,8 @@ def _rows(cell: Cell) -> Iterator[dict[str, Any]]:
     suites = {name: keys for name, keys in sorted(cell.record.suites.items()) if keys}
     if not suites:
         yield {**about, "suite": "", "attack": "", "worst_case_complete": False}
-    for suite, keys in suites.items():
-        attacks = [cell.attacks[key] for key in dict.fromkeys(keys)]
+    for suite in suites:
+        attacks = cell.under(suite)
         shared = {**_worst_case(attacks), **_trust(cell, suite, attacks)}
         for attack in attacks:
             yield {**about, "suite": suite, **shared, **_attack_columns(attack)}
@@ -112,7 +112,7 @@ def _corruptions(cell: Cell) -> dict[str, Any]:
 def _trust(cell: Cell, suite: str, attacks: list[Attack]) -> dict[str, Any]:
     """What came of all checks, and whether the clean accuracy makes sense at all."""
     trust = cell.trust.get(suite)
-    made = checks(cell, attacks, trust)
+    made = checks(cell, [one for one in attacks if not one.claimed], trust)
     flags = [] if trust is None else trust.flags
     return {
         "trust_flags": None if trust is None else "; ".join(check.name for check in flags),
@@ -166,6 +166,7 @@ def _attack_columns(attack: Attack) -> dict[str, Any]:
         "attack_key": attack.key,
         "attack_status": attack.status,
         "attack_reason": attack.reason,
+        "attack_claimed": attack.claimed,
     }
     if attack.record is not None:
         columns |= {

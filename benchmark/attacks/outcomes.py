@@ -10,7 +10,6 @@ from benchmark import frameworks
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.geometry import spread
 from benchmark.attacks.measure import Measurement, measure
-from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.results import Record
 
@@ -40,7 +39,6 @@ class Generated:
 
 
 def outcomes(
-    spec: AttackSpec,
     target: Target,
     found: Generated,
     *,
@@ -48,22 +46,23 @@ def outcomes(
     norm: str,
     eps: float,
     seed: int,
+    minimal: bool = False,
 ) -> tuple[Record, dict[str, np.ndarray]]:
     """What the record says of an attack that ran, and what became of each example.
 
     Args:
-        spec: the attack.
         target: what it attacked.
         found: what it left.
         attacked: which of the target's rows it was run on, (n,) bool.
         norm: of its budget.
         eps: its budget.
         seed: of a random pipeline's draws, as it judges.
+        minimal: whether it looked for the nearest point, and knows no budget.
     """
     x_adv, measurement, silent, forgot = _judge(target, found, norm, eps, seed=seed)
     correct = target.clean_prediction == target.y
     violations = dict(measurement.violations)
-    if spec.entry.is_minimal:  # it knows no budget
+    if minimal:
         violations["budget"] = 0
     record = {
         **({} if target.clean is None else {"draws": target.clean.draws}),

@@ -68,7 +68,13 @@ def run_attack(
     record |= {"seconds": time.perf_counter() - started, **passes.counts(since=before)}
     judging = judging_seed(seed, spec.name)
     told, arrays = outcomes(
-        spec, target, found, attacked=attacked, norm=norm, eps=eps, seed=judging
+        target,
+        found,
+        attacked=attacked,
+        norm=norm,
+        eps=eps,
+        seed=judging,
+        minimal=spec.entry.is_minimal,
     )
     return record | told, arrays
 

@@ -34,11 +34,12 @@ def attack(
         from benchmark.config import read
         from benchmark.plans.external import make_plan
 
+        claims = given.pop("claims", None)
         model = _model(given)
         config = read({**flags, "defense": model.name}, assignments=assignment or [])
         loading = f"loading {PurePath(config.dataset).name} and trying the model"
         with told_if_slow(loading, quiet=quiet):
-            return make_plan(config, model)
+            return make_plan(config, model, None if claims is None else expanded(claims))
 
     carry_out(planned, options.detail(quiet=quiet, verbose=verbose))
 

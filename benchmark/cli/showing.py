@@ -9,6 +9,7 @@ from benchmark.results import STAGES, Record, Store, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
+    ClaimsRecord,
     CorruptionsRecord,
     CostRecord,
     FamilyRecord,
@@ -54,6 +55,8 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
         yield from (f"{stage}: {told}" for told in _read(store, cell_id, stage))
     for key in store.stage_keys(cell_id, "attacks"):
         yield from (f"attack {key}: {told}" for told in _read(store, cell_id, f"attacks/{key}"))
+    for key in store.stage_keys(cell_id, "claims"):
+        yield from (f"{key}: {told}" for told in _read(store, cell_id, f"claims/{key}"))
     yield from _trusts(store, cell_id, record.suites if record else {})
     for key in store.stage_keys(cell_id, "corruptions"):
         yield from (f"corruptions: {told}" for told in _read(store, cell_id, f"corruptions/{key}"))
@@ -103,6 +106,10 @@ def _told(record: StageRecord) -> Iterator[str]:
         case ModelRecord():
             yield f"{duration(record.seconds)}, {_cost(record.cost)}"
             yield from record.notices if isinstance(record, TrainingRecord) else []
+        case ClaimsRecord():
+            text = f": {record.text}" if record.text else ""
+            robust = f"robust {_share(record.robust_accuracy)} of {record.examples} examples"
+            yield f"{record.name}, {record.claimed} claimed, {robust}{text}"
         case AttackRecord():
             yield _attack(record)
         case CorruptionsRecord():

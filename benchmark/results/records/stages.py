@@ -96,6 +96,17 @@ class AttackRecord(StageRecord):
     forgot: Count | None = None
 
 
+class ClaimsRecord(AttackRecord):
+    """claims/<key>.json: adversarial examples of `author`, about `claimed` of the examples.
+
+    `text` is what the author says of them.
+    """
+
+    author: str = ""
+    text: str = ""
+    claimed: Count | None = None
+
+
 class CheckRecord(Schema):
     """One trust check: what came of it, in a sentence, and on which evidence."""
 
