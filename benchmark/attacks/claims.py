@@ -44,7 +44,7 @@ class Claims:
     @functools.cached_property
     def key(self) -> str:
         """Of the stage; changes with all that is claimed."""
-        content = hashlib.sha256(np.ascontiguousarray(self.x_adv)).hexdigest()
+        content = hashlib.sha256(self.x_adv.tobytes()).hexdigest()
         points = [self.index.tolist(), self.x_adv.shape, content]
         return f"claims-{digest([self.author, self.text, *points])[:12]}"
 

@@ -66,16 +66,8 @@ def run_attack(
         traceback.print_exc()
         return {**record, "status": "failed", "reason": reason_of(error)}, {}
     record |= {"seconds": time.perf_counter() - started, **passes.counts(since=before)}
-    judging = judging_seed(seed, spec.name)
-    told, arrays = outcomes(
-        target,
-        found,
-        attacked=attacked,
-        norm=norm,
-        eps=eps,
-        seed=judging,
-        minimal=spec.entry.is_minimal,
-    )
+    judging = {"seed": judging_seed(seed, spec.name), "minimal": spec.entry.is_minimal}
+    told, arrays = outcomes(target, found, attacked=attacked, norm=norm, eps=eps, **judging)
     return record | told, arrays
 
 
