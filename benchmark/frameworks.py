@@ -71,6 +71,11 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
     return "cuda" if found and device != "cpu" else "cpu"
 
 
+def cpus() -> int:
+    """How many CPUs this process may use, by its affinity and by its container's quota."""
+    return int(importlib.import_module("joblib").cpu_count())
+
+
 def keep_memory() -> None:
     """Have the C library keep what is freed, up to 256 MB, where that is glibc.
 
@@ -112,7 +117,15 @@ def versions(framework: str) -> dict[str, str]:
     for package in packages:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found |= {"cuda": str(torch.version.cuda), "tf32": _switch(torch.backends.cudnn.allow_tf32)}
+        found["deterministic"] = _switch(torch.backends.cudnn.deterministic)
     return found
+
+
+def _switch(value: bool) -> str:
+    return "on" if value else "off"
 
 
 @functools.cache
@@ -129,12 +142,20 @@ def processor() -> str:
 def _prepare_torch(threads: int) -> bool:
     torch = importlib.import_module("torch")
     torch.set_num_threads(threads)
+    # Measured attacks run in float32, of which TF32 keeps 10 of 23 bits; cuDNN's default is to use
+    # it. And of cuDNN's algorithms only those that give the same sums each time.
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     return bool(torch.cuda.is_available())
 
 
 def _prepare_tensorflow(threads: int, device: str) -> bool:
+    # As for torch.
+    os.environ["TF_CUDNN_DETERMINISTIC"] = "1"
     tensorflow = importlib.import_module("tensorflow")
     config = tensorflow.config
+    config.experimental.enable_tensor_float_32_execution(False)
     config.threading.set_intra_op_parallelism_threads(threads)
     config.threading.set_inter_op_parallelism_threads(1)
     gpus = config.list_physical_devices("GPU")

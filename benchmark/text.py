@@ -13,6 +13,9 @@ _CALLING = re.compile(r"Exception encountered when calling [^\n]*\n+|Arguments r
 # A step of the traceback that TensorFlow puts into a message, before the error itself.
 _STEP = re.compile(r'^ *File "[^\n]*\n(?: +[^\n]*\n)?(?: *\n)*', re.M)
 
+# Of Python, PyTorch (on any device) and TensorFlow.
+_MEMORY = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
+
 _IN_ASCII = {
     "–": "-",
     "─": "-",
@@ -52,6 +55,14 @@ def reason_of(error: BaseException, limit: int = 250) -> str:
     if "in user code:" in text:
         return one_line(_STEP.split(text)[-1], limit)
     return one_line(f"{type(error).__name__}: {text}", limit)
+
+
+def explained(error: BaseException, smaller: str) -> str:
+    """The same, and what to try where memory ran out: what is `smaller`."""
+    words = reason_of(error)
+    if type(error).__name__ in _MEMORY or "can't allocate memory" in str(error):
+        return f"out of memory ({words}); try {smaller}"
+    return words
 
 
 def in_ascii(text: str) -> str:

@@ -8,7 +8,6 @@ this process goes on.
 from __future__ import annotations
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.child import Child
-from benchmark.frameworks import FRAMEWORKS
+from benchmark.frameworks import FRAMEWORKS, cpus
 from benchmark.results import Record, Store
 
 SERVE = "benchmark.replay:serve"
@@ -133,7 +132,7 @@ def verify(
                     log,
                     framework=framework,
                     device=device,
-                    threads=threads or len(os.sched_getaffinity(0)),
+                    threads=threads or cpus(),
                     name=f"bench-verify-{framework}",
                 ) as child:
                     yield from _work(child, waiting)

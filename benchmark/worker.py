@@ -13,8 +13,9 @@ from typing import Any
 
 import defenses
 from benchmark import frameworks
-from benchmark.cells import cell_record
+from benchmark.cells import Cell, cell_record
 from benchmark.executors.interface import Task
+from benchmark.job import Job
 from benchmark.plans import asked
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
@@ -22,7 +23,9 @@ from benchmark.results.records import CellStatus
 from benchmark.resume import spent, suites_of
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Stage
-from benchmark.text import reason_of
+from benchmark.text import explained
+
+_FEWER = "a smaller batch_size or fewer --jobs"
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
@@ -42,20 +45,8 @@ def _run(
 ) -> tuple[str, str, Record | None]:
     """Do a task; returns how it ended, why, and the cell's record where the cell has ended."""
     job, cell = task.job, task.job.cell
-    store = replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection))
-    context = Context(
-        cell,
-        store,
-        device,
-        Reporter(connection, cell.cell_id),
-        data_dir=job.data_dir,
-        dataset_name=job.dataset,
-        measured=job.measured,
-        external=job.external,
-        origin=job.origin,
-        sources=job.sources,
-        threads=threads,
-    )
+    context = _context(job, device, threads, connection)
+    store = context.store
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     status: CellStatus = "ok"
     reason = ""
@@ -73,7 +64,7 @@ def _run(
         status, reason = "diverged", str(error)
     except Exception as error:
         traceback.print_exc()
-        status, reason = "failed", _explain(error)
+        status, reason = "failed", explained(error, _smaller(cell))
     if status == "ok" and not task.ends:
         return status, reason, None
     record = cell_record(
@@ -90,6 +81,23 @@ def _run(
         data=data,
     )
     return status, reason, record
+
+
+def _context(job: Job, device: str, threads: int, connection: Connection) -> Context:
+    """What the stages of a job share; what they store is handed over."""
+    return Context(
+        job.cell,
+        replace(Store.open(job.out), hand_over=functools.partial(hand_over, connection)),
+        device,
+        Reporter(connection, job.cell.cell_id),
+        data_dir=job.data_dir,
+        dataset_name=job.dataset,
+        measured=job.measured,
+        external=job.external,
+        origin=job.origin,
+        sources=job.sources,
+        threads=threads,
+    )
 
 
 def hand_over(connection: Connection, cell_id: str, stage: str, files: Mapping[str, str]) -> None:
@@ -113,7 +121,7 @@ def do(stage: Stage, context: Context) -> None:
         if stage.essential:
             raise
         traceback.print_exc()
-        result = stage.failed(_explain(error)), {}
+        result = stage.failed(explained(error, _FEWER)), {}
     if result is None:
         return
     record, files = result
@@ -131,9 +139,9 @@ def _reason(context: Context, path: str) -> str:
     return f"needs {path}, which failed: {context.record(path).get('reason', '')}"
 
 
-def _explain(error: Exception) -> str:
-    words = reason_of(error)
-    memory = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
-    if type(error).__name__ in memory or "can't allocate memory" in str(error):
-        return f"out of memory ({words}); try a smaller batch_size or fewer --jobs"
-    return words
+def _smaller(cell: Cell) -> str:
+    """How to have batches of half the size, where it is the cell's training that needs them."""
+    size = cell.training_parameters.get("batch_size")
+    if cell.source is not None or not isinstance(size, int) or size < 2:
+        return _FEWER
+    return f"--set parameters.{cell.trained_by}.batch_size={size // 2}, or fewer --jobs"

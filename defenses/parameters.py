@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,6 +33,11 @@ def parameter(
     return dataclasses.field(default=default, metadata={"limits": limits, "later": later})
 
 
+def shares_parameter(default: tuple[float, ...], *, later: bool) -> Any:
+    """A dataclass field of rising numbers between 0 and 1, given as "a,b" or as a list."""
+    return dataclasses.field(default=default, metadata={"shares": True, "later": later})
+
+
 def later(field: dataclasses.Field[Any]) -> bool:
     """Whether a parameter is left out of what is recorded at its default; see `parameter`."""
     return bool(field.metadata.get("later"))
@@ -59,6 +65,22 @@ def check_parameters(owner: Any) -> None:
             for name in names:
                 field.metadata["check"](name)
             object.__setattr__(owner, field.name, names)
+        elif "shares" in field.metadata:
+            value = getattr(owner, field.name)
+            object.__setattr__(owner, field.name, _shares(field.name, value))
+
+
+def _shares(field: str, value: Any) -> tuple[float, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = parts if isinstance(parts, (list, tuple)) else [parts]
+    try:
+        found = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        found = []
+    edges = [0, *found, 1]
+    if not found or not all(one < other for one, other in itertools.pairwise(edges)):
+        raise DefenseError(f"{field} must be rising numbers between 0 and 1, got {value!r}")
+    return tuple(found)
 
 
 def _names(field: str, value: Any) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from defenses.augmentation import Augmentation
 from defenses.cost import Cost
 from defenses.errors import DefenseError, did_you_mean
 from defenses.kernel import Arrays, Kernel
-from defenses.parameters import check_parameters, later, parameter
-from defenses.schedules import SCHEDULES
+from defenses.optimisation import Optimisation
+from defenses.parameters import later, parameter
 from defenses.subject import Subject
 from defenses.threat import Threat
 from defenses.trial import prepare
@@ -26,7 +26,6 @@ from defenses.validation import validation_cost, watched_examples
 # Bytes of a number, and how often an activation is held: itself, and its gradient.
 NUMBER, GRAPH = 4, 2
 
-OPTIMIZERS = ("adam", "sgd")
 ON_OVERFIT = ("warn", "restore")
 
 
@@ -55,19 +54,13 @@ class Length:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(ABC):
+class Recipe(Optimisation, ABC):
     """What all defenses share before anything is trained.
 
     Args:
         threat: norm and budget that the training defends against.
         batch_size: examples of an update.
-        learning_rate: base rate of the optimiser, before the schedule.
-        optimizer: "adam" or "sgd" (momentum 0.9).
-        schedule: how the rate moves: "constant", "cosine", "cyclic" or "piecewise".
         eps_warmup: share of the training over which the attack's eps rises to its full value.
-        weight_decay: L2 penalty that the optimiser adds to the gradient, as in `torch.optim`.
-        weight_averaging: decay of the exponential moving average of weights and running
-            statistics, which is what is validated and returned; 0 turns it off.
         early_stopping: epochs without a gain in robust validation accuracy after which the
             training ends; the best epoch's weights are restored. 0 turns it off.
         on_overfit: "warn" tells of catastrophic overfitting, where it is watched for; "restore"
@@ -80,12 +73,7 @@ class Recipe(ABC):
 
     threat: Threat
     batch_size: int = parameter(128, low=1)
-    learning_rate: float = parameter(3e-3, low=0)
-    optimizer: str = parameter("adam", choices=OPTIMIZERS)
-    schedule: str = parameter("cyclic", choices=tuple(SCHEDULES))
     eps_warmup: float = parameter(0.3, low=0, high=1)
-    weight_decay: float = parameter(0.0, low=0)
-    weight_averaging: float = parameter(0.0, low=0, high=0.9999)
     early_stopping: int = parameter(0, low=0)
     on_overfit: str = parameter("warn", choices=ON_OVERFIT)
     crop: int = parameter(0, low=0, later=True)
@@ -99,9 +87,6 @@ class Recipe(ABC):
     # Whether the defense is meant to be adapted after training, before it is measured.
     adapts: ClassVar[bool] = False
     makes_adversarial_examples: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
 
     @classmethod
     def from_parameters(cls, threat: Threat, parameters: Mapping[str, Any]) -> Self:
@@ -198,7 +183,7 @@ class Recipe(ABC):
         """`draws` with what else moves as the training goes on; `done` is the share behind it."""
         return draws
 
-    def check_labels(self, y: np.ndarray) -> None:  # noqa: B027 (most defenses take any)
+    def check_labels(self, y: np.ndarray) -> None:
         """Refuse training labels that can't be trained on, with a DefenseError."""
 
     @abstractmethod

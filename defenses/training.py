@@ -22,7 +22,7 @@ from defenses.errors import TrainingDivergedError
 from defenses.inputs import Inputs, batches
 from defenses.kernel import Arrays, Kernel
 from defenses.recipe import Length, Recipe
-from defenses.schedules import SCHEDULES, averaging_decay, ramp
+from defenses.schedules import averaging_decay, ramp
 from defenses.states import divided, joined
 from defenses.validation import (
     Overfitting,
@@ -253,7 +253,7 @@ def _checked_step(defense: Recipe, kernel: Kernel, draws: Arrays, step: int, ste
     loss = kernel.step(
         draws,
         # The middle of the step, so that no step has a rate of zero.
-        learning_rate=defense.learning_rate * SCHEDULES[defense.schedule](done + 0.5 / steps),
+        learning_rate=defense.rate(done + 0.5 / steps),
         eps=defense.threat.eps * ramp((step + 1) / steps, defense.eps_warmup),
     )
     if not math.isfinite(loss):

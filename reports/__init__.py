@@ -46,7 +46,7 @@ FORMATS = ("table", "csv", "json", "markdown", "latex")
 def load(out: Path | str) -> DataFrame:
     """All stored results as a tidy DataFrame, one row per (cell, suite, attack).
 
-    Everything that a report shows is made from it. `.attrs["columns"]` says what each column means,
+    Everything that is shown is made from it. `.attrs["columns"]` says what each column means,
     and `.attrs["left_out"]` what could not be read: a list of {"path", "reason"}. The columns of
     outcomes hold one character for each test example; `outcomes` makes arrays of them:
 
@@ -74,10 +74,12 @@ def leaderboard(source: DataFrame | Path | str) -> DataFrame:
     `source` is a results folder or the frame that `load` gave. `.attrs["columns"]` says what each
     column means.
     """
-    from reports.board import leaderboard
-    from reports.frame import load
+    from reports.ranking import leaderboard, of_frame
+    from reports.records import read
 
-    return leaderboard(load(source) if isinstance(source, str | Path) else source)
+    if isinstance(source, str | Path):
+        return leaderboard(read(source)).frame()
+    return of_frame(source).frame()
 
 
 def publish(out: Path | str, site: Path | str | None = None) -> Path:
@@ -99,8 +101,10 @@ def formatted(out: Path | str, form: str) -> str:
     CSV and JSON hold every number in full; the other two are what `terminal_table` shows.
     """
     from reports.exports import formatted
+    from reports.ranking import leaderboard
+    from reports.records import read
 
-    return formatted(leaderboard(out), form)
+    return formatted(leaderboard(read(out)), form)
 
 
 def compare(out: Path | str, a: str, b: str) -> DataFrame:

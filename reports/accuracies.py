@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reports.board import upper_bound
-from reports.rows import UNDEFENDED, Row
+from reports.board import UNDEFENDED
+from reports.columns import known
+from reports.rows import Row
 from reports.statistics import wilson
 
 MOST_ROWS = 12
@@ -38,13 +39,13 @@ class Series:
 
 def series(rows: Sequence[Row], attacks: Sequence[str]) -> list[Series]:
     """The first rows of a group; empty if none of them has a result."""
-    defenses = sorted({row.values["defense"] for row in rows} - {UNDEFENDED})
-    filled = max(row.values["framework"] for row in rows)
+    defenses = sorted({row.values.defense for row in rows} - {UNDEFENDED})
+    filled = max(row.values.framework for row in rows)
     found = [
         Series(
             row.label,
-            -1 if row.undefended else defenses.index(row.values["defense"]),
-            row.values["framework"] != filled,
+            -1 if row.undefended else defenses.index(row.values.defense),
+            row.values.framework != filled,
             tuple(_points(row, attacks)),
         )
         for row in rows[:MOST_ROWS]
@@ -54,8 +55,8 @@ def series(rows: Sequence[Row], attacks: Sequence[str]) -> list[Series]:
 
 def _points(row: Row, attacks: Sequence[str]) -> Iterator[Point | None]:
     """Clean accuracy, each attack's and the worst case's, with intervals of their own examples."""
-    values, attacked = row.values, row.values["attacked"]
-    yield _point(values["clean_correct"], attacked)
+    values, attacked = row.values, row.values.attacked
+    yield _point(values.clean_correct, attacked)
     for name in attacks:
         outcomes = row.outcomes(name)
         if outcomes is None:
@@ -63,11 +64,11 @@ def _points(row: Row, attacks: Sequence[str]) -> Iterator[Point | None]:
         else:
             held = outcomes.robust[outcomes.attacked]
             yield _point(int(held.sum()), len(held))
-    if values["worst_case"] is None:
+    if values.worst_case is None:
         yield None
     else:
-        low, high = values["worst_case_low"], values["worst_case_high"]
-        yield Point(values["worst_case"], low, high, bound=upper_bound(values))
+        low, high = known(values.worst_case_low), known(values.worst_case_high)
+        yield Point(values.worst_case, low, high, bound=values.upper_bound)
 
 
 def _point(correct: int | None, examples: int | None) -> Point | None:

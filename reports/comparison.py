@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,19 @@ import pandas as pd
 from benchmark.errors import ConfigError
 from benchmark.results import Store
 from reports import exports
-from reports.board import GROUP, leaderboard
-from reports.columns import NUMBER, TEXT, WHOLE, YES_NO, Column, meanings, plain_rows, table
+from reports.board import BoardRow
+from reports.columns import NUMBER, TEXT, WHOLE, YES_NO, Column, TidyRow, plain_rows, table
 from reports.formats import WRITERS
-from reports.frame import frame, outcomes
+from reports.frame import outcomes, rows_of
 from reports.identifiers import find_cell
 from reports.paired import LEVEL, pairs
 from reports.paired import compare as paired
+from reports.ranking import leaderboard
 from reports.records import read
 from reports.terminal import TerminalTable
 from reports.text import one_line, p_value, percent
 
 CLEAN, WORST_CASE = "clean", "worst case"
-Entry = dict[str, Any]
 
 COLUMNS = {
     "suite": Column(TEXT, 'name of the attack suite; "" for clean examples'),
@@ -68,24 +68,22 @@ def compare(out: Path | str, a: str, b: str) -> pd.DataFrame:
             reasons = [x["reason"] for x in results.left_out.as_list() if cell_id in x["path"]]
             why = reasons[0] if reasons else "it is not there"
             raise ConfigError(f"cell {cell_id!r} has no results that can be compared: {why}")
-    tidy = frame(results)
-    standing = [row for row in plain_rows(leaderboard(tidy)) if row["cell_id"] in (a, b)]
+    standing = [row for row in leaderboard(results).rows if row.cell_id in (a, b)]
     families = _families(standing)
-    complete = {(row["cell_id"], row["suite"]): row["worst_case_complete"] for row in standing}
-    sides: dict[str, list[Entry]] = {a: [], b: []}
-    for entry in plain_rows(tidy):
-        if (cell_id := entry["cell_id"]) in sides:
-            bound = {"worst_case_complete": complete[cell_id, entry["suite"]]}
-            sides[cell_id].append(entry | bound)
+    complete = {(row.cell_id, row.suite): row.worst_case_complete for row in standing}
+    sides: dict[str, list[TidyRow]] = {a: [], b: []}
+    for row in rows_of(results):
+        if row.cell_id in sides:
+            whole = complete[row.cell_id, row.suite]
+            sides[row.cell_id].append(replace(row, worst_case_complete=whole))
     found = _pairs(sides[a], sides[b])
     compared = table([_row(pair, families) for pair in found], COLUMNS)
     compared.attrs["a"], compared.attrs["b"] = a, b
     compared.attrs["differs"] = _differences(stored[a], stored[b])
-    compared.attrs["columns"] = meanings(COLUMNS)
     return compared
 
 
-def _families(standing: list[Entry]) -> dict[str, int]:
+def _families(standing: list[BoardRow]) -> dict[str, int]:
     """Suite to how many comparisons the family holds in it; of clean examples under "".
 
     Of cells of two groups, with another model say, it is that of both groups' rows together.
@@ -96,9 +94,8 @@ def _families(standing: list[Entry]) -> dict[str, int]:
     cells: dict[str, set[str]] = {}
     families: dict[str, dict[tuple[Any, ...], int]] = {}
     for row in standing:
-        cells.setdefault(row["suite"], set()).add(row["cell_id"])
-        about = tuple(row[name] for name in GROUP)
-        families.setdefault(row["suite"], {})[about] = row["group_rows"]
+        cells.setdefault(row.suite, set()).add(row.cell_id)
+        families.setdefault(row.suite, {})[row.group] = row.group_rows or 0
     found = {
         suite: pairs(sum(rows.values()))
         for suite, rows in families.items()
@@ -128,51 +125,51 @@ def formatted(compared: pd.DataFrame, form: str) -> str:
     if form in WRITERS:
         return WRITERS[form](as_table(compared))
     if form == "csv":
-        return exports.as_csv(compared)
+        return exports.as_csv(compared.columns, plain_rows(compared))
     about = {name: compared.attrs[name] for name in ("a", "b", "differs", "columns")}
     return json.dumps({**about, "rows": plain_rows(compared)}, indent=2, allow_nan=False) + "\n"
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """One measure of two cells: a row of the tidy frame of each, and the column to compare."""
+    """One measure of two cells: a tidy row of each, and the column to compare."""
 
     suite: str
     attack: str
-    ours: Entry
-    other: Entry
+    ours: TidyRow
+    other: TidyRow
     column: str
     comparable: bool = True
 
 
-def _pairs(first: list[Entry], second: list[Entry]) -> Iterator[_Pair]:
+def _pairs(first: list[TidyRow], second: list[TidyRow]) -> Iterator[_Pair]:
     """Everything that both cells have a row of: clean, attacks, worst cases."""
-    theirs = {(entry["suite"], entry["attack"]): entry for entry in second}
+    theirs = {(entry.suite, entry.attack): entry for entry in second}
     common = [
         (entry, theirs[key])
         for entry in first
-        if (key := (entry["suite"], entry["attack"])) in theirs and entry["attack"]
+        if (key := (entry.suite, entry.attack)) in theirs and entry.attack
     ]
     if not common:
         raise ConfigError("these cells have no attack in common; run one suite on both")
     for ours, other in common:
         _check_same_examples(ours, other)
     yield _Pair("", CLEAN, *common[0], "clean_outcomes")
-    for suite in dict.fromkeys(ours["suite"] for ours, _ in common):
-        members = [pair for pair in common if pair[0]["suite"] == suite]
+    for suite in dict.fromkeys(ours.suite for ours, _ in common):
+        members = [pair for pair in common if pair[0].suite == suite]
         for ours, other in members:
-            yield _Pair(suite, ours["attack"], ours, other, "robust_outcomes")
+            yield _Pair(suite, ours.attack, ours, other, "robust_outcomes")
         exposures = [_exposure(entries, suite) for entries in (first, second)]
         comparable = _same_exposure(*exposures)
         yield _Pair(suite, WORST_CASE, *members[0], "worst_case_outcomes", comparable)
 
 
-def _exposure(entries: list[Entry], suite: str) -> dict[str, str | None] | None:
+def _exposure(entries: list[TidyRow], suite: str) -> dict[str, str | None] | None:
     """Attack to the examples it ran on, None of one that isn't applicable; None if one failed."""
-    mine = [entry for entry in entries if entry["suite"] == suite]
-    if any(e["status"] != "ok" or e["attack_status"] in ("failed", "missing") for e in mine):
+    mine = [entry for entry in entries if entry.suite == suite]
+    if any(e.status != "ok" or e.attack_status in ("failed", "missing") for e in mine):
         return None
-    return {entry["attack"]: entry["attack_ran"] for entry in mine}
+    return {entry.attack: entry.attack_ran for entry in mine}
 
 
 def _same_exposure(ours: dict[str, str | None] | None, other: dict[str, str | None] | None) -> bool:
@@ -182,12 +179,15 @@ def _same_exposure(ours: dict[str, str | None] | None, other: dict[str, str | No
     return all(None in (ran, other[name]) or ran == other[name] for name, ran in ours.items())
 
 
-def _check_same_examples(ours: Entry, other: Entry) -> None:
+def _check_same_examples(ours: TidyRow, other: TidyRow) -> None:
     for name in ("dataset_fingerprint", "examples_digest"):
-        if None not in (ours[name], other[name]) and ours[name] != other[name]:
+        if (
+            None not in (values := [getattr(one, name) for one in (ours, other)])
+            and len({*values}) > 1
+        ):
             raise ConfigError(
-                f"these cells were attacked on different test examples ({ours['dataset']!r} and "
-                f"{other['dataset']!r}, {name} {ours[name]} and {other[name]}); "
+                f"these cells were attacked on different test examples ({ours.dataset!r} and "
+                f"{other.dataset!r}, {name} {values[0]} and {values[1]}); "
                 "compare cells of the same data, split and number of examples"
             )
 
@@ -196,18 +196,20 @@ def _row(pair: _Pair, families: dict[str, int]) -> dict[str, Any]:
     ours, other, column = pair.ours, pair.other, pair.column
     row: dict[str, Any] = {"suite": pair.suite, "attack": pair.attack}
     for side, entry in (("a", ours), ("b", other)):
-        complete = entry["worst_case_complete"] and entry["status"] == "ok"
+        complete = entry.worst_case_complete and entry.status == "ok"
         row[f"bound_{side}"] = pair.attack == WORST_CASE and not complete
         if column == "robust_outcomes":
-            row[f"status_{side}"] = entry["attack_status"]
-        if entry[column] is not None:
-            row[f"accuracy_{side}"] = float(outcomes(entry[column])[_ran(entry, column)].mean())
-    if None in (ours[column], other[column]) or not pair.comparable:
+            row[f"status_{side}"] = entry.attack_status
+        if getattr(entry, column) is not None:
+            row[f"accuracy_{side}"] = float(
+                outcomes(getattr(entry, column))[_ran(entry, column)].mean()
+            )
+    if None in (getattr(ours, column), getattr(other, column)) or not pair.comparable:
         return row
     both = _ran(ours, column) & _ran(other, column)
     if not both.any():
         return row
-    right, theirs = outcomes(ours[column])[both], outcomes(other[column])[both]
+    right, theirs = outcomes(getattr(ours, column))[both], outcomes(getattr(other, column))[both]
     found = paired(right, theirs, comparisons=families[pair.suite])
     return row | {
         "difference": found.difference,
@@ -220,11 +222,11 @@ def _row(pair: _Pair, families: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _ran(entry: Entry, column: str) -> np.ndarray:
+def _ran(entry: TidyRow, column: str) -> np.ndarray:
     """Which examples a column tells of: of an attack those that it was run on, else all."""
     if column == "robust_outcomes":
-        return outcomes(entry["attack_ran"])
-    return np.ones(len(entry[column]), dtype=bool)
+        return outcomes(entry.attack_ran)
+    return np.ones(len(getattr(entry, column)), dtype=bool)
 
 
 def _differences(

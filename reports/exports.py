@@ -5,46 +5,45 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from benchmark.errors import StoreError
 from benchmark.results import SCHEMA_VERSION, make_folder, make_root, sweep, write_text
-from reports.board import COLUMNS
-from reports.columns import meanings, plain_rows
+from reports.board import columns
+from reports.columns import meanings
 from reports.formats import WRITERS
+from reports.ranking import Leaderboard
 from reports.terminal import table_of
 from reports.text import spreadsheet
 
 
-def formatted(board: pd.DataFrame, form: str) -> str:
+def formatted(board: Leaderboard, form: str) -> str:
     """The leaderboard as csv, json, markdown or latex."""
     if form in WRITERS:
         return WRITERS[form](table_of(board))
-    return as_csv(board) if form == "csv" else as_json(board)
+    return as_json(board) if form == "json" else as_csv(columns(board.attacks), board.plain())
 
 
-def as_csv(board: pd.DataFrame) -> str:
+def as_csv(names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Numbers in full precision; texts so that no spreadsheet takes them for formulas."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([spreadsheet(str(name)) for name in board.columns])
-    for row in plain_rows(board):
+    writer.writerow([spreadsheet(str(name)) for name in names])
+    for row in rows:
         writer.writerow([_csv_value(value) for value in row.values()])
     return stream.getvalue()
 
 
-def as_json(board: pd.DataFrame) -> str:
+def as_json(board: Leaderboard) -> str:
     """The rows, what their columns mean, and what was left out; texts exactly as stored."""
-    rows = [{**row, "parameters": json.loads(row["parameters"])} for row in plain_rows(board)]
+    rows = [{**row, "parameters": json.loads(row["parameters"])} for row in board.plain()]
     content = {
         "schema_version": SCHEMA_VERSION,
-        "columns": meanings(COLUMNS),
+        "columns": meanings(columns()),
         "rows": rows,
-        "left_out": board.attrs["left_out"],
+        "left_out": board.left_out,
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 

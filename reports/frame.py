@@ -13,15 +13,15 @@ import pandas as pd
 
 from reports.adaptations import summary
 from reports.checks import NOT_APPLICABLE, PASSED, checks
-from reports.columns import COLUMNS, meanings, table
+from reports.columns import COLUMNS, CellRow, TidyRow, table
 from reports.records import Attack, Cell, Results, read
 from reports.statistics import balanced
 from reports.trust import CLEAN_ACCURACY
 
 
-def outcomes(text: str) -> np.ndarray:
-    """A column's outcomes, example by example: (n,) bool."""
-    found: np.ndarray = np.frombuffer(text.encode("ascii"), dtype=np.uint8) == ord("1")
+def outcomes(text: str | None) -> np.ndarray:
+    """A column's outcomes, example by example: (n,) bool; (0,) where there are none."""
+    found: np.ndarray = np.frombuffer((text or "").encode("ascii"), dtype=np.uint8) == ord("1")
     return found
 
 
@@ -31,55 +31,54 @@ def _as_text(right: np.ndarray) -> str:
 
 def load(out: Path | str) -> pd.DataFrame:
     """One row per (cell, suite, attack); see `reports.load`."""
-    return frame(read(out))
-
-
-def frame(results: Results) -> pd.DataFrame:
-    """One row per (cell, suite, attack); a cell without attacks has one row with attack ""."""
-    rows = [row for cell in results.cells for row in _rows(cell)]
-    tidy = table(rows, COLUMNS)
+    results = read(out)
+    tidy = table([vars(row) for row in rows_of(results)], COLUMNS)
     tidy.attrs["left_out"] = results.left_out.as_list()
-    tidy.attrs["columns"] = meanings(COLUMNS)
     return tidy
 
 
-def _rows(cell: Cell) -> Iterator[dict[str, Any]]:
-    about = _about(cell)
-    suites = {name: keys for name, keys in sorted(cell.record.suites.items()) if keys}
+def rows_of(results: Results) -> list[TidyRow]:
+    """One row per (cell, suite, attack); a cell without attacks has one row with attack ""."""
+    return [row for cell in results.cells for row in _rows(cell)]
+
+
+def _rows(cell: Cell) -> Iterator[TidyRow]:
+    about = vars(_about(cell))
+    suites = [name for name, keys in sorted(cell.record.suites.items()) if keys]
     if not suites:
-        yield {**about, "suite": "", "attack": "", "worst_case_complete": False}
+        yield TidyRow(**about)
     for suite in suites:
         attacks = cell.under(suite)
-        shared = {**_worst_case(attacks), **_trust(cell, suite, attacks)}
+        shared = {**about, "suite": suite, **_worst_case(attacks), **_trust(cell, suite, attacks)}
         for attack in attacks:
-            yield {**about, "suite": suite, **shared, **_attack_columns(attack)}
+            yield TidyRow(**shared, **_attack_columns(attack))
 
 
-def _about(cell: Cell) -> dict[str, Any]:
+def _about(cell: Cell) -> CellRow:
     record, config = cell.record, cell.record.config
     stages = [stage for stage in (cell.training, cell.adaptation) if stage is not None]
-    return {
-        "cell_id": cell.cell_id,
-        "dataset": config.dataset.name,
-        "dataset_fingerprint": config.dataset.fingerprint,
-        "model": config.model,
-        "norm": config.threat.norm,
-        "eps": config.threat.eps,
-        "examples": config.examples,
-        "defense": config.defense.name,
-        "framework": config.framework,
-        "seed": config.seed,
-        "epochs": config.epochs,
-        "budget_ge": config.budget_ge,
-        "parameters": json.dumps(config.defense.parameters, sort_keys=True),
-        "status": record.status,
-        "reason": record.reason,
-        "labels_used": None if cell.adaptation is None else cell.adaptation.labels_used,
-        "training_gradient_evaluations": record.gradient_evaluations,
-        "training_seconds": sum(s.seconds for s in stages) if cell.training else None,
+    return CellRow(
+        cell_id=cell.cell_id,
+        dataset=config.dataset.name,
+        dataset_fingerprint=config.dataset.fingerprint,
+        model=config.model,
+        norm=config.threat.norm,
+        eps=config.threat.eps,
+        examples=config.examples,
+        defense=config.defense.name,
+        framework=config.framework,
+        seed=config.seed,
+        epochs=config.epochs,
+        budget_ge=config.budget_ge,
+        parameters=json.dumps(config.defense.parameters, sort_keys=True),
+        status=record.status,
+        reason=record.reason,
+        labels_used=None if cell.adaptation is None else cell.adaptation.labels_used,
+        training_gradient_evaluations=record.gradient_evaluations,
+        training_seconds=sum(s.seconds for s in stages) if cell.training else None,
         **_adaptation(cell),
         **_corruptions(cell),
-    }
+    )
 
 
 def _adaptation(cell: Cell) -> dict[str, Any]:

@@ -7,16 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import pandas as pd
-
 from benchmark.results import SCHEMA_VERSION
 from reports import shown
 from reports.accuracies import MOST_ROWS, series
-from reports.board import ATTACK_PREFIX, COLUMNS, GROUP, STATUS_PREFIX, leaderboard, upper_bound
-from reports.columns import meanings, plain_rows
-from reports.frame import frame
+from reports.board import ATTACK_PREFIX, GROUP, BoardRow, columns
+from reports.columns import meanings
 from reports.notes import notes
 from reports.paired import LEVEL
+from reports.ranking import Leaderboard, leaderboard
 from reports.records import Results
 from reports.rows import Row, rows
 from reports.seeds import over_seeds
@@ -46,7 +44,7 @@ class Group:
             "title": title(self.about),
             "threat": threat(self.about),
             "attacks": self.attacks,
-            "attacked": sorted({r.values["attacked"] for r in self.rows if r.values["attacked"]}),
+            "attacked": sorted({r.values.attacked for r in self.rows if r.values.attacked}),
         }
 
     def document(self) -> dict[str, Any]:
@@ -65,49 +63,55 @@ class Group:
 
 @dataclass(frozen=True)
 class Board:
-    """All groups, what did not finish, and the frame that both are from."""
+    """All groups, a row of each cell that failed, and the leaderboard that both are from."""
 
     groups: list[Group]
-    failed: list[dict[str, Any]]
-    frame: pd.DataFrame
+    failed: list[BoardRow]
+    leaderboard: Leaderboard
 
     def standing(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Cell id and suite to what a model's page shows of its row.
 
         Its rank and its differences are not among it: one more cell would change all pages.
         """
+        names = ("bound_reason", "unranked_reason", "common_examples")
         found: dict[str, dict[str, dict[str, Any]]] = {}
-        for values in plain_rows(self.frame):
-            names = ("bound_reason", "unranked_reason", "common_examples")
-            mine = {"bound": upper_bound(values), **{name: values[name] for name in names}}
-            found.setdefault(values["cell_id"], {})[values["suite"]] = mine
+        for row in self.leaderboard.rows:
+            mine = {"bound": row.upper_bound, **{name: getattr(row, name) for name in names}}
+            found.setdefault(row.cell_id, {})[row.suite] = mine
         return found
 
     def document(self) -> dict[str, Any]:
         """The leaderboard as a JSON value: everything that the site's first page shows."""
-        attacks = list(dict.fromkeys(name for one in self.groups for name in one.attacks))
         return {
             "schema_version": SCHEMA_VERSION,
-            "columns": meanings(COLUMNS) | EXTRA_COLUMNS,
-            "attacks": attacks,
+            "columns": meanings(columns()) | EXTRA_COLUMNS,
+            "attacks": self.attacks,
             "groups": [one.document() for one in self.groups],
-            "failed": self.failed,
-            "left_out": self.frame.attrs["left_out"],
+            "failed": [
+                {**row.plain(()), "title": title(vars(row)), "page": page(row.cell_id)}
+                for row in self.failed
+            ],
+            "left_out": self.leaderboard.left_out,
         }
+
+    @property
+    def attacks(self) -> list[str]:
+        """Those of all groups."""
+        return list(dict.fromkeys(name for one in self.groups for name in one.attacks))
 
 
 def board(results: Results) -> Board:
     """The leaderboard of everything that could be read."""
-    ranked = leaderboard(frame(results))
+    ranked = leaderboard(results)
     cells = {cell.cell_id: cell for cell in results.cells}
-    grouped: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    failed: dict[str, dict[str, Any]] = {}
-    for values in plain_rows(ranked):
-        if values["status"] != "ok":
-            told = {**values, "title": title(values), "page": page(values["cell_id"])}
-            failed.setdefault(values["cell_id"], told)
-        elif values["suite"]:
-            grouped.setdefault(tuple(values[name] for name in GROUP), []).append(values)
+    grouped: dict[tuple[Any, ...], list[BoardRow]] = {}
+    failed: dict[str, BoardRow] = {}
+    for row in ranked.rows:
+        if row.status != "ok":
+            failed.setdefault(row.cell_id, row)
+        elif row.suite:
+            grouped.setdefault(row.group, []).append(row)
     groups = [_group(rows(members, cells)) for members in grouped.values()]
     return Board(groups, list(failed.values()), ranked)
 
@@ -129,24 +133,16 @@ def view(about: dict[str, Any]) -> str:
 
 
 def _group(members: Sequence[Row]) -> Group:
-    about = {name: members[0].values[name] for name in GROUP}
+    about = dict(zip(GROUP, members[0].values.group, strict=True))
     attacks = list(dict.fromkeys(attack.name for row in members for attack in row.attacks))
     return Group(about, attacks, list(members))
 
 
 def _row(row: Row) -> dict[str, Any]:
     return {
-        **{
-            k: v
-            for k, v in row.values.items()
-            if k not in GROUP and not k.startswith((ATTACK_PREFIX, STATUS_PREFIX))
-        },
-        **{f"{ATTACK_PREFIX}{name}": row.accuracy(name) for name in (a.name for a in row.attacks)},
-        "attack_states": {
-            name.removeprefix(STATUS_PREFIX): status
-            for name, status in row.values.items()
-            if name.startswith(STATUS_PREFIX) and status is not None
-        },
+        **{name: value for name, value in row.values.plain(()).items() if name not in GROUP},
+        **{f"{ATTACK_PREFIX}{one.name}": row.accuracy(one.name) for one in row.attacks},
+        "attack_states": {name: one.status for name, one in row.values.results.items()},
         "label": row.label,
         "variant": row.variant,
         "page": page(row.cell.cell_id),
@@ -164,30 +160,31 @@ def _named(labels: Sequence[str], separator: str, kind: str) -> str:
 
 def headline(members: Sequence[Row]) -> str:
     """The best worst case of a group, beside the undefended twin's, in a sentence."""
-    ranked = [row for row in members if row.values["rank"] is not None]
+    ranked = [row for row in members if row.values.rank is not None]
     if not ranked:
         return "No row has a rank."
     best = ranked[0].values
-    first = [row for row in ranked if row.values["worst_case"] == best["worst_case"]]
+    first = [row for row in ranked if row.values.worst_case == best.worst_case]
     names = _named([row.label for row in first], " and ", "rows")
     told = f"Best worst case: {names} with {shown.worst_case(best)} % ({_certainty(best)})."
-    tied = [row.label for row in ranked if row not in first and row.values["best_p"] > LEVEL]
-    if tied:
+    others = [row for row in ranked if row not in first]
+    if tied := [row.label for row in others if (row.values.best_p or 0) > LEVEL]:
         told += f" The data can't tell {_named(tied, ', ', 'other rows')} from the best."
-    bare = [r.values["worst_case"] for r in members if r.undefended and r.values["rank"]]
+    bare = [row.values for row in ranked if row.undefended]
     if bare and not all(row.undefended for row in first):
-        least, most = percent(min(bare)), percent(max(bare))
-        bound = "≤ " if any(upper_bound(r.values) for r in members if r.undefended) else ""
+        shares = [row.worst_case for row in bare if row.worst_case is not None]
+        least, most = percent(min(shares)), percent(max(shares))
+        bound = "≤ " if any(r.values.upper_bound for r in members if r.undefended) else ""
         told += f" Undefended: {bound}{least if least == most else f'{least} to {most}'} %."
     return told
 
 
-def _certainty(values: dict[str, Any]) -> str:
+def _certainty(values: BoardRow) -> str:
     """The interval of a worst case, or what is known where it is only an upper bound."""
-    if not upper_bound(values):
-        low, high = percent(values["worst_case_low"]), percent(values["worst_case_high"])
+    if not values.upper_bound:
+        low, high = percent(values.worst_case_low), percent(values.worst_case_high)
         return f"95 % interval {low} to {high} %"
     told = "an upper bound: not every attack ran on every example"
-    if values["common_examples"]:
+    if values.common_examples:
         told += f"; {shown.common(values)} that all ran on"
     return told

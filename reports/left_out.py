@@ -1,4 +1,4 @@
-"""What is not in a report, and why."""
+"""What is not shown, and why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class LeftOut:
-    """Names and reasons of what is not in the report; paths are relative to the results folder."""
+    """Names and reasons of what is not shown; paths are relative to the results folder."""
 
     entries: set[tuple[str, str]] = field(default_factory=set)
 

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmark.errors import ConfigError
 from reports.accuracies import MOST_ROWS, Series, series
 from reports.adaptations import summary
+from reports.board import UNDEFENDED
+from reports.columns import known
 from reports.drawing import Figure, mpl
 from reports.exports import write_files
 from reports.groups import Group, board, title
 from reports.records import read
-from reports.rows import UNDEFENDED, Row
+from reports.rows import Row
 from reports.text import budget, norm, one_line
 
 if TYPE_CHECKING:
@@ -72,16 +74,17 @@ def accuracy(group: Group) -> Figure | None:
 
 def tradeoffs(group: Group) -> Figure | None:
     """Robust against clean accuracy, a mark a row that has a rank."""
-    rows = [row for row in group.rows if row.values["rank"] is not None]
+    rows = [row for row in group.rows if row.values.rank is not None]
     if not rows:
         return None
     figure, axes = _empty(4.2 + 0.2 * min(len(rows), MOST_ROWS))
-    styles, filled = _styles(rows), max(row.values["framework"] for row in rows)
+    styles, filled = _styles(rows), max(row.values.framework for row in rows)
     for number, row in enumerate(rows):
         label = _label(row.label) if number < MOST_ROWS else None
-        at = [100 * row.values["clean_accuracy"]], [100 * row.values["worst_case"]]
-        hollow = row.values["framework"] != filled
-        mark = _mark(axes, styles[row.values["defense"]], hollow=hollow)
+        shares = row.values.clean_accuracy, row.values.worst_case
+        at = [[100 * known(share)] for share in shares]
+        hollow = row.values.framework != filled
+        mark = _mark(axes, styles[row.values.defense], hollow=hollow)
         axes.plot(*at, label=label, linestyle="", **mark)
     axes.set(xlabel="clean accuracy in %", ylabel="worst case in %", ylim=(-2, 102))
     return _finished(figure, axes)
@@ -201,10 +204,10 @@ def _lines(
         return None
     figure, axes = _empty(3.4 + 0.2 * len(curves))
     styles = _styles([row for row, *_ in curves])
-    filled = max(row.values["framework"] for row, *_ in curves)
+    filled = max(row.values.framework for row, *_ in curves)
     for row, label, xs, ys in curves:
-        style = styles[row.values["defense"]]
-        mark = _mark(axes, style, hollow=row.values["framework"] != filled)
+        style = styles[row.values.defense]
+        mark = _mark(axes, style, hollow=row.values.framework != filled)
         dashes = _DASHES[style % len(_DASHES)]
         axes.plot(xs, [100 * y for y in ys], label=_label(label), linestyle=dashes, **mark)
     axes.set(xlabel=across, ylabel="accuracy in %", ylim=(-2, 102))
@@ -213,7 +216,7 @@ def _lines(
 
 def _styles(rows: Sequence[Row]) -> dict[str, int]:
     """A number for each defense, -1 for the undefended twin."""
-    defenses = sorted({row.values["defense"] for row in rows} - {UNDEFENDED})
+    defenses = sorted({row.values.defense for row in rows} - {UNDEFENDED})
     return {UNDEFENDED: -1, **{name: number for number, name in enumerate(defenses)}}
 
 

@@ -12,16 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from reports.board import leaderboard, upper_bound
-from reports.columns import plain_rows
+from reports.board import BoardRow
+from reports.columns import TidyRow
 from reports.exports import write_files
-from reports.frame import load, outcomes
+from reports.frame import outcomes, rows_of
+from reports.ranking import ranked
+from reports.records import read
 from reports.text import budget
 
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
@@ -61,83 +63,79 @@ _OURS = (
 
 def write(out: Path | str, to: Path | str) -> list[Path]:
     """Writes the entries of a results folder below the folder `to`; see `reports.robustbench`."""
-    return write_files(out, to, entries(load(out)))
+    return write_files(out, to, entries(rows_of(read(out))))
 
 
-def entries(tidy: pd.DataFrame) -> dict[str, str]:
+def entries(tidy: Sequence[TidyRow]) -> dict[str, str]:
     """Path, <data set>/<norm>/<cell>-<suite>.json, to JSON text of each row with a worst case."""
-    attacks: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in plain_rows(tidy):
-        if row["attack"]:
-            attacks.setdefault((row["cell_id"], row["suite"]), []).append(row)
+    attacks: dict[tuple[str, str], list[TidyRow]] = {}
+    for one in tidy:
+        if one.attack:
+            attacks.setdefault((one.cell_id, one.suite), []).append(one)
     found = {}
-    for row in plain_rows(leaderboard(tidy)):
-        if row["status"] == "ok" and row["worst_case"] is not None:
-            norm = _NORMS.get(row["norm"]) or _safe(row["norm"])
-            name = f"{row['cell_id']}-{_safe(row['suite'])}.json"
-            entry = _entry(row, attacks[row["cell_id"], row["suite"]])
-            found[f"{_safe(row['dataset'])}/{norm}/{name}"] = (
+    for row in ranked(tidy, []).rows:
+        if row.status == "ok" and row.worst_case is not None:
+            norm = _NORMS.get(row.norm) or _safe(row.norm)
+            name = f"{row.cell_id}-{_safe(row.suite)}.json"
+            entry = _entry(row, attacks[row.cell_id, row.suite])
+            found[f"{_safe(row.dataset)}/{norm}/{name}"] = (
                 json.dumps(entry, indent=2, allow_nan=False) + "\n"
             )
     return found
 
 
-def _entry(row: dict[str, Any], attacks: list[dict[str, Any]]) -> dict[str, Any]:
-    ran = [attack for attack in attacks if attack["attack_status"] == "ok"]
+def _entry(row: BoardRow, attacks: list[TidyRow]) -> dict[str, Any]:
+    ran = [attack for attack in attacks if attack.attack_status == "ok"]
     intervals = {
-        f"{name}_interval": [row[f"{name}_low"], row[f"{name}_high"]]
+        f"{name}_interval": [getattr(row, f"{name}_{end}") for end in ("low", "high")]
         for name in ("worst_case", "common")
     }
     return {
         "link": "",
-        "name": f"{row['defense']} ({row['framework']}, seed {row['seed']})",
+        "name": f"{row.defense} ({row.framework}, seed {row.seed})",
         "authors": "",
         "additional_data": False,
         "number_forward_passes": 1,
-        "dataset": row["dataset"],
+        "dataset": row.dataset,
         "venue": "Unpublished",
-        "architecture": row["model"],
-        "eps": budget(row["eps"]),
-        "clean_acc": 100 * row["clean_accuracy"],
-        "reported": 100 * row["worst_case"],
+        "architecture": row.model,
+        "eps": budget(row.eps),
+        "clean_acc": _percent(row.clean_accuracy),
+        "reported": _percent(row.worst_case),
         "autoattack_acc": _autoattack(row, ran),
         "footnote": _footnote(row),
-        "unreliable": upper_bound(row) or bool(row["trust_flags"]),
+        "unreliable": row.upper_bound or bool(row.trust_flags),
         "meta_adv_bench": {
-            **{name: row[name] for name in _OURS},
-            "parameters": json.loads(row["parameters"]),
-            "worst_case_is": "≤" if upper_bound(row) else "=",
-            "common_worst_case": _percent(row["common_worst_case"]),
+            **{name: getattr(row, name) for name in _OURS},
+            "parameters": json.loads(row.parameters),
+            "worst_case_is": "≤" if row.upper_bound else "=",
+            "common_worst_case": _percent(row.common_worst_case),
             **{name: [_percent(end) for end in ends] for name, ends in intervals.items()},
-            "attacks": {a["attack"]: 100 * a["robust_accuracy"] for a in ran},
-            "attack_status": {a["attack"]: a["attack_status"] for a in attacks},
+            "attacks": {a.attack: _percent(a.robust_accuracy) for a in ran},
+            "attack_status": {a.attack: a.attack_status for a in attacks},
         },
     }
 
 
-def _autoattack(row: dict[str, Any], ran: list[dict[str, Any]]) -> float | None:
+def _autoattack(row: BoardRow, ran: list[TidyRow]) -> float | None:
     """Accuracy in per cent under AutoAttack, None unless it ran as a whole on all examples."""
-    whole = [a["robust_outcomes"] for a in ran if _is_standard(a, row, _AUTOATTACK)]
-    its = {
-        a["attack_class"]: a["robust_outcomes"] for a in ran if _is_standard(a, row, _ITS_ATTACKS)
-    }
+    whole = [a.robust_outcomes for a in ran if _is_standard(a, row, _AUTOATTACK)]
+    its = {a.attack_class: a.robust_outcomes for a in ran if _is_standard(a, row, _ITS_ATTACKS)}
     found = [outcomes(one) for one in whole]
     if its.keys() == _ITS_ATTACKS.keys():
         found.append(np.all([outcomes(one) for one in its.values()], axis=0))
     return min((100 * float(right.mean()) for right in found), default=None)
 
 
-def _is_standard(
-    attack: dict[str, Any], row: dict[str, Any], standard: dict[str, dict[str, Any]]
-) -> bool:
+def _is_standard(attack: TidyRow, row: BoardRow, standard: dict[str, dict[str, Any]]) -> bool:
     """Whether it is one of these, with these arguments, the row's threat and all examples."""
-    if attack["attack_class"] not in standard or attack["attack_transferred"]:
+    if attack.attack_class not in standard or attack.attack_transferred:
         return False
-    if attack["attack_examples"] != row["attacked"]:
+    if attack.attack_examples != row.attacked:
         return False
-    if attack["attack_norm"] and any(row[n] != attack[f"attack_{n}"] for n in ("norm", "eps")):
+    if attack.attack_norm and (row.norm, row.eps) != (attack.attack_norm, attack.attack_eps):
         return False
-    arguments, expected = json.loads(attack["attack_arguments"]), standard[attack["attack_class"]]
+    arguments, expected = json.loads(attack.attack_arguments or "{}"), standard[attack.attack_class]
     return all(expected.get(name) == value for name, value in arguments.items())
 
 
@@ -145,14 +143,14 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _footnote(row: dict[str, Any]) -> str:
+def _footnote(row: BoardRow) -> str:
     told = []
-    if upper_bound(row):
-        told += [f"The robust accuracy is only an upper bound (≤): {row['bound_reason']}."]
-    if row["unranked_reason"]:
-        told += [f"No rank: {row['unranked_reason'].rstrip('.')}."]
-    if row["trust_flags"]:
-        told += [f"Trust checks are flagged: {row['trust_flags']}."]
+    if row.upper_bound:
+        told += [f"The robust accuracy is only an upper bound (≤): {row.bound_reason}."]
+    if row.unranked_reason:
+        told += [f"No rank: {row.unranked_reason.rstrip('.')}."]
+    if row.trust_flags:
+        told += [f"Trust checks are flagged: {row.trust_flags}."]
     return " ".join(told)
 
 

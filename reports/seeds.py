@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board import TRAINING, upper_bound
+from reports.board import BoardRow
+from reports.columns import known
 from reports.rows import name_in_text
 
 
@@ -29,28 +30,28 @@ class OverSeeds:
     bounded: bool
 
 
-def over_seeds(members: Sequence[dict[str, Any]], variants: Sequence[str]) -> list[OverSeeds]:
+def over_seeds(members: Sequence[BoardRow], variants: Sequence[str]) -> list[OverSeeds]:
     """One for each defense of a group's rows that has several seeds, in the rows' order.
 
     Args:
-        members: rows of `reports.leaderboard` as plain values.
+        members: rows of the leaderboard.
         variants: for each row, what tells it from others of the same defense, "" if nothing.
     """
-    bounded = {tuple(m[n] for n in TRAINING) for m in members if m["rank"] and upper_bound(m)}
+    bounded = {row.training for row in members if row.rank and row.upper_bound}
     found: dict[tuple[Any, ...], OverSeeds] = {}
     for values, variant in zip(members, variants, strict=True):
-        training = tuple(values[name] for name in TRAINING)
-        if training in found or values["seeds"] is None or values["seeds"] < 2:
+        training = values.training
+        if training in found or values.seeds is None or values.seeds < 2:
             continue
         name = name_in_text(values)
         found[training] = OverSeeds(
             label=f"{name}, {variant}" if variant else name,
-            seeds=values["seeds"],
-            mean=values["seeds_mean"],
-            low=values["seeds_low"],
-            high=values["seeds_high"],
-            between=math.sqrt(values["seeds_variance_between"] or 0.0),
-            within=math.sqrt(values["seeds_variance_within"]),
+            seeds=values.seeds,
+            mean=known(values.seeds_mean),
+            low=known(values.seeds_low),
+            high=known(values.seeds_high),
+            between=math.sqrt(values.seeds_variance_between or 0.0),
+            within=math.sqrt(known(values.seeds_variance_within)),
             bounded=training in bounded,
         )
     return list(found.values())

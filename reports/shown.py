@@ -1,90 +1,84 @@
-"""A leaderboard row's values as text: the same in the terminal, documents, the page and the site.
-
-Each function takes a row of `reports.leaderboard` as plain values.
-"""
+"""A leaderboard row's values as text: the same in the terminal, documents and the site."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from reports.board import ATTACK_PREFIX, STATUS_PREFIX, upper_bound, without_result
+from reports.board import BoardRow
 from reports.text import percent
-
-Values = Mapping[str, Any]
 
 NONE = "–"
 
 
-def rank(values: Values) -> str:
+def rank(values: BoardRow) -> str:
     """The rank; for a row without one why, unless its attacks' cells and the ≤ show it."""
-    if values["rank"] is not None:
-        return str(values["rank"])
-    if values["status"] == "ok" and values["unfit_reason"]:
+    if values.rank is not None:
+        return str(values.rank)
+    if values.status == "ok" and values.unfit_reason:
         return f"{NONE} (clean accuracy)"
     return NONE
 
 
-def why_unranked(values: Values) -> str:
+def why_unranked(values: BoardRow) -> str:
     """Why the row has no rank; "" where it has one, or where the ≤ of its worst case tells."""
-    if upper_bound(values) and without_result(values) and not values["unfit_reason"]:
+    if values.upper_bound and values.without_result and not values.unfit_reason:
         return ""
-    return str(values["unranked_reason"])
+    return str(values.unranked_reason)
 
 
-def attack(values: Values, name: str) -> str:
+def attack(values: BoardRow, name: str) -> str:
     """The accuracy left under an attack in per cent, or why there is none."""
-    status = values.get(f"{STATUS_PREFIX}{name}")
-    if status == "ok":
-        return percent(values[f"{ATTACK_PREFIX}{name}"])
-    return {None: NONE, "not-applicable": "n/a"}.get(status, str(status))
+    result = values.results.get(name)
+    if result is None:
+        return NONE
+    if result.status == "ok":
+        return percent(result.accuracy)
+    return "n/a" if result.status == "not-applicable" else result.status
 
 
-def worst_case(values: Values) -> str:
+def worst_case(values: BoardRow) -> str:
     """The worst case in per cent; behind ≤ where it is only an upper bound."""
-    bound = "≤ " if upper_bound(values) else ""
-    return bound + percent(values["worst_case"])
+    bound = "≤ " if values.upper_bound else ""
+    return bound + percent(values.worst_case)
 
 
-def interval(values: Values) -> str:
+def interval(values: BoardRow) -> str:
     """Its 95 % interval; of an upper bound from 0."""
-    return _interval(values["worst_case_low"], values["worst_case_high"])
+    return _interval(values.worst_case_low, values.worst_case_high)
 
 
-def balanced(values: Values) -> str:
+def balanced(values: BoardRow) -> str:
     """Balanced accuracy, clean and in the worst case, where the classes are uneven."""
-    if values["clean_balanced"] is None:
+    if values.clean_balanced is None:
         return NONE
-    return f"{percent(values['clean_balanced'])} / {percent(values['worst_case_balanced'])}"
+    return f"{percent(values.clean_balanced)} / {percent(values.worst_case_balanced)}"
 
 
-def corrupted(values: Values) -> str:
+def corrupted(values: BoardRow) -> str:
     """Mean accuracy on corrupted images with its 95 % interval, where it was measured."""
-    if values["corruption_accuracy"] is None:
+    if values.corruption_accuracy is None:
         return NONE
-    told = _interval(values["corruption_low"], values["corruption_high"])
-    return f"{percent(values['corruption_accuracy'])} ({told})"
+    told = _interval(values.corruption_low, values.corruption_high)
+    return f"{percent(values.corruption_accuracy)} ({told})"
 
 
-def common(values: Values) -> str:
+def common(values: BoardRow) -> str:
     """The worst case on the examples that every attack was run on, where these are not all."""
-    if not upper_bound(values) or not values["common_examples"]:
+    if not values.upper_bound or not values.common_examples:
         return NONE
-    told = _interval(values["common_low"], values["common_high"])
-    return f"{percent(values['common_worst_case'])} ({told}) of {values['common_examples']}"
+    told = _interval(values.common_low, values.common_high)
+    return f"{percent(values.common_worst_case)} ({told}) of {values.common_examples}"
 
 
-def labels(values: Values) -> str:
+def labels(values: BoardRow) -> str:
     """How many labels the model was adapted with before it was attacked."""
-    return NONE if values["labels_used"] is None else str(values["labels_used"])
+    return NONE if values.labels_used is None else str(values.labels_used)
 
 
-def trust(values: Values) -> str:
+def trust(values: BoardRow) -> str:
     """How many trust checks the row passes."""
-    if values["trust_flags"] is None:
+    if values.trust_flags is None:
         return "not made"
-    passed, checks = values["trust_passed"], values["trust_checks"]
-    unfit = ", clean accuracy" if values["unfit_reason"] else ""
+    passed, checks = values.trust_passed, values.trust_checks
+    unfit = ", clean accuracy" if values.unfit_reason else ""
     return ("" if passed == checks else "! ") + f"{passed} of {checks}{unfit}"
 
 

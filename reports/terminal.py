@@ -6,12 +6,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from reports import shown
-from reports.board import GROUP, STATUS_PREFIX, leaderboard, upper_bound
-from reports.columns import plain_rows
-from reports.frame import load
+from reports.board import BoardRow
+from reports.ranking import Leaderboard, leaderboard
+from reports.records import read
 from reports.rows import variants
 from reports.seeds import over_seeds
 from reports.shown import NONE
@@ -43,22 +41,17 @@ def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> 
     Ranks are within the group of comparable rows over all stored cells. The group has a column
     only where there are several. Raises `StoreError` if `out` is not a results folder.
     """
-    return table_of(leaderboard(load(out)), cell_ids)
+    return table_of(leaderboard(read(out)), cell_ids)
 
 
-def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> TerminalTable:
+def table_of(board: Leaderboard, cell_ids: Collection[str] | None = None) -> TerminalTable:
     """The same of a leaderboard that is there already."""
-    entries = [r for r in plain_rows(board) if cell_ids is None or r["cell_id"] in cell_ids]
-    attacks = [
-        str(name).removeprefix(STATUS_PREFIX)
-        for name in board.columns
-        if str(name).startswith(STATUS_PREFIX)
-        and any(shown.attack(e, str(name).removeprefix(STATUS_PREFIX)) != NONE for e in entries)
-    ]
+    entries = [row for row in board.rows if cell_ids is None or row.cell_id in cell_ids]
+    attacks = [n for n in board.attacks if any(shown.attack(e, n) != NONE for e in entries)]
     partly = any(shown.common(entry) != NONE for entry in entries)
-    uneven = any(entry["clean_balanced"] is not None for entry in entries)
+    uneven = any(entry.clean_balanced is not None for entry in entries)
     corrupted = any(shown.corrupted(entry) != NONE for entry in entries)
-    several = len({_group(entry) for entry in entries if entry["status"] == "ok"}) > 1
+    several = len({_group(entry) for entry in entries if entry.status == "ok"}) > 1
     columns = ["rank", "defense", "framework", "seed", "clean %", *attacks, "worst case %"]
     columns += [_BALANCED] if uneven else []
     columns += [
@@ -75,26 +68,24 @@ def table_of(board: pd.DataFrame, cell_ids: Collection[str] | None = None) -> Te
         columns = ["group", *columns]
         rows = [[_group(entry), *row] for entry, row in zip(entries, rows, strict=True)]
     notes = [*_endings(entries), *_over_seeds(entries, several=several)]
-    notes += [
-        f"left out: {one_line(x['path'])}: {one_line(x['reason'])}" for x in board.attrs["left_out"]
-    ]
+    notes += [f"left out: {one_line(x['path'])}: {one_line(x['reason'])}" for x in board.left_out]
     return TerminalTable([one_line(name) for name in columns], rows, notes)
 
 
-def _endings(entries: list[dict[str, Any]]) -> Iterator[str]:
+def _endings(entries: list[BoardRow]) -> Iterator[str]:
     """Failed cells, flagged ones, rows without rank, and why a worst case is only a bound."""
     for entry in entries:
-        cell_id = one_line(entry["cell_id"])
-        if entry["status"] != "ok":
-            reason = one_line(entry["reason"]) or "no reason given"
-            yield f"{cell_id}: {entry['status']}: {reason}"
+        cell_id = one_line(entry.cell_id)
+        if entry.status != "ok":
+            reason = one_line(entry.reason) or "no reason given"
+            yield f"{cell_id}: {entry.status}: {reason}"
         elif reason := shown.why_unranked(entry):
             yield f"{cell_id}: no rank: {one_line(reason)}"
-        if entry["trust_flags"]:
-            flags = one_line(entry["trust_flags"])
+        if entry.trust_flags:
+            flags = one_line(entry.trust_flags)
             yield f"{cell_id}: trust checks are flagged, look there: {flags}"
-    yield from _bounds([entry for entry in entries if upper_bound(entry)])
-    if any(entry["clean_balanced"] is not None for entry in entries):
+    yield from _bounds([entry for entry in entries if entry.upper_bound])
+    if any(entry.clean_balanced is not None for entry in entries):
         yield f"{_BALANCED}: clean and worst case as means over the classes, whose sizes differ"
     if any(shown.common(entry) != NONE for entry in entries):
         yield f"{_COMMON}: on the examples that every attack was run on, with its 95 % interval"
@@ -102,22 +93,22 @@ def _endings(entries: list[dict[str, Any]]) -> Iterator[str]:
         yield f"{_CORRUPTED}: mean over 15 common corruptions, with its 95 % interval; no attack"
 
 
-def _bounds(bounded: list[dict[str, Any]]) -> Iterator[str]:
+def _bounds(bounded: list[BoardRow]) -> Iterator[str]:
     """Why worst cases are only upper bounds: a line for each reason."""
-    reasons: dict[str, list[dict[str, Any]]] = {}
+    reasons: dict[str, list[BoardRow]] = {}
     for entry in bounded:
-        reasons.setdefault(entry["bound_reason"], []).append(entry)
+        reasons.setdefault(entry.bound_reason or "", []).append(entry)
     for reason, mine in reasons.items():
-        named = ", ".join(one_line(entry["cell_id"]) for entry in mine[:_MOST_NAMED])
+        named = ", ".join(one_line(entry.cell_id) for entry in mine[:_MOST_NAMED])
         more = f" and {len(mine) - _MOST_NAMED} more" if len(mine) > _MOST_NAMED else ""
-        rank = "" if any(e["rank"] is not None for e in mine) else ", and has no rank"
+        rank = "" if any(e.rank is not None for e in mine) else ", and has no rank"
         yield f"≤: the worst case is only an upper bound{rank}: {one_line(reason)} ({named}{more})"
 
 
-def _over_seeds(entries: list[dict[str, Any]], *, several: bool) -> Iterator[str]:
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+def _over_seeds(entries: list[BoardRow], *, several: bool) -> Iterator[str]:
+    groups: dict[tuple[Any, ...], list[BoardRow]] = {}
     for entry in entries:
-        groups.setdefault(tuple(entry[name] for name in GROUP), []).append(entry)
+        groups.setdefault(entry.group, []).append(entry)
     for members in groups.values():
         prefix = f"{_group(members[0])}: " if several else ""
         for one in over_seeds(members, variants(members)):
@@ -129,28 +120,28 @@ def _over_seeds(entries: list[dict[str, Any]], *, several: bool) -> Iterator[str
             )
 
 
-def _group(entry: dict[str, Any]) -> str:
-    threat = f"{norm(entry['norm'])} {budget(entry['eps'])}"
-    return one_line(" ".join((entry["dataset"], entry["model"], threat, entry["suite"])))
+def _group(entry: BoardRow) -> str:
+    threat = f"{norm(entry.norm)} {budget(entry.eps)}"
+    return one_line(" ".join((entry.dataset, entry.model, threat, entry.suite)))
 
 
 def _row(
-    entry: dict[str, Any], attacks: list[str], *, partly: bool, uneven: bool, corrupted: bool
+    entry: BoardRow, attacks: list[str], *, partly: bool, uneven: bool, corrupted: bool
 ) -> list[str]:
     return [
         shown.rank(entry),
-        one_line(entry["defense"]),
-        one_line(entry["framework"]),
-        str(entry["seed"]),
-        percent(entry["clean_accuracy"]),
+        one_line(entry.defense),
+        one_line(entry.framework),
+        str(entry.seed),
+        percent(entry.clean_accuracy),
         *(shown.attack(entry, attack) for attack in attacks),
-        shown.worst_case(entry) if entry["status"] == "ok" else entry["status"],
+        shown.worst_case(entry) if entry.status == "ok" else entry.status,
         *([shown.balanced(entry)] if uneven else []),
         shown.interval(entry),
         *([shown.common(entry)] if partly else []),
         *([shown.corrupted(entry)] if corrupted else []),
         shown.labels(entry),
         shown.trust(entry),
-        amount(entry["training_gradient_evaluations"]),
-        duration(entry["training_seconds"]),
+        amount(entry.training_gradient_evaluations),
+        duration(entry.training_seconds),
     ]

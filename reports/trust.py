@@ -1,4 +1,4 @@
-"""What cells hold of trust checks: read and checked, for the page and the site."""
+"""What cells hold of trust checks: read and checked, for the site."""
 
 from __future__ import annotations
 

@@ -91,3 +91,12 @@ def fake_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
     table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])
     monkeypatch.setattr(reports, "terminal_table", lambda out, cell_ids=None: table)
+
+
+@pytest.fixture(scope="session")
+def documentation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation's site."""
+    pytest.importorskip("zensical", reason="needs the extra [docs]")
+    from documentation import build
+
+    return build(tmp_path_factory.mktemp("documentation"))

@@ -140,12 +140,16 @@ def test_where_it_is_on(name, expected):
 
 
 def planned(monkeypatch, **flags):
-    """The parameters of a run's cells, on data that are called cifar10."""
+    """Defense to a job, on data that are called cifar10."""
+    return {job.cell.defense: job for job in made_plan(monkeypatch, **flags).jobs}
+
+
+def made_plan(monkeypatch, **flags):
     x, y = images(60)
     data = Dataset("cifar10", x, y, x[:20], y[:20], x[20:40], y[20:40], tuple("abcd"))
     monkeypatch.setattr(plans, "load_data", lambda config, dry_run: data)
     config = read({"defense": "pgd-at", "dataset": "cifar10", "framework": "torch", **flags})
-    return {job.cell.defense: job for job in plans.make_plan(config).jobs}
+    return plans.make_plan(config)
 
 
 def test_a_run_follows_the_data_set(monkeypatch):
@@ -162,6 +166,14 @@ def test_what_is_turned_off_is_not_recorded_but_asked_for(monkeypatch):
     job = planned(monkeypatch, **off)["pgd-at"]
     assert not {"crop", "flip"} & job.cell.parameters.keys()
     assert job.asked.record.given == ["dataset", "parameters.pgd-at.crop", "parameters.pgd-at.flip"]
+
+
+@pytest.mark.parametrize("preset", [None, "cifar10"])
+def test_a_run_says_whose_recipe_it_follows(monkeypatch, preset):
+    given = {} if preset is None else {"parameters": {"pgd-at": {"preset": preset}}}
+    plan = made_plan(monkeypatch, **given)
+    told = [line for line in plan.notices if "--set parameters.pgd-at.preset=cifar10" in line]
+    assert len(told) == (preset is None)
 
 
 def images(count):

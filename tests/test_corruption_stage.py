@@ -91,7 +91,7 @@ def test_a_run_says_in_one_line_that_tables_have_no_corruptions():
 def test_a_suite_file_says_yes_or_no(tmp_path, value):
     path = tmp_path / "one.yaml"
     path.write_text(f"corruptions: {value}\nattacks: {{a: {{attack: pgd}}}}")
-    with pytest.raises(SuiteError, match="allowed: true and false"):
+    with pytest.raises(SuiteError, match="corruptions must be true or false"):
         load_suite(str(path))
 
 

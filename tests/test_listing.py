@@ -28,7 +28,7 @@ RUN = ("run", "--defense", "pgd-at", "--framework", "torch", "--epochs", "1")
         ("datasets", {"digits", "mnist", "npz", "folder"}),
         ("models", {"cnn", "cnn-small", "mlp"}),
         ("families", {"linf", "l1", "universal", "patch", "jsma", "spatial"}),
-        ("presets", {"meta-adv"}),
+        ("presets", {"meta-adv", "pgd-at", "trades", "fgsm-rs"}),
         ("fast-gradient", {"what", "class", "norms", "kinds", "frameworks", "argument"}),
         ("standard", {"pgd", "deepfool", "hop-skip-jump"}),
         ("preact-resnet18", {"norm", "width"}),

@@ -103,6 +103,17 @@ def test_every_parameter_is_documented(name):
     assert [parameter for parameter, line in lines.items() if " " not in line] == []
 
 
+PRESETS = [(name, preset) for name in defenses.names() for preset in defenses.presets(name)]
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS, ids=map(" ".join, PRESETS))
+def test_a_preset_s_parameters_arrive(name, preset):
+    recorded = defenses.create(name, THREAT, {"preset": preset}).parameters()
+    for parameter, value in defenses.presets(name)[preset].items():
+        assert recorded[parameter] == (list(value) if isinstance(value, tuple) else value)
+    assert defenses.create(name, THREAT, recorded).parameters() == recorded
+
+
 def test_parameters_go_over_a_preset_s_and_back_to_the_same_defense():
     defense = defenses.create("meta-adv", THREAT, {"preset": "aq", "tasks": 3})
     assert (defense.tasks, defense.support, defense.optimizer) == (3, 75, "sgd")
@@ -159,6 +170,12 @@ def test_random_starts_fill_the_unit_ball(norm):
         ("cyclic", 0.2, 0.5),
         ("cyclic", 0.4, 1.0),
         ("cyclic", 0.7, 0.5),
+        ("triangular", 0.25, 0.5),
+        ("triangular", 0.5, 1.0),
+        ("one-cycle", 0.0, 0.04),
+        ("one-cycle", 0.15, 0.52),
+        ("one-cycle", 0.3, 1.0),
+        ("one-cycle", 0.65, 0.500002),
         ("piecewise", 0.6, 0.1),
         ("piecewise", 0.8, 0.01),
     ],

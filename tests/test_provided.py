@@ -12,6 +12,9 @@ import pytest
 
 from benchmark import frameworks
 
+sys.path.append(str(Path(__file__).parent))
+from serving import serve
+
 frameworks.import_torch_first()
 
 import safetensors.torch  # noqa: E402
@@ -62,6 +65,12 @@ BUILDERS = """
 
     ready = net()
 """
+
+
+@pytest.fixture(autouse=True)
+def _threads_are_set_already(monkeypatch):
+    """TensorFlow's can be set only once in a process, and this one has run other tests."""
+    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -196,18 +205,13 @@ def test_a_defense_that_keras_differentiates_wrongly_through_is_refused():
         checking.result_of(asked, "tensorflow")
 
 
-class _Pipe:
-    def send(self, message):
-        pass
-
-
 def run(**flags):
     """The plan of a small run on digits, done in this process; and its store."""
     small = {"epochs": 1, "examples": 10, "baseline": False, "suite": "quick", "out": "out"}
     plan = make_plan(config(**small, **flags))
     Store.create(plan.config.out)
     for job in plan.jobs:
-        assert worker._run(job, "cpu", 1, _Pipe()) == ("ok", "")
+        serve(job, framework=job.cell.framework)
     return plan, Store.open(plan.config.out)
 
 
@@ -224,6 +228,7 @@ def test_a_run_trains_the_users_own_model_and_knows_its_code_again():
     plan, store = run(model="nets.py:net")
     (job,) = plan.jobs
     record = store.read_cell(job.cell.cell_id)
+    assert record["status"] == "ok"
     sha256 = record["config"]["origin"]["builder_sha256"]
     assert record["config"]["model"] == "nets.py:net"
     assert len(sha256) == 64

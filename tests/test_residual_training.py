@@ -12,11 +12,10 @@ from benchmark import frameworks, models
 
 frameworks.import_torch_first()
 
-from benchmark.external.given import Given, default_channels  # noqa: E402
-
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import benchmark.models.tensorflow as in_tensorflow  # noqa: E402
 from benchmark.external import loading  # noqa: E402
+from benchmark.external.model import ExternalModel, default_channels  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
 
 LINF = defenses.Threat("linf", 0.1)
@@ -25,12 +24,19 @@ META |= {"query_attack_steps": 2}
 
 PREACT, WIDE = "preact-resnet18(width=4)", "wrn-10-1"
 
+AS_PAPERS = {
+    **{"crop": 1, "flip": True, "cutout": 2},
+    **{"optimizer": "sgd", "nesterov": True, "learning_rate": 0.1, "schedule": "one-cycle"},
+    **{"weight_decay": 0.01, "decayed": "weights", "gradient_clipping": 0.5},
+}
+
 TEN_STEPS = {
     "pgd-at": (PREACT, "pgd-at", {"attack_steps": 2}),
     "trades": (PREACT, "trades", {"attack_steps": 2}),
     "averaged weights": (WIDE, "pgd-at", {"attack_steps": 1, "weight_averaging": 0.9}),
     "free-at": (WIDE, "free-at", {"replays": 3}),
     "awp": (WIDE, "awp", {"attack_steps": 1, "gamma": 0.05}),
+    "as papers train": (PREACT, "pgd-at", {"attack_steps": 2, **AS_PAPERS}),
 }
 
 
@@ -202,9 +208,9 @@ def test_a_trained_network_is_attacked_as_it_was_trained(tmp_path, framework):
     x, _ = step(kernel)
     file = tmp_path / f"weights{frameworks.WEIGHTS_SUFFIXES[framework]}"
     frameworks.part(frameworks.BUILDERS, framework).save_weights(kernel.model, file)
-    given = Given("mine", model=WIDE, weights=str(file), channels=None, outputs="logits")
+    given = ExternalModel("mine", model=WIDE, weights=str(file), channels=None, outputs="logits")
 
-    loaded = loading.load(given, x.shape[1:], 4)
+    loaded = loading.load_external(given, x.shape[1:], 4)
 
     external = loading.kernel(framework)
     conventions = dataclasses.replace(given, channels=default_channels(framework))

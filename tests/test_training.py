@@ -238,8 +238,10 @@ def test_validation_attacks_are_part_of_the_budget():
     assert length.gradient_evaluations == pytest.approx(13 * 200 + 2 * check)
 
 
+_MORE = {"decayed": "weights", "gradient_clipping": 0.5, "crop": 1, "flip": True}
 OPTIONS = {
     "sgd": {"optimizer": "sgd", "weight_decay": 0.01},
+    "decay of weights": {"optimizer": "sgd", "nesterov": True, "weight_decay": 0.1, **_MORE},
     "averaging": {"weight_averaging": 0.8, "weight_decay": 0.01},
     "stopping": {"early_stopping": 1, "weight_averaging": 0.8},
     "restoring": {"on_overfit": "restore"},

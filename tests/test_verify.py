@@ -232,7 +232,7 @@ def test_without_weights_nothing_can_be_checked(store):
 
 
 def test_without_the_data_nothing_can_be_checked(store, monkeypatch, capsys):
-    def gone(cell, data_dir, name):
+    def gone(*_):
         raise RuntimeError("data set digits changed")
 
     monkeypatch.setattr(context, "load_dataset", gone)

@@ -86,6 +86,29 @@ def test_arts_deepfool_asks_about_what_is_decided(make_target):
     assert passes[1] < 0.8 * passes[0]
 
 
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_deepfool_asks_for_the_gradients_of_the_likely_classes_alone(
+    framework, make_target, monkeypatch
+):
+    target = make_target(framework, count=60, classes=7)
+    x, y = right(target)
+    found, passes = [], []
+    for every in (False, True):
+        if every:
+
+            def all_of_them(self, points, classes, count):
+                gradients = self.estimator.class_gradient(points)
+                return gradients[np.arange(len(points))[:, np.newaxis], classes]
+
+            monkeypatch.setattr(DeepFool, "_gradients", all_of_them)
+        before = target.estimator.passes.backwards
+        attack = DeepFool(target.estimator, max_iter=5, nb_grads=3, batch_size=60, verbose=False)
+        found.append(attack.generate(x, y))
+        passes.append(target.estimator.passes.backwards - before)
+    assert np.array_equal(*found) if framework == "torch" else np.allclose(*found, atol=1e-6)
+    assert passes[0] == passes[1] * 3 // 7
+
+
 def test_arts_square_does_nothing_under_l1(target):
     x, y = right(target)
     attack = art.SquareAttack(target.estimator, norm=1, eps=9.0, max_iter=5, verbose=False)

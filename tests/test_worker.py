@@ -21,6 +21,7 @@ from benchmark.resume import pending
 
 frameworks.import_torch_first()
 
+import torch  # noqa: E402
 from serving import serve  # noqa: E402
 
 from benchmark import worker  # noqa: E402
@@ -258,6 +259,11 @@ def test_a_diverging_training_is_recorded(tmp_path):
     [
         (MemoryError(), "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 TB"), "out of memory"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "out of memory (OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB); "
+            "try --set parameters.none.batch_size=64",
+        ),
         (ValueError("first line\nsecond line"), "ValueError: first line"),
     ],
 )

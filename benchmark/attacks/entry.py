@@ -77,6 +77,15 @@ class AttackEntry:
         return self.rows == "one" or bool(self.enough)
 
     @property
+    def can_leave(self) -> bool:
+        """Whether asking no gradient at an example that is broken already makes it cheaper.
+
+        The attacks of AutoAttack leave such examples alone anyway.
+        """
+        follows = self.kinds == ("gradient",) and self.rows == "chunk"
+        return follows and not self.target.startswith("benchmark.attacks.autoattack")
+
+    @property
     def is_universal(self) -> bool:
         """Whether only what it returns counts: one perturbation for all examples."""
         return "universal" in self.kinds

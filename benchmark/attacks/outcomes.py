@@ -46,7 +46,6 @@ def outcomes(
     norm: str,
     eps: float,
     seed: int,
-    minimal: bool = False,
 ) -> tuple[Record, dict[str, np.ndarray]]:
     """What the record says of an attack that ran, and what became of each example.
 
@@ -57,19 +56,15 @@ def outcomes(
         norm: of its budget.
         eps: its budget.
         seed: of a random pipeline's draws, as it judges.
-        minimal: whether it looked for the nearest point, and knows no budget.
     """
     x_adv, measurement, silent, forgot = _judge(target, found, norm, eps, seed=seed)
     correct = target.clean_prediction == target.y
-    violations = dict(measurement.violations)
-    if minimal:
-        violations["budget"] = 0
     record = {
         **({} if target.clean is None else {"draws": target.clean.draws}),
         "status": "ok",
         "clean_accuracy": float(correct[attacked].mean()),
         "robust_accuracy": float((correct & ~measurement.success)[attacked].mean()),
-        "violations": violations,
+        "violations": dict(measurement.violations),
         "abstained": measurement.abstained,
         "silent": silent,
         "forgot": forgot,

@@ -19,7 +19,7 @@ from benchmark.attacks.target import Target
 from benchmark.attacks.watch import FoundError, Watch
 from benchmark.estimators.passes import CHUNK
 from benchmark.results import Record
-from benchmark.text import reason_of
+from benchmark.text import explained
 
 
 def run_attack(
@@ -64,10 +64,13 @@ def run_attack(
         found = _generate(spec, target, attacked, norm, eps, progress, timeout)
     except Exception as error:
         traceback.print_exc()
-        return {**record, "status": "failed", "reason": reason_of(error)}, {}
+        fewer = f"fewer --jobs: {CHUNK} examples are asked about at a time"
+        return {**record, "status": "failed", "reason": explained(error, fewer)}, {}
     record |= {"seconds": time.perf_counter() - started, **passes.counts(since=before)}
-    judging = {"seed": judging_seed(seed, spec.name), "minimal": spec.entry.is_minimal}
-    told, arrays = outcomes(target, found, attacked=attacked, norm=norm, eps=eps, **judging)
+    judging = judging_seed(seed, spec.name)
+    told, arrays = outcomes(target, found, attacked=attacked, norm=norm, eps=eps, seed=judging)
+    if spec.entry.is_minimal:  # it knows no budget
+        told["violations"]["budget"] = 0
     return record | told, arrays
 
 
@@ -110,6 +113,8 @@ def _generate(
     """What the attack makes of the attacked rows that are classified correctly."""
     rows = np.flatnonzero(attacked & (target.clean_prediction == target.y))
     estimator = target.attacked_by(spec)
+    # What counts is the whole pipeline's answer, and a random model's is the mean of many.
+    leaves = spec.first_success and target.pipeline is None and target.clean is None
     watch = Watch(
         norm=norm,
         eps=eps,
@@ -117,7 +122,8 @@ def _generate(
         # What another model says of points tells nothing of this one.
         keeps=not spec.entry.is_universal and spec.source is None,
         nearest=spec.entry.is_minimal,
-        stops=spec.entry.rows == "one" and not spec.to_the_end,
+        stops=(spec.entry.rows == "one" and not spec.to_the_end) or leaves,
+        leaves=leaves,
         seconds=timeout,
     )
     size = {"chunk": CHUNK, "one": 1, "all": len(rows)}[spec.entry.rows]
@@ -156,7 +162,7 @@ def _part(
         watch.has_kept,
         watch.first_query,
         watch.next_query,
-        np.full(len(rows), whole),
+        whole & ~watch.left,
     )
 
 

@@ -30,6 +30,7 @@ class AttackSpec:
         examples: how many of the cell's examples it attacks; None for all.
         source: made on the model that this defense trained in another cell, then tried here.
         to_the_end: whether to look for the nearest adversarial example where a first one is known.
+        first_success: whether to ask no more for the gradient at an example once one is known.
     """
 
     name: str
@@ -41,6 +42,7 @@ class AttackSpec:
     examples: int | None = None
     source: str | None = None
     to_the_end: bool = False
+    first_success: bool = False
 
     def identity(self) -> list[object]:
         """Everything that changes what the attack does in a cell, as JSON values."""
@@ -50,6 +52,7 @@ class AttackSpec:
             "examples": self.examples,
             "source": self.source,
             "to_the_end": self.to_the_end or None,
+            "first_success": self.first_success or None,
         }
         more = {name: value for name, value in more.items() if value is not None}
         transfers = ["transfers"] if self.transfers else []

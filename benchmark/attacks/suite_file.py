@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -81,12 +82,6 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else shortened(value)
 
 
-def _yes_or_no(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f": corruptions is {shortened(value)}; allowed: true and false")
-    return value
-
-
 def _one_of(words: str, allowed: Collection[str]) -> BeforeValidator:
     def check(value: object) -> str:
         if (name := text(value)) not in allowed:
@@ -112,6 +107,12 @@ def _source(value: object) -> object:
         f": from names the unknown defense {shortened(value)}"
         f"{did_you_mean(text(value), defenses.names())}"
     )
+
+
+def _flag(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, bool):
+        raise ValueError(f": {info.field_name} must be true or false, got {shortened(value)}")
+    return value
 
 
 def _budgets(value: object) -> object:
@@ -215,4 +216,5 @@ class SuiteFile(_Part):
     description: Any = ""
     attacks: Annotated[dict[str, Attack], BeforeValidator(_named)] = Field(default_factory=dict)
     curve: Curve | None = Field(default=None, alias="security_curve")
-    corruptions: Annotated[bool, BeforeValidator(_yes_or_no)] = False
+    corruptions: Annotated[bool, BeforeValidator(_flag)] = False
+    first_success: Annotated[bool, BeforeValidator(_flag)] = False

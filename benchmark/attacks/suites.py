@@ -81,6 +81,9 @@ def _suite(name: str, content: object, overrides: Mapping[str, Mapping[str, Valu
             replace(spec, to_the_end=spec.name == attack and spec.entry.ends_early)
             for spec in specs
         ]
+    specs = [
+        replace(spec, first_success=file.first_success and spec.entry.can_leave) for spec in specs
+    ]
     return Suite(_suite_name(name), str(file.description), tuple(specs), curve, file.corruptions)
 
 
@@ -96,10 +99,12 @@ def recorded_attack(name: str, identity: object) -> AttackSpec:
     more = dict(rest[0]) if rest and isinstance(rest[0], dict) else {}
     threat = {key: more.pop(key) for key in ("norm", "eps") if key in more}
     to_the_end = more.pop("to_the_end", None) is True
+    first_success = more.pop("first_success", None) is True
     body = {"attack": attack, "arguments": given, "threat": threat or None}
     body |= {"from": more.pop("source", None), **more}
     file = checked(SuiteFile, {"attacks": {name: body}}, "as recorded")
-    return replace(_spec(name, file.attacks[name], {}), to_the_end=to_the_end)
+    spec = _spec(name, file.attacks[name], {})
+    return replace(spec, to_the_end=to_the_end, first_success=first_success)
 
 
 def suite_file(name: str) -> tuple[str, str] | None:

@@ -39,6 +39,7 @@ class Watch:
         nearest: whether to keep the nearest adversarial point instead of the first one, and one
             beyond the budget too.
         stops: whether to raise `FoundError` once every example under attack is done.
+        leaves: whether an example that is done needs no more gradients; see `open_rows`.
         seconds: after which to raise `AttackTimeoutError`, at the next query; None for no limit.
     """
 
@@ -51,12 +52,13 @@ class Watch:
         keeps: bool = True,
         nearest: bool = False,
         stops: bool = False,
+        leaves: bool = False,
         seconds: float | None = None,
     ) -> None:
         self._norm = "l2" if norm == UNRESTRICTED else norm
         self._limit = np.inf if norm == UNRESTRICTED else eps * (1 + BUDGET_TOLERANCE)
         self._predict = predict
-        self._keeps, self._nearest, self._stops = keeps, nearest, stops
+        self._keeps, self._nearest, self._stops, self._leaves = keeps, nearest, stops, leaves
         self._seconds = seconds
         self._started = time.monotonic()
         self.begin(np.empty((0, 1), dtype=np.float32), np.empty(0, dtype=np.int64))
@@ -82,6 +84,17 @@ class Watch:
     def expect(self, rows: np.ndarray) -> None:
         """The next queries of as many points are about these of the clean examples, (m,)."""
         self._expected = rows
+
+    @property
+    def left(self) -> np.ndarray:
+        """Which examples were left before the attack's end, (k,) bool."""
+        return (self.first_query >= 0) & self._leaves
+
+    def open_rows(self, count: int) -> np.ndarray | None:
+        """Which of `count` points about all examples need a gradient, (m,); None for all."""
+        if count != len(self._label) or not self.left.any():
+            return None
+        return np.flatnonzero(~self.left)
 
     def __call__(self, points: np.ndarray, outputs: np.ndarray | None) -> None:
         """Take note of a query: points (m, ...) and their outputs (m, classes), if known."""

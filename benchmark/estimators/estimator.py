@@ -17,7 +17,7 @@ from benchmark.models.model import Model
 # with respect to these logits, of their shape.
 Weights = Callable[[np.ndarray, slice], np.ndarray]
 
-# Of class gradients: every class, one for all inputs, or one for each.
+# Of class gradients: every class, one for all inputs, one for each, or, of ours, (n, k) of them.
 Label = int | Sequence[int] | np.ndarray | None
 
 

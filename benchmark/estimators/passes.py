@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,28 @@ def announce(estimator: object, rows: np.ndarray) -> None:
     expect = getattr(getattr(estimator, "observer", None), "expect", None)
     if expect is not None:
         expect(rows)
+
+
+def gradient_of_open(estimator: Any, x: Any, y: Any) -> Any:
+    """The loss gradient at the points that an observer still wants asked about, and 0 at others.
+
+    None where it wants all of them. Only its `open_rows`, if it has that, tells otherwise.
+
+    Args:
+        estimator: with `loss_gradient`.
+        x: points, (n, ...), NumPy's or torch's.
+        y: their labels.
+    """
+    open_rows = getattr(getattr(estimator, "observer", None), "open_rows", None)
+    rows = None if open_rows is None else open_rows(len(x))
+    if rows is None:
+        return None
+    gradient = x - x
+    if len(rows):
+        announce(estimator, rows)
+        # Of the mean loss, which is one of all points.
+        gradient[rows] = estimator.loss_gradient(x[rows], y[rows]) * (len(rows) / len(x))
+    return gradient
 
 
 def chunks(size: int) -> list[slice]:

@@ -19,8 +19,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from benchmark.estimators.estimator import Label, Weights
-from benchmark.estimators.passes import NoCopyError, Observer, Passes, chunks, is_identity
-from benchmark.estimators.vjp import by_class_gradients, per_example_labels
+from benchmark.estimators.passes import (
+    NoCopyError,
+    Observer,
+    Passes,
+    chunks,
+    gradient_of_open,
+    is_identity,
+)
+from benchmark.estimators.vjp import by_class_gradients, per_example_labels, several_labels
 from benchmark.models.pytorch import images, is_channels_last
 from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
 
@@ -94,6 +101,8 @@ class FastPyTorchClassifier(PyTorchClassifier):
     ) -> np.ndarray | torch.Tensor:
         """The gradient of the mean loss with respect to `x`, of its type and shape."""
         x = _float32(x)
+        if (some := gradient_of_open(self, x, y)) is not None:
+            return some
         self.passes.add(forwards=len(x), backwards=len(x))
         if training_mode or not self._is_plain or not is_identity(self):
             self._tell(x)
@@ -127,23 +136,26 @@ class FastPyTorchClassifier(PyTorchClassifier):
 
         Args:
             x: inputs.
-            label: None for all classes, or one class for all inputs, or a class for each.
+            label: None for all classes, one class for all inputs, one for each, or (n, k).
         """
         x = _float32(x)
-        labels = None if label is None else per_example_labels(label, len(x), self.nb_classes)
+        several, ones = several_labels(label), per_example_labels(label, len(x), self.nb_classes)
         foreign = training_mode or self.is_rnn or self._use_amp or not is_identity(self)
-        if foreign or isinstance(x, torch.Tensor) or (label is not None and labels is None):
+        odd = label is not None and ones is None and several is None
+        if foreign or isinstance(x, torch.Tensor) or odd:
             self._count_class_gradient(x, label)
             self._tell(x)
             return super().class_gradient(x, label, training_mode, **kwargs)
+        if ones is not None:
+            hot = np.eye(self.nb_classes, dtype=np.float32)[ones]
+            return self.logits_and_gradient(x, lambda logits, part: hot[part])[1][:, np.newaxis]
+        classes = np.arange(self.nb_classes) if several is None else several
+        classes = np.broadcast_to(classes, (len(x), classes.shape[-1]))
         with self._frozen():
-            if labels is None:
-                parts = [self._chunk_class_gradients(x[part]) for part in chunks(len(x))]
-                self._count_class_gradient(x, label)
-                self._tell(x, *[outputs for _, outputs in parts])
-                return torch.cat([gradients for gradients, _ in parts]).cpu().numpy()
-        hot = np.eye(self.nb_classes, dtype=np.float32)[labels]
-        return self.logits_and_gradient(x, lambda logits, part: hot[part])[1][:, np.newaxis]
+            parts = [self._chunk_class_gradients(x[part], classes[part]) for part in chunks(len(x))]
+        self._count_class_gradient(x, label)
+        self._tell(x, *[outputs for _, outputs in parts])
+        return torch.cat([gradients for gradients, _ in parts]).cpu().numpy()
 
     def logits_and_gradient(self, x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
         """Logits, and the gradient of a function of them; see `benchmark.estimators.vjp`."""
@@ -179,19 +191,24 @@ class FastPyTorchClassifier(PyTorchClassifier):
         }
         return lambda: type(self)(model=_copy(kept), **settings)
 
-    def _chunk_class_gradients(self, x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    def _chunk_class_gradients(
+        self, x: np.ndarray, classes: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(rows, classes, ...) by one forward pass and a backward pass a class; and the outputs.
 
         All classes in one backward pass by `is_grads_batched` took twice as long on a CPU.
         """
         inputs = self._tensor(x).detach().requires_grad_()
         outputs = self._forward(inputs)
-        sums = outputs.sum(dim=0)  # (classes,)
+        wanted = torch.from_numpy(np.array(classes, dtype=np.int64)).to(self._device)
+        sums = outputs.gather(1, wanted).sum(dim=0)  # (classes,)
         by_class = [torch.autograd.grad(z, inputs, retain_graph=True)[0] for z in sums]
         return torch.stack(by_class, dim=1), outputs.detach()
 
     def _count_class_gradient(self, x: Array, label: Label) -> None:
-        classes = self.nb_classes if label is None else 1
+        several = several_labels(label)
+        single = self.nb_classes if label is None else 1
+        classes = single if several is None else several.shape[1]
         self.passes.add(forwards=len(x), backwards=len(x) * classes)
 
     def _chunk_gradient(self, x: Array, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

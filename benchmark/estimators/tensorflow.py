@@ -16,8 +16,15 @@ import tensorflow as tf
 from art.estimators.classification import TensorFlowV2Classifier
 
 from benchmark.estimators.estimator import Label, Weights
-from benchmark.estimators.passes import NoCopyError, Observer, Passes, chunks, is_identity
-from benchmark.estimators.vjp import by_class_gradients, per_example_labels
+from benchmark.estimators.passes import (
+    NoCopyError,
+    Observer,
+    Passes,
+    chunks,
+    gradient_of_open,
+    is_identity,
+)
+from benchmark.estimators.vjp import by_class_gradients, per_example_labels, several_labels
 
 # Up to this many classes their backward passes stand in one compiled graph.
 UNROLLED_CLASSES = 32
@@ -85,6 +92,8 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
     ) -> np.ndarray | tf.Tensor:
         """The gradient of the mean loss with respect to `x`, of its type and shape."""
         x = _float32(x)
+        if (some := gradient_of_open(self, np.asarray(x), np.asarray(y))) is not None:
+            return tf.convert_to_tensor(some) if tf.is_tensor(x) else some
         self.passes.add(forwards=len(x), backwards=len(x))
         if training_mode or not self._is_plain or not is_identity(self):
             self._tell(x)
@@ -123,9 +132,12 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
 
         Args:
             x: inputs.
-            label: None for all classes, or one class for all inputs, or a class for each.
+            label: None for all classes, one class for all inputs, one for each, or (n, k).
         """
         x = _float32(x)
+        if (several := several_labels(label)) is not None:
+            by_class = [self._one_class_gradient(x, classes) for classes in several.T]
+            return np.stack(by_class, axis=1)
         labels = None if label is None else per_example_labels(label, len(x), self.nb_classes)
         foreign = training_mode or tf.is_tensor(x) or not is_identity(self)
         if foreign or (label is not None and labels is None):

@@ -50,6 +50,12 @@ def per_example_labels(label: Label, size: int, classes: int) -> np.ndarray | No
     return labels if ((labels >= 0) & (labels < classes)).all() else None
 
 
+def several_labels(label: Label) -> np.ndarray | None:
+    """ART's `label` of class gradients as classes (n, k); None where it is anything else."""
+    labels = np.asarray(label)
+    return labels if labels.dtype.kind in "iu" and labels.ndim == 2 else None
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of logits, (n, classes)."""
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import time
@@ -12,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from benchmark import frameworks
 from benchmark.executors.interface import Gone, Message, Task
 from benchmark.process import interrupts_held, last_words, spawn
 from benchmark.results import Store
@@ -99,7 +99,7 @@ class Local:
         serve: str | None = None,
     ) -> None:
         self.device = device
-        self.threads = threads or max(1, len(os.sched_getaffinity(0)) // workers)
+        self.threads = threads or max(1, frameworks.cpus() // workers)
         self._store, self._count, self._serve = store, workers, serve or SERVE
         self._workers: dict[int, Worker] = {}
         self._leaving: list[Worker] = []

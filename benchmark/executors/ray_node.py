@@ -62,10 +62,12 @@ class NodeWorker:
     def listen(self) -> list[Message]:
         """What the worker said since; waits for something."""
         worker = self._worker
-        wait([worker.connection, worker.process.sentinel])
+        both: list[Any] = [worker.connection, worker.process.sentinel]
+        wait(both)
+        until = time.monotonic() + _BATCH
         said = list(worker.said())
-        if all(not isinstance(one, Gone) and one[0] == "progress" for one in said):
-            time.sleep(_BATCH)
+        # Progress waits a while for more of it; whoever hands a stage over waits for an answer.
+        while all(map(_is_progress, said)) and wait(both, max(0.0, until - time.monotonic())):
             said += worker.said()
         return said
 
@@ -73,6 +75,10 @@ class NodeWorker:
         """Gives the worker what was packed for its pipe, and isn't unpacked here."""
         with contextlib.suppress(OSError):  # its death is told by `listen`
             self._worker.connection.send_bytes(packed)
+
+
+def _is_progress(message: Message) -> bool:
+    return not isinstance(message, Gone) and message[0] == "progress"
 
 
 def examine(framework: str, token: str, folders: list[str]) -> dict[str, Any]:

@@ -250,6 +250,13 @@ def _notices(config: RunConfig, suite: Suite, dataset: Dataset, jobs: int) -> tu
         notices.append("shard {} of {} holds {} cells".format(*config.shard, jobs))
     if not config.baseline and BASELINE not in config.defense:
         notices.append("no undefended twin in this run: nothing shows how strong the attacks are")
+    bases = dict.fromkeys(wrappers.split(name)[0] for name in config.defense)
+    published = [name for name in bases if config.dataset in defenses.presets(name)]
+    if plain := [name for name in published if "preset" not in config.parameters.get(name, {})]:
+        notices.append(
+            f"{', '.join(plain)}: trained with this project's defaults; as the papers do with "
+            f"--set parameters.{plain[0]}.preset={config.dataset}"
+        )
     wrapped = [name for name in config.defense if wrappers.SEPARATOR in name]
     if wrapped and config.protocol != "none":
         notices.append(

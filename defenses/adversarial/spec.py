@@ -21,9 +21,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from defenses import published
 from defenses.attacked import ManyStepTraining, SingleStepTraining
 from defenses.parameters import parameter
 from defenses.perturbation.spec import Ascent
+from defenses.published import Presets
 from defenses.recipe import ON_OVERFIT, kernels_of
 
 
@@ -34,6 +36,7 @@ class AdversarialTraining(ManyStepTraining):
     The paper takes 40 steps of eps / 30 for MNIST and 7 of eps / 4 for CIFAR-10.
     """
 
+    presets: ClassVar[Presets] = published.PGD_AT
     kernels: ClassVar[Mapping[str, str]] = kernels_of("adversarial", "AdversarialKernel")
 
     @property
@@ -75,6 +78,7 @@ class FastTraining(SingleStepTraining):
     on_overfit: str = parameter("restore", choices=ON_OVERFIT)
     relative_step: float = parameter(1.25, low=0)
 
+    presets: ClassVar[Presets] = published.FGSM_RS
     kernels: ClassVar[Mapping[str, str]] = AdversarialTraining.kernels
 
     @property

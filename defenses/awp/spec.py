@@ -23,10 +23,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from defenses import published
 from defenses.attacked import ManyStepTraining
 from defenses.cost import Cost, gradients
 from defenses.kernel import Arrays
 from defenses.parameters import parameter
+from defenses.published import Presets
 from defenses.recipe import kernels_of
 from defenses.trades.spec import small_noise
 
@@ -49,6 +51,7 @@ class WeightPerturbation(ManyStepTraining):
     gamma: float | None = parameter(None, low=0)
     beta: float = parameter(6.0, low=0)
 
+    presets: ClassVar[Presets] = published.AWP
     kernels: ClassVar[Mapping[str, str]] = kernels_of("awp", "WeightPerturbationKernel")
 
     @property

@@ -23,10 +23,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from defenses import published
 from defenses.cost import Cost, gradients
 from defenses.defense import Defense
 from defenses.kernel import Arrays
 from defenses.parameters import parameter
+from defenses.published import Presets
 from defenses.recipe import kernels_of
 
 
@@ -40,6 +42,7 @@ class FreeTraining(Defense):
 
     replays: int = parameter(8, low=1)
 
+    presets: ClassVar[Presets] = published.FREE_AT
     kernels: ClassVar[Mapping[str, str]] = kernels_of("free", "FreeKernel")
 
     @property

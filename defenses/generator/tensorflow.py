@@ -58,7 +58,7 @@ class Generator(GeneratorState):
     def make(self, arrays: Sequence[np.ndarray]) -> None:
         """Set `weights` and `parts`."""
         self.weights = [tf.Variable(array, dtype=self._dtype) for array in arrays]
-        self.optimizer = Adam(self.weights, weight_decay=0.0)
+        self.optimizer = Adam(self.weights, [0.0] * len(self.weights))
         kept = Variables(self.optimizer.variables)
         self.parts = Parts(weight=Variables(self.weights), adam=kept)
 

@@ -50,16 +50,27 @@ class Kernel(kernel.Kernel):
         self.averages = [value.detach().clone() for value in self.averaged]
         self.beside = Parts(average=Tensors(self.averages))
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.optimized: dict[str, list[Tensor]] = {}
         self.add_optimizer("optimizer", self.parameters)
 
     def add_optimizer(self, name: str, parameters: Sequence[Tensor]) -> None:
         """The optimiser that the defense names, for these parameters."""
         defense = self.defense
-        settings = {"lr": defense.learning_rate, "weight_decay": defense.weight_decay}
+        self.optimized[name] = list(parameters)
+        decays = [defense.decay_of(value.ndim) for value in parameters]
+        groups = [
+            {
+                "params": [p for p, own in zip(parameters, decays, strict=True) if own == decay],
+                "weight_decay": decay,
+            }
+            for decay in dict.fromkeys(decays)
+        ]
         if defense.optimizer == "sgd":
-            self.optimizers[name] = torch.optim.SGD(parameters, momentum=0.9, **settings)
+            self.optimizers[name] = torch.optim.SGD(
+                groups, lr=defense.learning_rate, momentum=0.9, nesterov=defense.nesterov
+            )
         else:
-            self.optimizers[name] = torch.optim.Adam(parameters, **settings)
+            self.optimizers[name] = torch.optim.Adam(groups, lr=defense.learning_rate)
         self.beside[name] = Slots(self.optimizers[name])
 
     def run(self, draws: Arrays, learning_rate: float, eps: float, *chosen: Any) -> Any:
@@ -126,10 +137,14 @@ class Kernel(kernel.Kernel):
     ) -> None:
         """One step of an optimiser."""
         optimizer = self.optimizers[name]
-        (group,) = optimizer.param_groups
-        for parameter, gradient in zip(group["params"], gradients, strict=True):
+        if clipping := self.defense.gradient_clipping:
+            norm = torch.nn.utils.get_total_norm(gradients)
+            share = (clipping / (norm + 1e-6)).clamp(max=1)
+            gradients = torch._foreach_mul(list(gradients), share)
+        for parameter, gradient in zip(self.optimized[name], gradients, strict=True):
             parameter.grad = gradient
-        group["lr"] = learning_rate
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

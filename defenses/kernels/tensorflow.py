@@ -15,7 +15,7 @@ from tensorflow import Tensor
 from defenses import kernel
 from defenses.conventions.tensorflow import Caller, copied
 from defenses.kernel import Arrays
-from defenses.kernels.tensorflow_optimizers import OPTIMIZERS, Adam, Sgd
+from defenses.kernels.tensorflow_optimizers import Adam, Sgd
 from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import perturb
 from defenses.saved import unfit
@@ -57,8 +57,12 @@ class Kernel(kernel.Kernel):
 
     def add_optimizer(self, name: str, parameters: Sequence[tf.Variable]) -> None:
         """The optimiser that the defense names, for these parameters."""
-        made = OPTIMIZERS[self.defense.optimizer]
-        self.optimizers[name] = made(parameters, weight_decay=self.defense.weight_decay)
+        defense = self.defense
+        decays = [defense.decay_of(len(value.shape)) for value in parameters]
+        if defense.optimizer == "sgd":
+            self.optimizers[name] = Sgd(parameters, decays, nesterov=defense.nesterov)
+        else:
+            self.optimizers[name] = Adam(parameters, decays)
         self.beside[name] = Variables(self.optimizers[name].variables)
 
     @functools.cached_property
@@ -121,6 +125,10 @@ class Kernel(kernel.Kernel):
         self, gradients: Sequence[Tensor], learning_rate: Tensor, name: str = "optimizer"
     ) -> None:
         """One step of an optimiser."""
+        if clipping := self.defense.gradient_clipping:
+            norm = tf.linalg.global_norm(gradients)
+            share = tf.minimum(clipping / (norm + 1e-6), tf.ones_like(norm))
+            gradients = [share * gradient for gradient in gradients]
         self.optimizers[name].apply(gradients, learning_rate)
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:

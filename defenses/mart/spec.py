@@ -18,9 +18,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from defenses import published
 from defenses.attacked import ManyStepTraining
 from defenses.cost import Cost, gradients
 from defenses.parameters import parameter
+from defenses.published import Presets
 from defenses.recipe import kernels_of
 
 
@@ -34,6 +36,7 @@ class Mart(ManyStepTraining):
 
     weight: float = parameter(5.0, low=0)
 
+    presets: ClassVar[Presets] = published.MART
     kernels: ClassVar[Mapping[str, str]] = kernels_of("mart", "MartKernel")
 
     def step_cost(self) -> Cost:

@@ -22,10 +22,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from defenses import published
 from defenses.attacked import ManyStepTraining
 from defenses.cost import Cost, gradients
 from defenses.kernel import Arrays
 from defenses.parameters import parameter
+from defenses.published import Presets
 from defenses.recipe import kernels_of
 
 # Of the start, in pixel scale.
@@ -42,6 +44,7 @@ class Trades(ManyStepTraining):
 
     beta: float = parameter(6.0, low=0)
 
+    presets: ClassVar[Presets] = published.TRADES
     kernels: ClassVar[Mapping[str, str]] = kernels_of("trades", "TradesKernel")
 
     def step_cost(self) -> Cost:

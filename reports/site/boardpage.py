@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from markupsafe import Markup
 
 from reports.accuracies import Point, series
 from reports.board import ATTACK_PREFIX
-from reports.groups import Group
+from reports.groups import Board, Group
 from reports.site import render
 from reports.site.charts import bands
 from reports.text import one_line, percent
@@ -75,9 +74,9 @@ def heads(attacks: list[str]) -> list[Head]:
     ]
 
 
-def write(document: dict[str, Any], groups: Sequence[Group] = ()) -> str:
-    """The page of a leaderboard's document, with a chart of each of its groups."""
-    columns = heads(document["attacks"])
+def write(whole: Board, document: dict[str, Any]) -> str:
+    """The page of a leaderboard and its document."""
+    columns = heads(whole.attacks)
     return render.page(
         "leaderboard.html.j2",
         current="index.html",
@@ -85,7 +84,8 @@ def write(document: dict[str, Any], groups: Sequence[Group] = ()) -> str:
         heads=columns,
         filters=_filters(document),
         values=_values(document, columns) if document["groups"] else None,
-        charts=[_chart(group) for group in groups],
+        groups=list(zip(whole.groups, document["groups"], strict=True)),
+        charts=[_chart(group) for group in whole.groups],
         several_fingerprints=_several_fingerprints(document),
     )
 

@@ -10,7 +10,6 @@ import numpy as np
 from markupsafe import Markup
 
 from reports.adaptations import HELD_OUT, summary
-from reports.board import TRAINING
 from reports.groups import Group, page
 from reports.rows import Row, name_in_text
 from reports.site import measured, render
@@ -115,7 +114,7 @@ def _over_seeds(members: Sequence[Row]) -> list[Document]:
     """The held-out area over training seeds: each seed's model met the same episodes."""
     trainings: dict[tuple[object, ...], list[Row]] = {}
     for row in members:
-        trainings.setdefault(tuple(row.values[name] for name in TRAINING), []).append(row)
+        trainings.setdefault(row.values.training, []).append(row)
     found = []
     for rows in trainings.values():
         held = [summary(row.cell.adaptations) for row in rows]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.results import Store
-from reports.exports import as_csv, as_json
+from reports.exports import formatted
 from reports.groups import Board, board
 from reports.records import Cell, read
 from reports.site import boardpage, comparing, metatest, model, modelpage, render, tradeoffs, twins
@@ -60,20 +60,20 @@ def _pages(whole: Board) -> dict[str, str]:
     tested = metatest.document(whole.groups)
     return {
         **{f"assets/{name}": render.asset(name) for name in _ASSETS},
-        "leaderboard.csv": as_csv(whole.frame),
-        "leaderboard.json": as_json(whole.frame),
+        "leaderboard.csv": formatted(whole.leaderboard, "csv"),
+        "leaderboard.json": formatted(whole.leaderboard, "json"),
         "data/index.json": render.document(document),
         "data/frameworks.json": render.document(frameworks),
         "data/tradeoffs.json": render.document(costs),
         "data/metatest.json": render.document(tested),
-        "compare.html": comparing.write(document),
+        "compare.html": comparing.write(whole.groups),
         "frameworks.html": render.page(
             "frameworks.html.j2", current="frameworks.html", pairs=frameworks
         ),
         "tradeoffs.html": tradeoffs.write(costs),
         "metatest.html": metatest.write(tested),
         "about.html": render.page("about.html.j2", current="about.html"),
-        "index.html": boardpage.write(document, whole.groups),
+        "index.html": boardpage.write(whole, document),
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from reports.board import UNDEFENDED
 from reports.groups import page
 from reports.records import Cell
-from reports.rows import UNDEFENDED
 
 
 def related_cells(cells: tuple[Cell, ...]) -> dict[str, list[dict[str, Any]]]:

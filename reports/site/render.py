@@ -12,7 +12,6 @@ from markupsafe import Markup, escape
 
 from reports import shown as told
 from reports import text
-from reports.board import upper_bound
 
 _SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -81,5 +80,5 @@ def _environment() -> jinja2.Environment:
         "pretty": lambda value: json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False),
         "compact": lambda value: json.dumps(value, sort_keys=True, ensure_ascii=False),
     }
-    environment.globals |= {"told": told, "upper_bound": upper_bound}
+    environment.globals |= {"told": told}
     return environment

@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports.board import upper_bound
+from reports.board import UNDEFENDED
 from reports.groups import Group, page
-from reports.rows import UNDEFENDED, Row
+from reports.rows import Row
 from reports.site import render
 from reports.site.charts import Axis, Dot, marker, scatter
 from reports.text import amount, percent
@@ -23,7 +23,7 @@ def document(groups: list[Group]) -> Document:
     """For each group the points of its scatter plots; a JSON value."""
     found = []
     for group in groups:
-        points = [_point(row) for row in group.rows if row.values["rank"] is not None]
+        points = [_point(row) for row in group.rows if row.values.rank is not None]
         for name, key, sign in (("front_clean", "clean_accuracy", -1), ("front_cost", "cost", 1)):
             _mark_front(points, name, key, sign)
         if points:
@@ -48,9 +48,12 @@ def _point(row: Row) -> Document:
         "cell_id": row.cell.cell_id,
         "page": page(row.cell.cell_id),
         "label": row.label,
-        "cost": values["training_gradient_evaluations"],
-        "bound": upper_bound(values),
-        **{name: values[name] for name in ("defense", "framework", "clean_accuracy", "worst_case")},
+        "cost": values.training_gradient_evaluations,
+        "bound": values.upper_bound,
+        **{
+            name: getattr(values, name)
+            for name in ("defense", "framework", "clean_accuracy", "worst_case")
+        },
     }
 
 

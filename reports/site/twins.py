@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.board import TRAINING, upper_bound
+from reports.board import TRAINING
 from reports.groups import Group, page
 from reports.paired import compare, pairs
 from reports.rows import Row
@@ -28,8 +28,8 @@ def _pairs(members: list[Row]) -> list[Document]:
     families: dict[tuple[Any, ...], dict[str, Row]] = {}
     names = [name for name in (*TRAINING, "seed") if name != "framework"]
     for row in members:
-        key = tuple(row.values[name] for name in names)
-        families.setdefault(key, {})[row.values["framework"]] = row
+        key = tuple(getattr(row.values, name) for name in names)
+        families.setdefault(key, {})[row.values.framework] = row
     both = [f for f in families.values() if all(name in f for name in FRAMEWORKS)]
     found = [pair for f in both if (pair := _pair(*(f[n] for n in FRAMEWORKS))) is not None]
     return sorted(found, key=lambda pair: -max(r["worst_case"] for r in pair["rows"]))
@@ -37,13 +37,13 @@ def _pairs(members: list[Row]) -> list[Document]:
 
 def _pair(first: Row, second: Row) -> Document | None:
     """None where a row has no rank: it is not the same measure of both then."""
-    if None in (first.values["rank"], second.values["rank"]):
+    if None in (first.values.rank, second.values.rank):
         return None
     (clean, worst), (other_clean, other_worst) = map(_outcomes, (first, second))
-    found = compare(worst, other_worst, comparisons=pairs(first.values["group_rows"]))
+    found = compare(worst, other_worst, comparisons=pairs(first.values.group_rows or 0))
     return {
-        "defense": first.values["defense"],
-        "seed": first.values["seed"],
+        "defense": first.values.defense,
+        "seed": first.values.seed,
         "variant": first.variant,
         "attacked": len(worst),
         "rows": [_row(row) for row in (first, second)],
@@ -75,8 +75,8 @@ def _row(row: Row) -> Document:
     return {
         "cell_id": row.cell.cell_id,
         "page": page(row.cell.cell_id),
-        "bound": upper_bound(values),
-        **{name: values[name] for name in ("framework", "clean_accuracy", "worst_case")},
+        "bound": values.upper_bound,
+        **{name: getattr(values, name) for name in ("framework", "clean_accuracy", "worst_case")},
     }
 
 

@@ -84,7 +84,7 @@ def run_reference(module, norm, eps, x, y, options):
 
 def run_ours(classifier, norm, eps, x, y, options):
     attack = StandardAutoAttack(
-        classifier, NORMS[norm][1], eps, seed=options.seed, queries=options.queries
+        classifier, norm=NORMS[norm][1], eps=eps, seed=options.seed, queries=options.queries
     )
     return attack.generate(x, y)
 

@@ -189,7 +189,8 @@ def trained(options, data):
     return specification, module.eval()
 
 
-def main():
+def parsed():
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--weights", type=Path)
@@ -202,7 +203,11 @@ def main():
     parser.add_argument(
         "--processor-time", action="store_true", help="instead of time; for a busy machine"
     )
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    options = parsed()
     clock = time.process_time if options.processor_time else time.perf_counter
     torch.set_num_threads(options.threads)
     data = datasets.load("mnist", data_dir=options.data_dir)

@@ -2,7 +2,7 @@
 
     python tests/performance/thousand_cells.py [--cells N] [--keep DIR]
 
-Writes N synthetic cells (ten settings, five defenses, two frameworks, ten seeds; four attacks on
+Writes N synthetic cells (ten groups, five defenses, two frameworks, ten seeds; four attacks on
 1,000 examples each), publishes them in a process of its own, adds one cell, publishes again, and
 sorts the leaderboard in Chromium by each of its columns. Exits with 1 when a target is missed.
 """
@@ -28,7 +28,7 @@ from benchmark.results.identity import cell_id_of
 SECONDS, MEGABYTES, PAGE_BYTES, SORT_MILLISECONDS = 60.0, 1000.0, 2_000_000, 100.0
 EXAMPLES = 1000
 DEFENSES = ("none", "pgd-at", "meta-adv", "trades", "fgsm-rs")
-SETTINGS = tuple(itertools.product(("digits", "mnist"), (0.05, 0.1, 0.15, 0.2, 0.3)))
+GROUPS = tuple(itertools.product(("digits", "mnist"), (0.05, 0.1, 0.15, 0.2, 0.3)))
 FRAMEWORKS = ("torch", "tensorflow")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
 SORT = """
@@ -93,9 +93,9 @@ def judge(what: str, found: float, most: float) -> bool:
 
 
 def plan():
-    """Cells seed by seed, so that any number of them is spread over the settings."""
+    """Cells seed by seed, so that any number of them is spread over the groups."""
     for seed in itertools.count():
-        for (dataset, eps), defense, framework in itertools.product(SETTINGS, DEFENSES, FRAMEWORKS):
+        for (dataset, eps), defense, framework in itertools.product(GROUPS, DEFENSES, FRAMEWORKS):
             yield dataset, eps, defense, framework, seed
 
 

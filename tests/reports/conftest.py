@@ -18,6 +18,18 @@ Writer = Callable[[Path], object]
 UNDEFENDED = {"fgsm": 0.31, "pgd": 0.05, "apgd": 0.04, "square": 0.22}
 TRAINED = {"fgsm": 0.83, "pgd": 0.79, "apgd": 0.78, "square": 0.81}
 
+TRAINING = {"seconds": 12.5, "cost": {"gradient_evaluations": 250_000}, "steps": 100}
+LENGTH = {"epochs": 20, "budget_ge": None, "examples": 1000}
+# Where and how long a cell was worked on.
+PLACE = {
+    "git": {"commit": "abcdef0", "dirty": False},
+    "device": "cpu",
+    "threads": 1,
+    "seconds": 20.0,
+    "gradient_evaluations": 250_000,
+    "started": "2025-01-01T12:00:00Z",
+}
+
 
 @dataclass
 class Synthetic:
@@ -59,36 +71,21 @@ class Synthetic:
             arrays = outcomes(clean, share, examples, shape, offset=number)
             files = {f"{key}.npz": npz_writer(arrays)} if state[0] == "ok" else {}
             self.store.write_stage(cell_id, f"attacks/{key}", record, files)
-        training = {"seconds": 12.5, "cost": {"gradient_evaluations": 250_000}, "steps": 100}
-        self.store.write_stage(
-            cell_id, "training", training, {"weights.safetensors": lambda p: p.write_bytes(b"w")}
-        )
-        self.store.write_cell(
-            cell_id,
-            {
-                "config": {
-                    "dataset": {"name": dataset, "fingerprint": "0123456789abcdef"},
-                    "model": "cnn",
-                    "framework": framework,
-                    "defense": {"name": defense, "parameters": dict(parameters or {})},
-                    "threat": {"norm": norm, "eps": eps},
-                    "seed": seed,
-                    "epochs": 20,
-                    "budget_ge": None,
-                    "examples": 1000,
-                },
-                "status": status,
-                "reason": reason,
-                "suites": {"quick": keys} if keys else {},
-                "versions": {"python": "3.12.1", "numpy": "2.1.0", framework: "2.9.0"},
-                "git": {"commit": "abcdef0", "dirty": False},
-                "device": "cpu",
-                "threads": 1,
-                "seconds": 20.0,
-                "gradient_evaluations": 250_000,
-                "started": "2025-01-01T12:00:00Z",
-            },
-        )
+        weights = {"weights.safetensors": lambda path: path.write_bytes(b"w")}
+        self.store.write_stage(cell_id, "training", TRAINING, weights)
+        config = {
+            "dataset": {"name": dataset, "fingerprint": "0123456789abcdef"},
+            "model": "cnn",
+            "framework": framework,
+            "defense": {"name": defense, "parameters": dict(parameters or {})},
+            "threat": {"norm": norm, "eps": eps},
+            "seed": seed,
+            **LENGTH,
+        }
+        versions = {"python": "3.12.1", "numpy": "2.1.0", framework: "2.9.0"}
+        suites = {"quick": keys} if keys else {}
+        ended = {"status": status, "reason": reason, "suites": suites, "versions": versions}
+        self.store.write_cell(cell_id, {"config": config, **ended, **PLACE})
         return cell_id
 
     def change(self, cell_id: str, **values: Any) -> None:
@@ -163,7 +160,7 @@ def outcomes(
     }
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _named_by_hand() -> Iterator[None]:
     """Synthetic cells have names that tests can read in the place of ids."""
     with pytest.MonkeyPatch.context() as patch:

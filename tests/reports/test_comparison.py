@@ -39,7 +39,7 @@ def test_each_number_of_a_comparison_worked_by_hand(pair: Any) -> None:
     assert list(compared["difference"]) == pytest.approx([0.05, 0.1, 0.1])
     assert list(compared["only_a"]) == [10, 20, 20]
     assert list(compared["only_b"]) == [0, 0, 0]
-    # two rows in the setting, so one comparison
+    # two rows in the group, so one comparison
     assert list(compared["p_corrected"]) == pytest.approx([2 / 2**10, 2 / 2**20, 2 / 2**20])
     expected = differences(np.array([20]), np.array([0]), examples=200, comparisons=1)
     assert (compared["low"][1], compared["high"][1]) == (expected.low[0], expected.high[0])

@@ -1,4 +1,7 @@
-"""DeepFool, whose ART code asks about a whole batch until its last example is decided."""
+"""DeepFool, whose ART code asks about a whole batch until its last example is decided.
+
+And it asks for the gradients of all classes, to leave all but the `nb_grads` likeliest out.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,15 @@ class DeepFool(ArtDeepFool):
         points, logits = x.copy(), np.asarray(self.estimator.predict(x))
         label = logits.argmax(axis=1)
         likely = np.argsort(-logits, axis=1)[:, : self.nb_grads]
-        left_out = np.ones(logits.shape, dtype=bool)
-        np.put_along_axis(left_out, likely, False, axis=1)
-        np.put_along_axis(left_out, label[:, np.newaxis], True, axis=1)
+        lacking = (likely != label[:, np.newaxis]).all(axis=1)  # where many logits are equal
+        likely[lacking, -1] = label[lacking]
+        classes = np.sort(likely, axis=1)  # (n, nb_grads), in the order that decides ties
         open_ = np.arange(len(x))
         for _ in range(self.max_iter):
-            gradients = np.asarray(self.estimator.class_gradient(points[open_]))
-            step = _step(logits, gradients, label[open_], left_out[open_])
+            some = classes[open_]
+            gradients = self._gradients(points[open_], some, logits.shape[1])
+            own = (some == label[open_, np.newaxis]).argmax(axis=1)
+            step = _step(np.take_along_axis(logits, some, axis=1), gradients, own)
             points[open_] = self._clipped(points[open_] + step)
             logits = np.asarray(self.estimator.predict(points[open_]))
             same = labels_of(logits) == label[open_]
@@ -43,20 +48,35 @@ class DeepFool(ArtDeepFool):
                 break
         return points
 
+    def _gradients(self, points: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
+        """Of the logits of these classes out of so many, (n, k, ...) for classes (n, k)."""
+        if classes.shape[1] == count:
+            return np.asarray(self.estimator.class_gradient(points))
+        if hasattr(self.estimator, "logits_and_gradient"):  # one of this project's
+            return np.asarray(self.estimator.class_gradient(points, classes))
+        every = np.asarray(self.estimator.class_gradient(points))
+        return np.asarray(every[np.arange(len(points))[:, np.newaxis], classes])
+
     def _clipped(self, points: np.ndarray) -> np.ndarray:
         box = self.estimator.clip_values
         return points if box is None else np.clip(points, *box).astype(np.float32)
 
 
-def _step(
-    logits: np.ndarray, gradients: np.ndarray, label: np.ndarray, left_out: np.ndarray
-) -> np.ndarray:
-    """The shortest way to the nearest linearised boundary, (n, ...)."""
-    rows = np.arange(len(label))
-    slopes = gradients - gradients[rows, label][:, np.newaxis]  # (n, classes, ...)
-    gaps = np.abs(logits - logits[rows, label][:, np.newaxis])  # (n, classes)
+def _step(logits: np.ndarray, gradients: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """The shortest way to the nearest linearised boundary, (n, ...).
+
+    Args:
+        logits: of some classes, (n, k).
+        gradients: of these, (n, k, ...).
+        own: which of them is the label's, (n,).
+    """
+    rows = np.arange(len(own))
+    slopes = gradients - gradients[rows, own][:, np.newaxis]  # (n, k, ...)
+    gaps = np.abs(logits - logits[rows, own][:, np.newaxis])  # (n, k)
     lengths = np.sqrt((slopes**2).reshape(*gaps.shape, -1).sum(axis=2))
-    target = np.where(left_out, np.inf, gaps / (lengths + TINY)).argmin(axis=1)
+    ways = gaps / (lengths + TINY)
+    ways[rows, own] = np.inf
+    target = ways.argmin(axis=1)
     scale = gaps[rows, target] / (lengths[rows, target] ** 2 + TINY)
     nearest = slopes[rows, target]
     return np.asarray(spread(scale, nearest) * nearest)

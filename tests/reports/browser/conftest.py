@@ -47,6 +47,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("SE_AVOID_STATS", "true")
         patch.setenv("no_proxy", "localhost,127.0.0.1")  # the driver listens there
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    browser.get("about:blank")  # what a new tab asks for by itself is none of the site's
     browser.downloads = downloads
     yield browser
     browser.quit()
@@ -137,7 +138,7 @@ class Page:
         return parse_qs(urlsplit(self.driver.current_url).query)
 
     def column(self, name: str) -> list[str]:
-        """A column of the leaderboard, without the settings' heads."""
+        """A column of the leaderboard, without the groups' heads."""
         found: list[str] = self.run(
             "const heads = [...document.querySelectorAll('#board thead th')];"
             "const place = heads.findIndex((head) => head.innerText.trim() === arguments[0]);"

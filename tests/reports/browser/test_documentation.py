@@ -1,0 +1,78 @@
+"""The documentation in a real browser, from files: quiet, readable at any width, searched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
+
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.support.ui import WebDriverWait
+
+PAGES = ("index", "start", "concepts/index", "how-to/defense", "reference/bench", "faq")
+WIDTHS = (375, 1280, 1920)
+
+
+def requests(driver: Any) -> set[str]:
+    """The addresses that were asked for since the last call, beside files."""
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = {
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    }
+    return {url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))}
+
+
+def show(driver: Any, documentation: Path, page: str, width: int) -> None:
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    driver.get(f"file://{documentation}/{page}.html")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_asks_for_nothing_and_complains_of_nothing(
+    driver: Any, documentation: Path, page: str
+) -> None:
+    driver.get_log("browser")
+    requests(driver)
+    show(driver, documentation, page, 1280)
+    assert driver.get_log("browser") == []
+    assert requests(driver) == set()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_fits_its_window(driver: Any, documentation: Path, page: str, width: int) -> None:
+    show(driver, documentation, page, width)
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_one_title_and_its_landmarks(
+    driver: Any, documentation: Path, page: str
+) -> None:
+    show(driver, documentation, page, 1280)
+    count = "return document.querySelectorAll(arguments[0]).length"
+    assert [driver.execute_script(count, one) for one in ("h1", "main", "header")] == [1, 1, 1]
+    assert driver.execute_script(count, "nav") >= 1
+
+
+def test_the_search_finds_a_page(driver: Any, documentation: Path) -> None:
+    show(driver, documentation, "index", 1280)
+    wait = WebDriverWait(driver, 20)
+    opened = "return document.activeElement.shadowRoot?.querySelector('dialog[open]')?.innerText"
+
+    def is_open(driver: Any) -> bool:
+        driver.execute_script("document.querySelector('.md-search__button').click()")
+        return driver.execute_script(opened) is not None
+
+    wait.until(is_open)
+    ActionChains(driver).send_keys("normalisation").perform()
+    wait.until(lambda shown: "Where does the normalisation go" in shown.execute_script(opened))

@@ -1,0 +1,88 @@
+"""What a framework is told of the machine, and what a record says of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmark import frameworks
+from benchmark.attacks.running import run_attack
+from benchmark.attacks.suites import AttackSpec
+
+QUOTAS = {"none": ("max 100000", 8), "two and a half": ("250000 100000", 3)}
+
+
+@pytest.mark.parametrize(("quota", "count"), QUOTAS.values(), ids=QUOTAS)
+def test_the_cpus_of_a_container_are_those_of_its_quota(
+    quota: str, count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    import joblib.externals.loky.backend.context as context
+
+    path = tmp_path / "cpu.max"
+    path.write_text(quota)
+    read, exists = open, context.os.path.exists
+    monkeypatch.setattr(context.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(context, "_cpu_count_affinity", lambda count: count)
+    known = "/sys/fs/cgroup/cpu.max"
+    monkeypatch.setattr(context.os.path, "exists", lambda name: name == known or exists(name))
+    monkeypatch.setattr(
+        context, "open", lambda name: read(path if name == known else name), raising=False
+    )
+    assert frameworks.cpus() == count
+
+
+@pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)
+def test_float32_is_never_cut_short_and_sums_are_made_alike(framework: str) -> None:
+    told = {
+        "torch": "import torch; from torch.backends import cudnn; "
+        "print(torch.get_float32_matmul_precision() == 'highest', not cudnn.allow_tf32, "
+        "cudnn.deterministic, not cudnn.benchmark)",
+        "tensorflow": "import os, tensorflow as tf; "
+        "print(not tf.config.experimental.tensor_float_32_execution_enabled(), "
+        "os.environ['TF_CUDNN_DETERMINISTIC'] == '1')",
+    }[framework]
+    script = (
+        f"from benchmark import frameworks; frameworks.prepare({framework!r}, device='cpu'); {told}"
+    )
+    found = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning:benchmark", "-c", script],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "True" in found.stdout
+    assert "False" not in found.stdout
+
+
+def test_a_record_tells_how_a_card_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = SimpleNamespace(
+        cuda=SimpleNamespace(is_available=lambda: True),
+        version=SimpleNamespace(cuda="13.0"),
+        backends=SimpleNamespace(cudnn=SimpleNamespace(allow_tf32=False, deterministic=True)),
+    )
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    told = frameworks.versions("torch")
+    assert (told["cuda"], told["tf32"], told["deterministic"]) == ("13.0", "off", "on")
+
+
+def test_a_record_tells_nothing_of_a_card_where_there_is_none() -> None:
+    assert not {"cuda", "tf32", "deterministic"} & set(frameworks.versions("tensorflow"))
+
+
+def test_an_attack_that_runs_out_of_memory_fails_in_a_line(
+    make_target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nGPU 0")
+
+    target = make_target("torch")
+    monkeypatch.setattr(target.estimator, "loss_gradient", full)
+    spec = AttackSpec("fgsm", "fast-gradient", {})
+    record, arrays = run_attack(spec, target, key="k", norm="linf", eps=0.1, seed=0)
+    assert (record["status"], arrays) == ("failed", {})
+    assert record["reason"].startswith("out of memory (OutOfMemoryError: CUDA out of memory.")
+    assert record["reason"].endswith("try fewer --jobs: 250 examples are asked about at a time")
