@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def attack(
     given: dict[str, Any],
     flags: dict[str, Any],
+    claims: options.Claims = None,
     assignment: options.Assignment = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -34,7 +35,6 @@ def attack(
         from benchmark.config import read
         from benchmark.plans.external import make_plan
 
-        claims = given.pop("claims", None)
         model = _model(given)
         config = read({**flags, "defense": model.name}, assignments=assignment or [])
         loading = f"loading {PurePath(config.dataset).name} and trying the model"
