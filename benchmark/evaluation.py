@@ -68,6 +68,7 @@ def evaluate(
     none, names = Examples(x[:0]), tuple(map(str, range(classes)))
     dataset = Dataset(DATASET, none, y[:0], none, y[:0], Examples(x), y, names)
     cell = _cell(model, framework, dataset, threat, seed, given)
+    chosen.check_fits(threat.norm, x.shape[1:], classes)
     budgets = {**datasets.defaults(DATASET).eps, threat.norm: threat.eps}
     with contextlib.ExitStack() as stack:
         folder = out or stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-evaluate-"))
@@ -83,6 +84,7 @@ def evaluate(
             external=given,
             attack_timeout=attack_timeout,
             curve=chosen.curve,
+            corruptions=chosen.corruptions,
         )
         _run(job, ready, dataset, store)
         frame = reports.load(store.path)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from benchmark.attacks.claims import Claims
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
 from benchmark.datasets import Measured
@@ -16,6 +17,8 @@ from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
 from benchmark.results import Store
 from benchmark.stages.attack import Attack
+from benchmark.stages.claims import ForeignClaims
+from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
 from benchmark.stages.external import External
 from benchmark.stages.metatest import Family, Tuning
@@ -36,14 +39,15 @@ class Job:
 
     external: the model, where someone else trained it. origin: of the model, where it is on this
     machine. attack_timeout: seconds that one attack may
-    take; None for any. curve: the security curve to draw, if any. adapts: whether the defense
+    take; None for any. curve: the security curve to draw, if any. corruptions: whether accuracy on
+    corrupted images is measured. adapts: whether the defense
     adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
     of cells that end before this one begins, in the same run. training_after: those of them that
     end before its training does. sources: defense to the id of the
     cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
     with the path that it has on this machine. asked: what to ask for to have the same again.
     measured: what the plan found in the data. unchecked: whether the trust
-    checks are left for another turn.
+    checks are left for another turn. claims: adversarial examples of others.
     """
 
     cell: Cell
@@ -56,6 +60,7 @@ class Job:
     origin: Origin | None = None
     attack_timeout: float | None = None
     curve: SecurityCurve | None = None
+    corruptions: bool = False
     adapts: bool = False
     training: float = 1.0
     after: frozenset[str] = frozenset()
@@ -65,6 +70,7 @@ class Job:
     asked: Asked | None = None
     measured: Measured | None = None
     unchecked: bool = False
+    claims: Claims | None = None
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -84,6 +90,8 @@ class Job:
             for spec in self.attacks
         ]
         stages: list[Stage] = [*making, *attacks]
+        if self.claims is not None:
+            stages.append(ForeignClaims(self.claims, needs))
         if not self.unchecked:
             stages.append(TrustChecks(self.suite, self.trust_stage, attacks, examples))
         if self.curve is not None:
@@ -91,6 +99,8 @@ class Job:
             key = self.curve_key()
             assert key is not None
             stages.append(Curve(self.curve, key, attack, examples))
+        if self.corruptions:
+            stages.append(Corruptions(examples, needs))
         # A model that is no specified architecture belongs to one framework
         if self.external is None and not self.cell.wrapped_in and ":" not in self.cell.model:
             stages.append(TransferBetweenFrameworks(self.cell, needs))

@@ -9,7 +9,16 @@ from multiprocessing.connection import Connection
 
 from benchmark import frameworks
 from benchmark.errors import BenchError, SchemaError
-from benchmark.verification import attack, cell, metatest, runs, stages, worst_case
+from benchmark.verification import (
+    attack,
+    cell,
+    claims,
+    corruptions,
+    metatest,
+    runs,
+    stages,
+    worst_case,
+)
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded, Machine, load_cell, why_not
 from benchmark.verify import CELL, DIFFERS, UNCHECKED, WORST_CASE, Claim, serve_claims
@@ -21,7 +30,9 @@ CHECKS: Mapping[str, Check] = {
     "attacks": attack.check,
     WORST_CASE: worst_case.check,
     "trust": stages.check_trust,
+    "claims": claims.check,
     "curves": stages.check_curve,
+    "corruptions": corruptions.check,
     "transfers": stages.check_transfer,
     "adaptations": metatest.check,
     "runs": runs.check,

@@ -39,15 +39,20 @@ _BEHIND = (
     *("training_gradient_evaluations", "training_seconds"),
     *("held_out_before", "held_out_after", "held_out_area", "held_out_area_low"),
     *("held_out_area_high", "held_out_forgetting", "held_out_labels", "held_out_families"),
+    *("corruption_accuracy", "corruption_low", "corruption_high"),
     *("status", "reason", "cell_id"),
 )
 
 
 class Result(NamedTuple):
-    """What became of an attack on a row: its status, and the accuracy that it left."""
+    """What became of an attack on a row: its status, and the accuracy that it left.
+
+    `claimed`: by others, of this row's cell alone.
+    """
 
     status: str
     accuracy: float | None = None
+    claimed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,13 @@ class CellRow:
     ] = None
     held_out_labels: Annotated[Whole, "labelled examples of the largest support"] = None
     held_out_families: Annotated[Text, "names of the families, and the episodes of each"] = None
+    corruption_accuracy: Annotated[
+        Number,
+        "mean accuracy over the 15 common corruptions at five severities each; NA where it was not "
+        "measured; no part of the worst case",
+    ] = None
+    corruption_low: Annotated[Number, "lower end of its 95 % interval over test examples"] = None
+    corruption_high: Annotated[Number, "upper end of its 95 % interval over test examples"] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +150,9 @@ class TidyRow(SuiteRow):
     attack_norm: Annotated[Text, "norm of the attack's threat; unrestricted for none"] = None
     attack_eps: Annotated[Number, "its budget in pixel scale [0, 1]; NA where unrestricted"] = None
     attack_transferred: Annotated[YesNo, "whether it was made on another cell's model"] = None
+    attack_claimed: Annotated[
+        YesNo, "whether others made it elsewhere, so that it is of the cell and of no suite"
+    ] = None
     attack_examples: Annotated[Whole, "how many examples this attack was run on"] = None
     robust_correct: Annotated[Whole, "how many of these are right before and after this attack"] = (
         None

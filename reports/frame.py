@@ -44,11 +44,11 @@ def rows_of(results: Results) -> list[TidyRow]:
 
 def _rows(cell: Cell) -> Iterator[TidyRow]:
     about = vars(_about(cell))
-    suites = {name: keys for name, keys in sorted(cell.record.suites.items()) if keys}
+    suites = [name for name, keys in sorted(cell.record.suites.items()) if keys]
     if not suites:
         yield TidyRow(**about)
-    for suite, keys in suites.items():
-        attacks = [cell.attacks[key] for key in dict.fromkeys(keys)]
+    for suite in suites:
+        attacks = cell.under(suite)
         shared = {**about, "suite": suite, **_worst_case(attacks), **_trust(cell, suite, attacks)}
         for attack in attacks:
             yield TidyRow(**shared, **_attack_columns(attack))
@@ -77,6 +77,7 @@ def _about(cell: Cell) -> CellRow:
         training_gradient_evaluations=record.gradient_evaluations,
         training_seconds=sum(s.seconds for s in stages) if cell.training else None,
         **_adaptation(cell),
+        **_corruptions(cell),
     )
 
 
@@ -96,10 +97,21 @@ def _adaptation(cell: Cell) -> dict[str, Any]:
     }
 
 
+def _corruptions(cell: Cell) -> dict[str, Any]:
+    found = cell.corruptions
+    if found is None:
+        return {}
+    return {
+        "corruption_accuracy": found.mean,
+        "corruption_low": found.low,
+        "corruption_high": found.high,
+    }
+
+
 def _trust(cell: Cell, suite: str, attacks: list[Attack]) -> dict[str, Any]:
     """What came of all checks, and whether the clean accuracy makes sense at all."""
     trust = cell.trust.get(suite)
-    made = checks(cell, attacks, trust)
+    made = checks(cell, [one for one in attacks if not one.claimed], trust)
     flags = [] if trust is None else trust.flags
     return {
         "trust_flags": None if trust is None else "; ".join(check.name for check in flags),
@@ -153,6 +165,7 @@ def _attack_columns(attack: Attack) -> dict[str, Any]:
         "attack_key": attack.key,
         "attack_status": attack.status,
         "attack_reason": attack.reason,
+        "attack_claimed": attack.claimed,
     }
     if attack.record is not None:
         columns |= {

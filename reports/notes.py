@@ -31,7 +31,7 @@ class Note:
 def notes(rows: Sequence[Row]) -> list[Note]:
     """What is missing or failed, broken budgets, flags, unequal arguments; equals are joined."""
     found: dict[tuple[str, str], list[str]] = {}
-    everywhere = dict.fromkeys(attack.name for row in rows for attack in row.attacks)
+    everywhere = dict.fromkeys(a.name for row in rows for a in row.attacks if not a.claimed)
     for row in rows:
         here = {attack.name for attack in row.attacks}
         for name in everywhere:

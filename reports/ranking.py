@@ -76,7 +76,9 @@ def _entry(rows: Sequence[TidyRow]) -> BoardRow:
         clean_accuracy=_share(first.clean_correct, first.attacked),
         worst_case=_share(first.worst_case_correct, first.attacked),
         results={
-            row.attack: Result(str(row.attack_status), row.robust_accuracy)
+            row.attack: Result(
+                str(row.attack_status), row.robust_accuracy, bool(row.attack_claimed)
+            )
             for row in rows
             if row.attack
         },
@@ -109,7 +111,8 @@ def _place(row: BoardRow) -> tuple[Any, ...]:
 
 def _exposed(rows: Sequence[BoardRow]) -> list[BoardRow]:
     """A worst case over fewer attacks than others of the group had to stand is not complete."""
-    names = {name: None for row in rows if row.status == "ok" for name in row.results}
+    ended = [row for row in rows if row.status == "ok"]
+    names = {n: None for row in ended for n, one in row.results.items() if not one.claimed}
     found = []
     for row in rows:
         absent = [name for name in names if name not in row.results]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from benchmark.results import STAGES, Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
+    ClaimsRecord,
+    CorruptionsRecord,
     ExternalRecord,
     SupportRecord,
     TrainingRecord,
@@ -26,6 +28,7 @@ from benchmark.results.records import (
     TrustRecord,
 )
 from reports.adaptations import Adaptation, read_adaptations
+from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
@@ -33,6 +36,7 @@ from reports.runs import Run, read_runs
 from reports.transfers import read_transfers
 from reports.trust import read_trust
 
+CLAIMS = "claims"  # folder of the adversarial examples that others made
 _OUTCOMES = ("test_index", "clean_correct", "success")
 
 
@@ -62,6 +66,12 @@ class Attack:
     reason: str = ""
     record: AttackRecord | None = None
     outcomes: Outcomes | None = None
+    folder: str = "attacks"
+
+    @property
+    def claimed(self) -> bool:
+        """Whether somebody made it elsewhere; then it is of the cell, and of no suite."""
+        return self.folder == CLAIMS
 
     @property
     def without_result(self) -> bool:
@@ -84,6 +94,16 @@ class Cell:
     curves: tuple[Curve, ...] = ()
     transfers: tuple[TransferRecord, ...] = ()
     runs: dict[str, Run] = field(default_factory=dict)  # by suite
+    corruptions: CorruptionsRecord | None = None
+
+    def under(self, suite: str) -> list[Attack]:
+        """The attacks of a suite in its order, then what others claim, which counts in each."""
+        keys = dict.fromkeys(self.record.suites.get(suite, ()))
+        return [*(self.attacks[key] for key in keys), *self._claims] if keys else []
+
+    @property
+    def _claims(self) -> list[Attack]:
+        return [one for one in self.attacks.values() if one.claimed]
 
     def class_name(self, label: int | None) -> str | None:
         """What a label is called: the class's name where it is stored, else its number."""
@@ -153,6 +173,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_curves(store, cell_id, left_out),
         read_transfers(store, cell_id, left_out),
         read_runs(store, cell_id, left_out),
+        read_corruptions(store, cell_id, left_out),
     )
 
 
@@ -187,16 +208,34 @@ def _read_attacks(
         if attack.status == "missing" and record.status == "ok":
             left_out.add(f"{prefix}/{key}.json", attack.reason)
         attacks[key] = attack
-    return attacks
+    return attacks | _read_claims(store, cell_id, index, left_out)
 
 
-def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
-    stage = f"attacks/{key}"
+def _read_claims(
+    store: Store, cell_id: str, index: np.ndarray | None, left_out: LeftOut
+) -> dict[str, Attack]:
+    """What others claim; whatever gives no outcomes is left out, and lowers nothing."""
+    found: dict[str, Attack] = {}
+    for key in store.stage_keys(cell_id, CLAIMS):
+        one = _read_attack(store, cell_id, key, folder=CLAIMS)
+        if one.outcomes is None or index is None:
+            left_out.add(f"cells/{cell_id}/{CLAIMS}/{key}.json", one.reason or one.status)
+        elif not np.array_equal(one.outcomes.test_index, index):
+            left_out.add(f"cells/{cell_id}/{CLAIMS}/{key}.json", "it is of other examples")
+        else:
+            names = [other.name for other in found.values()]
+            again = names.count(one.name)
+            found[key] = replace(one, name=f"{one.name} ({again + 1})") if again else one
+    return found
+
+
+def _read_attack(store: Store, cell_id: str, key: str, *, folder: str = "attacks") -> Attack:
+    stage = f"{folder}/{key}"
     try:
         stored = store.read_stage(cell_id, stage)
         if stored is None:
             return _missing(key, "missing or damaged")
-        record = AttackRecord.read(stored)
+        record = (ClaimsRecord if folder == CLAIMS else AttackRecord).read(stored)
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
         arrays = store.read_arrays(
@@ -209,7 +248,7 @@ def _read_attack(store: Store, cell_id: str, key: str) -> Attack:
         return _missing(key, "it has no outcomes that can be read")
     if outcomes is None:
         return _missing(key, "its outcomes don't follow the schema")
-    return Attack(key, record.name or key, "ok", record.reason, record, outcomes)
+    return Attack(key, record.name or key, "ok", record.reason, record, outcomes, folder)
 
 
 def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:

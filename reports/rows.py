@@ -51,8 +51,7 @@ def rows(members: Sequence[BoardRow], cells: dict[str, Cell]) -> list[Row]:
     found = []
     for values, variant, label in zip(members, differences, labels, strict=True):
         cell = cells[values.cell_id]
-        keys = dict.fromkeys(cell.record.suites[values.suite])
-        found.append(Row(values, cell, tuple(cell.attacks[k] for k in keys), label, variant))
+        found.append(Row(values, cell, tuple(cell.under(values.suite)), label, variant))
     return found
 
 

@@ -52,6 +52,14 @@ def balanced(values: BoardRow) -> str:
     return f"{percent(values.clean_balanced)} / {percent(values.worst_case_balanced)}"
 
 
+def corrupted(values: BoardRow) -> str:
+    """Mean accuracy on corrupted images with its 95 % interval, where it was measured."""
+    if values.corruption_accuracy is None:
+        return NONE
+    told = _interval(values.corruption_low, values.corruption_high)
+    return f"{percent(values.corruption_accuracy)} ({told})"
+
+
 def common(values: BoardRow) -> str:
     """The worst case on the examples that every attack was run on, where these are not all."""
     if not values.upper_bound or not values.common_examples:

@@ -18,6 +18,7 @@ from reports.text import amount, budget, duration, norm, one_line, percent
 _TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust")
 _COMMON = "common %"
 _BALANCED = "balanced %"
+_CORRUPTED = "corrupted %"
 _MOST_NAMED = 3  # cells of one reason
 
 
@@ -49,12 +50,20 @@ def table_of(board: Leaderboard, cell_ids: Collection[str] | None = None) -> Ter
     attacks = [n for n in board.attacks if any(shown.attack(e, n) != NONE for e in entries)]
     partly = any(shown.common(entry) != NONE for entry in entries)
     uneven = any(entry.clean_balanced is not None for entry in entries)
+    corrupted = any(shown.corrupted(entry) != NONE for entry in entries)
     several = len({_group(entry) for entry in entries if entry.status == "ok"}) > 1
     columns = ["rank", "defense", "framework", "seed", "clean %", *attacks, "worst case %"]
     columns += [_BALANCED] if uneven else []
-    columns += ["95 % interval", *([_COMMON] if partly else []), "labels", "trust"]
+    columns += [
+        "95 % interval",
+        *([_COMMON] if partly else []),
+        *([_CORRUPTED] if corrupted else []),
+    ]
+    columns += ["labels", "trust"]
     columns += ["cost GE", "training"]
-    rows = [_row(entry, attacks, partly=partly, uneven=uneven) for entry in entries]
+    rows = [
+        _row(entry, attacks, partly=partly, uneven=uneven, corrupted=corrupted) for entry in entries
+    ]
     if several:
         columns = ["group", *columns]
         rows = [[_group(entry), *row] for entry, row in zip(entries, rows, strict=True)]
@@ -80,6 +89,8 @@ def _endings(entries: list[BoardRow]) -> Iterator[str]:
         yield f"{_BALANCED}: clean and worst case as means over the classes, whose sizes differ"
     if any(shown.common(entry) != NONE for entry in entries):
         yield f"{_COMMON}: on the examples that every attack was run on, with its 95 % interval"
+    if any(shown.corrupted(entry) != NONE for entry in entries):
+        yield f"{_CORRUPTED}: mean over 15 common corruptions, with its 95 % interval; no attack"
 
 
 def _bounds(bounded: list[BoardRow]) -> Iterator[str]:
@@ -114,7 +125,9 @@ def _group(entry: BoardRow) -> str:
     return one_line(" ".join((entry.dataset, entry.model, threat, entry.suite)))
 
 
-def _row(entry: BoardRow, attacks: list[str], *, partly: bool, uneven: bool) -> list[str]:
+def _row(
+    entry: BoardRow, attacks: list[str], *, partly: bool, uneven: bool, corrupted: bool
+) -> list[str]:
     return [
         shown.rank(entry),
         one_line(entry.defense),
@@ -126,6 +139,7 @@ def _row(entry: BoardRow, attacks: list[str], *, partly: bool, uneven: bool) -> 
         *([shown.balanced(entry)] if uneven else []),
         shown.interval(entry),
         *([shown.common(entry)] if partly else []),
+        *([shown.corrupted(entry)] if corrupted else []),
         shown.labels(entry),
         shown.trust(entry),
         amount(entry.training_gradient_evaluations),

@@ -30,7 +30,16 @@ PROTOCOL = {"families": ["linf"], "steps": [0, 1], "shots": [0, 10], "episodes":
 
 
 def test_every_kind_of_stage_has_a_schema() -> None:
-    folders = ("attacks", "trust", "curves", "transfers", "adaptations", "runs")
+    folders = (
+        "attacks",
+        "trust",
+        "curves",
+        "claims",
+        "corruptions",
+        "transfers",
+        "adaptations",
+        "runs",
+    )
     assert StageRecord not in [schema_of(stage) for stage in (*STAGES, *folders)]
     assert schema_of("adaptations/tuning-12345678") is TuningRecord
 

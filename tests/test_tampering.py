@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from real_results import make, reseal, restored, rewrite, stored
 
 from benchmark import replay
+from benchmark.stages.corruptions import Corruptions
 from benchmark.verification import loaded, stages
 from benchmark.verify import CELL, HOLDS, Claim
 
@@ -28,6 +29,7 @@ SUITE = """
 attacks:
   pgd: {attack: pgd, arguments: {max_iter: 2, eps_step: 0.5 eps}}
 security_curve: {attack: pgd, budgets: [0.5, 1, 2], examples: 20}
+corruptions: true
 """
 PROTOCOL = {
     "families": ["linf"],
@@ -76,6 +78,7 @@ STAGES = {
     "attacks": (ADAPTED, "attacks/apgd-"),
     "trust": (ADAPTED, "trust/quick"),
     "curves": (CURVED, "curves/pgd-"),
+    "corruptions": (CURVED, "corruptions/common"),
     "transfers": (UNDEFENDED, "transfers/tensorflow"),
     "adaptations": (ADAPTED, "adaptations/linf-"),
     "tuning": (ADAPTED, "adaptations/tuning-"),
@@ -185,6 +188,8 @@ def test_everything_holds_before_anything_is_changed(store):
 def test_a_changed_field_is_noticed_or_documented_as_trusted(store, kind, monkeypatch):
     if kind == "trust":  # what is made again depends on nothing that is changed here
         monkeypatch.setattr(stages.checks, "run", once(stages.checks.run))
+    if kind == "corruptions":  # neither
+        monkeypatch.setattr(Corruptions, "measured", once(Corruptions.measured))
     path = record_of(store, kind)
     record = stored(path)
     del record["checksum"]
@@ -212,7 +217,7 @@ def with_other(array):
     return changed
 
 
-@pytest.mark.parametrize("kind", ["attacks", "curves", "transfers", "adaptations"])
+@pytest.mark.parametrize("kind", ["attacks", "curves", "corruptions", "transfers", "adaptations"])
 def test_changed_arrays_are_noticed(store, kind):
     path = record_of(store, kind).with_suffix(".npz")
     with np.load(path) as archive:

@@ -10,7 +10,6 @@ from benchmark import frameworks
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.geometry import spread
 from benchmark.attacks.measure import Measurement, measure
-from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.results import Record
 
@@ -40,7 +39,6 @@ class Generated:
 
 
 def outcomes(
-    spec: AttackSpec,
     target: Target,
     found: Generated,
     *,
@@ -52,7 +50,6 @@ def outcomes(
     """What the record says of an attack that ran, and what became of each example.
 
     Args:
-        spec: the attack.
         target: what it attacked.
         found: what it left.
         attacked: which of the target's rows it was run on, (n,) bool.
@@ -62,15 +59,12 @@ def outcomes(
     """
     x_adv, measurement, silent, forgot = _judge(target, found, norm, eps, seed=seed)
     correct = target.clean_prediction == target.y
-    violations = dict(measurement.violations)
-    if spec.entry.is_minimal:  # it knows no budget
-        violations["budget"] = 0
     record = {
         **({} if target.clean is None else {"draws": target.clean.draws}),
         "status": "ok",
         "clean_accuracy": float(correct[attacked].mean()),
         "robust_accuracy": float((correct & ~measurement.success)[attacked].mean()),
-        "violations": violations,
+        "violations": dict(measurement.violations),
         "abstained": measurement.abstained,
         "silent": silent,
         "forgot": forgot,

@@ -110,19 +110,28 @@ class SecurityCurve:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of attacks, and the curve that is drawn of one of them, if any."""
+    """A named list of attacks, and the curve that is drawn of one of them, if any.
+
+    corruptions: whether accuracy on corrupted images is measured beside them.
+    """
 
     name: str
     description: str
     attacks: tuple[AttackSpec, ...]
     curve: SecurityCurve | None = None
+    corruptions: bool = False
 
     def applicable(self, norm: str, input_shape: tuple[int, ...]) -> list[tuple[AttackSpec, str]]:
         """Every attack with the reason why it can't run here, or an empty one."""
         return [(spec, spec.obstacle(norm, input_shape)) for spec in self.attacks]
 
     def check_fits(self, norm: str, input_shape: tuple[int, ...], classes: int) -> None:
-        """Raises `SuiteError` for an argument with which an attack fails on such data."""
+        """Raises `SuiteError` for what can't be done with such data: attacks, and corruptions."""
+        if self.corruptions and len(input_shape) != 3:
+            raise SuiteError(
+                f"suite {self.name!r} measures corruptions, which are of images; these are tabular "
+                "data: choose another suite, or one without 'corruptions: true'"
+            )
         for spec in self.attacks:
             if spec.obstacle(norm, input_shape):
                 continue

@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -108,9 +109,9 @@ def _source(value: object) -> object:
     )
 
 
-def _flag(value: object) -> object:
+def _flag(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, bool):
-        raise ValueError(f": first_success must be true or false, got {shortened(value)}")
+        raise ValueError(f": {info.field_name} must be true or false, got {shortened(value)}")
     return value
 
 
@@ -215,4 +216,5 @@ class SuiteFile(_Part):
     description: Any = ""
     attacks: Annotated[dict[str, Attack], BeforeValidator(_named)] = Field(default_factory=dict)
     curve: Curve | None = Field(default=None, alias="security_curve")
+    corruptions: Annotated[bool, BeforeValidator(_flag)] = False
     first_success: Annotated[bool, BeforeValidator(_flag)] = False

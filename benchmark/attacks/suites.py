@@ -84,7 +84,7 @@ def _suite(name: str, content: object, overrides: Mapping[str, Mapping[str, Valu
     specs = [
         replace(spec, first_success=file.first_success and spec.entry.can_leave) for spec in specs
     ]
-    return Suite(_suite_name(name), str(file.description), tuple(specs), curve)
+    return Suite(_suite_name(name), str(file.description), tuple(specs), curve, file.corruptions)
 
 
 def recorded_attack(name: str, identity: object) -> AttackSpec:

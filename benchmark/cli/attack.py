@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def attack(
     given: dict[str, Any],
     flags: dict[str, Any],
+    claims: options.Claims = None,
     assignment: options.Assignment = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -38,7 +39,7 @@ def attack(
         config = read({**flags, "defense": model.name}, assignments=assignment or [])
         loading = f"loading {PurePath(config.dataset).name} and trying the model"
         with told_if_slow(loading, quiet=quiet):
-            return make_plan(config, model)
+            return make_plan(config, model, None if claims is None else expanded(claims))
 
     carry_out(planned, options.detail(quiet=quiet, verbose=verbose))
 

@@ -68,6 +68,12 @@ Assignment = Annotated[
         help="Set one key on top, such as parameters.meta-adv.inner_steps=2; repeatable.",
     ),
 ]
+Claims = option(
+    "FILE.npz",
+    "Adversarial examples that somebody made elsewhere: x_adv, index (of test examples), "
+    "author, and maybe y and text. Judged like an attack's, they count in the worst case.",
+    Path,
+)
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the last line only.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Print a line for each stage, with its seconds.")

@@ -9,6 +9,8 @@ from benchmark.results import STAGES, Record, Store, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
+    ClaimsRecord,
+    CorruptionsRecord,
     CostRecord,
     FamilyRecord,
     ModelRecord,
@@ -53,7 +55,11 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
         yield from (f"{stage}: {told}" for told in _read(store, cell_id, stage))
     for key in store.stage_keys(cell_id, "attacks"):
         yield from (f"attack {key}: {told}" for told in _read(store, cell_id, f"attacks/{key}"))
+    for key in store.stage_keys(cell_id, "claims"):
+        yield from (f"{key}: {told}" for told in _read(store, cell_id, f"claims/{key}"))
     yield from _trusts(store, cell_id, record.suites if record else {})
+    for key in store.stage_keys(cell_id, "corruptions"):
+        yield from (f"corruptions: {told}" for told in _read(store, cell_id, f"corruptions/{key}"))
     for key in store.stage_keys(cell_id, "adaptations"):
         stage = f"adaptations/{key}"
         yield from (f"adaptation {key}: {told}" for told in _read(store, cell_id, stage))
@@ -100,8 +106,14 @@ def _told(record: StageRecord) -> Iterator[str]:
         case ModelRecord():
             yield f"{duration(record.seconds)}, {_cost(record.cost)}"
             yield from record.notices if isinstance(record, TrainingRecord) else []
+        case ClaimsRecord():
+            text = f": {record.text}" if record.text else ""
+            robust = f"robust {_share(record.robust_accuracy)} of {record.examples} examples"
+            yield f"{record.name}, {record.claimed} claimed, {robust}{text}"
         case AttackRecord():
             yield _attack(record)
+        case CorruptionsRecord():
+            yield from _corruptions(record)
         case FamilyRecord():
             yield _family(record)
         case TuningRecord():
@@ -115,6 +127,17 @@ def _attack(done: AttackRecord) -> str:
         f"of {done.examples} examples, {done.norm}{eps}, {_seconds(done.seconds)}"
         + (f", made on {done.made_on}" if done.made_on else "")
     )
+
+
+def _corruptions(done: CorruptionsRecord) -> Iterator[str]:
+    """The mean over corruptions and severities, then each corruption."""
+    yield (
+        f"mean {_share(done.mean)} ({_share(done.low)} to {_share(done.high)}), clean "
+        f"{_share(done.clean_accuracy)}, of {done.examples} examples, severities of "
+        f"{done.constants}, {_seconds(done.seconds)}"
+    )
+    for name, row in zip(done.corruptions, done.accuracy, strict=True):
+        yield f"{name}: {', '.join(map(_share, row))}"
 
 
 def _trusts(store: Store, cell_id: str, suites: Mapping[str, list[str]]) -> Iterator[str]:

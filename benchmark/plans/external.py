@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+from benchmark.attacks.claims import Claims
+from benchmark.attacks.claims import read as read_claims
 from benchmark.attacks.suites import load_suite
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
+from benchmark.examples import attacked_examples
 from benchmark.external.checking import Trial, TrialResult, check, few
 from benchmark.external.model import ExternalModel, source
 from benchmark.plans.asked import asked
@@ -17,12 +21,13 @@ from benchmark.portable import dataset_name
 from benchmark.results import Store
 
 
-def make_plan(config: RunConfig, external: ExternalModel) -> Plan:
+def make_plan(config: RunConfig, external: ExternalModel, claims: Path | None = None) -> Plan:
     """What `bench attack` will do: one cell without training.
 
     Args:
         config: data, threat, suite and machine; its defense is the external model's name.
         external: the model, checked by `benchmark.external.model.check`.
+        claims: a file of adversarial examples that others made.
 
     Raises:
         BenchError: anything that would stop the cell from the outset.
@@ -33,21 +38,24 @@ def make_plan(config: RunConfig, external: ExternalModel) -> Plan:
     dataset = load_data(config, dry_run=False)
     config = resolve(config, dataset)
     _check_normalisation(external, dataset)
+    claimed = None if claims is None else read_claims(claims, dataset)
     x, y = few(dataset.x_test, dataset.y_test)
     found = check(Trial(external, x, y, dataset.classes))
     external = dataclasses.replace(external, outputs=found.outputs)
     cell = _cell(config, external, found, dataset)
+    claimed, told = _among(claimed, cell, dataset)
     job = dataclasses.replace(
         job_of(cell, suite, config),
         external=external,
         asked=asked(cell, config, dataset, cell.parameters),
         measured=dataset.measured,
+        claims=claimed,
     )
     return Plan(
         config=config,
         jobs=(job,),
         workers=1,
-        notices=(*found.notices, *dataset.notices(), *left_out(config, suite, dataset)),
+        notices=(*found.notices, *dataset.notices(), *told, *left_out(config, suite, dataset)),
     )
 
 
@@ -79,6 +87,23 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         source=origin,
         label_column=config.label,
     )
+
+
+def _among(
+    claims: Claims | None, cell: Cell, dataset: Dataset
+) -> tuple[Claims | None, tuple[str, ...]]:
+    """The claims about examples of the cell, and a line where others are left out."""
+    if claims is None:
+        return None, ()
+    found, every = claims.among(attacked_examples(cell, dataset)), len(claims.index)
+    if not len(found.index):
+        raise ConfigError(
+            f"none of the {every} claims is about one of the {cell.examples} test examples that "
+            f"are attacked; give --examples {len(dataset.x_test)} for all"
+        )
+    left = every - len(found.index)
+    told = f"{left} of {every} claims are about test examples that are not attacked, left out"
+    return found, (told,) if left else ()
 
 
 def _check_normalisation(external: ExternalModel, dataset: Dataset) -> None:

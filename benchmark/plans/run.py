@@ -225,6 +225,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         None if cell.wrapped_in else protocol,
         attack_timeout=config.attack_timeout,
         curve=suite.curve,
+        corruptions=suite.corruptions,
         dataset=config.dataset,
     )
 

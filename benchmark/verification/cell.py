@@ -8,6 +8,7 @@ from benchmark.attacks.target import encoded
 from benchmark.errors import BenchError
 from benchmark.examples import support_examples
 from benchmark.results import Record
+from benchmark.stages.corruptions import PATH as CORRUPTIONS
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded, why_not
 from defenses.cost import Cost
@@ -86,6 +87,8 @@ def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Comparison)
     curve = job.curve_key()
     if curve and loaded.found(f"curves/{curve}") is None:
         found.differs.append(f"the security curve of suite {suite!r} is missing or damaged")
+    if job.corruptions and loaded.found(CORRUPTIONS) is None:
+        found.differs.append(f"the corruptions of suite {suite!r} are missing or damaged")
 
 
 def _check_given(loaded: Loaded, found: Comparison) -> None:

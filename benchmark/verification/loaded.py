@@ -207,6 +207,7 @@ class Loaded:
             out,
             self._data_dir,
             curve=curve,
+            corruptions=found is not None and found.corruptions,
             sources=self.context.sources,
         )
 

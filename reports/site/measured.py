@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from benchmark.results.records import CorruptionsRecord
 from reports.adaptations import Adaptation, summary
 from reports.records import Cell
 from reports.site.charts import Axis, Line, lines, told
@@ -16,11 +17,16 @@ _ACCURACY = Axis("accuracy in %", 0, 1, percent=True)
 
 
 def documents(cell: Cell) -> Document:
-    """Security curves and the meta-test as JSON values; the latter is None where there is none."""
+    """Security curves, corruptions and the meta-test as JSON values; None where there is none."""
     return {
         "security_curves": [curve.document() for curve in cell.curves],
+        "corruptions": _corruptions(cell.corruptions),
         "metatest": metatest(cell.adaptations),
     }
+
+
+def _corruptions(record: CorruptionsRecord | None) -> Document | None:
+    return None if record is None else record.model_dump(exclude={"files", "status", "reason"})
 
 
 def security_charts(curves: list[Document]) -> list[tuple[str, Markup]]:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from benchmark.results import SCHEMA_VERSION, Store
-from benchmark.results.records import SupportRecord, TrainingRecord
+from benchmark.results.records import ClaimsRecord, SupportRecord, TrainingRecord
 from reports.checks import checks
 from reports.groups import threat
 from reports.pictures import Example, examples
@@ -39,8 +39,8 @@ def document(
     """
     record = cell.record
     suites, pictures = [], {}
-    for name, keys in sorted(record.suites.items()):
-        attacks = [cell.attacks[key] for key in dict.fromkeys(keys)]
+    for name in sorted(record.suites):
+        attacks = cell.under(name)
         ran = [details[attack.key] for attack in attacks if attack.key in details]
         suite, pictures[name] = _suite(cell, name, attacks, ran, standing[name])
         suites.append(suite)
@@ -91,10 +91,8 @@ def outcomes(
         "test_index": _listed(first.test_index),
         "clean": _bits(first.clean_correct),
         "suites": {
-            name: _suite_outcomes(
-                [cell.attacks[key] for key in dict.fromkeys(keys)], loaded, standing[name]
-            )
-            for name, keys in sorted(cell.record.suites.items())
+            name: _suite_outcomes(cell.under(name), loaded, standing[name])
+            for name in sorted(cell.record.suites)
         },
     }
     return whole, short
@@ -110,12 +108,13 @@ def _suite_outcomes(
     null itself where an attack has no result.
     """
     ran = {one.name: loaded[one.key] for one in attacks if one.key in loaded}
-    exposure = {one.name: _exposed(ran.get(one.name)) for one in attacks}
+    # What others claim makes a model no harder to compare: anybody may claim of any.
+    exposure = {one.name: _exposed(ran.get(one.name)) for one in attacks if not one.claimed}
     lost = any(one.status != "not-applicable" and one.name not in ran for one in attacks)
     return {
         "bound": values["bound"],
         "exposure": None if lost else exposure,
-        "attacks": [[name, _bits(one.robust), exposure[name]] for name, one in ran.items()],
+        "attacks": [[name, _bits(one.robust), _exposed(one)] for name, one in ran.items()],
         "without": {one.name: one.status for one in attacks if one.name not in ran},
     }
 
@@ -157,7 +156,7 @@ def _suite(
     found: Document = {
         "suite": name,
         "attacks": [_attack(attack) for attack in attacks],
-        "checks": checks(cell, attacks, cell.trust.get(name)),
+        "checks": checks(cell, [a for a in attacks if not a.claimed], cell.trust.get(name)),
         "bound": values["bound"],
         "bound_reason": values["bound_reason"],
         "unranked_reason": values["unranked_reason"],
@@ -239,6 +238,8 @@ def _attack(attack: Attack) -> Document:
                 "non_finite": counts.non_finite,
             },
         }
+        if isinstance(record, ClaimsRecord):
+            found |= {"claimed": record.claimed, "text": record.text}
         if record.made_on:
             found["made_on"] = record.made_on
     if attack.outcomes is not None:

@@ -55,7 +55,7 @@ def detail(store: Store, cell_id: str, attack: Attack, norm: str) -> Detail | No
     if attack.outcomes is None:
         return None
     try:
-        arrays = store.read_arrays(cell_id, f"attacks/{attack.key}", f"{attack.key}.npz")
+        arrays = store.read_arrays(cell_id, f"{attack.folder}/{attack.key}", f"{attack.key}.npz")
     except StoreError:
         return None
     size = len(attack.outcomes.robust)

@@ -93,6 +93,9 @@ def measured(store: Any, text: str) -> None:
     store.write_stage("b", "curves/one", {**curve, "from": "bounded"})
     failed = {"attack": text, "status": "failed", "reason": text}
     store.write_stage("b", "curves/two", failed)
+    corrupted = {"corruptions": [text], "constants": text, "accuracy": [[0.5] * 5]}
+    corrupted |= {"mean": 0.5, "low": 0.4, "high": 0.6, "clean_accuracy": 0.9, "examples": 200}
+    store.write_stage("b", "corruptions/common", corrupted)
     family = {
         "family": text,
         "description": text,

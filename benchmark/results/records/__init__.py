@@ -17,6 +17,8 @@ from benchmark.results.records.schema import Schema as Schema
 from benchmark.results.records.schema import StageRecord as StageRecord
 from benchmark.results.records.stages import AttackRecord as AttackRecord
 from benchmark.results.records.stages import CheckRecord as CheckRecord
+from benchmark.results.records.stages import ClaimsRecord as ClaimsRecord
+from benchmark.results.records.stages import CorruptionsRecord as CorruptionsRecord
 from benchmark.results.records.stages import CurveRecord as CurveRecord
 from benchmark.results.records.stages import ExternalRecord as ExternalRecord
 from benchmark.results.records.stages import ModelRecord as ModelRecord
@@ -35,8 +37,10 @@ SCHEMAS: dict[str, type[StageRecord]] = {
     "adaptation": SupportRecord,
     "given": ExternalRecord,
     "attacks": AttackRecord,
+    "claims": ClaimsRecord,
     "trust": TrustRecord,
     "curves": CurveRecord,
+    "corruptions": CorruptionsRecord,
     "transfers": TransferRecord,
     "adaptations": FamilyRecord,
     "runs": RunRecord,

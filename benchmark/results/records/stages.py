@@ -96,6 +96,17 @@ class AttackRecord(StageRecord):
     forgot: Count | None = None
 
 
+class ClaimsRecord(AttackRecord):
+    """claims/<key>.json: adversarial examples of `author`, about `claimed` of the examples.
+
+    `text` is what the author says of them.
+    """
+
+    author: str = ""
+    text: str = ""
+    claimed: Count | None = None
+
+
 class CheckRecord(Schema):
     """One trust check: what came of it, in a sentence, and on which evidence."""
 
@@ -148,6 +159,39 @@ class CurveRecord(StageRecord):
                 raise ValueError("robust_accuracy must have a point for each eps")
             if sorted(self.robust_accuracy, reverse=True) != self.robust_accuracy:
                 raise ValueError("robust_accuracy must not rise with eps")
+        return self
+
+
+class CorruptionsRecord(StageRecord):
+    """corruptions/common.json
+
+    Args:
+        corruptions: their names.
+        constants: the data set whose severities these are.
+        accuracy: a row for each corruption, a share for each of 5 severities.
+        mean, low, high: mean corruption accuracy, over all of these, with its 95 % interval.
+        clean_accuracy: of the same examples as they are.
+    """
+
+    corruptions: list[str] = []
+    constants: str = ""
+    accuracy: Table = []
+    mean: Share | None = None
+    low: Share | None = None
+    high: Share | None = None
+    clean_accuracy: Share | None = None
+    examples: Count | None = None
+    seconds: Amount | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.status == "ok":
+            if not self.accuracy or len(self.accuracy) != len(self.corruptions):
+                raise ValueError("accuracy must have a row for each of corruptions")
+            if any(len(row) != 5 for row in self.accuracy):
+                raise ValueError("accuracy must have a share for each of 5 severities")
+            if None in (self.mean, self.low, self.high, self.clean_accuracy, self.examples):
+                raise ValueError("mean, low, high, clean_accuracy and examples must be there")
         return self
 
 
