@@ -38,6 +38,19 @@ def test_every_page_has_its_place(site: Path) -> None:
         assert (site / page).with_suffix(".html").is_file()
 
 
+def test_what_pages_include_is_there(site: Path) -> None:
+    included = {
+        "how-to/defense": ("class Mart(", "class MartKernel("),
+        "how-to/publish": ("Publish the leaderboard",),
+        "evidence/performance": ("Slow evidence",),
+        "evidence/meta_learning": ("Was meta-learning worth its compute?",),
+        "cite": ("cff-version",),
+    }
+    for page, words in included.items():
+        shown = re.sub(r"<[^>]+>", "", (site / f"{page}.html").read_text(encoding="utf-8"))
+        assert [word for word in words if word not in shown] == []
+
+
 class Fetched(HTMLParser):
     """What a browser asks for by itself when it shows a page."""
 
