@@ -116,3 +116,13 @@ def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
         assert f"bench {name} " in text
         for option in command.params:
             assert all(word in text for word in option.opts if word.startswith("--"))
+
+
+def test_every_trust_check_is_explained() -> None:
+    from benchmark.trust.checks import CHECKS
+
+    page = (ROOT / "docs" / "concepts" / "trust.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+?) \|", page, re.M)
+    explained = {name for row in rows for name in ([row] if row in CHECKS else row.split(", "))}
+    assert set(CHECKS) <= explained
+    assert explained - set(CHECKS) == {"Check"}
