@@ -378,7 +378,7 @@ def test_a_results_folder_runs_no_builder(tmp_path, monkeypatch):
     one = job(store.path, model="mlp", weights=weights)
     source = {**one.cell.source, "architecture": "nets:dies"}
     one = dataclasses.replace(one, cell=dataclasses.replace(one.cell, source=source))
-    serve_nothing = {"config": one.cell.config(), "suites": {}}
+    serve_nothing = {"config": one.cell.config(), "status": "ok", "suites": {}}
     store.write_cell(one.cell.cell_id, serve_nothing)
     found = Loaded(str(store.path), one.cell.cell_id, None, Machine("cpu", 1))
     with pytest.raises(BenchError, match="code of its owner"):

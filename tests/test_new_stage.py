@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from dataclasses import fields
-from multiprocessing import Pipe
 
 import pytest
+import serving
 
 from benchmark import frameworks
 from benchmark.config import read
@@ -56,13 +56,8 @@ def serve(monkeypatch):
     monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
 
     def served(job):
-        ours, theirs = Pipe()
-        for message in (job, None):
-            ours.send(message)
-        worker.serve(theirs, "torch", "cpu", 1)
         told = {"progress": [], "failed": [], "finished": []}
-        while ours.poll():
-            kind, *about = ours.recv()
+        for kind, *about in serving.serve(job):
             if kind in told:
                 told[kind].append(about[1])  # after the cell's id
         return told

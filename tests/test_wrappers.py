@@ -100,8 +100,7 @@ def test_the_table_says_what_art_has(name):
     assert set(wrapper.arguments) | set(wrapper.fixed) <= known
     for argument, allowed in wrapper.arguments.items():
         # ART itself takes the defaults and the ends of the range.
-        high = 10**6 if allowed.high is None else min(allowed.high, 10**6)
-        for value in (allowed.default, allowed.low, high):
+        for value in (allowed.default, allowed.low, min(allowed.high or 10**6, 10**6)):
             wrapped.stages({name: wrappers.arguments(name, {argument: value})})
 
 
