@@ -126,7 +126,10 @@ def test_what_does_not_fit_the_data_is_told(attack, arguments, norm, reason):
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (10,)], ids=str)
 def test_every_suite_fits_common_data(suite, norm, shape):
-    load_suite(suite).check_fits(norm, shape, 2)
+    found = load_suite(suite)
+    if found.corruptions and len(shape) == 1:
+        pytest.skip("corruptions are of images")
+    found.check_fits(norm, shape, 2)
 
 
 def test_whole_numbers_become_floats_where_art_takes_no_others():

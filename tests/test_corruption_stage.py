@@ -76,6 +76,7 @@ def test_both_frameworks_get_the_same_images(ran, monkeypatch):
         return found
 
     monkeypatch.setattr(corruptions, "corrupt", watched)
+    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
     for framework in ("torch", "tensorflow"):
         ran(framework)
     assert len(seen["torch"]) == 75
