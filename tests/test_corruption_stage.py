@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmark import worker
 from benchmark.attacks.suites import load_suite
 from benchmark.config import read
 from benchmark.errors import SuiteError
