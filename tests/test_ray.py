@@ -127,7 +127,7 @@ def test_the_nodes_share_the_work_and_a_worker_serves_many_tasks(store: Store) -
     wait_until(lambda: not alive_actors())
 
 
-# A node's process finds the checkout that the tests start in, and its commit, before what is installed.
+# A node's process finds the checkout that tests start in, and its commit, before what is installed.
 CIRCUMSTANCES = ("seconds", "started", "peak_memory", "git")
 
 
