@@ -71,6 +71,8 @@ def fill(folder: Path, seeds: str) -> None:
                 files = {"weights.bin": lambda path: path.write_bytes(WEIGHTS)}
             elif stage.path.startswith("attacks/"):
                 files = {f"{stage.path.partition('/')[2]}.npz": npz_writer(OUTCOMES)}
+            elif stage.path.startswith("transfers/"):
+                files = {}
             else:
                 continue
             store.write_stage(cell_id, stage.path, {"status": "ok", "cost": COST}, files)
