@@ -101,8 +101,12 @@ def _context(job: Job, device: str, threads: int, connection: Connection) -> Con
 
 
 def hand_over(connection: Connection, cell_id: str, stage: str, files: Mapping[str, str]) -> None:
+    """Have the run that holds the folder make a stage known that was written aside; wait for that.
+
+    Raises `EOFError` where nobody is there any more.
+    """
     connection.send(("store", cell_id, stage, dict(files)))
-    connection.recv()  # or it raises, as there is nobody any more who would make it known
+    connection.recv()
 
 
 def do(stage: Stage, context: Context) -> None:
