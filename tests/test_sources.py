@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from benchmark.cells import Cell
+from benchmark.cli.execution import execute
 from benchmark.config import read
 from benchmark.errors import BenchError
-from benchmark.execution import execute
 from benchmark.order import in_turns
 from benchmark.plans.run import make_plan
 from benchmark.results import Store

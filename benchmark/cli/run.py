@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli import options
+from benchmark.cli.execution import endings_as_interrupts, execute, fail_for, stopped
 from benchmark.cli.output import say, told_if_slow
 from benchmark.errors import ConfigError
-from benchmark.execution import endings_as_interrupts, execute, fail_for, stopped
 
 if TYPE_CHECKING:
     from benchmark.cli.display import Detail

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli import options
+from benchmark.cli.execution import write_report
 from benchmark.cli.options import named
 from benchmark.cli.output import tell
 from benchmark.errors import CheckError, ConfigError, UnknownName
-from benchmark.execution import write_report
 from benchmark.paths import expanded
 
 if TYPE_CHECKING:

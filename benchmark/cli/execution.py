@@ -1,4 +1,4 @@
-"""Carrying out a plan before the user's eyes. Part of `benchmark.cli`: it prints, imports late."""
+"""Carrying out a plan before the user's eyes. It imports late."""
 
 from __future__ import annotations
 
