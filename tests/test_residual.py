@@ -118,6 +118,16 @@ def test_saved_weights_are_read_without_their_framework_and_loaded_again(tmp_pat
         assert all(np.array_equal(found[name], weights[name]) for name in weights)
 
 
+@pytest.mark.parametrize("name", ["mlp", "preact-resnet18(width=2)"])
+def test_files_of_weights_do_not_tell_which_model_of_a_process_it_was(tmp_path, name):
+    specification = models.specification(name, (8, 8, 1), 3)
+    for number in (1, 2):
+        model = in_tensorflow.build(specification, specification.initial_weights(0))
+        model.save_weights(tmp_path / f"{number}.weights.h5")
+    one, two = ((tmp_path / f"{number}.weights.h5").read_bytes() for number in (1, 2))
+    assert one == two
+
+
 def test_the_frameworks_order_parameters_alike():
     """So that learned rates and optimisers' states mean the same layers."""
     torch_model, keras_model = pair_of("preact-resnet18(width=2)", (8, 8, 3))

@@ -32,20 +32,22 @@ from benchmark.models.specification import ModelSpecification
 
 # Keras's names of a layer's arrays to the neutral ones, which are torch's.
 _NEUTRAL_NAMES = {"kernel": "weight"}
+# Keras would count models and inputs of a process, and write that into files of weights.
+_NAME = "network"
 
 
 def build(specification: ModelSpecification, weights: dict[str, np.ndarray]) -> keras.Model:
     """A model with these weights (neutral layout), in their floating-point type."""
     dtype = next(iter(weights.values())).dtype.name
-    inputs = keras.Input(specification.input_shape, dtype=dtype)
+    inputs = keras.Input(specification.input_shape, dtype=dtype, name="input")
     if any(isinstance(layer, Residual) for layer in specification.layers):
         outputs = inputs
         for layer in specification.layers:
             outputs = _through(layer, outputs, dtype)
-        model = keras.Model(inputs, outputs)
+        model = keras.Model(inputs, outputs, name=_NAME)
     else:
         made = [_made(layer, shape, layer.name, dtype) for layer, shape in specification.walk()]
-        model = keras.Sequential([inputs, *(one for layers in made for one in layers)])
+        model = keras.Sequential([inputs, *(one for layers in made for one in layers)], name=_NAME)
     set_weights(model, weights)
     return model
 
