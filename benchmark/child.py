@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Self
 
+from benchmark.errors import ModelError
 from benchmark.process import last_words, spawn
 
 
@@ -63,3 +65,26 @@ class Child:
             if self._process.is_alive():
                 end()
                 self._process.join(5)
+
+
+def checked(serve: str, trial: object, framework: str | None) -> object:
+    """What a process of its own finds when it tries a model.
+
+    Args:
+        serve: the "module:function" that answers; a text says what is wrong.
+        framework: of the model; None where that shows when it is built.
+
+    Raises:
+        ModelError: something is wrong with it, or it ended the process.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
+        log = Path(folder) / "check.log"
+        with Child(
+            serve, log, framework=framework or "torch", device="cpu", threads=1, name="bench-check"
+        ) as child:
+            answer = child.ask(trial)
+            if answer is None:
+                raise ModelError(f"the model's check {child.ending()}")
+    if isinstance(answer, str):
+        raise ModelError(answer)
+    return answer

@@ -8,7 +8,6 @@ import io
 import json
 
 import numpy as np
-import pytest
 
 from benchmark import frameworks
 from benchmark.config import read
@@ -18,7 +17,6 @@ frameworks.import_torch_first()
 
 from serving import serve  # noqa: E402
 
-from benchmark import worker  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
 from benchmark.verification import loaded  # noqa: E402
 
@@ -42,10 +40,7 @@ def make(out, framework, defense="meta-adv", **settings):
         assignments=[] if "suite" in settings else QUICK,
     )
     store = Store.create(out)
-    with pytest.MonkeyPatch.context() as patch:
-        # TensorFlow's threads can be set only once in a process.
-        patch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
-        serve(*make_plan(config).jobs, framework=framework)
+    serve(*make_plan(config).jobs, framework=framework)
     return store
 
 

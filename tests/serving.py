@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from benchmark import worker
 from benchmark.executors.interface import STORED, Task
 from benchmark.job import Job
@@ -37,5 +39,8 @@ class _Line:
 def serve(*todo: Job | Task, framework: str = "torch") -> list[Any]:
     """Serves jobs, or parts of them; the messages that were sent, without stages and records."""
     line = _Line([one if isinstance(one, Task) else Task(one) for one in todo])
-    worker.serve(line, framework, "cpu", 1)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        # TensorFlow's threads can be set only once in a process, and this one has run other tests.
+        patch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
+        worker.serve(line, framework, "cpu", 1)  # type: ignore[arg-type]
     return line.messages

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from real_results import make, reseal, restored, rewrite, stored
 
-from benchmark import datasets, replay, worker
+from benchmark import datasets, replay
 from benchmark.attacks.claims import Claims, judge, read
 from benchmark.attacks.target import Target
 from benchmark.cells import cell_of
@@ -161,10 +161,7 @@ def judged(tmp_path_factory, digits):
     plain = loaded.load_cell(str(out), cell_id, None, loaded.Machine("cpu", 1)).job("quick")
     job = Job(**{one.name: getattr(plain, one.name) for one in dataclasses.fields(plain)})
     job = dataclasses.replace(job, cell=cell, claims=claims)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
-        messages = serve(job)
-    return store, job, messages
+    return store, job, serve(job)
 
 
 def test_it_is_judged_alone_where_the_cell_was_attacked_before(judged):

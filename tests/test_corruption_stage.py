@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark import worker
 from benchmark.attacks.suites import load_suite
 from benchmark.config import read
 from benchmark.errors import SuiteError
@@ -77,7 +76,6 @@ def test_both_frameworks_get_the_same_images(ran, monkeypatch):
         return found
 
     monkeypatch.setattr(corruptions, "corrupt", watched)
-    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
     for framework in ("torch", "tensorflow"):
         ran(framework)
     assert len(seen["torch"]) == 75

@@ -20,7 +20,6 @@ from torch import nn  # noqa: E402
 
 import benchmark  # noqa: E402
 import reports  # noqa: E402
-from benchmark import worker  # noqa: E402
 from benchmark.config import read  # noqa: E402
 from benchmark.errors import BenchError  # noqa: E402
 from benchmark.external import checking  # noqa: E402
@@ -85,7 +84,6 @@ def attacked_by_the_command(model, suite, folder, monkeypatch):
     else:
         given = ExternalModel("model", None, str(folder / "w.keras"))
     monkeypatch.setattr(plan, "check", checking.result_of)
-    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
     out = Store.create(folder / "out").path
     settings = {"defense": "model", "dataset": f"npz:{folder / 'd.npz'}", "suite": suite}
     config = read({**settings, "examples": len(x), "eps": THREAT.eps, "out": out})

@@ -21,7 +21,7 @@ import torch  # noqa: E402
 from serving import serve  # noqa: E402
 from torch import nn  # noqa: E402
 
-from benchmark import cli, replay, worker  # noqa: E402
+from benchmark import cli, replay  # noqa: E402
 from benchmark.cells import cell_of  # noqa: E402
 from benchmark.config import read  # noqa: E402
 from benchmark.errors import BenchError, ModelError  # noqa: E402
@@ -76,12 +76,6 @@ BUILDERS = """
         import os
         os._exit(3)
 """
-
-
-@pytest.fixture(autouse=True)
-def _threads_are_set_already(monkeypatch):
-    """TensorFlow's can be set only once in a process, and this one has run other tests."""
-    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
 
 
 @pytest.fixture(autouse=True)

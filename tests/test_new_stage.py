@@ -14,7 +14,6 @@ from benchmark.results import Store
 
 frameworks.import_torch_first()
 
-from benchmark import worker  # noqa: E402
 from benchmark.cli.efforts import efforts  # noqa: E402
 from benchmark.job import Job  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
@@ -50,19 +49,13 @@ class WithBrightness(Job):
         return (*super().stages, Brightness())
 
 
-@pytest.fixture
-def serve(monkeypatch):
+def serve(job):
     """Works through a job; returns the stages worked on, those that failed, and the status."""
-    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
-
-    def served(job):
-        told = {"progress": [], "failed": [], "finished": []}
-        for kind, *about in serving.serve(job):
-            if kind in told:
-                told[kind].append(about[1])  # after the cell's id
-        return told
-
-    return served
+    told = {"progress": [], "failed": [], "finished": []}
+    for kind, *about in serving.serve(job):
+        if kind in told:
+            told[kind].append(about[1])  # after the cell's id
+    return told
 
 
 @pytest.fixture
@@ -79,7 +72,7 @@ def job(tmp_path):
     return made
 
 
-def test_the_worker_does_it_and_resuming_finds_it(job, serve, tmp_path):
+def test_the_worker_does_it_and_resuming_finds_it(job, tmp_path):
     job, store = job(), Store.open(tmp_path / "out")
     told = serve(job)
 
@@ -89,7 +82,7 @@ def test_the_worker_does_it_and_resuming_finds_it(job, serve, tmp_path):
     assert pending([job], store) == []
 
 
-def test_where_it_alone_is_missing_it_alone_is_done(job, serve, tmp_path):
+def test_where_it_alone_is_missing_it_alone_is_done(job, tmp_path):
     job, store = job(), Store.open(tmp_path / "out")
     serve(job)
     (store.cell_folder(job.cell.cell_id) / "brightness/test.json").unlink()
@@ -99,7 +92,7 @@ def test_where_it_alone_is_missing_it_alone_is_done(job, serve, tmp_path):
     assert set(serve(job)["progress"]) == {"data", "brightness"}
 
 
-def test_where_it_fails_the_cell_goes_on_and_it_is_told(job, serve, tmp_path):
+def test_where_it_fails_the_cell_goes_on_and_it_is_told(job, tmp_path):
     job, store = job(seed=1), Store.open(tmp_path / "out")
     told = serve(job)
 
@@ -112,7 +105,7 @@ def test_progress_counts_its_effort(job):
     assert efforts(job())["brightness"] == 5.0
 
 
-def test_merging_takes_it_along(job, serve, tmp_path):
+def test_merging_takes_it_along(job, tmp_path):
     job = job()
     serve(job)
 

@@ -21,7 +21,7 @@ import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
 
 import defenses  # noqa: E402
-from benchmark import models, worker  # noqa: E402
+from benchmark import models  # noqa: E402
 from benchmark.cells import Cell  # noqa: E402
 from benchmark.config import read  # noqa: E402
 from benchmark.errors import BenchError, ConfigError, ModelError  # noqa: E402
@@ -65,12 +65,6 @@ BUILDERS = """
 
     ready = net()
 """
-
-
-@pytest.fixture(autouse=True)
-def _threads_are_set_already(monkeypatch):
-    """TensorFlow's can be set only once in a process, and this one has run other tests."""
-    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ frameworks.import_torch_first()
 
 import serving  # noqa: E402
 
-from benchmark import worker  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
 from benchmark.stages.training import training_key  # noqa: E402
 
@@ -34,11 +33,6 @@ def jobs(out, *assignments, **flags):
     planned = make_plan(config).jobs
     Store.create(out)
     return planned
-
-
-@pytest.fixture(autouse=True)
-def _one_process(monkeypatch):
-    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
 
 
 def serve(*todo):

@@ -27,13 +27,6 @@ from serving import serve  # noqa: E402
 from benchmark import worker  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _threads_are_set_already(monkeypatch):
-    """TensorFlow's can be set only once in a process, and this one has run other tests."""
-    monkeypatch.setattr(worker.frameworks, "prepare", lambda framework, **settings: "cpu")
-
-
 QUICK = ["attacks.pgd.max_iter=3", "attacks.apgd.max_iter=5", "attacks.square.max_iter=5"]
 
 

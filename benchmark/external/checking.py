@@ -5,13 +5,11 @@ Whatever its code does to that process, this one goes on and says so in a line.
 
 from __future__ import annotations
 
-import tempfile
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from benchmark import frameworks
-from benchmark.child import Child
-from benchmark.errors import BenchError, ModelError
+from benchmark.child import checked
+from benchmark.errors import BenchError
 from benchmark.external.trial import Trial, TrialResult, few, result_of
 
 __all__ = ["Trial", "TrialResult", "check", "few", "result_of"]
@@ -25,17 +23,9 @@ def check(trial: Trial, *, serve: str = SERVE) -> TrialResult:
     Raises:
         ModelError: it can't be built or loaded, or what it gives can't be attacked.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
-        log = Path(folder) / "check.log"
-        # Which framework a builder's model is of shows when it is there.
-        framework = trial.external.framework or "torch"
-        with Child(
-            serve, log, framework=framework, device="cpu", threads=1, name="bench-check"
-        ) as child:
-            answer = child.ask(trial)
-            if isinstance(answer, TrialResult):
-                return answer
-            raise ModelError(answer if answer else f"the model's check {child.ending()}")
+    found = checked(serve, trial, trial.external.framework)
+    assert isinstance(found, TrialResult)
+    return found
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:

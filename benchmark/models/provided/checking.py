@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import numpy as np
 
 import defenses
 from benchmark import frameworks
-from benchmark.child import Child
+from benchmark.child import checked
 from benchmark.errors import BenchError, ModelError
 from benchmark.models.provided.building import make
 from benchmark.models.provided.origin import Origin
@@ -50,17 +48,9 @@ def check(trial: Trial, *, serve: str = SERVE) -> TrialResult:
     Raises:
         ModelError: it can't be built or loaded, can't take the data, or a defense can't train it.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
-        log = Path(folder) / "check.log"
-        # Which framework a builder's model is of shows when it is there.
-        framework = trial.origin.framework or "torch"
-        with Child(
-            serve, log, framework=framework, device="cpu", threads=1, name="bench-check"
-        ) as child:
-            answer = child.ask(trial)
-            if isinstance(answer, TrialResult):
-                return answer
-            raise ModelError(str(answer) if answer else f"the model's check {child.ending()}")
+    found = checked(serve, trial, trial.origin.framework)
+    assert isinstance(found, TrialResult)
+    return found
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
