@@ -13,6 +13,7 @@ from benchmark.errors import ConfigError
 from benchmark.plans.run import make_plan
 from benchmark.results import Store
 from benchmark.shards import part
+from benchmark.stages.transfer import TransferBetweenFrameworks
 
 
 def planned(out: Path, **more: Any) -> tuple[Any, ...]:
@@ -83,3 +84,30 @@ def test_parts_merge_into_the_whole(
     assert bench("merge", "part-1", "part-2", "--out", "whole").code == 0
     again = bench(*run, "--out", "whole")
     assert (again.code, "3 of 3 cells are done already" in again.err) == (0, True)
+
+
+DUE = {  # what there is of both cells, of the counterpart alone, and whether a transfer is missing
+    "nothing": ([], [], False),
+    "both trained, not ended": (["training"], [], False),
+    "measured apart": (["training", "ended"], [], True),
+    "the counterpart has it": (["training", "ended"], ["transfer"], False),
+    "the counterpart lost its model": (["ended"], [], False),
+}
+
+
+@pytest.mark.parametrize(("both", "counterpart", "due"), DUE.values(), ids=DUE)
+def test_cells_that_were_measured_apart_lack_their_transfer(
+    tmp_path: Path, both: list[str], counterpart: list[str], due: bool
+) -> None:
+    flags = {"defense": ["none"], "framework": ["torch", "tensorflow"]}
+    here, there = (job.cell for job in planned(tmp_path, baseline=False, seed=["0"], **flags))
+    store = Store.create(tmp_path / "out")
+    stages = {"training": "training", "transfer": f"transfers/{here.framework}"}
+    for cell, what in ((here, both), (there, [*both, *counterpart])):
+        for name in what:
+            if name == "ended":
+                store.write_cell(cell.cell_id, {"status": "ok", "suites": {}})
+            else:
+                store.write_stage(cell.cell_id, stages[name], {"status": "ok"})
+    stage = TransferBetweenFrameworks(here, needs=())
+    assert stage.is_due(store, here.cell_id) == due
