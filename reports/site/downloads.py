@@ -1,4 +1,4 @@
-"""What a model's page offers to take away: its suites; weights and adversarial examples if wanted."""
+"""What a model's page offers to take away: suites; weights and adversarial examples if wanted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmark.errors import StoreError
 from benchmark.results import Store, open_plain
 from benchmark.results.records import ClaimsRecord
 from reports.records import Attack, Cell
@@ -23,7 +22,7 @@ _TRANSFER = "transfer"  # joins every suite by itself where it belongs
 
 
 def suites(cell: Cell) -> dict[str, tuple[str, str]]:
-    """For each suite the name of a file and its text: as it was given, or as the records tell it."""
+    """For each suite the name of a file and its text: as it was given, or as records tell it."""
     found: dict[str, tuple[str, str]] = {}
     for name in sorted(cell.record.suites):
         run = cell.runs.get(name)
@@ -46,7 +45,9 @@ def names(cell: Cell) -> Iterator[str]:
     yield from (name for _, name in _weights(cell))
 
 
-def contents(store: Store, cell: Cell, details: Mapping[str, Detail]) -> Iterator[tuple[str, bytes]]:
+def contents(
+    store: Store, cell: Cell, details: Mapping[str, Detail]
+) -> Iterator[tuple[str, bytes]]:
     """Weights, the adversarial examples that attacks kept, and those of others in whole."""
     for stage, name in _weights(cell):
         if store.read_stage(cell.cell_id, stage) is not None:  # its checksums hold

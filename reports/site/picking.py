@@ -84,10 +84,14 @@ def _labels(
     choices: Sequence[Document], picked: str, x: Axis, y: Axis, frame: Frame
 ) -> Iterator[str]:
     """Names and costs beside the plot, each with a line to its rightmost mark."""
-    heights = {one["name"]: min(frame.down(y, p["worst_case"]) for p in one["places"]) for one in choices}
+    heights = {
+        one["name"]: min(frame.down(y, p["worst_case"]) for p in one["places"]) for one in choices
+    }
     ordered = sorted(choices, key=lambda one: heights[one["name"]])
     left = frame.width - frame.right + 24
-    for one, top in zip(ordered, _spread([heights[o["name"]] for o in ordered], frame), strict=True):
+    for one, top in zip(
+        ordered, _spread([heights[o["name"]] for o in ordered], frame), strict=True
+    ):
         nearest = max(one["places"], key=lambda place: float(place["clean_accuracy"]))
         to = frame.at(x, y, nearest["clean_accuracy"], nearest["worst_case"])
         yield f'<path class="leader" d="M{left - 4:g} {top:.1f}L{to}"/>'

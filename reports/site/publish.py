@@ -14,7 +14,17 @@ from benchmark.results import Store
 from reports.exports import formatted
 from reports.groups import Board, board
 from reports.records import Cell, read
-from reports.site import boardpage, comparing, downloads, metatest, model, modelpage, render, tradeoffs, twins
+from reports.site import (
+    boardpage,
+    comparing,
+    downloads,
+    metatest,
+    model,
+    modelpage,
+    render,
+    tradeoffs,
+    twins,
+)
 from reports.site.folder import REPORT, SiteFolder
 from reports.site.related import related_cells
 
@@ -33,7 +43,9 @@ def publish(out: Path | str, site: Path | str | None = None, *, whole: bool = Fa
     folder = SiteFolder.open(path, results=store.path)
     ranked = board(results)
     pages = _pages(ranked)
-    models = [f"models/{c.cell_id}/{name}" for c in results.cells for name in _model_files(c, whole)]
+    models = [
+        f"models/{c.cell_id}/{name}" for c in results.cells for name in _model_files(c, whole)
+    ]
     folder.begin([*pages, *models])
     digests = _write_models(folder, store, results.cells, ranked, whole=whole)
     for name, content in pages.items():
