@@ -10,7 +10,7 @@ from markupsafe import Markup
 from reports.accuracies import Point, series
 from reports.board import ATTACK_PREFIX
 from reports.groups import Board, Group
-from reports.site import render
+from reports.site import picking, render
 from reports.site.charts import bands
 from reports.text import one_line, percent
 
@@ -86,6 +86,7 @@ def write(whole: Board, document: dict[str, Any]) -> str:
         values=_values(document, columns) if document["groups"] else None,
         groups=list(zip(whole.groups, document["groups"], strict=True)),
         charts=[_chart(group) for group in whole.groups],
+        picks=[picking.chart(one["recommendation"]) for one in document["groups"]],
         several_fingerprints=_several_fingerprints(document),
     )
 
