@@ -29,6 +29,7 @@ from benchmark.stages.transfer import TransferBetweenFrameworks
 from benchmark.stages.trust import TrustChecks
 
 if TYPE_CHECKING:
+    from benchmark.datasets.extra import ExtraData
     from benchmark.external.model import ExternalModel
     from benchmark.models.provided.origin import Origin
 
@@ -47,7 +48,8 @@ class Job:
     cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
     with the path that it has on this machine. asked: what to ask for to have the same again.
     measured: what the plan found in the data. unchecked: whether the trust
-    checks are left for another turn. claims: adversarial examples of others.
+    checks are left for another turn. claims: adversarial examples of others. extra_data: what is
+    trained with beside the data set.
     """
 
     cell: Cell
@@ -71,6 +73,7 @@ class Job:
     measured: Measured | None = None
     unchecked: bool = False
     claims: Claims | None = None
+    extra_data: ExtraData | None = None
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -13,6 +13,7 @@ from benchmark import datasets, frameworks, models
 from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset, Measured
+from benchmark.datasets.extra import ExtraData
 from benchmark.errors import ModelError
 from benchmark.estimators.estimator import Estimator
 from benchmark.examples import attacked_examples
@@ -42,6 +43,7 @@ class Context:
         measured: what the plan found in the data.
         external: the model, where someone else trained it.
         origin: of the model, where it is on this machine; told by the cell's model otherwise.
+        extra_data: what is trained with beside the data set.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
         threads: CPU threads of one operation.
     """
@@ -55,6 +57,7 @@ class Context:
     measured: Measured | None = None
     external: ExternalModel | None = None
     origin: Origin | None = None
+    extra_data: ExtraData | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
 
