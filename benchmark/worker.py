@@ -98,6 +98,7 @@ def _context(job: Job, device: str, threads: int, connection: Connection) -> Con
         extra_data=job.extra_data,
         sources=job.sources,
         threads=threads,
+        batch_size=job.batch_size,
     )
 
 

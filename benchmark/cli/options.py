@@ -151,6 +151,11 @@ RUN: Mapping[str, Any] = {
         "An attack that asks the model anything later than this has failed; others go on.",
         float,
     ),
+    "batch_size": option(
+        "NUMBER|auto",
+        "Examples that an attack asks the model about at a time; 250 unless given. auto: as many "
+        "as the GPU's free memory holds, 250 on a CPU.",
+    ),
     "baseline": option(None, "Also measure each cell's undefended twin (default).", bool),
     "on_overfit": option(
         "restore|warn",

@@ -55,6 +55,8 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
         adaptation=config.adaptation,
         attack_timeout=config.attack_timeout,
     )
+    if config.batch_size is not None:
+        record = RunRecord(**{**record.stored(), "batch_size": config.batch_size})
     return Asked(record, text)
 
 

@@ -14,6 +14,7 @@ from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError, DataError, UnknownName
+from benchmark.estimators.passes import CHUNK
 from benchmark.job import Job
 from benchmark.metatest import protocol as adaptation
 from benchmark.metatest.protocol import Protocol
@@ -229,6 +230,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         # What stands around a model is not adapted, and would be measured as if it weren't there.
         None if cell.wrapped_in else protocol,
         attack_timeout=config.attack_timeout,
+        batch_size=config.batch_size or CHUNK,
         curve=suite.curve,
         corruptions=suite.corruptions,
         dataset=config.dataset,

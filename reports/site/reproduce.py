@@ -97,6 +97,8 @@ def _around(suite: str, run: Run | None) -> Iterator[str]:
         yield f"--protocol={asked.protocol}"
     if asked.attack_timeout is not None:
         yield f"--attack-timeout={asked.attack_timeout:g}"
+    if asked.batch_size is not None:
+        yield f"--batch-size={asked.batch_size}"
     for attack, arguments in sorted(asked.attacks.items()):
         for argument, value in sorted(arguments.items()):
             yield f"--set=attacks.{attack}.{argument}={_yaml(value)}"

@@ -106,3 +106,4 @@ class RunRecord(StageRecord):
     protocol: str = "none"
     adaptation: dict[str, Any] = {}
     attack_timeout: Amount | None = None
+    batch_size: Count | Literal["auto"] | None = None
