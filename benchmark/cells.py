@@ -37,7 +37,8 @@ class Cell:
     comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
     label_column: of a table: the one with the classes.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
-    weights starts it.
+    weights starts it. extra_data: what is trained with beside the data set
+    (`benchmark.datasets.extra.ExtraData.record`).
     """
 
     dataset: str
@@ -57,11 +58,12 @@ class Cell:
     source: Mapping[str, Any] | None = field(default=None, hash=False)
     label_column: str | None = None
     origin: Mapping[str, Any] | None = field(default=None, hash=False)
+    extra_data: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
         label = {} if self.label_column is None else {"label": self.label_column}
-        more = {"source": self.source, "origin": self.origin}
+        more = {"source": self.source, "origin": self.origin, "extra_data": self.extra_data}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -138,6 +140,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         source=config.get("source"),
         label_column=dataset.get("label"),
         origin=config.get("origin"),
+        extra_data=config.get("extra_data"),
     )
 
 
@@ -147,6 +150,7 @@ def expand(
     *,
     parameters: Mapping[str, Mapping[str, Any]],
     origin: Mapping[str, Any] | None = None,
+    extra_data: Mapping[str, Any] | None = None,
 ) -> list[Cell]:
     """The cells of a run, undefended twins first, never one twice.
 
@@ -154,6 +158,7 @@ def expand(
         run: a resolved configuration: `model` and `eps` are not None.
         parameters: all parameters of each defense in `defenses_of(run)`.
         origin: of the model (`benchmark.models.provided.origin.Origin.record`).
+        extra_data: what is trained with beside the data set.
     """
     assert run.model is not None
     assert run.eps is not None
@@ -175,6 +180,7 @@ def expand(
             examples=min(run.examples, len(dataset.x_test)),
             label_column=run.label,
             origin=origin,
+            extra_data=extra_data,
         )
         for defense in defenses_of(run)
         for seed in run.seed

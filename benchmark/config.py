@@ -29,6 +29,7 @@ from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.paths import expanded
 from benchmark.placement import Placement
+from benchmark.trainings import Trainings
 
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
@@ -151,7 +152,7 @@ Settings = dict[str, dict[str, Any]]
 UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(expanded)]
 
 
-class RunConfig(Placement):
+class RunConfig(Placement, Trainings):
     """One `bench run`. None means the data set's (eps, epochs, model) or the machine's default.
 
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale [0,
@@ -161,7 +162,8 @@ class RunConfig(Placement):
     defenses, but not the undefended twin, do at catastrophic overfitting; their own `parameters` go
     first. protocol: how much of adaptation is measured, with `adaptation` on top, {setting: value};
     see `benchmark.metatest.protocol`. parameters: {defense: {parameter: value}}. attacks: {attack
-    of the suite: {argument: value}}. Where cells are worked on: see `Placement`.
+    of the suite: {argument: value}}. Where cells are worked on: see `Placement`; what they are
+    trained with, `Trainings`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

@@ -6,13 +6,14 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from benchmark.attacks.claims import Claims
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
 from benchmark.datasets import Measured
 from benchmark.digest import digest
+from benchmark.estimators.passes import CHUNK
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
 from benchmark.results import Store
@@ -29,6 +30,7 @@ from benchmark.stages.transfer import TransferBetweenFrameworks
 from benchmark.stages.trust import TrustChecks
 
 if TYPE_CHECKING:
+    from benchmark.datasets.extra import ExtraData
     from benchmark.external.model import ExternalModel
     from benchmark.models.provided.origin import Origin
 
@@ -37,17 +39,18 @@ if TYPE_CHECKING:
 class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
-    external: the model, where someone else trained it. origin: of the model, where it is on this
-    machine. attack_timeout: seconds that one attack may
-    take; None for any. curve: the security curve to draw, if any. corruptions: whether accuracy on
-    corrupted images is measured. adapts: whether the defense
-    adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
-    of cells that end before this one begins, in the same run. training_after: those of them that
-    end before its training does. sources: defense to the id of the
-    cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
-    with the path that it has on this machine. asked: what to ask for to have the same again.
-    measured: what the plan found in the data. unchecked: whether the trust
-    checks are left for another turn. claims: adversarial examples of others.
+    external: the model, where someone else trained it. origin: of the model, where it is on
+    this machine. attack_timeout: seconds that one attack may take; None for any. batch_size:
+    examples that attacks take at a time. curve: the security curve to draw, if any.
+    corruptions: whether accuracy on corrupted images is measured. adapts: whether the defense
+    adapts before it is attacked. training: gradient evaluations that the training takes. after:
+    ids of cells that end before this one begins, in the same run. training_after: those of them
+    that end before its training does. sources: defense to the id of the cell on whose model
+    attacks `from:` it are made. dataset: the data set's name as it was given, with the path
+    that it has on this machine. asked: what to ask for to have the same again. measured: what
+    the plan found in the data. unchecked: whether the trust checks are left for another turn.
+    claims: adversarial examples of others. extra_data: what is trained with beside the data
+    set.
     """
 
     cell: Cell
@@ -59,6 +62,7 @@ class Job:
     external: ExternalModel | None = None
     origin: Origin | None = None
     attack_timeout: float | None = None
+    batch_size: int | Literal["auto"] = CHUNK
     curve: SecurityCurve | None = None
     corruptions: bool = False
     adapts: bool = False
@@ -71,6 +75,7 @@ class Job:
     measured: Measured | None = None
     unchecked: bool = False
     claims: Claims | None = None
+    extra_data: ExtraData | None = None
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:

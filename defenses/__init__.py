@@ -25,6 +25,7 @@ from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTra
 from defenses.awp.spec import WeightPerturbation
 from defenses.defense import Defense
 from defenses.errors import DefenseError, TrainingDivergedError, did_you_mean
+from defenses.extra import Extra
 from defenses.fitted import Fitted
 from defenses.free.spec import FreeTraining
 from defenses.mart.spec import Mart
@@ -38,6 +39,7 @@ __all__ = [
     "AdversarialTraining",
     "Defense",
     "DefenseError",
+    "Extra",
     "FastTraining",
     "FgsmTraining",
     "Fitted",

@@ -46,6 +46,9 @@ class CellRow:
     epochs: Annotated[Whole, "training epochs asked for; NA where the defense chose"] = None
     budget_ge: Annotated[Number, "gradient evaluations allowed; NA where there was no limit"] = None
     parameters: Annotated[str, "the defense's parameters as JSON"]
+    extra_data: Annotated[
+        Text, "extra training data and their share of each batch; NA where there were none"
+    ] = None
     status: Annotated[str, "how the cell ended: ok, failed or diverged"]
     reason: Annotated[str, "why, in words"] = ""
     labels_used: Annotated[

@@ -15,10 +15,11 @@ from reports.seeds import over_seeds
 from reports.shown import NONE
 from reports.text import amount, budget, duration, norm, one_line, percent
 
-_TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust")
+_TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust", "extra data")
 _COMMON = "common %"
 _BALANCED = "balanced %"
 _CORRUPTED = "corrupted %"
+_EXTRA = "extra data"
 _MOST_NAMED = 3  # cells of one reason
 
 
@@ -51,6 +52,7 @@ def table_of(board: Leaderboard, cell_ids: Collection[str] | None = None) -> Ter
     partly = any(shown.common(entry) != NONE for entry in entries)
     uneven = any(entry.clean_balanced is not None for entry in entries)
     corrupted = any(shown.corrupted(entry) != NONE for entry in entries)
+    extra = any(entry.extra_data for entry in entries)
     several = len({_group(entry) for entry in entries if entry.status == "ok"}) > 1
     columns = ["rank", "defense", "framework", "seed", "clean %", *attacks, "worst case %"]
     columns += [_BALANCED] if uneven else []
@@ -59,10 +61,12 @@ def table_of(board: Leaderboard, cell_ids: Collection[str] | None = None) -> Ter
         *([_COMMON] if partly else []),
         *([_CORRUPTED] if corrupted else []),
     ]
+    columns += [_EXTRA] if extra else []
     columns += ["labels", "trust"]
     columns += ["cost GE", "training"]
     rows = [
-        _row(entry, attacks, partly=partly, uneven=uneven, corrupted=corrupted) for entry in entries
+        _row(entry, attacks, partly=partly, uneven=uneven, corrupted=corrupted, extra=extra)
+        for entry in entries
     ]
     if several:
         columns = ["group", *columns]
@@ -126,7 +130,13 @@ def _group(entry: BoardRow) -> str:
 
 
 def _row(
-    entry: BoardRow, attacks: list[str], *, partly: bool, uneven: bool, corrupted: bool
+    entry: BoardRow,
+    attacks: list[str],
+    *,
+    partly: bool,
+    uneven: bool,
+    corrupted: bool,
+    extra: bool,
 ) -> list[str]:
     return [
         shown.rank(entry),
@@ -140,6 +150,7 @@ def _row(
         shown.interval(entry),
         *([shown.common(entry)] if partly else []),
         *([shown.corrupted(entry)] if corrupted else []),
+        *([one_line(entry.extra_data or NONE)] if extra else []),
         shown.labels(entry),
         shown.trust(entry),
         amount(entry.training_gradient_evaluations),

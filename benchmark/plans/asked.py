@@ -15,6 +15,7 @@ from benchmark import datasets
 from benchmark.attacks.suites import suite_file
 from benchmark.digest import digest
 from benchmark.results.records import RunRecord
+from benchmark.trainings import SHARE
 from defenses import wrappers
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
         adaptation=config.adaptation,
         attack_timeout=config.attack_timeout,
     )
+    if config.batch_size is not None:
+        record = RunRecord(**{**record.stored(), "batch_size": config.batch_size})
     return Asked(record, text)
 
 
@@ -94,6 +97,8 @@ def _given(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, 
         "seed": (cell.seed, 0),
         "model": (cell.model, "cnn" if len(dataset.input_shape) == 3 else "mlp"),
         "init": ((cell.origin or {}).get("init"), None),
+        "extra-data": (config.extra_data, None),
+        "extra-share": ((cell.extra_data or {}).get("share"), SHARE),
         "epochs": (cell.epochs, defaults.epochs),
         "budget-ge": (cell.budget_ge, None),
         "examples": (cell.examples, min(most, len(dataset.x_test))),

@@ -11,12 +11,13 @@ from benchmark.attacks.suites import load_suite
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
+from benchmark.devices import check_device
 from benchmark.errors import ConfigError
 from benchmark.examples import attacked_examples
 from benchmark.external.checking import Trial, TrialResult, check, few
 from benchmark.external.model import ExternalModel, source
 from benchmark.plans.asked import asked
-from benchmark.plans.run import Plan, check_device, job_of, left_out, load_data, resolve
+from benchmark.plans.run import Plan, job_of, left_out, load_data, resolve
 from benchmark.portable import dataset_name
 from benchmark.results import Store
 

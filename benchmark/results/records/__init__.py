@@ -7,6 +7,7 @@ from benchmark.results.records.cell import CellStatus as CellStatus
 from benchmark.results.records.cell import Config as Config
 from benchmark.results.records.cell import DatasetConfig as DatasetConfig
 from benchmark.results.records.cell import DefenseConfig as DefenseConfig
+from benchmark.results.records.cell import ExtraDataConfig as ExtraDataConfig
 from benchmark.results.records.cell import RunRecord as RunRecord
 from benchmark.results.records.cell import ThreatConfig as ThreatConfig
 from benchmark.results.records.metatest import EstimateRecord as EstimateRecord

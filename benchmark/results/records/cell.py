@@ -34,6 +34,20 @@ class ThreatConfig(Schema):
     eps: Amount
 
 
+class ExtraDataConfig(Schema):
+    """More training data: a share of each batch.
+
+    `examples` are trained with; `left_out` are those of the file that are also in the test or
+    validation part.
+    """
+
+    name: Annotated[str, AfterValidator(dataset_name)]
+    fingerprint: str
+    examples: Count
+    left_out: Count = 0
+    share: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Config(Schema):
     """What a cell was asked to do; `source` tells of a model that someone else trained.
 
@@ -51,6 +65,7 @@ class Config(Schema):
     examples: Count
     source: dict[str, Any] | None = None
     origin: dict[str, Any] | None = None
+    extra_data: ExtraDataConfig | None = None
 
 
 CellStatus = Literal["ok", "failed", "diverged"]
@@ -91,3 +106,4 @@ class RunRecord(StageRecord):
     protocol: str = "none"
     adaptation: dict[str, Any] = {}
     attack_timeout: Amount | None = None
+    batch_size: Count | Literal["auto"] | None = None

@@ -68,7 +68,8 @@ class AttackRecord(StageRecord):
     """attacks/<key>.json
 
     `source` is the defense on whose model it was made, `made_on` the cell with that model.
-    `draws`: of each answer of a random model. The last eight are of an attack that ran.
+    `draws`: of each answer of a random model. `batch_size`: examples at a time, where that isn't
+    250. The last eight are of an attack that ran.
     """
 
     status: Status
@@ -82,6 +83,7 @@ class AttackRecord(StageRecord):
     eps: Amount | None = None
     own_threat: bool = False
     examples: Count | None = None
+    batch_size: Count | None = None
     source: str | None = None
     made_on: str = ""
     draws: Count | None = None
