@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import defenses
+from benchmark import datasets
 from benchmark.checkout import git_state
 from benchmark.frameworks import processor, versions
 from benchmark.portable import dataset_name, without_folders
@@ -37,7 +39,8 @@ class Cell:
     comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
     label_column: of a table: the one with the classes.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
-    weights starts it.
+    weights starts it. defense_from, dataset_from: name and version of the other distribution that
+    contributes it.
     """
 
     dataset: str
@@ -57,10 +60,15 @@ class Cell:
     source: Mapping[str, Any] | None = field(default=None, hash=False)
     label_column: str | None = None
     origin: Mapping[str, Any] | None = field(default=None, hash=False)
+    defense_from: str | None = None
+    dataset_from: str | None = None
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
+        # What most cells lack is left out, so that their ids stay.
         label = {} if self.label_column is None else {"label": self.label_column}
+        label |= {} if self.dataset_from is None else {"distribution": self.dataset_from}
+        defense = {} if self.defense_from is None else {"distribution": self.defense_from}
         more = {"source": self.source, "origin": self.origin}
         return {
             "dataset": {
@@ -72,13 +80,12 @@ class Cell:
             },
             "model": self.model,
             "framework": self.framework,
-            "defense": {"name": self.defense, "parameters": dict(self.parameters)},
+            "defense": {"name": self.defense, "parameters": dict(self.parameters), **defense},
             "threat": {"norm": self.norm, "eps": self.eps},
             "seed": self.seed,
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
             "examples": self.examples,
-            # Only where there is one, so that the ids of other cells stay
             **{name: dict(value) for name, value in more.items() if value is not None},
         }
 
@@ -138,6 +145,8 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         source=config.get("source"),
         label_column=dataset.get("label"),
         origin=config.get("origin"),
+        defense_from=defense.get("distribution"),
+        dataset_from=dataset.get("distribution"),
     )
 
 
@@ -175,6 +184,8 @@ def expand(
             examples=min(run.examples, len(dataset.x_test)),
             label_column=run.label,
             origin=origin,
+            defense_from=defenses.distribution(wrappers.split(defense)[0]),
+            dataset_from=datasets.distribution(run.dataset),
         )
         for defense in defenses_of(run)
         for seed in run.seed

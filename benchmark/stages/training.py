@@ -107,6 +107,7 @@ def training_key(cell: Cell) -> str:
             "threat": [cell.norm, cell.eps] if defense.depends_on_threat else None,
             "length": [cell.epochs, cell.budget_ge],
             "encoded_by": encoded_by,
+            "distribution": cell.defense_from,
         }
     )
 
