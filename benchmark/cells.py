@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import defenses
+from benchmark import datasets
 from benchmark.checkout import git_state
 from benchmark.frameworks import processor, versions
 from benchmark.portable import dataset_name, without_folders
@@ -38,7 +40,8 @@ class Cell:
     label_column: of a table: the one with the classes.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
     weights starts it. extra_data: what is trained with beside the data set
-    (`benchmark.datasets.extra.ExtraData.record`).
+    (`benchmark.datasets.extra.ExtraData.record`). defense_from, dataset_from: name and version of the
+    other distribution that contributes it.
     """
 
     dataset: str
@@ -59,11 +62,16 @@ class Cell:
     label_column: str | None = None
     origin: Mapping[str, Any] | None = field(default=None, hash=False)
     extra_data: Mapping[str, Any] | None = field(default=None, hash=False)
+    defense_from: str | None = None
+    dataset_from: str | None = None
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
+        # What most cells lack is left out, so that their ids stay.
         label = {} if self.label_column is None else {"label": self.label_column}
         more = {"source": self.source, "origin": self.origin, "extra_data": self.extra_data}
+        label |= {} if self.dataset_from is None else {"distribution": self.dataset_from}
+        defense = {} if self.defense_from is None else {"distribution": self.defense_from}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -74,13 +82,12 @@ class Cell:
             },
             "model": self.model,
             "framework": self.framework,
-            "defense": {"name": self.defense, "parameters": dict(self.parameters)},
+            "defense": {"name": self.defense, "parameters": dict(self.parameters), **defense},
             "threat": {"norm": self.norm, "eps": self.eps},
             "seed": self.seed,
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
             "examples": self.examples,
-            # Only where there is one, so that the ids of other cells stay
             **{name: dict(value) for name, value in more.items() if value is not None},
         }
 
@@ -141,6 +148,8 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         label_column=dataset.get("label"),
         origin=config.get("origin"),
         extra_data=config.get("extra_data"),
+        defense_from=defense.get("distribution"),
+        dataset_from=dataset.get("distribution"),
     )
 
 
@@ -181,6 +190,8 @@ def expand(
             label_column=run.label,
             origin=origin,
             extra_data=extra_data,
+            defense_from=defenses.distribution(wrappers.split(defense)[0]),
+            dataset_from=datasets.distribution(run.dataset),
         )
         for defense in defenses_of(run)
         for seed in run.seed

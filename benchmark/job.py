@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from benchmark import models
 from benchmark.attacks.claims import Claims
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
@@ -107,7 +108,8 @@ class Job:
         if self.corruptions:
             stages.append(Corruptions(examples, needs))
         # A model that is no specified architecture belongs to one framework
-        if self.external is None and not self.cell.wrapped_in and ":" not in self.cell.model:
+        specified = self.external is None and models.is_specified(self.cell.model)
+        if specified and not self.cell.wrapped_in:
             stages.append(TransferBetweenFrameworks(self.cell, needs))
         return (*stages, *self._meta_test())
 

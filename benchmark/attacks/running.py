@@ -103,7 +103,7 @@ def describe(spec: AttackSpec, examples: int, norm: str, eps: float) -> Record:
     """What an attack's record says before it has run, on so many examples within this threat."""
     return {
         "name": spec.name,
-        "attack": spec.entry.target.partition(":")[2],
+        "attack": spec.entry.class_name,
         "arguments": spec.resolved(eps),
         "identity": spec.identity(),
         "families": list(spec.entry.kinds),

@@ -17,10 +17,10 @@ from pydantic import (
 )
 
 import defenses
+from benchmark.attacks import lookup
 from benchmark.attacks.arguments import Kind
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.specification import THREATS, TRANSFER
-from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError, shortened
 from benchmark.limits import MAX_EPS, MAX_EXAMPLES, eps_fault
 from defenses import wrappers
@@ -89,6 +89,15 @@ def _one_of(words: str, allowed: Collection[str]) -> BeforeValidator:
         return name
 
     return BeforeValidator(check)
+
+
+def _attack(value: object) -> str:
+    name = text(value)
+    if not lookup.is_known(name):
+        raise ValueError(
+            f" names the unknown attack {shortened(name)}{did_you_mean(name, lookup.names())}"
+        )
+    return name
 
 
 def _examples(value: object) -> object:
@@ -195,7 +204,7 @@ class Threat(_Part):
 class Attack(_Part):
     """One attack of a suite; which arguments it takes is in its row of the table."""
 
-    attack: Annotated[str, _one_of(" names the unknown attack", ATTACKS)] = ""
+    attack: Annotated[str, BeforeValidator(_attack)] = ""
     arguments: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(default_factory=dict)
     threat: Threat | None = None
     examples: Examples = None

@@ -60,6 +60,7 @@ class Target:
         pipeline: what success is judged on, where that is more than the estimator.
         bare: the model alone, where the estimator is more and takes the same inputs.
         defense: of the cell.
+        framework: of the model; any that an attack runs in where it isn't told.
         surrogates: models of other cells.
         judge: who says what success is judged on; the pipeline as it is where there is none.
         clean: what a random model says of `x`.
@@ -73,6 +74,7 @@ class Target:
     pipeline: Pipeline | None = None
     bare: Estimator | None = None
     defense: str = ""
+    framework: str = ""
     surrogates: OtherModels | None = None
     judge: Judge | None = None
     clean: Answers | None = None
@@ -122,6 +124,8 @@ class Target:
             return "the model below takes encoded inputs, not these"
         if spec.entry.bare_only and self.pipeline is not None and not spec.transfers:
             return "needs a model without input or output defenses"
+        if self.framework and self.framework not in spec.entry.frameworks:
+            return f"runs on models of {' and '.join(spec.entry.frameworks)}, not {self.framework}"
         return spec.obstacle(norm, self.x.shape[1:])
 
     def attacked_by(self, spec: AttackSpec) -> Estimator:
@@ -180,7 +184,7 @@ def target(
             seed=cell.seed,
             rebuild=rebuild,
         )
-    return replace(made, defense=cell.defense, surrogates=surrogates)
+    return replace(made, defense=cell.defense, framework=cell.framework, surrogates=surrogates)
 
 
 def _wrapped_target(

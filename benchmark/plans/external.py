@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from benchmark import datasets
 from benchmark.attacks.claims import Claims
 from benchmark.attacks.claims import read as read_claims
 from benchmark.attacks.suites import load_suite
@@ -87,6 +88,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         examples=min(config.examples, len(dataset.x_test)),
         source=origin,
         label_column=config.label,
+        dataset_from=datasets.distribution(config.dataset),
     )
 
 

@@ -110,6 +110,7 @@ def training_key(cell: Cell) -> str:
             "length": [cell.epochs, cell.budget_ge],
             "encoded_by": encoded_by,
             "extra_data": cell.extra_data,
+            "distribution": cell.defense_from,
         }
     )
 
