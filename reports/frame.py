@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from reports.adaptations import summary
+from reports.certification import columns as certified
 from reports.checks import NOT_APPLICABLE, PASSED, checks
 from reports.columns import COLUMNS, CellRow, TidyRow, table
 from reports.records import Attack, Cell, Results, read
@@ -78,6 +79,7 @@ def _about(cell: Cell) -> CellRow:
         training_seconds=sum(s.seconds for s in stages) if cell.training else None,
         **_adaptation(cell),
         **_corruptions(cell),
+        **certified(cell.certifications),
     )
 
 

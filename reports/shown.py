@@ -60,6 +60,14 @@ def corrupted(values: BoardRow) -> str:
     return f"{percent(values.corruption_accuracy)} ({told})"
 
 
+def certified(values: BoardRow) -> str:
+    """Certified accuracy under the row's threat with its 95 % interval, where there is any."""
+    if values.certified_accuracy is None:
+        return NONE
+    told = _interval(values.certified_low, values.certified_high)
+    return f"{percent(values.certified_accuracy)} ({told})"
+
+
 def common(values: BoardRow) -> str:
     """The worst case on the examples that every attack was run on, where these are not all."""
     if not values.upper_bound or not values.common_examples:

@@ -226,6 +226,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         attack_timeout=config.attack_timeout,
         curve=suite.curve,
         corruptions=suite.corruptions,
+        certification=suite.certification,
         dataset=config.dataset,
     )
 
