@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchmark import models
 from benchmark.attacks.claims import Claims
-from benchmark.attacks.suites import AttackSpec, SecurityCurve
+from benchmark.attacks.suites import AttackSpec, SecurityCurve, Smoothing
 from benchmark.cells import Cell
 from benchmark.datasets import Measured
 from benchmark.digest import digest
@@ -19,6 +20,7 @@ from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
 from benchmark.results import Store
 from benchmark.stages.attack import Attack
+from benchmark.stages.certification import Certification
 from benchmark.stages.claims import ForeignClaims
 from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
@@ -43,8 +45,8 @@ class Job:
     external: the model, where someone else trained it. origin: of the model, where it is on
     this machine. attack_timeout: seconds that one attack may take; None for any. batch_size:
     examples that attacks take at a time. curve: the security curve to draw, if any.
-    corruptions: whether accuracy on corrupted images is measured. adapts: whether the defense
-    adapts before it is attacked. training: gradient evaluations that the training takes. after:
+    corruptions: whether accuracy on corrupted images is measured. certification: how, if at all.
+    adapts: whether the defense adapts before it is attacked. training: gradient evaluations that the training takes. after:
     ids of cells that end before this one begins, in the same run. training_after: those of them
     that end before its training does. sources: defense to the id of the cell on whose model
     attacks `from:` it are made. dataset: the data set's name as it was given, with the path
@@ -66,6 +68,7 @@ class Job:
     batch_size: int | Literal["auto"] = CHUNK
     curve: SecurityCurve | None = None
     corruptions: bool = False
+    certification: Smoothing | None = None
     adapts: bool = False
     training: float = 1.0
     after: frozenset[str] = frozenset()
@@ -107,6 +110,10 @@ class Job:
             stages.append(Curve(self.curve, key, attack, examples))
         if self.corruptions:
             stages.append(Corruptions(examples, needs))
+        if self.certification is not None:
+            key = self.certification_key()
+            assert key is not None
+            stages.append(Certification(self.certification, key, examples, needs))
         # A model that is no specified architecture belongs to one framework
         specified = self.external is None and models.is_specified(self.cell.model)
         if specified and not self.cell.wrapped_in:
@@ -139,6 +146,13 @@ class Job:
             return None
         whole = [self.attack_keys()[self.curve.attack], self.curve.budgets, self.curve.examples]
         return f"{self.curve.attack}-{digest(whole)[:8]}"
+
+    def certification_key(self) -> str | None:
+        """The key of the certification in the store, if there is one to make."""
+        if self.certification is None:
+            return None
+        whole = [*dataclasses.astuple(self.certification), self.cell.examples]
+        return f"smoothing-{digest(whole)[:8]}"
 
     @property
     def trust_stage(self) -> str:

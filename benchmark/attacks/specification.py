@@ -110,10 +110,30 @@ class SecurityCurve:
 
 
 @dataclass(frozen=True)
+class Smoothing:
+    """Certification by randomised smoothing; the defaults are those of its paper's authors.
+
+    Args:
+        sigma: standard deviation of the noise, in pixel scale.
+        n0: draws that choose an example's class.
+        n: draws that bound that class's probability.
+        alpha: how likely the bound of one example fails, at most.
+        examples: how many are certified; None for all of the cell.
+    """
+
+    sigma: float
+    n0: int = 100
+    n: int = 100_000
+    alpha: float = 0.001
+    examples: int | None = None
+
+
+@dataclass(frozen=True)
 class Suite:
     """A named list of attacks, and the curve that is drawn of one of them, if any.
 
-    corruptions: whether accuracy on corrupted images is measured beside them.
+    corruptions: whether accuracy on corrupted images is measured beside them. certification: how
+    the model is certified beside them, if at all.
     """
 
     name: str
@@ -121,6 +141,7 @@ class Suite:
     attacks: tuple[AttackSpec, ...]
     curve: SecurityCurve | None = None
     corruptions: bool = False
+    certification: Smoothing | None = None
 
     def applicable(self, norm: str, input_shape: tuple[int, ...]) -> list[tuple[AttackSpec, str]]:
         """Every attack with the reason why it can't run here, or an empty one."""

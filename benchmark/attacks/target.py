@@ -98,6 +98,15 @@ class Target:
         """Where a random model is wrong more often than on the clean examples; None of others."""
         return None if self.clean is None else answers.worse_than(self.clean)
 
+    def some(self, examples: int | None) -> np.ndarray:
+        """So many of the rows, the same for every cell, (n,) bool; all of them for None."""
+        count = len(self.x)
+        if examples is None or examples >= count:
+            return np.ones(count, dtype=bool)
+        chosen = np.zeros(count, dtype=bool)
+        chosen[np.random.default_rng(count).permutation(count)[:examples]] = True
+        return chosen
+
     def part(self, rows: np.ndarray) -> Target:
         """The same of some of the examples."""
         return replace(

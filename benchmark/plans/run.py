@@ -233,6 +233,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         batch_size=config.batch_size or CHUNK,
         curve=suite.curve,
         corruptions=suite.corruptions,
+        certification=suite.certification,
         dataset=config.dataset,
     )
 

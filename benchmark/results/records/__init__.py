@@ -17,6 +17,7 @@ from benchmark.results.records.schema import CostRecord as CostRecord
 from benchmark.results.records.schema import Schema as Schema
 from benchmark.results.records.schema import StageRecord as StageRecord
 from benchmark.results.records.stages import AttackRecord as AttackRecord
+from benchmark.results.records.stages import CertificationRecord as CertificationRecord
 from benchmark.results.records.stages import CheckRecord as CheckRecord
 from benchmark.results.records.stages import ClaimsRecord as ClaimsRecord
 from benchmark.results.records.stages import CorruptionsRecord as CorruptionsRecord
@@ -42,6 +43,7 @@ SCHEMAS: dict[str, type[StageRecord]] = {
     "trust": TrustRecord,
     "curves": CurveRecord,
     "corruptions": CorruptionsRecord,
+    "certification": CertificationRecord,
     "transfers": TransferRecord,
     "adaptations": FamilyRecord,
     "runs": RunRecord,
