@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmark.checkout import git_state
+from benchmark.datasets.classes import ClassSplit, recorded
 from benchmark.frameworks import processor, versions
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Record
@@ -37,7 +38,7 @@ class Cell:
     comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
     label_column: of a table: the one with the classes.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
-    weights starts it.
+    weights starts it. class_split: of the data, where some classes are held out.
     """
 
     dataset: str
@@ -57,10 +58,12 @@ class Cell:
     source: Mapping[str, Any] | None = field(default=None, hash=False)
     label_column: str | None = None
     origin: Mapping[str, Any] | None = field(default=None, hash=False)
+    class_split: ClassSplit | None = None
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
         label = {} if self.label_column is None else {"label": self.label_column}
+        classes = {} if self.class_split is None else {"classes": self.class_split.record()}
         more = {"source": self.source, "origin": self.origin}
         return {
             "dataset": {
@@ -69,6 +72,7 @@ class Cell:
                 "image_size": self.image_size,
                 "split_seed": self.split_seed,
                 **label,
+                **classes,
             },
             "model": self.model,
             "framework": self.framework,
@@ -138,6 +142,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         source=config.get("source"),
         label_column=dataset.get("label"),
         origin=config.get("origin"),
+        class_split=None if (split := dataset.get("classes")) is None else recorded(split),
     )
 
 
@@ -175,6 +180,7 @@ def expand(
             examples=min(run.examples, len(dataset.x_test)),
             label_column=run.label,
             origin=origin,
+            class_split=dataset.class_split,
         )
         for defense in defenses_of(run)
         for seed in run.seed

@@ -13,6 +13,7 @@ from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.cells import Cell
 from benchmark.datasets import Measured
 from benchmark.digest import digest
+from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
 from benchmark.results import Store
@@ -21,6 +22,7 @@ from benchmark.stages.claims import ForeignClaims
 from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
 from benchmark.stages.external import External
+from benchmark.stages.fewshot import Episodes
 from benchmark.stages.metatest import Family, Tuning
 from benchmark.stages.stage import Stage
 from benchmark.stages.support import Support
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
+    adaptation, few_shot: to attack families and to new classes, where it is measured.
     external: the model, where someone else trained it. origin: of the model, where it is on this
     machine. attack_timeout: seconds that one attack may
     take; None for any. curve: the security curve to draw, if any. corruptions: whether accuracy on
@@ -56,6 +59,7 @@ class Job:
     out: str
     data_dir: str | None
     adaptation: Protocol | None = None
+    few_shot: FewShot | None = None
     external: ExternalModel | None = None
     origin: Origin | None = None
     attack_timeout: float | None = None
@@ -119,6 +123,9 @@ class Job:
         return [Training(max(1.0, self.training)), *([Support()] if self.adapts else [])]
 
     def _meta_test(self) -> list[Stage]:
+        if self.few_shot is not None:
+            shown = self.few_shot.keys().items()
+            return [Episodes(self.few_shot, *what, key) for what, key in shown]
         if self.adaptation is None:
             return []
         keys = self.adaptation_keys()

@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from benchmark.datasets.class_split import Given, apply, class_split
+from benchmark.datasets.classes import ClassSplit
 from benchmark.datasets.dataset import Dataset, Measured, Request, Source
 from benchmark.datasets.splits import split
 from benchmark.errors import DataError, UnknownName
 from benchmark.paths import expanded
 
-__all__ = ["DESCRIPTIONS", "TABLE", "Dataset", "DatasetDefaults", "Measured", "defaults", "load"]
+__all__ = [
+    "DESCRIPTIONS",
+    "TABLE",
+    "ClassSplit",
+    "Dataset",
+    "DatasetDefaults",
+    "Measured",
+    "defaults",
+    "load",
+]
 
 TABLE: dict[str, str] = {
     "digits": "benchmark.datasets.digits:load",
@@ -116,6 +127,7 @@ def load(
     label: str | None = None,
     keep: bool = False,
     before: Measured | None = None,
+    classes: Given | ClassSplit | None = None,
 ) -> Dataset:
     """Look at, check and split the data set called `name`.
 
@@ -125,7 +137,8 @@ def load(
     `split_seed` (>= 0) fixes every split that the data don't come with. `label` is the column
     of "csv:FILE" that holds the classes. `keep` is for processes that read examples again and
     again: decoded images may stay in memory. `before` is what the same call found earlier, which
-    holds as long as no file changes.
+    holds as long as no file changes. `classes` splits the classes (`class_split`): the data set is
+    that of the training classes, and holds the others out.
 
     Raises UnknownName for a name that TABLE doesn't hold, DataError for data that can't be used.
     """
@@ -142,7 +155,10 @@ def load(
     request = Request(
         name, _found(path, data_dir), data_dir, download, image_size, split_seed, label, keep
     )
-    dataset = split(_loader(key)(request), name, seed=split_seed, before=before)
+    source, novel = _loader(key)(request), None
+    if classes is not None:
+        source, novel = apply(class_split(classes, source.class_names), source)
+    dataset = split(source, name, seed=split_seed, before=before, novel=novel)
     _ = dataset.measured  # goes through everything, so that what can't be read is told here
     return dataset
 
