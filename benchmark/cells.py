@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import defenses
 from benchmark import datasets
 from benchmark.checkout import git_state
+from benchmark.datasets.classes import ClassSplit, recorded
 from benchmark.frameworks import processor, versions
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Record
@@ -40,8 +41,9 @@ class Cell:
     label_column: of a table: the one with the classes.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
     weights starts it. extra_data: what is trained with beside the data set
-    (`benchmark.datasets.extra.ExtraData.record`). defense_from, dataset_from: name and version of the
-    other distribution that contributes it.
+    (`benchmark.datasets.extra.ExtraData.record`). defense_from, dataset_from: name and version of
+    the other distribution that contributes it. class_split: of the data, where some classes are
+    held out.
     """
 
     dataset: str
@@ -64,14 +66,16 @@ class Cell:
     extra_data: Mapping[str, Any] | None = field(default=None, hash=False)
     defense_from: str | None = None
     dataset_from: str | None = None
+    class_split: ClassSplit | None = None
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
         # What most cells lack is left out, so that their ids stay.
-        label = {} if self.label_column is None else {"label": self.label_column}
         more = {"source": self.source, "origin": self.origin, "extra_data": self.extra_data}
+        label = {} if self.label_column is None else {"label": self.label_column}
         label |= {} if self.dataset_from is None else {"distribution": self.dataset_from}
         defense = {} if self.defense_from is None else {"distribution": self.defense_from}
+        classes = {} if self.class_split is None else {"classes": self.class_split.record()}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -79,6 +83,7 @@ class Cell:
                 "image_size": self.image_size,
                 "split_seed": self.split_seed,
                 **label,
+                **classes,
             },
             "model": self.model,
             "framework": self.framework,
@@ -150,6 +155,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         extra_data=config.get("extra_data"),
         defense_from=defense.get("distribution"),
         dataset_from=dataset.get("distribution"),
+        class_split=None if (split := dataset.get("classes")) is None else recorded(split),
     )
 
 
@@ -192,6 +198,7 @@ def expand(
             extra_data=extra_data,
             defense_from=defenses.distribution(wrappers.split(defense)[0]),
             dataset_from=datasets.distribution(run.dataset),
+            class_split=dataset.class_split,
         )
         for defense in defenses_of(run)
         for seed in run.seed

@@ -16,6 +16,7 @@ from benchmark.cells import Cell
 from benchmark.datasets import Measured
 from benchmark.digest import digest
 from benchmark.estimators.passes import CHUNK
+from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
 from benchmark.results import Store
@@ -25,6 +26,7 @@ from benchmark.stages.claims import ForeignClaims
 from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
 from benchmark.stages.external import External
+from benchmark.stages.fewshot import Episodes
 from benchmark.stages.metatest import Family, Tuning
 from benchmark.stages.stage import Stage
 from benchmark.stages.support import Support
@@ -42,18 +44,19 @@ if TYPE_CHECKING:
 class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
+    adaptation, few_shot: to attack families and to new classes, where it is measured.
     external: the model, where someone else trained it. origin: of the model, where it is on
     this machine. attack_timeout: seconds that one attack may take; None for any. batch_size:
     examples that attacks take at a time. curve: the security curve to draw, if any.
     corruptions: whether accuracy on corrupted images is measured. certification: how, if at all.
-    adapts: whether the defense adapts before it is attacked. training: gradient evaluations that the training takes. after:
-    ids of cells that end before this one begins, in the same run. training_after: those of them
-    that end before its training does. sources: defense to the id of the cell on whose model
-    attacks `from:` it are made. dataset: the data set's name as it was given, with the path
-    that it has on this machine. asked: what to ask for to have the same again. measured: what
-    the plan found in the data. unchecked: whether the trust checks are left for another turn.
-    claims: adversarial examples of others. extra_data: what is trained with beside the data
-    set.
+    adapts: whether the defense adapts before it is attacked. training: gradient evaluations that
+    the training takes. after: ids of cells that end before this one begins, in the same run.
+    training_after: those of them that end before its training does. sources: defense to the id of
+    the cell on whose model attacks `from:` it are made. dataset: the data set's name as it was
+    given, with the path that it has on this machine. asked: what to ask for to have the same
+    again. measured: what the plan found in the data. unchecked: whether the trust checks are left
+    for another turn. claims: adversarial examples of others. extra_data: what is trained with
+    beside the data set.
     """
 
     cell: Cell
@@ -62,6 +65,7 @@ class Job:
     out: str
     data_dir: str | None
     adaptation: Protocol | None = None
+    few_shot: FewShot | None = None
     external: ExternalModel | None = None
     origin: Origin | None = None
     attack_timeout: float | None = None
@@ -133,6 +137,9 @@ class Job:
         return [Training(max(1.0, self.training)), *([Support()] if self.adapts else [])]
 
     def _meta_test(self) -> list[Stage]:
+        if self.few_shot is not None:
+            shown = self.few_shot.keys().items()
+            return [Episodes(self.few_shot, *what, key) for what, key in shown]
         if self.adaptation is None:
             return []
         keys = self.adaptation_keys()

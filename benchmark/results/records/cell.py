@@ -22,6 +22,7 @@ class DatasetConfig(Schema):
     split_seed: Count = 0
     label: str | None = None
     distribution: str | None = None
+    classes: dict[str, list[str]] | None = None
 
 
 class DefenseConfig(Schema):

@@ -82,7 +82,8 @@ def test_a_long_leaderboard_keeps_its_columns_in_line_and_its_sorting(
     assert page.column("Seed") == [str(n) for n in range(60) for _ in range(6)]
     assert "long" in page.find("#board").get_attribute("class").split()
     edges = page.run(
-        "return [...document.querySelectorAll('#board tr:not(.group, .heads)')].slice(0, 5).map((row) =>"
+        "return [...document.querySelectorAll('#board tr:not(.group, .heads)')].slice(0, 5)"
+        ".map((row) =>"
         " [...row.cells].filter((c) => c.getClientRects().length)"
         ".map((c) => Math.round(c.getBoundingClientRect().right)))"
     )
