@@ -4,10 +4,10 @@
 
 The ascent of `pgd-at` (PGD-10, `cnn`, MNIST size) is a compiled loop. With its gradient written
 into the loop's graph, traces in the same process, of one model and the same inputs, take 1 or 2
-times the processor time of ten bare gradients. The profiler says why: in the slow ones the gradient of
-max pooling is TensorFlow's own kernel in place of oneDNN's. With the gradient in a graph of its own
-(`defenses.perturbation.tensorflow.own_graph`) all traces are fast. Each way in a process, each
-trace with its ratio and its kernel; exits with 1 where one of ours is slow.
+times the processor time of ten bare gradients. The profiler says why: in the slow ones the
+gradient of max pooling is TensorFlow's own kernel in place of oneDNN's. With the gradient in a
+graph of its own (`defenses.perturbation.tensorflow.own_graph`) all traces are fast. Each way in
+a process, each trace with its ratio and its kernel; exits with 1 where one of ours is slow.
 """
 
 from __future__ import annotations
