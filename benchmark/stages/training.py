@@ -45,7 +45,7 @@ class Training(Stage):
             return _taken(context.store, found)
         cell, data = context.cell, context.dataset
         context.store.make_cell_folder(cell.cell_id)
-        started, counted = time.perf_counter(), forget_peak()
+        started, counted, checkpoint = time.perf_counter(), forget_peak(), _checkpoint(context)
         context.fitted = fitted = context.defense.fit(
             context.build(),
             encoded(cell, data.x_train),
@@ -57,9 +57,9 @@ class Training(Stage):
             extra=_extra(context),
             progress=context.reporter.stage(self.label),
             notify=context.reporter.notice,
-            checkpoint=_checkpoint(context),
+            checkpoint=checkpoint,
         )
-        took = spent(context, fitted, started)
+        took = spent(context, fitted, started - checkpoint.seconds_before)
         if counted and context.device == "cpu":  # elsewhere a model is in other memory
             took["peak_memory"] = peak()
         return _record(fitted, took), weights_of(context, "weights", fitted)
