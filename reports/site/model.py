@@ -11,7 +11,7 @@ from reports.checks import checks
 from reports.groups import threat
 from reports.pictures import Example, examples
 from reports.records import Attack, Cell
-from reports.site import breakdown, measured
+from reports.site import breakdown, measured, optimality
 from reports.site.outcomes import Detail, detail
 from reports.site.reproduce import UNKNOWN, command
 
@@ -39,11 +39,13 @@ def document(
     """
     record = cell.record
     suites, pictures = [], {}
+    stated = record.config.threat
+    near = optimality.shares(list(details.values()), stated.norm, stated.eps)
     for name in sorted(record.suites):
         attacks = cell.under(name)
         ran = [details[attack.key] for attack in attacks if attack.key in details]
         suite, pictures[name] = _suite(cell, name, attacks, ran, standing[name])
-        suites.append(suite)
+        suites.append(suite | {"optimality": _optimality(ran, near)})
     return {
         "schema_version": SCHEMA_VERSION,
         "cell_id": cell.cell_id,
@@ -197,6 +199,13 @@ def _suite(
             ],
         },
     }, samples
+
+
+def _optimality(ran: list[Detail], near: dict[str, Document]) -> Document:
+    """What share each attack has of the best known; "attacks" is empty where all are alone."""
+    rows = [(one.attack, near[one.attack.key]) for one in ran if one.attack.key in near]
+    found = [{"name": attack.name, "key": attack.key, **shares} for attack, shares in rows]
+    return {"queries": list(optimality.QUERIES), "attacks": found}
 
 
 def _named(cell: Cell, one: Document) -> Document:
