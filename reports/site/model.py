@@ -11,7 +11,7 @@ from reports.checks import checks
 from reports.groups import threat
 from reports.pictures import Example, common_magnification, examples, has_pictures
 from reports.records import Attack, Cell
-from reports.site import breakdown, downloads, measured
+from reports.site import breakdown, downloads, measured, optimality
 from reports.site.outcomes import Detail, detail
 from reports.site.reproduce import UNKNOWN, command
 
@@ -45,9 +45,11 @@ def document(
     shown = [pictured.arrays for mine in ran.values() if (pictured := _pictured(mine))]
     magnification = common_magnification(shown, limit=_PICTURES)
     suites, pictures = [], {}
+    stated = record.config.threat
+    near = optimality.shares(list(details.values()), stated.norm, stated.eps)
     for name, mine in ran.items():
         suite, pictures[name] = _suite(cell, name, mine, standing[name], magnification)
-        suites.append(suite)
+        suites.append(suite | {"optimality": _optimality(mine, near)})
     return {
         "schema_version": SCHEMA_VERSION,
         "cell_id": cell.cell_id,
@@ -206,6 +208,13 @@ def _suite(
             ],
         },
     }, samples
+
+
+def _optimality(ran: list[Detail], near: dict[str, Document]) -> Document:
+    """What share each attack has of the best known; "attacks" is empty where all are alone."""
+    rows = [(one.attack, near[one.attack.key]) for one in ran if one.attack.key in near]
+    found = [{"name": attack.name, "key": attack.key, **shares} for attack, shares in rows]
+    return {"queries": list(optimality.QUERIES), "attacks": found}
 
 
 def _named(cell: Cell, one: Document) -> Document:
