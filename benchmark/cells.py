@@ -18,6 +18,7 @@ from benchmark.results import Record
 from benchmark.results.identity import cell_id_of, id_begins
 from benchmark.results.records import CellRecord, CellStatus, Config
 from defenses import wrappers
+from defenses.training import PRECISIONS
 
 if TYPE_CHECKING:
     from benchmark.config import RunConfig
@@ -38,7 +39,7 @@ class Cell:
     label_column: of a table: the one with the classes.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
     weights starts it. extra_data: what is trained with beside the data set
-    (`benchmark.datasets.extra.ExtraData.record`).
+    (`benchmark.datasets.extra.ExtraData.record`). precision: of its training; None for float32.
     """
 
     dataset: str
@@ -59,6 +60,7 @@ class Cell:
     label_column: str | None = None
     origin: Mapping[str, Any] | None = field(default=None, hash=False)
     extra_data: Mapping[str, Any] | None = field(default=None, hash=False)
+    precision: str | None = None
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
@@ -82,6 +84,7 @@ class Cell:
             "examples": self.examples,
             # Only where there is one, so that the ids of other cells stay
             **{name: dict(value) for name, value in more.items() if value is not None},
+            **({} if self.precision is None else {"precision": self.precision}),
         }
 
     @functools.cached_property
@@ -141,6 +144,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         label_column=dataset.get("label"),
         origin=config.get("origin"),
         extra_data=config.get("extra_data"),
+        precision=config.get("precision"),
     )
 
 
@@ -181,6 +185,7 @@ def expand(
             label_column=run.label,
             origin=origin,
             extra_data=extra_data,
+            precision=None if run.precision == PRECISIONS[0] else run.precision,
         )
         for defense in defenses_of(run)
         for seed in run.seed

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, UnknownName
+from defenses.training import PRECISIONS
 
 SHARE = 0.5  # of extra data in a batch, unless given
+
+
+def _precision(value: Any) -> str:
+    name = str(value).strip().lower()
+    if name not in PRECISIONS:
+        raise UnknownName("precision", str(value), PRECISIONS)
+    return name
 
 
 class Trainings(BaseModel):
     """What the trainings of a run have in common.
 
     extra_data: "npz:FILE" with more training data. extra_share: of each batch, that is drawn from
-    them.
+    them. precision: of their updates; None stands for float32.
     """
 
     extra_data: str | None = None
     extra_share: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+
+    precision: Annotated[str, BeforeValidator(_precision)] | None = None
 
     @model_validator(mode="after")
     def _share_of_something(self) -> Trainings:
