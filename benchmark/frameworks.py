@@ -32,6 +32,7 @@ ESTIMATORS = {
     "torch": "benchmark.estimators.pytorch",
     "tensorflow": "benchmark.estimators.tensorflow",
 }
+HEADS = {"torch": "defenses.heads.pytorch", "tensorflow": "defenses.heads.tensorflow"}
 PROVIDED = {
     "torch": "benchmark.models.provided.pytorch",
     "tensorflow": "benchmark.models.provided.tensorflow",

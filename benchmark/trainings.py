@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from benchmark.errors import ConfigError, UnknownName
+from benchmark.choices import one_of
+from benchmark.errors import ConfigError
 from defenses.training import PRECISIONS
 
 SHARE = 0.5  # of extra data in a batch, unless given
-
-
-def _precision(value: Any) -> str:
-    name = str(value).strip().lower()
-    if name not in PRECISIONS:
-        raise UnknownName("precision", str(value), PRECISIONS)
-    return name
 
 
 class Trainings(BaseModel):
@@ -28,8 +22,7 @@ class Trainings(BaseModel):
 
     extra_data: str | None = None
     extra_share: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
-
-    precision: Annotated[str, BeforeValidator(_precision)] | None = None
+    precision: Annotated[str, one_of("precision", PRECISIONS)] | None = None
 
     @model_validator(mode="after")
     def _share_of_something(self) -> Trainings:

@@ -41,6 +41,8 @@ _BEHIND = (
     *("held_out_before", "held_out_after", "held_out_area", "held_out_area_low"),
     *("held_out_area_high", "held_out_forgetting", "held_out_labels", "held_out_families"),
     *("corruption_accuracy", "corruption_low", "corruption_high"),
+    *("certified_accuracy", "certified_low", "certified_high"),
+    *("certified_radius", "certified_sigma"),
     *("status", "reason", "cell_id"),
 )
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from benchmark.results.records import ExtraDataConfig
 from reports.adaptations import summary
+from reports.certification import columns as certified
 from reports.checks import NOT_APPLICABLE, PASSED, checks
 from reports.columns import COLUMNS, CellRow, TidyRow, table
 from reports.records import Attack, Cell, Results, read
@@ -81,6 +82,7 @@ def _about(cell: Cell) -> CellRow:
         training_seconds=sum(s.seconds for s in stages) if cell.training else None,
         **_adaptation(cell),
         **_corruptions(cell),
+        **certified(cell.certifications),
     )
 
 

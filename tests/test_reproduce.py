@@ -202,8 +202,9 @@ def test_augmentation_that_the_data_set_turns_on_stays_on_or_off(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    augmented = replace(datasets.defaults("digits"), crop=1 / 8, flip=True)
-    monkeypatch.setitem(datasets._DEFAULTS, "digits", augmented)
+    entry = datasets.table.TABLE["digits"]
+    augmented = replace(entry, defaults=replace(entry.defaults, crop=1 / 8, flip=True))
+    monkeypatch.setitem(datasets.table.TABLE, "digits", augmented)
     plan = planned(settings, out)
     found, cell = store(plan, tmp_path), plan.jobs[0].cell
     assert ("crop" in cell.parameters) == (not settings)

@@ -91,19 +91,14 @@ def _fewer(spec: AttackSpec, target: Target, error: Exception) -> str:
 
 def attacked_rows(spec: AttackSpec, target: Target) -> np.ndarray:
     """Which of the target's rows the attack is run on: the same for every cell, (n,) bool."""
-    count = len(target.x)
-    if spec.examples is None or spec.examples >= count:
-        return np.ones(count, dtype=bool)
-    attacked = np.zeros(count, dtype=bool)
-    attacked[np.random.default_rng(count).permutation(count)[: spec.examples]] = True
-    return attacked
+    return target.some(spec.examples)
 
 
 def describe(spec: AttackSpec, examples: int, norm: str, eps: float) -> Record:
     """What an attack's record says before it has run, on so many examples within this threat."""
     return {
         "name": spec.name,
-        "attack": spec.entry.target.partition(":")[2],
+        "attack": spec.entry.class_name,
         "arguments": spec.resolved(eps),
         "identity": spec.identity(),
         "families": list(spec.entry.kinds),

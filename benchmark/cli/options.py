@@ -167,10 +167,23 @@ RUN: Mapping[str, Any] = {
         "fgsm-rs goes back).",
     ),
     "protocol": option(
-        "none|brief|adapt",
-        "How much to measure of each model's adaptation to other attacks: nothing (default), a "
-        "first look, or the full protocol.",
+        "none|brief|adapt|few-shot",
+        "What to measure of each model's adaptation: nothing (default), to other attacks (a first "
+        "look, or in full), or to new classes.",
     ),
+    "split": option(
+        "SEED|FILE.yaml",
+        "few-shot: which classes are trained on, chosen on and tested on; drawn by a seed (0 "
+        "unless given), or the lists train, validation and test of names or patterns.",
+    ),
+    "ways": option("INTEGERS", "few-shot: classes of an episode; 5 unless given."),
+    "shots": option("INTEGERS", "few-shot: labelled examples a class; 1,5 unless given."),
+    "queries": option(
+        "INTEGER[,stored]",
+        "few-shot: examples a class that are attacked after adaptation; 5 unless given. stored: "
+        "besides, the same ones attacked once, before it.",
+    ),
+    "episodes": option("INTEGER", "few-shot: episodes; 600 unless given."),
 }
 
 # Of a model that someone else trained: those that have nothing to do with a training.
@@ -179,6 +192,7 @@ _OF_TRAINING = {
     *("extra_data", "extra_share", "precision"),
     *("jobs", "baseline", "on_overfit", "protocol", "executor", "shard"),
     *("ray_address", "cpus_per_cell", "gpus_per_cell"),
+    *("split", "ways", "shots", "queries", "episodes"),
 }
 ATTACK: Mapping[str, Any] = {
     **{name: one for name, one in RUN.items() if name not in _OF_TRAINING},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import defenses
 from benchmark import datasets
-from benchmark.attacks.suites import suite_file
+from benchmark.attacks.suites import distribution, suite_file
 from benchmark.digest import digest
 from benchmark.results.records import RunRecord
 from benchmark.trainings import SHARE
@@ -45,6 +45,8 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
     """
     file = suite_file(config.suite)
     name, text = file or (None, None)
+    other = distribution(config.suite)
+    more: dict[str, Any] = {} if other is None else {"suite_from": other}
     record = RunRecord(
         suite=config.suite if name is None else Path(config.suite).stem,
         suite_file=name,
@@ -54,6 +56,7 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
         protocol=config.protocol,
         adaptation=config.adaptation,
         attack_timeout=config.attack_timeout,
+        **more,
     )
     if config.batch_size is not None:
         record = RunRecord(**{**record.stored(), "batch_size": config.batch_size})

@@ -16,12 +16,12 @@ from benchmark.devices import check_device
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.estimators.passes import CHUNK
 from benchmark.job import Job
-from benchmark.metatest import protocol as adaptation
-from benchmark.metatest.protocol import Protocol
 from benchmark.models.provided.origin import origin_of
 from benchmark.order import in_order, with_sources
+from benchmark.plans import metatest
 from benchmark.plans.asked import asked, usual_parameters
 from benchmark.plans.extra import extra_data
+from benchmark.plans.metatest import MetaTest
 from benchmark.plans.model import check_frameworks, memory, tried_origin
 from benchmark.results import Store
 from benchmark.shards import part
@@ -58,11 +58,10 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     Store.check_writable(config.out)
     check_device(config)
     suite = load_suite(config.suite, config.attacks)
-    protocol = adaptation.resolve(config.protocol, config.adaptation)
+    meta_test = metatest.resolve(config)
     dataset = load_data(config, dry_run=dry_run)
     config = resolve(config, dataset)
-    if protocol is not None:
-        protocol = adaptation.sized_for(protocol, dataset, given=config.adaptation)
+    meta_test = meta_test.sized_for(dataset, config)
     chosen = _create_defenses(config, dataset)
     origin, found = tried_origin(config, dataset, list(chosen.values()))
     config = config.model_copy(update={"model": origin.name})
@@ -78,7 +77,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     usual = _usual_parameters(config, dataset)
     jobs = [
         replace(
-            job_of(cell, suite, config, protocol),
+            job_of(cell, suite, config, meta_test),
             adapts=chosen[cell.defense].adapts,
             origin=origin,
             training=_training(cell, chosen[cell.defense], dataset),
@@ -144,6 +143,7 @@ def load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
             image_size=config.image_size,
             split_seed=config.split_seed,
             label=config.label,
+            classes=metatest.classes(config),
         )
     except DataError as error:
         if dry_run and config.download:
@@ -216,7 +216,7 @@ def _usual_parameters(config: RunConfig, dataset: Dataset) -> dict[str, Mapping[
     }
 
 
-def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | None = None) -> Job:
+def job_of(cell: Cell, suite: Suite, config: RunConfig, meta_test: MetaTest | None = None) -> Job:
     """What a worker is asked to do for a cell."""
     data_dir = None if config.data_dir is None else str(config.data_dir)
     budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
@@ -228,11 +228,13 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         str(config.out),
         data_dir,
         # What stands around a model is not adapted, and would be measured as if it weren't there.
-        None if cell.wrapped_in else protocol,
+        None if cell.wrapped_in or meta_test is None else meta_test.families,
+        None if cell.wrapped_in or meta_test is None else meta_test.few_shot,
         attack_timeout=config.attack_timeout,
         batch_size=config.batch_size or CHUNK,
         curve=suite.curve,
         corruptions=suite.corruptions,
+        certification=suite.certification,
         dataset=config.dataset,
     )
 

@@ -14,7 +14,7 @@ from benchmark import datasets, frameworks, models
 from benchmark.attacks.sizes import AUTO, fitting
 from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
-from benchmark.datasets import Dataset, Measured
+from benchmark.datasets import ClassSplit, Dataset, Measured
 from benchmark.datasets.extra import ExtraData
 from benchmark.errors import ModelError
 from benchmark.estimators.estimator import Estimator
@@ -22,6 +22,7 @@ from benchmark.estimators.passes import CHUNK
 from benchmark.examples import attacked_examples
 from benchmark.external.loading import ready, rebuilder
 from benchmark.external.model import ExternalModel
+from benchmark.metatest.fewshot.model import Adapted
 from benchmark.metatest.model import Adaptable
 from benchmark.models.provided.building import make
 from benchmark.models.provided.origin import Origin
@@ -112,10 +113,7 @@ class Context:
 
     def wrap(self, model: models.Model) -> Estimator:
         """An estimator of a model of this framework on this data."""
-        wrap = frameworks.part(frameworks.ESTIMATORS, self.cell.framework).wrap
-        shape, classes = self.dataset.input_shape, self.dataset.classes
-        estimator: Estimator = wrap(model, input_shape=shape, classes=classes, device=self.device)
-        return estimator
+        return self._wrap(model, self.dataset.classes)
 
     def weights_file(self, name: str) -> str:
         """The name of a file of weights in the cell's framework."""
@@ -176,6 +174,17 @@ class Context:
         """A copy of the trained model to adapt again and again; the trained one stays as it is."""
         return Adaptable(self.fitted.kernel.copy(), self.wrap)
 
+    @functools.cached_property
+    def readable(self) -> Adapted:
+        """A copy of the trained model whose features heads are read out of."""
+        return Adapted(self.fitted, self._wrap)
+
+    def _wrap(self, model: models.Model, classes: int) -> Estimator:
+        wrap = frameworks.part(frameworks.ESTIMATORS, self.cell.framework).wrap
+        shape = self.dataset.input_shape
+        found: Estimator = wrap(model, input_shape=shape, classes=classes, device=self.device)
+        return found
+
     def _stored_estimator(self, file: Path) -> Estimator:
         return self.wrap(self.build(file, encoded=False))
 
@@ -199,6 +208,7 @@ def load_dataset(
         cell.split_seed,
         cell.label_column,
         measured,
+        cell.class_split,
     )
 
 
@@ -211,6 +221,7 @@ def _load_cached(
     split_seed: int,
     label: str | None,
     measured: Measured | None,
+    classes: ClassSplit | None,
 ) -> Dataset:
     dataset = datasets.load(
         name,
@@ -219,6 +230,7 @@ def _load_cached(
         split_seed=split_seed,
         label=label,
         before=measured,
+        classes=classes,
         keep=True,
     )
     if dataset.fingerprint != fingerprint:

@@ -46,7 +46,7 @@ class Training(Stage):
             return _taken(context.store, found)
         cell, data = context.cell, context.dataset
         context.store.make_cell_folder(cell.cell_id)
-        started, counted = time.perf_counter(), forget_peak()
+        started, counted, checkpoint = time.perf_counter(), forget_peak(), _checkpoint(context)
         context.fitted = fitted = context.defense.fit(
             context.build(),
             encoded(cell, data.x_train),
@@ -59,9 +59,9 @@ class Training(Stage):
             precision=cell.precision or PRECISIONS[0],
             progress=context.reporter.stage(self.label),
             notify=context.reporter.notice,
-            checkpoint=_checkpoint(context),
+            checkpoint=checkpoint,
         )
-        took = spent(context, fitted, started)
+        took = spent(context, fitted, started - checkpoint.seconds_before)
         if counted and context.device == "cpu":  # elsewhere a model is in other memory
             took["peak_memory"] = peak()
         return _record(fitted, took), weights_of(context, "weights", fitted)
@@ -113,6 +113,7 @@ def training_key(cell: Cell) -> str:
             "encoded_by": encoded_by,
             "extra_data": cell.extra_data,
             "precision": cell.precision,
+            "distribution": cell.defense_from,
         }
     )
 

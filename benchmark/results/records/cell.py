@@ -11,20 +11,26 @@ from benchmark.results.records.schema import Amount, Count, Integer, Reason, Sch
 
 
 class DatasetConfig(Schema):
-    """The data set's name, the fingerprint of its arrays, and how it was made ready."""
+    """The data set's name, the fingerprint of its arrays, and how it was made ready.
+
+    distribution: name and version of the other distribution that contributes it.
+    """
 
     name: Annotated[str, AfterValidator(dataset_name)]
     fingerprint: str = ""
     image_size: Count | None = None
     split_seed: Count = 0
     label: str | None = None
+    distribution: str | None = None
+    classes: dict[str, list[str]] | None = None
 
 
 class DefenseConfig(Schema):
-    """The defense's name and all of its parameters."""
+    """The defense's name and all of its parameters; `distribution` as that of a data set."""
 
     name: str
     parameters: dict[str, Any] = {}
+    distribution: str | None = None
 
 
 class ThreatConfig(Schema):
@@ -98,11 +104,15 @@ class CellRecord(Schema):
 
 
 class RunRecord(StageRecord):
-    """runs/<suite>.json: what was asked for, beside the configurations of cells."""
+    """runs/<suite>.json: what was asked for, beside the configurations of cells.
+
+    suite_from: name and version of the other distribution that contributes the suite.
+    """
 
     suite: str
     suite_file: str | None = None
     suite_digest: str | None = None
+    suite_from: str | None = None
     given: Annotated[list[str], Field(max_length=1000)] = []
     attacks: dict[str, dict[str, Any]] = {}
     protocol: str = "none"
