@@ -57,6 +57,7 @@ def _data_and_length(cell: Cell) -> dict[str, Any]:
         "dataset": config.dataset.name,
         "model": None if "source" in cell.config else config.model,
         "init": (config.origin or {}).get("init"),
+        "precision": config.precision,
         "extra-data": config.extra_data and config.extra_data.name,
         "extra-share": config.extra_data and config.extra_data.share,
         "image-size": stored.get("image_size"),
