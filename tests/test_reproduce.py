@@ -58,6 +58,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "timeout": {"attack_timeout": 90.0},
     "batch size": {"batch_size": 100},
     "batch size by memory": {"batch_size": "auto"},
+    "precision": {"precision": "bf16"},
     "extra data": {"extra_data": "npz:data/more.npz", "extra_share": 0.25},
     "tabular": {"dataset": "npz:data/table.npz"},
     "table": {"dataset": "csv:data/table.csv", "label": "of kind"},

@@ -60,9 +60,7 @@ def detail(store: Store, cell_id: str, attack: Attack, norm: str) -> Detail | No
         return None
     size = len(attack.outcomes.robust)
     whole = {name: usable(arrays, name, size, kinds="iu") for name in _WHOLE}
-    distance = (
-        usable(arrays, norm, size, kinds="f") if norm in ("linf", "l2", "l1", "l0") else None
-    )
+    distance = usable(arrays, norm, size, kinds="f") if norm in ("linf", "l2", "l1", "l0") else None
     return Detail(
         attack,
         arrays,

@@ -58,6 +58,7 @@ class Config(Schema):
     """What a cell was asked to do; `source` tells of a model that someone else trained.
 
     origin: of a model that is built by code of its owner, or trained on from a file of weights.
+    precision: of the training, where that isn't float32.
     """
 
     dataset: DatasetConfig
@@ -72,6 +73,7 @@ class Config(Schema):
     source: dict[str, Any] | None = None
     origin: dict[str, Any] | None = None
     extra_data: ExtraDataConfig | None = None
+    precision: str | None = None
 
 
 CellStatus = Literal["ok", "failed", "diverged"]
