@@ -14,6 +14,7 @@ from benchmark.verification import (
     cell,
     claims,
     corruptions,
+    fewshot,
     metatest,
     runs,
     stages,
@@ -35,6 +36,7 @@ CHECKS: Mapping[str, Check] = {
     "corruptions": corruptions.check,
     "transfers": stages.check_transfer,
     "adaptations": metatest.check,
+    "few-shot": fewshot.check,
     "runs": runs.check,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ class HeadKernel(Kernel):
         super().__init__(model, defense)
         self.body = Body(self)
 
-    def tensors(self, draws: Arrays) -> Batch:
+    def tensors(self, draws: Arrays) -> dict[str, Any]:
         """Tasks end to end, or a batch of the first phase."""
         return super().tensors(batch_of(self.defense, draws))
 
