@@ -38,6 +38,10 @@ PROVIDED = {
     "tensorflow": "benchmark.models.provided.tensorflow",
 }
 EXTERNAL = {"torch": "benchmark.external.pytorch", "tensorflow": "benchmark.external.tensorflow"}
+MEMORY = {
+    "torch": "benchmark.estimators.memory.pytorch",
+    "tensorflow": "benchmark.estimators.memory.tensorflow",
+}
 # Framework to what the names of its files of weights end with.
 WEIGHTS_SUFFIXES = {"torch": ".safetensors", "tensorflow": ".weights.h5"}
 

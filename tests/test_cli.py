@@ -175,7 +175,7 @@ def test_run_needs_a_defense(bench: Any) -> None:
 
 
 def test_cuda_is_refused_where_there_is_none(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.plans.run.cuda_devices", lambda: 0)
+    monkeypatch.setattr("benchmark.devices.cuda_devices", lambda: 0)
     result = bench(*RUN, "--device", "cuda")
 
     assert (result.code, "shows no CUDA device" in result.err) == (2, True)

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import defenses
 from benchmark import datasets, frameworks, models
+from benchmark.attacks.sizes import AUTO, fitting
 from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
 from benchmark.datasets import ClassSplit, Dataset, Measured
+from benchmark.datasets.extra import ExtraData
 from benchmark.errors import ModelError
 from benchmark.estimators.estimator import Estimator
+from benchmark.estimators.passes import CHUNK
 from benchmark.examples import attacked_examples
 from benchmark.external.loading import ready, rebuilder
 from benchmark.external.model import ExternalModel
@@ -43,8 +47,10 @@ class Context:
         measured: what the plan found in the data.
         external: the model, where someone else trained it.
         origin: of the model, where it is on this machine; told by the cell's model otherwise.
+        extra_data: what is trained with beside the data set.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
         threads: CPU threads of one operation.
+        batch_size: examples that attacks take at a time.
     """
 
     cell: Cell
@@ -56,8 +62,10 @@ class Context:
     measured: Measured | None = None
     external: ExternalModel | None = None
     origin: Origin | None = None
+    extra_data: ExtraData | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
+    batch_size: int | Literal["auto"] = CHUNK
 
     def record(self, path: str) -> Record:
         """The record of a stage that is done; empty where it isn't."""
@@ -150,6 +158,16 @@ class Context:
             surrogates=others,
             rebuild=rebuilder(self.external, self.cell, self.dataset, device=self.device),
         )
+
+    @functools.cached_property
+    def at_once(self) -> int:
+        """How many examples attacks take at a time, also where they were to find out."""
+        if self.batch_size != AUTO:
+            return self.batch_size
+        if self.device == "cpu":
+            return CHUNK
+        memory = frameworks.part(frameworks.MEMORY, self.cell.framework)
+        return fitting(self.target.estimator, self.target.x, self.target.y, memory)
 
     @functools.cached_property
     def adaptable(self) -> Adaptable:

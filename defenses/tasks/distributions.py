@@ -125,9 +125,9 @@ class TaskDistribution:
                 index[task], labels[task] = self._few_way(generator, y)
         images = x[index]  # (tasks, support + query, H, W, C)
         if self.rotations:
-            for turned in np.flatnonzero(kinds == self.kinds.index("few-way")):
-                turns = generator.integers(4, size=self.ways)[labels[turned]]
-                images[turned] = _turned(images[turned], turns)
+            for task in np.flatnonzero(kinds == self.kinds.index("few-way")).tolist():
+                turns = generator.integers(4, size=self.ways)[labels[task]]
+                images[task] = _turned(images[task], turns)
         starts = [self._starts(generator, int(which), x.shape[1:]) for which in attack]
         return {
             "x": images,
