@@ -32,6 +32,7 @@ from reports.adaptations import Adaptation, read_adaptations
 from reports.certification import read_certifications
 from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
+from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
 from reports.runs import Run, read_runs
@@ -98,6 +99,7 @@ class Cell:
     runs: dict[str, Run] = field(default_factory=dict)  # by suite
     corruptions: CorruptionsRecord | None = None
     certifications: tuple[CertificationRecord, ...] = ()
+    few_shot: tuple[FewShot, ...] = ()
 
     def under(self, suite: str) -> list[Attack]:
         """The attacks of a suite in its order, then what others claim, which counts in each."""
@@ -178,6 +180,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_runs(store, cell_id, left_out),
         read_corruptions(store, cell_id, left_out),
         read_certifications(store, cell_id, left_out),
+        read_few_shot(store, cell_id, left_out),
     )
 
 
