@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import reports
-from benchmark.attacks.suites import suite_names, load_suite
+from benchmark.attacks.suites import load_suite, suite_names
 from benchmark.results import Store, npz_writer
 from reports.records import read
 from reports.site import downloads
