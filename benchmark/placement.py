@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
@@ -32,6 +32,15 @@ def _shard(value: Any) -> tuple[int, int]:
     )
 
 
+def _batch_size(value: Any) -> int | str:
+    size = int(value) if re.fullmatch(r"[0-9]{1,9}", str(value)) else str(value).strip().lower()
+    if size == "auto" or (isinstance(size, int) and size > 0):
+        return size
+    raise ConfigError(
+        f"batch_size {shortened(value)} is not allowed; give auto, or a whole number from 1 up"
+    )
+
+
 def _environments(value: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
         raise ConfigError(
@@ -50,7 +59,8 @@ class Placement(BaseModel):
     cluster's head, "auto" for the one on this machine, or "local" to start one; None to go by
     $RAY_ADDRESS. cpus_per_cell, gpus_per_cell: what a worker takes of a node; shares of a GPU are
     allowed. runtime_env: {framework: Ray's runtime environment of its workers}. shard: (k, n) for
-    the k-th of n parts of the plan.
+    the k-th of n parts of the plan. batch_size: examples that attacks take at a time, or "auto" for
+    as many as the device has memory for; the usual number where it is None.
     """
 
     executor: Annotated[str, BeforeValidator(_executor)] = "local"
@@ -62,6 +72,7 @@ class Placement(BaseModel):
     runtime_env: Annotated[dict[str, dict[str, Any]], BeforeValidator(_environments)] = Field(
         default_factory=dict
     )
+    batch_size: Annotated[int | Literal["auto"], BeforeValidator(_batch_size)] | None = None
     shard: Annotated[tuple[int, int], BeforeValidator(_shard)] | None = None
 
     @model_validator(mode="after")

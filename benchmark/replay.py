@@ -12,6 +12,7 @@ from benchmark.errors import BenchError, SchemaError
 from benchmark.verification import (
     attack,
     cell,
+    certification,
     claims,
     corruptions,
     metatest,
@@ -33,6 +34,7 @@ CHECKS: Mapping[str, Check] = {
     "claims": claims.check,
     "curves": stages.check_curve,
     "corruptions": corruptions.check,
+    "certification": certification.check,
     "transfers": stages.check_transfer,
     "adaptations": metatest.check,
     "runs": runs.check,

@@ -1,7 +1,8 @@
 """The only epoch loop: batches, schedules, random draws, cost and checkpoints, in NumPy.
 
 Everything random comes from one generator, in this order at each step: the epoch's permutation
-(first step only), how the examples are augmented, then what the defense draws. A kernel draws
+(first step only), which extra data go into its batches, how the examples are augmented, then what
+the defense draws. A kernel draws
 nothing, so that both frameworks see the same examples, tasks and attack starts. Validation draws
 from a generator of its own, so that watching a training does not change it.
 """
@@ -19,7 +20,8 @@ import numpy as np
 
 from defenses.cost import Cost
 from defenses.errors import TrainingDivergedError
-from defenses.inputs import Inputs, batches
+from defenses.extra import Extra, Mixture
+from defenses.inputs import Chosen, Inputs, batches
 from defenses.kernel import Arrays, Kernel
 from defenses.recipe import Length, Recipe
 from defenses.schedules import averaging_decay, ramp
@@ -71,6 +73,7 @@ def train(
     length: Length,
     seed: int,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
+    extra: Extra | None = None,
     progress: Callable[[float], None] = lambda done: None,
     notify: Callable[[str], None] = lambda notice: None,
     checkpoint: Checkpoint | None = None,
@@ -85,6 +88,7 @@ def train(
         validation: inputs and labels whose clean accuracy is recorded after each epoch; the
             passes that this takes are no part of the cost. Where the defense is watched, some of
             them are attacked too, and these passes are part of it.
+        extra: what a share of each batch is drawn from instead of `x`.
         progress: called with the share of the steps done.
         notify: called with a line when there is something that the user should know at once.
         checkpoint: where to save after each epoch and to continue from.
@@ -93,6 +97,7 @@ def train(
         TrainingDivergedError: the loss is no longer finite.
     """
     course = _Course(defense, kernel, length, seed, validation, len(x))
+    course.mixture = None if extra is None else Mixture(x, y, extra)
     if checkpoint is not None:
         course.resume(checkpoint)
     while not course.is_over():
@@ -120,6 +125,7 @@ class _Course:
     ) -> None:
         self.defense, self.kernel, self.length, self.seed = defense, kernel, length, seed
         self.validation = validation
+        self.mixture: Mixture | None = None
         # Validation examples that are attacked after each epoch.
         self.watched = 0
         if validation is not None and defense.watched:
@@ -154,6 +160,13 @@ class _Course:
         """What each of an epoch's first `steps` draws from, in an order drawn now."""
         size, order = self.defense.examples_per_step, self.generator.permutation(len(x))
         places = [order[step * size :][:size] for step in range(steps)]
+        if self.mixture is not None:
+            x, y = self.mixture.x, self.mixture.y
+            if self.defense.draws_from_all:
+                pool = self.mixture.pool(self.generator)
+                x, y = Chosen(x, pool), y[pool]
+            else:
+                places = list(self.mixture.batches(self.generator, order, size, steps))
         if self.defense.draws_from_all:
             return iter([(x, y)] * steps)
         return zip(batches(x, places), (y[place] for place in places), strict=True)

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.results.records import ExtraDataConfig
 from reports.adaptations import summary
+from reports.certification import columns as certified
 from reports.checks import NOT_APPLICABLE, PASSED, checks
 from reports.columns import COLUMNS, CellRow, TidyRow, table
 from reports.records import Attack, Cell, Results, read
@@ -71,6 +73,7 @@ def _about(cell: Cell) -> CellRow:
         epochs=config.epochs,
         budget_ge=config.budget_ge,
         parameters=json.dumps(config.defense.parameters, sort_keys=True),
+        extra_data=extra_data(config.extra_data),
         status=record.status,
         reason=record.reason,
         labels_used=None if cell.adaptation is None else cell.adaptation.labels_used,
@@ -78,7 +81,13 @@ def _about(cell: Cell) -> CellRow:
         training_seconds=sum(s.seconds for s in stages) if cell.training else None,
         **_adaptation(cell),
         **_corruptions(cell),
+        **certified(cell.certifications),
     )
+
+
+def extra_data(used: ExtraDataConfig | None) -> str | None:
+    """Extra training data in short."""
+    return None if used is None else f"{used.name}, {used.share:g} of each batch"
 
 
 def _adaptation(cell: Cell) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from benchmark.results import STAGES, Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
+    CertificationRecord,
     ClaimsRecord,
     CorruptionsRecord,
     ExternalRecord,
@@ -28,6 +29,7 @@ from benchmark.results.records import (
     TrustRecord,
 )
 from reports.adaptations import Adaptation, read_adaptations
+from reports.certification import read_certifications
 from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
 from reports.keyed import read_stage
@@ -95,6 +97,7 @@ class Cell:
     transfers: tuple[TransferRecord, ...] = ()
     runs: dict[str, Run] = field(default_factory=dict)  # by suite
     corruptions: CorruptionsRecord | None = None
+    certifications: tuple[CertificationRecord, ...] = ()
 
     def under(self, suite: str) -> list[Attack]:
         """The attacks of a suite in its order, then what others claim, which counts in each."""
@@ -174,6 +177,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_transfers(store, cell_id, left_out),
         read_runs(store, cell_id, left_out),
         read_corruptions(store, cell_id, left_out),
+        read_certifications(store, cell_id, left_out),
     )
 
 

@@ -61,6 +61,7 @@ def variants(members: Sequence[BoardRow]) -> list[str]:
         {
             "epochs": values.epochs,
             "budget": values.budget_ge,
+            "extra data": values.extra_data,
             **json.loads(values.parameters),
         }
         for values in members

@@ -19,6 +19,7 @@ from benchmark.cli import run
 from benchmark.config import read
 from benchmark.errors import ConfigError
 from benchmark.external.checking import Trial, TrialResult
+from benchmark.job import Job
 from benchmark.plans import asked
 from benchmark.plans.run import Plan, make_plan
 from benchmark.results import Store
@@ -55,6 +56,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "attacks": {"attacks": {"pgd": {"max_iter": 7}}},
     "protocol": {"protocol": "brief", "adaptation": {"episodes": 2, "families": ["linf"]}},
     "timeout": {"attack_timeout": 90.0},
+    "batch size": {"batch_size": 100},
+    "batch size by memory": {"batch_size": "auto"},
+    "extra data": {"extra_data": "npz:data/more.npz", "extra_share": 0.25},
     "tabular": {"dataset": "npz:data/table.npz"},
     "table": {"dataset": "csv:data/table.csv", "label": "of kind"},
     "folder": {"dataset": "folder:data/birds"},
@@ -70,6 +74,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "data").mkdir()
     x, y = rng.random((60, 6), dtype=np.float32), np.repeat([0, 1], 30)
     np.savez(place / "data/table.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    more = rng.random((12, 8, 8), dtype=np.float32)
+    np.savez(place / "data/more.npz", x=more, y=np.arange(12) % 10)
     rows = [f"{one[0]},{kind}" for one, kind in zip(x, y, strict=True)]
     (place / "data/table.csv").write_text("\n".join(["size,of kind", *rows]))
     for name in ("crow", "owl"):
@@ -110,10 +116,12 @@ def store(plan: Plan, tmp_path: Path) -> Store:
 
 def identity(plan: Plan) -> list[tuple[Any, ...]]:
     """All that makes a job the same work."""
-    return [
-        (job.cell.cell_id, job.suite, job.attack_keys(), job.adaptation, job.attack_timeout)
-        for job in plan.jobs
-    ]
+    return [(job.cell.cell_id, job.suite, job.attack_keys(), *around(job)) for job in plan.jobs]
+
+
+def around(job: Job) -> tuple[Any, ...]:
+    """How it is to be done."""
+    return job.adaptation, job.attack_timeout, job.batch_size
 
 
 def called(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Plan:
@@ -147,7 +155,8 @@ def test_command_of_each_page_makes_the_same_cell(
     found = store(plan, tmp_path)
     given = commands(found, tmp_path / "site")
 
-    monkeypatch.chdir(out.parent / "data" if "dataset" in settings else tmp_path / "site")
+    has_files = {"dataset", "extra_data"} & set(settings)
+    monkeypatch.chdir(out.parent / "data" if has_files else tmp_path / "site")
     for expected in identity(plan):
         page = next((tmp_path / "site/models").glob(f"{expected[0]}"))
         if "suite" in settings:
@@ -192,8 +201,9 @@ def test_augmentation_that_the_data_set_turns_on_stays_on_or_off(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    augmented = replace(datasets.defaults("digits"), crop=1 / 8, flip=True)
-    monkeypatch.setitem(datasets._DEFAULTS, "digits", augmented)
+    entry = datasets.table.TABLE["digits"]
+    augmented = replace(entry, defaults=replace(entry.defaults, crop=1 / 8, flip=True))
+    monkeypatch.setitem(datasets.table.TABLE, "digits", augmented)
     plan = planned(settings, out)
     found, cell = store(plan, tmp_path), plan.jobs[0].cell
     assert ("crop" in cell.parameters) == (not settings)

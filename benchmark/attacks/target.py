@@ -60,6 +60,7 @@ class Target:
         pipeline: what success is judged on, where that is more than the estimator.
         bare: the model alone, where the estimator is more and takes the same inputs.
         defense: of the cell.
+        framework: of the model; any that an attack runs in where it isn't told.
         surrogates: models of other cells.
         judge: who says what success is judged on; the pipeline as it is where there is none.
         clean: what a random model says of `x`.
@@ -73,6 +74,7 @@ class Target:
     pipeline: Pipeline | None = None
     bare: Estimator | None = None
     defense: str = ""
+    framework: str = ""
     surrogates: OtherModels | None = None
     judge: Judge | None = None
     clean: Answers | None = None
@@ -95,6 +97,15 @@ class Target:
     def wrong_beyond_chance(self, answers: Answers) -> np.ndarray | None:
         """Where a random model is wrong more often than on the clean examples; None of others."""
         return None if self.clean is None else answers.worse_than(self.clean)
+
+    def some(self, examples: int | None) -> np.ndarray:
+        """So many of the rows, the same for every cell, (n,) bool; all of them for None."""
+        count = len(self.x)
+        if examples is None or examples >= count:
+            return np.ones(count, dtype=bool)
+        chosen = np.zeros(count, dtype=bool)
+        chosen[np.random.default_rng(count).permutation(count)[:examples]] = True
+        return chosen
 
     def part(self, rows: np.ndarray) -> Target:
         """The same of some of the examples."""
@@ -122,6 +133,8 @@ class Target:
             return "the model below takes encoded inputs, not these"
         if spec.entry.bare_only and self.pipeline is not None and not spec.transfers:
             return "needs a model without input or output defenses"
+        if self.framework and self.framework not in spec.entry.frameworks:
+            return f"runs on models of {' and '.join(spec.entry.frameworks)}, not {self.framework}"
         return spec.obstacle(norm, self.x.shape[1:])
 
     def attacked_by(self, spec: AttackSpec) -> Estimator:
@@ -180,7 +193,7 @@ def target(
             seed=cell.seed,
             rebuild=rebuild,
         )
-    return replace(made, defense=cell.defense, surrogates=surrogates)
+    return replace(made, defense=cell.defense, framework=cell.framework, surrogates=surrogates)
 
 
 def _wrapped_target(

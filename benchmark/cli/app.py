@@ -64,6 +64,13 @@ def _called() -> int:
     except _UsageError as error:
         _explain(error)
         return error.exit_code
+    except ValueError as error:
+        from defenses.errors import DefenseError
+
+        if not isinstance(error, DefenseError):
+            raise
+        say(f"error: {error}")
+        return BenchError.exit_code
     except typer.Abort:
         say("stopped")
         return 130

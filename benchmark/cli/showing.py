@@ -9,6 +9,7 @@ from benchmark.results import STAGES, Record, Store, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
+    CertificationRecord,
     ClaimsRecord,
     CorruptionsRecord,
     CostRecord,
@@ -60,6 +61,9 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     yield from _trusts(store, cell_id, record.suites if record else {})
     for key in store.stage_keys(cell_id, "corruptions"):
         yield from (f"corruptions: {told}" for told in _read(store, cell_id, f"corruptions/{key}"))
+    for key in store.stage_keys(cell_id, "certification"):
+        stage = f"certification/{key}"
+        yield from (f"certification {key}: {told}" for told in _read(store, cell_id, stage))
     for key in store.stage_keys(cell_id, "adaptations"):
         stage = f"adaptations/{key}"
         yield from (f"adaptation {key}: {told}" for told in _read(store, cell_id, stage))
@@ -114,6 +118,8 @@ def _told(record: StageRecord) -> Iterator[str]:
             yield _attack(record)
         case CorruptionsRecord():
             yield from _corruptions(record)
+        case CertificationRecord():
+            yield _certification(record)
         case FamilyRecord():
             yield _family(record)
         case TuningRecord():
@@ -138,6 +144,16 @@ def _corruptions(done: CorruptionsRecord) -> Iterator[str]:
     )
     for name, row in zip(done.corruptions, done.accuracy, strict=True):
         yield f"{name}: {', '.join(map(_share, row))}"
+
+
+def _certification(done: CertificationRecord) -> str:
+    """What the model behind noise is certified for: at all, and under the cell's threat."""
+    return (
+        f"{_share(done.certified_accuracy[0])} right with a certificate, {_share(done.certified)} "
+        f"with one of L2 radius {done.radius_needed:g}, which covers the threat, of "
+        f"{done.examples} examples, noise of sigma {done.sigma:g}, n {done.n}, alpha "
+        f"{done.alpha:g}, {_seconds(done.seconds)}"
+    )
 
 
 def _trusts(store: Store, cell_id: str, suites: Mapping[str, list[str]]) -> Iterator[str]:

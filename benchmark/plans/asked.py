@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import defenses
 from benchmark import datasets
-from benchmark.attacks.suites import suite_file
+from benchmark.attacks.suites import distribution, suite_file
 from benchmark.digest import digest
 from benchmark.results.records import RunRecord
+from benchmark.trainings import SHARE
 from defenses import wrappers
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
     """
     file = suite_file(config.suite)
     name, text = file or (None, None)
+    other = distribution(config.suite)
+    more: dict[str, Any] = {} if other is None else {"suite_from": other}
     record = RunRecord(
         suite=config.suite if name is None else Path(config.suite).stem,
         suite_file=name,
@@ -53,7 +56,10 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
         protocol=config.protocol,
         adaptation=config.adaptation,
         attack_timeout=config.attack_timeout,
+        **more,
     )
+    if config.batch_size is not None:
+        record = RunRecord(**{**record.stored(), "batch_size": config.batch_size})
     return Asked(record, text)
 
 
@@ -94,6 +100,8 @@ def _given(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, 
         "seed": (cell.seed, 0),
         "model": (cell.model, "cnn" if len(dataset.input_shape) == 3 else "mlp"),
         "init": ((cell.origin or {}).get("init"), None),
+        "extra-data": (config.extra_data, None),
+        "extra-share": ((cell.extra_data or {}).get("share"), SHARE),
         "epochs": (cell.epochs, defaults.epochs),
         "budget-ge": (cell.budget_ge, None),
         "examples": (cell.examples, min(most, len(dataset.x_test))),

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from benchmark import datasets
 from benchmark.attacks.claims import Claims
 from benchmark.attacks.claims import read as read_claims
 from benchmark.attacks.suites import load_suite
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
+from benchmark.devices import check_device
 from benchmark.errors import ConfigError
 from benchmark.examples import attacked_examples
 from benchmark.external.checking import Trial, TrialResult, check, few, fitting_inputs
 from benchmark.external.model import ExternalModel, source
 from benchmark.fits import doubtful
 from benchmark.plans.asked import asked
-from benchmark.plans.run import Plan, check_device, job_of, left_out, load_data, resolve
+from benchmark.plans.run import Plan, job_of, left_out, load_data, resolve
 from benchmark.portable import dataset_name
 from benchmark.results import Store
 
@@ -107,6 +109,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         examples=min(config.examples, len(dataset.x_test)),
         source=origin,
         label_column=config.label,
+        dataset_from=datasets.distribution(config.dataset),
     )
 
 

@@ -17,7 +17,7 @@ from defenses.conventions.tensorflow import Caller, copied
 from defenses.kernel import Arrays
 from defenses.kernels.tensorflow_optimizers import Adam, Sgd
 from defenses.perturbation.spec import Ascent
-from defenses.perturbation.tensorflow import perturb
+from defenses.perturbation.tensorflow import own_graph, perturb
 from defenses.saved import unfit
 from defenses.states import Parts, numbered
 
@@ -170,12 +170,15 @@ class Kernel(kernel.Kernel):
         self._descend(self.images(x), self.labels(y), tf.constant(steps), rates)
 
     def _graph_descend(self, x: Tensor, y: Tensor, steps: Tensor, rates: Tensor) -> None:
+        gradients_at = own_graph(self._gradients_at)
         for _ in tf.range(steps):
-            with tf.GradientTape() as tape:
-                loss = self.call.penalised(cross_entropy(self.logits(x), y))
-            gradients = self.gradients(tape, loss)
-            for index, gradient in enumerate(gradients):
+            for index, gradient in enumerate(gradients_at(x, y)):
                 self.parameters[index].assign_sub(rates[index] * gradient)
+
+    def _gradients_at(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        with tf.GradientTape() as tape:
+            loss = self.call.penalised(cross_entropy(self.logits(x), y))
+        return self.gradients(tape, loss)
 
     def weights(self) -> dict[str, np.ndarray]:
         return Variables(self.model.variables).state()

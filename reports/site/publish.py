@@ -18,7 +18,7 @@ from reports.site import boardpage, comparing, metatest, model, modelpage, rende
 from reports.site.folder import REPORT, SiteFolder
 from reports.site.related import related_cells
 
-_ASSETS = ("site.css", "leaderboard.js", "compare.js", "paired.js")
+_ASSETS = ("site.css", "site.js", "leaderboard.js", "compare.js", "paired.js")
 _MODEL_FILES = ("index.html", "data.json", "outcomes.json", "outcomes.js")
 
 

@@ -57,6 +57,54 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """The greatest other logit minus the label's.
+
+    Args:
+        y: labels, (n,).
+    """
+
+    y: np.ndarray
+
+    def take(self, rows: np.ndarray | slice) -> Self:
+        """The same of some of the examples."""
+        return replace(self, y=self.y[rows])
+
+    def values(self, logits: np.ndarray) -> np.ndarray:
+        """(n,) of (n, classes)."""
+        rows = np.arange(len(self.y))
+        return np.asarray(logits[rows, self._nearest(logits)] - logits[rows, self.y])
+
+    def weights(self, logits: np.ndarray) -> np.ndarray:
+        """onehot(greatest other) - onehot(y)."""
+        weights = np.zeros_like(logits)
+        rows = np.arange(len(self.y))
+        weights[rows, self._nearest(logits)] = 1
+        weights[rows, self.y] = -1
+        return weights
+
+    def _nearest(self, logits: np.ndarray) -> np.ndarray:
+        """The likeliest class but the label, (n,)."""
+        others = logits.copy()
+        others[np.arange(len(self.y)), self.y] = -np.inf
+        return np.asarray(others.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class ProbabilityMargin(Margin):
+    """The greatest other probability minus the label's (Xie et al. 2024, arXiv 2411.15210)."""
+
+    def values(self, logits: np.ndarray) -> np.ndarray:
+        """(n,) of (n, classes)."""
+        return super().values(softmax(logits))
+
+    def weights(self, logits: np.ndarray) -> np.ndarray:
+        """Through the softmax p: p * (w - w.p), with w the weights of the margin."""
+        weights, p = super().weights(logits), softmax(logits)
+        return np.asarray(p * (weights - np.einsum("nc,nc->n", weights, p)[:, np.newaxis]))
+
+
+@dataclass(frozen=True)
 class Difference:
     """z[target] - z[y].
 
