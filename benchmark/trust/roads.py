@@ -24,7 +24,9 @@ def other_roads(subject: Subject) -> Finding:
     """Averaged gradients, and those at the boundary, break next to nothing more."""
     if subject.lacks_gradients:
         return not_applicable(subject.lacks_gradients)
-    rows = subject.rows[subject.correct[subject.rows]]
+    if not subject.comparable:
+        return not_applicable("The suite has no attack under this threat to compare with.")
+    rows = subject.rows[(subject.correct & subject.attacked(subject.comparable))[subject.rows]]
     left = rows[~subject.broken(subject.comparable)[rows]]
     tried = evenly(left, FEW)
     averaged = ascend(
