@@ -9,9 +9,10 @@ from benchmark.results import SCHEMA_VERSION, Store
 from benchmark.results.records import ClaimsRecord, SupportRecord, TrainingRecord
 from reports.checks import checks
 from reports.groups import threat
+from reports.outcomes import expected_draw
 from reports.pictures import Example, common_magnification, examples, has_pictures
 from reports.records import Attack, Cell
-from reports.site import breakdown, downloads, measured
+from reports.site import breakdown, downloads, measured, optimality
 from reports.site.outcomes import Detail, detail
 from reports.site.reproduce import UNKNOWN, command
 
@@ -45,9 +46,11 @@ def document(
     shown = [pictured.arrays for mine in ran.values() if (pictured := _pictured(mine))]
     magnification = common_magnification(shown, limit=_PICTURES)
     suites, pictures = [], {}
+    stated = record.config.threat
+    near = optimality.shares(list(details.values()), stated.norm, stated.eps)
     for name, mine in ran.items():
         suite, pictures[name] = _suite(cell, name, mine, standing[name], magnification)
-        suites.append(suite)
+        suites.append(suite | {"optimality": _optimality(mine, near)})
     return {
         "schema_version": SCHEMA_VERSION,
         "cell_id": cell.cell_id,
@@ -177,6 +180,7 @@ def _suite(
     worst, stated = breakdown.worst_case(ran), cell.record.config.threat
     return found | {
         "attacked": len(worst),
+        "expected": expected_draw([one.outcomes for one in attacks if one.outcomes is not None]),
         "clean": breakdown.share(int(ran[0].clean_correct.sum()), len(worst)),
         "worst_case": breakdown.worst_share(ran, bound=values["bound"]),
         "common": breakdown.common_share(ran) if values["common_examples"] else None,
@@ -206,6 +210,13 @@ def _suite(
             ],
         },
     }, samples
+
+
+def _optimality(ran: list[Detail], near: dict[str, Document]) -> Document:
+    """What share each attack has of the best known; "attacks" is empty where all are alone."""
+    rows = [(one.attack, near[one.attack.key]) for one in ran if one.attack.key in near]
+    found = [{"name": attack.name, "key": attack.key, **shares} for attack, shares in rows]
+    return {"queries": list(optimality.QUERIES), "attacks": found}
 
 
 def _named(cell: Cell, one: Document) -> Document:

@@ -36,7 +36,7 @@ def write(
         suites=[
             _suite(one, document["about"], pictures[one["suite"]]) for one in document["suites"]
         ],
-        security=measured.security_charts(document["security_curves"]),
+        security=measured.security_charts(document["security_curves"], document["certifications"]),
         families=measured.family_charts(document["metatest"]),
     )
 

@@ -57,6 +57,9 @@ def _data_and_length(cell: Cell) -> dict[str, Any]:
         "dataset": config.dataset.name,
         "model": None if "source" in cell.config else config.model,
         "init": (config.origin or {}).get("init"),
+        "precision": config.precision,
+        "extra-data": config.extra_data and config.extra_data.name,
+        "extra-share": config.extra_data and config.extra_data.share,
         "image-size": stored.get("image_size"),
         "split-seed": stored.get("split_seed") or 0,
         "label": config.dataset.label,
@@ -98,8 +101,13 @@ def _around(suite: str, run: Run | None) -> Iterator[str]:
     asked = run.asked
     if asked.protocol != _PROTOCOL:
         yield f"--protocol={asked.protocol}"
+    if asked.split is not None:
+        seed = isinstance(asked.split, int)
+        yield f"--split={asked.split}" if seed else f"--set=split={_yaml(asked.split)}"
     if asked.attack_timeout is not None:
         yield f"--attack-timeout={asked.attack_timeout:g}"
+    if asked.batch_size is not None:
+        yield f"--batch-size={asked.batch_size}"
     for attack, arguments in sorted(asked.attacks.items()):
         for argument, value in sorted(arguments.items()):
             yield f"--set=attacks.{attack}.{argument}={_yaml(value)}"
