@@ -10,7 +10,8 @@ import pytest
 
 _ASK = """
 const [impacts, done] = arguments;
-axe.run(document, {resultTypes: ["violations"], preload: false}).then((found) => done(found.violations
+const options = {resultTypes: ["violations"], preload: false};
+axe.run(document, options).then((found) => done(found.violations
   .filter((one) => impacts.includes(one.impact))
   .map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`)));
 """
