@@ -101,6 +101,9 @@ def _around(suite: str, run: Run | None) -> Iterator[str]:
     asked = run.asked
     if asked.protocol != _PROTOCOL:
         yield f"--protocol={asked.protocol}"
+    if asked.split is not None:
+        seed = isinstance(asked.split, int)
+        yield f"--split={asked.split}" if seed else f"--set=split={_yaml(asked.split)}"
     if asked.attack_timeout is not None:
         yield f"--attack-timeout={asked.attack_timeout:g}"
     if asked.batch_size is not None:
