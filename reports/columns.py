@@ -111,6 +111,11 @@ class SuiteRow(CellRow):
     worst_case_correct: Annotated[
         Whole, "how many stay right under every attack of the suite that ran"
     ] = None
+    worst_case_expected: Annotated[
+        Number,
+        "of a random model, whose other accuracies are those of its mean answer: the share that a "
+        "single draw is expected to get right, each example under the attack that lowers it most",
+    ] = None
     clean_balanced: Annotated[
         Number,
         "balanced accuracy before any attack: the mean over the classes; NA where they are about "

@@ -16,6 +16,7 @@ from reports.adaptations import summary
 from reports.certification import columns as certified
 from reports.checks import NOT_APPLICABLE, PASSED, checks
 from reports.columns import COLUMNS, CellRow, TidyRow, table
+from reports.outcomes import expected_draw
 from reports.records import Attack, Cell, Results, read
 from reports.statistics import balanced
 from reports.trust import CLEAN_ACCURACY
@@ -147,6 +148,7 @@ def _worst_case(attacks: list[Attack]) -> dict[str, Any]:
         "attacked": len(robust),
         "clean_correct": int(np.count_nonzero(clean)),
         "worst_case_correct": int(np.count_nonzero(robust)),
+        "worst_case_expected": expected_draw(found),
         "clean_balanced": None if label is None else balanced(clean, label),
         "worst_case_balanced": None if label is None else balanced(robust, label),
         "clean_outcomes": _as_text(clean),

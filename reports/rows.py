@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from benchmark.results.records import TrustRecord
 from reports.board import BoardRow
-from reports.records import Attack, Cell, Outcomes
+from reports.outcomes import Outcomes
+from reports.records import Attack, Cell
 
 
 @dataclass(frozen=True)

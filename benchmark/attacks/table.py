@@ -49,7 +49,7 @@ _GRADIENT: dict[str, AttackEntry] = {
         description="gradient ascent with its own step sizes (Croce & Hein 2020 and 2021)",
         norms=LP,
         arguments=("eps_step", "max_iter", "nb_random_init"),
-        options={"loss": ("cross-entropy", "margin", "probability-margin")},
+        options={"loss": ("cross-entropy", "dlr", "margin", "probability-margin")},
     ),
     "apgd-targeted": AttackEntry(
         target=_OWN + "apgd:APGDTargeted",

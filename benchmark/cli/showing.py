@@ -137,6 +137,7 @@ def _attack(done: AttackRecord) -> str:
         f"clean {_share(done.clean_accuracy)}, robust {_share(done.robust_accuracy)} "
         f"of {done.examples} examples, {done.norm}{eps}, {_seconds(done.seconds)}"
         + (f", made on {done.made_on}" if done.made_on else "")
+        + _single_draw(done)
     )
 
 
@@ -151,6 +152,14 @@ def _few_shot(done: FewShotRecord) -> str:
         f"{done.labels_used} labels, {_cost(done.cost)}"
         + (f"; queries attacked before adaptation {_share(stored.mean)}" if stored else "")
     )
+
+
+def _single_draw(done: AttackRecord) -> str:
+    """What one draw of a random model is expected to get right; the rest is of its mean answer."""
+    if done.expected_accuracy is None:
+        return ""
+    before, after = _share(done.clean_expected_accuracy), _share(done.expected_accuracy)
+    return f", mean of {done.draws} draws; a single one is expected at {before}, attacked {after}"
 
 
 def _corruptions(done: CorruptionsRecord) -> Iterator[str]:

@@ -9,6 +9,7 @@ from benchmark.results import SCHEMA_VERSION, Store
 from benchmark.results.records import ClaimsRecord, SupportRecord, TrainingRecord
 from reports.checks import checks
 from reports.groups import threat
+from reports.outcomes import expected_draw
 from reports.pictures import Example, common_magnification, examples, has_pictures
 from reports.records import Attack, Cell
 from reports.site import breakdown, downloads, measured, optimality
@@ -179,6 +180,7 @@ def _suite(
     worst, stated = breakdown.worst_case(ran), cell.record.config.threat
     return found | {
         "attacked": len(worst),
+        "expected": expected_draw([one.outcomes for one in attacks if one.outcomes is not None]),
         "clean": breakdown.share(int(ran[0].clean_correct.sum()), len(worst)),
         "worst_case": breakdown.worst_share(ran, bound=values["bound"]),
         "common": breakdown.common_share(ran) if values["common_examples"] else None,

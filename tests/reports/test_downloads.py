@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import reports
-from benchmark.attacks.suites import list_suites, load_suite
+from benchmark.attacks.suites import load_suite, suite_names
 from benchmark.results import Store, npz_writer
 from reports.records import read
 from reports.site import downloads
@@ -37,7 +37,7 @@ def record_suite(synthetic: Any, suite: str) -> str:
     return cell_id
 
 
-@pytest.mark.parametrize("suite", [name for name in list_suites() if name != "corruptions"])
+@pytest.mark.parametrize("suite", [name for name in suite_names() if name != "corruptions"])
 def test_a_suite_is_offered_as_a_file_that_attacks_the_same(
     synthetic: Any, tmp_path: Path, suite: str
 ) -> None:
