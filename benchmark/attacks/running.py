@@ -19,6 +19,7 @@ from benchmark.attacks.target import Target
 from benchmark.attacks.watch import FoundError, Watch
 from benchmark.estimators.passes import CHUNK
 from benchmark.results import Record
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.text import explained
 
 
@@ -98,6 +99,7 @@ def describe(spec: AttackSpec, examples: int, norm: str, eps: float) -> Record:
         "examples": examples,
         "source": spec.source,
         "reason": "",
+        "protocol_version": PROTOCOL_VERSION,
     }
 
 
