@@ -85,6 +85,7 @@ def evaluate(
             attack_timeout=attack_timeout,
             curve=chosen.curve,
             corruptions=chosen.corruptions,
+            certification=chosen.certification,
         )
         _run(job, ready, dataset, store)
         frame = reports.load(store.path)

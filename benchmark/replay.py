@@ -12,8 +12,10 @@ from benchmark.errors import BenchError, SchemaError
 from benchmark.verification import (
     attack,
     cell,
+    certification,
     claims,
     corruptions,
+    fewshot,
     metatest,
     runs,
     stages,
@@ -33,8 +35,10 @@ CHECKS: Mapping[str, Check] = {
     "claims": claims.check,
     "curves": stages.check_curve,
     "corruptions": corruptions.check,
+    "certification": certification.check,
     "transfers": stages.check_transfer,
     "adaptations": metatest.check,
+    "few-shot": fewshot.check,
     "runs": runs.check,
 }
 

@@ -97,8 +97,10 @@ def _context(job: Job, device: str, threads: int, connection: Connection) -> Con
         measured=job.measured,
         external=job.external,
         origin=job.origin,
+        extra_data=job.extra_data,
         sources=job.sources,
         threads=threads,
+        batch_size=job.batch_size,
     )
 
 

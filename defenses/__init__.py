@@ -26,6 +26,7 @@ from defenses.awp.spec import WeightPerturbation
 from defenses.contributed import KINDS, Contribution, ContributionError, contributed
 from defenses.defense import Defense
 from defenses.errors import DefenseError, TrainingDivergedError, did_you_mean
+from defenses.extra import Extra
 from defenses.fitted import Fitted
 from defenses.free.spec import FreeTraining
 from defenses.mart.spec import Mart
@@ -40,6 +41,7 @@ __all__ = [
     "ContributionError",
     "Defense",
     "DefenseError",
+    "Extra",
     "FastTraining",
     "FgsmTraining",
     "Fitted",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.board import BoardRow
-from reports.text import percent
+from reports.text import one_line, percent
 
 NONE = "–"
 
@@ -52,12 +52,25 @@ def balanced(values: BoardRow) -> str:
     return f"{percent(values.clean_balanced)} / {percent(values.worst_case_balanced)}"
 
 
+def extra_data(values: BoardRow) -> str:
+    """What the training had beside the data set, where it had any."""
+    return one_line(values.extra_data or NONE)
+
+
 def corrupted(values: BoardRow) -> str:
     """Mean accuracy on corrupted images with its 95 % interval, where it was measured."""
     if values.corruption_accuracy is None:
         return NONE
     told = _interval(values.corruption_low, values.corruption_high)
     return f"{percent(values.corruption_accuracy)} ({told})"
+
+
+def certified(values: BoardRow) -> str:
+    """Certified accuracy under the row's threat with its 95 % interval, where there is any."""
+    if values.certified_accuracy is None:
+        return NONE
+    told = _interval(values.certified_low, values.certified_high)
+    return f"{percent(values.certified_accuracy)} ({told})"
 
 
 def common(values: BoardRow) -> str:

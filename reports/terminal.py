@@ -15,10 +15,14 @@ from reports.seeds import over_seeds
 from reports.shown import NONE
 from reports.text import amount, budget, duration, norm, one_line, percent
 
-_TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust")
+_TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust", "extra data")
 _COMMON = "common %"
 _BALANCED = "balanced %"
 _CORRUPTED = "corrupted %"
+_CERTIFIED = "certified %"
+_EXTRA = "extra data"
+# Columns that are shown where a row has a value.
+_BESIDE = {_CORRUPTED: shown.corrupted, _CERTIFIED: shown.certified, _EXTRA: shown.extra_data}
 _MOST_NAMED = 3  # cells of one reason
 
 
@@ -50,20 +54,18 @@ def table_of(board: Leaderboard, cell_ids: Collection[str] | None = None) -> Ter
     attacks = [n for n in board.attacks if any(shown.attack(e, n) != NONE for e in entries)]
     partly = any(shown.common(entry) != NONE for entry in entries)
     uneven = any(entry.clean_balanced is not None for entry in entries)
-    corrupted = any(shown.corrupted(entry) != NONE for entry in entries)
+    beside = [name for name, text in _BESIDE.items() if any(text(e) != NONE for e in entries)]
     several = len({_group(entry) for entry in entries if entry.status == "ok"}) > 1
     columns = ["rank", "defense", "framework", "seed", "clean %", *attacks, "worst case %"]
     columns += [_BALANCED] if uneven else []
     columns += [
         "95 % interval",
         *([_COMMON] if partly else []),
-        *([_CORRUPTED] if corrupted else []),
+        *beside,
     ]
     columns += ["labels", "trust"]
     columns += ["cost GE", "training"]
-    rows = [
-        _row(entry, attacks, partly=partly, uneven=uneven, corrupted=corrupted) for entry in entries
-    ]
+    rows = [_row(entry, attacks, beside, partly=partly, uneven=uneven) for entry in entries]
     if several:
         columns = ["group", *columns]
         rows = [[_group(entry), *row] for entry, row in zip(entries, rows, strict=True)]
@@ -91,6 +93,11 @@ def _endings(entries: list[BoardRow]) -> Iterator[str]:
         yield f"{_COMMON}: on the examples that every attack was run on, with its 95 % interval"
     if any(shown.corrupted(entry) != NONE for entry in entries):
         yield f"{_CORRUPTED}: mean over 15 common corruptions, with its 95 % interval; no attack"
+    if any(shown.certified(entry) != NONE for entry in entries):
+        yield (
+            f"{_CERTIFIED}: right with an L2 certificate that covers the threat, of the model "
+            "behind Gaussian noise, with its 95 % interval"
+        )
 
 
 def _bounds(bounded: list[BoardRow]) -> Iterator[str]:
@@ -126,7 +133,7 @@ def _group(entry: BoardRow) -> str:
 
 
 def _row(
-    entry: BoardRow, attacks: list[str], *, partly: bool, uneven: bool, corrupted: bool
+    entry: BoardRow, attacks: list[str], beside: list[str], *, partly: bool, uneven: bool
 ) -> list[str]:
     return [
         shown.rank(entry),
@@ -139,7 +146,7 @@ def _row(
         *([shown.balanced(entry)] if uneven else []),
         shown.interval(entry),
         *([shown.common(entry)] if partly else []),
-        *([shown.corrupted(entry)] if corrupted else []),
+        *(_BESIDE[name](entry) for name in beside),
         shown.labels(entry),
         shown.trust(entry),
         amount(entry.training_gradient_evaluations),

@@ -36,6 +36,7 @@ def test_every_kind_of_stage_has_a_schema() -> None:
         "curves",
         "claims",
         "corruptions",
+        "certification",
         "transfers",
         "adaptations",
         "runs",

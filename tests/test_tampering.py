@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from real_results import make, reseal, restored, rewrite, stored
 
 from benchmark import replay
+from benchmark.stages.certification import Certification
 from benchmark.stages.corruptions import Corruptions
 from benchmark.verification import loaded, stages
 from benchmark.verify import CELL, HOLDS, Claim
@@ -30,6 +31,7 @@ attacks:
   pgd: {attack: pgd, arguments: {max_iter: 2, eps_step: 0.5 eps}}
 security_curve: {attack: pgd, budgets: [0.5, 1, 2], examples: 20}
 corruptions: true
+certification: {sigma: 0.2, n0: 10, n: 50, examples: 10}
 """
 PROTOCOL = {
     "families": ["linf"],
@@ -79,6 +81,7 @@ STAGES = {
     "trust": (ADAPTED, "trust/quick"),
     "curves": (CURVED, "curves/pgd-"),
     "corruptions": (CURVED, "corruptions/common"),
+    "certification": (CURVED, "certification/smoothing-"),
     "transfers": (UNDEFENDED, "transfers/tensorflow"),
     "adaptations": (ADAPTED, "adaptations/linf-"),
     "tuning": (ADAPTED, "adaptations/tuning-"),
@@ -190,6 +193,8 @@ def test_a_changed_field_is_noticed_or_documented_as_trusted(store, kind, monkey
         monkeypatch.setattr(stages.checks, "run", once(stages.checks.run))
     if kind == "corruptions":  # neither
         monkeypatch.setattr(Corruptions, "measured", once(Corruptions.measured))
+    if kind == "certification":
+        monkeypatch.setattr(Certification, "measured", once(Certification.measured))
     path = record_of(store, kind)
     record = stored(path)
     del record["checksum"]
@@ -219,7 +224,10 @@ def with_other(array):
     return changed
 
 
-@pytest.mark.parametrize("kind", ["attacks", "curves", "corruptions", "transfers", "adaptations"])
+WITH_ARRAYS = (*("attacks", "curves", "corruptions", "certification", "transfers", "adaptations"),)
+
+
+@pytest.mark.parametrize("kind", WITH_ARRAYS)
 def test_changed_arrays_are_noticed(store, kind):
     path = record_of(store, kind).with_suffix(".npz")
     with np.load(path) as archive:

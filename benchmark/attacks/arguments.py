@@ -107,12 +107,13 @@ _KINDS: Mapping[Kind | Flag, str] = {
     """,
     _FROM_0: "num_random_init target",
     _POSITIVE: """
-        alpha beta const_factor delta eps eps_iter eps_step epsilon eta finite_diff initial_const
-        lambda_param largest_const learning_rate regularization sigma theta variable_h
+        alpha beta const_factor delta eps eps_iter eps_step epsilon eta finite_diff init_norm
+        initial_const lambda_param largest_const learning_rate regularization sigma theta variable_h
     """,
     _NUMBER: "confidence decay lambda_c lambda_s lambda_tv",
-    _PART: "decrease_factor step_adapt",
+    _PART: "decrease_factor gamma step_adapt",
     _COVER: "p_init scale",
+    _SHARE: "threshold",
     _TOLERANCE: "bin_search_tol",
     _ABOVE_1: "eps_factor",
     _ODD: "kernel_size",

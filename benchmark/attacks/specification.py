@@ -30,6 +30,7 @@ class AttackSpec:
         examples: how many of the cell's examples it attacks; None for all.
         source: made on the model that this defense trained in another cell, then tried here.
         to_the_end: whether to look for the nearest adversarial example where a first one is known.
+        draws: of a random model, whose mean it follows; None for as many as there usually are.
         first_success: whether to ask no more for the gradient at an example once one is known.
     """
 
@@ -43,6 +44,7 @@ class AttackSpec:
     source: str | None = None
     to_the_end: bool = False
     first_success: bool = False
+    draws: int | None = None
 
     def identity(self) -> list[object]:
         """Everything that changes what the attack does in a cell, as JSON values."""
@@ -53,6 +55,7 @@ class AttackSpec:
             "source": self.source,
             "to_the_end": self.to_the_end or None,
             "first_success": self.first_success or None,
+            "draws": self.draws,
             "distribution": self.entry.distribution or None,
         }
         more = {name: value for name, value in more.items() if value is not None}
@@ -110,10 +113,30 @@ class SecurityCurve:
 
 
 @dataclass(frozen=True)
+class Smoothing:
+    """Certification by randomised smoothing; the defaults are those of its paper's authors.
+
+    Args:
+        sigma: standard deviation of the noise, in pixel scale.
+        n0: draws that choose an example's class.
+        n: draws that bound that class's probability.
+        alpha: how likely the bound of one example fails, at most.
+        examples: how many are certified; None for all of the cell.
+    """
+
+    sigma: float
+    n0: int = 100
+    n: int = 100_000
+    alpha: float = 0.001
+    examples: int | None = None
+
+
+@dataclass(frozen=True)
 class Suite:
     """A named list of attacks, and the curve that is drawn of one of them, if any.
 
-    corruptions: whether accuracy on corrupted images is measured beside them.
+    corruptions: whether accuracy on corrupted images is measured beside them. certification: how
+    the model is certified beside them, if at all.
     """
 
     name: str
@@ -121,6 +144,7 @@ class Suite:
     attacks: tuple[AttackSpec, ...]
     curve: SecurityCurve | None = None
     corruptions: bool = False
+    certification: Smoothing | None = None
 
     def applicable(self, norm: str, input_shape: tuple[int, ...]) -> list[tuple[AttackSpec, str]]:
         """Every attack with the reason why it can't run here, or an empty one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self, TypeVar
@@ -20,7 +21,7 @@ import defenses
 from benchmark.attacks import lookup
 from benchmark.attacks.arguments import Kind
 from benchmark.attacks.entry import UNRESTRICTED
-from benchmark.attacks.specification import THREATS, TRANSFER
+from benchmark.attacks.specification import THREATS, TRANSFER, Smoothing
 from benchmark.errors import SuiteError, shortened
 from benchmark.limits import MAX_EPS, MAX_EXAMPLES, eps_fault
 from defenses import wrappers
@@ -31,6 +32,10 @@ SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _LONGEST_NAME = 60
 
 _EXAMPLES = Kind("a whole number from 1 up", 1, MAX_EXAMPLES, whole=True)
+_DRAWS = Kind("a whole number from 1 to 10,000,000", 1, 10_000_000, whole=True)
+
+# Each costs as much as the attack with one.
+_EOT = Kind("a whole number from 1 to 1,000", 1, 1000, whole=True)
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -54,8 +59,8 @@ def _place(suite: str, way: tuple[int | str, ...]) -> str:
             return f"attack {name!r}: 'arguments'"
         case ("attacks", name, *_):
             return f"attack {name!r}"
-        case ("security_curve", *_):
-            return f"suite {suite!r}: 'security_curve'"
+        case ("security_curve" | "certification" as part, *_):
+            return f"suite {suite!r}: {part!r}"
     return f"suite {suite!r}"
 
 
@@ -100,10 +105,15 @@ def _attack(value: object) -> str:
     return name
 
 
-def _examples(value: object) -> object:
-    if value is not None and not _EXAMPLES.takes(value):
-        raise ValueError(f": examples must be {_EXAMPLES.text}, got {shortened(value)}")
-    return value
+def _whole(kind: Kind) -> BeforeValidator:
+    """Of a number that may be left out."""
+
+    def check(value: object, info: ValidationInfo) -> object:
+        if value is not None and not kind.takes(value):
+            raise ValueError(f": {info.field_name} must be {kind.text}, got {shortened(value)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _source(value: object) -> object:
@@ -122,6 +132,15 @@ def _flag(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, bool):
         raise ValueError(f": {info.field_name} must be true or false, got {shortened(value)}")
     return value
+
+
+def _of_kind(kind: Kind) -> BeforeValidator:
+    def check(value: object, info: ValidationInfo) -> object:
+        if not kind.takes(value):
+            raise ValueError(f": {info.field_name} must be {kind.text}, got {shortened(value)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _budgets(value: object) -> object:
@@ -173,7 +192,7 @@ class _Part(BaseModel):
         return value
 
 
-Examples = Annotated[int | None, BeforeValidator(_examples)]
+Examples = Annotated[int | None, _whole(_EXAMPLES)]
 
 
 class Threat(_Part):
@@ -209,6 +228,7 @@ class Attack(_Part):
     threat: Threat | None = None
     examples: Examples = None
     source: Annotated[str | None, BeforeValidator(_source)] = Field(default=None, alias="from")
+    draws: Annotated[int | None, _whole(_EOT)] = None
 
 
 class Curve(_Part):
@@ -219,6 +239,27 @@ class Curve(_Part):
     examples: Examples = None
 
 
+class Certification(_Part):
+    """Certification by randomised smoothing; what isn't given is as its paper's authors have it."""
+
+    sigma: Annotated[Any, _of_kind(Kind("a number above 0, in pixel scale", 1e-6, MAX_EPS))] = None
+    n0: Annotated[Any, _of_kind(_DRAWS)] = Smoothing.n0
+    n: Annotated[Any, _of_kind(_DRAWS)] = Smoothing.n
+    alpha: Annotated[Any, _of_kind(Kind("a number from 1e-12 to 0.5", 1e-12, 0.5))] = (
+        Smoothing.alpha
+    )
+    examples: Examples = None
+
+    @model_validator(mode="after")
+    def _certifies(self) -> Self:
+        if self.n <= (least := math.log2(1 / self.alpha)):
+            raise ValueError(
+                f": {self.n} draws certify nothing at alpha {self.alpha:g}; give n of "
+                f"{math.floor(least) + 1} or more"
+            )
+        return self
+
+
 class SuiteFile(_Part):
     """A suite as its file has it."""
 
@@ -226,4 +267,5 @@ class SuiteFile(_Part):
     attacks: Annotated[dict[str, Attack], BeforeValidator(_named)] = Field(default_factory=dict)
     curve: Curve | None = Field(default=None, alias="security_curve")
     corruptions: Annotated[bool, BeforeValidator(_flag)] = False
+    certification: Certification | None = None
     first_success: Annotated[bool, BeforeValidator(_flag)] = False

@@ -12,7 +12,7 @@ from benchmark.attacks import lookup
 from benchmark.attacks.arguments import Value
 from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
 from benchmark.attacks.specification import TRANSFER as TRANSFER
-from benchmark.attacks.specification import AttackSpec, SecurityCurve, Suite
+from benchmark.attacks.specification import AttackSpec, SecurityCurve, Smoothing, Suite
 from benchmark.attacks.suite_file import (
     Attack,
     SuiteFile,
@@ -88,7 +88,16 @@ def _suite(name: str, content: object, overrides: Mapping[str, Mapping[str, Valu
     specs = [
         replace(spec, first_success=file.first_success and spec.entry.can_leave) for spec in specs
     ]
-    return Suite(_suite_name(name), str(file.description), tuple(specs), curve, file.corruptions)
+    asked = file.certification
+    certification = None if asked is None else Smoothing(**asked.model_dump())
+    return Suite(
+        _suite_name(name),
+        str(file.description),
+        tuple(specs),
+        curve,
+        file.corruptions,
+        certification,
+    )
 
 
 def recorded_attack(name: str, identity: object) -> AttackSpec:
@@ -183,6 +192,7 @@ def _spec(name: str, body: Attack, overrides: Mapping[str, Value]) -> AttackSpec
         eps=None if eps is None else float(eps),
         examples=body.examples,
         source=body.source,
+        draws=body.draws,
     )
 
 

@@ -11,27 +11,44 @@ from benchmark.cli.display import print_table
 from benchmark.cli.efforts import Alike, Speeds
 from benchmark.cli.output import tell
 from benchmark.config import RunConfig
+from benchmark.devices import cuda_devices
 from benchmark.errors import SchemaError
 from benchmark.frameworks import processor
 from benchmark.job import Job
-from benchmark.plans.run import Plan, cuda_devices
+from benchmark.plans.run import Plan
 from benchmark.results import Store
 from benchmark.results.records import TrainingRecord
 from benchmark.resume import pending, training_left
+from benchmark.stages.certification import Certification
 from benchmark.stages.training import TRAINING
 from benchmark.text import duration
 
 
 def print_plan(plan: Plan, *, as_json: bool = False) -> None:
     """A row a cell, and what is left to do of them all; writes nothing."""
+    from reports import power
+
     out = plan.config.out
     store = Store.open(out) if (out / "bench.json").exists() else None
     to_do = pending(plan.jobs, store) if store else plan.jobs
     rows = _rows(plan, to_do, store)
     protocols = [job.adaptation for job in to_do if job.adaptation is not None]
     adapting = sum(protocol.gradient_evaluations() for protocol in protocols)
+    certifying = sum(
+        stage.effort
+        for job in to_do
+        for stage in (job.pending(store) if store else job.stages)
+        if isinstance(stage, Certification)
+    )
+    attacked = max((job.cell.examples for job in plan.jobs), default=0)
     if as_json:
-        print(json.dumps({"cells": rows, "adaptation_gradient_evaluations": adapting}, indent=2))
+        beside = {
+            "adaptation_gradient_evaluations": adapting,
+            "certification_gradient_evaluations": certifying,
+            "examples": attacked,
+            "examples_for_2_points": power.examples_for(0.02, rows=len(plan.jobs)),
+        }
+        print(json.dumps({"cells": rows, **beside}, indent=2))
         return
     print_table(
         ["cell", "training GE", "training time", "update memory", "peak memory", "state"],
@@ -43,6 +60,10 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
         f"{len(to_do)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
         f"of training and {adapting:,.0f} of the adaptation protocol; nothing was written"
     )
+    if attacked:
+        tell(power.sentence(attacked, rows=len(plan.jobs)))
+    if certifying:
+        tell(f"certification takes about {certifying:,.0f} gradient evaluations")
     if any(row["training_seconds"] is None for row in rows):
         tell(
             f"time and peak memory are known where {out} holds a training of the same model on a "

@@ -156,7 +156,7 @@ def _attack(name: str) -> dict[str, str]:
         "frameworks": ", ".join(entry.frameworks),
         "needs": ", ".join(filter(None, needs)),
     }
-    for argument in entry.arguments:
+    for argument in dict.fromkeys((*entry.arguments, *entry.options)):
         default = entry.defaults.get(argument, "that of the class")
         allowed = entry.options.get(argument, ())
         one_of = f"; one of {', '.join(allowed)}" if allowed else ""

@@ -9,10 +9,12 @@ from benchmark.results import STAGES, Record, Store, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
+    CertificationRecord,
     ClaimsRecord,
     CorruptionsRecord,
     CostRecord,
     FamilyRecord,
+    FewShotRecord,
     ModelRecord,
     StageRecord,
     TrainingRecord,
@@ -60,9 +62,14 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     yield from _trusts(store, cell_id, record.suites if record else {})
     for key in store.stage_keys(cell_id, "corruptions"):
         yield from (f"corruptions: {told}" for told in _read(store, cell_id, f"corruptions/{key}"))
+    for key in store.stage_keys(cell_id, "certification"):
+        stage = f"certification/{key}"
+        yield from (f"certification {key}: {told}" for told in _read(store, cell_id, stage))
     for key in store.stage_keys(cell_id, "adaptations"):
         stage = f"adaptations/{key}"
         yield from (f"adaptation {key}: {told}" for told in _read(store, cell_id, stage))
+    for key in store.stage_keys(cell_id, "few-shot"):
+        yield from (f"few-shot {key}: {told}" for told in _read(store, cell_id, f"few-shot/{key}"))
 
 
 def _about(cell_id: str, stored: Record, record: CellRecord) -> Iterator[str]:
@@ -114,8 +121,12 @@ def _told(record: StageRecord) -> Iterator[str]:
             yield _attack(record)
         case CorruptionsRecord():
             yield from _corruptions(record)
+        case CertificationRecord():
+            yield _certification(record)
         case FamilyRecord():
             yield _family(record)
+        case FewShotRecord():
+            yield _few_shot(record)
         case TuningRecord():
             yield f"rate {record.rate:g}, {record.tuned_steps} steps"
 
@@ -126,7 +137,29 @@ def _attack(done: AttackRecord) -> str:
         f"clean {_share(done.clean_accuracy)}, robust {_share(done.robust_accuracy)} "
         f"of {done.examples} examples, {done.norm}{eps}, {_seconds(done.seconds)}"
         + (f", made on {done.made_on}" if done.made_on else "")
+        + _single_draw(done)
     )
+
+
+def _few_shot(done: FewShotRecord) -> str:
+    """White-box first; what stored queries leave is told as what it is."""
+    assert done.clean is not None
+    assert done.robust is not None
+    stored = done.stored_queries
+    return (
+        f"clean {_share(done.clean.mean)}, robust {_share(done.robust.mean)} "
+        f"({_share(done.robust.low)} to {_share(done.robust.high)}) over {done.episodes} episodes, "
+        f"{done.labels_used} labels, {_cost(done.cost)}"
+        + (f"; queries attacked before adaptation {_share(stored.mean)}" if stored else "")
+    )
+
+
+def _single_draw(done: AttackRecord) -> str:
+    """What one draw of a random model is expected to get right; the rest is of its mean answer."""
+    if done.expected_accuracy is None:
+        return ""
+    before, after = _share(done.clean_expected_accuracy), _share(done.expected_accuracy)
+    return f", mean of {done.draws} draws; a single one is expected at {before}, attacked {after}"
 
 
 def _corruptions(done: CorruptionsRecord) -> Iterator[str]:
@@ -138,6 +171,16 @@ def _corruptions(done: CorruptionsRecord) -> Iterator[str]:
     )
     for name, row in zip(done.corruptions, done.accuracy, strict=True):
         yield f"{name}: {', '.join(map(_share, row))}"
+
+
+def _certification(done: CertificationRecord) -> str:
+    """What the model behind noise is certified for: at all, and under the cell's threat."""
+    return (
+        f"{_share(done.certified_accuracy[0])} right with a certificate, {_share(done.certified)} "
+        f"with one of L2 radius {done.radius_needed:g}, which covers the threat, of "
+        f"{done.examples} examples, noise of sigma {done.sigma:g}, n {done.n}, alpha "
+        f"{done.alpha:g}, {_seconds(done.seconds)}"
+    )
 
 
 def _trusts(store: Store, cell_id: str, suites: Mapping[str, list[str]]) -> Iterator[str]:

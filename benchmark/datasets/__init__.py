@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.datasets import table
+from benchmark.datasets.class_split import Given, apply, class_split
+from benchmark.datasets.classes import ClassSplit
 from benchmark.datasets.dataset import Dataset, Measured, Request, Source
 from benchmark.datasets.entry import DatasetDefaults, DatasetEntry
 from benchmark.datasets.splits import split
@@ -15,6 +17,7 @@ from benchmark.errors import DataError
 from benchmark.paths import expanded
 
 __all__ = [
+    "ClassSplit",
     "Dataset",
     "DatasetDefaults",
     "DatasetEntry",
@@ -37,6 +40,7 @@ def load(
     label: str | None = None,
     keep: bool = False,
     before: Measured | None = None,
+    classes: Given | ClassSplit | None = None,
 ) -> Dataset:
     """Look at, check and split the data set called `name`.
 
@@ -46,7 +50,8 @@ def load(
     `split_seed` (>= 0) fixes every split that the data don't come with. `label` is the column
     of "csv:FILE" that holds the classes. `keep` is for processes that read examples again and
     again: decoded images may stay in memory. `before` is what the same call found earlier, which
-    holds as long as no file changes.
+    holds as long as no file changes. `classes` splits the classes (`class_split`): the data set is
+    that of the training classes, and holds the others out.
 
     Raises UnknownName for a name that no table holds, DataError for data that can't be used.
     """
@@ -64,7 +69,10 @@ def load(
     request = Request(
         name, _found(path, data_dir), data_dir, download, image_size, split_seed, label, keep
     )
-    dataset = split(entry.loader(request), name, seed=split_seed, before=before)
+    source, novel = entry.loader(request), None
+    if classes is not None:
+        source, novel = apply(class_split(classes, source.class_names), source)
+    dataset = split(source, name, seed=split_seed, before=before, novel=novel)
     _ = dataset.measured  # goes through everything, so that what can't be read is told here
     return dataset
 

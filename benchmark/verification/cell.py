@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.attacks.target import encoded
+from benchmark.attacks.encoding import encoded
 from benchmark.errors import BenchError
 from benchmark.examples import support_examples
 from benchmark.results import Record
@@ -89,6 +89,9 @@ def _check_suite(loaded: Loaded, suite: str, keys: list[str], found: Comparison)
         found.differs.append(f"the security curve of suite {suite!r} is missing or damaged")
     if job.corruptions and loaded.found(CORRUPTIONS) is None:
         found.differs.append(f"the corruptions of suite {suite!r} are missing or damaged")
+    certification = job.certification_key()
+    if certification and loaded.found(f"certification/{certification}") is None:
+        found.differs.append(f"the certification of suite {suite!r} is missing or damaged")
 
 
 def _check_given(loaded: Loaded, found: Comparison) -> None:

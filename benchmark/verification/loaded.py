@@ -210,6 +210,7 @@ class Loaded:
             self._data_dir,
             curve=curve,
             corruptions=found is not None and found.corruptions,
+            certification=None if found is None else found.certification,
             sources=self.context.sources,
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from benchmark.results.records import CorruptionsRecord
+from benchmark.results.records import CertificationRecord, CorruptionsRecord
 from reports.adaptations import Adaptation, summary
 from reports.records import Cell
 from reports.site.charts import Axis, Line, lines, told
@@ -17,10 +17,11 @@ _ACCURACY = Axis("accuracy in %", 0, 1, percent=True)
 
 
 def documents(cell: Cell) -> Document:
-    """Security curves, corruptions and the meta-test as JSON values; None where there is none."""
+    """Curves, corruptions, certificates and the meta-test as JSON; None where there is none."""
     return {
         "security_curves": [curve.document() for curve in cell.curves],
         "corruptions": _corruptions(cell.corruptions),
+        "certifications": [_certification(one) for one in cell.certifications],
         "metatest": metatest(cell.adaptations),
     }
 
@@ -29,9 +30,19 @@ def _corruptions(record: CorruptionsRecord | None) -> Document | None:
     return None if record is None else record.model_dump(exclude={"files", "status", "reason"})
 
 
-def security_charts(curves: list[Document]) -> list[tuple[str, Markup]]:
-    """For each norm its name and a chart with a line for each attack."""
+def _certification(record: CertificationRecord) -> Document:
+    return record.model_dump(exclude={"files"})
+
+
+def security_charts(
+    curves: list[Document], certifications: list[Document]
+) -> list[tuple[str, Markup]]:
+    """For each norm its name and a chart with a line for each attack.
+
+    Certified accuracy over radii is a line of the chart in L2, below those of attacks.
+    """
     ran = [curve for curve in curves if curve["status"] == "ok"]
+    ran += [_as_curve(one) for one in certifications if one["status"] == "ok"]
     found = []
     for name in dict.fromkeys(curve["norm"] for curve in ran):
         mine = [curve for curve in ran if curve["norm"] == name]
@@ -52,6 +63,15 @@ def security_charts(curves: list[Document]) -> list[tuple[str, Markup]]:
         )
         found.append((norm(name), chart))
     return found
+
+
+def _as_curve(one: Document) -> Document:
+    return {
+        "attack": f"certified, noise of σ = {one['sigma']:g}",
+        "norm": "l2",
+        "eps": one["radii"],
+        "robust_accuracy": one["certified_accuracy"],
+    }
 
 
 def family_charts(found: Document | None) -> list[tuple[Document, Markup]]:

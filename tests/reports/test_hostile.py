@@ -96,6 +96,11 @@ def measured(store: Any, text: str) -> None:
     corrupted = {"corruptions": [text], "constants": text, "accuracy": [[0.5] * 5]}
     corrupted |= {"mean": 0.5, "low": 0.4, "high": 0.6, "clean_accuracy": 0.9, "examples": 200}
     store.write_stage("b", "corruptions/common", corrupted)
+    certified = {"sigma": 0.1, "n0": 10, "n": 100, "alpha": 0.001, "examples": 3, "abstained": 0}
+    certified |= {"radii": [0.0, 0.1], "certified_accuracy": [0.5, 0.5], "certified": 0.5}
+    certified |= {"mean_radius": 0.1, "radius_needed": 0.1, "broken": 0}
+    store.write_stage("b", "certification/one", certified)
+    store.write_stage("b", "certification/two", {"status": "failed", "reason": text})
     family = {
         "family": text,
         "description": text,
@@ -159,7 +164,9 @@ def test_every_page_of_the_site_shows_the_text_and_runs_nothing(
         assert not [e for e in found.elements if any(name.startswith("on") for name in e[1:])]
         tags = [element[0] for element in found.elements]
         own = tags.count("script") - page.count('<script type="application/json"')
-        assert own == page.count('<script src="assets/')
+        assert own == page.count('<script src="assets/') + page.count(
+            '<script src="../../assets/site.js"'
+        )
         assert {"iframe", "object", "base"}.isdisjoint(tags)
         assert not [c for c in page if c != "\n" and unicodedata.category(c) in ("Cc", "Cs")]
         if path.name == "index.html" and path.parent.name not in ("a", "c"):

@@ -7,8 +7,11 @@ from benchmark.results.records.cell import CellStatus as CellStatus
 from benchmark.results.records.cell import Config as Config
 from benchmark.results.records.cell import DatasetConfig as DatasetConfig
 from benchmark.results.records.cell import DefenseConfig as DefenseConfig
+from benchmark.results.records.cell import ExtraDataConfig as ExtraDataConfig
 from benchmark.results.records.cell import RunRecord as RunRecord
 from benchmark.results.records.cell import ThreatConfig as ThreatConfig
+from benchmark.results.records.fewshot import ChoiceRecord as ChoiceRecord
+from benchmark.results.records.fewshot import FewShotRecord as FewShotRecord
 from benchmark.results.records.metatest import EstimateRecord as EstimateRecord
 from benchmark.results.records.metatest import FamilyRecord as FamilyRecord
 from benchmark.results.records.metatest import TuningRecord as TuningRecord
@@ -16,6 +19,7 @@ from benchmark.results.records.schema import CostRecord as CostRecord
 from benchmark.results.records.schema import Schema as Schema
 from benchmark.results.records.schema import StageRecord as StageRecord
 from benchmark.results.records.stages import AttackRecord as AttackRecord
+from benchmark.results.records.stages import CertificationRecord as CertificationRecord
 from benchmark.results.records.stages import CheckRecord as CheckRecord
 from benchmark.results.records.stages import ClaimsRecord as ClaimsRecord
 from benchmark.results.records.stages import CorruptionsRecord as CorruptionsRecord
@@ -41,8 +45,10 @@ SCHEMAS: dict[str, type[StageRecord]] = {
     "trust": TrustRecord,
     "curves": CurveRecord,
     "corruptions": CorruptionsRecord,
+    "certification": CertificationRecord,
     "transfers": TransferRecord,
     "adaptations": FamilyRecord,
+    "few-shot": FewShotRecord,
     "runs": RunRecord,
 }
 

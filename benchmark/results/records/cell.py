@@ -22,6 +22,7 @@ class DatasetConfig(Schema):
     split_seed: Count = 0
     label: str | None = None
     distribution: str | None = None
+    classes: dict[str, list[str]] | None = None
 
 
 class DefenseConfig(Schema):
@@ -39,10 +40,25 @@ class ThreatConfig(Schema):
     eps: Amount
 
 
+class ExtraDataConfig(Schema):
+    """More training data: a share of each batch.
+
+    `examples` are trained with; `left_out` are those of the file that are also in the test or
+    validation part.
+    """
+
+    name: Annotated[str, AfterValidator(dataset_name)]
+    fingerprint: str
+    examples: Count
+    left_out: Count = 0
+    share: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Config(Schema):
     """What a cell was asked to do; `source` tells of a model that someone else trained.
 
     origin: of a model that is built by code of its owner, or trained on from a file of weights.
+    precision: of the training, where that isn't float32.
     """
 
     dataset: DatasetConfig
@@ -56,6 +72,8 @@ class Config(Schema):
     examples: Count
     source: dict[str, Any] | None = None
     origin: dict[str, Any] | None = None
+    extra_data: ExtraDataConfig | None = None
+    precision: str | None = None
 
 
 CellStatus = Literal["ok", "failed", "diverged"]
@@ -88,7 +106,8 @@ class CellRecord(Schema):
 class RunRecord(StageRecord):
     """runs/<suite>.json: what was asked for, beside the configurations of cells.
 
-    suite_from: name and version of the other distribution that contributes the suite.
+    suite_from: name and version of the other distribution that contributes the suite. split: of
+    classes, the seed or the lists that it came to.
     """
 
     suite: str
@@ -99,4 +118,6 @@ class RunRecord(StageRecord):
     attacks: dict[str, dict[str, Any]] = {}
     protocol: str = "none"
     adaptation: dict[str, Any] = {}
+    split: Count | dict[str, list[str]] | None = None
     attack_timeout: Amount | None = None
+    batch_size: Count | Literal["auto"] | None = None

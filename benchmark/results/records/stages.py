@@ -69,7 +69,9 @@ class AttackRecord(StageRecord):
     """attacks/<key>.json
 
     `source` is the defense on whose model it was made, `made_on` the cell with that model.
-    `draws`: of each answer of a random model. The last eight are of an attack that ran.
+    `draws`: of each answer of a random model; what one of them is expected to get right before and
+    after it are `clean_expected_accuracy` and `expected_accuracy`. `batch_size`: examples at a
+    time, where that isn't 250. The last eight are of an attack that ran.
     """
 
     status: Status
@@ -83,9 +85,12 @@ class AttackRecord(StageRecord):
     eps: Amount | None = None
     own_threat: bool = False
     examples: Count | None = None
+    batch_size: Count | None = None
     source: str | None = None
     made_on: str = ""
     draws: Count | None = None
+    clean_expected_accuracy: Share | None = None
+    expected_accuracy: Share | None = None
     seconds: Amount | None = None
     forwards: Amount | None = None
     backwards: Amount | None = None
@@ -194,6 +199,51 @@ class CorruptionsRecord(StageRecord):
                 raise ValueError("accuracy must have a share for each of 5 severities")
             if None in (self.mean, self.low, self.high, self.clean_accuracy, self.examples):
                 raise ValueError("mean, low, high, clean_accuracy and examples must be there")
+        return self
+
+
+class CertificationRecord(StageRecord):
+    """certification/<key>.json, by randomised smoothing with `sigma`, `n0`, `n` and `alpha`.
+
+    Args:
+        examples: how many were certified.
+        radii: L2 radii, ascending.
+        certified_accuracy: of each, the share that is right with a certificate that goes so far.
+        abstained: examples of which nothing is certified.
+        mean_radius: over all examples, 0 for those that are wrong.
+        radius_needed: the least L2 radius whose ball holds the cell's threat.
+        certified: the share that is right with a certificate that goes so far.
+        broken: certificates that an attack showed to be wrong; the status is "failed" then.
+    """
+
+    sigma: Amount | None = None
+    n0: Count | None = None
+    n: Count | None = None
+    alpha: Share | None = None
+    examples: Count | None = None
+    radii: list[Amount] = []
+    certified_accuracy: list[Share] = []
+    abstained: Count | None = None
+    mean_radius: Amount | None = None
+    radius_needed: Amount | None = None
+    certified: Share | None = None
+    broken: Count | None = None
+    seconds: Amount | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.status == "ok":
+            asked, told = (self.sigma, self.n, self.alpha), (self.certified, self.abstained)
+            if not self.examples or None in (*asked, *told, self.radius_needed, self.mean_radius):
+                raise ValueError("what was asked for and what came of it must be there")
+            if len(self.radii) < 2 or sorted(set(self.radii)) != self.radii:
+                raise ValueError("radii must ascend")
+            if len(self.certified_accuracy) != len(self.radii):
+                raise ValueError("certified_accuracy must have a point for each of radii")
+            if sorted(self.certified_accuracy, reverse=True) != self.certified_accuracy:
+                raise ValueError("certified_accuracy must not rise with the radius")
+            if self.broken:
+                raise ValueError("a broken certificate is no result")
         return self
 
 

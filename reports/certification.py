@@ -1,0 +1,44 @@
+"""What cells hold of certificates by randomised smoothing: read and checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark.results import Store
+from benchmark.results.records import CertificationRecord
+from reports.keyed import read_keyed
+from reports.left_out import LeftOut
+from reports.statistics import wilson
+
+FOLDER = "certification"
+
+
+def read_certifications(
+    store: Store, cell_id: str, left_out: LeftOut
+) -> tuple[CertificationRecord, ...]:
+    """The certifications of a cell, in the order of their keys; failed ones are left out too."""
+    found = []
+    for key, record in read_keyed(store, cell_id, FOLDER, CertificationRecord, left_out):
+        found.append(record)
+        if record.status != "ok":
+            path = f"cells/{cell_id}/{FOLDER}/{key}.json"
+            left_out.add(path, f"{record.status}: {record.reason}")
+    return tuple(found)
+
+
+def columns(records: tuple[CertificationRecord, ...]) -> dict[str, Any]:
+    """What a leaderboard row has of them: those of the noise that certifies most."""
+    done = [one for one in records if one.status == "ok" and one.certified is not None]
+    if not done:
+        return {}
+    best = max(done, key=lambda one: (one.certified or 0.0, one.examples or 0))
+    assert best.certified is not None
+    assert best.examples is not None
+    low, high = wilson(round(best.certified * best.examples), best.examples)
+    return {
+        "certified_accuracy": best.certified,
+        "certified_low": low,
+        "certified_high": high,
+        "certified_radius": best.radius_needed,
+        "certified_sigma": best.sigma,
+    }
