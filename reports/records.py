@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import STAGES, Store, dataset_name, fits
+from benchmark.results import PROTOCOL_VERSION, STAGES, Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
@@ -227,6 +227,9 @@ def _read_attack(store: Store, cell_id: str, key: str, *, folder: str = "attacks
         if stored is None:
             return _missing(key, "missing or damaged")
         record = (ClaimsRecord if folder == CLAIMS else AttackRecord).read(stored)
+        if record.protocol_version != PROTOCOL_VERSION:
+            told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
+            return _missing(key, f"{told}: its numbers stand for something else")
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=ARRAYS)
