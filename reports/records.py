@@ -23,6 +23,7 @@ from benchmark.results.records import (
     ClaimsRecord,
     CorruptionsRecord,
     ExternalRecord,
+    PublishedRecord,
     SupportRecord,
     TrainingRecord,
     TransferRecord,
@@ -98,6 +99,7 @@ class Cell:
     runs: dict[str, Run] = field(default_factory=dict)  # by suite
     corruptions: CorruptionsRecord | None = None
     certifications: tuple[CertificationRecord, ...] = ()
+    published: PublishedRecord | None = None
 
     def under(self, suite: str) -> list[Attack]:
         """The attacks of a suite in its order, then what others claim, which counts in each."""
@@ -157,7 +159,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     known = {"cell.json", *store.stage_folders(cell_id)}
     training = read_stage(store, cell_id, "training", TrainingRecord, left_out)
     adaptation = read_stage(store, cell_id, "adaptation", SupportRecord, left_out)
-    read_stage(store, cell_id, "given", ExternalRecord, left_out)
+    given = read_stage(store, cell_id, "given", ExternalRecord, left_out)
     for stage in STAGES:
         known |= {f"{stage}.json", *(store.read_stage(cell_id, stage) or {"files": ()})["files"]}
     for name in _names(folder) - known:
@@ -178,6 +180,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_runs(store, cell_id, left_out),
         read_corruptions(store, cell_id, left_out),
         read_certifications(store, cell_id, left_out),
+        None if given is None else given.published,
     )
 
 

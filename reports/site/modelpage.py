@@ -33,9 +33,7 @@ def write(document: Document, pictures: dict[str, list[Example]]) -> str:
         suites=[
             _suite(one, document["about"], pictures[one["suite"]]) for one in document["suites"]
         ],
-        security=measured.security_charts(
-            document["security_curves"], document["certifications"]
-        ),
+        security=measured.security_charts(document["security_curves"], document["certifications"]),
         families=measured.family_charts(document["metatest"]),
     )
 
