@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import defenses
+from benchmark import datasets
 from benchmark.checkout import git_state
+from benchmark.datasets.classes import ClassSplit, recorded
 from benchmark.frameworks import processor, versions
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Record
 from benchmark.results.identity import cell_id_of, id_begins
 from benchmark.results.records import CellRecord, CellStatus, Config
 from defenses import wrappers
+from defenses.training import PRECISIONS
 
 if TYPE_CHECKING:
     from benchmark.config import RunConfig
@@ -37,7 +41,10 @@ class Cell:
     comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
     label_column: of a table: the one with the classes.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
-    weights starts it.
+    weights starts it. extra_data: what is trained with beside the data set
+    (`benchmark.datasets.extra.ExtraData.record`). precision: of its training; None for float32.
+    defense_from, dataset_from: name and version of the other distribution that contributes it.
+    class_split: of the data, where some classes are held out.
     """
 
     dataset: str
@@ -57,11 +64,20 @@ class Cell:
     source: Mapping[str, Any] | None = field(default=None, hash=False)
     label_column: str | None = None
     origin: Mapping[str, Any] | None = field(default=None, hash=False)
+    extra_data: Mapping[str, Any] | None = field(default=None, hash=False)
+    precision: str | None = None
+    defense_from: str | None = None
+    dataset_from: str | None = None
+    class_split: ClassSplit | None = None
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
+        # What most cells lack is left out, so that their ids stay.
+        more = {"source": self.source, "origin": self.origin, "extra_data": self.extra_data}
         label = {} if self.label_column is None else {"label": self.label_column}
-        more = {"source": self.source, "origin": self.origin}
+        label |= {} if self.dataset_from is None else {"distribution": self.dataset_from}
+        defense = {} if self.defense_from is None else {"distribution": self.defense_from}
+        classes = {} if self.class_split is None else {"classes": self.class_split.record()}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -69,17 +85,18 @@ class Cell:
                 "image_size": self.image_size,
                 "split_seed": self.split_seed,
                 **label,
+                **classes,
             },
             "model": self.model,
             "framework": self.framework,
-            "defense": {"name": self.defense, "parameters": dict(self.parameters)},
+            "defense": {"name": self.defense, "parameters": dict(self.parameters), **defense},
             "threat": {"norm": self.norm, "eps": self.eps},
             "seed": self.seed,
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
             "examples": self.examples,
-            # Only where there is one, so that the ids of other cells stay
             **{name: dict(value) for name, value in more.items() if value is not None},
+            **({} if self.precision is None else {"precision": self.precision}),
         }
 
     @functools.cached_property
@@ -138,6 +155,11 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         source=config.get("source"),
         label_column=dataset.get("label"),
         origin=config.get("origin"),
+        extra_data=config.get("extra_data"),
+        precision=config.get("precision"),
+        defense_from=defense.get("distribution"),
+        dataset_from=dataset.get("distribution"),
+        class_split=None if (split := dataset.get("classes")) is None else recorded(split),
     )
 
 
@@ -147,6 +169,7 @@ def expand(
     *,
     parameters: Mapping[str, Mapping[str, Any]],
     origin: Mapping[str, Any] | None = None,
+    extra_data: Mapping[str, Any] | None = None,
 ) -> list[Cell]:
     """The cells of a run, undefended twins first, never one twice.
 
@@ -154,6 +177,7 @@ def expand(
         run: a resolved configuration: `model` and `eps` are not None.
         parameters: all parameters of each defense in `defenses_of(run)`.
         origin: of the model (`benchmark.models.provided.origin.Origin.record`).
+        extra_data: what is trained with beside the data set.
     """
     assert run.model is not None
     assert run.eps is not None
@@ -175,6 +199,11 @@ def expand(
             examples=min(run.examples, len(dataset.x_test)),
             label_column=run.label,
             origin=origin,
+            extra_data=extra_data,
+            precision=None if run.precision == PRECISIONS[0] else run.precision,
+            defense_from=defenses.distribution(wrappers.split(defense)[0]),
+            dataset_from=datasets.distribution(run.dataset),
+            class_split=dataset.class_split,
         )
         for defense in defenses_of(run)
         for seed in run.seed

@@ -25,15 +25,19 @@ from pydantic import (
 )
 
 from benchmark import documents, limits
+from benchmark.choices import one_of
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.paths import expanded
 from benchmark.placement import Placement
+from benchmark.trainings import Trainings
 
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
 ON_OVERFIT = ("warn", "restore")
-PROTOCOLS = ("brief", "adapt", "none")
+PROTOCOLS = ("brief", "adapt", "few-shot", "none")
+# Options of `bench run` that are settings of the protocol.
+OF_PROTOCOL = ("ways", "shots", "queries", "episodes")
 
 _FRACTION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*/\s*([0-9]+(?:\.[0-9]*)?)\s*")
 # YAML 1.1 reads 1e-2 as text, because it has no dot.
@@ -77,16 +81,6 @@ def _budget(value: Any) -> float:
     if not 0 < number < math.inf:
         raise ConfigError(f"eps {shortened(value)} is not allowed; give a finite number above 0")
     return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
-
-
-def _one_of(kind: str, allowed: Sequence[str]) -> BeforeValidator:
-    def check(value: Any) -> str:
-        name = str(value).strip().lower()
-        if name not in allowed:
-            raise UnknownName(kind, str(value), allowed)
-        return name
-
-    return BeforeValidator(check)
 
 
 def _named(path: Any) -> Any:
@@ -138,7 +132,7 @@ def _settings(kind: str) -> BeforeValidator:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_unique)]
 Frameworks = Annotated[
-    tuple[Annotated[str, _one_of("framework", FRAMEWORKS)], ...],
+    tuple[Annotated[str, one_of("framework", FRAMEWORKS)], ...],
     BeforeValidator(_listed),
     AfterValidator(_unique),
 ]
@@ -151,7 +145,7 @@ Settings = dict[str, dict[str, Any]]
 UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(expanded)]
 
 
-class RunConfig(Placement):
+class RunConfig(Placement, Trainings):
     """One `bench run`. None means the data set's (eps, epochs, model) or the machine's default.
 
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale [0,
@@ -160,8 +154,9 @@ class RunConfig(Placement):
     threads of a cell. attack_timeout: seconds after which an attack has failed. on_overfit: what
     defenses, but not the undefended twin, do at catastrophic overfitting; their own `parameters` go
     first. protocol: how much of adaptation is measured, with `adaptation` on top, {setting: value};
-    see `benchmark.metatest.protocol`. parameters: {defense: {parameter: value}}. attacks: {attack
-    of the suite: {argument: value}}. Where cells are worked on: see `Placement`.
+    see `benchmark.metatest`. split: of classes, for few-shot. parameters: {defense: {parameter:
+    value}}. attacks: {attack of the suite: {argument: value}}. Where cells are worked on: see
+    `Placement`; what they are trained with, `Trainings`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -172,7 +167,7 @@ class RunConfig(Placement):
     model: str | None = None
     init: UserPath | None = None
     suite: str = "quick"
-    norm: Annotated[str, _one_of("norm", NORMS)] = "linf"
+    norm: Annotated[str, one_of("norm", NORMS)] = "linf"
     eps: Budget | None = None
     seed: Seeds = (0,)
     epochs: Annotated[Count, Field(le=limits.MAX_EPOCHS)] | None = None
@@ -183,14 +178,15 @@ class RunConfig(Placement):
     download: Annotated[bool, Field(strict=True)] = False
     image_size: Annotated[Count, Field(le=limits.MAX_IMAGE_SIZE)] | None = None
     split_seed: Seed = 0
+    split: int | str | dict[str, Any] | None = None
     label: str | None = None
-    device: Annotated[str, _one_of("device", DEVICES)] = "auto"
+    device: Annotated[str, one_of("device", DEVICES)] = "auto"
     jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None
     threads: Annotated[Count, Field(le=limits.MAX_THREADS)] | None = None
     attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
-    on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
-    protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = "none"
+    on_overfit: Annotated[str, one_of("on_overfit", ON_OVERFIT)] | None = None
+    protocol: Annotated[str, one_of("protocol", PROTOCOLS)] = "none"
     adaptation: Annotated[
         dict[str, Any], BeforeValidator(functools.partial(_mapping, "adaptation"))
     ] = Field(default_factory=dict)
@@ -206,6 +202,8 @@ class RunConfig(Placement):
             raise ConfigError(
                 f"epochs {self.epochs} and budget_ge {self.budget_ge} are both given; give one"
             )
+        if self.split is not None and self.protocol != "few-shot":
+            raise ConfigError("split is given, but only --protocol few-shot holds classes out")
         if self.eps is not None and (wrong := limits.eps_fault(self.norm, self.eps)):
             raise ConfigError(wrong)
         return self
@@ -227,6 +225,7 @@ def read(
     merged.update(flags)
     for text in assignments:
         _assign(merged, text)
+    _settle_protocol(merged)
     for key in merged:
         if key not in RunConfig.model_fields:
             raise UnknownName("configuration key", str(key), RunConfig.model_fields)
@@ -241,6 +240,14 @@ def read(
     except ValidationError as error:
         path, wrong = documents.fault(error)
         raise ConfigError(f"{path} {wrong}") from error
+
+
+def _settle_protocol(merged: dict[str, Any]) -> None:
+    """Moves what is said of the protocol among the options to its settings, where it is kept."""
+    given = {name: merged.pop(name) for name in OF_PROTOCOL if merged.get(name) is not None}
+    if given:
+        settings = merged.get("adaptation") or {}
+        merged["adaptation"] = settings | given if isinstance(settings, dict) else settings
 
 
 def _read_file(path: Path) -> dict[str, Any]:

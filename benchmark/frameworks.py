@@ -32,11 +32,16 @@ ESTIMATORS = {
     "torch": "benchmark.estimators.pytorch",
     "tensorflow": "benchmark.estimators.tensorflow",
 }
+HEADS = {"torch": "defenses.heads.pytorch", "tensorflow": "defenses.heads.tensorflow"}
 PROVIDED = {
     "torch": "benchmark.models.provided.pytorch",
     "tensorflow": "benchmark.models.provided.tensorflow",
 }
 EXTERNAL = {"torch": "benchmark.external.pytorch", "tensorflow": "benchmark.external.tensorflow"}
+MEMORY = {
+    "torch": "benchmark.estimators.memory.pytorch",
+    "tensorflow": "benchmark.estimators.memory.tensorflow",
+}
 # Framework to what the names of its files of weights end with.
 WEIGHTS_SUFFIXES = {"torch": ".safetensors", "tensorflow": ".weights.h5"}
 

@@ -7,13 +7,16 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from benchmark import models
 from benchmark.attacks.claims import Claims
 from benchmark.attacks.suites import AttackSpec, SecurityCurve, Smoothing
 from benchmark.cells import Cell
 from benchmark.datasets import Measured
 from benchmark.digest import digest
+from benchmark.estimators.passes import CHUNK
+from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.plans.asked import Asked
 from benchmark.results import Store
@@ -23,6 +26,7 @@ from benchmark.stages.claims import ForeignClaims
 from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
 from benchmark.stages.external import External
+from benchmark.stages.fewshot import Episodes
 from benchmark.stages.metatest import Family, Tuning
 from benchmark.stages.stage import Stage
 from benchmark.stages.support import Support
@@ -31,6 +35,7 @@ from benchmark.stages.transfer import TransferBetweenFrameworks
 from benchmark.stages.trust import TrustChecks
 
 if TYPE_CHECKING:
+    from benchmark.datasets.extra import ExtraData
     from benchmark.external.model import ExternalModel
     from benchmark.models.provided.origin import Origin
 
@@ -39,17 +44,19 @@ if TYPE_CHECKING:
 class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
-    external: the model, where someone else trained it. origin: of the model, where it is on this
-    machine. attack_timeout: seconds that one attack may
-    take; None for any. curve: the security curve to draw, if any. corruptions: whether accuracy on
-    corrupted images is measured. certification: how, if at all. adapts: whether the defense
-    adapts before it is attacked. training: gradient evaluations that the training takes. after: ids
-    of cells that end before this one begins, in the same run. training_after: those of them that
-    end before its training does. sources: defense to the id of the
-    cell on whose model attacks `from:` it are made. dataset: the data set's name as it was given,
-    with the path that it has on this machine. asked: what to ask for to have the same again.
-    measured: what the plan found in the data. unchecked: whether the trust
-    checks are left for another turn. claims: adversarial examples of others.
+    adaptation, few_shot: to attack families and to new classes, where it is measured.
+    external: the model, where someone else trained it. origin: of the model, where it is on
+    this machine. attack_timeout: seconds that one attack may take; None for any. batch_size:
+    examples that attacks take at a time. curve: the security curve to draw, if any.
+    corruptions: whether accuracy on corrupted images is measured. certification: how, if at all.
+    adapts: whether the defense adapts before it is attacked. training: gradient evaluations that
+    the training takes. after: ids of cells that end before this one begins, in the same run.
+    training_after: those of them that end before its training does. sources: defense to the id of
+    the cell on whose model attacks `from:` it are made. dataset: the data set's name as it was
+    given, with the path that it has on this machine. asked: what to ask for to have the same
+    again. measured: what the plan found in the data. unchecked: whether the trust checks are left
+    for another turn. claims: adversarial examples of others. extra_data: what is trained with
+    beside the data set.
     """
 
     cell: Cell
@@ -58,9 +65,11 @@ class Job:
     out: str
     data_dir: str | None
     adaptation: Protocol | None = None
+    few_shot: FewShot | None = None
     external: ExternalModel | None = None
     origin: Origin | None = None
     attack_timeout: float | None = None
+    batch_size: int | Literal["auto"] = CHUNK
     curve: SecurityCurve | None = None
     corruptions: bool = False
     certification: Smoothing | None = None
@@ -74,6 +83,7 @@ class Job:
     measured: Measured | None = None
     unchecked: bool = False
     claims: Claims | None = None
+    extra_data: ExtraData | None = None
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -109,7 +119,8 @@ class Job:
             assert key is not None
             stages.append(Certification(self.certification, key, examples, needs))
         # A model that is no specified architecture belongs to one framework
-        if self.external is None and not self.cell.wrapped_in and ":" not in self.cell.model:
+        specified = self.external is None and models.is_specified(self.cell.model)
+        if specified and not self.cell.wrapped_in:
             stages.append(TransferBetweenFrameworks(self.cell, needs))
         return (*stages, *self._meta_test())
 
@@ -126,6 +137,9 @@ class Job:
         return [Training(max(1.0, self.training)), *([Support()] if self.adapts else [])]
 
     def _meta_test(self) -> list[Stage]:
+        if self.few_shot is not None:
+            shown = self.few_shot.keys().items()
+            return [Episodes(self.few_shot, *what, key) for what, key in shown]
         if self.adaptation is None:
             return []
         keys = self.adaptation_keys()

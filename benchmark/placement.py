@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from benchmark import limits
+from benchmark.choices import one_of
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
 
@@ -16,19 +17,21 @@ EXECUTORS = ("local", "ray")
 _OF_RAY = ("ray_address", "gpus_per_cell", "cpus_per_cell", "runtime_env")
 
 
-def _executor(value: Any) -> str:
-    name = str(value).strip().lower()
-    if name not in EXECUTORS:
-        raise UnknownName("executor", str(value), EXECUTORS)
-    return name
-
-
 def _shard(value: Any) -> tuple[int, int]:
     match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", str(value))
     if match and 1 <= int(match[1]) <= int(match[2]):
         return int(match[1]), int(match[2])
     raise ConfigError(
         f"shard {shortened(value)} is not allowed; give K/N with K from 1 to N, such as 3/10"
+    )
+
+
+def _batch_size(value: Any) -> int | str:
+    size = int(value) if re.fullmatch(r"[0-9]{1,9}", str(value)) else str(value).strip().lower()
+    if size == "auto" or (isinstance(size, int) and size > 0):
+        return size
+    raise ConfigError(
+        f"batch_size {shortened(value)} is not allowed; give auto, or a whole number from 1 up"
     )
 
 
@@ -50,10 +53,11 @@ class Placement(BaseModel):
     cluster's head, "auto" for the one on this machine, or "local" to start one; None to go by
     $RAY_ADDRESS. cpus_per_cell, gpus_per_cell: what a worker takes of a node; shares of a GPU are
     allowed. runtime_env: {framework: Ray's runtime environment of its workers}. shard: (k, n) for
-    the k-th of n parts of the plan.
+    the k-th of n parts of the plan. batch_size: examples that attacks take at a time, or "auto" for
+    as many as the device has memory for; the usual number where it is None.
     """
 
-    executor: Annotated[str, BeforeValidator(_executor)] = "local"
+    executor: Annotated[str, one_of("executor", EXECUTORS)] = "local"
     ray_address: str | None = None
     gpus_per_cell: Annotated[float, Field(ge=0, le=limits.MAX_JOBS, allow_inf_nan=False)] | None = (
         None
@@ -62,6 +66,7 @@ class Placement(BaseModel):
     runtime_env: Annotated[dict[str, dict[str, Any]], BeforeValidator(_environments)] = Field(
         default_factory=dict
     )
+    batch_size: Annotated[int | Literal["auto"], BeforeValidator(_batch_size)] | None = None
     shard: Annotated[tuple[int, int], BeforeValidator(_shard)] | None = None
 
     @model_validator(mode="after")

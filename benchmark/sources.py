@@ -16,7 +16,10 @@ Configs = Mapping[str, Mapping[str, Any]]
 Index = Mapping[str, Configs]
 
 # What such a cell shares with the one that is attacked.
-SHARED = ("dataset", "model", "framework", "seed", "threat", "epochs", "budget_ge", "origin")
+SHARED = (
+    *("dataset", "model", "framework", "seed", "threat", "epochs", "budget_ge"),
+    *("origin", "extra_data", "precision"),
+)
 
 
 def stored_configs(out: Path) -> dict[str, dict[str, Any]]:

@@ -57,10 +57,15 @@ def reason_of(error: BaseException, limit: int = 250) -> str:
     return one_line(f"{type(error).__name__}: {text}", limit)
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an exception says, whoever raised it."""
+    return type(error).__name__ in _MEMORY or "can't allocate memory" in str(error)
+
+
 def explained(error: BaseException, smaller: str) -> str:
     """The same, and what to try where memory ran out: what is `smaller`."""
     words = reason_of(error)
-    if type(error).__name__ in _MEMORY or "can't allocate memory" in str(error):
+    if ran_out_of_memory(error):
         return f"out of memory ({words}); try {smaller}"
     return words
 

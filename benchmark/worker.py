@@ -17,6 +17,7 @@ from benchmark.cells import Cell, cell_record
 from benchmark.executors.interface import Task
 from benchmark.job import Job
 from benchmark.plans import asked
+from benchmark.registry import check_installed
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.results.records import CellStatus
@@ -53,6 +54,7 @@ def _run(
     classes: tuple[str, ...] = ()  # known once the data are loaded, as what is said of them
     data: Mapping[str, Any] = {}
     try:
+        check_installed(cell)
         context.reporter.stage("data")
         classes, data = context.dataset.class_names, context.dataset.record()
         if job.asked is not None:
@@ -95,8 +97,10 @@ def _context(job: Job, device: str, threads: int, connection: Connection) -> Con
         measured=job.measured,
         external=job.external,
         origin=job.origin,
+        extra_data=job.extra_data,
         sources=job.sources,
         threads=threads,
+        batch_size=job.batch_size,
     )
 
 

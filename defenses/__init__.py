@@ -20,11 +20,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from defenses import help, saved
+from defenses import help, saved, wrappers
 from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
 from defenses.awp.spec import WeightPerturbation
+from defenses.contributed import KINDS, Contribution, ContributionError, contributed
 from defenses.defense import Defense
 from defenses.errors import DefenseError, TrainingDivergedError, did_you_mean
+from defenses.extra import Extra
 from defenses.fitted import Fitted
 from defenses.free.spec import FreeTraining
 from defenses.mart.spec import Mart
@@ -36,8 +38,10 @@ from defenses.trades.spec import Trades
 __all__ = [
     "TABLE",
     "AdversarialTraining",
+    "ContributionError",
     "Defense",
     "DefenseError",
+    "Extra",
     "FastTraining",
     "FgsmTraining",
     "Fitted",
@@ -51,6 +55,7 @@ __all__ = [
     "WeightPerturbation",
     "create",
     "describe",
+    "distribution",
     "load",
     "names",
     "parameter_help",
@@ -58,7 +63,7 @@ __all__ = [
     "presets",
 ]
 
-# Name on the command line to "module:class".
+# Name on the command line to "module:class"; others add to it by entry points.
 TABLE: dict[str, str] = {
     "none": "defenses.standard.spec:StandardTraining",
     "fgsm-at": "defenses.adversarial.spec:FgsmTraining",
@@ -79,8 +84,14 @@ TABLE: dict[str, str] = {
 
 
 def names() -> list[str]:
-    """The defenses that can be named on the command line."""
-    return list(TABLE)
+    """The defenses that can be named on the command line; contributed ones come last."""
+    return [*TABLE, *_contributed()]
+
+
+def distribution(name: str) -> str | None:
+    """Name and version of the other distribution that a defense comes with."""
+    found = _contributed().get(name)
+    return None if found is None else found.distribution
 
 
 def describe(name: str) -> str:
@@ -123,9 +134,8 @@ def load(path: Path | str, model: Any) -> Fitted:
         DefenseError: the folder holds something else, or the model doesn't fit.
     """
     record = saved.read(Path(path))
-    names_of = {target: name for name, target in TABLE.items()}
     try:
-        name = names_of[record["defense"]]
+        name = _name_of(record["defense"])
         defense = create(name, Threat(**record["threat"]), record["parameters"])
         fitted = defense.resume(model)
         learned = record["learned"]
@@ -142,9 +152,27 @@ def load(path: Path | str, model: Any) -> Fitted:
     return dataclasses.replace(fitted, outcome=outcome)
 
 
+def _name_of(target: str) -> str:
+    """The defense whose class a record names; raises `KeyError` for what no table holds."""
+    names_of = {target: name for name, target in TABLE.items()}
+    if target not in names_of:
+        names_of = {saved.target_of(_load(name)): name for name in _contributed()}
+    return names_of[target]
+
+
+def _contributed() -> dict[str, Contribution]:
+    # What goes around a trained model shares the namespace, as "all" does.
+    return contributed("defenses", [*TABLE, *wrappers.WRAPPERS, "all"])
+
+
 def _load(name: str) -> type[Defense]:
-    if name not in TABLE:
-        raise DefenseError(f"unknown defense {name!r}{did_you_mean(name, TABLE)}")
-    module, _, attribute = TABLE[name].partition(":")
-    defense: type[Defense] = getattr(importlib.import_module(module), attribute)
-    return defense
+    if (target := TABLE.get(name)) is not None:
+        module, _, attribute = target.partition(":")
+        defense: type[Defense] = getattr(importlib.import_module(module), attribute)
+        return defense
+    if (other := _contributed().get(name)) is None:
+        raise DefenseError(f"unknown defense {name!r}{did_you_mean(name, names())}")
+    found = other.load()
+    if not (isinstance(found, type) and issubclass(found, Defense)):
+        raise other.unusable(f"is not {KINDS['defenses']}")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,21 @@ class Checkpoint:
     Args:
         path: the file; its folder exists.
         identity: names the training; a file of another training is not taken up.
+
+    Attributes:
+        seconds_before: what the training had taken where it was taken up, which others did.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
         self._path = path
         self._identity = identity
+        self._started = time.perf_counter()
+        self.seconds_before = 0.0
 
     def save(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
         """Replace the file by these arrays and JSON values."""
-        text = json.dumps({"identity": self._identity, **meta})
+        seconds = self.seconds_before + time.perf_counter() - self._started
+        text = json.dumps({"identity": self._identity, "seconds": seconds, **meta})
         temporary = self._path.with_name(f".tmp-{os.getpid()}-{self._path.name}")
         with temporary.open("wb") as file:
             np.savez(file, **{_META: np.array(text), **arrays})  # type: ignore[arg-type]
@@ -52,8 +59,10 @@ class Checkpoint:
             meta = json.loads(str(arrays.pop(_META)))
         except (OSError, ValueError, KeyError, RecursionError):
             return None
-        known = isinstance(meta, dict) and meta.get("identity") == self._identity
-        return (arrays, meta) if known else None
+        if not isinstance(meta, dict) or meta.get("identity") != self._identity:
+            return None
+        self.seconds_before = meta.pop("seconds", 0.0)
+        return arrays, meta
 
     def remove(self) -> None:
         """Delete the file, once the training is saved elsewhere."""

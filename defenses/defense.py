@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,14 @@ import numpy as np
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 from defenses.data import checked_data
-from defenses.errors import DefenseError
+from defenses.errors import DefenseError, did_you_mean
+from defenses.extra import Extra
 from defenses.fitted import Fitted
 from defenses.inputs import Inputs
 from defenses.kernel import Kernel
 from defenses.recipe import Recipe
 from defenses.subject import Subject, recognise
-from defenses.training import Outcome, train
+from defenses.training import PRECISIONS, Outcome, train
 from defenses.trial import try_out
 
 
@@ -36,6 +37,8 @@ class Defense(Recipe):
         budget_ge: int | None = None,
         seed: int = 0,
         validation: tuple[np.ndarray | Inputs, np.ndarray] | None = None,
+        extra: Extra | None = None,
+        precision: str = "float32",
         progress: Callable[[float], None] = lambda done: None,
         notify: Callable[[str], None] = lambda notice: None,
         checkpoint: Checkpoint | None = None,
@@ -53,6 +56,9 @@ class Defense(Recipe):
             seed: of batch order, tasks and attack starts.
             validation: inputs and labels whose accuracy is recorded each epoch, and some of which
                 are attacked where the defense is watched.
+            extra: examples that a share of each batch is drawn from instead.
+            precision: "float32", or "bf16" for updates whose passes are in bfloat16 as far as the
+                model's layers go; weights, losses and validation stay in float32.
             progress: called with the share of the training done.
             notify: called with a line when the user should know something at once.
             checkpoint: where an interrupted training is continued from.
@@ -61,15 +67,23 @@ class Defense(Recipe):
             DefenseError: the model or the data can't be used.
             TrainingDivergedError: the loss is no longer finite.
         """
+        if precision not in PRECISIONS:
+            raise DefenseError(
+                f"unknown precision {precision!r}{did_you_mean(precision, PRECISIONS)}"
+            )
         subject = recognise(model)
         x, y = checked_data(subject.channels_last(x), y)
         if validation is not None:
             validation = checked_data(subject.channels_last(validation[0]), validation[1])
         defense = self.sized_for(len(x))
-        kernel = defense._checked_kernel(subject, x, y, validation)
+        if extra is not None:
+            given = replace(extra, x=subject.channels_last(extra.x))
+            extra = given.checked(x.shape[1:], defense.examples_per_step)
+        kernel = defense._checked_kernel(subject, x, y, validation, extra)
         held_out = 0 if validation is None else len(validation[1])
         length = defense.length(len(x), epochs=epochs, budget_ge=budget_ge, validation=held_out)
         run = partial(train, defense, kernel, x, y, length=length, seed=seed, validation=validation)
+        run = partial(run, extra=extra, precision=precision)
         outcome = run(progress=progress, notify=notify, checkpoint=checkpoint)
         return Fitted(defense, kernel, subject, outcome)
 
@@ -79,6 +93,7 @@ class Defense(Recipe):
         x: np.ndarray,
         y: np.ndarray,
         validation: tuple[np.ndarray, np.ndarray] | None,
+        extra: Extra | None,
     ) -> Kernel:
         """The kernel; DefenseError where model and data can't be trained with."""
         self.check_labels(y)
@@ -86,7 +101,9 @@ class Defense(Recipe):
         if self.early_stopping and validation is None:
             raise DefenseError("early_stopping needs validation data; give validation=(x, y)")
         kernel = self.kernel(subject, x)
-        try_out(kernel, x, y if validation is None else np.concatenate([y, validation[1]]))
+        others = [] if validation is None else [validation[1]]
+        others += [] if extra is None else [extra.y]
+        try_out(kernel, x, np.concatenate([y, *others]))
         return kernel
 
     def resume(self, model: Any, learned: Mapping[str, list[float]] | None = None) -> Fitted:

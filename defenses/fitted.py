@@ -80,7 +80,7 @@ class Fitted:
         folder.mkdir(parents=True, exist_ok=True)
         self.kernel.save_weights(folder)
         record = {
-            "defense": saved.target_of(self.defense),
+            "defense": saved.target_of(type(self.defense)),
             "threat": dataclasses.asdict(self.defense.threat),
             "parameters": self.defense.parameters(),
             "framework": self.subject.framework,

@@ -35,6 +35,17 @@ class Inputs(ABC):
         """The inputs at these places."""
 
 
+class Chosen(Inputs):
+    """Some rows of other inputs."""
+
+    def __init__(self, inputs: Inputs, rows: np.ndarray) -> None:
+        self._inputs, self._rows = inputs, rows
+        self.shape, self.slow = (len(rows), *inputs.shape[1:]), inputs.slow
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self._inputs[self._rows[index]]
+
+
 def batches(x: np.ndarray | Inputs, places: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
     """The inputs at each of the `places`, one after another.
 

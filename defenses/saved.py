@@ -20,9 +20,9 @@ RECORD = "fitted.json"
 _VERSION = 1
 
 
-def target_of(defense: Any) -> str:
+def target_of(defense: type) -> str:
     """ "module:class" of a defense, as the table of defenses has it."""
-    return f"{type(defense).__module__}:{type(defense).__qualname__}"
+    return f"{defense.__module__}:{defense.__qualname__}"
 
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:

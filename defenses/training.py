@@ -1,7 +1,8 @@
 """The only epoch loop: batches, schedules, random draws, cost and checkpoints, in NumPy.
 
 Everything random comes from one generator, in this order at each step: the epoch's permutation
-(first step only), how the examples are augmented, then what the defense draws. A kernel draws
+(first step only), which extra data go into its batches, how the examples are augmented, then what
+the defense draws. A kernel draws
 nothing, so that both frameworks see the same examples, tasks and attack starts. Validation draws
 from a generator of its own, so that watching a training does not change it.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ import numpy as np
 
 from defenses.cost import Cost
 from defenses.errors import TrainingDivergedError
-from defenses.inputs import Inputs, batches
+from defenses.extra import Extra, Mixture
+from defenses.inputs import Chosen, Inputs, batches
 from defenses.kernel import Arrays, Kernel
 from defenses.recipe import Length, Recipe
 from defenses.schedules import averaging_decay, ramp
@@ -36,6 +38,8 @@ from defenses.validation import (
 
 if TYPE_CHECKING:
     from defenses.checkpoints import Checkpoint
+
+PRECISIONS = ("float32", "bf16")
 
 # Keeps the training's draws apart from other uses of the same seed.
 TRAINING_STREAM = 0x7124
@@ -71,6 +75,8 @@ def train(
     length: Length,
     seed: int,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
+    extra: Extra | None = None,
+    precision: str = "float32",
     progress: Callable[[float], None] = lambda done: None,
     notify: Callable[[str], None] = lambda notice: None,
     checkpoint: Checkpoint | None = None,
@@ -85,6 +91,8 @@ def train(
         validation: inputs and labels whose clean accuracy is recorded after each epoch; the
             passes that this takes are no part of the cost. Where the defense is watched, some of
             them are attacked too, and these passes are part of it.
+        extra: what a share of each batch is drawn from instead of `x`.
+        precision: of `PRECISIONS`; that of the updates, while validation is in float32.
         progress: called with the share of the steps done.
         notify: called with a line when there is something that the user should know at once.
         checkpoint: where to save after each epoch and to continue from.
@@ -93,6 +101,8 @@ def train(
         TrainingDivergedError: the loss is no longer finite.
     """
     course = _Course(defense, kernel, length, seed, validation, len(x))
+    course.lowered = precision == "bf16"
+    course.mixture = None if extra is None else Mixture(x, y, extra)
     if checkpoint is not None:
         course.resume(checkpoint)
     while not course.is_over():
@@ -120,6 +130,8 @@ class _Course:
     ) -> None:
         self.defense, self.kernel, self.length, self.seed = defense, kernel, length, seed
         self.validation = validation
+        self.mixture: Mixture | None = None
+        self.lowered = False  # whether updates are in bfloat16
         # Validation examples that are attacked after each epoch.
         self.watched = 0
         if validation is not None and defense.watched:
@@ -141,7 +153,8 @@ class _Course:
             draws = defense.draw_augmented(self.generator, *pool)
             draws = defense.at(draws, step / length.steps)
             self.cost += defense.cost_of(draws)
-            losses.append(_checked_step(defense, kernel, draws, step, length.steps))
+            with kernel.in_bfloat16() if self.lowered else nullcontext():
+                losses.append(_checked_step(defense, kernel, draws, step, length.steps))
             if defense.weight_averaging:
                 kernel.average(averaging_decay(defense.weight_averaging, step))
             progress((step + 1) / length.steps)
@@ -154,6 +167,13 @@ class _Course:
         """What each of an epoch's first `steps` draws from, in an order drawn now."""
         size, order = self.defense.examples_per_step, self.generator.permutation(len(x))
         places = [order[step * size :][:size] for step in range(steps)]
+        if self.mixture is not None:
+            x, y = self.mixture.x, self.mixture.y
+            if self.defense.draws_from_all:
+                pool = self.mixture.pool(self.generator)
+                x, y = Chosen(x, pool), y[pool]
+            else:
+                places = list(self.mixture.batches(self.generator, order, size, steps))
         if self.defense.draws_from_all:
             return iter([(x, y)] * steps)
         return zip(batches(x, places), (y[place] for place in places), strict=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reports.board import UNDEFENDED
 from reports.columns import known
 from reports.rows import Row
 from reports.statistics import wilson
+from reports.styles import is_hollow, styles
 
 MOST_ROWS = 12
 
@@ -39,13 +39,12 @@ class Series:
 
 def series(rows: Sequence[Row], attacks: Sequence[str]) -> list[Series]:
     """The first rows of a group; empty if none of them has a result."""
-    defenses = sorted({row.values.defense for row in rows} - {UNDEFENDED})
-    filled = max(row.values.framework for row in rows)
+    known_styles = styles(row.values.defense for row in rows)
     found = [
         Series(
             row.label,
-            -1 if row.undefended else defenses.index(row.values.defense),
-            row.values.framework != filled,
+            known_styles[row.values.defense],
+            is_hollow(row.values.framework),
             tuple(_points(row, attacks)),
         )
         for row in rows[:MOST_ROWS]

@@ -46,6 +46,12 @@ class CellRow:
     epochs: Annotated[Whole, "training epochs asked for; NA where the defense chose"] = None
     budget_ge: Annotated[Number, "gradient evaluations allowed; NA where there was no limit"] = None
     parameters: Annotated[str, "the defense's parameters as JSON"]
+    extra_data: Annotated[
+        Text, "extra training data and their share of each batch; NA where there were none"
+    ] = None
+    precision: Annotated[Text, "floating-point type of the training; NA where that is float32"] = (
+        None
+    )
     status: Annotated[str, "how the cell ended: ok, failed or diverged"]
     reason: Annotated[str, "why, in words"] = ""
     labels_used: Annotated[
@@ -108,6 +114,11 @@ class SuiteRow(CellRow):
     clean_correct: Annotated[Whole, "how many of them are right before any attack"] = None
     worst_case_correct: Annotated[
         Whole, "how many stay right under every attack of the suite that ran"
+    ] = None
+    worst_case_expected: Annotated[
+        Number,
+        "of a random model, whose other accuracies are those of its mean answer: the share that a "
+        "single draw is expected to get right, each example under the attack that lowers it most",
     ] = None
     clean_balanced: Annotated[
         Number,

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.results.records import ExtraDataConfig
 from reports.adaptations import summary
 from reports.certification import columns as certified
 from reports.checks import NOT_APPLICABLE, PASSED, checks
 from reports.columns import COLUMNS, CellRow, TidyRow, table
+from reports.outcomes import expected_draw
 from reports.records import Attack, Cell, Results, read
 from reports.statistics import balanced
 from reports.trust import CLEAN_ACCURACY
@@ -72,6 +74,8 @@ def _about(cell: Cell) -> CellRow:
         epochs=config.epochs,
         budget_ge=config.budget_ge,
         parameters=json.dumps(config.defense.parameters, sort_keys=True),
+        extra_data=extra_data(config.extra_data),
+        precision=config.precision,
         status=record.status,
         reason=record.reason,
         labels_used=None if cell.adaptation is None else cell.adaptation.labels_used,
@@ -82,6 +86,11 @@ def _about(cell: Cell) -> CellRow:
         **certified(cell.certifications),
         **_published(cell),
     )
+
+
+def extra_data(used: ExtraDataConfig | None) -> str | None:
+    """Extra training data in short."""
+    return None if used is None else f"{used.name}, {used.share:g} of each batch"
 
 
 def _adaptation(cell: Cell) -> dict[str, Any]:
@@ -147,6 +156,7 @@ def _worst_case(attacks: list[Attack]) -> dict[str, Any]:
         "attacked": len(robust),
         "clean_correct": int(np.count_nonzero(clean)),
         "worst_case_correct": int(np.count_nonzero(robust)),
+        "worst_case_expected": expected_draw(found),
         "clean_balanced": None if label is None else balanced(clean, label),
         "worst_case_balanced": None if label is None else balanced(robust, label),
         "clean_outcomes": _as_text(clean),

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from benchmark.results import SCHEMA_VERSION
-from reports import shown
+from reports import recommendation, shown
 from reports.accuracies import MOST_ROWS, series
 from reports.board import ATTACK_PREFIX, GROUP, BoardRow, columns
 from reports.columns import meanings
@@ -44,6 +44,7 @@ class Group:
             "title": title(self.about),
             "threat": threat(self.about),
             "attacks": self.attacks,
+            "defenses": sorted({row.values.defense for row in self.rows}),
             "attacked": sorted({r.values.attacked for r in self.rows if r.values.attacked}),
         }
 
@@ -53,6 +54,7 @@ class Group:
         return {
             **self.summary(),
             "headline": headline(self.rows),
+            "recommendation": recommendation.document(self.rows),
             "over_seeds": [asdict(one) for one in seeds],
             "rows": [_row(row) for row in self.rows],
             "notes": [asdict(note) for note in notes(self.rows)],

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmark.errors import ConfigError
 from reports.accuracies import MOST_ROWS, Series, series
 from reports.adaptations import summary
-from reports.board import UNDEFENDED
 from reports.columns import known
 from reports.drawing import Figure, mpl
 from reports.exports import write_files
 from reports.groups import Group, board, title
 from reports.records import read
 from reports.rows import Row
+from reports.styles import is_hollow, styles
 from reports.text import budget, norm, one_line
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ def tradeoffs(group: Group) -> Figure | None:
     if not rows:
         return None
     figure, axes = _empty(4.2 + 0.2 * min(len(rows), MOST_ROWS))
-    styles, filled = _styles(rows), max(row.values.framework for row in rows)
+    found = styles(row.values.defense for row in rows)
     for number, row in enumerate(rows):
         label = _label(row.label) if number < MOST_ROWS else None
         shares = row.values.clean_accuracy, row.values.worst_case
         at = [[100 * known(share)] for share in shares]
-        hollow = row.values.framework != filled
-        mark = _mark(axes, styles[row.values.defense], hollow=hollow)
+        outline = is_hollow(row.values.framework)
+        mark = _mark(axes, found[row.values.defense], hollow=outline)
         axes.plot(*at, label=label, linestyle="", **mark)
     axes.set(xlabel="clean accuracy in %", ylabel="worst case in %", ylim=(-2, 102))
     return _finished(figure, axes)
@@ -203,21 +203,14 @@ def _lines(
     if not curves:
         return None
     figure, axes = _empty(3.4 + 0.2 * len(curves))
-    styles = _styles([row for row, *_ in curves])
-    filled = max(row.values.framework for row, *_ in curves)
+    known_styles = styles(row.values.defense for row, *_ in curves)
     for row, label, xs, ys in curves:
-        style = styles[row.values.defense]
-        mark = _mark(axes, style, hollow=row.values.framework != filled)
+        style = known_styles[row.values.defense]
+        mark = _mark(axes, style, hollow=is_hollow(row.values.framework))
         dashes = _DASHES[style % len(_DASHES)]
         axes.plot(xs, [100 * y for y in ys], label=_label(label), linestyle=dashes, **mark)
     axes.set(xlabel=across, ylabel="accuracy in %", ylim=(-2, 102))
     return _finished(figure, axes)
-
-
-def _styles(rows: Sequence[Row]) -> dict[str, int]:
-    """A number for each defense, -1 for the undefended twin."""
-    defenses = sorted({row.values.defense for row in rows} - {UNDEFENDED})
-    return {UNDEFENDED: -1, **{name: number for number, name in enumerate(defenses)}}
 
 
 def _draw(axes: Axes, one: Series, *, offset: float) -> None:

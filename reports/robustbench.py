@@ -30,7 +30,12 @@ _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 # Our class of AutoAttack, those of its four attacks, and the arguments of the standard version.
 _AUTOATTACK = {"StandardAutoAttack": {"max_iter": 100, "queries": 5000}}
 _ITS_ATTACKS: dict[str, dict[str, Any]] = {
-    "APGDCrossEntropy": {"max_iter": 100, "eps_step": None, "nb_random_init": None},
+    "APGDCrossEntropy": {
+        "max_iter": 100,
+        "eps_step": None,
+        "nb_random_init": None,
+        "loss": "cross-entropy",
+    },
     "APGDTargeted": {"max_iter": 100, "nb_random_init": 1, "targets": None},
     "FABTargeted": {"max_iter": 100, "nb_restarts": 1, "targets": 9},
     "Square": {"max_iter": 5000, "p_init": 0.8, "nb_restarts": 1, "rescaled": False},
@@ -52,6 +57,8 @@ _OURS = (
     "worst_case_complete",
     "bound_reason",
     "common_examples",
+    "extra_data",
+    "precision",
     "labels_used",
     "trust_flags",
     "trust_passed",
@@ -94,7 +101,7 @@ def _entry(row: BoardRow, attacks: list[TidyRow]) -> dict[str, Any]:
         "link": "",
         "name": f"{row.defense} ({row.framework}, seed {row.seed})",
         "authors": "",
-        "additional_data": False,
+        "additional_data": row.extra_data is not None,
         "number_forward_passes": 1,
         "dataset": row.dataset,
         "venue": "Unpublished",

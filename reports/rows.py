@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from benchmark.results.records import TrustRecord
 from reports.board import BoardRow
-from reports.records import Attack, Cell, Outcomes
+from reports.outcomes import Outcomes
+from reports.records import Attack, Cell
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def variants(members: Sequence[BoardRow]) -> list[str]:
         {
             "epochs": values.epochs,
             "budget": values.budget_ge,
+            "extra data": values.extra_data,
+            "precision": values.precision,
             **json.loads(values.parameters),
         }
         for values in members

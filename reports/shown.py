@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.board import BoardRow
-from reports.text import percent
+from reports.text import one_line, percent
 
 NONE = "–"
 
@@ -50,6 +50,11 @@ def balanced(values: BoardRow) -> str:
     if values.clean_balanced is None:
         return NONE
     return f"{percent(values.clean_balanced)} / {percent(values.worst_case_balanced)}"
+
+
+def extra_data(values: BoardRow) -> str:
+    """What the training had beside the data set, where it had any."""
+    return one_line(values.extra_data or NONE)
 
 
 def corrupted(values: BoardRow) -> str:

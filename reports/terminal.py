@@ -15,13 +15,14 @@ from reports.seeds import over_seeds
 from reports.shown import NONE
 from reports.text import amount, budget, duration, norm, one_line, percent
 
-_TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust")
+_TEXT_COLUMNS = ("group", "defense", "framework", "suite", "attack", "trust", "extra data")
 _COMMON = "common %"
 _BALANCED = "balanced %"
 _CORRUPTED = "corrupted %"
 _CERTIFIED = "certified %"
-# Columns of what was measured beside attacks, where it was.
-_BESIDE = {_CORRUPTED: shown.corrupted, _CERTIFIED: shown.certified}
+_EXTRA = "extra data"
+# Columns that are shown where a row has a value.
+_BESIDE = {_CORRUPTED: shown.corrupted, _CERTIFIED: shown.certified, _EXTRA: shown.extra_data}
 _MOST_NAMED = 3  # cells of one reason
 
 

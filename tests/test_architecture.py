@@ -30,7 +30,7 @@ FRAMEWORK_FILES = {
 }
 
 # Folders whose files may import ART.
-ART_FOLDERS = {"autoattack", "decision", "workarounds"}
+ART_FOLDERS = {"autoattack", "decision", "nearest", "workarounds"}
 
 
 def sources(package):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.attacks.arguments import as_art_takes_it, kind_of, misfit
-from benchmark.attacks.suites import list_suites, load_suite
+from benchmark.attacks.suites import load_suite, suite_names
 from benchmark.attacks.table import ATTACKS
 from benchmark.config import read
 from benchmark.errors import BenchError
@@ -122,7 +122,7 @@ def test_what_does_not_fit_the_data_is_told(attack, arguments, norm, reason):
     assert bool(found) == bool(reason)
 
 
-@pytest.mark.parametrize("suite", list_suites())
+@pytest.mark.parametrize("suite", suite_names())
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (10,)], ids=str)
 def test_every_suite_fits_common_data(suite, norm, shape):

@@ -12,7 +12,7 @@ from benchmark.attacks.autoattack.parameters import ParameterAttack
 from benchmark.attacks.entry import KINDS
 from benchmark.attacks.left_out import LEFT_OUT
 from benchmark.attacks.specification import THREATS
-from benchmark.attacks.suites import list_suites, load_suite
+from benchmark.attacks.suites import load_suite, suite_names
 from benchmark.attacks.table import ATTACKS
 
 frameworks.import_torch_first()
@@ -69,7 +69,7 @@ def test_the_suite_full_holds_every_attack():
     assert {spec.attack for spec in load_suite("full").attacks} == set(ATTACKS)
 
 
-@pytest.mark.parametrize("suite", list_suites())
+@pytest.mark.parametrize("suite", suite_names())
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_an_attack_of_a_suite_serves_its_own_threat(suite, norm):
     for spec in load_suite(suite).attacks:

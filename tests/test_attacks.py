@@ -10,7 +10,7 @@ import pytest
 from benchmark import frameworks
 from benchmark.attacks.measure import measure
 from benchmark.attacks.running import run_attack
-from benchmark.attacks.suites import AttackSpec, list_suites, load_suite
+from benchmark.attacks.suites import AttackSpec, load_suite, suite_names
 from benchmark.errors import BenchError
 
 frameworks.import_torch_first()
@@ -18,7 +18,7 @@ frameworks.import_torch_first()
 FRAMEWORKS = ("torch", "tensorflow")
 
 
-@pytest.mark.parametrize("name", list_suites())
+@pytest.mark.parametrize("name", suite_names())
 def test_every_suite_can_be_read(name):
     suite = load_suite(name)
     assert suite.attacks

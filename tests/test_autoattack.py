@@ -21,15 +21,15 @@ import benchmark.estimators.pytorch as on_torch  # noqa: E402
 import benchmark.estimators.tensorflow as on_tensorflow  # noqa: E402
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import benchmark.models.tensorflow as in_tensorflow  # noqa: E402
-from benchmark.attacks.autoattack.apgd import APGDCrossEntropy, APGDTargeted  # noqa: E402
+from benchmark.attacks.autoattack.apgd import (  # noqa: E402
+    LOSSES,
+    APGDCrossEntropy,
+    APGDTargeted,
+)
 from benchmark.attacks.autoattack.cascade import StandardAutoAttack  # noqa: E402
 from benchmark.attacks.autoattack.climbing import Climb, Halving  # noqa: E402
 from benchmark.attacks.autoattack.fab import FABTargeted  # noqa: E402
-from benchmark.attacks.autoattack.losses import (  # noqa: E402
-    CrossEntropy,
-    Difference,
-    TargetedDLR,
-)
+from benchmark.attacks.autoattack.losses import Difference, TargetedDLR  # noqa: E402
 from benchmark.attacks.autoattack.planes import towards_plane  # noqa: E402
 from benchmark.attacks.autoattack.square import Square  # noqa: E402
 from benchmark.attacks.geometry import Region, lengths  # noqa: E402
@@ -39,6 +39,7 @@ FRAMEWORKS = ("torch", "tensorflow")
 NORMS = {"linf": (np.inf, 0.1), "l2": (2, 0.5), "l1": (1, 1.5)}
 ATTACKS = {
     "apgd-ce": (APGDCrossEntropy, {"max_iter": 12}),
+    "apgd-pm": (APGDCrossEntropy, {"max_iter": 12, "loss": "probability-margin"}),
     "apgd-targeted": (APGDTargeted, {"max_iter": 6, "targets": 3}),
     "fab-targeted": (FABTargeted, {"max_iter": 10, "targets": 2}),
     "square": (Square, {"max_iter": 60, "rescaled": True}),
@@ -168,14 +169,14 @@ def linear(point, w, g, norm):
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 7])
-@pytest.mark.parametrize("kind", ["cross-entropy", "difference", "targeted dlr"])
+@pytest.mark.parametrize("kind", [*LOSSES, "difference", "targeted dlr"])
 def test_weights_are_the_gradient_of_the_value(kind, classes):
     generator = np.random.default_rng(2)
     logits = generator.normal(size=(5, classes))
     y = generator.integers(0, classes, 5)
     target = (y + 1) % classes
     loss = {
-        "cross-entropy": CrossEntropy(y),
+        **{name: made(y) for name, made in LOSSES.items()},
         "difference": Difference(y, target),
         "targeted dlr": TargetedDLR(y, target),
     }[kind]
@@ -381,7 +382,9 @@ def test_memory_does_not_grow_with_the_number_of_examples():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"norm": 3}, {"eps": 0}, {"batch_size": 0}], ids=["norm", "eps", "batch size"]
+    "arguments",
+    [{"norm": 3}, {"eps": 0}, {"batch_size": 0}, {"loss": "dlr"}],
+    ids=["norm", "eps", "batch size", "loss"],
 )
 def test_wrong_settings_are_refused(arguments):
     with pytest.raises(ValueError, match=r"allowed|above 0"):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmark.cli import options
-from benchmark.config import RunConfig
+from benchmark.config import OF_PROTOCOL, RunConfig
 from benchmark.external.model import ExternalModel
 from benchmark.results import Store
 
@@ -162,7 +162,7 @@ def test_bad_input_is_answered_in_one_line_and_nothing_is_written(
 
 def test_each_option_is_taken_as_it_is_named() -> None:
     settings = {"adaptation", "parameters", "attacks", "runtime_env"}  # which --set and files reach
-    assert options.RUN.keys() == RunConfig.model_fields.keys() - settings
+    assert options.RUN.keys() == (RunConfig.model_fields.keys() - settings) | set(OF_PROTOCOL)
     assert options.ATTACK.keys() < options.RUN.keys()
     assert options.GIVEN.keys() == ExternalModel.__dataclass_fields__.keys()
 
@@ -175,7 +175,7 @@ def test_run_needs_a_defense(bench: Any) -> None:
 
 
 def test_cuda_is_refused_where_there_is_none(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.plans.run.cuda_devices", lambda: 0)
+    monkeypatch.setattr("benchmark.devices.cuda_devices", lambda: 0)
     result = bench(*RUN, "--device", "cuda")
 
     assert (result.code, "shows no CUDA device" in result.err) == (2, True)

@@ -24,6 +24,10 @@ ARGUMENTS = {
     "fab-targeted": {"max_iter": 3, "targets": 2},
     "fab": {"max_iter": 3, "targets": 2},
     "autoattack": {"max_iter": 3, "queries": 10},
+    "fmn": {"max_iter": 4},
+    "ddn": {"max_iter": 4},
+    "sigma-zero": {"max_iter": 4},
+    "sparse-rs": {"max_iter": 10},
     "fast-gradient": {"num_random_init": 2},
     "deepfool": {"max_iter": 5},
     "newtonfool": {"max_iter": 3},
@@ -57,6 +61,7 @@ ARGUMENTS = {
 DRAW_NOTHING = {
     "bim", "momentum", "deepfool", "newtonfool", "cw-l2", "cw-linf", "cw-l0", "elastic-net",
     "jsma", "spatial", "wasserstein", "fab", "universal-targeted", "fab-targeted",
+    "fmn", "ddn", "sigma-zero",
 }  # fmt: skip
 EPS = {"linf": 0.05, "l2": 0.5, "l1": 3.0, "l0": 4.0, UNRESTRICTED: None}
 # Those whose code differs between the frameworks; the others are NumPy around the estimator.

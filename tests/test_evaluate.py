@@ -84,6 +84,7 @@ def attacked_by_the_command(model, suite, folder, monkeypatch):
     else:
         given = ExternalModel("model", None, str(folder / "w.keras"))
     monkeypatch.setattr(plan, "check", checking.result_of)
+    monkeypatch.setattr(plan, "fitting_inputs", checking.fitting)
     out = Store.create(folder / "out").path
     settings = {"defense": "model", "dataset": f"npz:{folder / 'd.npz'}", "suite": suite}
     config = read({**settings, "examples": len(x), "eps": THREAT.eps, "out": out})
@@ -158,7 +159,10 @@ def tuple_out():
 FAULTS = {
     "no model": ({"model": object()}, "can't evaluate a builtins.object; allowed: torch.nn"),
     "tuple": ({"model": tuple_out()}, "gives"),
-    "one output": ({"model": nn.Sequential(nn.Flatten(), nn.Linear(36, 1))}, r"shape \(32, 1\)"),
+    "one output": (
+        {"model": nn.Sequential(nn.Flatten(), nn.Linear(36, 1))},
+        "run from 0 to 2, expected 0 to 1",
+    ),
     "labels from 1": ({"y": data()[1] + 1}, "run from 1 to 3, expected 0 to 2; subtract 1"),
     "channels first": (
         {"x": np.zeros((40, 1, 6, 6))},

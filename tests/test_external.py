@@ -19,6 +19,7 @@ import keras  # noqa: E402
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
 from serving import serve  # noqa: E402
+from sklearn.linear_model import LogisticRegression  # noqa: E402
 from torch import nn  # noqa: E402
 
 from benchmark import cli, replay  # noqa: E402
@@ -331,6 +332,7 @@ def job(out, **settings):
 )
 def test_a_given_model_takes_the_place_of_a_trained_one(tmp_path, monkeypatch, kind, state):
     monkeypatch.setattr(plan, "check", checking.result_of)
+    monkeypatch.setattr(plan, "fitting_inputs", checking.fitting)
     store = Store.create(tmp_path / "out")
     settings = {"model": "nets:net"}
     if kind == "torch":
@@ -355,8 +357,22 @@ def test_a_given_model_takes_the_place_of_a_trained_one(tmp_path, monkeypatch, k
         assert replay.replay(claim, device="cpu")[0] == state
 
 
+def test_the_plan_tells_what_the_model_takes_and_attacks_as_asked(tmp_path):
+    digits = datasets.load("digits")
+    x = digits.x_train[:].reshape(-1, 64)
+    found = LogisticRegression(max_iter=200).fit(x, digits.y_train)
+    arrays = {"1.weight": found.coef_, "1.bias": found.intercept_}
+    shifted = {name: torch.tensor(np.roll(values, 1, 0)) for name, values in arrays.items()}
+    given = ExternalModel("theirs", "nets:net", save(tmp_path / "w.pt", shifted))
+    made = plan.make_plan(read({"defense": "theirs", "out": tmp_path / "out"}), given)
+    (told,) = [line for line in made.notices if "as asked" in line]
+    assert "with its classes in another order (its 0 is the data's 9, its 1" in told
+    assert made.jobs[0].external == dataclasses.replace(given, outputs="logits")
+
+
 def test_other_weights_are_another_cell(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "check", checking.result_of)
+    monkeypatch.setattr(plan, "fitting_inputs", checking.fitting)
     ids = set()
     for seed in (0, 1):
         weights = save(tmp_path / "w.safetensors", mlp(seed).state_dict())
@@ -367,6 +383,7 @@ def test_other_weights_are_another_cell(tmp_path, monkeypatch):
 
 def test_a_results_folder_runs_no_builder(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "check", checking.result_of)
+    monkeypatch.setattr(plan, "fitting_inputs", checking.fitting)
     store = Store.create(tmp_path / "out")
     weights = save(tmp_path / "w.pt", mlp().state_dict())
     one = job(store.path, model="mlp", weights=weights)

@@ -56,5 +56,20 @@ def test_no_point_of_the_ball_is_nearer_than_the_projection(norm):
     np.testing.assert_array_equal(onto_ball(ROWS / 100, norm, 1.5), ROWS / 100)
 
 
+@pytest.mark.parametrize("norm", [*NORMS, "l0"])
+def test_each_row_is_projected_onto_a_ball_of_its_own(norm):
+    eps = np.array([0.0, 0.5, 1.0, 2.5, 4.0, np.inf])
+    found = onto_ball(ROWS, norm, eps[:, np.newaxis])
+
+    for row, own in enumerate(eps[:-1]):
+        np.testing.assert_array_equal(found[[row]], onto_ball(ROWS[[row]], norm, own))
+    np.testing.assert_array_equal(found[-1], ROWS[-1])
+
+
+def test_the_projection_under_l0_keeps_the_largest_of_equal_values_too():
+    rows = np.array([[1.0, -3.0, 1.0, 0.5]])
+    np.testing.assert_array_equal(onto_ball(rows, "l0", 2), [[1, -3, 0, 0]])
+
+
 def test_values_of_rows_broadcast_against_images():
     assert spread(np.arange(3), np.zeros((3, 4, 4, 1))).shape == (3, 1, 1, 1)

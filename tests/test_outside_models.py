@@ -289,12 +289,34 @@ def test_what_fails_in_attacks_is_refused_before_the_run(found, make, words):
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize(
-    "after", [lambda z: z.sigmoid(), lambda z: z[:, 0]], ids=["(n, 1)", "(n,)"]
-)
-def test_one_output_for_two_classes_is_told_with_the_way_out(found, after):
-    with pytest.raises(ModelError, match=r"one output .* 2 classes, .* \(1 - p, p\)"):
-        found(Net(after=after, classes=1), classes=2)
+ONE_OUTPUT = {
+    "(n, 1)": (lambda z: z, "logits"),
+    "(n,)": (lambda z: z[:, 0], "logits"),
+    "squeezed": (lambda z: z.squeeze(), "logits"),
+    "a sigmoid": (lambda z: z.sigmoid(), "sigmoids"),
+    "a sigmoid, squeezed": (lambda z: z.sigmoid().squeeze(1), "sigmoids"),
+}
+
+
+@pytest.mark.parametrize(("after", "kind"), ONE_OUTPUT.values(), ids=ONE_OUTPUT)
+def test_one_output_is_taken_for_the_second_of_two_classes(found, after, kind):
+    result = found(Net(after=after, classes=1), classes=2)
+    assert result.outputs == kind
+    assert any("one output an example is taken for class 1" in told for told in result.notices)
+    x, _ = data()
+    z = Net(classes=1)(torch.from_numpy(x).permute(0, 3, 1, 2)).detach().numpy()
+    seen = estimator(Net(after=after, classes=1), "torch", outputs=kind).predict(x)
+    assert np.allclose(seen, np.hstack([0 * z, z]), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["logits", "sigmoids"])
+def test_one_output_of_a_keras_model_is_taken_likewise(kind):
+    last = keras.layers.Dense(1, activation="sigmoid" if kind == "sigmoids" else None)
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), last])
+    x, _ = data()
+    z = x.reshape(len(x), -1) @ last.kernel.numpy() + last.bias.numpy()
+    seen = estimator(model, "tensorflow", outputs=kind).predict(x)
+    assert np.allclose(seen, np.hstack([0 * z, z]), atol=1e-4)
 
 
 def last_only(x):

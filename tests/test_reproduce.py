@@ -19,6 +19,7 @@ from benchmark.cli import run
 from benchmark.config import read
 from benchmark.errors import ConfigError
 from benchmark.external.checking import Trial, TrialResult
+from benchmark.job import Job
 from benchmark.plans import asked
 from benchmark.plans.run import Plan, make_plan
 from benchmark.results import Store
@@ -54,7 +55,18 @@ KINDS: dict[str, dict[str, Any]] = {
     "suite file with a space": {"suite": "my own.yaml"},
     "attacks": {"attacks": {"pgd": {"max_iter": 7}}},
     "protocol": {"protocol": "brief", "adaptation": {"episodes": 2, "families": ["linf"]}},
+    "few-shot": {"protocol": "few-shot", "adaptation": {"ways": "2", "queries": "3,stored"}},
+    "classes by a seed": {"protocol": "few-shot", "adaptation": {"ways": 2}, "split": 3},
+    "classes by name": {
+        "protocol": "few-shot",
+        "adaptation": {"ways": 2},
+        "split": {"train": ["[0-4]"], "validation": ["5", "6"], "test": ["8", "9"]},
+    },
     "timeout": {"attack_timeout": 90.0},
+    "batch size": {"batch_size": 100},
+    "batch size by memory": {"batch_size": "auto"},
+    "precision": {"precision": "bf16"},
+    "extra data": {"extra_data": "npz:data/more.npz", "extra_share": 0.25},
     "tabular": {"dataset": "npz:data/table.npz"},
     "table": {"dataset": "csv:data/table.csv", "label": "of kind"},
     "folder": {"dataset": "folder:data/birds"},
@@ -70,6 +82,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "data").mkdir()
     x, y = rng.random((60, 6), dtype=np.float32), np.repeat([0, 1], 30)
     np.savez(place / "data/table.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    more = rng.random((12, 8, 8), dtype=np.float32)
+    np.savez(place / "data/more.npz", x=more, y=np.arange(12) % 10)
     rows = [f"{one[0]},{kind}" for one, kind in zip(x, y, strict=True)]
     (place / "data/table.csv").write_text("\n".join(["size,of kind", *rows]))
     for name in ("crow", "owl"):
@@ -110,10 +124,12 @@ def store(plan: Plan, tmp_path: Path) -> Store:
 
 def identity(plan: Plan) -> list[tuple[Any, ...]]:
     """All that makes a job the same work."""
-    return [
-        (job.cell.cell_id, job.suite, job.attack_keys(), job.adaptation, job.attack_timeout)
-        for job in plan.jobs
-    ]
+    return [(job.cell.cell_id, job.suite, job.attack_keys(), *around(job)) for job in plan.jobs]
+
+
+def around(job: Job) -> tuple[Any, ...]:
+    """How it is to be done."""
+    return job.adaptation, job.attack_timeout, job.batch_size
 
 
 def called(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Plan:
@@ -147,7 +163,8 @@ def test_command_of_each_page_makes_the_same_cell(
     found = store(plan, tmp_path)
     given = commands(found, tmp_path / "site")
 
-    monkeypatch.chdir(out.parent / "data" if "dataset" in settings else tmp_path / "site")
+    has_files = {"dataset", "extra_data"} & set(settings)
+    monkeypatch.chdir(out.parent / "data" if has_files else tmp_path / "site")
     for expected in identity(plan):
         page = next((tmp_path / "site/models").glob(f"{expected[0]}"))
         if "suite" in settings:
@@ -192,8 +209,9 @@ def test_augmentation_that_the_data_set_turns_on_stays_on_or_off(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    augmented = replace(datasets.defaults("digits"), crop=1 / 8, flip=True)
-    monkeypatch.setitem(datasets._DEFAULTS, "digits", augmented)
+    entry = datasets.table.TABLE["digits"]
+    augmented = replace(entry, defaults=replace(entry.defaults, crop=1 / 8, flip=True))
+    monkeypatch.setitem(datasets.table.TABLE, "digits", augmented)
     plan = planned(settings, out)
     found, cell = store(plan, tmp_path), plan.jobs[0].cell
     assert ("crop" in cell.parameters) == (not settings)
@@ -231,7 +249,7 @@ def test_command_of_a_model_that_someone_else_trained_makes_the_same_cell(
     def tried(trial: Trial) -> TrialResult:
         outputs = "logits" if trial.external.outputs == "auto" else trial.external.outputs
         return TrialResult(
-            framework=framework, outputs=outputs, builder_sha256=None, accuracy=0.5, notices=()
+            framework=framework, outputs=outputs, builder_sha256=None, accuracy=1.0, notices=()
         )
 
     monkeypatch.setattr("benchmark.plans.external.check", tried)

@@ -276,6 +276,17 @@ def test_an_interrupted_fit_with_options_continues_to_the_same_weights(option, f
     assert np.array_equal(continued.predict(x), whole.predict(x))
 
 
+def test_a_checkpoint_tells_what_the_training_took_before_it(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("defenses.checkpoints.time.perf_counter", lambda: now[0])
+    for seconds, before in [(10.0, 0.0), (5.0, 10.0), (1.0, 15.0)]:
+        checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "this one")
+        checkpoint.read()
+        assert checkpoint.seconds_before == before
+        now[0] += seconds
+        checkpoint.save({}, {})
+
+
 @pytest.mark.parametrize("framework", BUILDERS)
 def test_the_averaged_weights_are_validated_and_returned(framework):
     x, y = data()

@@ -70,6 +70,19 @@ class Flag:
         return isinstance(value, bool)
 
 
+@dataclass(frozen=True)
+class Word:
+    """A text, of a class that this project knows by its signature alone."""
+
+    text: str = "a text of at most 80 characters"
+
+    def takes(self, value: object) -> bool:
+        """Whether it is a text, and a short one."""
+        return isinstance(value, str) and len(value) <= 80
+
+
+ArgumentKind = Kind | Flag | Word
+
 _COUNT = Kind(f"a whole number from 1 to {MOST:,}", 1, MOST, whole=True)
 _FROM_0 = Kind(f"a whole number from 0 to {MOST:,}", 0, MOST, whole=True)
 _ODD = Kind("an odd whole number from 1 to 999", 1, 999, whole=True, odd=True)
@@ -80,6 +93,8 @@ _COVER = Kind("a share above 0, up to 1", 1e-6, 1)
 _PART = Kind("a share above 0 and below 1", 0, 1, open=True)
 _ABOVE_1 = Kind("a number above 1", 1, LARGEST, open=True)
 _TOLERANCE = Kind("a number from 0.000001 to 1", 1e-6, 1)
+_ANY = Kind(f"a number, {_OR_SHARE}", -LARGEST, LARGEST, shares=True)
+_ANY_WHOLE = Kind(f"a whole number, up to {MOST:,}", -MOST, MOST, whole=True)
 _PERCENT = Kind("a number from 0 to 100, in per cent of the image's side", 0, 100)
 _DEGREES = Kind("an angle from 0 to 180", 0, 180)
 
@@ -92,12 +107,13 @@ _KINDS: Mapping[Kind | Flag, str] = {
     """,
     _FROM_0: "num_random_init target",
     _POSITIVE: """
-        alpha beta const_factor delta eps eps_iter eps_step epsilon eta finite_diff initial_const
-        lambda_param largest_const learning_rate regularization sigma theta variable_h
+        alpha beta const_factor delta eps eps_iter eps_step epsilon eta finite_diff init_norm
+        initial_const lambda_param largest_const learning_rate regularization sigma theta variable_h
     """,
     _NUMBER: "confidence decay lambda_c lambda_s lambda_tv",
-    _PART: "decrease_factor step_adapt",
+    _PART: "decrease_factor gamma step_adapt",
     _COVER: "p_init scale",
+    _SHARE: "threshold",
     _TOLERANCE: "bin_search_tol",
     _ABOVE_1: "eps_factor",
     _ODD: "kernel_size",
@@ -117,8 +133,22 @@ _BY_ATTACK: Mapping[tuple[str, str], Kind] = {
 
 
 def kind_of(attack: str, argument: str) -> Kind | Flag:
-    """What this argument of a row in the table of attacks may be."""
+    """What this argument of a row in the table of attacks may be; `KeyError` for unknown ones."""
     return _BY_ATTACK.get((attack, argument)) or _BY_NAME[argument]
+
+
+def kind_like(default: object, annotation: str = "") -> ArgumentKind | None:
+    """What an argument with this default in a signature may be; None where nothing tells.
+
+    A default of 0 may stand for any number, unless its annotation says that it is counted.
+    """
+    if isinstance(default, bool):
+        return Flag()
+    if isinstance(default, int) and annotation == "int":
+        return _ANY_WHOLE
+    if isinstance(default, int | float):
+        return _ANY
+    return Word() if isinstance(default, str) else None
 
 
 def as_art_takes_it(attack: str, argument: str, value: Value) -> Value:

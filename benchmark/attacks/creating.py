@@ -14,9 +14,7 @@ from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
 from benchmark.attacks.geometry import ORDERS
 from benchmark.attacks.suites import AttackSpec
 from benchmark.estimators.estimator import Classifier
-from benchmark.estimators.passes import CHUNK
-
-_BATCHES = {"chunk": CHUNK, "one": 1, "all": CHUNK}
+from benchmark.estimators.passes import rows_at_once
 
 
 class Attack(Protocol):
@@ -46,7 +44,10 @@ def create(spec: AttackSpec, estimator: Classifier, norm: str, eps: float) -> At
     """The attack on this estimator; what it doesn't know of norm, eps and batches it isn't told."""
     entry = spec.entry
     attack = attack_class(entry)
-    wanted: dict[str, object] = {"batch_size": _BATCHES[entry.rows], "verbose": False}
+    wanted: dict[str, object] = {
+        "batch_size": 1 if entry.rows == "one" else rows_at_once(),
+        "verbose": False,
+    }
     if norm != UNRESTRICTED:
         wanted |= {"norm": ORDERS[norm], "eps": eps}
     known = {key: value for key, value in wanted.items() if _takes(attack, key)}

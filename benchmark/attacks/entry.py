@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmark.attacks.arguments import Value
+from benchmark.attacks.arguments import ArgumentKind, Value
 
 # The threat of attacks that no norm bounds: only the box counts, and their own arguments.
 UNRESTRICTED = "unrestricted"
@@ -46,6 +46,10 @@ class AttackEntry:
         defaults: arguments, as in a suite file, where the suite doesn't set them.
         enough: the argument that takes the budget, within which an example needs no nearer point.
         package: that it needs and ART doesn't install.
+        argument_kinds: what arguments may be whose names no attack of this project has.
+        label: its class in records, where `target` doesn't name that.
+        distribution: name and version of the other distribution that it comes with; it is part of
+            what identifies the attack.
     """
 
     target: str
@@ -65,6 +69,14 @@ class AttackEntry:
     defaults: Mapping[str, Value] = field(default_factory=dict)
     enough: str = ""
     package: str = ""
+    argument_kinds: Mapping[str, ArgumentKind] = field(default_factory=dict)
+    label: str = ""
+    distribution: str = ""
+
+    @property
+    def class_name(self) -> str:
+        """Of what makes it, for records."""
+        return self.label or self.target.partition(":")[2]
 
     @property
     def is_minimal(self) -> bool:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# ART's and NumPy's names of the norms, and ours of those that a region can have.
+# ART's and NumPy's names of the norms, and ours.
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
-NORMS = {np.inf: "linf", "inf": "linf", 2: "l2", 1: "l1"}
+NORMS = {np.inf: "linf", "inf": "linf", 2: "l2", 1: "l1", 0: "l0"}
 
 # Keeps divisions by a length that is zero.
 TINY = np.float32(1e-12)
@@ -146,17 +146,23 @@ def _between(sizes: np.ndarray, room: np.ndarray) -> np.ndarray:
     return np.minimum(sizes, room, out=sizes)
 
 
-def onto_ball(change: np.ndarray, norm: str, eps: float) -> np.ndarray:
-    """The nearest change within `eps`, of (n, d) float64, wherever the box is."""
+def onto_ball(change: np.ndarray, norm: str, eps: float | np.ndarray) -> np.ndarray:
+    """The nearest change within `eps`, of (n, d), wherever the box is; eps may be (n, 1)."""
     if norm == "linf":
         return np.clip(change, -eps, eps)
     if norm == "l2":
-        scale = np.minimum(1, eps / np.maximum(lengths(change, norm), 1e-12))
-        return np.asarray(change * scale[:, np.newaxis])
-    # By sorting (Duchi et al. 2008, figure 1).
+        return np.asarray(change * np.minimum(1, eps / np.maximum(_column(change, norm), 1e-12)))
     sizes = np.abs(change)
+    if norm == "l0":
+        places = np.argsort(np.argsort(-sizes, axis=1, kind="stable"), axis=1)  # 0: the largest
+        return np.where(places < np.floor(eps), change, 0)
+    # By sorting (Duchi et al. 2008, figure 1).
     falling = -np.sort(-sizes, axis=1)
     excess = (np.cumsum(falling, axis=1) - eps) / np.arange(1, change.shape[1] + 1)
     last = np.maximum((falling > excess).sum(axis=1) - 1, 0)
     threshold = np.maximum(np.take_along_axis(excess, last[:, np.newaxis], axis=1), 0)
     return np.asarray(np.sign(change) * np.maximum(sizes - threshold, 0))
+
+
+def _column(rows: np.ndarray, norm: str) -> np.ndarray:
+    return lengths(rows, norm)[:, np.newaxis]

@@ -14,12 +14,13 @@ from benchmark import frameworks
 from benchmark.attacks.creating import create
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.outcomes import Generated, outcomes
+from benchmark.attacks.sizes import smaller
 from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.attacks.watch import FoundError, Watch
-from benchmark.estimators.passes import CHUNK
+from benchmark.estimators.passes import CHUNK, rows_at_once
 from benchmark.results import Record
-from benchmark.text import explained
+from benchmark.text import explained, ran_out_of_memory
 
 
 def run_attack(
@@ -52,6 +53,8 @@ def run_attack(
     eps = float(eps)  # ART refuses NumPy's
     attacked = attacked_rows(spec, target)
     record = {"key": key, **describe(spec, int(attacked.sum()), norm, eps)}
+    if rows_at_once() != CHUNK:
+        record["batch_size"] = rows_at_once()
     if obstacle := target.obstacle(spec, norm):
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
     if spec.source is not None:
@@ -64,14 +67,26 @@ def run_attack(
         found = _generate(spec, target, attacked, norm, eps, progress, timeout)
     except Exception as error:
         traceback.print_exc()
-        fewer = f"fewer --jobs: {CHUNK} examples are asked about at a time"
-        return {**record, "status": "failed", "reason": explained(error, fewer)}, {}
+        reason = explained(error, _fewer(spec, target, error))
+        return {**record, "status": "failed", "reason": reason}, {}
     record |= {"seconds": time.perf_counter() - started, **passes.counts(since=before)}
     judging = judging_seed(seed, spec.name)
     told, arrays = outcomes(target, found, attacked=attacked, norm=norm, eps=eps, seed=judging)
     if spec.entry.is_minimal:  # it knows no budget
         told["violations"]["budget"] = 0
     return record | told, arrays
+
+
+def _fewer(spec: AttackSpec, target: Target, error: Exception) -> str:
+    """What to ask for where memory ran out: a batch size that was tried and fits, if any does."""
+    if not ran_out_of_memory(error):
+        return ""
+    error.__traceback__ = None  # it holds what filled the memory
+    size = smaller(target.attacked_by(spec), target.x, target.y)
+    at_once = f"{rows_at_once()} examples are asked about at a time"
+    return (
+        f"--batch-size {size}, or fewer --jobs: {at_once}" if size else f"fewer --jobs: {at_once}"
+    )
 
 
 def attacked_rows(spec: AttackSpec, target: Target) -> np.ndarray:
@@ -83,7 +98,7 @@ def describe(spec: AttackSpec, examples: int, norm: str, eps: float) -> Record:
     """What an attack's record says before it has run, on so many examples within this threat."""
     return {
         "name": spec.name,
-        "attack": spec.entry.target.partition(":")[2],
+        "attack": spec.entry.class_name,
         "arguments": spec.resolved(eps),
         "identity": spec.identity(),
         "families": list(spec.entry.kinds),
@@ -121,7 +136,7 @@ def _generate(
         leaves=leaves,
         seconds=timeout,
     )
-    size = {"chunk": CHUNK, "one": 1, "all": len(rows)}[spec.entry.rows]
+    size = {"chunk": rows_at_once(), "one": 1, "all": len(rows)}[spec.entry.rows]
     parts = []
     estimator.observer = watch
     try:

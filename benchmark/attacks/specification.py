@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from benchmark.attacks import lookup
 from benchmark.attacks.arguments import Value, misfit, resolved
 from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
-from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError
 
 # What an attack of a suite may name as the norm of a threat of its own.
@@ -20,7 +20,7 @@ class AttackSpec:
 
     Args:
         name: in reports; unique in its suite.
-        attack: its entry in `benchmark.attacks.table`.
+        attack: its name, which `benchmark.attacks.lookup` knows.
         arguments: as in the suite file: numbers, texts, or shares of eps such as "0.1 eps".
         transfers: run on the bare model below a cell's input and output defenses, and its points
             are tried on the whole.
@@ -30,6 +30,7 @@ class AttackSpec:
         examples: how many of the cell's examples it attacks; None for all.
         source: made on the model that this defense trained in another cell, then tried here.
         to_the_end: whether to look for the nearest adversarial example where a first one is known.
+        draws: of a random model, whose mean it follows; None for as many as there usually are.
         first_success: whether to ask no more for the gradient at an example once one is known.
     """
 
@@ -43,6 +44,7 @@ class AttackSpec:
     source: str | None = None
     to_the_end: bool = False
     first_success: bool = False
+    draws: int | None = None
 
     def identity(self) -> list[object]:
         """Everything that changes what the attack does in a cell, as JSON values."""
@@ -53,6 +55,8 @@ class AttackSpec:
             "source": self.source,
             "to_the_end": self.to_the_end or None,
             "first_success": self.first_success or None,
+            "draws": self.draws,
+            "distribution": self.entry.distribution or None,
         }
         more = {name: value for name, value in more.items() if value is not None}
         transfers = ["transfers"] if self.transfers else []
@@ -61,7 +65,7 @@ class AttackSpec:
     @property
     def entry(self) -> AttackEntry:
         """The attack's row in the table."""
-        return ATTACKS[self.attack]
+        return lookup.entry(self.attack)
 
     def resolved(self, eps: float) -> dict[str, Value]:
         """The arguments, and the entry's for those not given, with shares of eps as numbers."""

@@ -18,10 +18,10 @@ from pydantic import (
 )
 
 import defenses
+from benchmark.attacks import lookup
 from benchmark.attacks.arguments import Kind
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.specification import THREATS, TRANSFER, Smoothing
-from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError, shortened
 from benchmark.limits import MAX_EPS, MAX_EXAMPLES, eps_fault
 from defenses import wrappers
@@ -33,6 +33,9 @@ _LONGEST_NAME = 60
 
 _EXAMPLES = Kind("a whole number from 1 up", 1, MAX_EXAMPLES, whole=True)
 _DRAWS = Kind("a whole number from 1 to 10,000,000", 1, 10_000_000, whole=True)
+
+# Each costs as much as the attack with one.
+_EOT = Kind("a whole number from 1 to 1,000", 1, 1000, whole=True)
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -93,10 +96,24 @@ def _one_of(words: str, allowed: Collection[str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _examples(value: object) -> object:
-    if value is not None and not _EXAMPLES.takes(value):
-        raise ValueError(f": examples must be {_EXAMPLES.text}, got {shortened(value)}")
-    return value
+def _attack(value: object) -> str:
+    name = text(value)
+    if not lookup.is_known(name):
+        raise ValueError(
+            f" names the unknown attack {shortened(name)}{did_you_mean(name, lookup.names())}"
+        )
+    return name
+
+
+def _whole(kind: Kind) -> BeforeValidator:
+    """Of a number that may be left out."""
+
+    def check(value: object, info: ValidationInfo) -> object:
+        if value is not None and not kind.takes(value):
+            raise ValueError(f": {info.field_name} must be {kind.text}, got {shortened(value)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _source(value: object) -> object:
@@ -175,7 +192,7 @@ class _Part(BaseModel):
         return value
 
 
-Examples = Annotated[int | None, BeforeValidator(_examples)]
+Examples = Annotated[int | None, _whole(_EXAMPLES)]
 
 
 class Threat(_Part):
@@ -206,11 +223,12 @@ class Threat(_Part):
 class Attack(_Part):
     """One attack of a suite; which arguments it takes is in its row of the table."""
 
-    attack: Annotated[str, _one_of(" names the unknown attack", ATTACKS)] = ""
+    attack: Annotated[str, BeforeValidator(_attack)] = ""
     arguments: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(default_factory=dict)
     threat: Threat | None = None
     examples: Examples = None
     source: Annotated[str | None, BeforeValidator(_source)] = Field(default=None, alias="from")
+    draws: Annotated[int | None, _whole(_EOT)] = None
 
 
 class Curve(_Part):

@@ -8,37 +8,41 @@ from importlib import resources
 from pathlib import Path
 
 from benchmark import documents
-from benchmark.attacks.arguments import Value, kind_of
-from benchmark.attacks.entry import UNRESTRICTED
+from benchmark.attacks import lookup
+from benchmark.attacks.arguments import Value
+from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
 from benchmark.attacks.specification import TRANSFER as TRANSFER
 from benchmark.attacks.specification import AttackSpec, SecurityCurve, Smoothing, Suite
 from benchmark.attacks.suite_file import (
-    SAFE_NAME,
     Attack,
     SuiteFile,
     check_keys,
     checked,
     text,
 )
-from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError, UnknownName, shortened
+from defenses.contributed import Contribution, contributed
 from defenses.errors import did_you_mean
 
 _LONGEST_SUITE = 150  # characters of its name
 
 
-def list_suites() -> dict[str, str]:
-    """The suites that come with the project, with a line about each."""
-    files = resources.files("attacks_cfg").iterdir()
-    names = sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
-    return {name: load_suite(name).description for name in names}
+def suite_names() -> list[str]:
+    """The suites that come with the project, and after them those that others contribute."""
+    return [*_built_in(), *_contributed()]
+
+
+def distribution(name: str) -> str | None:
+    """Name and version of the other distribution that contributes a suite."""
+    found = _contributed().get(name)
+    return None if found is None else found.distribution
 
 
 def load_suite(name: str, overrides: Mapping[str, Mapping[str, Value]] | None = None) -> Suite:
     """A suite by its name, or by the path of a YAML file, with arguments set on top.
 
     Args:
-        name: one of `list_suites`, or a path that ends in .yaml.
+        name: one of `suite_names`, or a path that ends in .yaml.
         overrides: attack name to arguments.
 
     Raises:
@@ -109,6 +113,7 @@ def recorded_attack(name: str, identity: object) -> AttackSpec:
     threat = {key: more.pop(key) for key in ("norm", "eps") if key in more}
     to_the_end = more.pop("to_the_end", None) is True
     first_success = more.pop("first_success", None) is True
+    lookup.check_recorded(str(attack), more.pop("distribution", None))
     body = {"attack": attack, "arguments": given, "threat": threat or None}
     body |= {"from": more.pop("source", None), **more}
     file = checked(SuiteFile, {"attacks": {name: body}}, "as recorded")
@@ -118,10 +123,11 @@ def recorded_attack(name: str, identity: object) -> AttackSpec:
 
 def suite_file(name: str) -> tuple[str, str] | None:
     """A suite file's name without folders, and its text; None for a suite of the project."""
-    if not name.endswith((".yaml", ".yml")):
+    if not name.endswith((".yaml", ".yml")) and name not in _contributed():
         return None
+    path = _path(name)
     try:
-        return Path(name).name, documents.text(Path(name))
+        return path.name, documents.text(path)
     except OSError as error:
         raise SuiteError(f"can't read suite file {name!r}: {error.strerror or error}") from error
 
@@ -148,25 +154,34 @@ def _read(name: str) -> object:
 def _path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    builtin = resources.files("attacks_cfg")
-    names = [file.name.removesuffix(".yaml") for file in builtin.iterdir()]
-    file = builtin / f"{name}.yaml"
-    if not SAFE_NAME.fullmatch(name) or not file.is_file():
-        raise UnknownName("suite", name, [n for n in names if SAFE_NAME.fullmatch(n)])
-    return Path(str(file))
+    if name in _built_in():
+        return Path(str(resources.files("attacks_cfg") / f"{name}.yaml"))
+    if (other := _contributed().get(name)) is None:
+        raise UnknownName("suite", name, suite_names())
+    other.load()
+    return Path(str(resources.files(other.target) / f"{name}.yaml"))
+
+
+def _built_in() -> list[str]:
+    files = resources.files("attacks_cfg").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def _contributed() -> dict[str, Contribution]:
+    return contributed("suites", _built_in())
 
 
 def _spec(name: str, body: Attack, overrides: Mapping[str, Value]) -> AttackSpec:
     """An attack with the arguments that were set on top, which its row of the table has to know."""
     arguments = {**body.arguments, **overrides}
-    entry, threat = ATTACKS[body.attack], body.threat
+    entry, threat = lookup.entry(body.attack), body.threat
     try:
         check_keys(arguments, (*entry.arguments, *entry.options))
     except ValueError as error:
         raise SuiteError(f"attack {name!r}{error}") from error
     norm, eps = (None, None) if threat is None else (threat.norm, threat.eps)
     for argument, value in arguments.items():
-        _check_value(name, body.attack, argument, value)
+        _check_value(name, body.attack, entry, argument, value)
         if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
             raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
     return AttackSpec(
@@ -177,16 +192,17 @@ def _spec(name: str, body: Attack, overrides: Mapping[str, Value]) -> AttackSpec
         eps=None if eps is None else float(eps),
         examples=body.examples,
         source=body.source,
+        draws=body.draws,
     )
 
 
-def _check_value(name: str, attack: str, argument: str, value: object) -> None:
-    texts = ATTACKS[attack].options.get(argument)
+def _check_value(name: str, attack: str, entry: AttackEntry, argument: str, value: object) -> None:
+    texts = entry.options.get(argument)
     if texts is not None:
         if value not in texts:
             raise SuiteError(
                 f"attack {name!r}: {argument} is {shortened(value)}"
                 f"{did_you_mean(text(value), texts)}"
             )
-    elif not (kind := kind_of(attack, argument)).takes(value):
+    elif not (kind := lookup.kind_of(attack, entry, argument)).takes(value):
         raise SuiteError(f"attack {name!r}: {argument} is {shortened(value)}; allowed: {kind.text}")

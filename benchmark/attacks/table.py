@@ -11,6 +11,7 @@ from benchmark.attacks.unseen import UNSEEN
 _ART = "art.attacks.evasion:"
 _MENDED = "benchmark.attacks.workarounds."
 _OWN = "benchmark.attacks.autoattack."
+_NEAREST = "benchmark.attacks.nearest."
 
 # What the attacks after Carlini & Wagner share.
 _CARLINI = ("confidence", "learning_rate", "binary_search_steps", "max_iter", "initial_const")
@@ -48,6 +49,7 @@ _GRADIENT: dict[str, AttackEntry] = {
         description="gradient ascent with its own step sizes (Croce & Hein 2020 and 2021)",
         norms=LP,
         arguments=("eps_step", "max_iter", "nb_random_init"),
+        options={"loss": ("cross-entropy", "dlr", "margin", "probability-margin")},
     ),
     "apgd-targeted": AttackEntry(
         target=_OWN + "apgd:APGDTargeted",
@@ -93,6 +95,20 @@ _MINIMAL_NORM: dict[str, AttackEntry] = {
         arguments=("max_iter", "nb_restarts", "targets"),
         kinds=("minimal-norm",),
         fixed={"minimal": True},
+    ),
+    "fmn": AttackEntry(
+        target=_NEAREST + "fast_minimum_norm:FastMinimumNorm",
+        description="gradient steps within a shrinking and growing ball (Pintor et al. 2021)",
+        norms=(*LP, "l0"),
+        arguments=("max_iter", "alpha", "gamma"),
+        kinds=("minimal-norm",),
+    ),
+    "ddn": AttackEntry(
+        target=_NEAREST + "decoupled_direction_norm:DecoupledDirectionNorm",
+        description="gradient steps on a shrinking and growing sphere (Rony et al. 2019)",
+        norms=("l2",),
+        arguments=("max_iter", "gamma", "init_norm"),
+        kinds=("minimal-norm",),
     ),
     "deepfool": AttackEntry(
         target=_MENDED + "deepfool:DeepFool",

@@ -8,6 +8,20 @@ _ART = "art.attacks.evasion:"
 _MENDED = "benchmark.attacks.workarounds."
 
 UNSEEN: dict[str, AttackEntry] = {
+    "sigma-zero": AttackEntry(
+        target="benchmark.attacks.nearest.sigma_zero:SigmaZero",
+        description="descent on a smooth count of the changed values (Cina et al. 2025)",
+        norms=("l0",),
+        arguments=("max_iter", "learning_rate", "sigma", "threshold"),
+        kinds=("minimal-norm", "unseen"),
+    ),
+    "sparse-rs": AttackEntry(
+        target="benchmark.attacks.nearest.sparse_rs:SparseRS",
+        description="random search for the values to change, no gradients (Croce et al. 2022)",
+        norms=("l0",),
+        arguments=("max_iter", "p_init", "nb_restarts", "rescaled"),
+        kinds=("score", "unseen"),
+    ),
     "jsma": AttackEntry(
         target=_MENDED + "saliency:SaliencyMapMethod",
         description="the two most salient pixels at a time (Papernot et al. 2016)",

@@ -11,10 +11,11 @@ from benchmark.cli.display import print_table
 from benchmark.cli.efforts import Alike, Speeds
 from benchmark.cli.output import tell
 from benchmark.config import RunConfig
+from benchmark.devices import cuda_devices
 from benchmark.errors import SchemaError
 from benchmark.frameworks import processor
 from benchmark.job import Job
-from benchmark.plans.run import Plan, cuda_devices
+from benchmark.plans.run import Plan
 from benchmark.results import Store
 from benchmark.results.records import TrainingRecord
 from benchmark.resume import pending, training_left

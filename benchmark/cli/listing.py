@@ -63,10 +63,11 @@ def _details() -> dict[str, Callable[[str], dict[str, str]]]:
     """Name to what tells about it; where one name means several things, the last of these."""
     import defenses
     from benchmark import models
-    from benchmark.attacks.suites import list_suites
+    from benchmark.attacks.suites import suite_names
 
     return {
-        **dict.fromkeys(list_suites(), _suite),
+        **dict.fromkeys(_contributed_models(), lambda name: {}),
+        **dict.fromkeys(suite_names(), _suite),
         **dict.fromkeys(_attacks(), _attack),
         **dict.fromkeys(models.names(), models.parameters),
         **dict.fromkeys(defenses.names(), defenses.parameter_help),
@@ -77,9 +78,32 @@ def _defenses() -> dict[str, str]:
     import defenses
     from defenses import wrappers
 
-    trained = {name: f"{defenses.describe(name)} {_cost(name)}" for name in defenses.names()}
+    trained = {
+        name: _told(_defense, name, defenses.distribution(name)) for name in defenses.names()
+    }
     attached = {f"+{name}": wrappers.describe(name) for name in wrappers.WRAPPERS}
     return trained | attached
+
+
+def _defense(name: str) -> str:
+    import defenses
+
+    return f"{defenses.describe(name)} {_cost(name)}"
+
+
+def _told(tell: Callable[[str], str], name: str, distribution: str | None) -> str:
+    """The line about a part, with the distribution that contributes it, or what is wrong with it.
+
+    One part that can't be loaded must not hide the others.
+    """
+    from defenses import ContributionError
+
+    if distribution is None:
+        return tell(name)
+    try:
+        return f"{tell(name)} [{distribution}]"
+    except ContributionError as error:
+        return f"can't be used: {error}"
 
 
 def _cost(name: str) -> str:
@@ -96,24 +120,27 @@ def _cost(name: str) -> str:
 
 
 def _attacks() -> dict[str, str]:
+    from benchmark.attacks import lookup
     from benchmark.attacks.left_out import LEFT_OUT
-    from benchmark.attacks.table import ATTACKS
 
-    held = {
-        name: f"{entry.description} ({', '.join(entry.norms)}; {', '.join(entry.kinds)}; "
-        f"{' and '.join(entry.frameworks)})"
-        for name, entry in ATTACKS.items()
-    }
+    def tell(name: str) -> str:
+        entry = lookup.entry(name)
+        return (
+            f"{entry.description} ({', '.join(entry.norms)}; {', '.join(entry.kinds)}; "
+            f"{' and '.join(entry.frameworks)})"
+        )
+
+    held = {name: _told(tell, name, lookup.distribution(name)) for name in lookup.names()}
     return held | {name: f"left out: {reason}" for name, reason in LEFT_OUT.items()}
 
 
 def _attack(name: str) -> dict[str, str]:
     """What an attack is and needs, and the arguments that a suite or --set may give it."""
-    from benchmark.attacks.table import ATTACKS
+    from benchmark.attacks import lookup
 
-    entry = ATTACKS.get(name)
-    if entry is None:
+    if name not in lookup.names():
         return {name: _attacks()[name]}
+    entry = lookup.entry(name)
     needs = [
         "images" if entry.images_only else "",
         "as many rows as columns" if entry.square_only else "",
@@ -129,7 +156,7 @@ def _attack(name: str) -> dict[str, str]:
         "frameworks": ", ".join(entry.frameworks),
         "needs": ", ".join(filter(None, needs)),
     }
-    for argument in entry.arguments:
+    for argument in dict.fromkeys((*entry.arguments, *entry.options)):
         default = entry.defaults.get(argument, "that of the class")
         allowed = entry.options.get(argument, ())
         one_of = f"; one of {', '.join(allowed)}" if allowed else ""
@@ -160,15 +187,21 @@ def _suite(name: str) -> dict[str, str]:
 
 
 def _suites() -> dict[str, str]:
-    from benchmark.attacks.suites import list_suites
+    from benchmark.attacks.suites import distribution, load_suite, suite_names
 
-    return list_suites()
+    def tell(name: str) -> str:
+        return load_suite(name).description
+
+    return {name: _told(tell, name, distribution(name)) for name in suite_names()}
 
 
 def _datasets() -> dict[str, str]:
-    from benchmark.datasets import DESCRIPTIONS
+    from benchmark.datasets import table
 
-    return DESCRIPTIONS
+    def tell(name: str) -> str:
+        return table.entry(name).description
+
+    return {name: _told(tell, name, table.distribution(name)) for name in table.names()}
 
 
 def _models() -> dict[str, str]:
@@ -176,7 +209,19 @@ def _models() -> dict[str, str]:
     from benchmark.models.provided.origin import LIBRARIES
 
     specified = {name: models.describe(name) for name in models.names()}
-    return specified | {f"{name}:NAME": one.description for name, one in LIBRARIES.items()}
+    libraries = {f"{name}:NAME": one.description for name, one in LIBRARIES.items()}
+    return specified | libraries | _contributed_models()
+
+
+def _contributed_models() -> dict[str, str]:
+    from benchmark.models.entry import contributions, entry
+
+    def tell(name: str) -> str:
+        found = entry(name)
+        assert found is not None
+        return f"{found.description} ({' and '.join(found.builders)})"
+
+    return {name: _told(tell, name, one.distribution) for name, one in contributions().items()}
 
 
 def _families() -> dict[str, str]:

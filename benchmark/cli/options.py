@@ -101,6 +101,15 @@ RUN: Mapping[str, Any] = {
         autocompletion=listed("models"),
     ),
     "init": option("FILE", "Weights that trainings start from, instead of the seed's own.", Path),
+    "extra_data": option(
+        "npz:FILE",
+        "More training data, x and y, that a share of each batch is drawn from; never attacked.",
+    ),
+    "extra_share": option("NUMBER", "That share; 0.5 unless given.", float),
+    "precision": option(
+        "float32|bf16",
+        "Of trainings' passes; float32 unless given. Attacks are measured in float32.",
+    ),
     "suite": option("NAME", "Attack suite; quick unless given.", autocompletion=listed("suites")),
     "eps": option(
         "NUMBER",
@@ -147,6 +156,11 @@ RUN: Mapping[str, Any] = {
         "An attack that asks the model anything later than this has failed; others go on.",
         float,
     ),
+    "batch_size": option(
+        "NUMBER|auto",
+        "Examples that an attack asks the model about at a time; 250 unless given. auto: as many "
+        "as the GPU's free memory holds, 250 on a CPU.",
+    ),
     "baseline": option(None, "Also measure each cell's undefended twin (default).", bool),
     "on_overfit": option(
         "restore|warn",
@@ -154,17 +168,32 @@ RUN: Mapping[str, Any] = {
         "fgsm-rs goes back).",
     ),
     "protocol": option(
-        "none|brief|adapt",
-        "How much to measure of each model's adaptation to other attacks: nothing (default), a "
-        "first look, or the full protocol.",
+        "none|brief|adapt|few-shot",
+        "What to measure of each model's adaptation: nothing (default), to other attacks (a first "
+        "look, or in full), or to new classes.",
     ),
+    "split": option(
+        "SEED|FILE.yaml",
+        "few-shot: which classes are trained on, chosen on and tested on; drawn by a seed (0 "
+        "unless given), or the lists train, validation and test of names or patterns.",
+    ),
+    "ways": option("INTEGERS", "few-shot: classes of an episode; 5 unless given."),
+    "shots": option("INTEGERS", "few-shot: labelled examples a class; 1,5 unless given."),
+    "queries": option(
+        "INTEGER[,stored]",
+        "few-shot: examples a class that are attacked after adaptation; 5 unless given. stored: "
+        "besides, the same ones attacked once, before it.",
+    ),
+    "episodes": option("INTEGER", "few-shot: episodes; 600 unless given."),
 }
 
 # Of a model that someone else trained: those that have nothing to do with a training.
 _OF_TRAINING = {
     *("defense", "framework", "model", "init", "epochs", "budget_ge"),
+    *("extra_data", "extra_share", "precision"),
     *("jobs", "baseline", "on_overfit", "protocol", "executor", "shard"),
     *("ray_address", "cpus_per_cell", "gpus_per_cell"),
+    *("split", "ways", "shots", "queries", "episodes"),
 }
 ATTACK: Mapping[str, Any] = {
     **{name: one for name, one in RUN.items() if name not in _OF_TRAINING},

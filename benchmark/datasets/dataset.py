@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.datasets.classes import ClassSplit
 from benchmark.datasets.examples import Examples, Stored
 
 Labels = NDArray[np.int64]
@@ -85,6 +86,22 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
+class Pool:
+    """Classes that no model is trained on, with the examples that their episodes are drawn from.
+
+    class_names: of the labels 0..classes-1. support, y_support and query, y_query: inputs and
+    labels of supports and of queries. shared: whether both are the same examples.
+    """
+
+    class_names: tuple[str, ...]
+    support: Examples
+    y_support: Labels
+    query: Examples
+    y_query: Labels
+    shared: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """What a data set is; its examples are read when they are asked for.
 
@@ -96,6 +113,7 @@ class Dataset:
     about: what the record should say of the data, beside what is found in them.
     files: that were read, or will be.
     before: what was found in the same data, as far as their files tell; see `measured`.
+    novel: "validation" and "test" to the classes that are held out, where classes are split.
     """
 
     name: str
@@ -109,6 +127,7 @@ class Dataset:
     about: Mapping[str, Any] = field(default_factory=dict)
     files: Sequence[str] = ()
     before: Measured | None = None
+    novel: Mapping[str, Pool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("x_train", "x_validation", "x_test"):
@@ -125,6 +144,14 @@ class Dataset:
     def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    @property
+    def class_split(self) -> ClassSplit | None:
+        """Which classes are trained on, and which are held out; None where all are trained on."""
+        if not self.novel:
+            return None
+        held_out = {part: pool.class_names for part, pool in self.novel.items()}
+        return ClassSplit(train=self.class_names, **held_out)
 
     @property
     def fingerprint(self) -> str:
@@ -169,6 +196,10 @@ class Dataset:
         hashes = _hashes(self.x_test, digest)
         _update(digest, self.y_test)
         known_test = sum(one in known for one in hashes)
+        for pool in self.novel.values():
+            for x, y in ((pool.support, pool.y_support), (pool.query, pool.y_query)):
+                _hashes(x, digest)
+                _update(digest, y)
         return Measured(digest.hexdigest()[:16], known_test, total - len(known), stamp)
 
 

@@ -82,11 +82,22 @@ class Files:
         keep: bool = False,
     ) -> None:
         self.paths, self.image_size, self.digests = paths, image_size, digests
+        self._keep = keep
         self.shape = (len(paths), *shape)
         self._held: NDArray[np.bool_] | None = None
         if keep and np.prod(self.shape, dtype=np.int64) <= KEPT:
             self._held = np.zeros(len(paths), bool)
             self._pixels = np.empty(self.shape, np.uint8)
+
+    def some(self, rows: NDArray[np.intp]) -> Files:
+        """The images at these places."""
+        return Files(
+            [self.paths[row] for row in rows],
+            self.shape[1:],
+            image_size=self.image_size,
+            digests=None if self.digests is None else self.digests[rows],
+            keep=self._keep,
+        )
 
     @property
     def transform(self) -> str:

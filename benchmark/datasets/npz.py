@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,7 +48,7 @@ def load(request: Request) -> Source:
 
 def read(path: Path, name: str, *, names: tuple[str, ...] | None = None) -> Source:
     """See `load`; `names` are those of the classes 0, 1, ..., where they are known."""
-    arrays = _read(path, name)
+    arrays = read_members(path, name, _names)
     x, raw = _part(arrays, "train", name)
     values, y = np.unique(raw, return_inverse=True)
     others: dict[str, Any] = {}
@@ -70,8 +71,8 @@ def _part(
     arrays: dict[str, NDArray[np.generic]], part: str, name: str
 ) -> tuple[NDArray[np.generic], NDArray[Any]]:
     """The checked inputs and labels of a part, these as they are in the file."""
-    x = _images(arrays[f"x_{part}"], f"{name}: x_{part}")
-    return x, _labels(arrays[f"y_{part}"], len(x), where=f"{name}: y_{part}")
+    x = checked_images(arrays[f"x_{part}"], f"{name}: x_{part}")
+    return x, checked_labels(arrays[f"y_{part}"], len(x), where=f"{name}: y_{part}")
 
 
 def _check_alike(
@@ -117,15 +118,22 @@ def _class_names(
     return tuple(map(str, values if given is None else given))
 
 
-def _read(path: Path, name: str) -> dict[str, NDArray[np.generic]]:
+def read_members(
+    path: Path, name: str, names: Callable[[list[str], str], dict[str, str]]
+) -> dict[str, NDArray[np.generic]]:
+    """The arrays that `names` chooses of those in the file, and the names of classes in it.
+
+    `names` gets what the file holds and `name`, and gives our name of each array to its name there.
+    Raises DataError for what can't be read.
+    """
     if not os.path.isfile(path):
         raise DataError(f"{name}: there is no file {path}; give npz:FILE with an existing file")
     try:
         with open(path, "rb") as file:  # np.load leaves a path open when its archive is broken
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{name} is a single array; save all four with numpy.savez")
-            called = _names(archive.files, name)
+                raise DataError(f"{name} is a single array; save the arrays with numpy.savez")
+            called = names(archive.files, name)
             found = {key: _member(file, stored, name=name) for key, stored in called.items()}
             if NAMES[0] in archive.files:
                 found[NAMES[0]] = _member(file, NAMES[0], name=name)
@@ -172,7 +180,7 @@ def _names(found: list[str], name: str) -> dict[str, str]:
     return {key: called[key] for key in (*KEYS, *parts)}
 
 
-def _images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
+def checked_images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
     """`x` with a channel axis, after checking its type, shape and range."""
     if x.dtype not in (np.uint8, np.float16, np.float32, np.float64):
         raise DataError(f"{where} is {x.dtype}; save it as uint8, or as float in [0, 1]")
@@ -203,7 +211,7 @@ def _in_range(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
     return x if low >= 0 and high <= 1 else np.clip(x, 0, 1)
 
 
-def _labels(y: NDArray[np.generic], examples: int, *, where: str) -> NDArray[np.generic]:
+def checked_labels(y: NDArray[np.generic], examples: int, *, where: str) -> NDArray[np.generic]:
     """`y` as (n,), after checking that it is one whole number or text for each of the examples."""
     if y.ndim == 2 and y.shape[1] > 1:
         raise DataError(f"{where} has shape {y.shape}; one-hot labels? save y.argmax(axis=1)")

@@ -6,22 +6,31 @@ class gets at least one in every part, and the draw doesn't depend on that libra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.datasets.dataset import Dataset, Labels, Measured, Source
+from benchmark.datasets.dataset import Dataset, Labels, Measured, Pool, Source
 from benchmark.datasets.examples import Examples
 from benchmark.errors import DataError
 
 TEST_SHARE = 0.2
 
 
-def split(source: Source, name: str, *, seed: int, before: Measured | None = None) -> Dataset:
+def split(
+    source: Source,
+    name: str,
+    *,
+    seed: int,
+    before: Measured | None = None,
+    novel: Mapping[str, Pool] | None = None,
+) -> Dataset:
     """Split off the test part (20 %) and the validation part, where the data come without them.
 
     Raises DataError for fewer than two classes, and for a class with too few examples to be in
     every part that is split off. A part that comes with the data may lack classes. `before` is
-    what was found in the same data.
+    what was found in the same data. `novel` are classes that stay apart.
     """
     _check_classes(source, name)
     rng = np.random.default_rng(seed)
@@ -57,6 +66,7 @@ def split(source: Source, name: str, *, seed: int, before: Measured | None = Non
         about=about,
         files=source.files,
         before=before,
+        novel=novel or {},
     )
 
 

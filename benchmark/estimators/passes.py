@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from defenses.subject import preprocessing
 
 # Small enough for the activations of a small network to stay in the cache.
 CHUNK = 250
+_rows = [CHUNK]  # the last counts
 
 # Told of every pass: the points, (n, ...), and the model's outputs for them, (n, classes), or None
 # where the pass didn't compute them.
@@ -76,9 +78,25 @@ def gradient_of_open(estimator: Any, x: Any, y: Any) -> Any:
     return gradient
 
 
+@contextmanager
+def asking(rows: int) -> Iterator[None]:
+    """While entered, attacks and estimators of this process take so many examples at a time."""
+    _rows.append(rows)
+    try:
+        yield
+    finally:
+        _rows.pop()
+
+
+def rows_at_once() -> int:
+    """How many examples these take at a time; `CHUNK` unless `asking` says otherwise."""
+    return _rows[-1]
+
+
 def chunks(size: int) -> list[slice]:
-    """Slices that cover `size` rows, `CHUNK` at a time; one empty slice where there are none."""
-    return [slice(first, first + CHUNK) for first in range(0, max(size, 1), CHUNK)]
+    """Slices that cover `size` rows, some at a time; one empty slice where there are none."""
+    each = rows_at_once()
+    return [slice(first, first + each) for first in range(0, max(size, 1), each)]
 
 
 def is_identity(classifier: object) -> bool:

@@ -42,6 +42,28 @@ def outputs_in(found: Any) -> tuple[Any, str]:
     return taken, f"the model gives {type(found).__name__!r}; {name} is taken" if name else ""
 
 
+def one_output(found: Any, count: int | None) -> bool:
+    """Whether a model gives one number an example, where two classes need two.
+
+    That is (n, 1), (n,), or () of a single one. `count` is n, None where a graph doesn't know it.
+    """
+    if len(found.shape) == 0:
+        return count in (1, None)
+    return count in (found.shape[0], None) and tuple(found.shape[1:]) in ((), (1,))
+
+
+def told_of(found: Any, count: int) -> str:
+    """Which part of what a model gives for `count` examples is taken, and what is made of it.
+
+    Empty where it is all.
+    """
+    taken, told = outputs_in(found)
+    if not one_output(taken, count):
+        return told
+    one = "one output an example is taken for class 1, with 0 for class 0 before the softmax"
+    return "; ".join(filter(None, [told, one]))
+
+
 def _is_tensor(value: Any) -> bool:
     """Whether it is a tensor of torch or TensorFlow, without importing either."""
     return hasattr(value, "dtype") and hasattr(value, "shape")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmark.external.model import ExternalModel
-from benchmark.external.outputs import outputs_in
+from benchmark.external.outputs import one_output, outputs_in, told_of
 from benchmark.external.pytorch_checkpoints import load_weights
 from benchmark.external.sigmoids.pytorch import log_odds
 from benchmark.models.pytorch import images, is_channels_last
@@ -42,8 +42,9 @@ class ExternalModule(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits; of probabilities, their logarithm; of sigmoids, what stands before them."""
         if self.outputs == "sigmoids":
-            return log_odds(lambda x: outputs_in(self.answer(x))[0], x).float()
-        outputs: torch.Tensor = outputs_in(self.answer(x))[0].float()
+            odds = log_odds(lambda x: outputs_in(self.answer(x))[0], x)
+            return _of_two(odds.float(), len(x))
+        outputs: torch.Tensor = _of_two(outputs_in(self.answer(x))[0].float(), len(x))
         if self.outputs == "probabilities":
             outputs = outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
         return outputs
@@ -117,7 +118,15 @@ def outputs_of(model: ExternalModule, x: np.ndarray) -> np.ndarray:
 def taken(model: ExternalModule, x: np.ndarray) -> str:
     """Which part of what the model gives is taken; empty where that is all."""
     with torch.inference_mode():
-        return outputs_in(model.answer(_images(model, torch.from_numpy(x))))[1]
+        return told_of(model.answer(_images(model, torch.from_numpy(x))), len(x))
+
+
+def _of_two(outputs: torch.Tensor, count: int) -> torch.Tensor:
+    """Outputs (n, classes); one output z, of class 1, becomes (0, z)."""
+    if not one_output(outputs, count):
+        return outputs
+    z = outputs.reshape(-1, 1)
+    return torch.cat([torch.zeros_like(z), z], dim=1)
 
 
 def _images(model: ExternalModule, x: torch.Tensor) -> torch.Tensor:

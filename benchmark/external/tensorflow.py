@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from benchmark.errors import ModelError
 from benchmark.external.model import ExternalModel
-from benchmark.external.outputs import outputs_in
+from benchmark.external.outputs import one_output, outputs_in, told_of
 from benchmark.external.sigmoids.tensorflow import log_odds
 from benchmark.hdf5 import Array, arrays
 from benchmark.text import one_line, reason_of
@@ -57,7 +57,7 @@ class ExternalKerasModel(keras.Model):
         outputs = outputs_in(self.answer(x))[0]
         if self.outputs_are == "sigmoids":
             outputs = log_odds(outputs)
-        outputs = tf.cast(outputs, tf.float32)
+        outputs = _of_two(tf.cast(outputs, tf.float32), x.shape[0])
         if self.outputs_are == "probabilities":
             outputs = tf.math.log(tf.maximum(outputs, _TINY))  # no logarithm is infinite
         return outputs
@@ -196,7 +196,15 @@ def outputs_of(model: ExternalKerasModel, x: np.ndarray) -> np.ndarray:
 
 def taken(model: ExternalKerasModel, x: np.ndarray) -> str:
     """Which part of what the model gives is taken; empty where that is all."""
-    return outputs_in(model.answer(tf.constant(x)))[1]
+    return told_of(model.answer(tf.constant(x)), len(x))
+
+
+def _of_two(outputs: tf.Tensor, count: int | None) -> tf.Tensor:
+    """Outputs (n, classes); one output z, of class 1, becomes (0, z)."""
+    if not one_output(outputs, count):
+        return outputs
+    z = tf.reshape(outputs, (-1, 1))
+    return tf.concat([tf.zeros_like(z), z], axis=1)
 
 
 def _check_config(path: Path) -> None:

@@ -118,6 +118,8 @@ def kind_of(outputs: np.ndarray) -> str:
     """
     if not ((outputs >= 0).all() and (outputs <= 1).all()):
         return "logits"
+    if outputs.shape[1] == 2 and not outputs[:, 0].any():  # of one output
+        return "sigmoids"
     apart = np.abs(outputs.sum(axis=1) - 1).max()
     return "probabilities" if apart <= _ROUNDING else "sigmoids"
 
@@ -149,12 +151,6 @@ def _takes(loaded: loading.Loaded, external: ExternalModel, trial: Trial, channe
 
 def _check_outputs(outputs: np.ndarray, told: str, trial: Trial) -> None:
     n = len(trial.x)
-    if trial.classes == 2 and outputs.shape in ((n,), (n, 1)):
-        raise ModelError(
-            f"the model gives one output of shape {outputs.shape} for 2 classes, where attacks "
-            "need one a class; wrap it in a builder: of a logit z the two are (0, z), of a "
-            "probability p they are (1 - p, p)"
-        )
     if outputs.shape != (n, trial.classes):
         raise ModelError(
             f"the model gives outputs of shape {outputs.shape} for {n} examples; the data have "
@@ -206,7 +202,7 @@ def is_near_chance(accuracy: float, classes: int) -> bool:
     return accuracy <= chance + min(chance, _BARELY * (1 - chance))
 
 
-def few(x: Examples, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`EXAMPLES` of the examples, evenly from the whole."""
-    rows: np.ndarray = np.unique(np.linspace(0, len(x) - 1, EXAMPLES).astype(np.int64))
+def few(x: Examples, y: np.ndarray, count: int = EXAMPLES) -> tuple[np.ndarray, np.ndarray]:
+    """So many of the examples, evenly from the whole."""
+    rows: np.ndarray = np.unique(np.linspace(0, len(x) - 1, count).astype(np.int64))
     return x[rows], y[rows]

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark import frameworks
 from benchmark.errors import ModelError
+from benchmark.models import entry
 from benchmark.models.architectures import ARCHITECTURES, chosen
 from benchmark.models.layers import Rescale
 from benchmark.models.model import Model
@@ -22,6 +23,7 @@ __all__ = [
     "built",
     "canonical",
     "describe",
+    "is_specified",
     "names",
     "parameters",
     "specification",
@@ -31,6 +33,14 @@ __all__ = [
 def names() -> list[str]:
     """The architectures that `--model` takes; wide ResNets of other sizes too."""
     return list(ARCHITECTURES)
+
+
+def is_specified(name: str) -> bool:
+    """Whether the model of a cell is an architecture, equal in both frameworks.
+
+    Others are built by code of a library, of a contribution, or of a user.
+    """
+    return ":" not in name and name not in entry.contributions()
 
 
 def describe(name: str) -> str:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from benchmark import datasets
 from benchmark.attacks.claims import Claims
 from benchmark.attacks.claims import read as read_claims
 from benchmark.attacks.suites import load_suite
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
+from benchmark.devices import check_device
 from benchmark.errors import ConfigError
 from benchmark.examples import attacked_examples
-from benchmark.external.checking import Trial, TrialResult, check, few
+from benchmark.external.checking import Trial, TrialResult, check, few, fitting_inputs
 from benchmark.external.model import ExternalModel, source
+from benchmark.fits import doubtful
 from benchmark.plans.asked import asked
-from benchmark.plans.run import Plan, check_device, job_of, left_out, load_data, resolve
+from benchmark.plans.run import Plan, job_of, left_out, load_data, resolve
 from benchmark.portable import dataset_name
 from benchmark.results import Store
+
+# Examples that other inputs are tried on.
+FITTED = 256
 
 
 def make_plan(config: RunConfig, external: ExternalModel, claims: Path | None = None) -> Plan:
@@ -42,6 +48,7 @@ def make_plan(config: RunConfig, external: ExternalModel, claims: Path | None = 
     x, y = few(dataset.x_test, dataset.y_test)
     found = check(Trial(external, x, y, dataset.classes))
     external = dataclasses.replace(external, outputs=found.outputs)
+    fitting = _fitting(external, found, dataset)
     cell = _cell(config, external, found, dataset)
     claimed, told = _among(claimed, cell, dataset)
     job = dataclasses.replace(
@@ -55,8 +62,24 @@ def make_plan(config: RunConfig, external: ExternalModel, claims: Path | None = 
         config=config,
         jobs=(job,),
         workers=1,
-        notices=(*found.notices, *dataset.notices(), *told, *left_out(config, suite, dataset)),
+        notices=(
+            *found.notices,
+            *fitting,
+            *dataset.notices(),
+            *told,
+            *left_out(config, suite, dataset),
+        ),
     )
+
+
+def _fitting(external: ExternalModel, found: TrialResult, dataset: Dataset) -> tuple[str, ...]:
+    """What the model would be right with, where it is wrong with what was asked for."""
+    if not doubtful(found.accuracy, 1 / dataset.classes):
+        return ()
+    told = fitting_inputs(
+        Trial(external, *few(dataset.x_test, dataset.y_test, FITTED), dataset.classes)
+    )
+    return (told,) if told else ()
 
 
 def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, dataset: Dataset) -> Cell:
@@ -86,6 +109,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         examples=min(config.examples, len(dataset.x_test)),
         source=origin,
         label_column=config.label,
+        dataset_from=datasets.distribution(config.dataset),
     )
 
 

@@ -27,12 +27,19 @@ def tried_origin(
     """
     assert config.model is not None
     origin = origin_of(config.model, config.init)
-    if ":" not in origin.model and origin.framework is None:
+    if models.is_specified(origin.model) and origin.framework is None:
         specification = models.specification(origin.model, dataset.input_shape, dataset.classes)
         if origin.init is not None:
             neutral_weights(Path(origin.init), specification)
         return origin, TrialResult(config.framework[0], None, ())
     x, y = few(dataset.x_train, dataset.y_train)
+    if origin.entry is not None:
+        check_frameworks(config, origin)
+        tried = [
+            check(Trial(origin, x, y, dataset.classes, distinct(chosen), framework))
+            for framework in config.framework
+        ]
+        return origin, tried[0]
     found = check(Trial(origin, x, y, dataset.classes, distinct(chosen)))
     check_frameworks(config, origin, found.framework)
     return origin, found
@@ -53,7 +60,7 @@ def memory(
     cells: Sequence[Cell], chosen: Mapping[str, defenses.Defense], dataset: Dataset
 ) -> dict[str, float]:
     """Cell id to the bytes of an update, of specified architectures."""
-    known = [cell for cell in cells if ":" not in cell.model]
+    known = [cell for cell in cells if models.is_specified(cell.model)]
     if not known:
         return {}
     size = models.specification(known[0].model, dataset.input_shape, dataset.classes)

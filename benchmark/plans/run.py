@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,13 +12,16 @@ from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
+from benchmark.devices import check_device
 from benchmark.errors import ConfigError, DataError, UnknownName
+from benchmark.estimators.passes import CHUNK
 from benchmark.job import Job
-from benchmark.metatest import protocol as adaptation
-from benchmark.metatest.protocol import Protocol
 from benchmark.models.provided.origin import origin_of
 from benchmark.order import in_order, with_sources
+from benchmark.plans import metatest
 from benchmark.plans.asked import asked, usual_parameters
+from benchmark.plans.extra import extra_data
+from benchmark.plans.metatest import MetaTest
 from benchmark.plans.model import check_frameworks, memory, tried_origin
 from benchmark.results import Store
 from benchmark.shards import part
@@ -56,27 +58,32 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     Store.check_writable(config.out)
     check_device(config)
     suite = load_suite(config.suite, config.attacks)
-    protocol = adaptation.resolve(config.protocol, config.adaptation)
+    meta_test = metatest.resolve(config)
     dataset = load_data(config, dry_run=dry_run)
     config = resolve(config, dataset)
-    if protocol is not None:
-        protocol = adaptation.sized_for(protocol, dataset, given=config.adaptation)
+    meta_test = meta_test.sized_for(dataset, config)
     chosen = _create_defenses(config, dataset)
     origin, found = tried_origin(config, dataset, list(chosen.values()))
     config = config.model_copy(update={"model": origin.name})
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
+    extra = extra_data(config, dataset, chosen)
     cells = expand(
-        config, dataset, parameters=parameters, origin=origin.record(found.builder_sha256)
+        config,
+        dataset,
+        parameters=parameters,
+        origin=origin.record(found.builder_sha256),
+        extra_data=None if extra is None else extra.record(),
     )
     usual = _usual_parameters(config, dataset)
     jobs = [
         replace(
-            job_of(cell, suite, config, protocol),
+            job_of(cell, suite, config, meta_test),
             adapts=chosen[cell.defense].adapts,
             origin=origin,
             training=_training(cell, chosen[cell.defense], dataset),
             asked=asked(cell, config, dataset, usual[cell.defense]),
             measured=dataset.measured,
+            extra_data=extra,
         )
         for cell in cells
     ]
@@ -87,15 +94,13 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         config=config,
         jobs=ordered,
         workers=min(config.jobs or len(config.framework), len(cells)),
-        notices=(*found.notices, *_notices(config, suite, dataset, len(ordered))),
+        notices=(
+            *found.notices,
+            *(extra.notices() if extra else ()),
+            *_notices(config, suite, dataset, len(ordered)),
+        ),
         memory=memory(cells, chosen, dataset),
     )
-
-
-def check_device(config: RunConfig) -> None:
-    """Raises `ConfigError` for a GPU that isn't there."""
-    if config.device == "cuda" and config.executor == "local" and not cuda_devices():
-        raise ConfigError("device 'cuda': this machine shows no CUDA device; use auto or cpu")
 
 
 def _spelled_out(config: RunConfig) -> RunConfig:
@@ -138,6 +143,7 @@ def load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
             image_size=config.image_size,
             split_seed=config.split_seed,
             label=config.label,
+            classes=metatest.classes(config),
         )
     except DataError as error:
         if dry_run and config.download:
@@ -210,7 +216,7 @@ def _usual_parameters(config: RunConfig, dataset: Dataset) -> dict[str, Mapping[
     }
 
 
-def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | None = None) -> Job:
+def job_of(cell: Cell, suite: Suite, config: RunConfig, meta_test: MetaTest | None = None) -> Job:
     """What a worker is asked to do for a cell."""
     data_dir = None if config.data_dir is None else str(config.data_dir)
     budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
@@ -222,8 +228,10 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, protocol: Protocol | Non
         str(config.out),
         data_dir,
         # What stands around a model is not adapted, and would be measured as if it weren't there.
-        None if cell.wrapped_in else protocol,
+        None if cell.wrapped_in or meta_test is None else meta_test.families,
+        None if cell.wrapped_in or meta_test is None else meta_test.few_shot,
         attack_timeout=config.attack_timeout,
+        batch_size=config.batch_size or CHUNK,
         curve=suite.curve,
         corruptions=suite.corruptions,
         certification=suite.certification,
@@ -285,14 +293,3 @@ def left_out(config: RunConfig, suite: Suite, dataset: Dataset) -> list[str]:
             f"{', '.join(names)}"
         )
     return [f"not applicable here, left out: {', '.join(names)}"] if names else []
-
-
-def cuda_devices() -> int:
-    """How many CUDA devices the driver shows; loads no framework."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    found: Any = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return count.value if found else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec
+from benchmark.estimators.passes import asking
 from benchmark.results import Record, Store, npz_writer
 from benchmark.results.records import AttackRecord
 from benchmark.stages.context import Context
@@ -49,16 +50,17 @@ class Attack(Stage):
     def run(self, context: Context) -> Result:
         """Attacks; an attack that raises or runs out of time is a failed record."""
         cell = context.cell
-        record, arrays = run_attack(
-            self.spec,
-            context.target,
-            key=self.key,
-            norm=cell.norm,
-            eps=cell.eps,
-            seed=cell.seed,
-            progress=context.reporter.stage(self.label),
-            timeout=self.timeout,
-        )
+        with asking(context.at_once):
+            record, arrays = run_attack(
+                self.spec,
+                context.target,
+                key=self.key,
+                norm=cell.norm,
+                eps=cell.eps,
+                seed=cell.seed,
+                progress=context.reporter.stage(self.label),
+                timeout=self.timeout,
+            )
         files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
         return AttackRecord(**record), files
 

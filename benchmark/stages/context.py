@@ -7,17 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import defenses
 from benchmark import datasets, frameworks, models
+from benchmark.attacks.sizes import AUTO, fitting
 from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
-from benchmark.datasets import Dataset, Measured
+from benchmark.datasets import ClassSplit, Dataset, Measured
+from benchmark.datasets.extra import ExtraData
 from benchmark.errors import ModelError
 from benchmark.estimators.estimator import Estimator
+from benchmark.estimators.passes import CHUNK
 from benchmark.examples import attacked_examples
 from benchmark.external.loading import ready, rebuilder
 from benchmark.external.model import ExternalModel
+from benchmark.metatest.fewshot.model import Adapted
 from benchmark.metatest.model import Adaptable
 from benchmark.models.provided.building import make
 from benchmark.models.provided.origin import Origin
@@ -42,8 +47,10 @@ class Context:
         measured: what the plan found in the data.
         external: the model, where someone else trained it.
         origin: of the model, where it is on this machine; told by the cell's model otherwise.
+        extra_data: what is trained with beside the data set.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
         threads: CPU threads of one operation.
+        batch_size: examples that attacks take at a time.
     """
 
     cell: Cell
@@ -55,8 +62,10 @@ class Context:
     measured: Measured | None = None
     external: ExternalModel | None = None
     origin: Origin | None = None
+    extra_data: ExtraData | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
+    batch_size: int | Literal["auto"] = CHUNK
 
     def record(self, path: str) -> Record:
         """The record of a stage that is done; empty where it isn't."""
@@ -104,10 +113,7 @@ class Context:
 
     def wrap(self, model: models.Model) -> Estimator:
         """An estimator of a model of this framework on this data."""
-        wrap = frameworks.part(frameworks.ESTIMATORS, self.cell.framework).wrap
-        shape, classes = self.dataset.input_shape, self.dataset.classes
-        estimator: Estimator = wrap(model, input_shape=shape, classes=classes, device=self.device)
-        return estimator
+        return self._wrap(model, self.dataset.classes)
 
     def weights_file(self, name: str) -> str:
         """The name of a file of weights in the cell's framework."""
@@ -154,9 +160,30 @@ class Context:
         )
 
     @functools.cached_property
+    def at_once(self) -> int:
+        """How many examples attacks take at a time, also where they were to find out."""
+        if self.batch_size != AUTO:
+            return self.batch_size
+        if self.device == "cpu":
+            return CHUNK
+        memory = frameworks.part(frameworks.MEMORY, self.cell.framework)
+        return fitting(self.target.estimator, self.target.x, self.target.y, memory)
+
+    @functools.cached_property
     def adaptable(self) -> Adaptable:
         """A copy of the trained model to adapt again and again; the trained one stays as it is."""
         return Adaptable(self.fitted.kernel.copy(), self.wrap)
+
+    @functools.cached_property
+    def readable(self) -> Adapted:
+        """A copy of the trained model whose features heads are read out of."""
+        return Adapted(self.fitted, self._wrap)
+
+    def _wrap(self, model: models.Model, classes: int) -> Estimator:
+        wrap = frameworks.part(frameworks.ESTIMATORS, self.cell.framework).wrap
+        shape = self.dataset.input_shape
+        found: Estimator = wrap(model, input_shape=shape, classes=classes, device=self.device)
+        return found
 
     def _stored_estimator(self, file: Path) -> Estimator:
         return self.wrap(self.build(file, encoded=False))
@@ -181,6 +208,7 @@ def load_dataset(
         cell.split_seed,
         cell.label_column,
         measured,
+        cell.class_split,
     )
 
 
@@ -193,6 +221,7 @@ def _load_cached(
     split_seed: int,
     label: str | None,
     measured: Measured | None,
+    classes: ClassSplit | None,
 ) -> Dataset:
     dataset = datasets.load(
         name,
@@ -201,6 +230,7 @@ def _load_cached(
         split_seed=split_seed,
         label=label,
         before=measured,
+        classes=classes,
         keep=True,
     )
     if dataset.fingerprint != fingerprint:

@@ -7,8 +7,9 @@ import functools
 import time
 
 import defenses
-from benchmark.attacks.target import encoded
+from benchmark.attacks.encoding import encoded
 from benchmark.cells import Cell, cell_of
+from benchmark.datasets.extra import read
 from benchmark.digest import digest
 from benchmark.memory import forget_peak, peak
 from benchmark.results import Record, Store, Writer
@@ -18,6 +19,7 @@ from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from defenses import Fitted
 from defenses.checkpoints import Checkpoint
+from defenses.training import PRECISIONS
 from defenses.wrappers import WRAPPERS
 
 TRAINING = "training"
@@ -44,7 +46,7 @@ class Training(Stage):
             return _taken(context.store, found)
         cell, data = context.cell, context.dataset
         context.store.make_cell_folder(cell.cell_id)
-        started, counted = time.perf_counter(), forget_peak()
+        started, counted, checkpoint = time.perf_counter(), forget_peak(), _checkpoint(context)
         context.fitted = fitted = context.defense.fit(
             context.build(),
             encoded(cell, data.x_train),
@@ -53,11 +55,13 @@ class Training(Stage):
             budget_ge=cell.budget_ge,
             seed=cell.seed,
             validation=(encoded(cell, data.x_validation), data.y_validation),
+            extra=_extra(context),
+            precision=cell.precision or PRECISIONS[0],
             progress=context.reporter.stage(self.label),
             notify=context.reporter.notice,
-            checkpoint=_checkpoint(context),
+            checkpoint=checkpoint,
         )
-        took = spent(context, fitted, started)
+        took = spent(context, fitted, started - checkpoint.seconds_before)
         if counted and context.device == "cpu":  # elsewhere a model is in other memory
             took["peak_memory"] = peak()
         return _record(fitted, took), weights_of(context, "weights", fitted)
@@ -107,6 +111,9 @@ def training_key(cell: Cell) -> str:
             "threat": [cell.norm, cell.eps] if defense.depends_on_threat else None,
             "length": [cell.epochs, cell.budget_ge],
             "encoded_by": encoded_by,
+            "extra_data": cell.extra_data,
+            "precision": cell.precision,
+            "distribution": cell.defense_from,
         }
     )
 
@@ -120,6 +127,13 @@ def _taken(store: Store, cell_id: str) -> Result:
     folder = store.cell_folder(cell_id)
     writers = {name: copy_of(folder / name, checksum) for name, checksum in files.items()}
     return TrainingRecord(**{"taken_from": cell_id, **known}), writers
+
+
+def _extra(context: Context) -> defenses.Extra | None:
+    if context.extra_data is None:
+        return None
+    x, y = read(context.extra_data, context.dataset)
+    return defenses.Extra(encoded(context.cell, x), y, context.extra_data.share)
 
 
 def _checkpoint(context: Context) -> Checkpoint:

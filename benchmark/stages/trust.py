@@ -22,7 +22,7 @@ from benchmark.trust.subject import Attacked, Subject
 _EXAMPLES, _EACH = 64, 150.0
 
 # What a cell and its undefended twin share.
-_SHARED = ("dataset", "model", "framework", "threat", "seed", "examples")
+_SHARED = ("dataset", "model", "framework", "threat", "seed", "examples", "extra_data")
 
 
 class TrustChecks(Stage):
@@ -130,7 +130,7 @@ def _twin(cell: Cell, store: Store) -> str | None:
     for cell_id in store.cell_ids(prefix):
         record = store.read_cell(cell_id)
         config = (record or {}).get("config", {})
-        if _is_baseline(config) and all(config.get(name) == ours[name] for name in _SHARED):
+        if _is_baseline(config) and all(config.get(name) == ours.get(name) for name in _SHARED):
             return cell_id
     return None
 

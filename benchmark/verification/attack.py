@@ -106,6 +106,8 @@ def _check_outcomes(loaded: Loaded, record: Record, arrays: Arrays, found: Compa
         "clean_accuracy": correct[attacked].mean(),
         "robust_accuracy": (correct & ~success)[attacked].mean(),
     }
+    if "right_share" in arrays:
+        accuracies["expected_accuracy"] = arrays["right_share"][attacked].mean()
     for name, share in accuracies.items():
         if abs(record[name] - share) > 1e-9:
             found.differs.append(f"{name} is told as {record[name]}, the outcomes give {share}")

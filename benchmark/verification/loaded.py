@@ -12,7 +12,7 @@ import defenses
 from benchmark import datasets, documents, frameworks, models
 from benchmark.attacks.arguments import Value
 from benchmark.attacks.specification import TRANSFER, AttackSpec, Suite
-from benchmark.attacks.suites import list_suites, load_suite, recorded_attack, suite_of
+from benchmark.attacks.suites import load_suite, recorded_attack, suite_names, suite_of
 from benchmark.attacks.target import Target
 from benchmark.cells import Cell, cell_of
 from benchmark.datasets import Dataset
@@ -21,6 +21,7 @@ from benchmark.external.loading import ready
 from benchmark.external.model import from_source
 from benchmark.job import Job
 from benchmark.models.provided.origin import origin_of
+from benchmark.registry import check_installed
 from benchmark.reporter import Reporter
 from benchmark.results import Record, Store
 from benchmark.results.records import CellRecord, schema_of
@@ -80,6 +81,7 @@ class Loaded:
             StoreError: the model is built by its owner's code.
         """
         origin = None
+        check_installed(self.cell)
         if self.cell.source is None:
             # With all that a run checks: a record may name anything
             origin = origin_of(self.cell.model, None)
@@ -156,7 +158,7 @@ class Loaded:
         text = self.suite_text(name)
         if text is not None:
             return suite_of(name, text, given or {})
-        return load_suite(name, given) if name in list_suites() else None
+        return load_suite(name, given) if name in suite_names() else None
 
     def suite_text(self, name: str) -> str | None:
         """The text of the suite's file, as a run stored it; None where none did."""

@@ -17,6 +17,7 @@ import numpy as np
 from benchmark.attacks.running import attacked_rows, describe, run_attack
 from benchmark.attacks.specification import AttackSpec
 from benchmark.attacks.target import Target
+from benchmark.estimators.passes import CHUNK, asking
 from benchmark.results import Record
 from benchmark.verification.comparison import OTHER_PASSES, Comparison, allowed, same, unequal
 from benchmark.verification.loaded import Loaded
@@ -48,15 +49,16 @@ def repeat(
     rows = _rows(spec, loaded.target)
     whole = len(rows) == len(loaded.target.index)
     target = loaded.target if whole else loaded.target.part(rows)
-    again, arrays = run_attack(
-        spec if whole else dataclasses.replace(spec, examples=None),
-        target,
-        key=key,
-        norm=loaded.cell.norm,
-        eps=loaded.cell.eps,
-        seed=loaded.cell.seed,
-        timeout=SECONDS,
-    )
+    with asking(record.get("batch_size") or CHUNK):
+        again, arrays = run_attack(
+            spec if whole else dataclasses.replace(spec, examples=None),
+            target,
+            key=key,
+            norm=loaded.cell.norm,
+            eps=loaded.cell.eps,
+            seed=loaded.cell.seed,
+            timeout=SECONDS,
+        )
     if again["status"] == "failed" and again["reason"].startswith("AttackTimeoutError"):
         found.unchecked.append(f"attacking again was given up after {SECONDS:g} s")
     elif again["status"] != record["status"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.attacks.suites import list_suites
+from benchmark.attacks.suites import suite_names
 from benchmark.digest import digest
 from benchmark.errors import StoreError
 from benchmark.results import Record
@@ -22,7 +22,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
         return
     text = loaded.suite_text(suite)
     found.expect("the digest of the suite's text", record.get("suite_digest"), _digest(text))
-    if text is None and suite not in list_suites():
+    if text is None and suite not in suite_names():
         raise StoreError(f"the text of suite {suite!r} is missing or damaged")
     _check_attacks(loaded, suite, text, record, found)
     found.told.append("what was asked for gives the cell's attacks")

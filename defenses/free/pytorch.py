@@ -21,25 +21,30 @@ class FreeKernel(Kernel):
 
     def train_on(self, batch: Batch, learning_rate: float, eps: float) -> float:
         """One minibatch; gives the mean loss of its replays, each before its update."""
-        x, y = batch["x"], batch["y"]
-        norm, origin = self.defense.threat.norm, torch.zeros_like(x)
-        delta = origin if self.delta is None else self.delta
+        delta = torch.zeros_like(batch["x"]) if self.delta is None else self.delta
         self.model.train()
         total = 0.0
         for _ in range(self.defense.replays):
-            # Step 1
-            x_adv = (x + delta).clamp_(0, 1).requires_grad_()
-            # Step 2
-            loss = cross_entropy(self.logits(x_adv), y)
-            gradient, *gradients = self.gradients(loss, [x_adv, *self.parameters])
-            # Step 3
-            self.update(gradients, learning_rate)
-            # Step 4
-            delta = delta + eps * direction(gradient, x_adv, eps, norm)
-            delta = project(delta, origin, eps, norm)
-            total += float(loss.detach())
+            delta, loss = self.replay(batch["x"], batch["y"], delta, learning_rate, eps)
+            total += loss
         self.delta = delta
         return total / self.defense.replays
+
+    def replay(
+        self, x: Tensor, y: Tensor, delta: Tensor, learning_rate: float, eps: float
+    ) -> tuple[Tensor, float]:
+        """One pass over the minibatch; gives the perturbation after it, and its loss."""
+        norm, origin = self.defense.threat.norm, torch.zeros_like(x)
+        # Step 1
+        x_adv = (x + delta).clamp_(0, 1).requires_grad_()
+        # Step 2
+        loss = cross_entropy(self.logits(x_adv), y)
+        gradient, *gradients = self.gradients(loss, [x_adv, *self.parameters])
+        # Step 3
+        self.update(gradients, learning_rate)
+        # Step 4
+        delta = delta + eps * direction(gradient, x_adv, eps, norm)
+        return project(delta, origin, eps, norm), float(loss.detach())
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on, the perturbation among it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 from tensorflow import Tensor
@@ -9,7 +11,7 @@ from tensorflow import Tensor
 from defenses.free.spec import FreeTraining
 from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
-from defenses.perturbation.tensorflow import direction, project
+from defenses.perturbation.tensorflow import direction, own_graph, project
 
 
 class FreeKernel(Kernel):
@@ -28,24 +30,30 @@ class FreeKernel(Kernel):
 
     def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """One minibatch; gives the mean loss of its replays, and the perturbation."""
-        x, y, delta = batch["x"], batch["y"], batch["delta"]
-        norm, origin = self.defense.threat.norm, tf.zeros_like(x)
-        total = tf.zeros((), self.dtype)
+        delta, total = batch["delta"], tf.zeros((), self.dtype)
+        replay = own_graph(functools.partial(self.replay, batch["x"], batch["y"]))
         for _ in tf.range(self.defense.replays):
-            # Step 1
-            x_adv = tf.clip_by_value(x + delta, 0, 1)
-            # Step 2
-            with tf.GradientTape() as tape:
-                tape.watch(x_adv)
-                loss = self.call.penalised(cross_entropy(self.training_logits(x_adv), y))
-            gradient, *gradients = self.gradients(tape, loss, [x_adv, *self.parameters])
-            # Step 3
-            self.update(gradients, learning_rate)
-            # Step 4
-            delta = delta + eps * direction(gradient, x_adv, eps, norm)
-            delta = project(delta, origin, eps, norm)
+            delta, loss = replay(delta, learning_rate, eps)
             total += loss
         return total / self.defense.replays, delta
+
+    def replay(
+        self, x: Tensor, y: Tensor, delta: Tensor, learning_rate: Tensor, eps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One pass over the minibatch; gives the perturbation after it, and its loss."""
+        norm, origin = self.defense.threat.norm, tf.zeros_like(x)
+        # Step 1
+        x_adv = tf.clip_by_value(x + delta, 0, 1)
+        # Step 2
+        with tf.GradientTape() as tape:
+            tape.watch(x_adv)
+            loss = self.call.penalised(cross_entropy(self.training_logits(x_adv), y))
+        gradient, *gradients = self.gradients(tape, loss, [x_adv, *self.parameters])
+        # Step 3
+        self.update(gradients, learning_rate)
+        # Step 4
+        delta = delta + eps * direction(gradient, x_adv, eps, norm)
+        return project(delta, origin, eps, norm), loss
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on, the perturbation among it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ import tensorflow as tf
 from tensorflow import Tensor
 
 from defenses import kernel
-from defenses.conventions.tensorflow import Caller, copied
+from defenses.conventions.tensorflow import Caller, copied, lowered_layers
 from defenses.kernel import Arrays
 from defenses.kernels.tensorflow_optimizers import Adam, Sgd
 from defenses.perturbation.spec import Ascent
-from defenses.perturbation.tensorflow import perturb
+from defenses.perturbation.tensorflow import own_graph, perturb
 from defenses.saved import unfit
 from defenses.states import Parts, numbered
 
@@ -74,6 +75,18 @@ class Kernel(kernel.Kernel):
         """`train_on` tensors of these draws, compiled."""
         rates = self.scalar(learning_rate), self.scalar(eps)
         return self.compiled_step(self.tensors(draws), *rates, *chosen)
+
+    @contextmanager
+    def in_bfloat16(self) -> Iterator[None]:
+        # An update is traced when it first runs, and layers then look at their policies
+        changed = [(layer, layer.dtype_policy) for layer in lowered_layers(self.model)]
+        for layer, _ in changed:
+            layer.dtype_policy = "mixed_bfloat16"
+        try:
+            yield
+        finally:
+            for layer, policy in changed:
+                layer.dtype_policy = policy
 
     def images(self, x: np.ndarray) -> Tensor:
         """Inputs in the model's floating-point type."""
@@ -170,12 +183,15 @@ class Kernel(kernel.Kernel):
         self._descend(self.images(x), self.labels(y), tf.constant(steps), rates)
 
     def _graph_descend(self, x: Tensor, y: Tensor, steps: Tensor, rates: Tensor) -> None:
+        gradients_at = own_graph(self._gradients_at)
         for _ in tf.range(steps):
-            with tf.GradientTape() as tape:
-                loss = self.call.penalised(cross_entropy(self.logits(x), y))
-            gradients = self.gradients(tape, loss)
-            for index, gradient in enumerate(gradients):
+            for index, gradient in enumerate(gradients_at(x, y)):
                 self.parameters[index].assign_sub(rates[index] * gradient)
+
+    def _gradients_at(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        with tf.GradientTape() as tape:
+            loss = self.call.penalised(cross_entropy(self.logits(x), y))
+        return self.gradients(tape, loss)
 
     def weights(self) -> dict[str, np.ndarray]:
         return Variables(self.model.variables).state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import keras
@@ -13,7 +14,7 @@ from defenses.generator import tensorflow as generators
 from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.meta_gen.spec import MAML, PATCH, MetaGenerator
-from defenses.perturbation.tensorflow import direction, project
+from defenses.perturbation.tensorflow import direction, own_graph, project
 
 Tensors = Sequence[Tensor]
 
@@ -88,15 +89,22 @@ class BankKernel(MetaGeneratorKernel):
         self, x: Tensor, y: Tensor, pattern: Tensor, sizes: Tensor, places: Tensors, eps: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Patterns after their steps, and the examples with them."""
+        moved = own_graph(functools.partial(self.moved_once, x, y, sizes, places, eps))
         for _ in tf.range(self.defense.bank_steps):
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(pattern)
-                points = self.with_pattern(x, pattern, places, eps)
-                loss = self.losses(points, y)
-            # By the clipped points: where a pixel is at its bound, a pattern can still leave it
-            by = pattern if self.defense.pattern == PATCH else points
-            pattern = self.moved(pattern, tape.gradient(loss, by), sizes, eps)
+            pattern = moved(pattern)
         return pattern, self.with_pattern(x, pattern, places, eps)
+
+    def moved_once(
+        self, x: Tensor, y: Tensor, sizes: Tensor, places: Tensors, eps: Tensor, pattern: Tensor
+    ) -> Tensor:
+        """Patterns after one step up the loss."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(pattern)
+            points = self.with_pattern(x, pattern, places, eps)
+            loss = self.losses(points, y)
+        # By the clipped points: where a pixel is at its bound, a pattern can still leave it
+        by = pattern if self.defense.pattern == PATCH else points
+        return self.moved(pattern, tape.gradient(loss, by), sizes, eps)
 
     def with_pattern(self, x: Tensor, pattern: Tensor, places: Tensors, eps: Tensor) -> Tensor:
         """`x` with a pattern each, added or pasted."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 from tensorflow import Tensor
 
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.msd.spec import MultiSteepestDescent
-from defenses.perturbation.tensorflow import stepped
+from defenses.perturbation.tensorflow import gradient_by_point, own_graph, stepped
 
 
 class MultiSteepestKernel(Kernel):
@@ -27,12 +29,11 @@ class MultiSteepestKernel(Kernel):
         defense = self.defense
         # Step 1
         x_adv = x
+        loss_of = functools.partial(self._summed_loss, y=y)
+        gradient_of = own_graph(functools.partial(gradient_by_point, loss_of))
         for _ in tf.range(defense.attack_steps):
             # Step 2
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x_adv)
-                loss = tf.reduce_sum(self.losses(x_adv, y))
-            gradient = tape.gradient(loss, x_adv)
+            gradient = gradient_of(x_adv)
             # Step 3
             points = [
                 stepped(x_adv, gradient, x, eps=eps * share, ascent=defense.ascent_within(norm))
@@ -41,6 +42,9 @@ class MultiSteepestKernel(Kernel):
             # Step 4
             x_adv = self._worst(points, y)
         return tf.stop_gradient(x_adv)
+
+    def _summed_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        return tf.reduce_sum(self.losses(x, y))
 
     def _worst(self, points: list[Tensor], y: Tensor) -> Tensor:
         """Example by example the point of the highest loss."""

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from reports.accuracies import Point, series
 from reports.board import ATTACK_PREFIX
 from reports.groups import Board, Group
-from reports.site import render
+from reports.site import picking, render
 from reports.site.charts import bands
 from reports.text import one_line, percent
 
@@ -24,12 +24,18 @@ _FILTERS = {
 }
 _OF_GROUP = ("dataset", "threat", "model", "suite")
 # Columns that sort from the lowest value up; all others from the highest down.
-_ASCENDING = ("rank", "defense", "framework", "seed", "labels_used", "cost", "seconds", "p")
+_ASCENDING = (
+    *("rank", "defense", "framework", "seed", "extra_data", "labels_used", "cost", "seconds", "p"),
+)
 # Columns that are shown where a row has a value.
-_OPTIONAL = ("held_out_area", "clean_balanced", "corruption_accuracy", "certified_accuracy")
+_OPTIONAL = (
+    *("held_out_area", "clean_balanced", "corruption_accuracy", "certified_accuracy"),
+    "extra_data",
+)
 _ADAPTED = "Accuracy under held-out attack families while the model adapts to them"
 _CORRUPTED = "Mean accuracy over 15 common corruptions at five severities; no attack"
 _CERTIFIED = "Right with an L2 certificate that covers the threat, behind Gaussian noise; no attack"
+_EXTRA = "Training data beside the data set's own, and their share of each batch"
 _LABELS = "Labels used to adapt the model before it was attacked"
 _RANK = "1 + the number of rows that a paired test finds better"
 _BALANCED = "Clean accuracy as the mean over the classes, where their sizes differ"
@@ -64,6 +70,7 @@ def heads(attacks: list[str]) -> list[Head]:
         Head("p to best", "p", "best_p", "p", True, _P),
         Head("Adapted", "percent", "held_out_area", "adapted", True, _ADAPTED),
         Head("Corrupted", "percent", "corruption_accuracy", "corrupted", True, _CORRUPTED),
+        Head("Extra data", "text", "extra_data", "extra_data", False, _EXTRA),
         Head("Certified", "percent", "certified_accuracy", "certified", True, _CERTIFIED),
         Head("Labels", "text", "labels_used", "labels_used", True, _LABELS),
         Head("Cost, GE", "amount", "training_gradient_evaluations", "cost", True),
@@ -88,6 +95,7 @@ def write(whole: Board, document: dict[str, Any]) -> str:
         values=_values(document, columns) if document["groups"] else None,
         groups=list(zip(whole.groups, document["groups"], strict=True)),
         charts=[_chart(group) for group in whole.groups],
+        picks=[picking.chart(one["recommendation"]) for one in document["groups"]],
         several_fingerprints=_several_fingerprints(document),
     )
 

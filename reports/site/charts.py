@@ -8,17 +8,17 @@ its content in words.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 from reports.accuracies import Series
+from reports.styles import is_hollow
 from reports.text import one_line, percent
 
 SERIES_STYLES = 6
-_WIDTH, _HEIGHT = 560.0, 300.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 12.0, 46.0
+_WIDTH, _RIGHT, _BOTTOM = 560.0, 14.0, 46.0
 _LABEL_LENGTH = 48
 _BAND_LABEL_LENGTH = 24
 _PITCH, _FEW_SERIES = 9.0, 6  # between the marks of a band, which may be wider where they are few
@@ -30,7 +30,7 @@ _MARKERS = (
     "M0 4.8L4.6-3.6H-4.6Z",
     "M-1.6-4.8H1.6V-1.6H4.8V1.6H1.6V4.8H-1.6V1.6H-4.8V-1.6H-1.6Z",
 )
-_CROSS = "M-3.8-3.8L3.8 3.8M-3.8 3.8L3.8-3.8"
+_CROSS = "M-4.6-2.6L-2.6-4.6L0-2L2.6-4.6L4.6-2.6L2 0L4.6 2.6L2.6 4.6L0 2L-2.6 4.6L-4.6 2.6L-2 0Z"
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,38 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """The size of a chart, and how far its axes stay from its edges."""
+
+    width: float = _WIDTH
+    height: float = 300.0
+    left: float = 58.0
+    right: float = _RIGHT
+    top: float = 12.0
+    bottom: float = _BOTTOM
+
+    def across(self, x: Axis, value: float) -> float:
+        return self.left + x.place(value) * (self.width - self.right - self.left)
+
+    def down(self, y: Axis, value: float) -> float:
+        floor = self.height - self.bottom
+        return floor - y.place(value) * (floor - self.top)
+
+    def at(self, x: Axis, y: Axis, across: float, up: float) -> str:
+        return f"{self.across(x, across):.1f} {self.down(y, up):.1f}"
+
+
+_FRAME = Frame()
+
+
+@dataclass(frozen=True)
 class Line:
     """A series of points joined by a line; `style` counts from 0, -1 is the muted one."""
 
     label: str
     points: Sequence[tuple[float, float]]
     style: int
+    hollow: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +128,8 @@ def lines(x: Axis, y: Axis, series: Sequence[Line], *, words: str) -> Markup:
     """A line chart as an SVG element with its legend below; `words` is its text alternative."""
     drawn = "".join(_line(x, y, one) for one in series)
     return Markup(
-        _svg(x, y, drawn, words) + _legend([(one.label, marker(one.style)) for one in series])
+        svg(x, y, drawn, words)
+        + _legend([(one.label, marker(one.style, hollow=one.hollow)) for one in series])
     )
 
 
@@ -118,9 +145,9 @@ def scatter(
     x: Axis, y: Axis, dots: Sequence[Dot], front: Sequence[tuple[float, float]], *, words: str
 ) -> Markup:
     """A scatter plot as an SVG element with a broken line through the points of `front`."""
-    path = "L".join(_at(x, y, *corner) for corner in front)
+    path = "L".join(_FRAME.at(x, y, *corner) for corner in front)
     line = f'<path class="front" d="M{path}"/>' if path else ""
-    return Markup(_svg(x, y, line + "".join(_dot(x, y, dot) for dot in dots), words))
+    return Markup(svg(x, y, line + "".join(_dot(x, y, dot) for dot in dots), words))
 
 
 def bands(columns: Sequence[str], series: Sequence[Series], *, words: str) -> Markup:
@@ -150,67 +177,72 @@ def bands(columns: Sequence[str], series: Sequence[Series], *, words: str) -> Ma
                 continue
             y = row * band + _PITCH / 2 + (place + 0.5) * pitch
             low, value, high = map(across, (point.low, point.value, point.high))
-            kind = _class(one.style)
-            parts.append(f'<path class="span {kind}" d="M{low:.1f} {y:.1f}H{high:.1f}"/>')
+            across_it = f"M{low:.1f} {y:.1f}H{high:.1f}"
+            parts.append(f'<path class="span {kind(one.style)}" d="{across_it}"/>')
             if point.bound:
                 at = f'x="{value - 6:.1f}" y="{y:.1f}" dy=".35em"'
                 parts.append(f'<text {at} class="end bound">≤</text>')
-            shape = f'transform="translate({value:.1f} {y:.1f})" d="{_marker(one.style)}"'
-            parts.append(f'<path class="{kind}{" hollow" if one.hollow else ""}" {shape}/>')
+            parts.append(mark(f"{value:.1f} {y:.1f}", one.style, hollow=one.hollow))
     legend = _legend([(one.label, marker(one.style, hollow=one.hollow)) for one in series])
     return Markup("".join([*parts, "</svg>", legend]))
 
 
 def marker(style: int, *, hollow: bool = False) -> Markup:
     """A series' marker on its own, for a legend."""
-    shape = f'<path class="{_class(style)}{" hollow" if hollow else ""}" d="{_marker(style)}"/>'
+    shape = f'<path class="{kind(style)}{" hollow" if hollow else ""}" d="{_marker(style)}"/>'
     return Markup(f'<svg class="marker" viewBox="-7 -7 14 14" aria-hidden="true">{shape}</svg>')
 
 
-def _svg(x: Axis, y: Axis, drawn: str, words: str) -> str:
-    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img"']
+def filled_or_hollow(frameworks: Collection[str]) -> list[tuple[Markup, str]]:
+    """What fill means, for a legend; empty where the marks are of one framework."""
+    if len(frameworks) < 2:
+        return []
+    told = {name: "hollow" if is_hollow(name) else "filled" for name in sorted(frameworks)[::-1]}
+    return [(marker(-2, hollow=is_hollow(n)), f"{fill}: {n}") for n, fill in told.items()]
+
+
+def mark(at: str, style: int, *, hollow: bool, scale: float = 1.0, words: str = "") -> str:
+    """A series' marker within a chart; `words` appear on hovering."""
+    size = "" if scale == 1 else f" scale({scale:.2f})"
+    start = f'<path class="{kind(style)}{" hollow" if hollow else ""}" '
+    start += f'transform="translate({at}){size}" d="{_marker(style)}"'
+    return f"{start}><title>{escape(one_line(words))}</title></path>" if words else f"{start}/>"
+
+
+def svg(x: Axis, y: Axis, drawn: str, words: str, frame: Frame = _FRAME, *, more: str = "") -> str:
+    """A chart's element with its axes; `more` are further classes of it."""
+    parts = [f'<svg class="chart{more}" viewBox="0 0 {frame.width:g} {frame.height:g}" role="img"']
     parts.append(f' aria-label="{escape(one_line(words))}">')
-    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    bottom, right = frame.height - frame.bottom, frame.width - frame.right
     for value, label in y.ticks():
-        at = f"{bottom - y.place(value) * (bottom - _TOP):.1f}"
-        parts.append(f'<path class="grid" d="M{_LEFT:g} {at}H{right:g}"/>')
-        parts.append(f'<text x="{_LEFT - 8:g}" y="{at}" dy=".35em" class="end">{label}</text>')
+        at = f"{frame.down(y, value):.1f}"
+        parts.append(f'<path class="grid" d="M{frame.left:g} {at}H{right:g}"/>')
+        parts.append(f'<text x="{frame.left - 8:g}" y="{at}" dy=".35em" class="end">{label}</text>')
     for value, label in x.ticks():
-        at = f"{_LEFT + x.place(value) * (right - _LEFT):.1f}"
+        at = f"{frame.across(x, value):.1f}"
         parts.append(f'<path class="tick" d="M{at} {bottom:g}v4"/>')
         parts.append(f'<text x="{at}" y="{bottom + 18:g}" class="middle">{label}</text>')
-    parts.append(f'<path class="axis" d="M{_LEFT:g} {bottom:g}H{right:g}"/>')
-    middle, centre = (_LEFT + right) / 2, (_TOP + bottom) / 2
+    parts.append(f'<path class="axis" d="M{frame.left:g} {bottom:g}H{right:g}"/>')
+    middle, centre = (frame.left + right) / 2, (frame.top + bottom) / 2
     across, up = (escape(one_line(axis.label)) for axis in (x, y))
-    parts.append(f'<text x="{middle:g}" y="{_HEIGHT - 6:g}" class="middle">{across}</text>')
+    parts.append(f'<text x="{middle:g}" y="{frame.height - 6:g}" class="middle">{across}</text>')
     parts.append(
         f'<text transform="translate(14 {centre:g}) rotate(-90)" class="middle">{up}</text>'
     )
     return "".join([*parts, drawn, "</svg>"])
 
 
-def _at(x: Axis, y: Axis, across: float, up: float) -> str:
-    left = _LEFT + x.place(across) * (_WIDTH - _RIGHT - _LEFT)
-    top = _HEIGHT - _BOTTOM - y.place(up) * (_HEIGHT - _BOTTOM - _TOP)
-    return f"{left:.1f} {top:.1f}"
-
-
 def _line(x: Axis, y: Axis, one: Line) -> str:
     if not one.points:
         return ""
-    path = "M" + "L".join(_at(x, y, *point) for point in one.points)
-    ends = f'<path class="{_class(one.style)}" transform="translate({_at(x, y, *one.points[-1])})" '
-    return f'<path class="line {_class(one.style)}" d="{path}"/>{ends}d="{_marker(one.style)}"/>'
+    path = "M" + "L".join(_FRAME.at(x, y, *point) for point in one.points)
+    line = f'<path class="line {kind(one.style)}" d="{path}"/>'
+    return line + mark(_FRAME.at(x, y, *one.points[-1]), one.style, hollow=one.hollow)
 
 
 def _dot(x: Axis, y: Axis, dot: Dot) -> str:
-    kind = _class(dot.style) + (" hollow" if dot.hollow else "")
-    words = escape(one_line(dot.words))
-    return (
-        f'<a href="{escape(dot.link)}" tabindex="-1"><path class="{kind}" '
-        f'transform="translate({_at(x, y, dot.x, dot.y)})" d="{_marker(dot.style)}">'
-        f"<title>{words}</title></path></a>"
-    )
+    drawn = mark(_FRAME.at(x, y, dot.x, dot.y), dot.style, hollow=dot.hollow, words=dot.words)
+    return f'<a href="{escape(dot.link)}" tabindex="-1">{drawn}</a>'
 
 
 def _legend(entries: Sequence[tuple[str, Markup]]) -> str:
@@ -225,7 +257,8 @@ def _clip(label: str, length: int = _LABEL_LENGTH) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def _class(style: int) -> str:
+def kind(style: int) -> str:
+    """The class of the style sheet that colours a series."""
     return "s-muted" if style < 0 else f"s{style % SERIES_STYLES}"
 
 

@@ -12,9 +12,10 @@ from markupsafe import Markup
 from reports.adaptations import HELD_OUT, summary
 from reports.groups import Group, page
 from reports.rows import Row, name_in_text
-from reports.site import measured, render
+from reports.site import fewshot, measured, render
 from reports.site.charts import Axis, Line, lines, told
 from reports.statistics import across_seeds
+from reports.styles import is_hollow, styles
 
 MOST_ROWS = 8  # that the charts draw; the table has all
 _ROLES = ("seen", "validation", HELD_OUT)
@@ -23,7 +24,10 @@ Size = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
 
 def document(groups: Sequence[Group]) -> Document:
-    """For each group its rows by size of the protocol, the largest first; a JSON value."""
+    """For each group its rows by size of the protocol, the largest first; a JSON value.
+
+    What is of new classes stands beside it.
+    """
     found = []
     for group in groups:
         sizes: dict[Size, list[Row]] = {}
@@ -33,7 +37,7 @@ def document(groups: Sequence[Group]) -> Document:
         if sizes:
             parts = [_part(size, sizes[size]) for size in sorted(sizes, reverse=True)]
             found.append({**group.summary(), "parts": parts})
-    return {"groups": found}
+    return {"groups": found, "few_shot": fewshot.document(groups)}
 
 
 def write(document: Document) -> str:
@@ -43,9 +47,10 @@ def write(document: Document) -> str:
         current="metatest.html",
         most_drawn=MOST_ROWS,
         groups=[
-            (group, [(part, _charts(part)) for part in group["parts"]])
+            (group, [(part, _charts(part, styles(group["defenses"]))) for part in group["parts"]])
             for group in document["groups"]
         ],
+        few_shot=[(group, fewshot.charts(group["parts"])) for group in document["few_shot"]],
     )
 
 
@@ -74,7 +79,8 @@ def _row(row: Row, roles: Mapping[str, str]) -> Document:
         "cell_id": row.cell.cell_id,
         "page": page(row.cell.cell_id),
         "label": row.label,
-        "undefended": row.undefended,
+        "defense": row.values.defense,
+        "framework": row.values.framework,
         **{name: found[name] for name in ("rate", "tuned_steps", "held_out")},
         # Whether it was trained on families that are held out for others.
         "fewer": any(one["role"] != roles[name] for name, one in families.items()),
@@ -87,7 +93,7 @@ def _family(one: Document | None) -> Document | None:
     return one and {name: one[name] for name in names if name in one}
 
 
-def _charts(part: Document) -> list[tuple[str, Markup]]:
+def _charts(part: Document, known: Mapping[str, int]) -> list[tuple[str, Markup]]:
     """Held-out families over steps and over labels, and what the seen families keep."""
     drawn = [row for row in part["rows"] if row["held_out"]][:MOST_ROWS]
     labels = f"{part['shots'][-1]} labels"
@@ -98,11 +104,11 @@ def _charts(part: Document) -> list[tuple[str, Markup]]:
     )
     found = []
     for title, points, curve in kinds if drawn else ():
-        series, style = [], -1
+        series = []
         for row in drawn:
-            style += not row["undefended"]
             pairs = list(zip(part[points], row["held_out"][curve], strict=True))
-            series.append(Line(row["label"], pairs, -1 if row["undefended"] else style))
+            outline = is_hollow(row["framework"])
+            series.append(Line(row["label"], pairs, known[row["defense"]], hollow=outline))
         across = "labels" if points == "shots" else points
         words = f"{title}, accuracy in per cent over {across}: {told(series)}."
         up = Axis("accuracy in %", 0, 1, percent=True)

@@ -9,14 +9,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports.board import UNDEFENDED
 from reports.groups import Group, page
 from reports.rows import Row
 from reports.site import render
-from reports.site.charts import Axis, Dot, marker, scatter
+from reports.site.charts import Axis, Dot, filled_or_hollow, marker, scatter
+from reports.styles import is_hollow, styles
 from reports.text import amount, percent
 
 Document = dict[str, Any]
+Styles = dict[str, int]
 
 
 def document(groups: list[Group]) -> Document:
@@ -37,7 +38,8 @@ def write(document: Document) -> str:
         "tradeoffs.html.j2",
         current="tradeoffs.html",
         groups=[
-            (one, *_plots(one["points"]), _legend(one["points"])) for one in document["groups"]
+            (one, *_plots(one["points"], styles(one["defenses"])), _legend(one))
+            for one in document["groups"]
         ],
     )
 
@@ -72,34 +74,30 @@ def _mark_front(points: list[Document], name: str, key: str, sign: int) -> None:
         best = max(best, point["worst_case"])
 
 
-def _styles(points: list[Document]) -> dict[str, int]:
-    names = sorted({point["defense"] for point in points} - {UNDEFENDED})
-    return {UNDEFENDED: -1} | {name: style for style, name in enumerate(names)}
-
-
-def _plots(points: list[Document]) -> tuple[Markup, Markup | None]:
+def _plots(points: list[Document], known: Styles) -> tuple[Markup, Markup | None]:
     """Worst case over clean accuracy, and over training cost where that is known."""
     lowest = min(point["clean_accuracy"] for point in points)
     low = max(0.0, math.floor(20 * lowest - 0.2) / 20)
     clean = Axis("clean accuracy in %", min(low, 0.95), 1, percent=True)
-    first = _plot(points, clean, "clean_accuracy", lambda share: f"clean {percent(share)}")
+    first = _plot(points, known, clean, "clean_accuracy", lambda share: f"clean {percent(share)}")
     costs = [point["cost"] for point in points if point["cost"]]
     if not costs:
         return first, None
     name = "training cost in gradient evaluations"
     cost = Axis(name, min(costs) / 1.5, max(costs) * 1.5, log=True)
-    return first, _plot(points, cost, "cost", lambda spent: f"{amount(spent)} GE")
+    return first, _plot(points, known, cost, "cost", lambda spent: f"{amount(spent)} GE")
 
 
-def _plot(points: list[Document], x: Axis, key: str, tell: Callable[[float], str]) -> Markup:
-    styles = _styles(points)
+def _plot(
+    points: list[Document], known: Styles, x: Axis, key: str, tell: Callable[[float], str]
+) -> Markup:
     drawn = [point for point in points if point[key]]
     dots = [
         Dot(
             point[key],
             point["worst_case"],
-            styles[point["defense"]],
-            point["framework"] == "tensorflow",
+            known[point["defense"]],
+            is_hollow(point["framework"]),
             f"{point['label']}: {tell(point[key])}, worst case {_worst_case(point)}",
             point["page"],
         )
@@ -121,9 +119,7 @@ def _stairs(front: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return path
 
 
-def _legend(points: list[Document]) -> list[tuple[Markup, str]]:
-    styles = _styles(points)
-    entries = [(marker(styles[name]), name) for name in sorted({p["defense"] for p in points})]
-    if {point["framework"] for point in points} >= {"torch", "tensorflow"}:
-        entries += [(marker(-2), "filled: torch"), (marker(-2, hollow=True), "hollow: tensorflow")]
-    return entries
+def _legend(group: Document) -> list[tuple[Markup, str]]:
+    points, known = group["points"], styles(group["defenses"])
+    entries = [(marker(known[name]), name) for name in sorted({p["defense"] for p in points})]
+    return entries + filled_or_hollow({point["framework"] for point in points})

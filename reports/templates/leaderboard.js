@@ -5,13 +5,14 @@
   if (!form) return;
   const values = JSON.parse(document.getElementById("values").textContent);
   const table = document.getElementById("board");
-  const heads = [...table.tHead.rows[0].cells];
   const chosen = new Set();
   const bodies = [...table.tBodies].map((body) => ({
     body,
-    head: body.rows[0],
-    rows: [...body.rows].slice(1).map((element) => ({ element })),
+    above: [...body.rows].slice(0, 2), // the group's title, and the heads of its columns
+    rows: [...body.rows].slice(2).map((element) => ({ element })),
   }));
+  const heads = [...bodies[0].above[1].cells];
+  const everyHead = [...table.querySelectorAll(".heads th")];
   const rows = bodies.flatMap((one) => one.rows);
   rows.forEach((row, place) => {
     row.values = values.rows[place];
@@ -73,17 +74,17 @@
     const [matches, sorted] = [matcher(), sorter()];
     let count = 0;
     const seen = heads.map(() => false);
-    for (const { body, head, rows: mine } of bodies) {
+    for (const { body, above, rows: mine } of bodies) {
       const shown = sorted(mine.filter(matches));
       count += shown.length;
       for (const row of shown) {
         for (const place of row.filled) seen[place] = true;
       }
-      body.replaceChildren(...(shown.length ? [head] : []), ...shown.map((row) => row.element));
+      body.replaceChildren(...(shown.length ? above : []), ...shown.map((row) => row.element));
     }
     for (const place of values.optional) table.classList.toggle(`no${place}`, !seen[place]);
     if (long) fit();
-    for (const head of heads) {
+    for (const head of everyHead) {
       const active = head.dataset.sort === form.elements.sort.value;
       const up = ascending.has(head.dataset.sort) !== reversed;
       if (active) head.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -99,10 +100,10 @@
   function measure() {
     if (!long) return;
     table.classList.remove("long", ...values.optional.map((place) => `no${place}`));
-    for (const { body, head, rows: mine } of bodies) {
-      body.replaceChildren(head, ...mine.map((row) => row.element));
+    for (const { body, above, rows: mine } of bodies) {
+      body.replaceChildren(...above, ...mine.map((row) => row.element));
     }
-    for (const head of heads) head.setAttribute("aria-sort", "other"); // with room for its arrow
+    for (const head of everyHead) head.setAttribute("aria-sort", "other"); // with room for its arrow
     widths = heads.map((head) => Math.ceil(head.getBoundingClientRect().width));
     table.classList.add("long");
   }
@@ -134,7 +135,7 @@
     link.textContent = `Compare ${chosen.size} ${chosen.size === 1 ? "row" : "rows"}`;
   }
 
-  for (const head of heads) {
+  for (const head of everyHead) {
     if (!head.dataset.sort) continue;
     const button = document.createElement("button");
     button.type = "button";
@@ -157,7 +158,7 @@
     choose();
   });
   table.addEventListener("click", (event) => {
-    const row = event.target.closest("tbody tr:not(.group)");
+    const row = event.target.closest("tbody tr:not(.group, .heads)");
     const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey;
     if (!row || !plain || event.target.closest("a, button, input")) return;
     if (!String(getSelection())) row.querySelector("a").click();

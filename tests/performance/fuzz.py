@@ -33,7 +33,7 @@ import yaml
 
 import reports
 from benchmark import config
-from benchmark.attacks.suites import list_suites, load_suite
+from benchmark.attacks.suites import load_suite, suite_names
 from benchmark.cli.app import app
 from benchmark.errors import BenchError
 from benchmark.plans.run import make_plan
@@ -279,7 +279,7 @@ class Runs:
 
     def __init__(self, folder: Path) -> None:
         self.path, self.out = folder / "run.yaml", str(folder / "out")
-        self.suites = list(list_suites())
+        self.suites = list(suite_names())
 
     @contextlib.contextmanager
     def mutation(self, drawn: random.Random) -> Iterator[Mutation]:

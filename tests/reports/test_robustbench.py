@@ -80,11 +80,17 @@ def attacked_by(synthetic: Any, specs: Sequence[AttackSpec], shares: Sequence[fl
 
 
 AUTOATTACK = suites.load_suite("autoattack").attacks
+ON_LOSS = {
+    loss: [replace(AUTOATTACK[0], arguments={"max_iter": 100, "loss": loss}), *AUTOATTACK[1:]]
+    for loss in ("cross-entropy", "margin")
+}
 WEAKER = [replace(spec, arguments={**spec.arguments, "max_iter": 5}) for spec in AUTOATTACK]
 CASES: dict[str, tuple[Sequence[AttackSpec], Sequence[float], float | None]] = {
     "one attack": ([AttackSpec("aa", "autoattack", {})], [0.5], 50),
     # the attack of number k keeps the examples from k on: 3 to 101 of 200 are left
     "its four attacks": (AUTOATTACK, [0.6, 0.55, 0.5, 0.6], 49.5),
+    "its loss told": (ON_LOSS["cross-entropy"], [0.6, 0.55, 0.5, 0.6], 49.5),
+    "another loss": (ON_LOSS["margin"], [0.6, 0.55, 0.5, 0.6], None),
     "three of the four": (AUTOATTACK[:3], [0.6, 0.55, 0.5], None),
     "other arguments": (WEAKER, [0.6, 0.55, 0.5, 0.6], None),
     "one attack, fewer steps": ([AttackSpec("aa", "autoattack", {"max_iter": 5})], [0.5], None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -13,8 +14,11 @@ from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.climbing import climb
 from benchmark.attacks.autoattack.losses import (
+    DLR,
     CrossEntropy,
     Loss,
+    Margin,
+    ProbabilityMargin,
     TargetedDLR,
     other_classes,
 )
@@ -23,20 +27,31 @@ from benchmark.attacks.autoattack.losses import (
 WIDE_STARTS = ((3.0, 0.3), (2.0, 0.3))
 
 
+# Of `APGDCrossEntropy`, by name; "probability-margin" is what makes it PMA's.
+LOSSES: dict[str, Callable[[np.ndarray], Loss]] = {
+    "cross-entropy": CrossEntropy,
+    "dlr": DLR,
+    "margin": Margin,
+    "probability-margin": ProbabilityMargin,
+}
+
+
 class APGDCrossEntropy(RegionAttack):
-    """Auto-PGD on the cross-entropy.
+    """Auto-PGD on the cross-entropy, or on another loss without a target.
 
     Args:
         estimator: with loss gradients.
         max_iter: steps of each run.
         eps_step: the first step's length; None for the papers' 2 eps (linf, l2) or eps (l1).
         nb_random_init: random starts; None for the papers' 1 (linf, l2) or 5 (l1).
+        loss: one of `LOSSES`.
     """
 
     _estimator_requirements = (BaseEstimator, LossGradientsMixin, ClassifierMixin)
     max_iter: int = 100
     eps_step: float | None = None
     nb_random_init: int | None = None
+    loss: str = "cross-entropy"
 
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
@@ -45,8 +60,13 @@ class APGDCrossEntropy(RegionAttack):
         flat = x.reshape(len(x), -1)
         found = Best.nothing(flat)
         for _ in range(starts):
-            _climb_open(self, found, flat, CrossEntropy(y), x.shape[1:], generator)
+            _climb_open(self, found, flat, LOSSES[self.loss](y), x.shape[1:], generator)
         return found
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is {self.loss!r}; allowed: {', '.join(LOSSES)}")
 
 
 class APGDTargeted(RegionAttack):

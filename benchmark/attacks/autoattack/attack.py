@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.autoattack.parameters import ParameterAttack, indices
-from benchmark.attacks.geometry import NORMS, Region
+from benchmark.attacks.geometry import NORMS, ORDERS, Region
 
 
 @dataclass
@@ -101,8 +101,9 @@ class RegionAttack(ParameterAttack):
         return Region(NORMS[self.norm], self.eps, *self.box)
 
     def _check_params(self) -> None:
-        if self.norm not in NORMS:
-            raise ValueError(f"norm is {self.norm!r}; allowed: numpy.inf, 2, 1")
+        if NORMS.get(self.norm) not in self.norms:
+            allowed = ", ".join(str(ORDERS[norm]) for norm in self.norms)
+            raise ValueError(f"norm is {self.norm!r}; allowed: {allowed}")
         if self.eps <= 0 or self.batch_size < 1:
             raise ValueError(
                 f"eps is {self.eps!r} and batch_size {self.batch_size!r}; both must be above 0"

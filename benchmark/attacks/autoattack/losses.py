@@ -57,6 +57,54 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """The greatest other logit minus the label's.
+
+    Args:
+        y: labels, (n,).
+    """
+
+    y: np.ndarray
+
+    def take(self, rows: np.ndarray | slice) -> Self:
+        """The same of some of the examples."""
+        return replace(self, y=self.y[rows])
+
+    def values(self, logits: np.ndarray) -> np.ndarray:
+        """(n,) of (n, classes)."""
+        rows = np.arange(len(self.y))
+        return np.asarray(logits[rows, self._nearest(logits)] - logits[rows, self.y])
+
+    def weights(self, logits: np.ndarray) -> np.ndarray:
+        """onehot(greatest other) - onehot(y)."""
+        weights = np.zeros_like(logits)
+        rows = np.arange(len(self.y))
+        weights[rows, self._nearest(logits)] = 1
+        weights[rows, self.y] = -1
+        return weights
+
+    def _nearest(self, logits: np.ndarray) -> np.ndarray:
+        """The likeliest class but the label, (n,)."""
+        others = logits.copy()
+        others[np.arange(len(self.y)), self.y] = -np.inf
+        return np.asarray(others.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class ProbabilityMargin(Margin):
+    """The greatest other probability minus the label's (Xie et al. 2024, arXiv 2411.15210)."""
+
+    def values(self, logits: np.ndarray) -> np.ndarray:
+        """(n,) of (n, classes)."""
+        return super().values(softmax(logits))
+
+    def weights(self, logits: np.ndarray) -> np.ndarray:
+        """Through the softmax p: p * (w - w.p), with w the weights of the margin."""
+        weights, p = super().weights(logits), softmax(logits)
+        return np.asarray(p * (weights - np.einsum("nc,nc->n", weights, p)[:, np.newaxis]))
+
+
+@dataclass(frozen=True)
 class Difference:
     """z[target] - z[y].
 
@@ -86,35 +134,60 @@ class Difference:
         return weights
 
 
-@dataclass(frozen=True)
-class TargetedDLR(Difference):
-    """(z[target] - z[y]) / (z(1) - (z(3) + z(4)) / 2), z(k) the k-th largest (2020, eq. 10).
-
-    The same whatever the logits are multiplied by. With three classes the divisor is z(1) - z(3);
-    with two, where it would be the numerator again, it is 1.
-    """
+class _ScaleFree:
+    """A loss divided by a difference of logits, so that no factor on all of them changes it."""
 
     def values(self, logits: np.ndarray) -> np.ndarray:
         """(n,) of (n, classes)."""
-        return np.asarray(super().values(logits) / self._scale(logits)[0])
+        return np.asarray(super().values(logits) / self._scale(logits)[0])  # type: ignore[misc]
 
     def weights(self, logits: np.ndarray) -> np.ndarray:
         """By the quotient rule."""
         scale, scale_weights = self._scale(logits)
-        value = super().values(logits) / scale
-        weights = super().weights(logits) - value[:, np.newaxis] * scale_weights
+        value = super().values(logits) / scale  # type: ignore[misc]
+        weights = super().weights(logits) - value[:, np.newaxis] * scale_weights  # type: ignore[misc]
         return np.asarray(weights / scale[:, np.newaxis])
 
     def _scale(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The divisor, (n,), and its gradient, (n, classes)."""
         n, classes = logits.shape
-        shares = {2: (), 3: (1, 0, -1)}.get(classes, (1, 0, -0.5, -0.5))
+        shares = self._shares(classes)
         weights = np.zeros_like(logits)
         if not shares:
             return np.ones(n, dtype=logits.dtype), weights
         largest = np.argsort(-logits, axis=1)[:, : len(shares)]
         np.put_along_axis(weights, largest, np.asarray(shares, dtype=logits.dtype), axis=1)
         return np.einsum("nc,nc->n", weights, logits) + 1e-12, weights
+
+    @staticmethod
+    def _shares(classes: int) -> tuple[float, ...]:
+        """Of the largest logits in the divisor; none where it is 1."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class DLR(_ScaleFree, Margin):
+    """The greatest other logit minus the label's, over z(1) - z(3) (2020, eq. 6).
+
+    With two classes, where that is not there, the divisor is 1.
+    """
+
+    @staticmethod
+    def _shares(classes: int) -> tuple[float, ...]:
+        return () if classes == 2 else (1, 0, -1)
+
+
+@dataclass(frozen=True)
+class TargetedDLR(_ScaleFree, Difference):
+    """(z[target] - z[y]) / (z(1) - (z(3) + z(4)) / 2), z(k) the k-th largest (2020, eq. 10).
+
+    The same whatever the logits are multiplied by. With three classes the divisor is z(1) - z(3);
+    with two, where it would be the numerator again, it is 1.
+    """
+
+    @staticmethod
+    def _shares(classes: int) -> tuple[float, ...]:
+        return {2: (), 3: (1, 0, -1)}.get(classes, (1, 0, -0.5, -0.5))
 
 
 def query(

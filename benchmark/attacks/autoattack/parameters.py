@@ -20,6 +20,7 @@ class ParameterAttack(EvasionAttack):
         parameters: those that are to be others.
     """
 
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")  # that it serves, where it has a norm
     _estimator_requirements: ClassVar[tuple[type, ...]] = (BaseEstimator, ClassifierMixin)
 
     def __init_subclass__(cls) -> None:

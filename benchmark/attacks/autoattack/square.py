@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmark.attacks.autoattack.attack import Best, RegionAttack
-from benchmark.attacks.autoattack.losses import fooled
+from benchmark.attacks.autoattack.losses import Margin, fooled
 from benchmark.attacks.autoattack.squares import propose, start
 
 # The share of an image that a square covers is `p_init` divided by 2, 4, ... after these queries.
@@ -63,7 +63,7 @@ class Square(RegionAttack):
         found = Best.nothing(x)
         found.points = start(x, region, generator)
         logits = ask(found.points)
-        found.success, found.score = fooled(logits, y), -_margins(logits, y)
+        found.success, found.score = fooled(logits, y), closeness(logits, y)
         for query in range(self.max_iter):
             rows = np.flatnonzero(~found.success)
             if not len(rows):
@@ -73,7 +73,7 @@ class Square(RegionAttack):
             rows, new = rows[changed], new[changed]
             if len(rows):
                 logits = ask(new)
-                here = Best(fooled(logits, y[rows]), new, -_margins(logits, y[rows]))
+                here = Best(fooled(logits, y[rows]), new, closeness(logits, y[rows]))
                 found.add(rows, here)
         return found
 
@@ -89,10 +89,7 @@ class Square(RegionAttack):
         return min(side, *shape[1:3])
 
 
-def _margins(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The label's logit minus the greatest other, (n,); infinite where a logit is not finite."""
-    rows = np.arange(len(y))
-    others = logits.copy()
-    others[rows, y] = -np.inf
-    margins = logits[rows, y] - others.max(axis=1)
-    return np.where(np.isfinite(margins), margins, np.inf)
+def closeness(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The greatest other logit minus the label's, (n,); -infinite where one is not finite."""
+    margins = Margin(y).values(logits)
+    return np.where(np.isfinite(margins), margins, -np.inf)

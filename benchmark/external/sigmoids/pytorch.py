@@ -38,7 +38,16 @@ def log_odds(model: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> 
     if last.made is outputs:
         logits: torch.Tensor = last.given
         return logits
+    if _is_reshaped(last.made, outputs):
+        return last.given.reshape(outputs.shape)
     numbers = torch.finfo(outputs.dtype)
     # No logarithm is infinite; the number below 1 is eps / 2 away from it.
     left = (1 - outputs).clamp_min(numbers.eps / 4)
     return outputs.clamp_min(numbers.tiny).log() - left.log()
+
+
+def _is_reshaped(made: torch.Tensor | None, outputs: torch.Tensor) -> bool:
+    """Whether the outputs are the last sigmoid's, squeezed."""
+    if made is None or made.numel() != outputs.numel():
+        return False
+    return bool(torch.equal(made.reshape(outputs.shape), outputs))

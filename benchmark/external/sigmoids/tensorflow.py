@@ -19,8 +19,11 @@ def log_odds(outputs: Any) -> Any:
     1 the sigmoids of different numbers are equal.
     """
     logits = getattr(outputs, "_keras_logits", None)  # that Keras keeps for its own losses
-    if logits is None and not tf.executing_eagerly() and outputs.op.type == "Sigmoid":
-        logits = outputs.op.inputs[0]
+    if logits is None and not tf.executing_eagerly():
+        last = outputs.op
+        while last.type in ("Squeeze", "Reshape"):
+            last = last.inputs[0].op
+        logits = last.inputs[0] if last.type == "Sigmoid" else None
     if logits is not None:
         return logits
     outputs = tf.cast(outputs, tf.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def make(
     if origin.builder is not None:
         model, sha256 = builders.call(origin.builder, seed=seed)
         framework = builders.framework_of(model) or framework
+    elif origin.entry is not None:
+        model, sha256 = _contributed(origin, input_shape, classes, framework, seed), None
     elif origin.library is not None:
         model, sha256 = _of_library(origin, input_shape, classes, seed), None
     else:
@@ -78,6 +81,31 @@ def _specified(
     if init is not None and origin.framework is None:
         weights, init = neutral_weights(init, specification), None
     return models.built(framework, specification, weights), init
+
+
+def _contributed(
+    origin: Origin, input_shape: tuple[int, ...], classes: int, framework: str, seed: int
+) -> Any:
+    """What the builder of another distribution gives."""
+    assert origin.entry is not None
+    if (target := origin.entry.builders.get(framework)) is None:
+        raise ModelError(f"model {origin.model!r} has no builder for {framework}")
+    module, _, function = target.partition(":")
+    try:
+        build = getattr(importlib.import_module(module), function)
+        frameworks.seed_everything(seed)  # not earlier: imports draw too
+        model = build(input_shape, classes)
+    except Exception as error:  # whatever the other distribution's code raises
+        raise ModelError(
+            f"model {origin.model!r} can't be built for inputs of shape {input_shape} and "
+            f"{classes} classes: {reason_of(error)}"
+        ) from error
+    if builders.framework_of(model) != framework:
+        raise ModelError(
+            f"model {origin.model!r}: {target} gives {type(model).__name__!r}, no model of "
+            f"{framework}"
+        )
+    return model
 
 
 def _of_library(origin: Origin, input_shape: tuple[int, ...], classes: int, seed: int) -> Any:

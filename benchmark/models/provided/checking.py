@@ -24,13 +24,17 @@ SERVE = "benchmark.models.provided.checking:serve"
 
 @dataclass(frozen=True)
 class Trial:
-    """What to try: a model, a few examples x (n, ...) with labels, and what is to train it."""
+    """What to try: a model, a few examples x (n, ...) with labels, and what is to train it.
+
+    framework: of a model that is of several; None where the model tells.
+    """
 
     origin: Origin
     x: np.ndarray
     y: np.ndarray
     classes: int
     defenses: Sequence[defenses.Defense]
+    framework: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def check(trial: Trial, *, serve: str = SERVE) -> TrialResult:
     Raises:
         ModelError: it can't be built or loaded, can't take the data, or a defense can't train it.
     """
-    found = checked(serve, trial, trial.origin.framework)
+    found = checked(serve, trial, trial.framework or trial.origin.framework)
     assert isinstance(found, TrialResult)
     return found
 

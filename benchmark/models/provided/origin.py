@@ -15,6 +15,7 @@ from typing import Any
 from benchmark import models
 from benchmark.errors import ConfigError, ModelError, UnknownName, shortened
 from benchmark.external.model import SUFFIXES, digest
+from benchmark.models.entry import ModelEntry, distribution, entry
 from benchmark.models.names import joined, parsed
 from benchmark.paths import expanded
 
@@ -53,7 +54,8 @@ class Origin:
     """Where a model comes from.
 
     Args:
-        model: a specified architecture, a library's model, or the builder on this machine.
+        model: a specified architecture, a library's model, one that another distribution
+            contributes, or the builder on this machine.
         init: the file of weights that trainings start from; None for the seed's own.
     """
 
@@ -67,6 +69,11 @@ class Origin:
         return LIBRARIES.get(prefix) if colon else None
 
     @property
+    def entry(self) -> ModelEntry | None:
+        """Of a model that another distribution contributes."""
+        return entry(self.model)
+
+    @property
     def builder(self) -> str | None:
         """The user's own code that builds it."""
         return self.model if ":" in self.model and self.library is None else None
@@ -76,7 +83,9 @@ class Origin:
         """The one framework that the model belongs to, where that is known beforehand."""
         if self.library is not None:
             return self.library.framework
-        if self.init is None or (self.builder is None and _in_both(self.init)):
+        if self.entry is not None and len(self.entry.builders) == 1:
+            return next(iter(self.entry.builders))
+        if self.init is None or (models.is_specified(self.model) and _in_both(self.init)):
             return None
         return SUFFIXES[Path(self.init).suffix.lower()]
 
@@ -93,6 +102,8 @@ class Origin:
         found: dict[str, Any] = {}
         if self.builder is not None:
             found |= {"builder_sha256": builder_sha256}
+        if (other := distribution(self.model)) is not None:
+            found |= {"distribution": other}
         if self.init is not None:
             path = Path(self.init)
             found |= {"init": path.name, "init_sha256": digest(path)}
@@ -114,6 +125,8 @@ def origin_of(model: str, init: Path | None) -> Origin:
             raise ModelError(f"no weights file at {init}; check the path")
     start = None if init is None else str(init.absolute())
     prefix, colon, rest = model.strip().partition(":")
+    if not colon and entry(prefix) is not None:
+        return Origin(prefix, start)
     if not colon:
         return Origin(models.canonical(model), start)
     if prefix in LIBRARIES:

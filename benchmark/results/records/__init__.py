@@ -7,8 +7,11 @@ from benchmark.results.records.cell import CellStatus as CellStatus
 from benchmark.results.records.cell import Config as Config
 from benchmark.results.records.cell import DatasetConfig as DatasetConfig
 from benchmark.results.records.cell import DefenseConfig as DefenseConfig
+from benchmark.results.records.cell import ExtraDataConfig as ExtraDataConfig
 from benchmark.results.records.cell import RunRecord as RunRecord
 from benchmark.results.records.cell import ThreatConfig as ThreatConfig
+from benchmark.results.records.fewshot import ChoiceRecord as ChoiceRecord
+from benchmark.results.records.fewshot import FewShotRecord as FewShotRecord
 from benchmark.results.records.metatest import EstimateRecord as EstimateRecord
 from benchmark.results.records.metatest import FamilyRecord as FamilyRecord
 from benchmark.results.records.metatest import TuningRecord as TuningRecord
@@ -46,6 +49,7 @@ SCHEMAS: dict[str, type[StageRecord]] = {
     "certification": CertificationRecord,
     "transfers": TransferRecord,
     "adaptations": FamilyRecord,
+    "few-shot": FewShotRecord,
     "runs": RunRecord,
 }
 

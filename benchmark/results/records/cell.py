@@ -11,20 +11,26 @@ from benchmark.results.records.schema import Amount, Count, Integer, Reason, Sch
 
 
 class DatasetConfig(Schema):
-    """The data set's name, the fingerprint of its arrays, and how it was made ready."""
+    """The data set's name, the fingerprint of its arrays, and how it was made ready.
+
+    distribution: name and version of the other distribution that contributes it.
+    """
 
     name: Annotated[str, AfterValidator(dataset_name)]
     fingerprint: str = ""
     image_size: Count | None = None
     split_seed: Count = 0
     label: str | None = None
+    distribution: str | None = None
+    classes: dict[str, list[str]] | None = None
 
 
 class DefenseConfig(Schema):
-    """The defense's name and all of its parameters."""
+    """The defense's name and all of its parameters; `distribution` as that of a data set."""
 
     name: str
     parameters: dict[str, Any] = {}
+    distribution: str | None = None
 
 
 class ThreatConfig(Schema):
@@ -34,10 +40,25 @@ class ThreatConfig(Schema):
     eps: Amount
 
 
+class ExtraDataConfig(Schema):
+    """More training data: a share of each batch.
+
+    `examples` are trained with; `left_out` are those of the file that are also in the test or
+    validation part.
+    """
+
+    name: Annotated[str, AfterValidator(dataset_name)]
+    fingerprint: str
+    examples: Count
+    left_out: Count = 0
+    share: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Config(Schema):
     """What a cell was asked to do; `source` tells of a model that someone else trained.
 
     origin: of a model that is built by code of its owner, or trained on from a file of weights.
+    precision: of the training, where that isn't float32.
     """
 
     dataset: DatasetConfig
@@ -51,6 +72,8 @@ class Config(Schema):
     examples: Count
     source: dict[str, Any] | None = None
     origin: dict[str, Any] | None = None
+    extra_data: ExtraDataConfig | None = None
+    precision: str | None = None
 
 
 CellStatus = Literal["ok", "failed", "diverged"]
@@ -81,13 +104,20 @@ class CellRecord(Schema):
 
 
 class RunRecord(StageRecord):
-    """runs/<suite>.json: what was asked for, beside the configurations of cells."""
+    """runs/<suite>.json: what was asked for, beside the configurations of cells.
+
+    suite_from: name and version of the other distribution that contributes the suite. split: of
+    classes, the seed or the lists that it came to.
+    """
 
     suite: str
     suite_file: str | None = None
     suite_digest: str | None = None
+    suite_from: str | None = None
     given: Annotated[list[str], Field(max_length=1000)] = []
     attacks: dict[str, dict[str, Any]] = {}
     protocol: str = "none"
     adaptation: dict[str, Any] = {}
+    split: Count | dict[str, list[str]] | None = None
     attack_timeout: Amount | None = None
+    batch_size: Count | Literal["auto"] | None = None

@@ -77,7 +77,9 @@ class AttackRecord(StageRecord):
     """attacks/<key>.json
 
     `source` is the defense on whose model it was made, `made_on` the cell with that model.
-    `draws`: of each answer of a random model. The last eight are of an attack that ran.
+    `draws`: of each answer of a random model; what one of them is expected to get right before and
+    after it are `clean_expected_accuracy` and `expected_accuracy`. `batch_size`: examples at a
+    time, where that isn't 250. The last eight are of an attack that ran.
     """
 
     status: Status
@@ -91,9 +93,12 @@ class AttackRecord(StageRecord):
     eps: Amount | None = None
     own_threat: bool = False
     examples: Count | None = None
+    batch_size: Count | None = None
     source: str | None = None
     made_on: str = ""
     draws: Count | None = None
+    clean_expected_accuracy: Share | None = None
+    expected_accuracy: Share | None = None
     seconds: Amount | None = None
     forwards: Amount | None = None
     backwards: Amount | None = None

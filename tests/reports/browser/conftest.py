@@ -140,9 +140,9 @@ class Page:
     def column(self, name: str) -> list[str]:
         """A column of the leaderboard, without the groups' heads."""
         found: list[str] = self.run(
-            "const heads = [...document.querySelectorAll('#board thead th')];"
+            "const heads = [...document.querySelectorAll('#board .heads th')];"
             "const place = heads.findIndex((head) => head.innerText.trim() === arguments[0]);"
-            "const rows = [...document.querySelectorAll('#board tbody tr:not(.group)')];"
+            "const rows = [...document.querySelectorAll('#board tbody tr:not(.group, .heads)')];"
             "return rows.map((row) => row.cells[place].textContent.trim())",
             name,
         )

@@ -43,6 +43,31 @@ def test_pages_fit_their_screen(page: Any, name: str, width: int) -> None:
         assert page.find("#board tbody td.w").is_displayed()
 
 
+@pytest.mark.parametrize("width", [NARROW, 1280])
+def test_a_table_that_is_wider_than_its_place_says_so(page: Any, width: int) -> None:
+    page.open("frameworks.html", width=width)
+    wide, hint, more = page.run(
+        "const one = document.querySelector('.scroll');"
+        "return [one.scrollWidth > one.clientWidth + 1,"
+        " getComputedStyle(one, '::before').content.includes('scroll'),"
+        " getComputedStyle(one).maskImage !== 'none']"
+    )
+    assert (hint, more) == (wide, wide)
+    assert wide or width > NARROW
+    page.run("const one = document.querySelector('.scroll'); one.scrollLeft = one.scrollWidth")
+    still = "return getComputedStyle(document.querySelector('.scroll')).maskImage"
+    page.wait(lambda: page.run(still) == "none")
+
+
+def test_every_group_of_the_leaderboard_has_the_heads_of_its_columns(page: Any) -> None:
+    page.open("index.html")
+    heads = page.run(
+        "return [...document.querySelectorAll('#board tbody')].map((body) =>"
+        " [...body.rows].map((row) => row.className).slice(0, 2))"
+    )
+    assert heads == [["group", "heads"]] * 2
+
+
 def contrast(first: str, second: str) -> float:
     """WCAG's contrast ratio of two CSS colours rgb(r, g, b)."""
 

@@ -1,0 +1,162 @@
+"""Attacks of other libraries, and classes of any installed distribution, by their names.
+
+    art:CLASS           a class of ART's evasion attacks, as it is
+    torchattacks:NAME   of torchattacks, on models of PyTorch
+    foolbox:NAME        of Foolbox, likewise
+    module:Class        derived from ART's EvasionAttack, of an installed distribution
+
+What they may be given is read from their signatures. What they return is re-measured like the
+points of every attack, so that none can claim more than it did.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Mapping
+from importlib.metadata import packages_distributions, version
+from typing import Any
+
+from benchmark.attacks.arguments import ArgumentKind, kind_like
+from benchmark.attacks.entry import LP, AttackEntry
+from benchmark.errors import SuiteError, shortened
+from defenses.errors import did_you_mean
+from defenses.imports import import_torch_first
+
+_ART = "art.attacks.evasion"
+_ALL = (*LP, "l0")
+_MINIMAL = ("minimal-norm",)
+# What the benchmark itself gives, and what makes no attack another one.
+_TAKEN = {
+    *("self", "estimator", "classifier", "model", "norm", "eps", "batch_size", "verbose"),
+    *("summary_writer", "device", "seed", "targeted", "ord", "tensor_board"),
+}
+
+
+def is_of_a_library(name: str) -> bool:
+    """Whether it is one of a library that this project knows, so that no other code is imported."""
+    return name.partition(":")[0] in _LIBRARIES
+
+
+@functools.cache
+def entry(name: str) -> AttackEntry:
+    """What a suite may do with the class; `SuiteError` where that is no attack."""
+    place, _, attribute = name.partition(":")
+    if not attribute.isidentifier() or not all(part.isidentifier() for part in place.split(".")):
+        raise SuiteError(
+            f"attack {shortened(name)} is no class; write art:CLASS, torchattacks:NAME, "
+            "foolbox:NAME or module:Class"
+        )
+    import_torch_first()  # ART and the others import it
+    return _LIBRARIES.get(place, _of_a_module)(place, attribute)
+
+
+def _of_art(place: str, name: str) -> AttackEntry:
+    return _of_art_class(_class(place, _ART, name), f"{_ART}:{name}", f"art:{name}")
+
+
+def _of_a_module(place: str, name: str) -> AttackEntry:
+    owners = packages_distributions().get(place.partition(".")[0])
+    if not owners:
+        raise SuiteError(
+            f"attack '{place}:{name}': no installed distribution has the module {place}; install "
+            "the package that holds it"
+        )
+    found = _class(place, place, name)
+    distribution = f"{owners[0]} {version(owners[0])}"
+    return _of_art_class(found, f"{place}:{name}", f"{place}:{name}", distribution)
+
+
+def _of_art_class(found: Any, target: str, shown: str, distribution: str = "") -> AttackEntry:
+    base = importlib.import_module("art.attacks").EvasionAttack
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise SuiteError(f"attack {shown!r} is not derived from art.attacks.EvasionAttack")
+    kinds = _arguments(found, shown)
+    known = inspect.signature(found).parameters
+    return AttackEntry(
+        target=target,
+        description=f"{shown} as it is",
+        norms=LP if "norm" in known else _ALL,
+        arguments=tuple(kinds),
+        kinds=("gradient",) if "eps" in known else _MINIMAL,
+        argument_kinds=kinds,
+        distribution=distribution,
+    )
+
+
+def _of_torchattacks(place: str, name: str) -> AttackEntry:
+    found = _class(place, "torchattacks", name)
+    kinds = _arguments(found, f"{place}:{name}")
+    known = inspect.signature(found).parameters
+    norms: tuple[str, ...] = ("linf",)
+    if "norm" in known:
+        norms = ("linf", "l2")
+    elif name.endswith("L2"):
+        norms = ("l2",)
+    elif "eps" not in known:
+        norms = _ALL
+    fixed = {"name": name} | ({"seed": 0} if "seed" in known else {})
+    return AttackEntry(
+        target="benchmark.attacks.foreign.pytorch:Torchattack",
+        description=f"{name} of torchattacks",
+        norms=norms,
+        arguments=tuple(kinds),
+        kinds=("gradient",) if "eps" in known else _MINIMAL,
+        images_only=True,
+        frameworks=("torch",),
+        fixed=fixed,
+        argument_kinds=kinds,
+        label=f"torchattacks.{name}",
+        distribution=f"torchattacks {version('torchattacks')}",
+    )
+
+
+def _of_foolbox(place: str, name: str) -> AttackEntry:
+    found = _class(place, "foolbox.attacks", name)
+    kinds = _arguments(found, f"{place}:{name}")
+    minimal = issubclass(found, importlib.import_module("foolbox.attacks.base").MinimizationAttack)
+    order = getattr(getattr(found, "distance", None), "p", None)
+    names = {float("inf"): "linf", 2: "l2", 1: "l1", 0: "l0"}
+    return AttackEntry(
+        target="benchmark.attacks.foreign.pytorch:FoolboxAttack",
+        description=f"{name} of Foolbox",
+        norms=_ALL if order is None else (names[order],),
+        arguments=tuple(kinds),
+        kinds=_MINIMAL if minimal else ("gradient",),
+        frameworks=("torch",),
+        fixed={"name": name},
+        argument_kinds=kinds,
+        label=f"foolbox.{name}",
+        distribution=f"foolbox {version('foolbox')}",
+    )
+
+
+_LIBRARIES = {"art": _of_art, "torchattacks": _of_torchattacks, "foolbox": _of_foolbox}
+
+
+def _class(place: str, module: str, name: str) -> Any:
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        wanted = module.partition(".")[0]
+        told = f"pip install {wanted}" if error.name == wanted else str(error)
+        raise SuiteError(f"attack '{place}:{name}' needs the package {wanted}; {told}") from error
+    if not isinstance(getattr(found, name, None), type):
+        classes = [key for key, value in vars(found).items() if isinstance(value, type)]
+        raise SuiteError(f"attack '{place}:{name}': no such class{did_you_mean(name, classes)}")
+    return getattr(found, name)
+
+
+def _arguments(attack: Any, shown: str) -> Mapping[str, ArgumentKind]:
+    """What a suite may set, from the signature; `SuiteError` where something else is needed."""
+    kinds: dict[str, ArgumentKind] = {}
+    for name, one in list(inspect.signature(attack).parameters.items()):
+        if name in _TAKEN or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+            continue
+        if one.default is one.empty:
+            raise SuiteError(f"attack {shown!r} needs {name}, which no suite can give")
+        annotation = getattr(one.annotation, "__name__", str(one.annotation))
+        if (kind := kind_like(one.default, annotation)) is not None:
+            kinds[name] = kind
+    return kinds

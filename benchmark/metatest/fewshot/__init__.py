@@ -1,0 +1,8 @@
+"""The few-shot meta-test: models adapted to classes that they never saw, then attacked.
+
+settings    how much is measured; checks against the data
+episodes    drawing ways, supports and queries, in NumPy
+readouts    what adapts to a support, and what of it is tuned
+model       a trained model as read-outs and attacks need it
+course      one read-out of one cell: tuned on validation classes, measured on test classes
+"""

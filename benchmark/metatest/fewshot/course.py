@@ -1,0 +1,268 @@
+"""One read-out of one cell: settings chosen on validation classes, then measured on test classes.
+
+    for each episode: fit the read-out to the support, attack the queries through what was fitted,
+    white-box, and count what stays right
+
+Where "stored" queries are asked for, the same ones attacked once, before any adaptation, away from
+what the trained model says of them, are answered by the adapted model, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.datasets import Dataset
+from benchmark.datasets.dataset import Pool
+from benchmark.metatest.fewshot import episodes as drawing
+from benchmark.metatest.fewshot.episodes import Episodes
+from benchmark.metatest.fewshot.model import ROWS, Adapted
+from benchmark.metatest.fewshot.names import READOUTS
+from benchmark.metatest.fewshot.readouts import ReadOut, Setting, Support, readout
+from benchmark.metatest.fewshot.settings import VERSION, FewShot
+from benchmark.metatest.fewshot.strongest import autoattack
+from benchmark.metatest.summary import share
+from benchmark.results import Record
+from defenses.heads.spec import Heads
+from defenses.perturbation.spec import Ascent, pgd
+from defenses.threat import Threat
+
+# Keeps the episodes that settings are chosen on apart from others of the same seed.
+_TUNING = 1 << 20
+
+Arrays = dict[str, np.ndarray]
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is measured: a pool of classes with their features, and how.
+
+    Args:
+        pool: its classes.
+        ways: classes of an episode.
+        shots: labelled examples a class.
+        features: of all its supports and of all its queries, of the weights as trained; None for a
+            read-out that moves them.
+    """
+
+    pool: Pool
+    ways: int
+    shots: int
+    features: tuple[np.ndarray, np.ndarray] | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A read-out with its setting, and the scale of its logits that it is attacked at."""
+
+    readout: ReadOut
+    setting: Setting
+    scale: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """What one cell measures with.
+
+    Args:
+        protocol: how much.
+        dataset: with classes held out.
+        threat: of queries, and of supports where they are attacked.
+        seed: of the data's split.
+        model: the trained one.
+    """
+
+    protocol: FewShot
+    dataset: Dataset
+    threat: Threat
+    seed: int
+    model: Adapted
+
+    def run(
+        self,
+        name: str,
+        ways: int,
+        shots: int,
+        progress: Progress = lambda done: None,
+        numbers: range | None = None,
+    ) -> tuple[Record, Arrays]:
+        """The record and the arrays, (episodes,), of a read-out, or of some of its episodes."""
+        record = self.about(name, ways, shots)
+        if name == "own" and ways > self.model.body.classes:
+            told = f"the model's own head tells {self.model.body.classes} classes apart, not {ways}"
+            return {**record, "status": "not-applicable", "reason": told}, {}
+        started, chosen = time.perf_counter(), readout(name, self.model)
+        self.model.restore()
+        self.model.spent()
+        trial, tuning = self._tuned(chosen, ways, shots)
+        tuning["cost"] = self.model.spent().as_record()
+        task = self._task("test", ways, shots, chosen)
+        numbers = range(self.protocol.episodes) if numbers is None else numbers
+        arrays = self._measured(task, numbers, trial, progress, final=True)
+        strongest = arrays.get("autoattack")
+        if strongest is not None:
+            record["robust_of_attacked"] = float(arrays["robust"][: len(strongest)].mean())
+        cost = chosen.cost(ways * shots, trial.setting, self._support_ascent)
+        return {
+            **record,
+            **self.summary(arrays, ways),
+            "setting": {**trial.setting, "scale": trial.scale},
+            "tuning": tuning,
+            "cost": cost.as_record(),
+            "measuring_cost": self.model.spent().as_record(),
+            "seconds": time.perf_counter() - started,
+        }, arrays
+
+    def about(self, name: str, ways: int, shots: int) -> Record:
+        """What a record says before anything is measured."""
+        protocol = self.protocol
+        return {
+            "version": VERSION,
+            "readout": name,
+            "description": READOUTS[name],
+            "ways": ways,
+            "shots": shots,
+            "queries": protocol.query_shots,
+            "episodes": protocol.episodes,
+            "attack_steps": protocol.attack_steps,
+            "support_attack_steps": protocol.support_attack_steps,
+            "norm": self.threat.norm,
+            "eps": self.threat.eps,
+            "labels_used": ways * shots,
+            "status": "ok",
+            "reason": "",
+        }
+
+    def summary(self, arrays: Arrays, ways: int) -> Record:
+        """The means and intervals that follow from a stage's arrays."""
+        queries = ways * self.protocol.query_shots
+        return {name: vars(share(values, queries)) for name, values in arrays.items()}
+
+    @property
+    def _support_ascent(self) -> Ascent:
+        return pgd(self.threat.norm, self.protocol.support_attack_steps)
+
+    def _task(self, part: str, ways: int, shots: int, chosen: ReadOut) -> Task:
+        pool = self.dataset.novel[part]
+        if chosen.moves:
+            return Task(pool, ways, shots, None)
+        support = self.model.features(pool.support[:])
+        query = support if pool.shared else self.model.features(pool.query[:])
+        return Task(pool, ways, shots, (support, query))
+
+    def _tuned(self, chosen: ReadOut, ways: int, shots: int) -> tuple[Trial, Record]:
+        """The defender's setting, the attacker's scale, and what they were chosen by."""
+        ways = min(ways, len(self.dataset.novel["validation"].class_names))
+        task = self._task("validation", ways, shots, chosen)
+        numbers = range(_TUNING, _TUNING + self.protocol.tuning_episodes)
+        tried: list[Record] = []
+
+        def robust(setting: Setting, scale: float) -> float:
+            arrays = self._measured(task, numbers, Trial(chosen, setting, scale))
+            tried.append({**setting, "scale": scale, "robust": float(arrays["robust"].mean())})
+            return float(tried[-1]["robust"])
+
+        middle = chosen.scales[len(chosen.scales) // 2]
+        found = [robust(setting, middle) for setting in chosen.grid]
+        setting = chosen.grid[int(np.argmax(found))]
+        left = {s: robust(setting, s) for s in chosen.scales if s != middle}
+        left[middle] = max(found)
+        scale = min(chosen.scales, key=lambda s: left[s])
+        told = {"ways": ways, "episodes": len(numbers), "tried": tried}
+        return Trial(chosen, setting, scale), told
+
+    def _measured(
+        self,
+        task: Task,
+        numbers: range,
+        trial: Trial,
+        progress: Progress = lambda done: None,
+        *,
+        final: bool = False,
+    ) -> Arrays:
+        """Shares of each episode's queries that stay right."""
+        whole = drawing.draw(
+            task.pool,
+            ways=task.ways,
+            shots=task.shots,
+            queries=self.protocol.query_shots,
+            numbers=numbers,
+            seed=self.seed,
+        )
+        size = 1 if trial.readout.moves else max(1, ROWS // whole.query.shape[1])
+        found: dict[str, list[np.ndarray]] = {}
+        for batch in whole.batches(size):
+            for name, values in self._batch(task, batch, trial, final=final).items():
+                found.setdefault(name, []).append(values)
+            progress((int(batch.numbers[-1]) - numbers.start + 1) / len(numbers))
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def _batch(self, task: Task, batch: Episodes, trial: Trial, *, final: bool) -> Arrays:
+        model, protocol = self.model, self.protocol
+        x, y = task.pool.query[batch.query.ravel()], np.tile(batch.y_query, len(batch))
+        start = drawing.starts(batch, self.threat, x.shape[1:], seed=self.seed)
+        budget: dict[str, Any] = {
+            "eps": self.threat.eps,
+            "ascent": pgd(self.threat.norm, protocol.attack_steps),
+        }
+        if trial.readout.moves:
+            model.restore()
+        before = None
+        if final and protocol.stored:
+            before = model.attack_as_trained(x, start, **budget)
+        support = self._support(task, batch, trial.readout)
+        heads = trial.readout.fit(model, support, trial.setting).scaled(trial.scale)
+        clean = model.features(x) if task.features is None else task.features[1][batch.query]
+        right = self._right(heads, clean, batch)
+        x_adv = model.attack(x, y, start, heads, **budget)
+        robust = right & self._right(heads, model.features(x_adv), batch)
+        answers = {"clean": right, "robust": robust}
+        if before is not None:
+            answers["stored_queries"] = right & self._right(heads, model.features(before), batch)
+        found = {name: values.mean(axis=1) for name, values in answers.items()}
+        attacked = batch.numbers < protocol.autoattack_episodes
+        if final and attacked.any():
+            found |= self._strongest(batch, x, heads, robust, attacked)
+        return found
+
+    def _support(self, task: Task, batch: Episodes, chosen: ReadOut) -> Support:
+        x = task.pool.support[batch.support.ravel()]
+        start = None
+        if chosen.attacks:
+            start = drawing.starts(batch, self.threat, x.shape[1:], seed=self.seed, support=True)
+        return Support(
+            x,
+            batch.y_support,
+            task.ways,
+            start,
+            self.threat.eps,
+            self._support_ascent,
+            None if task.features is None else task.features[0][batch.support],
+        )
+
+    def _right(self, heads: Heads, features: np.ndarray, batch: Episodes) -> np.ndarray:
+        """(E, queries); a query whose logits are not finite is wrong."""
+        logits = heads.logits(features.reshape(len(batch), len(batch.y_query), -1))
+        finite = np.isfinite(logits).all(axis=-1)
+        right: np.ndarray = finite & (logits.argmax(axis=-1) == batch.y_query)
+        return right
+
+    def _strongest(
+        self, batch: Episodes, x: np.ndarray, heads: Heads, robust: np.ndarray, some: np.ndarray
+    ) -> Arrays:
+        """What the suite autoattack leaves of the queries that PGD has left, in some episodes."""
+        left = []
+        images = x.reshape(*batch.query.shape, *x.shape[1:])
+        for place in np.flatnonzero(some):
+            head = Heads(heads.weights[place][None], heads.biases[place][None], heads.unit)
+            kept = autoattack(
+                self.model, head, images[place], batch.y_query, robust[place], self.threat,
+                seed=[self.seed, int(batch.numbers[place])],
+            )  # fmt: skip
+            left.append(kept.mean())
+        return {"autoattack": np.array(left)}

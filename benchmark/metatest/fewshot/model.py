@@ -1,0 +1,95 @@
+"""A trained model as read-outs and attacks need it; it counts what it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmark import frameworks
+from benchmark.estimators.estimator import Estimator
+from defenses import Fitted
+from defenses.cost import Cost, gradients
+from defenses.heads.spec import Heads
+from defenses.perturbation.spec import Ascent
+
+# Rows that go through a model at once.
+ROWS = 250
+
+# A model and its number of classes to an estimator of it.
+Wrap = Callable[[Any, int], Estimator]
+
+
+class Adapted:
+    """A copy of a trained model; what moves its weights puts them back.
+
+    Args:
+        fitted: the trained model, which stays as it is.
+        wrap: makes estimators, for the attacks of libraries.
+    """
+
+    def __init__(self, fitted: Fitted, wrap: Wrap) -> None:
+        self.defense, self.wrap = fitted.defense, wrap
+        self.kernel = fitted.kernel.copy()
+        self.body = frameworks.part(frameworks.HEADS, fitted.subject.framework).Body(self.kernel)
+        self._trained = self.kernel.weights()
+        self._cost = Cost()
+
+    def restore(self) -> None:
+        """Put the trained weights back."""
+        self.kernel.load_weights(self._trained)
+
+    def spent(self) -> Cost:
+        """What was asked for since this was asked last."""
+        spent, self._cost = self._cost, Cost()
+        return spent
+
+    def features(self, x: np.ndarray) -> np.ndarray:
+        """(n, d), float64, of the weights as they are."""
+        self._cost += Cost(forwards=len(x))
+        parts = [x[first : first + ROWS] for first in range(0, len(x), ROWS)]
+        return np.concatenate([self.body.features(part) for part in parts]).astype(np.float64)
+
+    def attack(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        start: np.ndarray,
+        heads: Heads,
+        *,
+        eps: float,
+        ascent: Ascent,
+    ) -> np.ndarray:
+        """Adversarial examples of (n, ...) through heads, which have n / E of them each."""
+        self._cost += ascent.cost(len(x))
+        with np.errstate(all="ignore"):  # weights may have diverged: judged by what comes out
+            found: np.ndarray = self.body.attack(x, y, start, heads, eps=eps, ascent=ascent)
+        return found
+
+    def attack_as_trained(
+        self, x: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+    ) -> np.ndarray:
+        """Adversarial examples of the trained model, away from what it says of each input."""
+        self._cost += ascent.cost(len(x)) + Cost(forwards=len(x))
+        said = self.kernel.predict(x).argmax(axis=1)
+        return self.kernel.attack(x, said, start, eps=eps, ascent=ascent)
+
+    def finetune(
+        self, x: np.ndarray, y: np.ndarray, ways: int, *, steps: int, rate: float
+    ) -> Heads:
+        """Moves all weights, and a new head that it gives."""
+        self._cost += gradients(len(x)) * steps
+        heads: Heads = self.body.descend(x, y, ways, steps=steps, rate=rate)
+        return heads
+
+    def descend(self, x: np.ndarray, y: np.ndarray, ways: int, *, steps: int, rate: float) -> Heads:
+        """Moves the weights as the model's own inner loop does; gives its own head."""
+        self._cost += gradients(len(x)) * steps
+        self.kernel.descend(x, y, steps=steps, rate=rate)
+        return self.own(ways)
+
+    def own(self, ways: int) -> Heads:
+        """The model's own head, of its first classes."""
+        heads: Heads = self.body.own(ways)
+        return heads

@@ -1,0 +1,44 @@
+"""The suite autoattack on the queries of one episode, through the read-out that it was given."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmark import frameworks
+from benchmark.attacks.creating import create
+from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box
+from benchmark.attacks.suites import load_suite
+from benchmark.metatest.fewshot.model import Adapted
+from defenses.heads.spec import Heads
+from defenses.threat import Threat
+
+SUITE = "autoattack"
+
+
+def autoattack(
+    model: Adapted,
+    heads: Heads,
+    x: np.ndarray,
+    y: np.ndarray,
+    right: np.ndarray,
+    threat: Threat,
+    *,
+    seed: list[int],
+) -> np.ndarray:
+    """Which of the queries (n, ...) that are `right` stay so, (n,)."""
+    kept = right.copy()
+    ways = heads.weights.shape[-1]
+    estimator = model.wrap(model.body.with_head(heads), ways)
+    frameworks.seed_everything(int(np.random.default_rng(seed).integers(2**32)))
+    for spec, obstacle in load_suite(SUITE).applicable(threat.norm, x.shape[1:]):
+        rows = np.flatnonzero(kept)
+        if obstacle or not len(rows):
+            continue
+        attack = create(spec, estimator, threat.norm, float(threat.eps))
+        x_adv = np.asarray(attack.generate(x=x[rows].copy(), y=y[rows]), np.float32)
+        said = estimator.predict(x_adv).argmax(axis=1)
+        flat, clean = x_adv.reshape(len(rows), -1), x[rows].reshape(len(rows), -1)
+        valid = in_box(flat)
+        valid &= distances(flat, clean, threat.norm) <= threat.eps * (1 + BUDGET_TOLERANCE)
+        kept[rows[valid & (said != y[rows])]] = False
+    return kept

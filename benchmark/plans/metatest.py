@@ -1,0 +1,42 @@
+"""Which meta-test a run asks for, sized for its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.config import RunConfig
+from benchmark.datasets import Dataset
+from benchmark.metatest import protocol as families
+from benchmark.metatest.fewshot import settings as fewshot
+from benchmark.metatest.fewshot.settings import FewShot
+from benchmark.metatest.protocol import Protocol
+
+
+@dataclass(frozen=True)
+class MetaTest:
+    """Adaptation to attack families, to new classes, or to neither."""
+
+    families: Protocol | None = None
+    few_shot: FewShot | None = None
+
+    def sized_for(self, dataset: Dataset, config: RunConfig) -> MetaTest:
+        """The same, no larger than the data; raises `ConfigError` where that was asked for."""
+        if self.few_shot is not None:
+            fewshot.check(self.few_shot, dataset)
+        if self.families is None:
+            return self
+        sized = families.sized_for(self.families, dataset, given=config.adaptation)
+        return MetaTest(families=sized)
+
+
+def resolve(config: RunConfig) -> MetaTest:
+    """What `config.protocol` and its settings ask for; raises `ConfigError`."""
+    if config.protocol == fewshot.NAME:
+        return MetaTest(few_shot=fewshot.resolve(config.adaptation))
+    return MetaTest(families=families.resolve(config.protocol, config.adaptation))
+
+
+def classes(config: RunConfig) -> Any:
+    """The split of classes that was asked for, or the usual one; None where none are held out."""
+    return (config.split or 0) if config.protocol == fewshot.NAME else None

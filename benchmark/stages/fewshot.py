@@ -1,0 +1,49 @@
+"""The few-shot meta-test: how well the trained model adapts to classes that it never saw."""
+
+from __future__ import annotations
+
+from benchmark.metatest.fewshot.course import Course
+from benchmark.metatest.fewshot.settings import NAME, FewShot
+from benchmark.results import npz_writer
+from benchmark.results.records import FewShotRecord
+from benchmark.stages.context import Context
+from benchmark.stages.stage import Result, Stage
+from benchmark.stages.training import TRAINING
+from defenses import Threat
+
+
+class Episodes(Stage):
+    """Stage "few-shot/<read-out>-<ways>way-<shots>shot-<hash>": every episode of one read-out.
+
+    Its record, and an npz of shares by episode, (episodes,): `clean`, `robust`, and `stored`
+    where such queries are asked for; `autoattack` of the first episodes.
+
+    Args:
+        protocol: how much is measured.
+        readout: by name.
+        ways: classes of an episode.
+        shots: labelled examples a class.
+        key: of the stage.
+    """
+
+    def __init__(self, protocol: FewShot, readout: str, ways: int, shots: int, key: str) -> None:
+        self.protocol, self.readout, self.ways, self.shots = protocol, readout, ways, shots
+        self.key, self.path = key, f"{NAME}/{key}"
+        self.label = f"{readout} {ways}-way {shots}-shot"
+        self.needs = (TRAINING,)
+        self.effort = protocol.gradient_evaluations(ways)
+
+    def run(self, context: Context) -> Result:
+        """Chosen on validation classes, measured on test classes."""
+        course = course_of(context, self.protocol)
+        progress = context.reporter.stage(self.label)
+        record, arrays = course.run(self.readout, self.ways, self.shots, progress)
+        files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+        return FewShotRecord(**record), files
+
+
+def course_of(context: Context, protocol: FewShot) -> Course:
+    """What the cell's model is measured with."""
+    cell = context.cell
+    threat = Threat(cell.norm, cell.eps)
+    return Course(protocol, context.dataset, threat, cell.split_seed, context.readable)

@@ -1,0 +1,108 @@
+"""Which defense the first page says to pick, why, and the chart beside it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+
+import reports
+from reports.groups import board
+from reports.records import read
+from reports.site import picking
+
+
+def recommended(synthetic: Any) -> dict[str, Any]:
+    (group,) = board(read(synthetic.store.path)).document()["groups"]
+    found: dict[str, Any] = group["recommendation"]
+    return found
+
+
+def trained(synthetic: Any, defense: str, cost: int, **values: Any) -> None:
+    """A cell whose training took so many gradient evaluations."""
+    cell_id = synthetic.cell(defense, **values)
+    store = synthetic.store
+    record = store.read_cell(cell_id)
+    store.write_cell(cell_id, {**record, "gradient_evaluations": cost})
+
+
+CASES = {
+    # defense: (worst case, clean, cost) -> the pick, and why
+    "the most robust": (
+        {"a": (0.8, 0.9, 900), "b": (0.4, 0.9, 100)},
+        ("a", "the most robust one, told apart from all others"),
+    ),
+    "of equally robust ones the accurate": (
+        {"a": (0.6, 0.7, 100), "b": (0.6, 0.95, 900)},
+        ("b", "of 2 defenses that the data can't tell from the most robust one, the most accurate"),
+    ),
+    "of equally good ones the cheap": (
+        {"a": (0.61, 0.9, 900), "b": (0.6, 0.9, 100), "c": (0.2, 0.9, 10)},
+        ("b", "the cheapest to train (100 GE)"),
+    ),
+    "alone": ({"a": (0.6, 0.9, 100)}, ("a", "the only defense here")),
+    "no better than undefended": (
+        {"a": (0.06, 0.9, 100)},
+        ("", "can't tell the most robust defense, a, from the undefended model (5.0 %)"),
+    ),
+    "undefended alone": ({}, ("", "no defense has a rank")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_robust_comes_before_accurate_before_cheap(synthetic: Any, case: str) -> None:
+    defenses, (picked, why) = CASES[case]
+    trained(synthetic, "none", 10, robust={"pgd": 0.05}, clean=0.95)
+    for name, (robust, clean, cost) in defenses.items():
+        trained(synthetic, name, cost, robust={"pgd": robust}, clean=clean)
+
+    found = recommended(synthetic)
+
+    assert found["picked"] == picked
+    assert why in found["sentence"]
+
+
+def test_frameworks_and_seeds_of_a_defense_are_one_choice(synthetic: Any) -> None:
+    for seed in (0, 1):
+        synthetic.cell("pgd-at", "torch", seed=seed, robust={"pgd": 0.6 + 0.1 * seed})
+        synthetic.cell("pgd-at", "tensorflow", seed=seed, robust={"pgd": 0.5})
+
+    (choice,) = recommended(synthetic)["choices"]
+
+    places = {one["framework"]: one["worst_case"] for one in choice["places"]}
+    assert places == pytest.approx({"torch": 0.65, "tensorflow": 0.5})
+    assert "keeps 50.0 to 65.0 % under attack" in recommended(synthetic)["sentence"]
+
+
+def test_the_chart_names_every_defense_once_and_marks_it_in_both_frameworks(
+    synthetic: Any,
+) -> None:
+    for number in range(15):
+        for framework in ("torch", "tensorflow"):
+            synthetic.cell(f"defense-{number}", framework, robust={"pgd": 0.6})
+
+    found = picking.chart(recommended(synthetic))
+    assert found is not None
+    drawn, legend = found
+
+    heights = [
+        float(y) for y in re.findall(r'<text[^>]* x="[\d.]+" y="([\d.]+)" dy="[.\d]+em">d', drawn)
+    ]
+    assert len(heights) == 15
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 20
+    assert drawn.count(" in torch: ") == drawn.count(" in tensorflow: ") == 15
+    assert [name for _, name in legend] == ["filled: torch", "hollow: tensorflow"]
+
+
+def test_what_trust_checks_flag_is_passed_over(synthetic: Any, monkeypatch: Any) -> None:
+    synthetic.cell("masked", robust={"pgd": 0.9})
+    synthetic.cell("pgd-at", robust={"pgd": 0.6})
+    rows = board(read(synthetic.store.path)).groups[0].rows
+    object.__setattr__(rows[0].values, "trust_flags", "masked gradients")
+
+    found = reports.recommendation.document(rows)
+
+    assert found["picked"] == "pgd-at"
+    assert "but for masked, which trust checks flag" in found["sentence"]

@@ -1,0 +1,216 @@
+"""Heads on features: references in NumPy, finite differences, and attacks that go through them."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+from benchmark import frameworks
+
+frameworks.import_torch_first()
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+import torch  # noqa: E402
+
+import defenses  # noqa: E402
+from defenses.heads import spec  # noqa: E402
+from defenses.perturbation.spec import pgd  # noqa: E402
+from defenses.subject import recognise  # noqa: E402
+
+FRAMEWORKS = ("torch", "tensorflow")
+WAYS, SHOTS, WIDTH = 3, 2, 7
+Y = np.repeat(np.arange(WAYS), SHOTS)
+PENALTY = 0.3
+
+
+def features(*leading, seed=0):
+    return np.random.default_rng(seed).standard_normal((*leading, len(Y), WIDTH))
+
+
+def in_framework(framework, kind, rows):
+    """The closed form of one support in a framework, (d, ways)."""
+    module = importlib.import_module(frameworks.HEADS[framework])
+    tensor = torch.tensor(rows) if framework == "torch" else tf.constant(rows)
+    labels = torch.tensor(Y) if framework == "torch" else tf.constant(Y)
+    return np.asarray(module.closed_form(kind, tensor, labels, WAYS, penalty=PENALTY))
+
+
+def reference(kind, rows):
+    """Class by class, and as a system of the size of the features."""
+    rows = np.array([row / np.linalg.norm(row) for row in rows])
+    if kind == "ridge":
+        targets = np.array([[float(label == k) for k in range(WAYS)] for label in Y])
+        return np.linalg.solve(rows.T @ rows + PENALTY * np.eye(WIDTH), rows.T @ targets)
+    means = [rows[k == Y].sum(axis=0) / SHOTS for k in range(WAYS)]
+    return np.stack([mean / np.linalg.norm(mean) for mean in means], axis=1)
+
+
+@pytest.mark.parametrize("kind", spec.CLOSED_FORMS)
+def test_heads_of_many_supports_are_those_of_each(kind):
+    settings = {"penalty": PENALTY} if kind == "ridge" else {}
+    several = features(4)
+    found = spec.FIT[kind](several, Y, WAYS, **settings)
+    expected = np.stack([reference(kind, rows) for rows in several])
+    np.testing.assert_allclose(found.weights, expected, atol=1e-9)
+    assert found.unit
+    assert not found.biases.any()
+
+
+@pytest.mark.parametrize("kind", spec.CLOSED_FORMS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_closed_forms_are_those_of_the_reference(framework, kind):
+    found = in_framework(framework, kind, features())
+    np.testing.assert_allclose(found, reference(kind, features()), atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", spec.CLOSED_FORMS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_gradients_go_through_the_closed_form_to_the_support(framework, kind):
+    rows, weights = features(), features(seed=1).T[:, :WAYS]
+    module = importlib.import_module(frameworks.HEADS[framework])
+    if framework == "torch":
+        leaf = torch.tensor(rows, requires_grad=True)
+        head = module.closed_form(kind, leaf, torch.tensor(Y), WAYS, penalty=PENALTY)
+        (head * torch.tensor(weights)).sum().backward()
+        gradient = leaf.grad.numpy()
+    else:
+        leaf = tf.constant(rows)
+        with tf.GradientTape() as tape:
+            tape.watch(leaf)
+            head = module.closed_form(kind, leaf, tf.constant(Y), WAYS, penalty=PENALTY)
+            total = tf.reduce_sum(head * weights)
+        gradient = tape.gradient(total, leaf).numpy()
+
+    def value(at):
+        return (reference(kind, at) * weights).sum()
+
+    expected, step = np.empty_like(rows), 1e-6
+    for place in np.ndindex(rows.shape):
+        change = np.zeros_like(rows)
+        change[place] = step
+        expected[place] = (value(rows + change) - value(rows - change)) / (2 * step)
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+def test_the_linear_head_is_that_of_plain_gradient_descent():
+    rows = features()
+    weights, bias = np.zeros((WIDTH, WAYS)), np.zeros(WAYS)
+    rate = 0.5 / np.mean([row @ row for row in rows])
+    for _ in range(3):
+        logits = rows @ weights + bias
+        wrong = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) - np.eye(WAYS)[Y]
+        weights = weights - rate * rows.T @ wrong / len(Y)
+        bias = bias - rate * wrong.mean(axis=0)
+    found = spec.linear(rows[None], Y, WAYS, steps=3, rate=0.5)
+    np.testing.assert_allclose(found.weights[0], weights, atol=1e-12)
+    np.testing.assert_allclose(found.biases[0], bias, atol=1e-12)
+
+
+def body(framework, arrays):
+    """Of a network dense tanh, dense in float64."""
+    threat = defenses.Threat("linf", 0.1)
+    if framework == "torch":
+        layers = [torch.nn.Linear(5, WIDTH), torch.nn.Tanh(), torch.nn.Linear(WIDTH, 4)]
+        model = torch.nn.Sequential(*layers).double()
+        with torch.no_grad():
+            for parameter, array in zip(model.parameters(), arrays, strict=True):
+                parameter.copy_(torch.tensor(array.T))
+    else:
+        model = keras.Sequential(
+            [
+                keras.Input((5,), dtype="float64"),
+                keras.layers.Dense(WIDTH, activation="tanh", dtype="float64"),
+                keras.layers.Dense(4, dtype="float64"),
+            ]
+        )
+        model.set_weights(arrays)
+    kernel = defenses.create("none", threat).kernel(recognise(model))
+    return importlib.import_module(frameworks.HEADS[framework]).Body(kernel)
+
+
+@pytest.fixture
+def arrays():
+    generator = np.random.default_rng(5)
+    return [generator.standard_normal(shape) for shape in ((5, WIDTH), WIDTH, (WIDTH, 4), 4)]
+
+
+def hidden(x, arrays):
+    return np.tanh(x @ arrays[0] + arrays[1])
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_features_are_the_input_of_the_last_layer(framework, arrays):
+    x = np.random.default_rng(1).random((3, 5))
+    made = body(framework, arrays)
+    np.testing.assert_allclose(made.features(x), hidden(x, arrays), atol=1e-9)
+    np.testing.assert_allclose(made.own(2).weights[0], arrays[2][:, :2])
+
+
+@pytest.mark.parametrize("kind", spec.CLOSED_FORMS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_attacks_go_through_the_head_of_each_episode(framework, kind, arrays):
+    """One signed step is along finite differences of the loss of that episode's head."""
+    generator = np.random.default_rng(2)
+    settings = {"penalty": PENALTY} if kind == "ridge" else {}
+    heads = spec.FIT[kind](features(2), Y, WAYS, **settings).scaled(3.0)
+    x, y = 0.3 + 0.4 * generator.random((6, 5)), np.tile(np.arange(3), 2)
+
+    def losses(x):
+        logits = heads.logits(hidden(x, arrays).reshape(2, 3, WIDTH)).reshape(6, WAYS)
+        return np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(6), y]
+
+    signs = np.empty_like(x)
+    for pixel in range(5):
+        change = 1e-6 * np.eye(5)[pixel]
+        signs[:, pixel] = np.sign(losses(x + change) - losses(x - change))
+    found = body(framework, arrays).attack(
+        x, y, np.zeros_like(x), heads, eps=0.1, ascent=pgd("linf", 1, 1.0)
+    )
+    np.testing.assert_allclose(found, x + 0.1 * signs, atol=1e-7)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_fine_tuning_moves_all_weights_and_a_head_from_zero(framework, arrays):
+    x = np.random.default_rng(3).random((len(Y), 5))
+    made = body(framework, arrays)
+    heads = made.descend(x, Y, WAYS, steps=2, rate=0.5)
+    first, bias, head, offset = arrays[0], arrays[1], np.zeros((WIDTH, WAYS)), np.zeros(WAYS)
+    for _ in range(2):
+        rows = np.tanh(x @ first + bias)
+        logits = rows @ head + offset
+        wrong = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) - np.eye(WAYS)[Y]
+        wrong /= len(Y)
+        back = (wrong @ head.T) * (1 - rows**2)
+        head, offset = head - 0.5 * rows.T @ wrong, offset - 0.5 * wrong.sum(axis=0)
+        first, bias = first - 0.5 * x.T @ back, bias - 0.5 * back.sum(axis=0)
+    np.testing.assert_allclose(heads.weights[0], head, atol=1e-9)
+    np.testing.assert_allclose(heads.biases[0], offset, atol=1e-9)
+    np.testing.assert_allclose(made.features(x), np.tanh(x @ first + bias), atol=1e-9)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_body_with_a_head_is_a_model_of_its_logits(framework, arrays):
+    made = body(framework, arrays)
+    heads = spec.centroid(features(1), Y, WAYS).scaled(4.0)
+    x = np.random.default_rng(4).random((3, 5))
+    model = made.with_head(heads)
+    found = model(torch.tensor(x)) if framework == "torch" else model(tf.constant(x))
+    expected = heads.logits(hidden(x, arrays)[None])[0]
+    np.testing.assert_allclose(np.asarray(found.detach() if framework == "torch" else found),
+                               expected, atol=1e-9)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "model",
+    [torch.nn.Conv2d(1, 2, 3), keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])],
+    ids=FRAMEWORKS,
+)
+def test_a_model_without_a_dense_last_layer_has_no_read_outs(model):
+    framework = "torch" if isinstance(model, torch.nn.Module) else "tensorflow"
+    module = importlib.import_module(frameworks.HEADS[framework])
+    with pytest.raises(defenses.DefenseError, match="last dense layer"):
+        module.last_dense(model)
