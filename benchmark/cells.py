@@ -21,6 +21,7 @@ from benchmark.results import Record
 from benchmark.results.identity import cell_id_of, id_begins
 from benchmark.results.records import CellRecord, CellStatus, Config
 from defenses import wrappers
+from defenses.training import PRECISIONS
 
 if TYPE_CHECKING:
     from benchmark.config import RunConfig
@@ -41,9 +42,9 @@ class Cell:
     label_column: of a table: the one with the classes.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
     weights starts it. extra_data: what is trained with beside the data set
-    (`benchmark.datasets.extra.ExtraData.record`). defense_from, dataset_from: name and version of
-    the other distribution that contributes it. class_split: of the data, where some classes are
-    held out.
+    (`benchmark.datasets.extra.ExtraData.record`). precision: of its training; None for float32.
+    defense_from, dataset_from: name and version of the other distribution that contributes it.
+    class_split: of the data, where some classes are held out.
     """
 
     dataset: str
@@ -64,6 +65,7 @@ class Cell:
     label_column: str | None = None
     origin: Mapping[str, Any] | None = field(default=None, hash=False)
     extra_data: Mapping[str, Any] | None = field(default=None, hash=False)
+    precision: str | None = None
     defense_from: str | None = None
     dataset_from: str | None = None
     class_split: ClassSplit | None = None
@@ -94,6 +96,7 @@ class Cell:
             "budget_ge": self.budget_ge,
             "examples": self.examples,
             **{name: dict(value) for name, value in more.items() if value is not None},
+            **({} if self.precision is None else {"precision": self.precision}),
         }
 
     @functools.cached_property
@@ -153,6 +156,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         label_column=dataset.get("label"),
         origin=config.get("origin"),
         extra_data=config.get("extra_data"),
+        precision=config.get("precision"),
         defense_from=defense.get("distribution"),
         dataset_from=dataset.get("distribution"),
         class_split=None if (split := dataset.get("classes")) is None else recorded(split),
@@ -196,6 +200,7 @@ def expand(
             label_column=run.label,
             origin=origin,
             extra_data=extra_data,
+            precision=None if run.precision == PRECISIONS[0] else run.precision,
             defense_from=defenses.distribution(wrappers.split(defense)[0]),
             dataset_from=datasets.distribution(run.dataset),
             class_split=dataset.class_split,

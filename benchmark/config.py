@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from benchmark import documents, limits
+from benchmark.choices import one_of
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.paths import expanded
@@ -82,16 +83,6 @@ def _budget(value: Any) -> float:
     return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
 
 
-def _one_of(kind: str, allowed: Sequence[str]) -> BeforeValidator:
-    def check(value: Any) -> str:
-        name = str(value).strip().lower()
-        if name not in allowed:
-            raise UnknownName(kind, str(value), allowed)
-        return name
-
-    return BeforeValidator(check)
-
-
 def _named(path: Any) -> Any:
     if isinstance(path, str) and not path.strip():
         raise ConfigError("an empty path was given; give one, such as '.' for the current folder")
@@ -141,7 +132,7 @@ def _settings(kind: str) -> BeforeValidator:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_unique)]
 Frameworks = Annotated[
-    tuple[Annotated[str, _one_of("framework", FRAMEWORKS)], ...],
+    tuple[Annotated[str, one_of("framework", FRAMEWORKS)], ...],
     BeforeValidator(_listed),
     AfterValidator(_unique),
 ]
@@ -176,7 +167,7 @@ class RunConfig(Placement, Trainings):
     model: str | None = None
     init: UserPath | None = None
     suite: str = "quick"
-    norm: Annotated[str, _one_of("norm", NORMS)] = "linf"
+    norm: Annotated[str, one_of("norm", NORMS)] = "linf"
     eps: Budget | None = None
     seed: Seeds = (0,)
     epochs: Annotated[Count, Field(le=limits.MAX_EPOCHS)] | None = None
@@ -189,13 +180,13 @@ class RunConfig(Placement, Trainings):
     split_seed: Seed = 0
     split: int | str | dict[str, Any] | None = None
     label: str | None = None
-    device: Annotated[str, _one_of("device", DEVICES)] = "auto"
+    device: Annotated[str, one_of("device", DEVICES)] = "auto"
     jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None
     threads: Annotated[Count, Field(le=limits.MAX_THREADS)] | None = None
     attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
-    on_overfit: Annotated[str, _one_of("on_overfit", ON_OVERFIT)] | None = None
-    protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = "none"
+    on_overfit: Annotated[str, one_of("on_overfit", ON_OVERFIT)] | None = None
+    protocol: Annotated[str, one_of("protocol", PROTOCOLS)] = "none"
     adaptation: Annotated[
         dict[str, Any], BeforeValidator(functools.partial(_mapping, "adaptation"))
     ] = Field(default_factory=dict)

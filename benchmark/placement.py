@@ -8,19 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from benchmark import limits
+from benchmark.choices import one_of
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
 
 EXECUTORS = ("local", "ray")
 # Of `Placement`: what only a cluster can take.
 _OF_RAY = ("ray_address", "gpus_per_cell", "cpus_per_cell", "runtime_env")
-
-
-def _executor(value: Any) -> str:
-    name = str(value).strip().lower()
-    if name not in EXECUTORS:
-        raise UnknownName("executor", str(value), EXECUTORS)
-    return name
 
 
 def _shard(value: Any) -> tuple[int, int]:
@@ -63,7 +57,7 @@ class Placement(BaseModel):
     as many as the device has memory for; the usual number where it is None.
     """
 
-    executor: Annotated[str, BeforeValidator(_executor)] = "local"
+    executor: Annotated[str, one_of("executor", EXECUTORS)] = "local"
     ray_address: str | None = None
     gpus_per_cell: Annotated[float, Field(ge=0, le=limits.MAX_JOBS, allow_inf_nan=False)] | None = (
         None

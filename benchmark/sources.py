@@ -18,7 +18,7 @@ Index = Mapping[str, Configs]
 # What such a cell shares with the one that is attacked.
 SHARED = (
     *("dataset", "model", "framework", "seed", "threat", "epochs", "budget_ge"),
-    *("origin", "extra_data"),
+    *("origin", "extra_data", "precision"),
 )
 
 

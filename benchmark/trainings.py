@@ -6,7 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, model_validator
 
+from benchmark.choices import one_of
 from benchmark.errors import ConfigError
+from defenses.training import PRECISIONS
 
 SHARE = 0.5  # of extra data in a batch, unless given
 
@@ -15,11 +17,12 @@ class Trainings(BaseModel):
     """What the trainings of a run have in common.
 
     extra_data: "npz:FILE" with more training data. extra_share: of each batch, that is drawn from
-    them.
+    them. precision: of their updates; None stands for float32.
     """
 
     extra_data: str | None = None
     extra_share: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+    precision: Annotated[str, one_of("precision", PRECISIONS)] | None = None
 
     @model_validator(mode="after")
     def _share_of_something(self) -> Trainings:

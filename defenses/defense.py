@@ -12,14 +12,14 @@ import numpy as np
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 from defenses.data import checked_data
-from defenses.errors import DefenseError
+from defenses.errors import DefenseError, did_you_mean
 from defenses.extra import Extra
 from defenses.fitted import Fitted
 from defenses.inputs import Inputs
 from defenses.kernel import Kernel
 from defenses.recipe import Recipe
 from defenses.subject import Subject, recognise
-from defenses.training import Outcome, train
+from defenses.training import PRECISIONS, Outcome, train
 from defenses.trial import try_out
 
 
@@ -38,6 +38,7 @@ class Defense(Recipe):
         seed: int = 0,
         validation: tuple[np.ndarray | Inputs, np.ndarray] | None = None,
         extra: Extra | None = None,
+        precision: str = "float32",
         progress: Callable[[float], None] = lambda done: None,
         notify: Callable[[str], None] = lambda notice: None,
         checkpoint: Checkpoint | None = None,
@@ -56,6 +57,8 @@ class Defense(Recipe):
             validation: inputs and labels whose accuracy is recorded each epoch, and some of which
                 are attacked where the defense is watched.
             extra: examples that a share of each batch is drawn from instead.
+            precision: "float32", or "bf16" for updates whose passes are in bfloat16 as far as the
+                model's layers go; weights, losses and validation stay in float32.
             progress: called with the share of the training done.
             notify: called with a line when the user should know something at once.
             checkpoint: where an interrupted training is continued from.
@@ -64,6 +67,10 @@ class Defense(Recipe):
             DefenseError: the model or the data can't be used.
             TrainingDivergedError: the loss is no longer finite.
         """
+        if precision not in PRECISIONS:
+            raise DefenseError(
+                f"unknown precision {precision!r}{did_you_mean(precision, PRECISIONS)}"
+            )
         subject = recognise(model)
         x, y = checked_data(subject.channels_last(x), y)
         if validation is not None:
@@ -76,7 +83,8 @@ class Defense(Recipe):
         held_out = 0 if validation is None else len(validation[1])
         length = defense.length(len(x), epochs=epochs, budget_ge=budget_ge, validation=held_out)
         run = partial(train, defense, kernel, x, y, length=length, seed=seed, validation=validation)
-        outcome = run(extra=extra, progress=progress, notify=notify, checkpoint=checkpoint)
+        run = partial(run, extra=extra, precision=precision)
+        outcome = run(progress=progress, notify=notify, checkpoint=checkpoint)
         return Fitted(defense, kernel, subject, outcome)
 
     def _checked_kernel(

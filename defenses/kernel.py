@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ class Kernel(ABC):
     @abstractmethod
     def run(self, draws: Arrays, learning_rate: float, eps: float, *chosen: Any) -> Any:
         """`train_on` tensors of these draws; what is `chosen` goes on to it."""
+
+    @abstractmethod
+    def in_bfloat16(self) -> AbstractContextManager[None]:
+        """While entered, updates pass through the model in bfloat16, as far as its layers go.
+
+        Weights, statistics, losses and what an attack adds up stay in float32.
+        """
 
     def tensors(self, draws: Arrays) -> dict[str, Any]:
         """Labels, which are whole numbers, and images."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ from defenses.validation import (
 
 if TYPE_CHECKING:
     from defenses.checkpoints import Checkpoint
+
+PRECISIONS = ("float32", "bf16")
 
 # Keeps the training's draws apart from other uses of the same seed.
 TRAINING_STREAM = 0x7124
@@ -74,6 +76,7 @@ def train(
     seed: int,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     extra: Extra | None = None,
+    precision: str = "float32",
     progress: Callable[[float], None] = lambda done: None,
     notify: Callable[[str], None] = lambda notice: None,
     checkpoint: Checkpoint | None = None,
@@ -89,6 +92,7 @@ def train(
             passes that this takes are no part of the cost. Where the defense is watched, some of
             them are attacked too, and these passes are part of it.
         extra: what a share of each batch is drawn from instead of `x`.
+        precision: of `PRECISIONS`; that of the updates, while validation is in float32.
         progress: called with the share of the steps done.
         notify: called with a line when there is something that the user should know at once.
         checkpoint: where to save after each epoch and to continue from.
@@ -97,6 +101,7 @@ def train(
         TrainingDivergedError: the loss is no longer finite.
     """
     course = _Course(defense, kernel, length, seed, validation, len(x))
+    course.lowered = precision == "bf16"
     course.mixture = None if extra is None else Mixture(x, y, extra)
     if checkpoint is not None:
         course.resume(checkpoint)
@@ -126,6 +131,7 @@ class _Course:
         self.defense, self.kernel, self.length, self.seed = defense, kernel, length, seed
         self.validation = validation
         self.mixture: Mixture | None = None
+        self.lowered = False  # whether updates are in bfloat16
         # Validation examples that are attacked after each epoch.
         self.watched = 0
         if validation is not None and defense.watched:
@@ -147,7 +153,8 @@ class _Course:
             draws = defense.draw_augmented(self.generator, *pool)
             draws = defense.at(draws, step / length.steps)
             self.cost += defense.cost_of(draws)
-            losses.append(_checked_step(defense, kernel, draws, step, length.steps))
+            with kernel.in_bfloat16() if self.lowered else nullcontext():
+                losses.append(_checked_step(defense, kernel, draws, step, length.steps))
             if defense.weight_averaging:
                 kernel.average(averaging_decay(defense.weight_averaging, step))
             progress((step + 1) / length.steps)

@@ -14,7 +14,7 @@ STATUS_PREFIX = "attack_status."
 ABSENT = "missing"  # the status of an attack that other rows of the group had to stand
 UNDEFENDED = "none"
 # What rows of one training agree in that differ in nothing but the seed.
-TRAINING = ("defense", "framework", "epochs", "budget_ge", "parameters", "extra_data")
+TRAINING = ("defense", "framework", "epochs", "budget_ge", "parameters", "extra_data", "precision")
 
 _PER_ATTACK = {
     ATTACK_PREFIX: Column(
@@ -27,14 +27,8 @@ _PER_ATTACK = {
 # In this order; those of attacks stand between.
 _BEFORE = (
     *("rank", *GROUP, "defense", "framework", "seed", "epochs", "budget_ge", "parameters"),
-    *(
-        "extra_data",
-        "attacked",
-        "clean_correct",
-        "clean_accuracy",
-        "clean_balanced",
-        "worst_case_balanced",
-    ),
+    *("extra_data", "precision"),
+    *("attacked", "clean_correct", "clean_accuracy", "clean_balanced", "worst_case_balanced"),
 )
 _BEHIND = (
     *("worst_case", "worst_case_low", "worst_case_high", "worst_case_complete", "bound_reason"),

@@ -49,6 +49,9 @@ class CellRow:
     extra_data: Annotated[
         Text, "extra training data and their share of each batch; NA where there were none"
     ] = None
+    precision: Annotated[Text, "floating-point type of the training; NA where that is float32"] = (
+        None
+    )
     status: Annotated[str, "how the cell ended: ok, failed or diverged"]
     reason: Annotated[str, "why, in words"] = ""
     labels_used: Annotated[

@@ -75,6 +75,7 @@ def _about(cell: Cell) -> CellRow:
         budget_ge=config.budget_ge,
         parameters=json.dumps(config.defense.parameters, sort_keys=True),
         extra_data=extra_data(config.extra_data),
+        precision=config.precision,
         status=record.status,
         reason=record.reason,
         labels_used=None if cell.adaptation is None else cell.adaptation.labels_used,

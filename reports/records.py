@@ -33,6 +33,7 @@ from reports.attacked import ARRAYS, Outcomes, outcomes_of
 from reports.certification import read_certifications
 from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
+from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
 from reports.runs import Run, read_runs
@@ -82,6 +83,7 @@ class Cell:
     runs: dict[str, Run] = field(default_factory=dict)  # by suite
     corruptions: CorruptionsRecord | None = None
     certifications: tuple[CertificationRecord, ...] = ()
+    few_shot: tuple[FewShot, ...] = ()
 
     def under(self, suite: str) -> list[Attack]:
         """The attacks of a suite in its order, then what others claim, which counts in each."""
@@ -162,6 +164,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_runs(store, cell_id, left_out),
         read_corruptions(store, cell_id, left_out),
         read_certifications(store, cell_id, left_out),
+        read_few_shot(store, cell_id, left_out),
     )
 
 

@@ -58,6 +58,7 @@ _OURS = (
     "bound_reason",
     "common_examples",
     "extra_data",
+    "precision",
     "labels_used",
     "trust_flags",
     "trust_passed",

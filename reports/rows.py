@@ -63,6 +63,7 @@ def variants(members: Sequence[BoardRow]) -> list[str]:
             "epochs": values.epochs,
             "budget": values.budget_ge,
             "extra data": values.extra_data,
+            "precision": values.precision,
             **json.loads(values.parameters),
         }
         for values in members

@@ -105,6 +105,10 @@ RUN: Mapping[str, Any] = {
         "More training data, x and y, that a share of each batch is drawn from; never attacked.",
     ),
     "extra_share": option("NUMBER", "That share; 0.5 unless given.", float),
+    "precision": option(
+        "float32|bf16",
+        "Of trainings' passes; float32 unless given. Attacks are measured in float32.",
+    ),
     "suite": option("NAME", "Attack suite; quick unless given.", autocompletion=listed("suites")),
     "eps": option(
         "NUMBER",
@@ -185,7 +189,7 @@ RUN: Mapping[str, Any] = {
 # Of a model that someone else trained: those that have nothing to do with a training.
 _OF_TRAINING = {
     *("defense", "framework", "model", "init", "epochs", "budget_ge"),
-    *("extra_data", "extra_share"),
+    *("extra_data", "extra_share", "precision"),
     *("jobs", "baseline", "on_overfit", "protocol", "executor", "shard"),
     *("ray_address", "cpus_per_cell", "gpus_per_cell"),
     *("split", "ways", "shots", "queries", "episodes"),

@@ -14,6 +14,7 @@ from benchmark.results.records import (
     CorruptionsRecord,
     CostRecord,
     FamilyRecord,
+    FewShotRecord,
     ModelRecord,
     StageRecord,
     TrainingRecord,
@@ -67,6 +68,8 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     for key in store.stage_keys(cell_id, "adaptations"):
         stage = f"adaptations/{key}"
         yield from (f"adaptation {key}: {told}" for told in _read(store, cell_id, stage))
+    for key in store.stage_keys(cell_id, "few-shot"):
+        yield from (f"few-shot {key}: {told}" for told in _read(store, cell_id, f"few-shot/{key}"))
 
 
 def _about(cell_id: str, stored: Record, record: CellRecord) -> Iterator[str]:
@@ -122,6 +125,8 @@ def _told(record: StageRecord) -> Iterator[str]:
             yield _certification(record)
         case FamilyRecord():
             yield _family(record)
+        case FewShotRecord():
+            yield _few_shot(record)
         case TuningRecord():
             yield f"rate {record.rate:g}, {record.tuned_steps} steps"
 
@@ -133,6 +138,19 @@ def _attack(done: AttackRecord) -> str:
         f"of {done.examples} examples, {done.norm}{eps}, {_seconds(done.seconds)}"
         + (f", made on {done.made_on}" if done.made_on else "")
         + _single_draw(done)
+    )
+
+
+def _few_shot(done: FewShotRecord) -> str:
+    """White-box first; what stored queries leave is told as what it is."""
+    assert done.clean is not None
+    assert done.robust is not None
+    stored = done.stored_queries
+    return (
+        f"clean {_share(done.clean.mean)}, robust {_share(done.robust.mean)} "
+        f"({_share(done.robust.low)} to {_share(done.robust.high)}) over {done.episodes} episodes, "
+        f"{done.labels_used} labels, {_cost(done.cost)}"
+        + (f"; queries attacked before adaptation {_share(stored.mean)}" if stored else "")
     )
 
 

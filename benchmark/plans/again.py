@@ -13,7 +13,7 @@ from benchmark.portable import dataset_name
 from benchmark.results import Record, Store
 from defenses import wrappers
 
-_AROUND = ("attacks", "protocol", "adaptation", "attack_timeout", "batch_size")
+_AROUND = ("attacks", "protocol", "split", "adaptation", "attack_timeout", "batch_size")
 
 
 def configuration(store: Store, cell_id: str) -> Iterator[str]:
@@ -64,6 +64,7 @@ def _whole(config: Record) -> Record:
         "label": dataset.get("label"),
         "model": config["model"],
         "init": (config.get("origin") or {}).get("init"),
+        "precision": config.get("precision"),
         "extra_data": (config.get("extra_data") or {}).get("name"),
         "extra_share": (config.get("extra_data") or {}).get("share"),
         "norm": config["threat"]["norm"],

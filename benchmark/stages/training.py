@@ -19,6 +19,7 @@ from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
 from defenses import Fitted
 from defenses.checkpoints import Checkpoint
+from defenses.training import PRECISIONS
 from defenses.wrappers import WRAPPERS
 
 TRAINING = "training"
@@ -55,6 +56,7 @@ class Training(Stage):
             seed=cell.seed,
             validation=(encoded(cell, data.x_validation), data.y_validation),
             extra=_extra(context),
+            precision=cell.precision or PRECISIONS[0],
             progress=context.reporter.stage(self.label),
             notify=context.reporter.notice,
             checkpoint=checkpoint,
@@ -110,6 +112,7 @@ def training_key(cell: Cell) -> str:
             "length": [cell.epochs, cell.budget_ge],
             "encoded_by": encoded_by,
             "extra_data": cell.extra_data,
+            "precision": cell.precision,
             "distribution": cell.defense_from,
         }
     )

@@ -127,6 +127,20 @@ def refuse_layers(model: keras.Model, kinds: Any, name: str, reason: str) -> Non
             )
 
 
+def lowered_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Those that compute in float32 and may do so in bfloat16.
+
+    A layer that says `full_precision`, as one that scales the input does, stays as it is.
+    """
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if not isinstance(layer, keras.Model)
+        and not getattr(layer, "full_precision", False)
+        and layer.compute_dtype == "float32"
+    ]
+
+
 def _refuse_low_precision(model: keras.Model) -> None:
     for variable in model.trainable_variables:
         if keras.backend.standardize_dtype(variable.dtype) in ("float16", "bfloat16"):

@@ -120,6 +120,16 @@ class Body:
         bias = np.zeros(ways) if self.layer.bias is None else array(self.layer.bias)[:ways]
         return Heads(weight[None], bias[None], unit=False)
 
+    def put(self, heads: Heads) -> None:
+        """Make the first of the heads the model's last layer.
+
+        It answers as the head does on unit features, which differ from features in length alone.
+        """
+        with torch.no_grad():
+            self.layer.weight.copy_(self._tensor(heads.weights[0].T))
+            if self.layer.bias is not None:
+                self.layer.bias.copy_(self._tensor(heads.biases[0]))
+
     @property
     def classes(self) -> int:
         """Outputs of the model."""

@@ -77,6 +77,12 @@ class Kernel(kernel.Kernel):
         """`train_on` tensors of these draws."""
         return self.train_on(self.tensors(draws), learning_rate, eps, *chosen)
 
+    @contextmanager
+    def in_bfloat16(self) -> Iterator[None]:
+        # Uncached, because weights move while it is entered
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
+            yield
+
     def images(self, x: np.ndarray) -> Tensor:
         """NHWC as an NCHW view, which is `channels_last`, the fast layout."""
         # Torch takes neither read-only arrays nor strides below zero

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import tensorflow as tf
 from tensorflow import Tensor
 
 from defenses import kernel
-from defenses.conventions.tensorflow import Caller, copied
+from defenses.conventions.tensorflow import Caller, copied, lowered_layers
 from defenses.kernel import Arrays
 from defenses.kernels.tensorflow_optimizers import Adam, Sgd
 from defenses.perturbation.spec import Ascent
@@ -74,6 +75,18 @@ class Kernel(kernel.Kernel):
         """`train_on` tensors of these draws, compiled."""
         rates = self.scalar(learning_rate), self.scalar(eps)
         return self.compiled_step(self.tensors(draws), *rates, *chosen)
+
+    @contextmanager
+    def in_bfloat16(self) -> Iterator[None]:
+        # An update is traced when it first runs, and layers then look at their policies
+        changed = [(layer, layer.dtype_policy) for layer in lowered_layers(self.model)]
+        for layer, _ in changed:
+            layer.dtype_policy = "mixed_bfloat16"
+        try:
+            yield
+        finally:
+            for layer, policy in changed:
+                layer.dtype_policy = policy
 
     def images(self, x: np.ndarray) -> Tensor:
         """Inputs in the model's floating-point type."""

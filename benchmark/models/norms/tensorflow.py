@@ -27,6 +27,8 @@ class Normalisation(keras.layers.Layer):
         std: divided by.
     """
 
+    full_precision = True  # bytes have as many digits as bfloat16
+
     def __init__(self, mean: Sequence[float], std: Sequence[float], **settings: Any) -> None:
         super().__init__(**settings)
         self.mean, self.std = tuple(mean), tuple(std)
@@ -51,13 +53,15 @@ class BatchNormalisation(keras.layers.Layer):
     def build(self, input_shape: Sequence[int]) -> None:
         """Makes the arrays."""
         shape = (input_shape[-1],)
-        self.weight = self.add_weight(shape=shape, initializer="ones", name="weight")
-        self.bias = self.add_weight(shape=shape, initializer="zeros", name="bias")
+        self.weight = self.add_weight(
+            shape=shape, initializer="ones", name="weight", autocast=False
+        )
+        self.bias = self.add_weight(shape=shape, initializer="zeros", name="bias", autocast=False)
         self.running_mean = self.add_weight(
-            shape=shape, initializer="zeros", trainable=False, name="running_mean"
+            shape=shape, initializer="zeros", trainable=False, name="running_mean", autocast=False
         )
         self.running_var = self.add_weight(
-            shape=shape, initializer="ones", trainable=False, name="running_var"
+            shape=shape, initializer="ones", trainable=False, name="running_var", autocast=False
         )
 
     def call(self, x: Any, training: bool = False) -> Any:
@@ -97,8 +101,10 @@ class GroupNormalisation(keras.layers.Layer):
     def build(self, input_shape: Sequence[int]) -> None:
         """Makes the arrays."""
         shape = (input_shape[-1],)
-        self.weight = self.add_weight(shape=shape, initializer="ones", name="weight")
-        self.bias = self.add_weight(shape=shape, initializer="zeros", name="bias")
+        self.weight = self.add_weight(
+            shape=shape, initializer="ones", name="weight", autocast=False
+        )
+        self.bias = self.add_weight(shape=shape, initializer="zeros", name="bias", autocast=False)
 
     def call(self, x: Any) -> Any:
         """Normalise each example's groups by themselves."""

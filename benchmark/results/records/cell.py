@@ -58,6 +58,7 @@ class Config(Schema):
     """What a cell was asked to do; `source` tells of a model that someone else trained.
 
     origin: of a model that is built by code of its owner, or trained on from a file of weights.
+    precision: of the training, where that isn't float32.
     """
 
     dataset: DatasetConfig
@@ -72,6 +73,7 @@ class Config(Schema):
     source: dict[str, Any] | None = None
     origin: dict[str, Any] | None = None
     extra_data: ExtraDataConfig | None = None
+    precision: str | None = None
 
 
 CellStatus = Literal["ok", "failed", "diverged"]
@@ -104,7 +106,8 @@ class CellRecord(Schema):
 class RunRecord(StageRecord):
     """runs/<suite>.json: what was asked for, beside the configurations of cells.
 
-    suite_from: name and version of the other distribution that contributes the suite.
+    suite_from: name and version of the other distribution that contributes the suite. split: of
+    classes, the seed or the lists that it came to.
     """
 
     suite: str
@@ -115,5 +118,6 @@ class RunRecord(StageRecord):
     attacks: dict[str, dict[str, Any]] = {}
     protocol: str = "none"
     adaptation: dict[str, Any] = {}
+    split: Count | dict[str, list[str]] | None = None
     attack_timeout: Amount | None = None
     batch_size: Count | Literal["auto"] | None = None
