@@ -30,13 +30,13 @@ from benchmark.results.records import (
     TrustRecord,
 )
 from reports.adaptations import Adaptation, read_adaptations
+from reports.attacked import ARRAYS, Outcomes, outcomes_of
 from reports.certification import read_certifications
 from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
 from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
-from reports.outcomes import ARRAYS, Outcomes, outcomes_of
 from reports.runs import Run, read_runs
 from reports.transfers import read_transfers
 from reports.trust import read_trust
