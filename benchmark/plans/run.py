@@ -12,6 +12,7 @@ from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
+from benchmark.datasets.extra import ExtraData
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.estimators.passes import CHUNK
@@ -88,22 +89,19 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         for cell in cells
     ]
     ordered = in_order(with_sources(jobs, config, dataset))
-    if config.shard is not None:
-        ordered = part(ordered, *config.shard)
+    ordered = part(ordered, *config.shard) if config.shard else ordered
     return Plan(
         config=config,
         jobs=ordered,
-        # As many as frameworks, or as GPUs that were given
-        workers=min(
-            config.jobs or max(len(config.framework), len(config.devices or ())), len(cells)
-        ),
-        notices=(
-            *found.notices,
-            *(extra.notices() if extra else ()),
-            *_notices(config, suite, dataset, len(ordered)),
-        ),
+        workers=min(_workers(config), len(cells)),
+        notices=(*found.notices, *_notices(config, suite, dataset, extra, len(ordered))),
         memory=memory(cells, chosen, dataset),
     )
+
+
+def _workers(config: RunConfig) -> int:
+    """What was asked for, or as many as frameworks, or as GPUs that were given."""
+    return config.jobs or max(len(config.framework), len(config.devices or ()))
 
 
 def _spelled_out(config: RunConfig) -> RunConfig:
@@ -256,8 +254,11 @@ def _training(cell: Cell, defense: defenses.Defense, dataset: Dataset) -> float:
         raise ConfigError(f"defense {cell.defense!r}: {error}") from error
 
 
-def _notices(config: RunConfig, suite: Suite, dataset: Dataset, jobs: int) -> tuple[str, ...]:
-    notices = [*dataset.notices(), *left_out(config, suite, dataset)]
+def _notices(
+    config: RunConfig, suite: Suite, dataset: Dataset, extra: ExtraData | None, jobs: int
+) -> tuple[str, ...]:
+    notices = [*(extra.notices() if extra else ()), *dataset.notices()]
+    notices += left_out(config, suite, dataset)
     if config.shard is not None:
         notices.append("shard {} of {} holds {} cells".format(*config.shard, jobs))
     if not config.baseline and BASELINE not in config.defense:
