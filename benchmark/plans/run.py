@@ -16,6 +16,7 @@ from benchmark.datasets.extra import ExtraData
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.estimators.passes import CHUNK
+from benchmark.frameworks import check_installed
 from benchmark.job import Job
 from benchmark.models.provided.origin import origin_of
 from benchmark.order import in_order, with_sources
@@ -58,6 +59,8 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     _check_names(config)
     Store.check_writable(config.out)
     check_device(config)
+    if config.executor == "local":  # a cluster has its own
+        check_installed(config.framework)
     suite = load_suite(config.suite, config.attacks)
     meta_test = metatest.resolve(config)
     dataset = load_data(config, dry_run=dry_run)
