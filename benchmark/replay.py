@@ -15,6 +15,7 @@ from benchmark.verification import (
     certification,
     claims,
     corruptions,
+    fewshot,
     metatest,
     runs,
     stages,
@@ -37,6 +38,7 @@ CHECKS: Mapping[str, Check] = {
     "certification": certification.check,
     "transfers": stages.check_transfer,
     "adaptations": metatest.check,
+    "few-shot": fewshot.check,
     "runs": runs.check,
 }
 

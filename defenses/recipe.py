@@ -87,6 +87,8 @@ class Recipe(Optimisation, ABC):
     # Whether the defense is meant to be adapted after training, before it is measured.
     adapts: ClassVar[bool] = False
     makes_adversarial_examples: ClassVar[bool] = True
+    # Whether an update goes down the gradient of the loss that the kernel gives for it.
+    follows_its_loss: ClassVar[bool] = True
 
     @classmethod
     def from_parameters(cls, threat: Threat, parameters: Mapping[str, Any]) -> Self:

@@ -28,6 +28,7 @@ __all__ = [
     "formatted_comparison",
     "leaderboard",
     "load",
+    "optimality",
     "outcomes",
     "plot_accuracy",
     "plot_metatest",
@@ -82,17 +83,34 @@ def leaderboard(source: DataFrame | Path | str) -> DataFrame:
     return of_frame(source).frame()
 
 
-def publish(out: Path | str, site: Path | str | None = None) -> Path:
+def optimality(out: Path | str) -> DataFrame:
+    """How near each attack comes to the best that is known of its cell, at equal queries.
+
+    One row per (cell, attack) for each attack that is not alone under its threat;
+    `.attrs["columns"]` says what each column means. The mean over cells is what AttackBench (Cina
+    et al. 2024) calls global optimality:
+
+        reports.optimality("bench-results").groupby("attack")["nearness"].mean()
+
+    Raises `StoreError` if `out` is not a results folder.
+    """
+    from reports.shares import frame
+
+    return frame(out)
+
+
+def publish(out: Path | str, site: Path | str | None = None, *, downloads: bool = False) -> Path:
     """Writes the site of static pages; returns the path of its index.html, the leaderboard.
 
-    It goes to the folder `site`, by default OUT/report, with leaderboard.csv and leaderboard.json.
+    It goes to the folder `site`, by default OUT/report, with leaderboard.csv and leaderboard.json;
+    with `downloads` each model's weights and stored adversarial examples go there, too.
     Files whose content is the same are left alone, and files of an earlier publication that have no
     place any more are removed. The same results give the same bytes. Raises `StoreError` if `out`
     is not a results folder, or if `site` can't be written or holds something else.
     """
     from reports.site.publish import publish
 
-    return publish(out, site)
+    return publish(out, site, whole=downloads)
 
 
 def formatted(out: Path | str, form: str) -> str:

@@ -88,6 +88,10 @@ class CellRow:
     ] = None
     corruption_low: Annotated[Number, "lower end of its 95 % interval over test examples"] = None
     corruption_high: Annotated[Number, "upper end of its 95 % interval over test examples"] = None
+    published_accuracy: Annotated[
+        Number, "robust accuracy that was published of this model; NA where nobody told"
+    ] = None
+    published_source: Annotated[Text, "where it was published"] = None
     certified_accuracy: Annotated[
         Number,
         "share of the certified examples that the model behind Gaussian noise gets right with an "
@@ -110,6 +114,11 @@ class SuiteRow(CellRow):
     clean_correct: Annotated[Whole, "how many of them are right before any attack"] = None
     worst_case_correct: Annotated[
         Whole, "how many stay right under every attack of the suite that ran"
+    ] = None
+    worst_case_expected: Annotated[
+        Number,
+        "of a random model, whose other accuracies are those of its mean answer: the share that a "
+        "single draw is expected to get right, each example under the attack that lowers it most",
     ] = None
     clean_balanced: Annotated[
         Number,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from benchmark.results.records import ExtraDataConfig
 from reports.adaptations import summary
+from reports.attacked import expected_draw
 from reports.certification import columns as certified
 from reports.checks import NOT_APPLICABLE, PASSED, checks
 from reports.columns import COLUMNS, CellRow, TidyRow, table
@@ -83,6 +84,7 @@ def _about(cell: Cell) -> CellRow:
         **_adaptation(cell),
         **_corruptions(cell),
         **certified(cell.certifications),
+        **_published(cell),
     )
 
 
@@ -118,6 +120,13 @@ def _corruptions(cell: Cell) -> dict[str, Any]:
     }
 
 
+def _published(cell: Cell) -> dict[str, Any]:
+    found = cell.published
+    if found is None:
+        return {}
+    return {"published_accuracy": found.robust_accuracy, "published_source": found.source}
+
+
 def _trust(cell: Cell, suite: str, attacks: list[Attack]) -> dict[str, Any]:
     """What came of all checks, and whether the clean accuracy makes sense at all."""
     trust = cell.trust.get(suite)
@@ -147,6 +156,7 @@ def _worst_case(attacks: list[Attack]) -> dict[str, Any]:
         "attacked": len(robust),
         "clean_correct": int(np.count_nonzero(clean)),
         "worst_case_correct": int(np.count_nonzero(robust)),
+        "worst_case_expected": expected_draw(found),
         "clean_balanced": None if label is None else balanced(clean, label),
         "worst_case_balanced": None if label is None else balanced(robust, label),
         "clean_outcomes": _as_text(clean),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,31 +21,38 @@ class Example:
     clean: str
     adversarial: str
     perturbation: str
-    magnification: float
     index: int | None
     label: int | None
     prediction: int | None
     enlarged: bool  # whether the page shows each pixel larger than it is
 
 
-def examples(arrays: dict[str, np.ndarray], *, limit: int) -> list[Example]:
+def has_pictures(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether an attack's arrays hold examples that can be shown."""
+    return any(True for _ in _pairs(arrays, 1))
+
+
+def common_magnification(every: Iterable[dict[str, np.ndarray]], *, limit: int) -> float:
+    """How much the changes of several attacks' first examples can be magnified, all alike.
+
+    The largest of them then goes from grey to black or white.
+    """
+    changes = [after - before for arrays in every for before, after in _pairs(arrays, limit)]
+    largest = max((float(np.abs(change).max()) for change in changes), default=0.0)
+    return 0.5 / largest if largest > 0 else 1.0
+
+
+def examples(arrays: dict[str, np.ndarray], *, limit: int, magnification: float) -> list[Example]:
     """The first examples of an attack's arrays; empty where they are not pictures."""
-    clean, adversarial = _pictures(arrays, "sample_clean"), _pictures(arrays, "sample_adversarial")
-    if clean is None or adversarial is None or clean.shape != adversarial.shape:
-        return []
     found = []
-    for place in range(min(limit, len(clean))):
-        before, after = (_within_box(batch[place]) for batch in (clean, adversarial))
+    for place, (before, after) in enumerate(_pairs(arrays, limit)):
         change = after - before
-        largest = float(np.abs(change).max())
-        magnification = 0.5 / largest if largest > 0 else 1.0
         index, label, prediction = _outcome(arrays, place)
         found.append(
             Example(
                 clean=_png(before),
                 adversarial=_png(after),
                 perturbation=_png(0.5 + magnification * change),
-                magnification=magnification,
                 index=index,
                 label=label,
                 prediction=prediction,
@@ -52,6 +60,15 @@ def examples(arrays: dict[str, np.ndarray], *, limit: int) -> list[Example]:
             )
         )
     return found
+
+
+def _pairs(arrays: dict[str, np.ndarray], limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The first examples before and after the attack, each (H, W, C)."""
+    clean, adversarial = _pictures(arrays, "sample_clean"), _pictures(arrays, "sample_adversarial")
+    if clean is None or adversarial is None or clean.shape != adversarial.shape:
+        return
+    for pair in zip(clean[:limit], adversarial[:limit], strict=True):
+        yield _within_box(pair[0]), _within_box(pair[1])
 
 
 def _pictures(arrays: dict[str, np.ndarray], name: str) -> np.ndarray | None:

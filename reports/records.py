@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import STAGES, Store, dataset_name, fits
+from benchmark.results import PROTOCOL_VERSION, STAGES, Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
@@ -23,15 +23,18 @@ from benchmark.results.records import (
     ClaimsRecord,
     CorruptionsRecord,
     ExternalRecord,
+    PublishedRecord,
     SupportRecord,
     TrainingRecord,
     TransferRecord,
     TrustRecord,
 )
 from reports.adaptations import Adaptation, read_adaptations
+from reports.attacked import ARRAYS, Outcomes, outcomes_of
 from reports.certification import read_certifications
 from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
+from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
 from reports.runs import Run, read_runs
@@ -39,23 +42,6 @@ from reports.transfers import read_transfers
 from reports.trust import read_trust
 
 CLAIMS = "claims"  # folder of the adversarial examples that others made
-_OUTCOMES = ("test_index", "clean_correct", "success")
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """What an attack did, example by example; the arrays are (n,) and of the same examples."""
-
-    test_index: np.ndarray
-    clean_correct: np.ndarray
-    robust: np.ndarray  # correct before and after the attack; before it, where it wasn't attacked
-    attacked: np.ndarray  # a slow attack may be run on some of the examples only
-    label: np.ndarray | None = None
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the attacked examples that are right before and after the attack."""
-        return float(self.robust[self.attacked].mean())
 
 
 @dataclass(frozen=True)
@@ -98,6 +84,8 @@ class Cell:
     runs: dict[str, Run] = field(default_factory=dict)  # by suite
     corruptions: CorruptionsRecord | None = None
     certifications: tuple[CertificationRecord, ...] = ()
+    few_shot: tuple[FewShot, ...] = ()
+    published: PublishedRecord | None = None
 
     def under(self, suite: str) -> list[Attack]:
         """The attacks of a suite in its order, then what others claim, which counts in each."""
@@ -157,7 +145,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     known = {"cell.json", *store.stage_folders(cell_id)}
     training = read_stage(store, cell_id, "training", TrainingRecord, left_out)
     adaptation = read_stage(store, cell_id, "adaptation", SupportRecord, left_out)
-    read_stage(store, cell_id, "given", ExternalRecord, left_out)
+    given = read_stage(store, cell_id, "given", ExternalRecord, left_out)
     for stage in STAGES:
         known |= {f"{stage}.json", *(store.read_stage(cell_id, stage) or {"files": ()})["files"]}
     for name in _names(folder) - known:
@@ -178,6 +166,8 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_runs(store, cell_id, left_out),
         read_corruptions(store, cell_id, left_out),
         read_certifications(store, cell_id, left_out),
+        read_few_shot(store, cell_id, left_out),
+        None if given is None else given.published,
     )
 
 
@@ -240,12 +230,13 @@ def _read_attack(store: Store, cell_id: str, key: str, *, folder: str = "attacks
         if stored is None:
             return _missing(key, "missing or damaged")
         record = (ClaimsRecord if folder == CLAIMS else AttackRecord).read(stored)
+        if record.protocol_version != PROTOCOL_VERSION:
+            told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
+            return _missing(key, f"{told}: its numbers stand for something else")
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
-        arrays = store.read_arrays(
-            cell_id, stage, f"{key}.npz", only=(*_OUTCOMES, "attacked", "label")
-        )
-        outcomes = _outcomes(arrays)
+        arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=ARRAYS)
+        outcomes = outcomes_of(arrays)
     except SchemaError as error:
         return _missing(key, str(error))
     except StoreError:
@@ -253,25 +244,6 @@ def _read_attack(store: Store, cell_id: str, key: str, *, folder: str = "attacks
     if outcomes is None:
         return _missing(key, "its outcomes don't follow the schema")
     return Attack(key, record.name or key, "ok", record.reason, record, outcomes, folder)
-
-
-def _outcomes(arrays: dict[str, np.ndarray]) -> Outcomes | None:
-    """The outcomes, or None if an array is missing or of another type or shape."""
-    try:
-        index, correct, success = (arrays[name] for name in _OUTCOMES)
-    except KeyError:
-        return None
-    types = (index.dtype.kind, correct.dtype.kind, success.dtype.kind)
-    shapes = {index.shape, correct.shape, success.shape}
-    if types != ("i", "b", "b") or shapes != {(index.size,)} or index.size == 0:
-        return None
-    attacked = arrays.get("attacked", np.ones(index.size, dtype=bool))
-    if attacked.dtype.kind != "b" or attacked.shape != index.shape or not attacked.any():
-        return None
-    label = arrays.get("label")
-    if label is not None and (label.dtype.kind != "i" or label.shape != index.shape):
-        return None
-    return Outcomes(index, correct, correct & ~success, attacked, label)
 
 
 def _missing(key: str, reason: str) -> Attack:

@@ -96,6 +96,7 @@ def counting(framework):
     return keras.Sequential([keras.Input((7,)), flatten, first, counter, *rest]), counter.ran
 
 
+HEAD = {"distribution": "few-way", "inner_loss": "clean", "support": 4, "query": 4, "ways": 2}
 META = {
     "maml": {},
     "fomaml": {"algorithm": "fomaml"},
@@ -110,6 +111,9 @@ META = {
     "trades": {"outer_loss": "trades"},
     "clean query": {"clean_weight": 1.0},
     "adversarial query": {"clean_weight": 0.0},
+    "ridge": {**HEAD, "head": "ridge"},
+    "centroid, trades": {**HEAD, "head": "centroid", "outer_loss": "trades"},
+    "first of two phases": {**HEAD, "head": "centroid", "pretrain": 1.0},
     "mixture": {"distribution": "attacks,few-way", "support": 4, "query": 4, "ways": 2},
 }
 

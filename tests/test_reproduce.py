@@ -56,6 +56,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "suite file with a space": {"suite": "my own.yaml"},
     "attacks": {"attacks": {"pgd": {"max_iter": 7}}},
     "protocol": {"protocol": "brief", "adaptation": {"episodes": 2, "families": ["linf"]}},
+    "few-shot": {"protocol": "few-shot", "adaptation": {"ways": "2", "queries": "3,stored"}},
+    "classes by a seed": {"protocol": "few-shot", "adaptation": {"ways": 2}, "split": 3},
+    "classes by name": {
+        "protocol": "few-shot",
+        "adaptation": {"ways": 2},
+        "split": {"train": ["[0-4]"], "validation": ["5", "6"], "test": ["8", "9"]},
+    },
     "timeout": {"attack_timeout": 90.0},
     "batch size": {"batch_size": 100},
     "batch size by memory": {"batch_size": "auto"},
@@ -126,7 +133,7 @@ def identity(plan: Plan) -> list[tuple[Any, ...]]:
 
 def around(job: Job) -> tuple[Any, ...]:
     """How it is to be done."""
-    return job.adaptation, job.attack_timeout, job.batch_size
+    return job.adaptation, job.few_shot, job.attack_timeout, job.batch_size
 
 
 def called(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Plan:
@@ -248,7 +255,7 @@ def test_command_of_a_model_that_someone_else_trained_makes_the_same_cell(
     def tried(trial: Trial) -> TrialResult:
         outputs = "logits" if trial.external.outputs == "auto" else trial.external.outputs
         return TrialResult(
-            framework=framework, outputs=outputs, builder_sha256=None, accuracy=0.5, notices=()
+            framework=framework, outputs=outputs, builder_sha256=None, accuracy=1.0, notices=()
         )
 
     monkeypatch.setattr("benchmark.plans.external.check", tried)

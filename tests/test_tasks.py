@@ -151,3 +151,30 @@ def test_a_support_under_another_family_needs_one(parameters, message):
     settings = {"distribution": "attacks", "eps_l2": 0.5, "support_family": "other", **parameters}
     with pytest.raises(DefenseError, match=message):
         defenses.create("meta-adv", defenses.Threat("linf", 0.1), settings)
+
+
+ON = {"rotations": True}
+
+
+def test_rotations_turn_all_images_of_a_class_alike():
+    y = np.repeat(np.arange(6), 12)
+    x = np.zeros((72, 4, 4, 1), np.float32)
+    x[:, 0, 0] = 1  # one pixel tells the turn
+    settings = {"distribution": "few-way", "ways": 4, "tasks": 4, "support": 8, "query": 8}
+    whole = defenses.create("meta-adv", defenses.Threat("linf", 0.1), settings | ON)
+    turned = whole.draw(np.random.default_rng(0), x, y)
+    places = {}
+    for task, labels in enumerate(turned["y"]):
+        for image, label in zip(turned["x"][task], labels, strict=True):
+            places.setdefault((task, label), set()).add(int(image.argmax()))
+    assert all(len(found) == 1 for found in places.values())
+    assert set.union(*places.values()) == {0, 3, 12, 15}
+
+
+def test_rotations_need_square_images():
+    settings = {"distribution": "few-way", **ON}
+    rotating = defenses.create("meta-adv", defenses.Threat("linf", 0.1), settings)
+    rotating.check_inputs((4, 4, 1))
+    for shape in ((4, 5, 1), (16,)):
+        with pytest.raises(defenses.DefenseError, match="rotations turns square images"):
+            rotating.check_inputs(shape)

@@ -9,6 +9,7 @@ import numpy as np
 from benchmark import frameworks
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.geometry import spread
+from benchmark.attacks.judging import Answers
 from benchmark.attacks.measure import Measurement, measure
 from benchmark.attacks.target import Target
 from benchmark.results import Record
@@ -57,10 +58,10 @@ def outcomes(
         eps: its budget.
         seed: of a random pipeline's draws, as it judges.
     """
-    x_adv, measurement, silent, forgot = _judge(target, found, norm, eps, seed=seed)
+    x_adv, measurement, share, silent, forgot = _judge(target, found, norm, eps, seed=seed)
     correct = target.clean_prediction == target.y
     record = {
-        **({} if target.clean is None else {"draws": target.clean.draws}),
+        **({} if target.clean is None else _drawn(target.clean, share, attacked)),
         "status": "ok",
         "clean_accuracy": float(correct[attacked].mean()),
         "robust_accuracy": float((correct & ~measurement.success)[attacked].mean()),
@@ -71,8 +72,19 @@ def outcomes(
     }
     return record, {
         **_arrays(target, x_adv, measurement),
+        **({} if target.clean is None else {"right_share": share}),
         "attacked": attacked,
         "first_query": _first_query(target, found, measurement),
+    }
+
+
+def _drawn(clean: Answers, share: np.ndarray, attacked: np.ndarray) -> Record:
+    """What a single draw of a random model is expected to get right, before and after."""
+    before = clean.right / clean.draws
+    return {
+        "draws": clean.draws,
+        "clean_expected_accuracy": float(before[attacked].mean()),
+        "expected_accuracy": float(share[attacked].mean()),
     }
 
 
@@ -86,32 +98,34 @@ def _first_query(target: Target, found: Generated, measurement: Measurement) -> 
 
 def _judge(
     target: Target, found: Generated, norm: str, eps: float, *, seed: int
-) -> tuple[np.ndarray, Measurement, int, int]:
+) -> tuple[np.ndarray, Measurement, np.ndarray, int, int]:
     """The better of what was returned and what was met on the way, as the whole pipeline has it.
 
-    Returns the points, what they achieved, how many successes the attack met without returning
-    them although it ran to its end, and of how many points the model has another label now than a
-    copy gave that was asked nothing before, which is the one that counts.
+    Returns the points, what they achieved, in which share of the draws each is right, how many
+    successes the attack met without returning them although it ran to its end, and of how many
+    points the model has another label now than a copy gave that was asked nothing before, which is
+    the one that counts.
     """
     returned, kept = target.x.copy(), target.x.copy()
     returned[found.rows], kept[found.rows] = found.x_adv, found.kept
     has_kept = np.zeros(len(target.x), dtype=bool)
     has_kept[found.rows] = found.has_kept
-    ours, forgot = _measured(target, returned, norm, eps, seed)
+    ours, share, forgot = _measured(target, returned, norm, eps, seed)
     if not has_kept.any():
-        return returned, ours, 0, forgot
-    met, also_forgot = _measured(target, kept, norm, eps, seed)
+        return returned, ours, share, 0, forgot
+    met, other_share, also_forgot = _measured(target, kept, norm, eps, seed)
     better = has_kept & met.beats(ours, "l2" if norm == UNRESTRICTED else norm)
     whole = np.zeros(len(target.x), dtype=bool)
     whole[found.rows] = found.whole
     silent = int((better & met.success & ~ours.success & whole).sum())
     points = np.where(spread(better, kept), kept, returned)
-    return points, ours.overlaid(met, better), silent, max(forgot, also_forgot)
+    share = np.where(better, other_share, share)
+    return points, ours.overlaid(met, better), share, silent, max(forgot, also_forgot)
 
 
 def _measured(
     target: Target, x_adv: np.ndarray, norm: str, eps: float, seed: int
-) -> tuple[Measurement, int]:
+) -> tuple[Measurement, np.ndarray, int]:
     # Its own draws where the pipeline is random: an attack doesn't choose by them.
     frameworks.seed_everything(seed)
     answers, forgot = target.verdict(x_adv)
@@ -125,7 +139,7 @@ def _measured(
         eps=eps,
         beyond_chance=target.wrong_beyond_chance(answers),
     )
-    return found, forgot
+    return found, (answers.right / answers.draws).astype(np.float32), forgot
 
 
 def _arrays(target: Target, x_adv: np.ndarray, measurement: Measurement) -> dict[str, np.ndarray]:

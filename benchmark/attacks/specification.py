@@ -30,6 +30,7 @@ class AttackSpec:
         examples: how many of the cell's examples it attacks; None for all.
         source: made on the model that this defense trained in another cell, then tried here.
         to_the_end: whether to look for the nearest adversarial example where a first one is known.
+        draws: of a random model, whose mean it follows; None for as many as there usually are.
         first_success: whether to ask no more for the gradient at an example once one is known.
     """
 
@@ -43,6 +44,7 @@ class AttackSpec:
     source: str | None = None
     to_the_end: bool = False
     first_success: bool = False
+    draws: int | None = None
 
     def identity(self) -> list[object]:
         """Everything that changes what the attack does in a cell, as JSON values."""
@@ -53,6 +55,7 @@ class AttackSpec:
             "source": self.source,
             "to_the_end": self.to_the_end or None,
             "first_success": self.first_success or None,
+            "draws": self.draws,
             "distribution": self.entry.distribution or None,
         }
         more = {name: value for name, value in more.items() if value is not None}

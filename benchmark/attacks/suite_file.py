@@ -34,6 +34,9 @@ _LONGEST_NAME = 60
 _EXAMPLES = Kind("a whole number from 1 up", 1, MAX_EXAMPLES, whole=True)
 _DRAWS = Kind("a whole number from 1 to 10,000,000", 1, 10_000_000, whole=True)
 
+# Each costs as much as the attack with one.
+_EOT = Kind("a whole number from 1 to 1,000", 1, 1000, whole=True)
+
 Part = TypeVar("Part", bound=BaseModel)
 
 
@@ -102,10 +105,15 @@ def _attack(value: object) -> str:
     return name
 
 
-def _examples(value: object) -> object:
-    if value is not None and not _EXAMPLES.takes(value):
-        raise ValueError(f": examples must be {_EXAMPLES.text}, got {shortened(value)}")
-    return value
+def _whole(kind: Kind) -> BeforeValidator:
+    """Of a number that may be left out."""
+
+    def check(value: object, info: ValidationInfo) -> object:
+        if value is not None and not kind.takes(value):
+            raise ValueError(f": {info.field_name} must be {kind.text}, got {shortened(value)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _source(value: object) -> object:
@@ -184,7 +192,7 @@ class _Part(BaseModel):
         return value
 
 
-Examples = Annotated[int | None, BeforeValidator(_examples)]
+Examples = Annotated[int | None, _whole(_EXAMPLES)]
 
 
 class Threat(_Part):
@@ -220,6 +228,7 @@ class Attack(_Part):
     threat: Threat | None = None
     examples: Examples = None
     source: Annotated[str | None, BeforeValidator(_source)] = Field(default=None, alias="from")
+    draws: Annotated[int | None, _whole(_EOT)] = None
 
 
 class Curve(_Part):

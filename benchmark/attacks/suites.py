@@ -192,6 +192,7 @@ def _spec(name: str, body: Attack, overrides: Mapping[str, Value]) -> AttackSpec
         eps=None if eps is None else float(eps),
         examples=body.examples,
         source=body.source,
+        draws=body.draws,
     )
 
 

@@ -49,7 +49,7 @@ _GRADIENT: dict[str, AttackEntry] = {
         description="gradient ascent with its own step sizes (Croce & Hein 2020 and 2021)",
         norms=LP,
         arguments=("eps_step", "max_iter", "nb_random_init"),
-        options={"loss": ("cross-entropy", "margin", "probability-margin")},
+        options={"loss": ("cross-entropy", "dlr", "margin", "probability-margin")},
     ),
     "apgd-targeted": AttackEntry(
         target=_OWN + "apgd:APGDTargeted",
@@ -102,6 +102,7 @@ _MINIMAL_NORM: dict[str, AttackEntry] = {
         norms=(*LP, "l0"),
         arguments=("max_iter", "alpha", "gamma"),
         kinds=("minimal-norm",),
+        defaults={"max_iter": 1000},
     ),
     "ddn": AttackEntry(
         target=_NEAREST + "decoupled_direction_norm:DecoupledDirectionNorm",
@@ -109,6 +110,7 @@ _MINIMAL_NORM: dict[str, AttackEntry] = {
         norms=("l2",),
         arguments=("max_iter", "gamma", "init_norm"),
         kinds=("minimal-norm",),
+        defaults={"max_iter": 1000},
     ),
     "deepfool": AttackEntry(
         target=_MENDED + "deepfool:DeepFool",

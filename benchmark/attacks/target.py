@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -25,7 +26,6 @@ from benchmark.datasets import Dataset
 from benchmark.estimators.estimator import BareEstimator, Estimator
 from benchmark.estimators.passes import NoCopyError
 from benchmark.models import Model
-from defenses.inputs import Inputs
 from defenses.labels import labels_of
 from defenses.wrappers import encoded_shape
 
@@ -64,6 +64,7 @@ class Target:
         surrogates: models of other cells.
         judge: who says what success is judged on; the pipeline as it is where there is none.
         clean: what a random model says of `x`.
+        redrawn: the estimator whose answers are the mean of so many draws, of a random model.
     """
 
     estimator: Estimator
@@ -78,6 +79,7 @@ class Target:
     surrogates: OtherModels | None = None
     judge: Judge | None = None
     clean: Answers | None = None
+    redrawn: Callable[[int], Estimator] | None = None
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Scores of the whole pipeline as it is judged, (n, classes).
@@ -144,6 +146,8 @@ class Target:
         """
         if spec.source is not None:
             return self.others.estimator(spec.source)
+        if spec.draws is not None and self.redrawn is not None:
+            return self.redrawn(spec.draws)
         found = self.bare if spec.transfers else self.estimator
         assert found is not None
         return found
@@ -200,7 +204,7 @@ def _wrapped_target(
     cell: Cell, bare: BareEstimator, x: np.ndarray, y: np.ndarray, index: np.ndarray
 ) -> Target:
     """The model below with the cell's wrappers around it."""
-    wrapped = _wrapped()
+    wrapped = wrapped_module()
     around = wrapped.stages(cell.wrapped_in)
     pipeline = wrapped.Pipeline(bare, around)
     fresh, obstacle = _copies(bare, lambda copy: wrapped.Pipeline(copy, around))
@@ -247,11 +251,18 @@ def aimed(
     fresh, obstacle = _copies(estimator, lambda copy: copy)
     rebuilt = None if rebuild is None else lambda: wrap(rebuild()).predict
     judge, first = judge_of(estimator.predict, fresh, x, obstacle=obstacle, rebuilt=rebuilt)
-    if judge.draws > 1:
-        estimator = wrap(averaged(model, draws=DRAWS_OF_ATTACKS))
-        estimator.passes.draws = DRAWS_OF_ATTACKS
+
+    @functools.cache  # one each, which counts its passes
+    def mean_of(draws: int) -> BareEstimator:
+        found = wrap(averaged(model, draws=draws))
+        found.passes.draws = draws
+        return found
+
+    is_random = judge.draws > 1
+    estimator = mean_of(DRAWS_OF_ATTACKS) if is_random else estimator
+    redrawn = mean_of if is_random else None
     prediction, clean = _clean(judge, first, x, y, seed)
-    return Target(estimator, x, y, prediction, index, judge=judge, clean=clean)
+    return Target(estimator, x, y, prediction, index, judge=judge, clean=clean, redrawn=redrawn)
 
 
 def _copies(
@@ -276,25 +287,6 @@ def _clean(
     return labels_of(clean.outputs), clean
 
 
-def encoded(cell: Cell, x: Inputs) -> Inputs:
-    """What the cell's model trains on: `x`, unless a wrapper encodes it."""
-    shape = encoded_shape(cell.wrapped_in, x.shape[1:])
-    return x if shape == x.shape[1:] else Encoded(x, shape, _wrapped().stages(cell.wrapped_in))
-
-
-class Encoded(Inputs):
-    """Inputs as a wrapper's `stages` encode them, of `shape` each."""
-
-    def __init__(self, x: Inputs, shape: tuple[int, ...], stages: Any) -> None:
-        self._x, self._stages = x, stages
-        self.shape, self.slow = (len(x), *shape), x.slow
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        x = self._x[index]
-        encoded = self._stages.encode(x.reshape(-1, *self._x.shape[1:]))[-1]
-        return np.asarray(encoded).reshape(*x.shape[: x.ndim - self._x.ndim + 1], *self.shape[1:])
-
-
-def _wrapped() -> ModuleType:
+def wrapped_module() -> ModuleType:
     """`benchmark.estimators.wrapped`, which imports ART."""
     return importlib.import_module("benchmark.estimators.wrapped")

@@ -13,8 +13,10 @@ from benchmark.cli.attack import attack
 from benchmark.cli.check import check
 from benchmark.cli.listing import list_names
 from benchmark.cli.output import OutputError, guarded, say, tell
+from benchmark.cli.plugin import check_plugin
 from benchmark.cli.run import run
 from benchmark.cli.status import status
+from benchmark.cli.submit import submit
 from benchmark.errors import BenchError
 from benchmark.text import clean, shortened
 
@@ -125,3 +127,5 @@ app.command()(check)
 app.command()(stored.merge)
 app.command()(status)
 app.command()(stored.schema)
+app.command("check-plugin")(check_plugin)
+app.command()(submit)

@@ -68,6 +68,7 @@ Assignment = Annotated[
         help="Set one key on top, such as parameters.meta-adv.inner_steps=2; repeatable.",
     ),
 ]
+Threat = option("NAME", "Linf, L2 or L1: the norm, as RobustBench names it.")
 Claims = option(
     "FILE.npz",
     "Adversarial examples that somebody made elsewhere: x_adv, index (of test examples), "
@@ -219,8 +220,8 @@ GIVEN: Mapping[str, Any] = {
     "model": option(
         "NAME",
         "Architecture as in `bench list models`, or the code that builds the model: "
-        "package.module:builder or file.py:builder, called without arguments; none for a .keras "
-        "file that holds its own.",
+        "package.module:builder or file.py:builder, called without arguments; robustbench:NAME of "
+        "RobustBench's zoo ([robustbench] extra); none for a .keras file that holds its own.",
     ),
     "name": option("NAME", "Its name in reports; the weights' or builder's otherwise."),
     "channels": option(
@@ -235,6 +236,11 @@ GIVEN: Mapping[str, Any] = {
         "NUMBERS", "Subtracted from the pixels before the model: one number, or one a channel."
     ),
     "std": option("NUMBERS", "What they are divided by after --mean, such as 1/255."),
+    "published": option(
+        "NUMBER",
+        "Its published robust accuracy under this threat, such as 43.21% or 0.4321, or a JSON file "
+        "of RobustBench's model_info: shown beside ours.",
+    ),
     "outputs": option("NAME", "What it gives: logits, probabilities, sigmoids or auto (default)."),
 }
 

@@ -13,7 +13,9 @@ from benchmark.results.records import (
     ClaimsRecord,
     CorruptionsRecord,
     CostRecord,
+    ExternalRecord,
     FamilyRecord,
+    FewShotRecord,
     ModelRecord,
     StageRecord,
     TrainingRecord,
@@ -52,7 +54,7 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
             yield from _about(cell_id, stored, record)
         except SchemaError as error:
             yield f"status: unknown: cell.json {error}"
-    for stage in ("training", "adaptation"):
+    for stage in ("given", "training", "adaptation"):
         yield from (f"{stage}: {told}" for told in _read(store, cell_id, stage))
     for key in store.stage_keys(cell_id, "attacks"):
         yield from (f"attack {key}: {told}" for told in _read(store, cell_id, f"attacks/{key}"))
@@ -67,6 +69,8 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     for key in store.stage_keys(cell_id, "adaptations"):
         stage = f"adaptations/{key}"
         yield from (f"adaptation {key}: {told}" for told in _read(store, cell_id, stage))
+    for key in store.stage_keys(cell_id, "few-shot"):
+        yield from (f"few-shot {key}: {told}" for told in _read(store, cell_id, f"few-shot/{key}"))
 
 
 def _about(cell_id: str, stored: Record, record: CellRecord) -> Iterator[str]:
@@ -107,6 +111,8 @@ def _told(record: StageRecord) -> Iterator[str]:
         yield f"{record.status}: {record.reason}"
         return
     match record:
+        case ExternalRecord():
+            yield from _published(record)
         case ModelRecord():
             yield f"{duration(record.seconds)}, {_cost(record.cost)}"
             yield from record.notices if isinstance(record, TrainingRecord) else []
@@ -122,8 +128,16 @@ def _told(record: StageRecord) -> Iterator[str]:
             yield _certification(record)
         case FamilyRecord():
             yield _family(record)
+        case FewShotRecord():
+            yield _few_shot(record)
         case TuningRecord():
             yield f"rate {record.rate:g}, {record.tuned_steps} steps"
+
+
+def _published(record: ExternalRecord) -> Iterator[str]:
+    if (told := record.published) is not None:
+        source = f" ({told.source})" if told.source else ""
+        yield f"published: robust {_share(told.robust_accuracy)}{source}"
 
 
 def _attack(done: AttackRecord) -> str:
@@ -132,7 +146,29 @@ def _attack(done: AttackRecord) -> str:
         f"clean {_share(done.clean_accuracy)}, robust {_share(done.robust_accuracy)} "
         f"of {done.examples} examples, {done.norm}{eps}, {_seconds(done.seconds)}"
         + (f", made on {done.made_on}" if done.made_on else "")
+        + _single_draw(done)
     )
+
+
+def _few_shot(done: FewShotRecord) -> str:
+    """White-box first; what stored queries leave is told as what it is."""
+    assert done.clean is not None
+    assert done.robust is not None
+    stored = done.stored_queries
+    return (
+        f"clean {_share(done.clean.mean)}, robust {_share(done.robust.mean)} "
+        f"({_share(done.robust.low)} to {_share(done.robust.high)}) over {done.episodes} episodes, "
+        f"{done.labels_used} labels, {_cost(done.cost)}"
+        + (f"; queries attacked before adaptation {_share(stored.mean)}" if stored else "")
+    )
+
+
+def _single_draw(done: AttackRecord) -> str:
+    """What one draw of a random model is expected to get right; the rest is of its mean answer."""
+    if done.expected_accuracy is None:
+        return ""
+    before, after = _share(done.clean_expected_accuracy), _share(done.expected_accuracy)
+    return f", mean of {done.draws} draws; a single one is expected at {before}, attacked {after}"
 
 
 def _corruptions(done: CorruptionsRecord) -> Iterator[str]:

@@ -31,6 +31,10 @@ Publish = Annotated[
         help="Folder for the site; DIR/report unless given.",
     ),
 ]
+Downloads = Annotated[
+    bool,
+    typer.Option("--downloads", help="Put weights and adversarial examples on the site, too."),
+]
 Figures = Annotated[
     Path | None,
     typer.Option(
@@ -103,6 +107,7 @@ def report(
     folder: options.ResultsArgument,
     format: Format = None,
     publish: Publish = None,
+    downloads: Downloads = False,
     figures: Figures = None,
     robustbench: Robustbench = None,
     verify: Verify = False,
@@ -126,6 +131,8 @@ def report(
     chosen: dict[str, object] = {"--format": format, "--publish": publish, "--figures": figures}
     chosen |= {"--robustbench": robustbench, "--verify": verify}
     given = [name for name, value in chosen.items() if value]
+    if downloads and given not in ([], ["--publish"]):
+        raise ConfigError(f"--downloads belongs to the site; leave it out beside {given[0]}")
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} ask for different things; give one of them")
     if verify:
@@ -137,7 +144,8 @@ def report(
         paths = reports.write_robustbench(folder, expanded(robustbench))
         tell(f"{len(paths)} entries in {expanded(robustbench)}")
     elif format is None:
-        tell(reports.publish(folder, expanded(publish) if publish else None))
+        to = expanded(publish) if publish else None
+        tell(reports.publish(folder, to, downloads=downloads))
     else:
         _check_format(format)
         if format == "table":

@@ -47,4 +47,7 @@ class ClassSplit:
 
 def recorded(lists: Mapping[str, Any]) -> ClassSplit:
     """The inverse of `ClassSplit.record`; raises `KeyError` or `TypeError` for anything else."""
-    return ClassSplit(*(tuple(map(str, lists[part])) for part in PARTS))
+    try:
+        return ClassSplit(*(tuple(map(str, lists[part])) for part in PARTS))
+    except DataError as error:
+        raise TypeError(str(error)) from error

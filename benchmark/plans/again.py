@@ -13,7 +13,7 @@ from benchmark.portable import dataset_name
 from benchmark.results import Record, Store
 from defenses import wrappers
 
-_AROUND = ("attacks", "protocol", "adaptation", "attack_timeout", "batch_size")
+_AROUND = ("attacks", "protocol", "split", "adaptation", "attack_timeout", "batch_size")
 
 
 def configuration(store: Store, cell_id: str) -> Iterator[str]:

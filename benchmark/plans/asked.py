@@ -56,11 +56,20 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
         protocol=config.protocol,
         adaptation=config.adaptation,
         attack_timeout=config.attack_timeout,
+        **_split(cell, config),
         **more,
     )
     if config.batch_size is not None:
         record = RunRecord(**{**record.stored(), "batch_size": config.batch_size})
     return Asked(record, text)
+
+
+def _split(cell: Cell, config: RunConfig) -> dict[str, Any]:
+    """The seed that classes were split by, or else the classes: a file may be gone."""
+    if cell.class_split is None:
+        return {}
+    given = str(config.split or 0)
+    return {"split": int(given) if given.isdigit() else cell.class_split.record()}
 
 
 def usual_parameters(name: str, threat: defenses.Threat, of_the_data: Mapping[str, Any]) -> Record:

@@ -7,7 +7,7 @@ import functools
 import time
 
 import defenses
-from benchmark.attacks.target import encoded
+from benchmark.attacks.encoding import encoded
 from benchmark.cells import Cell, cell_of
 from benchmark.datasets.extra import read
 from benchmark.digest import digest

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from benchmark import frameworks
 from benchmark.results import Record
-from benchmark.trust import gradients, outputs, scale, steps, suite
+from benchmark.trust import elsewhere, gradients, outputs, promises, roads, scale, steps, suite
 from benchmark.trust.subject import Finding, Subject, flagged
 
 CHECKS: Mapping[str, Callable[[Subject], Finding]] = {
@@ -22,8 +22,12 @@ CHECKS: Mapping[str, Callable[[Subject], Finding]] = {
     "moves with its input": steps.moves_with_its_input,
     "usable gradients": gradients.usable_gradients,
     "loss in float32's range": gradients.loss_in_range,
+    "gradients keep their promise": promises.keeps_its_promise,
+    "same answers with gradients": promises.same_with_gradients,
     "success rises with eps": gradients.rises_with_eps,
     "twice the iterations": gradients.converged,
+    "other roads lead no further": roads.other_roads,
+    "as robust elsewhere": elsewhere.as_robust_elsewhere,
     "white-box beats noise": gradients.beats_noise,
     "white-box beats black-box": suite.white_box_beats_black_box,
     "iterative beats single-step": suite.iterative_beats_single_step,

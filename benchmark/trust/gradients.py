@@ -112,7 +112,7 @@ def converged(subject: Subject) -> Finding:
     steps = min(MOST_STEPS, 2 * max(_iterations(attack.record) for attack in white))
     rows = subject.rows[(subject.correct & subject.attacked(white))[subject.rows]]
     left = rows[~subject.broken(subject.comparable)[rows]]
-    tried = _evenly(left, FEW)
+    tried = evenly(left, FEW)
     generator = subject.generator("converged")
     more = int(ascend(subject, tried, eps=subject.eps, steps=steps, generator=generator).sum())
     evidence = {"examples": len(rows), "left_by_the_suite": len(left), "tried": len(tried)}
@@ -132,7 +132,7 @@ def rises_with_eps(subject: Subject) -> Finding:
     if subject.lacks_gradients:
         return not_applicable(subject.lacks_gradients)
     rows = subject.rows[subject.correct[subject.rows]]
-    rows = _evenly(rows, FEW)
+    rows = evenly(rows, FEW)
     if not len(rows):
         return not_applicable("No example is right before an attack.")
     whole = _grey(subject)
@@ -189,7 +189,7 @@ def beats_noise(subject: Subject) -> Finding:
     )
 
 
-def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of the rows, evenly from all."""
     if not len(rows):
         return rows

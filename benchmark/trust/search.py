@@ -22,7 +22,13 @@ Query = Callable[[np.ndarray], None]
 
 
 def ascend(
-    subject: Subject, rows: np.ndarray, *, eps: float, steps: int, generator: np.random.Generator
+    subject: Subject,
+    rows: np.ndarray,
+    *,
+    eps: float,
+    steps: int,
+    generator: np.random.Generator,
+    copies: int = 0,
 ) -> np.ndarray:
     """Which examples projected gradient ascent breaks within `eps`, (len(rows),) bool.
 
@@ -31,7 +37,8 @@ def ascend(
         rows: of the subject's examples.
         eps: the budget under the subject's norm.
         steps: forward and backward passes, at most; an example that is broken takes no more.
-        generator: of the random start.
+        generator: of the random start, and of noise.
+        copies: noisy ones of each point, whose mean gradient is followed; 0 for the point's own.
     """
     if not len(rows):
         return np.zeros(0, dtype=bool)
@@ -45,12 +52,33 @@ def ascend(
         margin, gradient = subject.margin_gradient(points[left], y[left])
         over = left[~(margin >= 0)]  # what is no number is wrong too
         broken[over] = judged(subject, rows[over], points[over], eps)
+        if copies:
+            where = points[left], y[left]
+            gradient = averaged_gradient(subject, *where, copies=copies, generator=generator)
         size = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (step / max(1, steps - 1)) * eps
         moved = points[left] + size * direction(gradient, points[left], eps, subject.norm)
         points[left] = inside(x[left], moved, subject.norm, eps)
     left = np.flatnonzero(~broken)
     broken[left] = judged(subject, rows[left], points[left], eps)
     return broken
+
+
+def averaged_gradient(
+    subject: Subject,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    copies: int,
+    generator: np.random.Generator,
+    size: float = 0.5,
+) -> np.ndarray:
+    """The margin's gradient down, summed over copies with noise of `size` times the budget."""
+    total = np.zeros(x.shape)
+    for _ in range(copies):
+        moved = np.clip(x + size * noise(x, subject.norm, subject.eps, generator), 0, 1)
+        gradient = subject.margin_gradient(moved.astype(np.float32), y)[1]
+        total += np.nan_to_num(gradient, posinf=0, neginf=0)
+    return total
 
 
 def judged(subject: Subject, rows: np.ndarray, points: np.ndarray, eps: float) -> np.ndarray:

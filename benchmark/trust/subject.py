@@ -5,12 +5,12 @@ from __future__ import annotations
 import traceback
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from benchmark.attacks.judging import Answers, Judge, Predict
+from benchmark.attacks.judging import Answers, Judge, Predict, ask
 from benchmark.estimators.estimator import Estimator
 from benchmark.results import Record
 
@@ -195,12 +195,29 @@ class Subject:
         """The pipeline's scores of the probe, (k, classes)."""
         return np.asarray(self.pipeline(self.probe))
 
+    def at(self, rows: np.ndarray, points: np.ndarray) -> Subject:
+        """The same model at other points, (k, ...), that have the labels of `rows`, (k,)."""
+        before = None
+        if self.clean is not None:
+            before = ask(self.pipeline, points, self.y[rows], draws=self.clean.draws)
+        labels = self.y[rows]
+        return replace(self, x=points, y=labels, clean_prediction=labels, attacks=(), clean=before)
+
     def margin_gradient(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far the label's logit lies above all others, (k,), and the gradient of that down.
 
         Unlike the cross-entropy's, this gradient doesn't vanish where the model is very sure.
         """
-        margins = []
+        logits, gradient = self.logits_and_margin_gradient(x, y)
+        row = np.arange(len(logits))
+        others = logits.copy()
+        others[row, y] = -np.inf
+        return logits[row, y] - others.max(axis=1), gradient
+
+    def logits_and_margin_gradient(
+        self, x: np.ndarray, y: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The logits as they are where a gradient is asked for, (k, classes), and that gradient."""
 
         def weights(logits: np.ndarray, part: slice) -> np.ndarray:
             labels = y[part]
@@ -210,11 +227,9 @@ class Subject:
             rival = others.argmax(axis=1)
             pull = np.zeros_like(logits)
             pull[row, rival], pull[row, labels] = 1, -1
-            margins.append(logits[row, labels] - logits[row, rival])
             return pull
 
-        gradient = self.estimator.logits_and_gradient(x, weights)[1]
-        return np.concatenate(margins)[-len(x) :], gradient
+        return self.estimator.logits_and_gradient(x, weights)
 
     @cached_property
     def loss_gradients(self) -> np.ndarray | Exception:

@@ -61,8 +61,8 @@ def _check_record(
 ) -> None:
     """What the record says of the attack follows from its key and the configuration."""
     expected = static(loaded, key, spec)
-    if "identity" not in record:  # of an older version
-        expected.pop("identity")
+    for name in {"identity", "protocol_version"} - record.keys():  # of an older version
+        expected.pop(name)
     if record["status"] != "ok":  # its reason is judged by running it again
         expected.pop("reason")
     found.expect_all(record, expected)
@@ -106,6 +106,8 @@ def _check_outcomes(loaded: Loaded, record: Record, arrays: Arrays, found: Compa
         "clean_accuracy": correct[attacked].mean(),
         "robust_accuracy": (correct & ~success)[attacked].mean(),
     }
+    if "right_share" in arrays:
+        accuracies["expected_accuracy"] = arrays["right_share"][attacked].mean()
     for name, share in accuracies.items():
         if abs(record[name] - share) > 1e-9:
             found.differs.append(f"{name} is told as {record[name]}, the outcomes give {share}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.attacks.target import encoded
+from benchmark.attacks.encoding import encoded
 from benchmark.errors import BenchError
 from benchmark.examples import support_examples
 from benchmark.results import Record

@@ -23,12 +23,14 @@ class Adaptation:
         attack_steps: of the attack on the support.
         steps: gradient steps.
         rate: of plain gradient descent.
+        closed_form: whether neither step is made, and a head is fitted to the clean support.
     """
 
     norm: str
     attack_steps: int = 10
     steps: int = 1
     rate: float = 0.01
+    closed_form: bool = False
 
     @property
     def ascent(self) -> Ascent:
@@ -37,4 +39,6 @@ class Adaptation:
 
     def cost(self, examples: int) -> Cost:
         """Of attacking and learning a support of `examples`."""
+        if self.closed_form:
+            return Cost(forwards=examples)
         return self.ascent.cost(examples) + gradients(examples) * self.steps

@@ -52,6 +52,7 @@ class WeightPerturbation(ManyStepTraining):
     beta: float = parameter(6.0, low=0)
 
     presets: ClassVar[Presets] = published.AWP
+    follows_its_loss: ClassVar[bool] = False
     kernels: ClassVar[Mapping[str, str]] = kernels_of("awp", "WeightPerturbationKernel")
 
     @property

@@ -43,6 +43,7 @@ class FreeTraining(Defense):
     replays: int = parameter(8, low=1)
 
     presets: ClassVar[Presets] = published.FREE_AT
+    follows_its_loss: ClassVar[bool] = False
     kernels: ClassVar[Mapping[str, str]] = kernels_of("free", "FreeKernel")
 
     @property

@@ -68,9 +68,13 @@ def one_hot(y: np.ndarray, ways: int) -> np.ndarray:
 
 
 def centroid(features: np.ndarray, y: np.ndarray, ways: int) -> Heads:
-    """Step 2, of supports (E, n, d) with the same labels (n,) in each."""
+    """Step 2, of supports (E, n, d) with the same labels (n,) in each.
+
+    The column of a class without examples is 0.
+    """
     targets = one_hot(y, ways)
-    means = np.swapaxes(targets / targets.sum(axis=0), 0, 1) @ unit(features)  # (E, ways, d)
+    shares = targets / np.maximum(targets.sum(axis=0), 1)
+    means = shares.T @ unit(features)  # (E, ways, d)
     return _heads(np.swapaxes(unit(means), -1, -2), is_unit=True)
 
 
@@ -96,6 +100,12 @@ def linear(features: np.ndarray, y: np.ndarray, ways: int, *, steps: int, rate: 
 
 
 FIT: dict[str, Callable[..., Heads]] = {"centroid": centroid, "ridge": ridge, "linear": linear}
+
+
+def of(kind: str, features: np.ndarray, y: np.ndarray, ways: int, *, penalty: float) -> Heads:
+    """The closed form of that name, of one support (n, d)."""
+    settings = {"penalty": penalty} if kind == "ridge" else {}
+    return FIT[kind](features[None].astype(np.float64), y, ways, **settings)
 
 
 def _heads(weights: np.ndarray, *, is_unit: bool) -> Heads:

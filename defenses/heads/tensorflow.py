@@ -38,20 +38,22 @@ def closed_form(kind: str, features: Tensor, y: Tensor, ways: int, *, penalty: f
     return tf.matmul(rows, tf.linalg.solve(kernel, targets), transpose_a=True)
 
 
-def last_dense(model: keras.Model) -> keras.layers.Dense:
-    """The dense layer that gives the logits.
+def last_dense(model: keras.Model) -> tuple[keras.layers.Dense, Any]:
+    """The dense layer that gives the logits, and the symbolic features that it takes.
 
     Raises:
-        DefenseError: the model ends in another, or is none of a known order of layers.
+        DefenseError: another layer gives them, or the model is a subclass that doesn't tell.
     """
-    symbolic = isinstance(model, keras.Sequential) or hasattr(model, "_functional")
-    last = model.layers[-1] if symbolic or type(model).__name__ == "Functional" else None
-    if not isinstance(last, keras.layers.Dense):
+    outputs = getattr(model, "outputs", None) or [None]
+    # A layer may be part of several models: what it takes in this one, its output knows.
+    history = getattr(outputs[0], "_keras_history", None)
+    if history is None or not isinstance(history.operation, keras.layers.Dense):
         raise DefenseError(
             "read-outs take the input of the model's last dense layer, and it can't be told here; "
             "give a Sequential or functional model that ends in keras.layers.Dense"
         )
-    return last
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, node.input_tensors[0]
 
 
 class Body:
@@ -59,8 +61,8 @@ class Body:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.layer = last_dense(kernel.model)
-        self.body = keras.Model(kernel.model.inputs, self.layer.input)
+        self.layer, features = last_dense(kernel.model)
+        self.body = keras.Model(kernel.model.inputs, features)
         self._features = tf.function(self.graph_features, reduce_retracing=True)
         self._attacks: dict[tuple[Ascent, bool], Callable[..., Tensor]] = {}
         self._descend = tf.function(self._graph_descend, reduce_retracing=True)
@@ -145,6 +147,15 @@ class Body:
         weight = np.asarray(self.layer.kernel)[:, :ways]
         bias = np.asarray(self.layer.bias)[:ways] if self.layer.use_bias else np.zeros(ways)
         return Heads(weight[None], bias[None], unit=False)
+
+    def put(self, heads: Heads) -> None:
+        """Make the first of the heads the model's last layer.
+
+        It answers as the head does on unit features, which differ from features in length alone.
+        """
+        self.layer.kernel.assign(heads.weights[0])
+        if self.layer.use_bias:
+            self.layer.bias.assign(heads.biases[0])
 
     @property
     def classes(self) -> int:

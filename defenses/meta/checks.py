@@ -25,6 +25,10 @@ def check_combination(defense: MetaParameters) -> None:
         raise DefenseError(
             "outer_loss trades is one loss; leave adversarial_rate and inner_loss crossed out"
         )
+    if defense.rotations and "few-way" not in defense.distribution:
+        raise DefenseError(
+            "rotations makes other classes of few-way tasks; give distribution few-way"
+        )
     if defense.support_family == "other":
         _check_other_family(defense)
     if not defense.distribution:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from defenses.cost import Cost, gradients
 from defenses.meta.chunk.sizes import attacked_at_once, chunk_size
+from defenses.meta.heads.spec import head_cost
 from defenses.meta.parameters import MetaParameters
 from defenses.recipe import GRAPH, NUMBER
 from defenses.tasks.distributions import Budgeted
@@ -11,6 +12,8 @@ from defenses.tasks.distributions import Budgeted
 
 def task_cost(defense: MetaParameters, attack: Budgeted) -> Cost:
     """Attacks, inner steps with what differentiates them, and outer losses of a task."""
+    if defense.head != "linear":
+        return head_cost(defense)
     cost = _inner_cost(defense)
     if defense.inner_loss != "clean":
         cost += attack.support.cost(defense.inner_examples)

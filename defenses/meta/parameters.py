@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from defenses.budgets import NormBudgets
+from defenses.heads.spec import CLOSED_FORMS
 from defenses.parameters import names_parameter, parameter
 from defenses.tasks import families
 from defenses.tasks.distributions import check_kind
@@ -12,6 +13,7 @@ from defenses.tasks.distributions import check_kind
 ALGORITHMS = ("maml", "fomaml", "reptile", "anil")
 INNER_LOSSES = ("adversarial", "clean", "crossed")
 OUTER_LOSSES = ("mixed", "trades")
+HEADS = ("linear", *CLOSED_FORMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,14 @@ class MetaParameters(NormBudgets):
         task_attack_steps: of pgd-linf, pgd-l2 and pgd-l1 in tasks of "attacks".
         query_attack: the query is attacked through the "adapted" or the "initial" model.
         adversarial_rate: learning rate of an optimiser of its own for the adversarial part.
+        head: "linear" is the model's last layer, moved by the inner loop; "centroid" and "ridge"
+            are fitted to each support in closed form (`defenses.meta.heads.spec`).
+        head_penalty: of the ridge regression.
+        head_scale: of the logits of a closed form, whose features have length 1.
+        rotations: whether images turned by 90, 180 and 270 degrees are other classes in few-way
+            tasks.
+        pretrain: share of the training, its beginning, that is adversarial training on all
+            classes at once; for closed forms.
         chunk: tasks that PyTorch computes at once; 0 chooses by the model's size.
     """
 
@@ -72,6 +82,11 @@ class MetaParameters(NormBudgets):
     query_attack: str = parameter("adapted", choices=("adapted", "initial"))
     adversarial_rate: float | None = parameter(None, low=0)
     chunk: int = parameter(0, low=0)
+    head: str = parameter("linear", choices=HEADS, later=True)
+    head_penalty: float = parameter(0.1, low=1e-9, later=True)
+    head_scale: float = parameter(10.0, low=1e-9, later=True)
+    rotations: bool = parameter(False, later=True)
+    pretrain: float = parameter(0.0, low=0, high=1, later=True)
 
     @property
     def second_order(self) -> bool:

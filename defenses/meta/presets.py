@@ -54,5 +54,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "adversarial_rate": 2e-4,
     },
 }
+# Goldblum et al. 2020 with their best head, that of Bertinetto et al. 2019 (R2-D2), and with that
+# of Snell et al. 2017 (prototypical networks).
+_EPISODES = {**PRESETS["aq"], "distribution": ["few-way"]}
+del _EPISODES["algorithm"]
+PRESETS = {
+    **PRESETS,
+    "aq-ridge": {**_EPISODES, "head": "ridge"},
+    "aq-centroid": {**_EPISODES, "head": "centroid"},
+}
 # ITS-MAML: R-MAML with more shots in training than the test will have.
 PRESETS = {**PRESETS, "its-maml": {**PRESETS["r-maml"], "support": 50}}

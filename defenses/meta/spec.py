@@ -43,6 +43,8 @@ The parameters change single steps:
     learn_rates         a = inner_rate exp(s_l) for layer l; step 6: s <- optimiser(s, dL / ds)
     multi_step > 0      step 4: L_t = sum_k v_k L(k), all on the same x_Q_adv; v_k moves from 1 / K
                         to the last step alone (Antoniou et al. 2019, MAML++, section 4)
+    head centroid, ridge   the steps of `defenses.meta.heads.spec` in the place of all
+    rotations           images turned by 90, 180 and 270 degrees are other classes
     adversarial_rate    steps 5 and 6 twice, with an optimiser each: for the clean part of L_t, then
                         at this rate for the adversarial part
 """
@@ -60,9 +62,11 @@ import numpy as np
 from defenses.adaptation.spec import Adaptation
 from defenses.cost import Cost
 from defenses.errors import DefenseError
+from defenses.heads.spec import CLOSED_FORMS
 from defenses.kernel import Arrays
 from defenses.meta.checks import check_combination, check_held_out
 from defenses.meta.costs import task_cost, task_memory
+from defenses.meta.heads.spec import base_cost, check_head, draw_base
 from defenses.meta.parameters import MetaParameters
 from defenses.meta.presets import PRESETS
 from defenses.meta.steps import step_weights
@@ -72,6 +76,8 @@ from defenses.tasks import families
 from defenses.tasks.distributions import Budgeted, TaskDistribution
 from defenses.threat import Threat
 from defenses.trades.spec import small_noise
+
+_HEAD_KERNELS = kernels_of("meta.heads", "HeadKernel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +98,7 @@ class MetaAdversarial(MetaParameters):
         super().__post_init__()
         check_combination(self)
         check_held_out(self)
+        check_head(self)
         self.task_distribution.check()
 
     @property
@@ -141,6 +148,7 @@ class MetaAdversarial(MetaParameters):
             support=self.support,
             query=self.query,
             ways=self.ways,
+            rotations=self.rotations,
         )
 
     @property
@@ -151,7 +159,25 @@ class MetaAdversarial(MetaParameters):
             attack_steps=self.support_attack_steps,
             steps=self.inner_steps,
             rate=self.inner_rate,
+            closed_form=self.is_closed_form,
         )
+
+    @property
+    def is_closed_form(self) -> bool:
+        """Whether each task's head is fitted, and not moved by inner steps."""
+        return self.head in CLOSED_FORMS
+
+    def kernel_class(self, framework: str) -> str:
+        """One of features alone where heads are fitted in closed form."""
+        return (_HEAD_KERNELS if self.is_closed_form else self.kernels)[framework]
+
+    def check_inputs(self, input_shape: tuple[int, ...]) -> None:
+        """Refuse rotations of what is no square image."""
+        super().check_inputs(input_shape)
+        if self.rotations and (len(input_shape) != 3 or input_shape[0] != input_shape[1]):
+            raise DefenseError(
+                f"rotations turns square images, these inputs are {input_shape}; leave it out"
+            )
 
     def step_cost(self) -> Cost:
         """What a meta-batch is expected to cost: tasks under different attacks differ."""
@@ -164,6 +190,8 @@ class MetaAdversarial(MetaParameters):
 
     def cost_of(self, draws: Arrays) -> Cost:
         """What a meta-batch costs, task by task."""
+        if "base" in draws:
+            return base_cost(self, len(draws["base"]))
         attacks = self.task_distribution.attacks
         return sum((task_cost(self, attacks[which]) for which in draws["attack"]), Cost())
 
@@ -194,8 +222,15 @@ class MetaAdversarial(MetaParameters):
         draws = self.task_distribution.draw(generator, x, y)
         if self.outer_loss == "trades":
             draws = {**draws, "noise": small_noise(generator, draws["x"][:, self.support :].shape)}
+        if self.pretrain:  # which phase it is, `at` knows
+            return {**draws, **draw_base(self, generator, x, y)}
         return self.at(draws, 0.0)
 
     def at(self, draws: Arrays, done: float) -> Arrays:
-        """With the weights v_k of the losses after each inner step, (K,)."""
+        """With the weights v_k of the losses after each inner step, (K,).
+
+        Of what both phases of a training draw, that of the present one is left.
+        """
+        if self.pretrain:
+            draws = {n: v for n, v in draws.items() if ("base" in n) == (done < self.pretrain)}
         return {**draws, "step_weights": step_weights(self.inner_steps, self.multi_step, done)}

@@ -19,7 +19,7 @@ from defenses.meta.chunk.sizes import attacked_at_once, groups
 from defenses.meta.inner.tensorflow import Adapted, InnerLoop, Weights, refuse_wrong_derivatives
 from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import LOG_RATES
-from defenses.perturbation.tensorflow import own_graph, perturb
+from defenses.perturbation.tensorflow import perturb
 from defenses.tasks.distributions import Budgeted
 from defenses.trades.tensorflow import most_divergent, trades_loss
 
@@ -124,12 +124,11 @@ class MetaKernel(Kernel):
         if self.defense.inner_loss != "clean":
             support_adv = self.attack_supports(attack, x, y, start, eps)
         total = self._zeros()
-        gradient_of = own_graph(functools.partial(self.meta_gradient, attack, step_weights))
         for task in tf.range(tf.shape(x)[0]):
             # One after the other: in parallel they would take as many times the memory
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             tensors = [value[task] for value in (x, y, support_adv, start, noise, eps)]
-            total = sum_of(total, gradient_of(*tensors))
+            total = sum_of(total, self.meta_gradient(attack, step_weights, *tensors))
         return total
 
     def attack_supports(

@@ -50,6 +50,7 @@ class MetaNoise(MultiNormDefense):
     noise_rate: float = parameter(1e-3, low=0)
     width: int = parameter(8, low=1)
 
+    follows_its_loss: ClassVar[bool] = False
     kernels: ClassVar[Mapping[str, str]] = kernels_of("mng_ac", "MetaNoiseKernel")
 
     def norm_of(self, number: float) -> str:

@@ -54,6 +54,8 @@ class TaskDistribution:
         support: examples of a support set.
         query: examples of a query set.
         ways: classes of a few-way task.
+        rotations: whether its images may be turned, by 90, 180 or 270 degrees: a turned class is
+            another one.
     """
 
     kinds: tuple[str, ...]
@@ -63,6 +65,7 @@ class TaskDistribution:
     support: int
     query: int
     ways: int
+    rotations: bool = False
 
     @property
     def size(self) -> int:
@@ -120,9 +123,14 @@ class TaskDistribution:
                 share[task] = least * generator.uniform(self.least_budget, 1)
             elif kind == "few-way":
                 index[task], labels[task] = self._few_way(generator, y)
+        images = x[index]  # (tasks, support + query, H, W, C)
+        if self.rotations:
+            for task in np.flatnonzero(kinds == self.kinds.index("few-way")).tolist():
+                turns = generator.integers(4, size=self.ways)[labels[task]]
+                images[task] = _turned(images[task], turns)
         starts = [self._starts(generator, int(which), x.shape[1:]) for which in attack]
         return {
-            "x": x[index],  # (tasks, support + query, H, W, C)
+            "x": images,
             "y": labels,
             "attack": attack,
             "share": share,
@@ -157,6 +165,11 @@ def check_kind(name: str) -> None:
     """Refuse an unknown distribution, with a DefenseError."""
     if name not in DISTRIBUTIONS:
         raise DefenseError(f"unknown distribution {name!r}{did_you_mean(name, DISTRIBUTIONS)}")
+
+
+def _turned(images: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """Square images (n, H, W, C), each turned by so many quarters."""
+    return np.stack([np.rot90(image, turn) for image, turn in zip(images, turns, strict=True)])
 
 
 def _some(generator: np.random.Generator, total: int, count: int) -> np.ndarray:

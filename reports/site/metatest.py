@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports.adaptations import HELD_OUT, summary
 from reports.groups import Group, page
 from reports.rows import Row, name_in_text
-from reports.site import measured, render
+from reports.site import fewshot, measured, render
 from reports.site.charts import Axis, Line, lines, told
 from reports.statistics import across_seeds
 from reports.styles import is_hollow, styles
@@ -24,7 +24,10 @@ Size = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
 
 def document(groups: Sequence[Group]) -> Document:
-    """For each group its rows by size of the protocol, the largest first; a JSON value."""
+    """For each group its rows by size of the protocol, the largest first; a JSON value.
+
+    What is of new classes stands beside it.
+    """
     found = []
     for group in groups:
         sizes: dict[Size, list[Row]] = {}
@@ -34,7 +37,7 @@ def document(groups: Sequence[Group]) -> Document:
         if sizes:
             parts = [_part(size, sizes[size]) for size in sorted(sizes, reverse=True)]
             found.append({**group.summary(), "parts": parts})
-    return {"groups": found}
+    return {"groups": found, "few_shot": fewshot.document(groups)}
 
 
 def write(document: Document) -> str:
@@ -47,6 +50,7 @@ def write(document: Document) -> str:
             (group, [(part, _charts(part, styles(group["defenses"]))) for part in group["parts"]])
             for group in document["groups"]
         ],
+        few_shot=[(group, fewshot.charts(group["parts"])) for group in document["few_shot"]],
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from benchmark.results import SCHEMA_VERSION, Store
 from benchmark.results.records import ClaimsRecord, SupportRecord, TrainingRecord
+from reports.attacked import expected_draw
 from reports.checks import checks
 from reports.groups import threat
-from reports.pictures import Example, examples
+from reports.pictures import Example, common_magnification, examples, has_pictures
 from reports.records import Attack, Cell
-from reports.site import breakdown, measured
+from reports.site import breakdown, downloads, measured, optimality
 from reports.site.outcomes import Detail, detail
 from reports.site.reproduce import UNKNOWN, command
 
@@ -38,12 +39,18 @@ def document(
     `standing` holds what `Board.standing` has of the cell.
     """
     record = cell.record
+    ran = {
+        name: [details[one.key] for one in cell.under(name) if one.key in details]
+        for name in sorted(record.suites)
+    }
+    shown = [pictured.arrays for mine in ran.values() if (pictured := _pictured(mine))]
+    magnification = common_magnification(shown, limit=_PICTURES)
     suites, pictures = [], {}
-    for name in sorted(record.suites):
-        attacks = cell.under(name)
-        ran = [details[attack.key] for attack in attacks if attack.key in details]
-        suite, pictures[name] = _suite(cell, name, attacks, ran, standing[name])
-        suites.append(suite)
+    stated = record.config.threat
+    near = optimality.shares(list(details.values()), stated.norm, stated.eps)
+    for name, mine in ran.items():
+        suite, pictures[name] = _suite(cell, name, mine, standing[name], magnification)
+        suites.append(suite | {"optimality": _optimality(mine, near)})
     return {
         "schema_version": SCHEMA_VERSION,
         "cell_id": cell.cell_id,
@@ -60,12 +67,13 @@ def document(
         "started": record.started,
         "training": _stage(cell.training),
         "adaptation": _stage(cell.adaptation),
+        "published": None if cell.published is None else cell.published.model_dump(),
         "suites": suites,
         **measured.documents(cell),
         "related": related,
         "reproduce": [command(cell, one["suite"], cell.runs.get(one["suite"])) for one in suites]
         or [command(cell, "", None)],
-        "suite_files": [run.suite_file for run in cell.runs.values() if run.suite_file],
+        "suite_files": [name for name, _ in downloads.suites(cell).values()],
         "reproduce_note": "" if all(one["suite"] in cell.runs for one in suites) else UNKNOWN,
     }, pictures
 
@@ -83,6 +91,7 @@ def outcomes(
     shared |= {"label": first.label, "clean_prediction": first.clean_prediction}
     whole = {
         "cell_id": cell.cell_id,
+        "classes": cell.record.classes,
         **{name: _listed(array) for name, array in shared.items()},
         "attacks": {d.attack.key: _attack_outcomes(d, norm) for d in details},
     }
@@ -151,8 +160,9 @@ def _attack_outcomes(one: Detail, norm: str) -> Document:
 
 
 def _suite(
-    cell: Cell, name: str, attacks: list[Attack], ran: list[Detail], values: dict[str, Any]
+    cell: Cell, name: str, ran: list[Detail], values: dict[str, Any], magnification: float
 ) -> tuple[Document, list[Example]]:
+    attacks = cell.under(name)
     found: Document = {
         "suite": name,
         "attacks": [_attack(attack) for attack in attacks],
@@ -164,10 +174,14 @@ def _suite(
     if not ran:
         return found, []
     strongest = min(ran, key=lambda one: one.accuracy)
-    pictured, samples = _pictured(ran)
+    pictured = _pictured(ran)
+    samples = (
+        examples(pictured.arrays, limit=_PICTURES, magnification=magnification) if pictured else []
+    )
     worst, stated = breakdown.worst_case(ran), cell.record.config.threat
     return found | {
         "attacked": len(worst),
+        "expected": expected_draw([one.outcomes for one in attacks if one.outcomes is not None]),
         "clean": breakdown.share(int(ran[0].clean_correct.sum()), len(worst)),
         "worst_case": breakdown.worst_share(ran, bound=values["bound"]),
         "common": breakdown.common_share(ran) if values["common_examples"] else None,
@@ -182,7 +196,8 @@ def _suite(
         "security_curve": breakdown.security_curve(ran, stated.norm, stated.eps),
         "queries": breakdown.queries(ran),
         "examples": {
-            "attack": pictured,
+            "attack": pictured.attack.name if pictured else "",
+            "magnification": magnification,
             "samples": [
                 _named(
                     cell,
@@ -190,7 +205,6 @@ def _suite(
                         "index": s.index,
                         "label": s.label,
                         "prediction": s.prediction,
-                        "magnification": s.magnification,
                     },
                 )
                 for s in samples
@@ -199,18 +213,23 @@ def _suite(
     }, samples
 
 
+def _optimality(ran: list[Detail], near: dict[str, Document]) -> Document:
+    """What share each attack has of the best known; "attacks" is empty where all are alone."""
+    rows = [(one.attack, near[one.attack.key]) for one in ran if one.attack.key in near]
+    found = [{"name": attack.name, "key": attack.key, **shares} for attack, shares in rows]
+    return {"queries": list(optimality.QUERIES), "attacks": found}
+
+
 def _named(cell: Cell, one: Document) -> Document:
     """The same with the names of both classes."""
     names = {f"{key}_name": cell.class_name(one[key]) for key in ("label", "prediction")}
     return one | names
 
 
-def _pictured(ran: list[Detail]) -> tuple[str, list[Example]]:
-    """Stored examples of the strongest attack that has any."""
-    for one in sorted(ran, key=lambda one: one.accuracy):
-        if samples := examples(one.arrays, limit=_PICTURES):
-            return one.attack.name, samples
-    return "", []
+def _pictured(ran: list[Detail]) -> Detail | None:
+    """The strongest attack that has stored pictures."""
+    strongest = sorted(ran, key=lambda one: one.accuracy)
+    return next((one for one in strongest if has_pictures(one.arrays)), None)
 
 
 def _attack(attack: Attack) -> Document:

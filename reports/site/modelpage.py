@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -19,12 +19,15 @@ _MOST_CLASS_ROWS = 60
 Document = dict[str, Any]
 
 
-def write(document: Document, pictures: dict[str, list[Example]]) -> str:
-    """The page of a model's document."""
+def write(
+    document: Document, pictures: dict[str, list[Example]], taken: Collection[str] = ()
+) -> str:
+    """The page of a model's document; `taken` are further files that it offers."""
     return render.page(
         "model.html.j2",
         root="../../",
         model=document,
+        taken=sorted(taken),
         histories=[
             (stage, _history(document[stage]["history"], stage))
             for stage in ("training", "adaptation")

@@ -59,10 +59,8 @@ def detail(store: Store, cell_id: str, attack: Attack, norm: str) -> Detail | No
     except StoreError:
         return None
     size = len(attack.outcomes.robust)
-    whole = {name: _usable(arrays, name, size, kinds="iu") for name in _WHOLE}
-    distance = (
-        _usable(arrays, norm, size, kinds="f") if norm in ("linf", "l2", "l1", "l0") else None
-    )
+    whole = {name: usable(arrays, name, size, kinds="iu") for name in _WHOLE}
+    distance = usable(arrays, norm, size, kinds="f") if norm in ("linf", "l2", "l1", "l0") else None
     return Detail(
         attack,
         arrays,
@@ -74,7 +72,8 @@ def detail(store: Store, cell_id: str, attack: Attack, norm: str) -> Detail | No
     )
 
 
-def _usable(arrays: Arrays, name: str, size: int, *, kinds: str) -> np.ndarray | None:
+def usable(arrays: Arrays, name: str, size: int, *, kinds: str) -> np.ndarray | None:
+    """A stored array, (size,), of these kinds of type; None where it is missing or another."""
     array = arrays.get(name)
     return (
         array

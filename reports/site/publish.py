@@ -14,7 +14,17 @@ from benchmark.results import Store
 from reports.exports import formatted
 from reports.groups import Board, board
 from reports.records import Cell, read
-from reports.site import boardpage, comparing, metatest, model, modelpage, render, tradeoffs, twins
+from reports.site import (
+    boardpage,
+    comparing,
+    downloads,
+    metatest,
+    model,
+    modelpage,
+    render,
+    tradeoffs,
+    twins,
+)
 from reports.site.folder import REPORT, SiteFolder
 from reports.site.related import related_cells
 
@@ -22,35 +32,32 @@ _ASSETS = ("site.css", "site.js", "leaderboard.js", "compare.js", "paired.js")
 _MODEL_FILES = ("index.html", "data.json", "outcomes.json", "outcomes.js")
 
 
-def publish(out: Path | str, site: Path | str | None = None) -> Path:
-    """Writes or updates the site of a results folder; returns the path of its first page."""
+def publish(out: Path | str, site: Path | str | None = None, *, whole: bool = False) -> Path:
+    """Writes or updates the site of a results folder; returns the path of its first page.
+
+    With `whole` a model's folder has its weights and adversarial examples, too.
+    """
     results = read(out)
     store = Store.open(out)
     path = store.path / REPORT if site is None else Path(site)
     folder = SiteFolder.open(path, results=store.path)
     ranked = board(results)
     pages = _pages(ranked)
-    models = [f"models/{c.cell_id}/{name}" for c in results.cells for name in _model_files(c)]
+    models = [
+        f"models/{c.cell_id}/{name}" for c in results.cells for name in _model_files(c, whole)
+    ]
     folder.begin([*pages, *models])
-    digests = _write_models(folder, store, results.cells, ranked)
+    digests = _write_models(folder, store, results.cells, ranked, whole=whole)
     for name, content in pages.items():
         folder.write(name, content)
     folder.finish(digests)
     return path / "index.html"
 
 
-def _model_files(cell: Cell) -> list[str]:
-    """The names of the files in a model's folder."""
-    return [*_MODEL_FILES, *_suite_files(cell)]
-
-
-def _suite_files(cell: Cell) -> dict[str, str]:
-    """Name of each suite file that the cell was attacked by, to its text."""
-    return {
-        run.suite_file: run.suite_text
-        for run in cell.runs.values()
-        if run.suite_file and run.suite_text is not None
-    }
+def _model_files(cell: Cell, whole: bool) -> list[str]:
+    """The names of the files that a model's folder may hold."""
+    suites = [name for name, _ in downloads.suites(cell).values()]
+    return [*_MODEL_FILES, *suites, *(downloads.names(cell) if whole else ())]
 
 
 def _pages(whole: Board) -> dict[str, str]:
@@ -78,7 +85,7 @@ def _pages(whole: Board) -> dict[str, str]:
 
 
 def _write_models(
-    folder: SiteFolder, store: Store, cells: tuple[Cell, ...], ranked: Board
+    folder: SiteFolder, store: Store, cells: tuple[Cell, ...], ranked: Board, *, whole: bool
 ) -> dict[str, str]:
     """Writes each model's folder unless what it is made from is unchanged; returns the digests."""
     related, standing = related_cells(cells), ranked.standing()
@@ -86,28 +93,30 @@ def _write_models(
     for cell in cells:
         prefix, relations = f"models/{cell.cell_id}/", related[cell.cell_id]
         mine = standing.get(cell.cell_id, {})
-        digest = digests[cell.cell_id] = _digest(cell, relations, mine)
+        digest = digests[cell.cell_id] = _digest(cell, relations, mine, whole)
         if folder.models.get(cell.cell_id) == digest and folder.keep(prefix):
             continue
         details = model.load(store, cell)
         document, pictures = model.document(cell, details, relations, mine)
-        whole, short = model.outcomes(cell, details, mine)
-        folder.write(f"{prefix}index.html", modelpage.write(document, pictures))
-        for name, text in _suite_files(cell).items():
-            folder.write(f"{prefix}{name}", text)
+        everything, short = model.outcomes(cell, details, mine)
+        taken = dict(downloads.contents(store, cell, details)) if whole else {}
+        folder.write(f"{prefix}index.html", modelpage.write(document, pictures, taken))
+        offered: dict[str, str | bytes] = {**dict(downloads.suites(cell).values()), **taken}
+        for name, content in offered.items():
+            folder.write(f"{prefix}{name}", content)
         folder.write(f"{prefix}data.json", render.document(document))
-        folder.write(f"{prefix}outcomes.json", render.document(whole))
+        folder.write(f"{prefix}outcomes.json", render.document(everything))
         call = f"benchOutcomes({json.dumps(cell.cell_id)},{render.document(short).strip()});\n"
         folder.write(f"{prefix}outcomes.js", call)
     return digests
 
 
 def _digest(
-    cell: Cell, relations: list[dict[str, Any]], standing: dict[str, dict[str, Any]]
+    cell: Cell, relations: list[dict[str, Any]], standing: dict[str, dict[str, Any]], whole: bool
 ) -> str:
     """Of everything that a model's pages are made from: what is stored, and this program."""
     known = [field.name for field in dataclasses.fields(cell) if field.name != "attacks"]
-    parts: list[Any] = [_program(), *(getattr(cell, name) for name in known)]
+    parts: list[Any] = [_program(), whole, *(getattr(cell, name) for name in known)]
     parts += [(a.key, a.status, a.reason, a.record) for a in cell.attacks.values()]
     return hashlib.sha256(
         repr([*parts, relations, standing]).encode("utf-8", "replace")

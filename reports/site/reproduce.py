@@ -10,6 +10,7 @@ from typing import Any
 from benchmark.results.records import DefenseConfig
 from reports.records import Cell
 from reports.runs import Run
+from reports.site.downloads import claims_file
 
 _CHANNELS = {"torch": "first", "tensorflow": "last"}  # that a framework's models have by custom
 _SUITE, _PROTOCOL = "quick", "none"  # where none is named
@@ -34,9 +35,13 @@ def command(cell: Cell, suite: str, run: Run | None) -> str:
     if not external:
         words |= {f"parameters.{k}": f"--set=parameters.{k}={v}" for k, v in _parameters(cell)}
         words |= {name: word for name, word in _turned_off(run).items() if name not in words}
+    claimed = [claims_file(one) for one in cell.attacks.values() if one.claimed]
     kept = [word for name, word in words.items() if _names(run, name, needed)]
     start = "bench attack" if external else "bench run"
-    return " \\\n    ".join([start, *map(shlex.quote, [*kept, *_around(suite, run)])])
+    parts = [*kept, *_around(suite, run)]
+    # A command takes one such file; where there are more it is given again with each.
+    commands = [[*parts, f"--claims={name}"] for name in claimed] or [parts]
+    return "\n".join(" \\\n    ".join([start, *map(shlex.quote, one)]) for one in commands)
 
 
 def _names(run: Run | None, name: str, needed: set[str]) -> bool:
@@ -100,6 +105,9 @@ def _around(suite: str, run: Run | None) -> Iterator[str]:
     asked = run.asked
     if asked.protocol != _PROTOCOL:
         yield f"--protocol={asked.protocol}"
+    if asked.split is not None:
+        seed = isinstance(asked.split, int)
+        yield f"--split={asked.split}" if seed else f"--set=split={_yaml(asked.split)}"
     if asked.attack_timeout is not None:
         yield f"--attack-timeout={asked.attack_timeout:g}"
     if asked.batch_size is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ import numpy as np
 from reports.board import TRAINING
 from reports.groups import Group, page
 from reports.paired import compare, pairs
+from reports.records import Cell
 from reports.rows import Row
+from reports.styles import FRAMEWORKS
+from reports.text import one_line, percent
 
-FRAMEWORKS = ("torch", "tensorflow")
+_ONE_TRAINING = 1e-4  # a relative difference of losses that float32 explains within an epoch
 Document = dict[str, Any]
 
 
@@ -55,7 +59,55 @@ def _pair(first: Row, second: Row) -> Document | None:
         "high": found.high,
         "p_corrected": found.p,
         "transfer": _transfer(first, second),
+        "why": why(first.cell, second.cell),
     }
+
+
+def why(first: Cell, second: Cell) -> str:
+    """Where two trainings from the same weights, batches and draws part, in a sentence.
+
+    Float32 sums round differently in each framework, by 1e-7 of a loss; every update magnifies it.
+    A difference that is larger in the first epoch already has another cause.
+    """
+    gaps = _gaps(first, second)
+    elsewhere = (
+        ""
+        if first.record.device == second.record.device
+        else (
+            f" They were trained on different devices: {one_line(first.record.device)} and "
+            f"{one_line(second.record.device)}."
+        )
+    )
+    if not gaps:
+        return f"What the trainings logged can't be compared.{elsewhere}"
+    apart = next((place for place, gap in enumerate(gaps) if gap > _ONE_TRAINING), None)
+    if apart is None:
+        return (
+            f"One training: the losses of all {len(gaps)} epochs agree to {max(gaps):.0e}; single "
+            f"examples at the edge of a class fall on either side.{elsewhere}"
+        )
+    if apart == 0:
+        return (
+            f"The losses are {percent(gaps[0])} % apart in the first epoch already, more than "
+            f"rounding makes: look for another cause.{elsewhere}"
+        )
+    return (
+        f"One training up to epoch {apart}, where the losses agree to {max(gaps[:apart]):.0e}; "
+        f"then rounding, which every update magnifies, parts them: {percent(gaps[-1])} % in the "
+        f"last of {len(gaps)}.{elsewhere}"
+    )
+
+
+def _gaps(first: Cell, second: Cell) -> list[float]:
+    """How far the losses of each epoch are apart, relative to the larger; empty if not logged."""
+    histories = [one.training.history if one.training else [] for one in (first, second)]
+    losses = [[row.get("loss") for row in history] for history in histories]
+    if len(losses[0]) != len(losses[1]):
+        return []
+    pairs = list(zip(*losses, strict=True))
+    if not all(isinstance(v, int | float) and math.isfinite(v) for pair in pairs for v in pair):
+        return []
+    return [abs(a - b) / max(abs(a), abs(b), 1e-12) for a, b in pairs]
 
 
 def _transfer(first: Row, second: Row) -> Document | None:

@@ -164,3 +164,35 @@ def test_nothing_is_said_of_balance_where_classes_are_even(synthetic: Any) -> No
     (row,) = reports.leaderboard(synthetic.store.path).to_dict("records")
     assert pd.isna(row["clean_balanced"])
     assert "balanced %" not in reports.terminal_table(synthetic.store.path).columns
+
+
+def with_shares(synthetic: Any, cell_id: str, **shares: float) -> None:
+    """Stores in which share of its draws a random model is right under each attack."""
+    for name, share in shares.items():
+        arrays = synthetic.arrays(cell_id, name)
+        arrays["right_share"] = np.where(np.arange(200) < 100, share, 0.5).astype(np.float32)
+        synthetic.rewrite(cell_id, name, npz_writer(arrays), draws=50)
+
+
+def test_a_single_draw_of_a_random_model_stands_beside_its_mean(synthetic: Any) -> None:
+    cell_id = synthetic.cell(robust={"fgsm": 0.8, "pgd": 0.7})
+    with_shares(synthetic, cell_id, fgsm=0.75, pgd=0.25)
+
+    frame = reports.load(synthetic.store.path)
+
+    assert frame["worst_case_expected"].tolist() == [0.375, 0.375]
+    (page,) = reports.publish(synthetic.store.path).parent.rglob("models/*/index.html")
+    assert "A single draw</dt><dd>37.5 %" in page.read_text(encoding="utf-8")
+
+
+def test_a_model_that_is_not_random_has_no_single_draw(synthetic: Any) -> None:
+    synthetic.cell()
+    assert reports.load(synthetic.store.path)["worst_case_expected"].isna().all()
+
+
+@pytest.mark.parametrize("share", [1.5, -0.1, np.nan])
+def test_what_is_no_share_is_no_outcome(synthetic: Any, share: float) -> None:
+    cell_id = synthetic.cell(robust={"pgd": 0.7})
+    with_shares(synthetic, cell_id, pgd=share)
+    (row,) = reports.load(synthetic.store.path).to_dict("records")
+    assert row["attack_status"] == "missing"

@@ -14,6 +14,7 @@ from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.climbing import climb
 from benchmark.attacks.autoattack.losses import (
+    DLR,
     CrossEntropy,
     Loss,
     Margin,
@@ -29,6 +30,7 @@ WIDE_STARTS = ((3.0, 0.3), (2.0, 0.3))
 # Of `APGDCrossEntropy`, by name; "probability-margin" is what makes it PMA's.
 LOSSES: dict[str, Callable[[np.ndarray], Loss]] = {
     "cross-entropy": CrossEntropy,
+    "dlr": DLR,
     "margin": Margin,
     "probability-margin": ProbabilityMargin,
 }

@@ -134,35 +134,60 @@ class Difference:
         return weights
 
 
-@dataclass(frozen=True)
-class TargetedDLR(Difference):
-    """(z[target] - z[y]) / (z(1) - (z(3) + z(4)) / 2), z(k) the k-th largest (2020, eq. 10).
-
-    The same whatever the logits are multiplied by. With three classes the divisor is z(1) - z(3);
-    with two, where it would be the numerator again, it is 1.
-    """
+class _ScaleFree:
+    """A loss divided by a difference of logits, so that no factor on all of them changes it."""
 
     def values(self, logits: np.ndarray) -> np.ndarray:
         """(n,) of (n, classes)."""
-        return np.asarray(super().values(logits) / self._scale(logits)[0])
+        return np.asarray(super().values(logits) / self._scale(logits)[0])  # type: ignore[misc]
 
     def weights(self, logits: np.ndarray) -> np.ndarray:
         """By the quotient rule."""
         scale, scale_weights = self._scale(logits)
-        value = super().values(logits) / scale
-        weights = super().weights(logits) - value[:, np.newaxis] * scale_weights
+        value = super().values(logits) / scale  # type: ignore[misc]
+        weights = super().weights(logits) - value[:, np.newaxis] * scale_weights  # type: ignore[misc]
         return np.asarray(weights / scale[:, np.newaxis])
 
     def _scale(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The divisor, (n,), and its gradient, (n, classes)."""
         n, classes = logits.shape
-        shares = {2: (), 3: (1, 0, -1)}.get(classes, (1, 0, -0.5, -0.5))
+        shares = self._shares(classes)
         weights = np.zeros_like(logits)
         if not shares:
             return np.ones(n, dtype=logits.dtype), weights
         largest = np.argsort(-logits, axis=1)[:, : len(shares)]
         np.put_along_axis(weights, largest, np.asarray(shares, dtype=logits.dtype), axis=1)
         return np.einsum("nc,nc->n", weights, logits) + 1e-12, weights
+
+    @staticmethod
+    def _shares(classes: int) -> tuple[float, ...]:
+        """Of the largest logits in the divisor; none where it is 1."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class DLR(_ScaleFree, Margin):
+    """The greatest other logit minus the label's, over z(1) - z(3) (2020, eq. 6).
+
+    With two classes, where that is not there, the divisor is 1.
+    """
+
+    @staticmethod
+    def _shares(classes: int) -> tuple[float, ...]:
+        return () if classes == 2 else (1, 0, -1)
+
+
+@dataclass(frozen=True)
+class TargetedDLR(_ScaleFree, Difference):
+    """(z[target] - z[y]) / (z(1) - (z(3) + z(4)) / 2), z(k) the k-th largest (2020, eq. 10).
+
+    The same whatever the logits are multiplied by. With three classes the divisor is z(1) - z(3);
+    with two, where it would be the numerator again, it is 1.
+    """
+
+    @staticmethod
+    def _shares(classes: int) -> tuple[float, ...]:
+        return {2: (), 3: (1, 0, -1)}.get(classes, (1, 0, -0.5, -0.5))
 
 
 def query(

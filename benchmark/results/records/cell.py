@@ -106,7 +106,8 @@ class CellRecord(Schema):
 class RunRecord(StageRecord):
     """runs/<suite>.json: what was asked for, beside the configurations of cells.
 
-    suite_from: name and version of the other distribution that contributes the suite.
+    suite_from: name and version of the other distribution that contributes the suite. split: of
+    classes, the seed or the lists that it came to.
     """
 
     suite: str
@@ -117,5 +118,6 @@ class RunRecord(StageRecord):
     attacks: dict[str, dict[str, Any]] = {}
     protocol: str = "none"
     adaptation: dict[str, Any] = {}
+    split: Count | dict[str, list[str]] | None = None
     attack_timeout: Amount | None = None
     batch_size: Count | Literal["auto"] | None = None

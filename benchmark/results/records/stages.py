@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from benchmark.results.identity import FIRST_PROTOCOL
 from benchmark.results.records.schema import (
     Amount,
     CostRecord,
@@ -49,11 +50,20 @@ class SupportRecord(ModelRecord):
     labels_used: Count | None = None
 
 
+class PublishedRecord(Schema):
+    """Robust and clean accuracy that somebody published of a model, and where."""
+
+    robust_accuracy: Share
+    clean_accuracy: Share | None = None
+    source: str = ""
+
+
 class ExternalRecord(StageRecord):
-    """given.json"""
+    """given.json; `published` is what the user told, or the table of a model zoo."""
 
     seconds: Amount
     source: dict[str, Any]
+    published: PublishedRecord | None = None
 
 
 class Violations(Schema):
@@ -68,8 +78,9 @@ class AttackRecord(StageRecord):
     """attacks/<key>.json
 
     `source` is the defense on whose model it was made, `made_on` the cell with that model.
-    `draws`: of each answer of a random model. `batch_size`: examples at a time, where that isn't
-    250. The last eight are of an attack that ran.
+    `draws`: of each answer of a random model; what one of them is expected to get right before and
+    after it are `clean_expected_accuracy` and `expected_accuracy`. `batch_size`: examples at a
+    time, where that isn't 250. The last eight are of an attack that ran.
     """
 
     status: Status
@@ -87,6 +98,8 @@ class AttackRecord(StageRecord):
     source: str | None = None
     made_on: str = ""
     draws: Count | None = None
+    clean_expected_accuracy: Share | None = None
+    expected_accuracy: Share | None = None
     seconds: Amount | None = None
     forwards: Amount | None = None
     backwards: Amount | None = None
@@ -96,6 +109,7 @@ class AttackRecord(StageRecord):
     abstained: Count | None = None
     silent: Count | None = None
     forgot: Count | None = None
+    protocol_version: Count = FIRST_PROTOCOL
 
 
 class ClaimsRecord(AttackRecord):

@@ -1,0 +1,98 @@
+"""What a check came to, and the process that checks run in."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmark import frameworks
+from benchmark.child import Child
+from benchmark.errors import CheckError
+from benchmark.text import reason_of
+
+SERVE = "benchmark.conformance.report:serve"
+
+PASSED, FAILED, NOT_APPLICABLE = "passed", "failed", "not applicable"
+
+# Kind of a part to what gives its checks: name of a check to what does it.
+_CHECKS: Mapping[str, str] = {
+    "defenses": "benchmark.conformance.defense:checks",
+    "attacks": "benchmark.conformance.attack:checks",
+    "datasets": "benchmark.conformance.parts:dataset_checks",
+    "models": "benchmark.conformance.parts:model_checks",
+}
+KINDS = tuple(_CHECKS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check: its name, PASSED, FAILED or NOT_APPLICABLE, and what was seen."""
+
+    name: str
+    status: str
+    text: str
+
+
+class NotApplicable(Exception):
+    """Why a check says nothing of this part."""
+
+
+class Broken(Exception):
+    """What a part does otherwise than expected."""
+
+
+# Raises `Broken` or `NotApplicable`; returns what was seen.
+Check = Callable[[], str]
+
+
+def rows(kind: str, name: str, **given: Any) -> Iterator[Row]:
+    """The checks of a part, one after the other, here; both frameworks are imported.
+
+    Args:
+        kind: of `KINDS`.
+        name: of the part.
+        given: what its checks want to know beside.
+    """
+    module, _, function = _CHECKS[kind].partition(":")
+    checks: Mapping[str, Check] = getattr(importlib.import_module(module), function)(name, **given)
+    for check, do in checks.items():
+        try:
+            yield Row(check, PASSED, do())
+        except NotApplicable as error:
+            yield Row(check, NOT_APPLICABLE, str(error))
+        except Broken as error:
+            yield Row(check, FAILED, str(error))
+        except Exception as error:  # whatever the part's own code raises
+            traceback.print_exc()
+            yield Row(check, FAILED, reason_of(error))
+
+
+def checked(kind: str, name: str, **given: Any) -> Iterator[Row]:
+    """`rows`, of a process of its own; raises `CheckError` where that dies."""
+    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
+        log = Path(folder) / "check.log"
+        with Child(
+            SERVE, log, framework="torch", device="cpu", threads=1, name="bench-check"
+        ) as child:
+            answer = child.ask((kind, name, given))
+            while isinstance(answer, Row):
+                yield answer
+                answer = child.answer()
+            if answer != "done":
+                raise CheckError(f"{kind[:-1]} {name!r}: the process of its check {child.ending()}")
+
+
+def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
+    """Sends each row of one part, and "done"."""
+    kind, name, given = connection.recv()
+    for one in frameworks.FRAMEWORKS:
+        frameworks.prepare(one, device=device, threads=threads)
+    for row in rows(kind, name, **given):
+        connection.send(row)
+    connection.send("done")

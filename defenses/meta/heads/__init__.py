@@ -1,0 +1,1 @@
+"""Meta-adversarial training of features whose head is fitted in closed form."""

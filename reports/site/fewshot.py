@@ -1,0 +1,119 @@
+"""The few-shot protocol on the page of the meta-test: read-outs side by side, and over shots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from reports.fewshots import FewShot, Size, chosen
+from reports.groups import Group, page
+from reports.rows import Row, name_in_text
+from reports.site.charts import Axis, Line, lines, told
+from reports.statistics import across_seeds
+
+MOST_ROWS = 6  # that a chart draws; the tables have all
+Document = dict[str, Any]
+_ESTIMATES = ("clean", "robust", "stored_queries", "autoattack")
+
+
+def document(groups: Sequence[Group]) -> list[Document]:
+    """For each group a part for each ways and shots; a JSON value. White-box numbers are sorted."""
+    found = []
+    for group in groups:
+        sizes = sorted({one.size for row in group.rows for one in row.cell.few_shot})
+        if sizes:
+            parts = [_part(size, group.rows) for size in sizes]
+            found.append({**group.summary(), "parts": parts})
+    return found
+
+
+def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
+    """Over shots for each number of ways, and over ways for each of shots, where there are two."""
+    found = []
+    for over, fixed, text in (("shots", "ways", "{}-way"), ("ways", "shots", "{}-shot")):
+        for value in dict.fromkeys(part[fixed] for part in parts):
+            mine = [part for part in parts if part[fixed] == value]
+            if len({part[over] for part in mine}) < 2:
+                continue
+            series = _series(mine, over)
+            title = f"{text.format(value)}, the read-out that is best on validation classes"
+            words = f"{title}: robust accuracy in per cent over {over}: {told(series)}."
+            up = Axis("robust accuracy in %", 0, 1, percent=True)
+            across = Axis(over, 0, max(part[over] for part in mine), whole=True)
+            found.append((title, lines(across, up, series, words=words)))
+    return found
+
+
+def _series(parts: Sequence[Document], over: str) -> list[Line]:
+    points: dict[str, list[tuple[float, float]]] = {}
+    for part in parts:
+        for row in part["rows"]:
+            if row["chosen"]:
+                points.setdefault(row["label"], []).append((part[over], row["robust"]["mean"]))
+    drawn = list(points.items())[:MOST_ROWS]
+    return [Line(label, line, style) for style, (label, line) in enumerate(drawn)]
+
+
+def _part(size: Size, members: Sequence[Row]) -> Document:
+    """Read-outs of one size, the most robust first."""
+    _, episodes, queries, steps, ways, shots = size
+    rows = []
+    for row in members:
+        mine = [one for one in row.cell.few_shot if one.size == size]
+        best = chosen(mine)
+        rows += [_row(row, one, is_chosen=one is best) for one in mine]
+    rows.sort(key=lambda one: -one["robust"]["mean"] if one["robust"] else 1.0)
+    return {
+        "ways": ways,
+        "shots": shots,
+        "episodes": episodes,
+        "queries": queries,
+        "attack_steps": steps,
+        "rows": rows,
+        "over_seeds": _over_seeds(size, members),
+        # Columns that any row has something in
+        "has": [name for name in _ESTIMATES if any(row[name] for row in rows)],
+    }
+
+
+def _row(row: Row, one: FewShot, *, is_chosen: bool) -> Document:
+    record = one.record
+    estimates = {name: getattr(record, name) for name in _ESTIMATES}
+    return {
+        "cell_id": row.cell.cell_id,
+        "page": page(row.cell.cell_id),
+        "label": row.label,
+        "readout": record.readout,
+        "description": record.description,
+        "status": record.status,
+        "reason": record.reason,
+        "chosen": is_chosen,
+        "setting": dict(record.setting),
+        "labels_used": record.labels_used,
+        "gradient_evaluations": record.cost.gradient_evaluations,
+        **{name: value and value.model_dump() for name, value in estimates.items()},
+    }
+
+
+def _over_seeds(size: Size, members: Sequence[Row]) -> list[Document]:
+    """Robust accuracy over training seeds: each seed's model met the same episodes."""
+    trainings: dict[tuple[Any, ...], list[tuple[Row, FewShot]]] = {}
+    for row in members:
+        for one in row.cell.few_shot:
+            if one.size == size and one.shares:
+                key = (*row.values.training, one.record.readout)
+                trainings.setdefault(key, []).append((row, one))
+    found = []
+    for pairs in trainings.values():
+        if len(pairs) > 1:
+            row, one = pairs[0]
+            name = name_in_text(row.values)
+            label = f"{name}, {row.variant}" if row.variant else name
+            values = np.stack([each.shares["robust"] for _, each in pairs])
+            about = {"label": label, "readout": one.record.readout}
+            found.append({**about, **asdict(across_seeds(values))})
+    return found

@@ -1,0 +1,139 @@
+"""New classes in the reports: rows of read-outs, what they are sorted by, what can't be read."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import reports
+from benchmark.metatest.summary import share
+from benchmark.results import npz_writer
+
+EPISODES, QUERIES, WAYS = 10, 5, 5
+
+
+def measure(
+    synthetic, cell_id, readout="ridge", *, shots=1, ways=WAYS, robust=0.4, arrays=None, **changes
+):
+    """Writes a read-out whose episodes are spread around a share; returns their arrays."""
+    generator = np.random.default_rng(len(readout) + shots)
+    spread = generator.uniform(-0.1, 0.1, EPISODES)
+    shares = {"clean": np.full(EPISODES, 0.8), "robust": robust + spread}
+    shares |= {"stored_queries": np.full(EPISODES, 0.7), **(arrays or {})}
+    record = {
+        "version": 1,
+        "readout": readout,
+        "ways": ways,
+        "shots": shots,
+        "queries": QUERIES,
+        "episodes": EPISODES,
+        "attack_steps": 20,
+        "labels_used": WAYS * shots,
+        "status": "ok",
+        "setting": {"scale": 1.0},
+        "tuning": {
+            "ways": WAYS,
+            "episodes": 2,
+            "tried": [{"scale": 1.0, "robust": changes.pop("validation", robust)}],
+        },
+        "cost": {"gradient_evaluations": 7.0},
+        **{name: vars(share(values, QUERIES * WAYS)) for name, values in shares.items()},
+        **changes,
+    }
+    key = f"{readout}-{ways}way-{shots}shot-1a2b3c4d"
+    files = {f"{key}.npz": npz_writer(shares)}
+    synthetic.store.write_stage(cell_id, f"few-shot/{key}", record, files)
+    return shares
+
+
+def published(synthetic):
+    """The page of the meta-test, and the few-shot part of its document."""
+    site = reports.publish(synthetic.store.path).parent
+    document = json.loads((site / "data" / "metatest.json").read_text())
+    return (site / "metatest.html").read_text(encoding="utf-8"), document["few_shot"]
+
+
+def test_read_outs_are_sorted_by_white_box_queries_whatever_stored_ones_leave(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    high = {"stored_queries": np.full(EPISODES, 0.99)}
+    measure(synthetic, cell_id, "linear", robust=0.2, arrays=high)
+    shares = measure(synthetic, cell_id, "ridge", robust=0.5)
+    text, (group,) = published(synthetic)
+    (part,) = group["parts"]
+    assert [row["readout"] for row in part["rows"]] == ["ridge", "linear"]
+    assert part["rows"][0]["robust"]["mean"] == pytest.approx(shares["robust"].mean())
+    assert (part["rows"][0]["gradient_evaluations"], part["rows"][0]["labels_used"]) == (7.0, 5)
+    assert re.search(r"Stored, %.*99\.0", text, re.S)
+
+
+def test_the_read_out_that_a_model_is_judged_by_is_chosen_on_validation_classes(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    measure(synthetic, cell_id, "linear", robust=0.2, validation=0.9)
+    measure(synthetic, cell_id, "ridge", robust=0.5, validation=0.3)
+    text, (group,) = published(synthetic)
+    assert {r["readout"]: r["chosen"] for r in group["parts"][0]["rows"]} == {
+        "linear": True,
+        "ridge": False,
+    }
+    assert "<b>linear</b>" in text
+
+
+def test_each_number_of_shots_is_a_table_and_a_point_of_the_curve(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    for shots in (1, 5):
+        measure(synthetic, cell_id, shots=shots, robust=0.3 + shots / 20)
+    text, (group,) = published(synthetic)
+    assert [(part["ways"], part["shots"]) for part in group["parts"]] == [(5, 1), (5, 5)]
+    assert "robust accuracy in per cent over shots" in text
+
+
+def test_several_ways_are_points_of_a_curve_over_ways(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    for ways in (5, 20):
+        measure(synthetic, cell_id, ways=ways)
+    text, (group,) = published(synthetic)
+    assert [part["ways"] for part in group["parts"]] == [5, 20]
+    assert "1-shot, the read-out that is best on validation classes" in text
+
+
+def test_protocols_of_other_sizes_and_versions_are_apart(synthetic):
+    cell_id, other = synthetic.cell("pgd-at"), synthetic.cell("trades")
+    measure(synthetic, cell_id)
+    measure(synthetic, other, version=2)
+    _, (group,) = published(synthetic)
+    assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
+
+
+def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
+    for seed in (0, 1):
+        measure(synthetic, synthetic.cell("pgd-at", seed=seed), robust=0.4 + seed / 10)
+    _, (group,) = published(synthetic)
+    (over,) = group["parts"][0]["over_seeds"]
+    assert (over["seeds"], over["readout"]) == (2, "ridge")
+    assert over["mean"] == pytest.approx(0.45, abs=0.06)
+
+
+def test_a_read_out_without_a_result_is_shown_with_its_reason(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    reason = "the model's own head tells 4 classes apart, not 5"
+    measure(synthetic, cell_id, "own", status="not-applicable", reason=reason,
+            clean=None, robust=0.0)  # fmt: skip
+    text, _ = published(synthetic)
+    assert "tells 4 classes apart" in text
+
+
+WRONG = {
+    "whole numbers": {"robust": np.ones(EPISODES, int)},
+    "too few episodes": {"robust": np.full(EPISODES - 1, 0.5)},
+}
+
+
+@pytest.mark.parametrize("arrays", WRONG.values(), ids=WRONG)
+def test_episodes_that_make_no_sense_are_left_out(synthetic, arrays):
+    cell_id = synthetic.cell("pgd-at")
+    measure(synthetic, cell_id, arrays=arrays)
+    _, few_shot = published(synthetic)
+    assert few_shot == []

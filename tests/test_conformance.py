@@ -1,0 +1,154 @@
+"""The checks of `bench check-plugin`: sound parts pass, and each fault is found by its check."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plugins import TEMPLATE, distribution, install
+
+from benchmark import frameworks
+
+frameworks.import_torch_first()
+
+from benchmark.conformance import attack, defense, parts  # noqa: E402
+from benchmark.conformance.report import (  # noqa: E402
+    FAILED,
+    PASSED,
+    Broken,
+    NotApplicable,
+    Row,
+    rows,
+)
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of `broken_parts`, contributed under short names."""
+    names = ("Sound", "Unequal", "Untrue", "Wide", "Cheap", "Unseeded", "Forgets", "Halved")
+    attacks = ("SOUND_NOISE", "WIDE", "SILENT", "UNSEEDED", "CURIOUS", "NARROW", "ABSENT")
+    distribution(
+        tmp_path / "place",
+        "broken",
+        defenses={name.lower(): f"broken_parts:{name}" for name in names},
+        attacks={name.lower().replace("_", "-"): f"broken_parts:{name}" for name in attacks},
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "place"))
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the template of the documentation is installed."""
+    return install(TEMPLATE, tmp_path_factory.mktemp("template"))
+
+
+def states(found: Any) -> dict[str, str]:
+    return {row.name: row.status for row in found}
+
+
+@pytest.mark.usefixtures("given")
+@pytest.mark.parametrize(("kind", "name"), [("defenses", "sound"), ("attacks", "sound-noise")])
+def test_a_sound_part_passes(kind: str, name: str) -> None:
+    found = list(rows(kind, name))
+
+    assert FAILED not in states(found).values(), found
+    assert len(found) >= 7
+
+
+FAULTY_DEFENSES = {
+    "halved": ("declaration", "no kernel for tensorflow"),
+    "unequal": ("parity", "update 1: losses or weights are .* apart"),
+    "untrue": ("gradient", "in torch the update has length"),
+    "wide": ("budget", "points that use 2 of the budget"),
+    "unseeded": ("determinism", "with one seed end in other weights"),
+    "cheap": ("cost", "1408 forwards and 1408 backwards ran, 704 and 704 declared"),
+    "forgets": ("save and load", "gives other logits when it is loaded"),
+}
+
+
+@pytest.mark.usefixtures("given")
+@pytest.mark.parametrize(("name", "fault"), FAULTY_DEFENSES.items())
+def test_a_faulty_defense_is_found(name: str, fault: tuple[str, str]) -> None:
+    check, told = fault
+
+    with pytest.raises(Broken, match=told):
+        defense.checks(name)[check]()
+
+
+FAULTY_ATTACKS = {
+    "narrow": ("declaration", "attack_params of its class doesn't name max_iter"),
+    "wide": ("budget", "points refused under linf in torch: 12 budget"),
+    "unseeded": ("determinism", "two runs with one seed differ"),
+    "silent": ("cost", "it asked the estimator for nothing"),
+    "curious": ("cost", "it asked for 12 gradients; its kinds say it needs none"),
+}
+
+
+@pytest.mark.usefixtures("given")
+@pytest.mark.parametrize(("name", "fault"), FAULTY_ATTACKS.items())
+def test_a_faulty_attack_is_found(name: str, fault: tuple[str, str]) -> None:
+    check, told = fault
+
+    with pytest.raises(Broken, match=told):
+        attack.checks(name)[check]()
+
+
+@pytest.mark.usefixtures("given")
+def test_what_a_part_raises_is_a_failed_row() -> None:
+    assert next(rows("attacks", "absent")) == Row(
+        "declaration", FAILED, "AttributeError: module 'broken_parts' has no attribute 'Absent'"
+    )
+
+
+@pytest.mark.parametrize("name", ["free-at", "awp", "mng-ac"])
+def test_updates_that_follow_something_else_have_no_gradient_to_check(name: str) -> None:
+    with pytest.raises(NotApplicable):
+        defense.checks(name)["gradient"]()
+
+
+@pytest.mark.parametrize("name", ["trades", "meta-adv"])
+def test_a_defense_of_this_project_goes_down_its_gradient(name: str) -> None:
+    assert "of finite differences" in defense.checks(name)["gradient"]()
+
+
+@pytest.mark.parametrize(
+    ("checks", "name"), [(parts.dataset_checks, "stripes"), (parts.model_checks, "tiny")]
+)
+def test_data_and_model_of_the_template_pass(
+    template: Path, monkeypatch: pytest.MonkeyPatch, checks: Any, name: str
+) -> None:
+    monkeypatch.syspath_prepend(str(template))
+
+    assert all(do() for do in checks(name).values())
+
+
+@pytest.mark.parametrize("name", ["half-clean", "corners"])
+def test_the_command_passes_the_template(
+    template: Path, monkeypatch: pytest.MonkeyPatch, bench: Any, name: str
+) -> None:
+    monkeypatch.syspath_prepend(str(template))
+
+    ended = bench("check-plugin", name, "--json")
+
+    found = states(Row(**row) for row in json.loads(ended.out))
+    assert ended.code == 0, ended.err
+    assert FAILED not in found.values()
+    assert [found[one] for one in ("parity", "determinism", "cost")] == [PASSED] * 3
+
+
+@pytest.mark.usefixtures("given")
+def test_the_command_ends_with_1_where_a_check_fails(bench: Any) -> None:
+    ended = bench("check-plugin", "silent")
+
+    assert ended.code == 1
+    assert "cost           failed" in ended.out
+    assert "silent fails 1 of 8 checks: cost" in ended.err
+
+
+def test_an_unknown_part_is_refused(bench: Any) -> None:
+    ended = bench("check-plugin", "pgd-att")
+
+    assert ended.code == 2
+    assert "unknown part 'pgd-att'; did you mean 'pgd-at'?" in ended.err

@@ -1,0 +1,96 @@
+"""Random models: found out, attacked by the mean of draws, judged by many, and told as such."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import KerasMatch, Match, X, Y, drops, target_of
+
+from benchmark import frameworks
+
+frameworks.import_torch_first()
+
+import tensorflow as tf  # noqa: E402
+
+from benchmark.attacks.autoattack.losses import DLR  # noqa: E402
+from benchmark.attacks.running import run_attack  # noqa: E402
+from benchmark.attacks.suites import AttackSpec, load_suite, recorded_attack, suite_of  # noqa: E402
+from benchmark.errors import SuiteError  # noqa: E402
+
+FEW = 30
+MODELS = {
+    "torch": lambda: Match(before=drops),
+    "tensorflow": lambda: KerasMatch(before=lambda x: tf.nn.dropout(x, 0.5)),
+}
+BOTH = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+
+
+def attacked(target, **settings):
+    spec = AttackSpec("apgd", "apgd", {"max_iter": 3, **settings.pop("arguments", {})}, **settings)
+    return run_attack(spec, target, key="apgd", norm="linf", eps=0.1, seed=0)
+
+
+@BOTH
+def test_an_attack_follows_the_mean_of_as_many_draws_as_it_asks_for(make):
+    target = target_of(make(), X[:FEW], Y[:FEW])
+    usual, _ = attacked(target)
+    more, _ = attacked(target, draws=20)
+    ratio = more["backwards"] / usual["backwards"]
+    assert ratio == pytest.approx(2, abs=0.5)  # 20 instead of 10; some examples fall earlier
+
+
+@BOTH
+def test_a_single_draw_is_told_beside_the_mean(make):
+    target = target_of(make(), X[:FEW], Y[:FEW])
+    record, arrays = attacked(target)
+    share = arrays["right_share"]
+    assert record["expected_accuracy"] == pytest.approx(share.mean())
+    assert record["clean_expected_accuracy"] == pytest.approx(target.clean.right.mean() / 50)
+    assert record["clean_expected_accuracy"] < record["clean_accuracy"]
+    # Where the mean answer is wrong by more than chance, most single ones are.
+    assert share[arrays["success"]].max(initial=0) < 0.9
+
+
+def test_a_model_that_is_not_random_has_one_draw_only():
+    target = target_of(Match(), X[:FEW], Y[:FEW])
+    record, arrays = attacked(target, draws=20)
+    assert "expected_accuracy" not in record
+    assert "right_share" not in arrays
+    assert record["backwards"] <= 4 * FEW
+
+
+def test_the_suite_rand_is_the_reference_s():
+    ce, dlr = load_suite("rand").attacks
+    assert (ce.attack, ce.draws, dict(ce.arguments)) == ("apgd", 20, {})
+    assert (dlr.attack, dlr.draws, dict(dlr.arguments)) == ("apgd", 20, {"loss": "dlr"})
+
+
+def test_draws_are_part_of_what_an_attack_is():
+    usual, more = (AttackSpec("a", "apgd", {}, draws=draws) for draws in (None, 20))
+    assert usual.identity() == ["apgd", {}]
+    assert more.identity() == ["apgd", {}, {"draws": 20}]
+    assert recorded_attack("a", more.identity()) == more
+
+
+@pytest.mark.parametrize("draws", ["0", "1.5", "many", "1001"])
+def test_draws_are_a_whole_number(draws):
+    text = f"attacks: {{a: {{attack: apgd, draws: {draws}}}}}"
+    with pytest.raises(SuiteError, match="draws must be a whole number from 1 to 1,000"):
+        suite_of("mine", text, {})
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_the_dlr_loss_is_the_paper_s_and_has_its_gradient(classes):
+    generator = np.random.default_rng(0)
+    z, y = generator.normal(size=(20, classes)), generator.integers(0, classes, 20)
+    loss = DLR(y)
+    ordered, row = np.sort(z, axis=1)[:, ::-1], np.arange(20)
+    other = np.where(z.argmax(axis=1) == y, ordered[:, 1], ordered[:, 0])
+    scale = 1 if classes == 2 else ordered[:, 0] - ordered[:, 2]
+    assert np.allclose(loss.values(z), -(z[row, y] - other) / scale)
+    step = 1e-6
+    for column in range(classes):
+        moved = z.copy()
+        moved[:, column] += step
+        slope = (loss.values(moved) - loss.values(z)) / step
+        assert np.allclose(loss.weights(z)[:, column], slope, atol=1e-3)
