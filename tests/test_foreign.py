@@ -85,7 +85,7 @@ def test_a_class_of_any_distribution_does_what_the_same_steps_do(make_target: An
     _, expected = run("fast-gradient", make_target("torch"))
 
     assert record["status"] == "ok"
-    assert record["attack"] == "Signs"
+    assert record["attack"] == "signs:Signs"
     assert record["identity"][-1] == {"distribution": "signs 1.2"}
     assert np.array_equal(found["success"], expected["success"])
     AttackRecord(**record)
