@@ -23,19 +23,20 @@ from benchmark.results.records import (
     ClaimsRecord,
     CorruptionsRecord,
     ExternalRecord,
+    PublishedRecord,
     SupportRecord,
     TrainingRecord,
     TransferRecord,
     TrustRecord,
 )
 from reports.adaptations import Adaptation, read_adaptations
+from reports.attacked import ARRAYS, Outcomes, outcomes_of
 from reports.certification import read_certifications
 from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
 from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
-from reports.outcomes import ARRAYS, Outcomes, outcomes_of
 from reports.runs import Run, read_runs
 from reports.transfers import read_transfers
 from reports.trust import read_trust
@@ -84,6 +85,7 @@ class Cell:
     corruptions: CorruptionsRecord | None = None
     certifications: tuple[CertificationRecord, ...] = ()
     few_shot: tuple[FewShot, ...] = ()
+    published: PublishedRecord | None = None
 
     def under(self, suite: str) -> list[Attack]:
         """The attacks of a suite in its order, then what others claim, which counts in each."""
@@ -143,7 +145,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     known = {"cell.json", *store.stage_folders(cell_id)}
     training = read_stage(store, cell_id, "training", TrainingRecord, left_out)
     adaptation = read_stage(store, cell_id, "adaptation", SupportRecord, left_out)
-    read_stage(store, cell_id, "given", ExternalRecord, left_out)
+    given = read_stage(store, cell_id, "given", ExternalRecord, left_out)
     for stage in STAGES:
         known |= {f"{stage}.json", *(store.read_stage(cell_id, stage) or {"files": ()})["files"]}
     for name in _names(folder) - known:
@@ -165,6 +167,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_corruptions(store, cell_id, left_out),
         read_certifications(store, cell_id, left_out),
         read_few_shot(store, cell_id, left_out),
+        None if given is None else given.published,
     )
 
 

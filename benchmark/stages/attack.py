@@ -79,7 +79,7 @@ class Attack(Stage):
 def effort_each(spec: AttackSpec) -> float:
     """The effort, roughly, that an attack takes on one example."""
     default = 1 if spec.attack in _SINGLE_STEP else _ITERATIONS
-    iterations = spec.arguments.get("max_iter", default)
+    iterations = {**spec.entry.defaults, **spec.arguments}.get("max_iter", default)
     known = isinstance(iterations, int | float) and iterations >= 1
     steps = float(iterations if known else default)
     return steps * _PER_ITERATION.get(spec.attack, 1.0) * _WEIGHT

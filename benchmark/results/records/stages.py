@@ -50,11 +50,20 @@ class SupportRecord(ModelRecord):
     labels_used: Count | None = None
 
 
+class PublishedRecord(Schema):
+    """Robust and clean accuracy that somebody published of a model, and where."""
+
+    robust_accuracy: Share
+    clean_accuracy: Share | None = None
+    source: str = ""
+
+
 class ExternalRecord(StageRecord):
-    """given.json"""
+    """given.json; `published` is what the user told, or the table of a model zoo."""
 
     seconds: Amount
     source: dict[str, Any]
+    published: PublishedRecord | None = None
 
 
 class Violations(Schema):
