@@ -13,10 +13,10 @@ import pandas as pd
 
 from benchmark.results.records import ExtraDataConfig
 from reports.adaptations import summary
+from reports.attacked import expected_draw
 from reports.certification import columns as certified
 from reports.checks import NOT_APPLICABLE, PASSED, checks
 from reports.columns import COLUMNS, CellRow, TidyRow, table
-from reports.outcomes import expected_draw
 from reports.records import Attack, Cell, Results, read
 from reports.statistics import balanced
 from reports.trust import CLEAN_ACCURACY

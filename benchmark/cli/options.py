@@ -127,6 +127,11 @@ RUN: Mapping[str, Any] = {
     "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
     "label": option("COLUMN", "The column of csv:FILE with the classes."),
     "device": option("NAME", "auto (default), cpu or cuda."),
+    "devices": option(
+        "NUMBERS",
+        "GPUs of this machine, such as 0,1: each cell at a time has one of them to itself, unless "
+        "--jobs asks for more cells.",
+    ),
     "executor": option(
         "local|ray", "Who does the work: processes here (default), or a Ray cluster; [ray] extra."
     ),
@@ -144,7 +149,9 @@ RUN: Mapping[str, Any] = {
         "NUMBER", "GPUs of a cell there, or a share of one; 1 where nodes have some.", float
     ),
     "shard": option("K/N", "Do the K-th of N parts of the plan alone; join them by bench merge."),
-    "jobs": option("INTEGER", "Cells at a time; one a framework unless given.", int),
+    "jobs": option(
+        "INTEGER", "Cells at a time; one a framework, or a GPU of --devices, unless given.", int
+    ),
     "threads": option(
         "INTEGER",
         "CPU threads of a cell; they round differently, so fix them where numbers must be equal "

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from benchmark.results.identity import FIRST_PROTOCOL
 from benchmark.results.records.schema import (
     Amount,
     CostRecord,
@@ -108,6 +109,7 @@ class AttackRecord(StageRecord):
     abstained: Count | None = None
     silent: Count | None = None
     forgot: Count | None = None
+    protocol_version: Count = FIRST_PROTOCOL
 
 
 class ClaimsRecord(AttackRecord):
