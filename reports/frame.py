@@ -84,6 +84,7 @@ def _about(cell: Cell) -> CellRow:
         **_adaptation(cell),
         **_corruptions(cell),
         **certified(cell.certifications),
+        **_published(cell),
     )
 
 
@@ -117,6 +118,13 @@ def _corruptions(cell: Cell) -> dict[str, Any]:
         "corruption_low": found.low,
         "corruption_high": found.high,
     }
+
+
+def _published(cell: Cell) -> dict[str, Any]:
+    found = cell.published
+    if found is None:
+        return {}
+    return {"published_accuracy": found.robust_accuracy, "published_source": found.source}
 
 
 def _trust(cell: Cell, suite: str, attacks: list[Attack]) -> dict[str, Any]:

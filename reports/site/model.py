@@ -67,6 +67,7 @@ def document(
         "started": record.started,
         "training": _stage(cell.training),
         "adaptation": _stage(cell.adaptation),
+        "published": None if cell.published is None else cell.published.model_dump(),
         "suites": suites,
         **measured.documents(cell),
         "related": related,
