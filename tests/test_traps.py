@@ -24,7 +24,7 @@ import benchmark  # noqa: E402
 from benchmark.trust import elsewhere, promises  # noqa: E402
 from benchmark.trust.subject import Subject  # noqa: E402
 
-COUNT = 40
+COUNT = 50
 PAGE = Path(benchmark.__file__).parents[1] / "docs/concepts/trust.md"
 QUICK = """
 attacks:
