@@ -37,6 +37,7 @@ from reports.keyed import read_stage
 from reports.left_out import LeftOut
 from reports.outcomes import ARRAYS, Outcomes, outcomes_of
 from reports.runs import Run, read_runs
+from reports.sequences import Sequence, read_sequences
 from reports.transfers import read_transfers
 from reports.trust import read_trust
 
@@ -84,6 +85,7 @@ class Cell:
     corruptions: CorruptionsRecord | None = None
     certifications: tuple[CertificationRecord, ...] = ()
     few_shot: tuple[FewShot, ...] = ()
+    sequences: tuple[Sequence, ...] = ()
 
     def under(self, suite: str) -> list[Attack]:
         """The attacks of a suite in its order, then what others claim, which counts in each."""
@@ -165,6 +167,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_corruptions(store, cell_id, left_out),
         read_certifications(store, cell_id, left_out),
         read_few_shot(store, cell_id, left_out),
+        read_sequences(store, cell_id, left_out),
     )
 
 
