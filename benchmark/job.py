@@ -137,7 +137,7 @@ class Job:
     def _making(self) -> list[Stage]:
         """The stages that make the model which is attacked."""
         if self.external is not None:
-            return [External()]
+            return [External(self.external)]
         return [Training(max(1.0, self.training)), *([Support()] if self.adapts else [])]
 
     def _meta_test(self) -> list[Stage]:

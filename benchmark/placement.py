@@ -26,6 +26,16 @@ def _shard(value: Any) -> tuple[int, int]:
     )
 
 
+def _devices(value: Any) -> tuple[int, ...]:
+    listed = value if isinstance(value, list | tuple) else str(value).split(",")
+    words = [word for one in listed for word in str(one).split(",")]
+    if not words or not all(re.fullmatch(r"\s*[0-9]{1,4}\s*", word) for word in words):
+        raise ConfigError(
+            f"devices {shortened(value)} is not allowed; give numbers of GPUs, such as 0,1"
+        )
+    return tuple(dict.fromkeys(map(int, words)))
+
+
 def _batch_size(value: Any) -> int | str:
     size = int(value) if re.fullmatch(r"[0-9]{1,9}", str(value)) else str(value).strip().lower()
     if size == "auto" or (isinstance(size, int) and size > 0):
@@ -54,7 +64,9 @@ class Placement(BaseModel):
     $RAY_ADDRESS. cpus_per_cell, gpus_per_cell: what a worker takes of a node; shares of a GPU are
     allowed. runtime_env: {framework: Ray's runtime environment of its workers}. shard: (k, n) for
     the k-th of n parts of the plan. batch_size: examples that attacks take at a time, or "auto" for
-    as many as the device has memory for; the usual number where it is None.
+    as many as the device has memory for; the usual number where it is None. devices:
+    numbers of the GPUs of this machine that workers take in turn, each one of them; None to leave
+    that to frameworks.
     """
 
     executor: Annotated[str, one_of("executor", EXECUTORS)] = "local"
@@ -67,7 +79,16 @@ class Placement(BaseModel):
         default_factory=dict
     )
     batch_size: Annotated[int | Literal["auto"], BeforeValidator(_batch_size)] | None = None
+    devices: Annotated[tuple[int, ...], BeforeValidator(_devices)] | None = None
     shard: Annotated[tuple[int, int], BeforeValidator(_shard)] | None = None
+
+    @model_validator(mode="after")
+    def _for_gpus_here(self) -> Placement:
+        if self.devices is not None and self.executor != "local":
+            raise ConfigError(
+                "devices is for the GPUs of this machine; on a cluster give gpus_per_cell instead"
+            )
+        return self
 
     @model_validator(mode="after")
     def _for_ray(self) -> Placement:

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from multiprocessing import get_context, resource_tracker
@@ -31,13 +31,22 @@ _OURS = "bench"  # any text does; by this one a worker knows that the user didn'
 
 
 def spawn(
-    serve: str, log: Path, *, framework: str, device: str, threads: int, name: str
+    serve: str,
+    log: Path,
+    *,
+    framework: str,
+    device: str,
+    threads: int,
+    name: str,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[SpawnProcess, Connection]:
     """Starts a process that runs `serve`, see `enter`; returns it and our end of its pipe."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(
-        target=enter, args=(serve, str(log), theirs, framework, device, threads), name=name
+        target=enter,
+        args=(serve, str(log), theirs, framework, device, threads, dict(environment or {})),
+        name=name,
     )
     with interrupts_held(), _safe_path():
         process.start()
@@ -79,9 +88,19 @@ def _safe_path() -> Iterator[None]:
 
 
 def enter(
-    serve: str, log: str, connection: Connection, framework: str, device: str, threads: int
+    serve: str,
+    log: str,
+    connection: Connection,
+    framework: str,
+    device: str,
+    threads: int,
+    environment: Mapping[str, str],
 ) -> None:
-    """Runs `serve`, a "module:function", with everything it prints appended to the file `log`."""
+    """Runs `serve`, a "module:function", with everything it prints appended to the file `log`.
+
+    `environment` is added to this process's own before any framework is imported.
+    """
+    os.environ.update(environment)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held while we were started
     if os.environ.get(_SAFE_PATH) == _OURS:
         del os.environ[_SAFE_PATH]  # what the user's own code starts is the user's

@@ -14,6 +14,7 @@ from typing import Any
 import defenses
 from benchmark import frameworks
 from benchmark.cells import Cell, cell_record
+from benchmark.devices import numbered
 from benchmark.executors.interface import Task
 from benchmark.job import Job
 from benchmark.plans import asked
@@ -133,6 +134,9 @@ def do(stage: Stage, context: Context) -> None:
     if result is None:
         return
     record, files = result
+    if context.device != "cpu":  # which the cell's own record tells
+        device = numbered(frameworks.named(context.device))
+        record = record.model_copy(update={"device": device})
     store.write_stage(cell_id, stage.path, record.stored(), files)
     stage.clean_up(context)
     if record.status == "failed":

@@ -28,6 +28,7 @@ __all__ = [
     "formatted_comparison",
     "leaderboard",
     "load",
+    "optimality",
     "outcomes",
     "plot_accuracy",
     "plot_metatest",
@@ -80,6 +81,22 @@ def leaderboard(source: DataFrame | Path | str) -> DataFrame:
     if isinstance(source, str | Path):
         return leaderboard(read(source)).frame()
     return of_frame(source).frame()
+
+
+def optimality(out: Path | str) -> DataFrame:
+    """How near each attack comes to the best that is known of its cell, at equal queries.
+
+    One row per (cell, attack) for each attack that is not alone under its threat;
+    `.attrs["columns"]` says what each column means. The mean over cells is what AttackBench (Cina
+    et al. 2024) calls global optimality:
+
+        reports.optimality("bench-results").groupby("attack")["nearness"].mean()
+
+    Raises `StoreError` if `out` is not a results folder.
+    """
+    from reports.shares import frame
+
+    return frame(out)
 
 
 def publish(out: Path | str, site: Path | str | None = None, *, downloads: bool = False) -> Path:

@@ -42,7 +42,7 @@ _BEHIND = (
     *("held_out_area_high", "held_out_forgetting", "held_out_labels", "held_out_families"),
     *("corruption_accuracy", "corruption_low", "corruption_high"),
     *("certified_accuracy", "certified_low", "certified_high"),
-    *("certified_radius", "certified_sigma"),
+    *("certified_radius", "certified_sigma", "published_accuracy", "published_source"),
     *("status", "reason", "cell_id"),
 )
 

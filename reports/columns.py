@@ -88,6 +88,10 @@ class CellRow:
     ] = None
     corruption_low: Annotated[Number, "lower end of its 95 % interval over test examples"] = None
     corruption_high: Annotated[Number, "upper end of its 95 % interval over test examples"] = None
+    published_accuracy: Annotated[
+        Number, "robust accuracy that was published of this model; NA where nobody told"
+    ] = None
+    published_source: Annotated[Text, "where it was published"] = None
     certified_accuracy: Annotated[
         Number,
         "share of the certified examples that the model behind Gaussian noise gets right with an "

@@ -13,10 +13,10 @@ import pandas as pd
 
 from benchmark.results.records import ExtraDataConfig
 from reports.adaptations import summary
+from reports.attacked import expected_draw
 from reports.certification import columns as certified
 from reports.checks import NOT_APPLICABLE, PASSED, checks
 from reports.columns import COLUMNS, CellRow, TidyRow, table
-from reports.outcomes import expected_draw
 from reports.records import Attack, Cell, Results, read
 from reports.statistics import balanced
 from reports.trust import CLEAN_ACCURACY
@@ -84,6 +84,7 @@ def _about(cell: Cell) -> CellRow:
         **_adaptation(cell),
         **_corruptions(cell),
         **certified(cell.certifications),
+        **_published(cell),
     )
 
 
@@ -117,6 +118,13 @@ def _corruptions(cell: Cell) -> dict[str, Any]:
         "corruption_low": found.low,
         "corruption_high": found.high,
     }
+
+
+def _published(cell: Cell) -> dict[str, Any]:
+    found = cell.published
+    if found is None:
+        return {}
+    return {"published_accuracy": found.robust_accuracy, "published_source": found.source}
 
 
 def _trust(cell: Cell, suite: str, attacks: list[Attack]) -> dict[str, Any]:

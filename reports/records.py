@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import STAGES, Store, dataset_name, fits
+from benchmark.results import PROTOCOL_VERSION, STAGES, Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
@@ -23,19 +23,20 @@ from benchmark.results.records import (
     ClaimsRecord,
     CorruptionsRecord,
     ExternalRecord,
+    PublishedRecord,
     SupportRecord,
     TrainingRecord,
     TransferRecord,
     TrustRecord,
 )
 from reports.adaptations import Adaptation, read_adaptations
+from reports.attacked import ARRAYS, Outcomes, outcomes_of
 from reports.certification import read_certifications
 from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
 from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
-from reports.outcomes import ARRAYS, Outcomes, outcomes_of
 from reports.runs import Run, read_runs
 from reports.sequences import Sequence, read_sequences
 from reports.transfers import read_transfers
@@ -86,6 +87,7 @@ class Cell:
     certifications: tuple[CertificationRecord, ...] = ()
     few_shot: tuple[FewShot, ...] = ()
     sequences: tuple[Sequence, ...] = ()
+    published: PublishedRecord | None = None
 
     def under(self, suite: str) -> list[Attack]:
         """The attacks of a suite in its order, then what others claim, which counts in each."""
@@ -145,7 +147,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     known = {"cell.json", *store.stage_folders(cell_id)}
     training = read_stage(store, cell_id, "training", TrainingRecord, left_out)
     adaptation = read_stage(store, cell_id, "adaptation", SupportRecord, left_out)
-    read_stage(store, cell_id, "given", ExternalRecord, left_out)
+    given = read_stage(store, cell_id, "given", ExternalRecord, left_out)
     for stage in STAGES:
         known |= {f"{stage}.json", *(store.read_stage(cell_id, stage) or {"files": ()})["files"]}
     for name in _names(folder) - known:
@@ -168,6 +170,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_certifications(store, cell_id, left_out),
         read_few_shot(store, cell_id, left_out),
         read_sequences(store, cell_id, left_out),
+        None if given is None else given.published,
     )
 
 
@@ -230,6 +233,9 @@ def _read_attack(store: Store, cell_id: str, key: str, *, folder: str = "attacks
         if stored is None:
             return _missing(key, "missing or damaged")
         record = (ClaimsRecord if folder == CLAIMS else AttackRecord).read(stored)
+        if record.protocol_version != PROTOCOL_VERSION:
+            told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
+            return _missing(key, f"{told}: its numbers stand for something else")
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=ARRAYS)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.results.records import TrustRecord
+from reports.attacked import Outcomes
 from reports.board import BoardRow
-from reports.outcomes import Outcomes
 from reports.records import Attack, Cell
 
 

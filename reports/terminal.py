@@ -83,6 +83,12 @@ def _endings(entries: list[BoardRow]) -> Iterator[str]:
             yield f"{cell_id}: {entry.status}: {reason}"
         elif reason := shown.why_unranked(entry):
             yield f"{cell_id}: no rank: {one_line(reason)}"
+        if entry.published_accuracy is not None:
+            source = f" ({one_line(entry.published_source)})" if entry.published_source else ""
+            yield (
+                f"{cell_id}: published {percent(entry.published_accuracy)} %{source}, here "
+                f"{shown.worst_case(entry)} %"
+            )
         if entry.trust_flags:
             flags = one_line(entry.trust_flags)
             yield f"{cell_id}: trust checks are flagged, look there: {flags}"

@@ -101,6 +101,7 @@ def _sleep() -> None:
 
 
 BEHAVIOURS: dict[str, Callable[[], object]] = {
+    "gpu": lambda: print(f"sees GPU {os.environ['CUDA_VISIBLE_DEVICES']}"),
     "ok": lambda: None,
     "slow": lambda: time.sleep(0.3),
     "diverge": lambda: None,

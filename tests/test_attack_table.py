@@ -11,9 +11,10 @@ from benchmark import frameworks
 from benchmark.attacks.autoattack.parameters import ParameterAttack
 from benchmark.attacks.entry import KINDS
 from benchmark.attacks.left_out import LEFT_OUT
-from benchmark.attacks.specification import THREATS
+from benchmark.attacks.specification import THREATS, AttackSpec
 from benchmark.attacks.suites import load_suite, suite_names
 from benchmark.attacks.table import ATTACKS
+from benchmark.stages.attack import effort_each
 
 frameworks.import_torch_first()
 
@@ -74,6 +75,17 @@ def test_the_suite_full_holds_every_attack():
 def test_an_attack_of_a_suite_serves_its_own_threat(suite, norm):
     for spec in load_suite(suite).attacks:
         assert spec.norm is None or not spec.obstacle(norm, (28, 28, 1)), spec.name
+
+
+def test_the_effort_of_an_attack_is_that_of_its_iterations_where_a_suite_tells_none():
+    given = (AttackSpec("s", "sigma-zero", arguments) for arguments in ({}, {"max_iter": 100}))
+    untold, told = map(effort_each, given)
+    assert untold == pytest.approx(10 * told)
+
+
+@pytest.mark.parametrize("name", ["sigma-zero", "sparse-rs", "fmn", "ddn"])
+def test_iterations_that_the_table_tells_are_those_of_the_class(name):
+    assert ATTACKS[name].defaults["max_iter"] == attack_class(name).max_iter
 
 
 OBSTACLES = {

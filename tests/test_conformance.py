@@ -98,7 +98,7 @@ def test_a_faulty_attack_is_found(name: str, fault: tuple[str, str]) -> None:
 @pytest.mark.usefixtures("given")
 def test_what_a_part_raises_is_a_failed_row() -> None:
     assert next(rows("attacks", "absent")) == Row(
-        "declaration", FAILED, "module 'broken_parts' has no attribute 'Absent'"
+        "declaration", FAILED, "AttributeError: module 'broken_parts' has no attribute 'Absent'"
     )
 
 

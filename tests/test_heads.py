@@ -204,6 +204,29 @@ def test_a_body_with_a_head_is_a_model_of_its_logits(framework, arrays):
                                expected, atol=1e-9)  # fmt: skip
 
 
+class Changed(torch.nn.Module):
+    """Does something to what its last dense layer gives."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change, self.dense = change, torch.nn.Linear(5, 4)
+
+    def forward(self, x):
+        return self.change(self.dense(x))
+
+
+@pytest.mark.parametrize(
+    "change", [torch.tanh, lambda logits: logits[:, :3]], ids=["squashed", "cut"]
+)
+def test_a_model_that_changes_what_its_last_layer_gives_has_no_read_outs(change):
+    kernel = defenses.create("none", defenses.Threat("linf", 0.1)).kernel(
+        recognise(Changed(change))
+    )
+    made = importlib.import_module(frameworks.HEADS["torch"]).Body(kernel)
+    with pytest.raises(defenses.DefenseError, match="is changed here, or not used"):
+        made.features(np.random.default_rng(0).random((3, 5)).astype(np.float32))
+
+
 @pytest.mark.parametrize(
     "model",
     [torch.nn.Conv2d(1, 2, 3), keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])],

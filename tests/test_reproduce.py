@@ -130,7 +130,7 @@ def identity(plan: Plan) -> list[tuple[Any, ...]]:
 
 def around(job: Job) -> tuple[Any, ...]:
     """How it is to be done."""
-    return job.adaptation, job.attack_timeout, job.batch_size
+    return job.adaptation, job.few_shot, job.attack_timeout, job.batch_size
 
 
 def called(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Plan:

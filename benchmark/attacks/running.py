@@ -20,6 +20,7 @@ from benchmark.attacks.target import Target
 from benchmark.attacks.watch import FoundError, Watch
 from benchmark.estimators.passes import CHUNK, rows_at_once
 from benchmark.results import Record
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.text import explained, ran_out_of_memory
 
 
@@ -108,6 +109,7 @@ def describe(spec: AttackSpec, examples: int, norm: str, eps: float) -> Record:
         "examples": examples,
         "source": spec.source,
         "reason": "",
+        "protocol_version": PROTOCOL_VERSION,
     }
 
 

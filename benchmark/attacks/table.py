@@ -102,6 +102,7 @@ _MINIMAL_NORM: dict[str, AttackEntry] = {
         norms=(*LP, "l0"),
         arguments=("max_iter", "alpha", "gamma"),
         kinds=("minimal-norm",),
+        defaults={"max_iter": 1000},
     ),
     "ddn": AttackEntry(
         target=_NEAREST + "decoupled_direction_norm:DecoupledDirectionNorm",
@@ -109,6 +110,7 @@ _MINIMAL_NORM: dict[str, AttackEntry] = {
         norms=("l2",),
         arguments=("max_iter", "gamma", "init_norm"),
         kinds=("minimal-norm",),
+        defaults={"max_iter": 1000},
     ),
     "deepfool": AttackEntry(
         target=_MENDED + "deepfool:DeepFool",

@@ -14,6 +14,7 @@ UNSEEN: dict[str, AttackEntry] = {
         norms=("l0",),
         arguments=("max_iter", "learning_rate", "sigma", "threshold"),
         kinds=("minimal-norm", "unseen"),
+        defaults={"max_iter": 1000},
     ),
     "sparse-rs": AttackEntry(
         target="benchmark.attacks.nearest.sparse_rs:SparseRS",
@@ -21,6 +22,7 @@ UNSEEN: dict[str, AttackEntry] = {
         norms=("l0",),
         arguments=("max_iter", "p_init", "nb_restarts", "rescaled"),
         kinds=("score", "unseen"),
+        defaults={"max_iter": 5000},
     ),
     "jsma": AttackEntry(
         target=_MENDED + "saliency:SaliencyMapMethod",

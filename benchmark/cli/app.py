@@ -16,6 +16,7 @@ from benchmark.cli.output import OutputError, guarded, say, tell
 from benchmark.cli.plugin import check_plugin
 from benchmark.cli.run import run
 from benchmark.cli.status import status
+from benchmark.cli.submit import submit
 from benchmark.errors import BenchError
 from benchmark.text import clean, shortened
 
@@ -127,3 +128,4 @@ app.command()(stored.merge)
 app.command()(status)
 app.command()(stored.schema)
 app.command("check-plugin")(check_plugin)
+app.command()(submit)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.cli import options
 from benchmark.cli.output import told_if_slow
 from benchmark.cli.run import carry_out
+from benchmark.errors import ConfigError, UnknownName
 from benchmark.paths import expanded
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def attack(
     given: dict[str, Any],
     flags: dict[str, Any],
+    threat: options.Threat = None,
     claims: options.Claims = None,
     assignment: options.Assignment = None,
     quiet: options.Quiet = False,
@@ -33,10 +35,14 @@ def attack(
 
     def planned() -> Plan:
         from benchmark.config import read
+        from benchmark.external.zoo import DEFAULTS, is_of_zoo
         from benchmark.plans.external import make_plan
 
-        model = _model(given)
-        config = read({**flags, "defense": model.name}, assignments=assignment or [])
+        asked = _with_threat(flags, threat)
+        if is_of_zoo(given.get("model")):
+            asked = {**DEFAULTS, **asked}
+        model = _model(given, asked)
+        config = read({**asked, "defense": model.name}, assignments=assignment or [])
         loading = f"loading {PurePath(config.dataset).name} and trying the model"
         with told_if_slow(loading, quiet=quiet):
             return make_plan(config, model, None if claims is None else expanded(claims))
@@ -44,11 +50,34 @@ def attack(
     carry_out(planned, options.detail(quiet=quiet, verbose=verbose))
 
 
-def _model(given: Mapping[str, Any]) -> ExternalModel:
+def _with_threat(flags: Mapping[str, Any], threat: str | None) -> dict[str, Any]:
+    """The options with the norm that a threat names; raises `BenchError` for another one."""
+    if threat is None:
+        return dict(flags)
+    norms = {"Linf": "linf", "L2": "l2", "L1": "l1"}
+    norm = next((norm for name, norm in norms.items() if name.lower() == threat.lower()), None)
+    if norm is None:
+        raise UnknownName("threat", threat, norms)
+    if flags.get("norm", norm) != norm:
+        raise ConfigError(
+            f"--threat {threat} and --norm {flags['norm']} ask for different things; give one"
+        )
+    return {**flags, "norm": norm}
+
+
+def _model(given: Mapping[str, Any], flags: Mapping[str, Any]) -> ExternalModel:
     """The options as a given model, checked, with paths that hold anywhere."""
+    from benchmark.external import published, zoo
     from benchmark.external.model import ExternalModel, check, interval, named, numbers
 
     weights, model = given.get("weights"), given.get("model")
+    told = published.read(given.get("published"))
+    if model is not None and zoo.is_of_zoo(model):
+        model = zoo.whole_name(model, flags)
+        told = told or zoo.published(model)
+        if weights is None:
+            weights = zoo.cached(model)
+            zoo.check_cached(model, weights)
     if weights is not None:
         weights = str(expanded(weights).absolute())
     if model is not None and (place := model.rpartition(":"))[0].endswith(".py"):
@@ -58,6 +87,7 @@ def _model(given: Mapping[str, Any]) -> ExternalModel:
         "mean": numbers(given.get("mean"), "mean"),
         "std": numbers(given.get("std"), "std"),
         "input_range": interval(given.get("input_range")),
+        "published": told,
     }
     whole = ExternalModel(**{**given, **read, "model": model, "weights": weights})
     check(whole)

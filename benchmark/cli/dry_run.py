@@ -34,6 +34,7 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
     rows = _rows(plan, to_do, store)
     protocols = [job.adaptation for job in to_do if job.adaptation is not None]
     adapting = sum(protocol.gradient_evaluations() for protocol in protocols)
+    adapting += sum(job.few_shot.whole() for job in to_do if job.few_shot is not None)
     certifying = sum(
         stage.effort
         for job in to_do

@@ -68,6 +68,7 @@ Assignment = Annotated[
         help="Set one key on top, such as parameters.meta-adv.inner_steps=2; repeatable.",
     ),
 ]
+Threat = option("NAME", "Linf, L2 or L1: the norm, as RobustBench names it.")
 Claims = option(
     "FILE.npz",
     "Adversarial examples that somebody made elsewhere: x_adv, index (of test examples), "
@@ -126,6 +127,11 @@ RUN: Mapping[str, Any] = {
     "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
     "label": option("COLUMN", "The column of csv:FILE with the classes."),
     "device": option("NAME", "auto (default), cpu or cuda."),
+    "devices": option(
+        "NUMBERS",
+        "GPUs of this machine, such as 0,1: each cell at a time has one of them to itself, unless "
+        "--jobs asks for more cells.",
+    ),
     "executor": option(
         "local|ray", "Who does the work: processes here (default), or a Ray cluster; [ray] extra."
     ),
@@ -143,7 +149,9 @@ RUN: Mapping[str, Any] = {
         "NUMBER", "GPUs of a cell there, or a share of one; 1 where nodes have some.", float
     ),
     "shard": option("K/N", "Do the K-th of N parts of the plan alone; join them by bench merge."),
-    "jobs": option("INTEGER", "Cells at a time; one a framework unless given.", int),
+    "jobs": option(
+        "INTEGER", "Cells at a time; one a framework, or a GPU of --devices, unless given.", int
+    ),
     "threads": option(
         "INTEGER",
         "CPU threads of a cell; they round differently, so fix them where numbers must be equal "
@@ -207,8 +215,8 @@ GIVEN: Mapping[str, Any] = {
     "model": option(
         "NAME",
         "Architecture as in `bench list models`, or the code that builds the model: "
-        "package.module:builder or file.py:builder, called without arguments; none for a .keras "
-        "file that holds its own.",
+        "package.module:builder or file.py:builder, called without arguments; robustbench:NAME of "
+        "RobustBench's zoo ([robustbench] extra); none for a .keras file that holds its own.",
     ),
     "name": option("NAME", "Its name in reports; the weights' or builder's otherwise."),
     "channels": option(
@@ -223,6 +231,11 @@ GIVEN: Mapping[str, Any] = {
         "NUMBERS", "Subtracted from the pixels before the model: one number, or one a channel."
     ),
     "std": option("NUMBERS", "What they are divided by after --mean, such as 1/255."),
+    "published": option(
+        "NUMBER",
+        "Its published robust accuracy under this threat, such as 43.21% or 0.4321, or a JSON file "
+        "of RobustBench's model_info: shown beside ours.",
+    ),
     "outputs": option("NAME", "What it gives: logits, probabilities, sigmoids or auto (default)."),
 }
 

@@ -13,6 +13,7 @@ from benchmark.results.records import (
     ClaimsRecord,
     CorruptionsRecord,
     CostRecord,
+    ExternalRecord,
     FamilyRecord,
     FewShotRecord,
     ModelRecord,
@@ -54,7 +55,7 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
             yield from _about(cell_id, stored, record)
         except SchemaError as error:
             yield f"status: unknown: cell.json {error}"
-    for stage in ("training", "adaptation"):
+    for stage in ("given", "training", "adaptation"):
         yield from (f"{stage}: {told}" for told in _read(store, cell_id, stage))
     for key in store.stage_keys(cell_id, "attacks"):
         yield from (f"attack {key}: {told}" for told in _read(store, cell_id, f"attacks/{key}"))
@@ -114,6 +115,8 @@ def _told(record: StageRecord) -> Iterator[str]:
         yield f"{record.status}: {record.reason}"
         return
     match record:
+        case ExternalRecord():
+            yield from _published(record)
         case ModelRecord():
             yield f"{duration(record.seconds)}, {_cost(record.cost)}"
             yield from record.notices if isinstance(record, TrainingRecord) else []
@@ -135,6 +138,12 @@ def _told(record: StageRecord) -> Iterator[str]:
             yield _sequence(record)
         case TuningRecord():
             yield f"rate {record.rate:g}, {record.tuned_steps} steps"
+
+
+def _published(record: ExternalRecord) -> Iterator[str]:
+    if (told := record.published) is not None:
+        source = f" ({told.source})" if told.source else ""
+        yield f"published: robust {_share(told.robust_accuracy)}{source}"
 
 
 def _attack(done: AttackRecord) -> str:

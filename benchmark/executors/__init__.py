@@ -39,5 +39,9 @@ def ready(config: RunConfig, *, workers: int) -> Iterator[Callable[[Store], Exec
             yield cluster.executor
     else:
         yield lambda store: Local(
-            store, workers=workers, device=config.device, threads=config.threads
+            store,
+            workers=workers,
+            device=config.device if config.devices is None else "cuda",
+            threads=config.threads,
+            devices=config.devices or (),
         )

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 from benchmark import frameworks
+from benchmark.devices import environment_of
 from benchmark.executors.interface import Gone, Message, Task
 from benchmark.process import interrupts_held, last_words, spawn
 from benchmark.results import Store
@@ -30,14 +32,10 @@ class Worker:
     log_start: int
 
     @classmethod
-    def start(
-        cls, serve: str, log: Path, *, framework: str, device: str, threads: int, name: str
-    ) -> Worker:
-        """Starts one; see `benchmark.process.enter`."""
+    def start(cls, serve: str, log: Path, **setting: Any) -> Worker:
+        """Starts one; see `benchmark.process.spawn`."""
         start = log.stat().st_size if log.exists() else 0
-        process, connection = spawn(
-            serve, log, framework=framework, device=device, threads=threads, name=name
-        )
+        process, connection = spawn(serve, log, **setting)
         return cls(process, connection, log, start)
 
     def said(self) -> Iterator[Message]:
@@ -84,6 +82,7 @@ class Local:
         workers: processes at a time.
         threads: of each; None to share the CPUs evenly. Results depend on it in their last digits.
         device: "auto", "cpu" or "cuda".
+        devices: numbers of GPUs, of which each process sees one; they take them in turn.
         serve: "module:function" that a process runs; `benchmark.worker.serve` unless given.
     """
 
@@ -96,9 +95,10 @@ class Local:
         workers: int,
         device: str,
         threads: int | None = None,
+        devices: Sequence[int] = (),
         serve: str | None = None,
     ) -> None:
-        self.device = device
+        self.device, self._devices = device, devices
         self.threads = threads or max(1, frameworks.cpus() // workers)
         self._store, self._count, self._serve = store, workers, serve or SERVE
         self._workers: dict[int, Worker] = {}
@@ -119,6 +119,7 @@ class Local:
                 device=self.device,
                 threads=self.threads,
                 name=f"bench-{framework}-{slot + 1}",
+                environment=environment_of(slot, self._devices),
             )
         return socket.gethostname()
 

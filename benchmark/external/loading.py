@@ -12,7 +12,7 @@ from benchmark import frameworks, models
 from benchmark.cells import Cell
 from benchmark.datasets import Dataset
 from benchmark.errors import ModelError
-from benchmark.external import builders
+from benchmark.external import builders, zoo
 from benchmark.external.model import SUFFIXES, ExternalModel, digest
 
 
@@ -37,6 +37,10 @@ def load_external(external: ExternalModel, input_shape: tuple[int, ...], classes
         ModelError: it can't be built, or the weights can't be read or don't fit.
     """
     weights = None if external.weights is None else Path(external.weights)
+    if zoo.is_of_zoo(external.model):
+        assert external.model is not None
+        assert weights is not None
+        return Loaded(zoo.load(external.model, weights), "torch")
     if external.builder:
         model, code = builders.call(external.builder)
         framework = builders.framework_of(model)

@@ -13,6 +13,8 @@ from typing import Any
 import defenses
 from benchmark import models
 from benchmark.errors import ConfigError, ModelError, UnknownName
+from benchmark.external import zoo
+from benchmark.external.published import Published
 from benchmark.results.files import Record
 
 CHANNELS = ("first", "last")
@@ -49,6 +51,7 @@ class ExternalModel:
         std: what they are divided by then.
         outputs: "logits", "probabilities", "sigmoids" (one a class) or "auto".
         input_range: what pixels in [0, 1] are scaled to before `mean` and `std`; empty for none.
+        published: of its robust accuracy under this threat.
     """
 
     name: str
@@ -59,6 +62,7 @@ class ExternalModel:
     std: tuple[float, ...] = ()
     outputs: str = "auto"
     input_range: tuple[float, ...] = ()
+    published: Published | None = None
 
     @property
     def builder(self) -> str | None:
@@ -70,6 +74,8 @@ class ExternalModel:
         """What reports call the model: the architecture, the builder's or the file's name."""
         if self.model is None:
             return slug(Path(self.weights or "").stem)
+        if zoo.is_of_zoo(self.model):
+            return slug(self.model.rpartition("/")[2])
         return slug((self.builder or models.canonical(self.model)).rpartition(":")[2])
 
     @property
@@ -222,6 +228,9 @@ def _check_model(external: ExternalModel) -> None:
                 f"--weights {external.weights} holds no architecture; name it with --model: one of "
                 f"{names}, or package.module:builder, or file.py:builder"
             )
+    elif zoo.is_of_zoo(external.model):
+        if external.weights is None:
+            raise ConfigError(f"--model {external.model} needs its weights; give --weights FILE")
     elif external.builder:
         place, _, function = external.builder.rpartition(":")
         if not place or not function.isidentifier():

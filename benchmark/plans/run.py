@@ -93,7 +93,10 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     return Plan(
         config=config,
         jobs=ordered,
-        workers=min(config.jobs or len(config.framework), len(cells)),
+        # As many as frameworks, or as GPUs that were given
+        workers=min(
+            config.jobs or max(len(config.framework), len(config.devices or ())), len(cells)
+        ),
         notices=(
             *found.notices,
             *(extra.notices() if extra else ()),

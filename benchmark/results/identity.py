@@ -11,6 +11,10 @@ from benchmark.digest import digest
 
 SCHEMA_VERSION = 1
 
+# Of how attacks are run and judged: numbers of different versions are not compared. Records that
+# were written before they told are of the first.
+PROTOCOL_VERSION = FIRST_PROTOCOL = 1
+
 
 def cell_id_of(config: Mapping[str, Any]) -> str:
     """The id of the cell with this configuration, as `cell.json` holds it.

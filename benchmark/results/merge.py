@@ -1,11 +1,11 @@
 """Joining results folders: what several machines measured becomes one leaderboard.
 
 A cell's id hashes its configuration, so the same cell in two folders is the same work. Equal
-results are taken once, whatever time they took. Configuration, data, suites and status must be
-equal in any case. Other numbers of CPU threads, other devices and other processors round
-differently: such results stand for the same if no attack's accuracies are more than TOLERANCE
-apart, and one copy, the first, is kept as a whole, with the record of its machine. Where two
-folders contradict each other nothing is written.
+results are taken once, whatever time they took. Configuration, data, suites, status and version of
+the protocol must be equal in any case. Other numbers of CPU threads, other devices and other
+processors round differently: such results stand for the same if no attack's accuracies are more
+than TOLERANCE apart, and one copy, the first, is kept as a whole, with the record of its machine.
+Where two folders contradict each other nothing is written.
 Sources are only read. A cell arrives as a run writes it, stage by stage and `cell.json`
 last: a merge that is killed leaves whole cells and unfinished ones, and merging again completes it.
 """
@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmark.errors import StoreError
 from benchmark.results.files import Record, copy_of
+from benchmark.results.identity import FIRST_PROTOCOL
 from benchmark.results.layout import STAGES
 from benchmark.results.store import Store
 
@@ -211,6 +212,8 @@ def _difference(one: _Copy, other: _Copy) -> tuple[str, str] | None:
         if stage.startswith(_NOT_COMPARED):
             continue
         ours, theirs = _result(one.stages[stage]), _result(other.stages[stage])
+        if ours["protocol_version"] != theirs["protocol_version"]:
+            raise _contradiction(one, other, stage, "protocol_version")
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
                 return stage, name
@@ -218,7 +221,8 @@ def _difference(one: _Copy, other: _Copy) -> tuple[str, str] | None:
 
 
 def _result(stage: Record) -> Record:
-    return {name: value for name, value in stage.items() if name not in _CIRCUMSTANCES}
+    found = {name: value for name, value in stage.items() if name not in _CIRCUMSTANCES}
+    return {"protocol_version": FIRST_PROTOCOL, **found}
 
 
 def _machines(one: _Copy, other: _Copy) -> str:

@@ -6,6 +6,7 @@ from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec
 from benchmark.estimators.passes import asking
 from benchmark.results import Record, Store, npz_writer
+from benchmark.results.identity import FIRST_PROTOCOL, PROTOCOL_VERSION
 from benchmark.results.records import AttackRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
@@ -65,7 +66,9 @@ class Attack(Stage):
         return AttackRecord(**record), files
 
     def fits(self, record: Record, store: Store, cell_id: str) -> bool:
-        """Whether it was made on the same model."""
+        """Whether it was made on the same model, under this version of the protocol."""
+        if record.get("protocol_version", FIRST_PROTOCOL) != PROTOCOL_VERSION:
+            return False
         return self.made_on is None or record.get("made_on") in (None, self.made_on)
 
     def failed(self, reason: str) -> AttackRecord:
@@ -76,7 +79,7 @@ class Attack(Stage):
 def effort_each(spec: AttackSpec) -> float:
     """The effort, roughly, that an attack takes on one example."""
     default = 1 if spec.attack in _SINGLE_STEP else _ITERATIONS
-    iterations = spec.arguments.get("max_iter", default)
+    iterations = {**spec.entry.defaults, **spec.arguments}.get("max_iter", default)
     known = isinstance(iterations, int | float) and iterations >= 1
     steps = float(iterations if known else default)
     return steps * _PER_ITERATION.get(spec.attack, 1.0) * _WEIGHT

@@ -29,7 +29,7 @@ SECONDS = 600.0  # that it may take
 
 _COUNTS = ("clean_accuracy", "robust_accuracy", "violations", "abstained", "silent")
 _PASSES = ("forwards", "backwards")
-_CIRCUMSTANCES = {"seconds", "files", "identity"}
+_CIRCUMSTANCES = {"seconds", "files", "identity", "device"}
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -68,12 +68,28 @@ class Body:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.layer = last_dense(kernel.model)
+        self._gives_logits = False  # until the first inputs have shown it
 
     def features(self, x: np.ndarray) -> np.ndarray:
         """Of NHWC or (n, d) inputs, in evaluation mode, (n, d)."""
         self.kernel.model.eval()
         with torch.inference_mode(), opened(self.layer):
-            return array(self.kernel.logits(self.kernel.images(x)))
+            found = array(self.kernel.logits(self.kernel.images(x)))
+        if not self._gives_logits:
+            self._check(x[:1], found[:1])
+        return found
+
+    def _check(self, x: np.ndarray, features: np.ndarray) -> None:
+        """Refuse a model whose logits are not what the layer makes of the features."""
+        if features.shape[1:] == (self.layer.in_features,):
+            with torch.inference_mode():
+                expected = array(self.layer(self._tensor(features).to(self.layer.weight.dtype)))
+            self._gives_logits = np.allclose(self.kernel.predict(x), expected, 1e-2, 1e-2)
+        if not self._gives_logits:
+            raise DefenseError(
+                "read-outs take the input of the model's last dense layer, and what that gives is "
+                "changed here, or not used; give a model that ends in torch.nn.Linear"
+            )
 
     def attack(
         self,

@@ -34,9 +34,7 @@ _OPTIONAL = (
 )
 _ADAPTED = "Accuracy under held-out attack families while the model adapts to them"
 _CORRUPTED = "Mean accuracy over 15 common corruptions at five severities; no attack"
-_CERTIFIED = (
-    "Right with an L2 certificate that covers the threat, of the model behind Gaussian noise"
-)
+_CERTIFIED = "Right with an L2 certificate that covers the threat, behind Gaussian noise; no attack"
 _EXTRA = "Training data beside the data set's own, and their share of each batch"
 _LABELS = "Labels used to adapt the model before it was attacked"
 _RANK = "1 + the number of rows that a paired test finds better"

@@ -147,7 +147,9 @@ def scatter(
     """A scatter plot as an SVG element with a broken line through the points of `front`."""
     path = "L".join(_FRAME.at(x, y, *corner) for corner in front)
     line = f'<path class="front" d="M{path}"/>' if path else ""
-    return Markup(svg(x, y, line + "".join(_dot(x, y, dot) for dot in dots), words))
+    drawn = line + "".join(_dot(x, y, dot) for dot in dots)
+    # Links may stand in a group, and not in an image.
+    return Markup(svg(x, y, drawn, words).replace('role="img"', 'role="group"', 1))
 
 
 def bands(columns: Sequence[str], series: Sequence[Series], *, words: str) -> Markup:
@@ -242,7 +244,7 @@ def _line(x: Axis, y: Axis, one: Line) -> str:
 
 def _dot(x: Axis, y: Axis, dot: Dot) -> str:
     drawn = mark(_FRAME.at(x, y, dot.x, dot.y), dot.style, hollow=dot.hollow, words=dot.words)
-    return f'<a href="{escape(dot.link)}" tabindex="-1">{drawn}</a>'
+    return f'<a href="{escape(dot.link)}" aria-label="{escape(one_line(dot.words))}">{drawn}</a>'
 
 
 def _legend(entries: Sequence[tuple[str, Markup]]) -> str:

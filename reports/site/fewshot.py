@@ -32,27 +32,28 @@ def document(groups: Sequence[Group]) -> list[Document]:
 
 
 def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
-    """Over shots, for each number of ways that several shots were measured with."""
+    """Over shots for each number of ways, and over ways for each of shots, where there are two."""
     found = []
-    for ways in dict.fromkeys(part["ways"] for part in parts):
-        mine = [part for part in parts if part["ways"] == ways]
-        if len(mine) < 2:
-            continue
-        series = _series(mine)
-        title = f"{ways}-way, the read-out that is best on validation classes"
-        words = f"{title}: robust accuracy in per cent over shots: {told(series)}."
-        up = Axis("robust accuracy in %", 0, 1, percent=True)
-        across = Axis("shots", 0, mine[-1]["shots"], whole=True)
-        found.append((title, lines(across, up, series, words=words)))
+    for over, fixed, text in (("shots", "ways", "{}-way"), ("ways", "shots", "{}-shot")):
+        for value in dict.fromkeys(part[fixed] for part in parts):
+            mine = [part for part in parts if part[fixed] == value]
+            if len({part[over] for part in mine}) < 2:
+                continue
+            series = _series(mine, over)
+            title = f"{text.format(value)}, the read-out that is best on validation classes"
+            words = f"{title}: robust accuracy in per cent over {over}: {told(series)}."
+            up = Axis("robust accuracy in %", 0, 1, percent=True)
+            across = Axis(over, 0, max(part[over] for part in mine), whole=True)
+            found.append((title, lines(across, up, series, words=words)))
     return found
 
 
-def _series(parts: Sequence[Document]) -> list[Line]:
+def _series(parts: Sequence[Document], over: str) -> list[Line]:
     points: dict[str, list[tuple[float, float]]] = {}
     for part in parts:
         for row in part["rows"]:
             if row["chosen"]:
-                points.setdefault(row["label"], []).append((part["shots"], row["robust"]["mean"]))
+                points.setdefault(row["label"], []).append((part[over], row["robust"]["mean"]))
     drawn = list(points.items())[:MOST_ROWS]
     return [Line(label, line, style) for style, (label, line) in enumerate(drawn)]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from benchmark.results import SCHEMA_VERSION, Store
 from benchmark.results.records import ClaimsRecord, SupportRecord, TrainingRecord
+from reports.attacked import expected_draw
 from reports.checks import checks
 from reports.groups import threat
-from reports.outcomes import expected_draw
 from reports.pictures import Example, common_magnification, examples, has_pictures
 from reports.records import Attack, Cell
 from reports.site import breakdown, downloads, measured, optimality
@@ -67,6 +67,7 @@ def document(
         "started": record.started,
         "training": _stage(cell.training),
         "adaptation": _stage(cell.adaptation),
+        "published": None if cell.published is None else cell.published.model_dump(),
         "suites": suites,
         **measured.documents(cell),
         "related": related,

@@ -32,20 +32,21 @@ def shares(details: Sequence[Detail], norm: str, eps: float) -> dict[str, Docume
     """
     found = {}
     for one in details:
-        threat = _threat(one, norm, eps)
+        own = threat(one, norm, eps)
         peers = [each for each in details if _same_examples(each, one)]
-        under = [each for each in peers if _threat(each, norm, eps) == threat]
-        alike = [each for each in peers if _threat(each, norm, eps)[0] == threat[0]]
+        under = [each for each in peers if threat(each, norm, eps) == own]
+        alike = [each for each in peers if threat(each, norm, eps)[0] == own[0]]
         if len(under) > 1 or len(alike) > 1:
             found[one.attack.key] = {
                 "within": [_broken(one, under, limit) for limit in QUERIES],
                 "broken": _broken(one, under),
-                "distance": _distance(one, alike, threat[0]),
+                "distance": _distance(one, alike, own[0]),
             }
     return found
 
 
-def _threat(one: Detail, norm: str, eps: float) -> tuple[str, float | None]:
+def threat(one: Detail, norm: str, eps: float) -> tuple[str, float | None]:
+    """Norm and budget of an attack on a cell of these."""
     record = one.attack.record
     return (norm, eps) if record is None or not record.norm else (record.norm, record.eps)
 

@@ -120,7 +120,7 @@ const benchOutcomes = (() => {
   function table(title, heads, rows) {
     const id = `table-${tables.children.length}`;
     const section = element("section", undefined, { "aria-labelledby": id });
-    const scroll = element("div", undefined, { class: "scroll", role: "region", tabindex: "0", "aria-labelledby": id });
+    const scroll = element("div", undefined, { class: "scroll", role: "region", tabindex: "0", "aria-label": `${title}: table` });
     const made = element("table", undefined, { class: "simple" });
     const head = made.createTHead().insertRow();
     heads.forEach((one, place) => {

@@ -15,7 +15,9 @@ from benchmark.results import npz_writer
 EPISODES, QUERIES, WAYS = 10, 5, 5
 
 
-def measure(synthetic, cell_id, readout="ridge", *, shots=1, robust=0.4, arrays=None, **changes):
+def measure(
+    synthetic, cell_id, readout="ridge", *, shots=1, ways=WAYS, robust=0.4, arrays=None, **changes
+):
     """Writes a read-out whose episodes are spread around a share; returns their arrays."""
     generator = np.random.default_rng(len(readout) + shots)
     spread = generator.uniform(-0.1, 0.1, EPISODES)
@@ -24,7 +26,7 @@ def measure(synthetic, cell_id, readout="ridge", *, shots=1, robust=0.4, arrays=
     record = {
         "version": 1,
         "readout": readout,
-        "ways": WAYS,
+        "ways": ways,
         "shots": shots,
         "queries": QUERIES,
         "episodes": EPISODES,
@@ -41,7 +43,7 @@ def measure(synthetic, cell_id, readout="ridge", *, shots=1, robust=0.4, arrays=
         **{name: vars(share(values, QUERIES * WAYS)) for name, values in shares.items()},
         **changes,
     }
-    key = f"{readout}-{WAYS}way-{shots}shot-1a2b3c4d"
+    key = f"{readout}-{ways}way-{shots}shot-1a2b3c4d"
     files = {f"{key}.npz": npz_writer(shares)}
     synthetic.store.write_stage(cell_id, f"few-shot/{key}", record, files)
     return shares
@@ -86,6 +88,15 @@ def test_each_number_of_shots_is_a_table_and_a_point_of_the_curve(synthetic):
     text, (group,) = published(synthetic)
     assert [(part["ways"], part["shots"]) for part in group["parts"]] == [(5, 1), (5, 5)]
     assert "robust accuracy in per cent over shots" in text
+
+
+def test_several_ways_are_points_of_a_curve_over_ways(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    for ways in (5, 20):
+        measure(synthetic, cell_id, ways=ways)
+    text, (group,) = published(synthetic)
+    assert [part["ways"] for part in group["parts"]] == [5, 20]
+    assert "1-shot, the read-out that is best on validation classes" in text
 
 
 def test_protocols_of_other_sizes_and_versions_are_apart(synthetic):

@@ -101,7 +101,7 @@ def test_nothing_is_told_where_nothing_is_broken() -> None:
     assert found["a"] == {"within": [None] * 3, "broken": None, "distance": None}
 
 
-def test_the_page_of_a_model_shows_them(synthetic: Any) -> None:
+def test_the_page_of_a_model_and_a_frame_show_them(synthetic: Any) -> None:
     cell_id = synthetic.cell(clean=1.0, robust={"pgd": 0.5, "fab": 0.4}, examples=100)
     for name in ("pgd", "fab"):
         arrays = synthetic.arrays(cell_id, name)
@@ -122,3 +122,11 @@ def test_the_page_of_a_model_shows_them(synthetic: Any) -> None:
     assert told["fab"] == ([0.0, 1.0, 1.0], 1.0)
     assert "Share of the best known" in page
     assert '<td class="number">83.3</td>' in page
+
+    reports.optimality(out)  # which imports a module, that must not take its place
+    frame = reports.optimality(out).set_index("attack")
+
+    assert dict(frame["within_100"]) == {"pgd": 50 / 60, "fab": 1.0}
+    assert dict(frame["within_10"]) == {"pgd": 0.0, "fab": 0.0}
+    assert frame["nearness"].isna().all()
+    assert set(frame.attrs["columns"]) == {"attack", *frame.columns}

@@ -127,6 +127,11 @@ class FewShot:
             for shots in self.shots
         }
 
+    def whole(self) -> float:
+        """About what all read-outs take, with all ways and shots."""
+        each = sum(self.gradient_evaluations(ways) for ways in self.ways)
+        return each * len(self.shots) * len(self.readouts)
+
     def gradient_evaluations(self, ways: int) -> float:
         """About what a read-out takes: attacks on queries of test and of validation classes."""
         tried = 8 * self.tuning_episodes

@@ -27,6 +27,7 @@ from benchmark.results.records.stages import CorruptionsRecord as CorruptionsRec
 from benchmark.results.records.stages import CurveRecord as CurveRecord
 from benchmark.results.records.stages import ExternalRecord as ExternalRecord
 from benchmark.results.records.stages import ModelRecord as ModelRecord
+from benchmark.results.records.stages import PublishedRecord as PublishedRecord
 from benchmark.results.records.stages import SupportRecord as SupportRecord
 from benchmark.results.records.stages import TrainingRecord as TrainingRecord
 from benchmark.results.records.stages import TransferRecord as TransferRecord

@@ -84,12 +84,14 @@ class Schema(BaseModel):
 class StageRecord(Schema):
     """What all stages have. A stage that failed may have nothing else.
 
-    `files` maps the name of each to its SHA-256; the store writes it.
+    `files` maps the name of each to its SHA-256; the store writes it. `device`: the GPU that it was
+    made on, where it was one.
     """
 
     status: Status = "ok"
     reason: Reason = ""
     files: dict[str, str] = {}
+    device: str = ""
 
     @classmethod
     def read(cls, stored: Record) -> Self:

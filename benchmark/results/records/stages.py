@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from benchmark.results.identity import FIRST_PROTOCOL
 from benchmark.results.records.schema import (
     Amount,
     CostRecord,
@@ -49,11 +50,20 @@ class SupportRecord(ModelRecord):
     labels_used: Count | None = None
 
 
+class PublishedRecord(Schema):
+    """Robust and clean accuracy that somebody published of a model, and where."""
+
+    robust_accuracy: Share
+    clean_accuracy: Share | None = None
+    source: str = ""
+
+
 class ExternalRecord(StageRecord):
-    """given.json"""
+    """given.json; `published` is what the user told, or the table of a model zoo."""
 
     seconds: Amount
     source: dict[str, Any]
+    published: PublishedRecord | None = None
 
 
 class Violations(Schema):
@@ -99,6 +109,7 @@ class AttackRecord(StageRecord):
     abstained: Count | None = None
     silent: Count | None = None
     forgot: Count | None = None
+    protocol_version: Count = FIRST_PROTOCOL
 
 
 class ClaimsRecord(AttackRecord):

@@ -10,9 +10,11 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
 
+from accessibility import violations
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.support.ui import WebDriverWait
 
+ROOT = Path(__file__).parents[3]
 PAGES = ("index", "start", "concepts/index", "how-to/defense", "reference/bench", "faq")
 WIDTHS = (375, 1280, 1920)
 
@@ -62,6 +64,20 @@ def test_a_page_has_one_title_and_its_landmarks(
     count = "return document.querySelectorAll(arguments[0]).length"
     assert [driver.execute_script(count, one) for one in ("h1", "main", "header")] == [1, 1, 1]
     assert driver.execute_script(count, "nav") >= 1
+
+
+EVERY_PAGE = sorted(
+    str(path.relative_to(ROOT / "docs").with_suffix("")) for path in (ROOT / "docs").rglob("*.md")
+)
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE)
+def test_axe_finds_no_serious_fault(driver: Any, documentation: Path, page: str) -> None:
+    for width, theme in ((375, "light"), (1920, "dark")):
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        show(driver, documentation, page, width)
+        assert violations(driver, ("serious", "critical")) == [], theme
 
 
 def test_the_search_finds_a_page(driver: Any, documentation: Path) -> None:

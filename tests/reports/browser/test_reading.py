@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
 
+from accessibility import violations
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -132,6 +133,15 @@ def test_screen_readers_find_landmarks_names_and_heads(page: Any, name: str) -> 
     assert [role for role, label in seen if role in named and not label.strip()] == []
     if page.texts("table"):
         assert {"columnheader", "rowheader"} <= set(roles)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(NARROW, "light"), (WIDE, "dark")])
+@pytest.mark.parametrize("name", [*KINDS, MODEL_PAGE])
+def test_axe_finds_nothing_wrong(page: Any, name: str, width: int, theme: str) -> None:
+    page.open(name, width=width, theme=theme)
+    if "cell=" in name:
+        page.wait(lambda: page.texts(".pair"))
+    assert violations(page.driver, ("moderate", "serious", "critical")) == []
 
 
 def test_pages_print_whole_and_without_controls(page: Any) -> None:

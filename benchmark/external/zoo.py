@@ -1,0 +1,151 @@
+"""Models of RobustBench's zoo by their names, with weights from a file of this machine.
+
+A model is named "robustbench:NAME", or in full "robustbench:DATASET/THREAT/NAME" as the zoo keeps
+it. Nothing is downloaded: the file is that of `--weights`, or where the package itself puts what it
+downloads. Croce et al., "RobustBench: a standardized adversarial robustness benchmark", 2021.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import ConfigError, ModelError, UnknownName
+from benchmark.external.published import Published
+from benchmark.text import reason_of
+
+if TYPE_CHECKING:
+    from benchmark.models.model import Model
+
+PACKAGE = "robustbench"
+PREFIX = f"{PACKAGE}:"
+THREATS = {"Linf": "linf", "L2": "l2"}
+# What stands over the tables of published numbers, to the zoo's name of the data.
+_HEADINGS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet": "imagenet"}
+_TAGS = re.compile(r"<[^>]+>|\*\*")
+# As the protocol of RobustBench has it.
+DEFAULTS = {"dataset": "cifar10", "suite": "autoattack", "examples": 10_000}
+
+
+def is_of_zoo(model: str | None) -> bool:
+    """Whether a model is named as one of the zoo."""
+    return model is not None and model.startswith(PREFIX)
+
+
+def whole_name(model: str, flags: Mapping[str, Any]) -> str:
+    """The name in full; data set and norm, where it lacks them, are those of the options.
+
+    Raises:
+        ConfigError: the package is not installed, or the name is none.
+    """
+    if importlib.util.find_spec(PACKAGE) is None:
+        raise ConfigError(
+            f"model {model!r} needs the package {PACKAGE}, which is not installed; "
+            "pip install 'meta-adv-bench[robustbench]'"
+        )
+    parts = model.removeprefix(PREFIX).split("/")
+    if len(parts) == 1:
+        norm = str(flags.get("norm", "linf"))
+        threat = next((one for one, known in THREATS.items() if known == norm), None)
+        if threat is None:
+            raise ConfigError(f"model {model!r}: the zoo has no models for {norm}; {_allowed()}")
+        parts = [str(flags.get("dataset", DEFAULTS["dataset"])), threat, parts[0]]
+    if len(parts) != 3 or parts[1] not in THREATS or not all(map(_SAFE.fullmatch, parts)):
+        raise ConfigError(
+            f"model {model!r} is no name of the zoo; write {PREFIX}NAME or "
+            f"{PREFIX}cifar10/Linf/NAME; {_allowed()}"
+        )
+    return PREFIX + "/".join(parts)
+
+
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def cached(model: str) -> Path:
+    """Where the package keeps the weights of a model, named in full, that it downloaded."""
+    dataset, threat, name = _parts(model)
+    return Path("models") / dataset / threat / f"{name}.pt"
+
+
+def check_cached(model: str, path: Path) -> None:
+    """Raises `ModelError` with the way to get them where the weights are not there."""
+    if not path.is_file():
+        dataset, threat, name = _parts(model)
+        call = f"load_model({name!r}, dataset={dataset!r}, threat_model={threat!r})"
+        raise ModelError(
+            f"no weights of {model} at {path}; give --weights FILE, or have the package download "
+            f'them: python -c "from robustbench.utils import load_model; {call}"'
+        )
+
+
+def load(model: str, weights: Path) -> Model:
+    """The zoo's model, named in full, with these weights.
+
+    Raises:
+        ModelError: the package knows no such model, or the weights don't fit.
+    """
+    dataset, threat, name = _parts(model)
+    utils = importlib.import_module(f"{PACKAGE}.utils")
+    with tempfile.TemporaryDirectory(prefix="bench-zoo-") as folder:
+        place = Path(folder) / cached(model).relative_to("models")
+        place.parent.mkdir(parents=True)
+        place.symlink_to(weights.absolute())
+        try:
+            found: Model = utils.load_model(
+                model_name=name,
+                model_dir=folder,
+                dataset=dataset,
+                threat_model=threat,
+                custom_checkpoint=str(weights),  # of models that timm has registered
+            )
+        except KeyError as error:
+            known = getattr(utils, "all_models", {}).get(dataset, {}).get(threat, ())
+            raise UnknownName("model of RobustBench", name, list(known)) from error
+        except Exception as error:  # whatever its own code raises for these weights
+            raise ModelError(f"{model} can't be loaded: {reason_of(error)}") from error
+    return found
+
+
+def published(model: str) -> Published | None:
+    """What the table of the installed package says of a model, named in full.
+
+    None where it isn't in there.
+    """
+    dataset, threat, name = _parts(model)
+    try:
+        text = metadata.distribution(PACKAGE).read_text("METADATA") or ""
+    except metadata.PackageNotFoundError:
+        return None
+    here: tuple[str, str] = ("", "")
+    for line in text.splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("#").strip()
+            if line.startswith("### "):
+                here = (_HEADINGS.get(heading, ""), "")
+            elif line.startswith("#### "):
+                here = (here[0], heading.partition(",")[0].strip())
+            continue
+        cells = [_TAGS.sub("", cell).strip() for cell in line.split("|")]
+        if here == (dataset, threat) and name in cells:
+            shares = [
+                round(float(cell[:-1]) / 100, 6) for cell in cells if re.fullmatch(r"[\d.]+%", cell)
+            ]
+            if len(shares) == 2:
+                version = metadata.version(PACKAGE)
+                return Published(shares[1], shares[0], f"RobustBench {version}, {here[1]}")
+    return None
+
+
+def _parts(model: str) -> tuple[str, str, str]:
+    dataset, threat, name = model.removeprefix(PREFIX).split("/")
+    return dataset, threat, name
+
+
+def _allowed() -> str:
+    return f"allowed threats: {', '.join(THREATS)}"

@@ -1,0 +1,185 @@
+"""`bench submit`: what holds is packed, the same bytes each time, and what doesn't is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import real_results
+import yaml
+
+import benchmark.verify
+from benchmark import replay
+from benchmark.errors import ConfigError
+from benchmark.results import Store
+from benchmark.submission.card import EXAMPLE, read
+from benchmark.verify import Verdict
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small cell of an undefended model."""
+    folder = tmp_path_factory.mktemp("submitted") / "results"
+    suite = folder.parent / "one.yaml"
+    suite.write_text("description: one\nattacks:\n  fgsm: {attack: fast-gradient}\n")
+    real_results.make(folder, "torch", defense="none", suite=str(suite), examples=20)
+    return folder
+
+
+@pytest.fixture
+def results(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy, whose claims are replayed in this process."""
+
+    def verify(claims: Any) -> Any:
+        return [Verdict(claim, *replay.replay(claim, device="cpu")) for claim in claims]
+
+    monkeypatch.setattr(benchmark.verify, "verify", verify)
+    (tmp_path / "card.yaml").write_text(EXAMPLE)
+    return Path(shutil.copytree(made, tmp_path / "results"))
+
+
+def submit(bench: Any, results: Path, out: str = "out") -> Any:
+    work = results.parent
+    return bench("submit", results, "--card", work / "card.yaml", "--out", work / out)
+
+
+def test_the_same_results_give_the_same_archive(bench: Any, results: Path, tmp_path: Path) -> None:
+    first = submit(bench, results, "first")
+    (results / "logs").mkdir(exist_ok=True)
+    (results / "logs" / "later.log").write_text("what lies beside the results")
+    moved = Path(shutil.move(results, tmp_path / "moved"))
+    second = submit(bench, moved, "second")
+
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    archives = [(tmp_path / name / "submission.tar").read_bytes() for name in ("first", "second")]
+    assert archives[0] == archives[1]
+    assert hashlib.sha256(archives[0]).hexdigest() in first.out
+
+
+def test_an_archive_holds_the_results_and_sums_that_fit(
+    bench: Any, results: Path, tmp_path: Path
+) -> None:
+    assert submit(bench, results).code == 0
+    with tarfile.open(tmp_path / "out" / "submission.tar") as archive:
+        assert {(one.mtime, one.uid, one.mode, one.uname) for one in archive} == {(0, 0, 0o644, "")}
+        archive.extractall(tmp_path / "unpacked", filter="data")
+
+    unpacked = tmp_path / "unpacked"
+    lines = [line.split("  ") for line in (unpacked / "SHA256SUMS").read_text().splitlines()]
+    files = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    assert {name for _, name in lines} == files - {"SHA256SUMS"}
+    for digest, name in lines:
+        assert hashlib.sha256((unpacked / name).read_bytes()).hexdigest() == digest
+    (cell_id,) = Store.open(unpacked / "results").cell_ids()
+    assert Store.open(unpacked / "results").read_stage(cell_id, "training") is not None
+    assert read(unpacked / "card.yaml").title == "Half-clean training"
+
+
+def test_the_pull_request_tells_what_was_submitted(
+    bench: Any, results: Path, tmp_path: Path
+) -> None:
+    submit(bench, results)
+
+    text = (tmp_path / "out" / "pull-request.md").read_text()
+    (cell_id,) = Store.open(results).cell_ids()
+    for told in ("# Half-clean training", "Ada Lovelace", "protocol 1", "claims hold", cell_id):
+        assert told in text
+    assert "| fgsm" in text
+
+
+def change(results: Path, name: str, **values: Any) -> None:
+    """Changes a record, sealed as if it had been so."""
+    (path,) = results.glob(f"cells/*/{name}")
+    real_results.reseal(path, {**real_results.stored(path), **values})
+
+
+TAMPERED = {
+    "another accuracy": ("attacks/fgsm-*.json", {"robust_accuracy": 0.9}, "robust_accuracy"),
+    "another protocol": ("attacks/fgsm-*.json", {"protocol_version": 2}, "protocol version 2"),
+    "a failed cell": ("cell.json", {"status": "failed", "reason": "torn"}, "failed: torn"),
+    "a foreign field": ("training.json", {"seconds": -1}, "doesn't follow the schema: seconds"),
+}
+
+
+@pytest.mark.parametrize(("name", "values", "told"), TAMPERED.values(), ids=TAMPERED)
+def test_a_changed_record_is_refused(
+    bench: Any, results: Path, name: str, values: dict[str, Any], told: str
+) -> None:
+    change(results, name, **values)
+
+    ended = submit(bench, results)
+
+    assert ended.code == 1
+    assert "can't be submitted" in ended.err
+    assert told in ended.out + ended.err
+    assert not (results.parent / "out").exists()
+
+
+def test_a_damaged_file_is_refused(bench: Any, results: Path) -> None:
+    (path,) = results.glob("cells/*/weights.safetensors")
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01")
+
+    ended = submit(bench, results)
+
+    assert ended.code == 1
+    assert "training.json" in ended.out + ended.err
+
+
+CARDS = {
+    "lacks": ({"license": ...}, "license field required"),
+    "unknown": ({"licence": "MIT"}, "licence extra inputs are not permitted"),
+    "no address": ({"code": "ftp://x"}, "code must be an address that begins with https://"),
+    "no license": ({"license": "my own"}, "license must be an SPDX identifier such as MIT"),
+    "markup": ({"title": "a | b"}, "title must be a line of at most 200"),
+    "nobody": ({"authors": []}, "authors"),
+    "a link": ({"paper": "https://x.org/](y)"}, "paper must be an address"),
+}
+
+
+@pytest.mark.parametrize(("values", "told"), CARDS.values(), ids=CARDS)
+def test_a_card_that_lacks_something_is_refused(
+    tmp_path: Path, values: dict[str, Any], told: str
+) -> None:
+    whole = {**yaml.safe_load(EXAMPLE), **values}
+    card = tmp_path / "card.yaml"
+    card.write_text(yaml.safe_dump({k: v for k, v in whole.items() if v is not ...}))
+
+    with pytest.raises(ConfigError) as raised:
+        read(card)
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_example_of_the_documentation_is_a_card() -> None:
+    page = (ROOT / "docs" / "how-to" / "submit.md").read_text()
+    (block,) = [part for part in page.split("```") if part.startswith("yaml title=")]
+
+    assert yaml.safe_load(block.partition("\n")[2]) == yaml.safe_load(EXAMPLE)
+
+
+def test_an_archive_inside_the_results_is_refused(bench: Any, results: Path) -> None:
+    card = results.parent / "card.yaml"
+
+    ended = bench("submit", results, "--card", card, "--out", results / "cells")
+
+    assert (ended.code, "is in the results folder" in ended.err) == (2, True)
+
+
+def test_the_workflow_replays_every_claim_and_joins_without_rights() -> None:
+    folder = ROOT / ".github" / "workflows"
+    replayed = yaml.safe_load((folder / "submission.yml").read_text())
+    steps = json.dumps(replayed["jobs"]["replay"]["steps"])
+
+    assert replayed["permissions"] == {"contents": "read"}
+    for told in ("--verify --sample 0", "sha256sum --check", "bench merge", "--format markdown"):
+        assert told in steps
+    posted = yaml.safe_load((folder / "submission-comment.yml").read_text())
+    assert posted[True]["workflow_run"]["workflows"] == [replayed["name"]]
+    assert "checkout" not in json.dumps(posted)
