@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from benchmark import documents, limits
-from benchmark.choices import one_of
+from benchmark.choices import UserPath, one_of
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.paths import expanded
@@ -35,7 +35,7 @@ from benchmark.trainings import Trainings
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
 ON_OVERFIT = ("warn", "restore")
-PROTOCOLS = ("brief", "adapt", "few-shot", "none")
+PROTOCOLS = ("brief", "adapt", "few-shot", "sequence", "none")
 # Options of `bench run` that are settings of the protocol.
 OF_PROTOCOL = ("ways", "shots", "queries", "episodes")
 
@@ -81,12 +81,6 @@ def _budget(value: Any) -> float:
     if not 0 < number < math.inf:
         raise ConfigError(f"eps {shortened(value)} is not allowed; give a finite number above 0")
     return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
-
-
-def _named(path: Any) -> Any:
-    if isinstance(path, str) and not path.strip():
-        raise ConfigError("an empty path was given; give one, such as '.' for the current folder")
-    return path
 
 
 def _plain(value: Any, path: str) -> Any:
@@ -142,7 +136,6 @@ Count = Annotated[int, Field(strict=True, gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)]
 Budget = Annotated[float, BeforeValidator(_budget)]
 Settings = dict[str, dict[str, Any]]
-UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(expanded)]
 
 
 class RunConfig(Placement, Trainings):
@@ -165,7 +158,6 @@ class RunConfig(Placement, Trainings):
     framework: Frameworks = FRAMEWORKS
     dataset: str = "digits"
     model: str | None = None
-    init: UserPath | None = None
     suite: str = "quick"
     norm: Annotated[str, one_of("norm", NORMS)] = "linf"
     eps: Budget | None = None

@@ -39,9 +39,12 @@ class Kernel(ABC):
     # What else the next step depends on: averaged weights, optimisers, what a subclass adds.
     beside: Parts
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update of the weights; returns the loss before it."""
-        return float(self.run(draws, learning_rate, eps))
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Any:
+        """One update of the weights; returns the loss before it.
+
+        That is a number, or a scalar that `float` fetches from the device, and waits for.
+        """
+        return self.run(draws, learning_rate, eps)
 
     @abstractmethod
     def run(self, draws: Arrays, learning_rate: float, eps: float, *chosen: Any) -> Any:
@@ -89,8 +92,21 @@ class Kernel(ABC):
         self.descend(x_adv, y, steps=adaptation.steps, rate=adaptation.rate)
 
     @abstractmethod
-    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
-        """Plain gradient descent on the mean loss of `x` as they are, in place."""
+    def descend(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        steps: int,
+        rate: float,
+        clean: np.ndarray | None = None,
+        distance_weight: float = 0.0,
+    ) -> None:
+        """Plain gradient descent on the mean loss of `x` as they are, in place.
+
+        With `clean`, of the shape of `x`, the loss of an example is the cross-entropy plus
+        `distance_weight` times the squared distance of its logits to those of the clean one.
+        """
 
     @abstractmethod
     def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:

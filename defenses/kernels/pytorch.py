@@ -86,8 +86,7 @@ class Kernel(kernel.Kernel):
     def images(self, x: np.ndarray) -> Tensor:
         """NHWC as an NCHW view, which is `channels_last`, the fast layout."""
         # Torch takes neither read-only arrays nor strides below zero
-        tensor = torch.from_numpy(np.require(x, requirements=["C", "W"]))
-        tensor = tensor.to(self.device, self.dtype)
+        tensor = self._sent(np.require(x, requirements=["C", "W"])).to(self.dtype)
         return tensor.permute(0, 3, 1, 2) if x.ndim == 4 else tensor
 
     def arrays(self, x: Tensor) -> np.ndarray:
@@ -96,7 +95,14 @@ class Kernel(kernel.Kernel):
 
     def labels(self, y: np.ndarray) -> Tensor:
         """Labels on the model's device."""
-        return torch.from_numpy(y).to(self.device)
+        return self._sent(y)
+
+    def _sent(self, values: np.ndarray) -> Tensor:
+        """On the model's device; the copy to a GPU waits for nothing that is computed there."""
+        tensor = torch.from_numpy(values)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     @contextmanager
     def attacked(self) -> Iterator[None]:
@@ -182,11 +188,26 @@ class Kernel(kernel.Kernel):
                 value.copy_(average)
                 average.copy_(current)
 
-    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
+    def descend(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        steps: int,
+        rate: float,
+        clean: np.ndarray | None = None,
+        distance_weight: float = 0.0,
+    ) -> None:
         images, labels = self.images(x), self.labels(y)
+        near = None if clean is None else self.images(clean)
         self.model.eval()
         for _ in range(steps):
-            gradients = self.gradients(cross_entropy(self.logits(images), labels))
+            logits = self.logits(images)
+            loss = cross_entropy(logits, labels)
+            if near is not None:
+                distances = (logits - self.logits(near)).square().sum(dim=1)
+                loss = loss + distance_weight * distances.mean()
+            gradients = self.gradients(loss)
             with torch.no_grad():
                 steps_of = torch._foreach_mul(list(gradients), self.rate_factors())
                 torch._foreach_add_(self.parameters, steps_of, alpha=-rate)
