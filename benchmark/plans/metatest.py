@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.metatest import protocol as families
@@ -22,6 +23,13 @@ class MetaTest:
     families: Protocol | None = None
     few_shot: FewShot | None = None
     sequence: Arrivals | None = None
+
+    def of(self, cell: Cell) -> tuple[Protocol | None, FewShot | None, Arrivals | None]:
+        """What a cell is measured with."""
+        # What stands around a model is not adapted, and would be measured as if it weren't there.
+        if cell.wrapped_in:
+            return None, None, None
+        return self.families, self.few_shot, self.sequence
 
     def sized_for(self, dataset: Dataset, config: RunConfig) -> MetaTest:
         """The same, no larger than the data; raises `ConfigError` where that was asked for."""

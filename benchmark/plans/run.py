@@ -235,10 +235,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, meta_test: MetaTest | No
         (*attacks, TRANSFER) if cell.wrapped_in else attacks,
         str(config.out),
         data_dir,
-        # What stands around a model is not adapted, and would be measured as if it weren't there.
-        None if cell.wrapped_in or meta_test is None else meta_test.families,
-        None if cell.wrapped_in or meta_test is None else meta_test.few_shot,
-        None if cell.wrapped_in or meta_test is None else meta_test.sequence,
+        *(meta_test or MetaTest()).of(cell),
         attack_timeout=config.attack_timeout,
         batch_size=config.batch_size or CHUNK,
         curve=suite.curve,
