@@ -35,7 +35,7 @@ from benchmark.trainings import Trainings
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
 ON_OVERFIT = ("warn", "restore")
-PROTOCOLS = ("brief", "adapt", "few-shot", "none")
+PROTOCOLS = ("brief", "adapt", "few-shot", "sequence", "none")
 # Options of `bench run` that are settings of the protocol.
 OF_PROTOCOL = ("ways", "shots", "queries", "episodes")
 

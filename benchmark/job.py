@@ -18,6 +18,7 @@ from benchmark.digest import digest
 from benchmark.estimators.passes import CHUNK
 from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import TUNING, Protocol
+from benchmark.metatest.sequence.settings import Arrivals
 from benchmark.plans.asked import Asked
 from benchmark.results import Store
 from benchmark.stages.attack import Attack
@@ -28,6 +29,7 @@ from benchmark.stages.curve import Curve
 from benchmark.stages.external import External
 from benchmark.stages.fewshot import Episodes
 from benchmark.stages.metatest import Family, Tuning
+from benchmark.stages.sequence import Learner
 from benchmark.stages.stage import Stage
 from benchmark.stages.support import Support
 from benchmark.stages.training import Training
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
-    adaptation, few_shot: to attack families and to new classes, where it is measured.
+    adaptation, few_shot, sequence: to attack families, to new classes, and to families in a row,
+        where it is measured.
     external: the model, where someone else trained it. origin: of the model, where it is on
     this machine. attack_timeout: seconds that one attack may take; None for any. batch_size:
     examples that attacks take at a time. curve: the security curve to draw, if any.
@@ -66,6 +69,7 @@ class Job:
     data_dir: str | None
     adaptation: Protocol | None = None
     few_shot: FewShot | None = None
+    sequence: Arrivals | None = None
     external: ExternalModel | None = None
     origin: Origin | None = None
     attack_timeout: float | None = None
@@ -140,6 +144,9 @@ class Job:
         if self.few_shot is not None:
             shown = self.few_shot.keys().items()
             return [Episodes(self.few_shot, *what, key) for what, key in shown]
+        if self.sequence is not None:
+            learners = self.sequence.keys().items()
+            return [Learner(self.sequence, name, key) for name, key in learners]
         if self.adaptation is None:
             return []
         keys = self.adaptation_keys()

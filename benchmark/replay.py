@@ -18,6 +18,7 @@ from benchmark.verification import (
     fewshot,
     metatest,
     runs,
+    sequence,
     stages,
     worst_case,
 )
@@ -39,6 +40,7 @@ CHECKS: Mapping[str, Check] = {
     "transfers": stages.check_transfer,
     "adaptations": metatest.check,
     "few-shot": fewshot.check,
+    "sequences": sequence.check,
     "runs": runs.check,
 }
 

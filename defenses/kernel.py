@@ -92,8 +92,21 @@ class Kernel(ABC):
         self.descend(x_adv, y, steps=adaptation.steps, rate=adaptation.rate)
 
     @abstractmethod
-    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
-        """Plain gradient descent on the mean loss of `x` as they are, in place."""
+    def descend(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        steps: int,
+        rate: float,
+        clean: np.ndarray | None = None,
+        distance_weight: float = 0.0,
+    ) -> None:
+        """Plain gradient descent on the mean loss of `x` as they are, in place.
+
+        With `clean`, of the shape of `x`, the loss of an example is the cross-entropy plus
+        `distance_weight` times the squared distance of its logits to those of the clean one.
+        """
 
     @abstractmethod
     def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:

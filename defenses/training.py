@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defenses.cost import Cost
+from defenses.errors import DefenseError, did_you_mean
 from defenses.extra import Extra, Mixture
 from defenses.fetching import Losses
 from defenses.inputs import Chosen, Inputs, batches
@@ -98,10 +99,11 @@ def train(
         checkpoint: where to save after each epoch and to continue from.
 
     Raises:
+        DefenseError: the precision is none of `PRECISIONS`.
         TrainingDivergedError: the loss is no longer finite.
     """
     course = _Course(defense, kernel, length, seed, validation, len(x))
-    course.lowered = precision == "bf16"
+    course.lowered = _is_lowered(precision)
     course.mixture = None if extra is None else Mixture(x, y, extra)
     if checkpoint is not None:
         course.resume(checkpoint)
@@ -114,6 +116,12 @@ def train(
             course.save(checkpoint)
     progress(1.0)
     return course.finish()
+
+
+def _is_lowered(precision: str) -> bool:
+    if precision not in PRECISIONS:
+        raise DefenseError(f"unknown precision {precision!r}{did_you_mean(precision, PRECISIONS)}")
+    return precision == "bf16"
 
 
 class _Course:

@@ -38,6 +38,7 @@ from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
 from reports.runs import Run, read_runs
+from reports.sequences import Sequence, read_sequences
 from reports.transfers import read_transfers
 from reports.trust import read_trust
 
@@ -85,6 +86,7 @@ class Cell:
     corruptions: CorruptionsRecord | None = None
     certifications: tuple[CertificationRecord, ...] = ()
     few_shot: tuple[FewShot, ...] = ()
+    sequences: tuple[Sequence, ...] = ()
     published: PublishedRecord | None = None
 
     def under(self, suite: str) -> list[Attack]:
@@ -167,6 +169,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_corruptions(store, cell_id, left_out),
         read_certifications(store, cell_id, left_out),
         read_few_shot(store, cell_id, left_out),
+        read_sequences(store, cell_id, left_out),
         None if given is None else given.published,
     )
 

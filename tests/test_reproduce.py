@@ -57,6 +57,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "attacks": {"attacks": {"pgd": {"max_iter": 7}}},
     "protocol": {"protocol": "brief", "adaptation": {"episodes": 2, "families": ["linf"]}},
     "few-shot": {"protocol": "few-shot", "adaptation": {"ways": "2", "queries": "3,stored"}},
+    "sequence": {"protocol": "sequence", "adaptation": {"families": ["l2", "linf"], "labels": 20}},
     "classes by a seed": {"protocol": "few-shot", "adaptation": {"ways": 2}, "split": 3},
     "classes by name": {
         "protocol": "few-shot",

@@ -180,9 +180,9 @@ RUN: Mapping[str, Any] = {
         "fgsm-rs goes back).",
     ),
     "protocol": option(
-        "none|brief|adapt|few-shot",
+        "none|brief|adapt|few-shot|sequence",
         "What to measure of each model's adaptation: nothing (default), to other attacks (a first "
-        "look, or in full), or to new classes.",
+        "look, or in full), to new classes, or to attacks that arrive one after the other.",
     ),
     "split": option(
         "SEED|FILE.yaml",

@@ -17,6 +17,7 @@ from benchmark.results.records import (
     FamilyRecord,
     FewShotRecord,
     ModelRecord,
+    SequenceRecord,
     StageRecord,
     TrainingRecord,
     TrustRecord,
@@ -69,8 +70,11 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     for key in store.stage_keys(cell_id, "adaptations"):
         stage = f"adaptations/{key}"
         yield from (f"adaptation {key}: {told}" for told in _read(store, cell_id, stage))
-    for key in store.stage_keys(cell_id, "few-shot"):
-        yield from (f"few-shot {key}: {told}" for told in _read(store, cell_id, f"few-shot/{key}"))
+    for folder, what in (("few-shot", "few-shot"), ("sequences", "sequence")):
+        for key in store.stage_keys(cell_id, folder):
+            yield from (
+                f"{what} {key}: {told}" for told in _read(store, cell_id, f"{folder}/{key}")
+            )
 
 
 def _about(cell_id: str, stored: Record, record: CellRecord) -> Iterator[str]:
@@ -130,6 +134,8 @@ def _told(record: StageRecord) -> Iterator[str]:
             yield _family(record)
         case FewShotRecord():
             yield _few_shot(record)
+        case SequenceRecord():
+            yield _sequence(record)
         case TuningRecord():
             yield f"rate {record.rate:g}, {record.tuned_steps} steps"
 
@@ -160,6 +166,17 @@ def _few_shot(done: FewShotRecord) -> str:
         f"({_share(done.robust.low)} to {_share(done.robust.high)}) over {done.episodes} episodes, "
         f"{done.labels_used} labels, {_cost(done.cost)}"
         + (f"; queries attacked before adaptation {_share(stored.mean)}" if stored else "")
+    )
+
+
+def _sequence(done: SequenceRecord) -> str:
+    """What is left in the end."""
+    assert done.forgetting is not None
+    mean, worst = done.mean[-1], done.worst[-1]
+    return (
+        f"after {', '.join(done.families)}: mean {_share(mean.mean)}, worst {_share(worst.mean)} "
+        f"({_share(worst.low)} to {_share(worst.high)}) over {done.episodes} episodes, forgetting "
+        f"{100 * done.forgetting.mean:+.1f} points, {done.labels_used} labels, {_cost(done.cost)}"
     )
 
 

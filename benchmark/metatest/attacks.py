@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,16 @@ class Attacker:
     name: str
     eps: float
     steps: int
+
+    @classmethod
+    def within(
+        cls, budgets: Mapping[str, float], name: str, shape: tuple[int, ...], *, steps: int
+    ) -> Attacker:
+        """A family with its share of the budgets, norm to eps, on inputs of this shape."""
+        row = FAMILIES[name]
+        if row.norm == "l0":
+            return cls(name, float(max(1, int(row.share * float(math.prod(shape))))), steps)
+        return cls(name, row.share * budgets.get(row.norm, 0.0), steps)
 
     @property
     def family(self) -> Family:

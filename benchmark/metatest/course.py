@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -44,13 +43,8 @@ class Course:
 
     def attacker(self, name: str) -> Attacker:
         """A family with its budget."""
-        row = families.family(name)
-        if row.norm == "l0":
-            whole = float(math.prod(self.dataset.input_shape))
-            eps = float(max(1, int(row.share * whole)))
-        else:
-            eps = row.share * self.budgets.get(row.norm, 0.0)
-        return Attacker(name, eps, self.protocol.attack_steps)
+        shape, steps = self.dataset.input_shape, self.protocol.attack_steps
+        return Attacker.within(self.budgets, name, shape, steps=steps)
 
     def seen(self) -> list[Attacker]:
         """The families that a model should not forget; the run's own where none was chosen."""

@@ -49,10 +49,24 @@ class Adaptable:
         """Put the trained weights back."""
         self._kernel.load_weights(self._trained)
 
-    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
-        """Plain gradient descent on the mean cross-entropy of `x` as they are."""
-        self._kernel.descend(x, y, steps=steps, rate=rate)
-        self._cost += gradients(len(x)) * steps
+    def descend(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        steps: int,
+        rate: float,
+        clean: np.ndarray | None = None,
+        distance_weight: float = 0.0,
+    ) -> None:
+        """Plain gradient descent on the mean cross-entropy of `x` as they are.
+
+        With `clean`, plus `distance_weight` times the squared distance to their logits.
+        """
+        self._kernel.descend(
+            x, y, steps=steps, rate=rate, clean=clean, distance_weight=distance_weight
+        )
+        self._cost += gradients(len(x) * (1 if clean is None else 2)) * steps
 
     def attack(
         self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent

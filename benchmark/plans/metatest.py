@@ -11,22 +11,30 @@ from benchmark.metatest import protocol as families
 from benchmark.metatest.fewshot import settings as fewshot
 from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import Protocol
+from benchmark.metatest.sequence import settings as sequence
+from benchmark.metatest.sequence.settings import Arrivals
 
 
 @dataclass(frozen=True)
 class MetaTest:
-    """Adaptation to attack families, to new classes, or to neither."""
+    """Adaptation to attack families, to new classes, to families in a row, or to nothing."""
 
     families: Protocol | None = None
     few_shot: FewShot | None = None
+    sequence: Arrivals | None = None
 
     def sized_for(self, dataset: Dataset, config: RunConfig) -> MetaTest:
         """The same, no larger than the data; raises `ConfigError` where that was asked for."""
         if self.few_shot is not None:
             fewshot.check(self.few_shot, dataset)
+        given = config.adaptation
+        if self.sequence is not None:
+            return MetaTest(
+                sequence=sequence.sized_for(self.sequence, dataset, config.norm, given=given)
+            )
         if self.families is None:
             return self
-        sized = families.sized_for(self.families, dataset, given=config.adaptation)
+        sized = families.sized_for(self.families, dataset, given=given)
         return MetaTest(families=sized)
 
 
@@ -34,6 +42,8 @@ def resolve(config: RunConfig) -> MetaTest:
     """What `config.protocol` and its settings ask for; raises `ConfigError`."""
     if config.protocol == fewshot.NAME:
         return MetaTest(few_shot=fewshot.resolve(config.adaptation))
+    if config.protocol == sequence.NAME:
+        return MetaTest(sequence=sequence.resolve(config.adaptation))
     return MetaTest(families=families.resolve(config.protocol, config.adaptation))
 
 

@@ -188,11 +188,26 @@ class Kernel(kernel.Kernel):
                 value.copy_(average)
                 average.copy_(current)
 
-    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
+    def descend(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        steps: int,
+        rate: float,
+        clean: np.ndarray | None = None,
+        distance_weight: float = 0.0,
+    ) -> None:
         images, labels = self.images(x), self.labels(y)
+        near = None if clean is None else self.images(clean)
         self.model.eval()
         for _ in range(steps):
-            gradients = self.gradients(cross_entropy(self.logits(images), labels))
+            logits = self.logits(images)
+            loss = cross_entropy(logits, labels)
+            if near is not None:
+                distances = (logits - self.logits(near)).square().sum(dim=1)
+                loss = loss + distance_weight * distances.mean()
+            gradients = self.gradients(loss)
             with torch.no_grad():
                 steps_of = torch._foreach_mul(list(gradients), self.rate_factors())
                 torch._foreach_add_(self.parameters, steps_of, alpha=-rate)

@@ -53,7 +53,10 @@ class Kernel(kernel.Kernel):
         self._average = tf.function(self._graph_average)
         self._attacks: dict[Ascent, Callable[..., Tensor]] = {}
         self._logits = tf.function(self.logits, reduce_retracing=True)
-        self._descend = tf.function(self._graph_descend, reduce_retracing=True)
+        # One for each number of arguments, which is what TensorFlow can't generalise over
+        self._descend, self._descend_near = (
+            tf.function(self._graph_descend, reduce_retracing=True) for _ in range(2)
+        )
         self._input_gradient = tf.function(self._graph_input_gradient, reduce_retracing=True)
 
     def add_optimizer(self, name: str, parameters: Sequence[tf.Variable]) -> None:
@@ -178,19 +181,40 @@ class Kernel(kernel.Kernel):
             value.assign(average)
             average.assign(current)
 
-    def descend(self, x: np.ndarray, y: np.ndarray, *, steps: int, rate: float) -> None:
+    def descend(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        steps: int,
+        rate: float,
+        clean: np.ndarray | None = None,
+        distance_weight: float = 0.0,
+    ) -> None:
         rates = tf.constant([rate * factor for factor in self.rate_factors()], self.dtype)
-        self._descend(self.images(x), self.labels(y), tf.constant(steps), rates)
+        whole = self.images(x), self.labels(y), tf.constant(steps), rates
+        if clean is None:
+            self._descend(*whole)
+        else:
+            self._descend_near(*whole, self.images(clean), self.scalar(distance_weight))
 
-    def _graph_descend(self, x: Tensor, y: Tensor, steps: Tensor, rates: Tensor) -> None:
+    def _graph_descend(
+        self, x: Tensor, y: Tensor, steps: Tensor, rates: Tensor, *near: Tensor
+    ) -> None:
         gradients_at = own_graph(self._gradients_at)
         for _ in tf.range(steps):
-            for index, gradient in enumerate(gradients_at(x, y)):
+            for index, gradient in enumerate(gradients_at(x, y, *near)):
                 self.parameters[index].assign_sub(rates[index] * gradient)
 
-    def _gradients_at(self, x: Tensor, y: Tensor) -> list[Tensor]:
+    def _gradients_at(self, x: Tensor, y: Tensor, *near: Tensor) -> list[Tensor]:
         with tf.GradientTape() as tape:
-            loss = self.call.penalised(cross_entropy(self.logits(x), y))
+            logits = self.logits(x)
+            loss = cross_entropy(logits, y)
+            if near:
+                clean, weight = near
+                distances = tf.reduce_sum(tf.square(logits - self.logits(clean)), axis=1)
+                loss += weight * tf.reduce_mean(distances)
+            loss = self.call.penalised(loss)
         return self.gradients(tape, loss)
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports.adaptations import HELD_OUT, summary
 from reports.groups import Group, page
 from reports.rows import Row, name_in_text
-from reports.site import fewshot, measured, render
+from reports.site import fewshot, measured, render, sequence
 from reports.site.charts import Axis, Line, lines, told
 from reports.statistics import across_seeds
 from reports.styles import is_hollow, styles
@@ -26,7 +26,7 @@ Size = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 def document(groups: Sequence[Group]) -> Document:
     """For each group its rows by size of the protocol, the largest first; a JSON value.
 
-    What is of new classes stands beside it.
+    What is of new classes, and of families in a row, stands beside it.
     """
     found = []
     for group in groups:
@@ -37,7 +37,8 @@ def document(groups: Sequence[Group]) -> Document:
         if sizes:
             parts = [_part(size, sizes[size]) for size in sorted(sizes, reverse=True)]
             found.append({**group.summary(), "parts": parts})
-    return {"groups": found, "few_shot": fewshot.document(groups)}
+    beside = {"few_shot": fewshot.document(groups), "sequences": sequence.document(groups)}
+    return {"groups": found, **beside}
 
 
 def write(document: Document) -> str:
@@ -51,6 +52,10 @@ def write(document: Document) -> str:
             for group in document["groups"]
         ],
         few_shot=[(group, fewshot.charts(group["parts"])) for group in document["few_shot"]],
+        sequences=[
+            (group, [(part, sequence.chart(part)) for part in group["parts"]])
+            for group in document["sequences"]
+        ],
     )
 
 

@@ -18,6 +18,7 @@ from benchmark.results.records.metatest import TuningRecord as TuningRecord
 from benchmark.results.records.schema import CostRecord as CostRecord
 from benchmark.results.records.schema import Schema as Schema
 from benchmark.results.records.schema import StageRecord as StageRecord
+from benchmark.results.records.sequence import SequenceRecord as SequenceRecord
 from benchmark.results.records.stages import AttackRecord as AttackRecord
 from benchmark.results.records.stages import CertificationRecord as CertificationRecord
 from benchmark.results.records.stages import CheckRecord as CheckRecord
@@ -50,6 +51,7 @@ SCHEMAS: dict[str, type[StageRecord]] = {
     "transfers": TransferRecord,
     "adaptations": FamilyRecord,
     "few-shot": FewShotRecord,
+    "sequences": SequenceRecord,
     "runs": RunRecord,
 }
 

@@ -1,0 +1,177 @@
+"""How much of a sequence of attack families is measured, and what of it the data can give."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic.dataclasses import dataclass
+
+from benchmark import documents
+from benchmark.digest import digest
+from benchmark.errors import ConfigError, UnknownName
+from benchmark.metatest import families
+from benchmark.metatest.protocol import Count, Families, Rates
+
+if TYPE_CHECKING:
+    from benchmark.datasets import Dataset
+
+NAME = "sequence"  # of the protocol
+VERSION = 1  # numbers of different versions are never ranked together
+
+NONE, FINETUNE, DISTANCE, REHEARSAL = "none", "finetune", "logit-distance", "rehearsal"
+LEARNERS: dict[str, str] = {
+    NONE: "stays as it was trained",
+    FINETUNE: "gradient descent on the new family's attacked examples",
+    DISTANCE: "the same, with a penalty on the squared distance of attacked from clean logits",
+    REHEARSAL: "on as many attacked examples of an earlier family besides, each in turn",
+}
+
+
+def _text(value: Any) -> Any:
+    """A whole number from an option's text."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+def _learner(name: Any) -> str:
+    if name not in LEARNERS:
+        raise UnknownName("learner", str(name), LEARNERS)
+    return str(name)
+
+
+def _listed(value: Any) -> list[Any]:
+    values = [v.strip() for v in value.split(",")] if isinstance(value, str) else list(value)
+    if not values:
+        raise ValueError("is empty; give at least one")
+    return values
+
+
+def _several(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) < 2:
+        raise ValueError("must name two or more, or nothing arrives that could be forgotten")
+    return names
+
+
+Whole = Annotated[Count, BeforeValidator(_text)]
+Learners = Annotated[
+    tuple[Annotated[str, BeforeValidator(_learner)], ...],
+    BeforeValidator(_listed),
+    AfterValidator(lambda names: tuple(dict.fromkeys(names))),
+]
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """The size of the measurement.
+
+    Args:
+        families: that arrive, in this order.
+        labels: labelled training examples that each brings.
+        rounds: for each family; in each, its examples are attacked anew and learned.
+        steps: of gradient descent a round.
+        learners: names of `LEARNERS`.
+        episodes: draws of all supports and queries.
+        queries: test examples, attacked white-box by every family after every arrival.
+        attack_steps: of gradient attacks.
+        rates: that are tried.
+        distance_weights: of the penalty, that are tried.
+        tuning_episodes: for each setting that is tried.
+    """
+
+    families: Annotated[Families, AfterValidator(_several)] = (
+        "linf",
+        "l2",
+        "universal",
+        "patch",
+        "linf-large",
+    )
+    labels: Whole = 200
+    rounds: Whole = 5
+    steps: Whole = 5
+    learners: Learners = tuple(LEARNERS)
+    episodes: Annotated[Whole, BeforeValidator(_text)] = 20
+    queries: Whole = 50
+    attack_steps: Whole = 20
+    rates: Rates = (0.003, 0.01, 0.03, 0.1)
+    distance_weights: Rates = (0.01, 0.1, 1.0)
+    tuning_episodes: Whole = 2
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the learners, as JSON values: what a stage's key depends on."""
+        whole = dataclasses.asdict(self) | {"version": VERSION}
+        del whole["learners"]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in whole.items()}
+
+    def keys(self) -> dict[str, str]:
+        """Learner to the key of its stage in the store."""
+        return {name: f"{name}-{digest(self.settings())[:8]}" for name in self.learners}
+
+    def grid(self, learner: str) -> list[dict[str, float]]:
+        """The settings of a learner that are tried."""
+        if learner == NONE:
+            return [{}]
+        if learner != DISTANCE:
+            return [{"rate": rate} for rate in self.rates]
+        weights = self.distance_weights
+        return [{"rate": rate, "distance_weight": w} for rate in self.rates for w in weights]
+
+    def gradient_evaluations(self, learner: str) -> float:
+        """About what a learner takes: attacks on supports, descent, attacks on queries."""
+        each, attack = len(self.families), self.attack_steps + 1
+        measured = self.queries * attack * each
+        if learner == NONE:
+            return self.episodes * measured
+        learned = self.labels * self.rounds * (attack + self.steps)
+        whole = each * (learned * (1 if learner == FINETUNE else 2) + measured)
+        tuning = len(self.grid(learner)) * self.tuning_episodes * 2 / each
+        return (self.episodes + tuning) * whole
+
+
+def resolve(settings: Mapping[str, Any]) -> Arrivals:
+    """The protocol with these settings; raises `ConfigError` for unknown or wrong ones."""
+    known = [field.name for field in dataclasses.fields(Arrivals)]
+    for name in settings:
+        if name not in known:
+            raise UnknownName("adaptation setting", name, known)
+    try:
+        found = Arrivals(**settings)
+    except ValidationError as error:
+        name, wrong = documents.fault(error)
+        raise ConfigError(f"adaptation.{name} {wrong}") from error
+    if found.episodes < 2:
+        raise ConfigError("adaptation.episodes must be 2 or more; one gives no interval")
+    return found
+
+
+def sized_for(
+    protocol: Arrivals, dataset: Dataset, norm: str, *, given: Collection[str]
+) -> Arrivals:
+    """The protocol with families and numbers of examples that these data allow.
+
+    The family that settings are chosen on doesn't arrive, unless it was asked for.
+
+    Raises:
+        ConfigError: a setting that was `given` asks for more.
+    """
+    arriving, shape = [], dataset.input_shape
+    for name in protocol.families:
+        obstacle = families.obstacle(name, shape)
+        if "families" in given and obstacle:
+            raise ConfigError(f"adaptation.families: {name} {obstacle}; leave it out")
+        if "families" in given or not (obstacle or name == families.validation_family(norm)):
+            arriving.append(name)
+    there = {
+        "labels": len(dataset.x_train),
+        "queries": min(len(dataset.x_test), len(dataset.x_validation)),
+    }
+    for name, most in there.items():
+        if name in given and getattr(protocol, name) > most:
+            part = "training part" if name == "labels" else "smaller of test and validation part"
+            raise ConfigError(
+                f"adaptation.{name} asks for {getattr(protocol, name)} examples at a time, the "
+                f"{part} of {dataset.name} has {most}; lower it"
+            )
+    least = {name: min(getattr(protocol, name), most) for name, most in there.items()}
+    return dataclasses.replace(protocol, families=tuple(arriving), **least)

@@ -1,0 +1,96 @@
+"""What the sequence protocol stores of a learner."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from benchmark.results.records.metatest import EstimateRecord
+from benchmark.results.records.schema import (
+    Amount,
+    CostRecord,
+    Count,
+    Number,
+    Schema,
+    StageRecord,
+    Status,
+    Table,
+)
+
+Least = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class LearnerChoiceRecord(Schema):
+    """What a learner's setting was chosen by: families in a row, on validation data.
+
+    tried: settings, each with the share "mean" that it left under these families.
+    """
+
+    families: list[str]
+    tried: list[dict[str, Number]] = []
+    cost: CostRecord = CostRecord()
+
+
+class SequenceRecord(StageRecord):
+    """sequences/<learner>-<hash>.json; no numbers unless the status is "ok".
+
+    `accuracy` has a row for each arrival and a column for each family; `mean` and `worst` are over
+    the families that have arrived. `forgetting` is the accuracy under a family in the end, minus
+    that right after it was learned, averaged over all but the last. Labels and costs are those of
+    one episode.
+    """
+
+    status: Status
+    version: Count
+    learner: str
+    description: str = ""
+    families: Annotated[list[str], Field(min_length=2, max_length=50)]
+    roles: list[Literal["seen", "validation", "held-out"]] = []
+    norm: str = ""
+    eps: list[Amount] = []
+    labels: Least
+    rounds: Least
+    steps: Least
+    episodes: Annotated[int, Field(ge=2, le=1_000_000)]
+    queries: Least
+    attack_steps: Least
+    rates: list[Number] = []
+    distance_weights: list[Number] = []
+    tuning_episodes: Least
+    labels_used: Count
+    setting: dict[str, Number] = {}
+    tuning: LearnerChoiceRecord | None = None
+    accuracy: Table = []
+    mean: list[EstimateRecord] = []
+    worst: list[EstimateRecord] = []
+    clean: list[EstimateRecord] = []
+    forgetting: EstimateRecord | None = None
+    seconds: Amount | None = None
+    cost: CostRecord = CostRecord()
+    measuring_cost: CostRecord = CostRecord()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.status != "ok":
+            return self
+        each = len(self.families)
+        estimates = (self.mean, self.worst, self.clean)
+        lengths = {len(self.roles), len(self.accuracy), *map(len, estimates)}
+        if lengths | {len(row) for row in self.accuracy} != {each}:
+            raise ValueError("a curve must have a point for each of families")
+        if self.forgetting is None:
+            raise ValueError("forgetting is missing")
+        return self
+
+    @property
+    def size(self) -> tuple[object, ...]:
+        """What two learners share that are of one protocol."""
+        return (
+            self.version,
+            self.episodes,
+            self.queries,
+            self.attack_steps,
+            self.labels,
+            tuple(self.families),
+        )

@@ -1,0 +1,49 @@
+"""The sequence of attack families: what the trained model keeps while it learns one by one."""
+
+from __future__ import annotations
+
+from benchmark import datasets
+from benchmark.metatest.sequence.course import Course
+from benchmark.metatest.sequence.settings import Arrivals
+from benchmark.results import npz_writer
+from benchmark.results.records import SequenceRecord
+from benchmark.stages.context import Context
+from benchmark.stages.stage import Result, Stage
+from benchmark.stages.training import TRAINING
+
+FOLDER = "sequences"
+
+
+class Learner(Stage):
+    """Stage "sequences/<learner>-<hash>": every episode of one learner.
+
+    Its record, and an npz of shares of the queries: `correct` (episodes, arrivals, families),
+    `worst` and `clean` (episodes, arrivals).
+
+    Args:
+        protocol: how much is measured.
+        learner: by name.
+        key: of the stage.
+    """
+
+    def __init__(self, protocol: Arrivals, learner: str, key: str) -> None:
+        self.protocol, self.learner, self.key = protocol, learner, key
+        self.path, self.label = f"{FOLDER}/{key}", f"sequence {learner}"
+        self.needs = (TRAINING,)
+        self.effort = protocol.gradient_evaluations(learner)
+
+    def run(self, context: Context) -> Result:
+        """Chosen on validation data, measured on test data."""
+        progress = context.reporter.stage(self.label)
+        course = course_of(context, self.protocol)
+        record, arrays = course.run(self.learner, context.adaptable, progress)
+        files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+        return SequenceRecord(**record), files
+
+
+def course_of(context: Context, protocol: Arrivals) -> Course:
+    """What the cell's model is measured with."""
+    cell = context.cell
+    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
+    met = context.fitted.defense.families_seen
+    return Course(protocol, context.dataset, cell.norm, budgets, cell.split_seed, met)

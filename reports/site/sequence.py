@@ -1,0 +1,108 @@
+"""The sequence protocol on the page of the meta-test: learners side by side, and over arrivals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Several
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from reports.groups import Group, page
+from reports.rows import Row, name_in_text
+from reports.sequences import Sequence
+from reports.site.charts import Axis, Line, lines, told
+from reports.statistics import across_seeds
+
+MOST_ROWS = 6  # that a chart draws; the tables have all
+Document = dict[str, Any]
+
+
+def document(groups: Several[Group]) -> list[Document]:
+    """For each group a part for each size of the protocol; a JSON value."""
+    found = []
+    for group in groups:
+        sizes = dict.fromkeys(one.record.size for row in group.rows for one in row.cell.sequences)
+        if sizes:
+            parts = [_part(size, group.rows) for size in sizes]
+            found.append({**group.summary(), "parts": parts})
+    return found
+
+
+def chart(part: Document) -> Markup | None:
+    """The worst over all that has arrived, over arrivals; None where nothing was measured."""
+    drawn = [row for row in part["rows"] if row["status"] == "ok"][:MOST_ROWS]
+    if not drawn:
+        return None
+    series = [
+        Line(
+            f"{row['label']}, {row['learner']}",
+            [(place, one["mean"]) for place, one in enumerate(row["worst"], 1)],
+            style,
+        )
+        for style, row in enumerate(drawn)
+    ]
+    words = f"Worst over all families met, accuracy in per cent over arrivals: {told(series)}."
+    up = Axis("accuracy in %", 0, 1, percent=True)
+    return lines(
+        Axis("families met", 1, len(part["families"]), whole=True), up, series, words=words
+    )
+
+
+def _part(size: tuple[object, ...], members: Several[Row]) -> Document:
+    """Learners of one size, those first that keep most under all families together."""
+    found = [(row, one) for row in members for one in row.cell.sequences if one.record.size == size]
+    record = found[0][1].record
+    rows = [_row(row, one) for row, one in found]
+    rows.sort(key=lambda row: -row["worst"][-1]["mean"] if row["status"] == "ok" else 1.0)
+    names = ("families", "labels", "episodes", "queries", "attack_steps")
+    return {
+        **{name: getattr(record, name) for name in names},
+        "rows": rows,
+        "over_seeds": _over_seeds(found),
+    }
+
+
+def _row(row: Row, one: Sequence) -> Document:
+    record = one.record
+    forgetting = record.forgetting and record.forgetting.model_dump()
+    return {
+        "cell_id": row.cell.cell_id,
+        "page": page(row.cell.cell_id),
+        "label": row.label,
+        "learner": record.learner,
+        "description": record.description,
+        "status": record.status,
+        "reason": record.reason,
+        "setting": dict(record.setting),
+        "rounds": record.rounds,
+        "steps": record.steps,
+        "labels_used": record.labels_used,
+        "gradient_evaluations": record.cost.gradient_evaluations,
+        "roles": list(record.roles),
+        "accuracy": [list(values) for values in record.accuracy],
+        **{
+            name: [value.model_dump() for value in getattr(record, name)]
+            for name in ("clean", "mean", "worst")
+        },
+        "forgetting": forgetting,
+    }
+
+
+def _over_seeds(found: Several[tuple[Row, Sequence]]) -> list[Document]:
+    """The worst in the end over training seeds: each seed's model met the same episodes."""
+    trainings: dict[tuple[Any, ...], list[tuple[Row, np.ndarray]]] = {}
+    for row, one in found:
+        if one.worst is not None:
+            key = (*row.values.training, one.record.learner)
+            trainings.setdefault(key, []).append((row, one.worst))
+    seeds = []
+    for key, pairs in trainings.items():
+        if len(pairs) > 1:
+            row = pairs[0][0]
+            name = name_in_text(row.values)
+            label = f"{name}, {row.variant}" if row.variant else name
+            values = np.stack([worst for _, worst in pairs])
+            seeds.append({"label": label, "learner": key[-1], **asdict(across_seeds(values))})
+    return seeds
