@@ -61,7 +61,8 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     meta_test = metatest.resolve(config)
     dataset = load_data(config, dry_run=dry_run)
     config = resolve(config, dataset)
-    meta_test = meta_test.sized_for(dataset, config)
+    download = config.download and not dry_run
+    meta_test = meta_test.sized_for(dataset, config, download=download)
     chosen = _create_defenses(config, dataset)
     origin, found = tried_origin(config, dataset, list(chosen.values()))
     config = config.model_copy(update={"model": origin.name})
@@ -231,9 +232,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, meta_test: MetaTest | No
         str(config.out),
         data_dir,
         # What stands around a model is not adapted, and would be measured as if it weren't there.
-        None if cell.wrapped_in or meta_test is None else meta_test.families,
-        None if cell.wrapped_in or meta_test is None else meta_test.few_shot,
-        None if cell.wrapped_in or meta_test is None else meta_test.sequence,
+        **({} if cell.wrapped_in or meta_test is None else meta_test.of_job()),
         attack_timeout=config.attack_timeout,
         batch_size=config.batch_size or CHUNK,
         curve=suite.curve,
