@@ -1,13 +1,15 @@
-"""Names in a configuration that are one of a few."""
+"""Names and paths in a configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
-from benchmark.errors import UnknownName
+from benchmark.errors import ConfigError, UnknownName
+from benchmark.paths import expanded
 
 
 def one_of(kind: str, allowed: Sequence[str]) -> BeforeValidator:
@@ -20,3 +22,12 @@ def one_of(kind: str, allowed: Sequence[str]) -> BeforeValidator:
         return name
 
     return BeforeValidator(check)
+
+
+def _named(path: Any) -> Any:
+    if isinstance(path, str) and not path.strip():
+        raise ConfigError("an empty path was given; give one, such as '.' for the current folder")
+    return path
+
+
+UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(expanded)]

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from benchmark import documents, limits
-from benchmark.choices import one_of
+from benchmark.choices import UserPath, one_of
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.paths import expanded
@@ -83,12 +83,6 @@ def _budget(value: Any) -> float:
     return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
 
 
-def _named(path: Any) -> Any:
-    if isinstance(path, str) and not path.strip():
-        raise ConfigError("an empty path was given; give one, such as '.' for the current folder")
-    return path
-
-
 def _plain(value: Any, path: str) -> Any:
     """`value`, with its numbers read; ConfigError unless it is made of JSON's types only."""
     if isinstance(value, dict):
@@ -142,7 +136,6 @@ Count = Annotated[int, Field(strict=True, gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)]
 Budget = Annotated[float, BeforeValidator(_budget)]
 Settings = dict[str, dict[str, Any]]
-UserPath = Annotated[Path, BeforeValidator(_named), AfterValidator(expanded)]
 
 
 class RunConfig(Placement, Trainings):
@@ -165,7 +158,6 @@ class RunConfig(Placement, Trainings):
     framework: Frameworks = FRAMEWORKS
     dataset: str = "digits"
     model: str | None = None
-    init: UserPath | None = None
     suite: str = "quick"
     norm: Annotated[str, one_of("norm", NORMS)] = "linf"
     eps: Budget | None = None

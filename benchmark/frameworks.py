@@ -10,11 +10,12 @@ import contextlib
 import ctypes
 import functools
 import importlib
+import importlib.util
 import os
 import platform
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +43,11 @@ MEMORY = {
     "torch": "benchmark.estimators.memory.pytorch",
     "tensorflow": "benchmark.estimators.memory.tensorflow",
 }
+# Framework to the words that pip installs it by; the extras of the same names hold them, too.
+REQUIREMENTS = {
+    "torch": "'torch>=2.6' torchvision higher==0.2.1",
+    "tensorflow": "'tensorflow>=2.18' 'keras>=3.15'",
+}
 # Framework to what the names of its files of weights end with.
 WEIGHTS_SUFFIXES = {"torch": ".safetensors", "tensorflow": ".weights.h5"}
 
@@ -61,12 +67,13 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
         "cpu" or "cuda".
 
     Raises:
-        ConfigError: "cuda" was asked for and the framework sees no GPU.
+        ConfigError: the framework is not installed, or "cuda" was asked for and it sees no GPU.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A notebook's backend that isn't installed here would stop keras, which imports matplotlib.
     os.environ.pop("MPLBACKEND", None)
     keep_memory()
+    check_installed([framework])
     import_torch_first()
     found = (
         _prepare_torch(threads) if framework == "torch" else _prepare_tensorflow(threads, device)
@@ -74,6 +81,18 @@ def prepare(framework: str, *, device: str = "auto", threads: int = 1) -> str:
     if device == "cuda" and not found:
         raise ConfigError(f"--device cuda: {framework} sees no GPU here; use --device cpu or auto")
     return "cuda" if found and device != "cpu" else "cpu"
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Raises `ConfigError` with pip's line for a framework that is not installed."""
+    wanted = list(names)
+    for name in wanted:
+        if importlib.util.find_spec(name) is None:
+            others = [one for one in wanted if one != name]
+            instead = f", or give --framework {','.join(others)}" if others else ""
+            raise ConfigError(
+                f"{name} is not installed here; pip install {REQUIREMENTS[name]}{instead}"
+            )
 
 
 def cpus() -> int:

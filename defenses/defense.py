@@ -12,14 +12,14 @@ import numpy as np
 from defenses.checkpoints import Checkpoint
 from defenses.cost import Cost
 from defenses.data import checked_data
-from defenses.errors import DefenseError, did_you_mean
+from defenses.errors import DefenseError
 from defenses.extra import Extra
 from defenses.fitted import Fitted
 from defenses.inputs import Inputs
 from defenses.kernel import Kernel
 from defenses.recipe import Recipe
 from defenses.subject import Subject, recognise
-from defenses.training import PRECISIONS, Outcome, train
+from defenses.training import Outcome, train
 from defenses.trial import try_out
 
 
@@ -51,14 +51,12 @@ class Defense(Recipe):
             x: inputs in [0, 1]: (n, H, W, C) or (n, d); (n, C, H, W) with an ART classifier
                 whose `channels_first` is set. Or `Inputs`, which are read when they are needed.
             y: labels 0 .. classes-1, (n,).
-            epochs: passes over the data; or
-            budget_ge: gradient evaluations to spend.
+            epochs, budget_ge: passes over the data, or gradient evaluations to spend.
             seed: of batch order, tasks and attack starts.
-            validation: inputs and labels whose accuracy is recorded each epoch, and some of which
-                are attacked where the defense is watched.
+            validation: of which each epoch's accuracy is recorded; some are attacked where the
+                defense is watched.
             extra: examples that a share of each batch is drawn from instead.
-            precision: "float32", or "bf16" for updates whose passes are in bfloat16 as far as the
-                model's layers go; weights, losses and validation stay in float32.
+            precision: "float32", or "bf16" for the passes of updates; all else stays in float32.
             progress: called with the share of the training done.
             notify: called with a line when the user should know something at once.
             checkpoint: where an interrupted training is continued from.
@@ -67,18 +65,11 @@ class Defense(Recipe):
             DefenseError: the model or the data can't be used.
             TrainingDivergedError: the loss is no longer finite.
         """
-        if precision not in PRECISIONS:
-            raise DefenseError(
-                f"unknown precision {precision!r}{did_you_mean(precision, PRECISIONS)}"
-            )
         subject = recognise(model)
-        x, y = checked_data(subject.channels_last(x), y)
-        if validation is not None:
-            validation = checked_data(subject.channels_last(validation[0]), validation[1])
+        x, y = _checked(subject, x, y)
         defense = self.sized_for(len(x))
-        if extra is not None:
-            given = replace(extra, x=subject.channels_last(extra.x))
-            extra = given.checked(x.shape[1:], defense.examples_per_step)
+        validation = None if validation is None else _checked(subject, *validation)
+        extra = None if extra is None else defense._checked_extra(subject, extra, x.shape[1:])
         kernel = defense._checked_kernel(subject, x, y, validation, extra)
         held_out = 0 if validation is None else len(validation[1])
         length = defense.length(len(x), epochs=epochs, budget_ge=budget_ge, validation=held_out)
@@ -86,6 +77,10 @@ class Defense(Recipe):
         run = partial(run, extra=extra, precision=precision)
         outcome = run(progress=progress, notify=notify, checkpoint=checkpoint)
         return Fitted(defense, kernel, subject, outcome)
+
+    def _checked_extra(self, subject: Subject, extra: Extra, shape: tuple[int, ...]) -> Extra:
+        extra = replace(extra, x=subject.channels_last(extra.x))
+        return extra.checked(shape, self.examples_per_step)
 
     def _checked_kernel(
         self,
@@ -116,3 +111,9 @@ class Defense(Recipe):
         kernel = self.kernel(subject)
         kernel.load_learned(learned or {})
         return Fitted(self, kernel, subject, Outcome([], Cost(), 0))
+
+
+def _checked(
+    subject: Subject, x: np.ndarray | Inputs, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    return checked_data(subject.channels_last(x), y)

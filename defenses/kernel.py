@@ -39,9 +39,12 @@ class Kernel(ABC):
     # What else the next step depends on: averaged weights, optimisers, what a subclass adds.
     beside: Parts
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
-        """One update of the weights; returns the loss before it."""
-        return float(self.run(draws, learning_rate, eps))
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Any:
+        """One update of the weights; returns the loss before it.
+
+        That is a number, or a scalar that `float` fetches from the device, and waits for.
+        """
+        return self.run(draws, learning_rate, eps)
 
     @abstractmethod
     def run(self, draws: Arrays, learning_rate: float, eps: float, *chosen: Any) -> Any:

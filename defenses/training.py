@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defenses.cost import Cost
-from defenses.errors import TrainingDivergedError
+from defenses.errors import DefenseError, did_you_mean
 from defenses.extra import Extra, Mixture
+from defenses.fetching import Losses
 from defenses.inputs import Chosen, Inputs, batches
 from defenses.kernel import Arrays, Kernel
 from defenses.recipe import Length, Recipe
@@ -98,10 +99,11 @@ def train(
         checkpoint: where to save after each epoch and to continue from.
 
     Raises:
+        DefenseError: the precision is none of `PRECISIONS`.
         TrainingDivergedError: the loss is no longer finite.
     """
     course = _Course(defense, kernel, length, seed, validation, len(x))
-    course.lowered = precision == "bf16"
+    course.lowered = _is_lowered(precision)
     course.mixture = None if extra is None else Mixture(x, y, extra)
     if checkpoint is not None:
         course.resume(checkpoint)
@@ -114,6 +116,12 @@ def train(
             course.save(checkpoint)
     progress(1.0)
     return course.finish()
+
+
+def _is_lowered(precision: str) -> bool:
+    if precision not in PRECISIONS:
+        raise DefenseError(f"unknown precision {precision!r}{did_you_mean(precision, PRECISIONS)}")
+    return precision == "bf16"
 
 
 class _Course:
@@ -147,19 +155,37 @@ class _Course:
         """Train for one epoch; returns its entry in the history."""
         defense, kernel, length = self.defense, self.kernel, self.length
         first = len(self.history) * length.steps_per_epoch
-        losses = []
+        losses = Losses(first, self._diverged)
         steps = range(first, min(first + length.steps_per_epoch, length.steps))
         for step, pool in zip(steps, self._pools(x, y, len(steps)), strict=True):
             draws = defense.draw_augmented(self.generator, *pool)
             draws = defense.at(draws, step / length.steps)
             self.cost += defense.cost_of(draws)
             with kernel.in_bfloat16() if self.lowered else nullcontext():
-                losses.append(_checked_step(defense, kernel, draws, step, length.steps))
+                losses.add(self._step(draws, step))
             if defense.weight_averaging:
                 kernel.average(averaging_decay(defense.weight_averaging, step))
             progress((step + 1) / length.steps)
-        self.history.append({"epoch": len(self.history) + 1, "loss": float(np.mean(losses))})
+        self.history.append(
+            {"epoch": len(self.history) + 1, "loss": float(np.mean(losses.values()))}
+        )
         return self.history[-1]
+
+    def _step(self, draws: Arrays, step: int) -> Any:
+        """An update; gives the loss before it, which may still be on its way."""
+        defense, steps = self.defense, self.length.steps
+        return self.kernel.step(
+            draws,
+            # The middle of the step, so that no step has a rate of zero.
+            learning_rate=defense.rate(step / steps + 0.5 / steps),
+            eps=defense.threat.eps * ramp((step + 1) / steps, defense.eps_warmup),
+        )
+
+    def _diverged(self, loss: float, number: int) -> str:
+        return (
+            f"the loss became {loss} at step {number} of {self.length.steps}; "
+            f"try a learning_rate below {self.defense.learning_rate:g}"
+        )
 
     def _pools(
         self, x: np.ndarray | Inputs, y: np.ndarray, steps: int
@@ -266,19 +292,3 @@ class _Course:
         yield
         if self.defense.weight_averaging:
             self.kernel.swap_average()
-
-
-def _checked_step(defense: Recipe, kernel: Kernel, draws: Arrays, step: int, steps: int) -> float:
-    done = step / steps
-    loss = kernel.step(
-        draws,
-        # The middle of the step, so that no step has a rate of zero.
-        learning_rate=defense.rate(done + 0.5 / steps),
-        eps=defense.threat.eps * ramp((step + 1) / steps, defense.eps_warmup),
-    )
-    if not math.isfinite(loss):
-        raise TrainingDivergedError(
-            f"the loss became {loss} at step {step + 1} of {steps}; "
-            f"try a learning_rate below {defense.learning_rate:g}"
-        )
-    return loss

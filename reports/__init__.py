@@ -31,6 +31,7 @@ __all__ = [
     "optimality",
     "outcomes",
     "plot_accuracy",
+    "plot_examples",
     "plot_metatest",
     "plot_security",
     "plot_tradeoffs",
@@ -243,6 +244,24 @@ def plot_security(out: Path | str, group: str | None = None) -> Figure:
     from reports.plots import plot
 
     return plot("security", out, group)
+
+
+def plot_examples(
+    out: Path | str, cell: str, attack: str | None = None, *, limit: int = 4
+) -> Figure:
+    """Stored adversarial examples of a cell: before, after, and what changed, magnified alike.
+
+    Args:
+        out: a results folder.
+        cell: a cell's id, or the beginning of it.
+        attack: its name in the suite; the strongest with pictures unless given.
+        limit: how many are shown; an attack keeps eight at most.
+
+    Raises `ConfigError` if there is no such cell or no picture.
+    """
+    from reports.gallery import plot
+
+    return plot(out, cell, attack, limit=limit)
 
 
 def plot_metatest(out: Path | str, group: str | None = None) -> Figure:

@@ -29,7 +29,7 @@ class Example:
 
 def has_pictures(arrays: dict[str, np.ndarray]) -> bool:
     """Whether an attack's arrays hold examples that can be shown."""
-    return any(True for _ in _pairs(arrays, 1))
+    return any(True for _ in pairs(arrays, 1))
 
 
 def common_magnification(every: Iterable[dict[str, np.ndarray]], *, limit: int) -> float:
@@ -37,7 +37,7 @@ def common_magnification(every: Iterable[dict[str, np.ndarray]], *, limit: int) 
 
     The largest of them then goes from grey to black or white.
     """
-    changes = [after - before for arrays in every for before, after in _pairs(arrays, limit)]
+    changes = [after - before for arrays in every for before, after in pairs(arrays, limit)]
     largest = max((float(np.abs(change).max()) for change in changes), default=0.0)
     return 0.5 / largest if largest > 0 else 1.0
 
@@ -45,9 +45,9 @@ def common_magnification(every: Iterable[dict[str, np.ndarray]], *, limit: int) 
 def examples(arrays: dict[str, np.ndarray], *, limit: int, magnification: float) -> list[Example]:
     """The first examples of an attack's arrays; empty where they are not pictures."""
     found = []
-    for place, (before, after) in enumerate(_pairs(arrays, limit)):
+    for place, (before, after) in enumerate(pairs(arrays, limit)):
         change = after - before
-        index, label, prediction = _outcome(arrays, place)
+        index, label, prediction = outcome(arrays, place)
         found.append(
             Example(
                 clean=_png(before),
@@ -62,7 +62,7 @@ def examples(arrays: dict[str, np.ndarray], *, limit: int, magnification: float)
     return found
 
 
-def _pairs(arrays: dict[str, np.ndarray], limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def pairs(arrays: dict[str, np.ndarray], limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The first examples before and after the attack, each (H, W, C)."""
     clean, adversarial = _pictures(arrays, "sample_clean"), _pictures(arrays, "sample_adversarial")
     if clean is None or adversarial is None or clean.shape != adversarial.shape:
@@ -78,9 +78,7 @@ def _pictures(arrays: dict[str, np.ndarray], name: str) -> np.ndarray | None:
     return batch if batch.shape[-1] in (1, 3) else None  # (k, H, W, C)
 
 
-def _outcome(
-    arrays: dict[str, np.ndarray], place: int
-) -> tuple[int | None, int | None, int | None]:
+def outcome(arrays: dict[str, np.ndarray], place: int) -> tuple[int | None, int | None, int | None]:
     """Test index, label and prediction of a sample, None where the arrays don't tell."""
     indices, tested = arrays.get("sample_index"), arrays.get("test_index")
     if indices is None or tested is None or indices.ndim != 1 or len(indices) <= place:

@@ -86,7 +86,9 @@ def fake_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setattr(local, "SERVE", "fake_worker:serve_by_seed")
     monkeypatch.setattr(
-        reports, "publish", lambda out, site=None: (site or out / "report") / "index.html"
+        reports,
+        "publish",
+        lambda out, site=None, downloads=False: (site or out / "report") / "index.html",
     )
     monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
     table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])

@@ -383,7 +383,7 @@ def test_memory_does_not_grow_with_the_number_of_examples():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"norm": 3}, {"eps": 0}, {"batch_size": 0}, {"loss": "dlr"}],
+    [{"norm": 3}, {"eps": 0}, {"batch_size": 0}, {"loss": "hinge"}],
     ids=["norm", "eps", "batch size", "loss"],
 )
 def test_wrong_settings_are_refused(arguments):

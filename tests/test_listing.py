@@ -49,7 +49,7 @@ def test_list_of_a_defense_tells_its_cost_and_of_an_attack_its_defaults(bench: A
     assert costs["pgd-at"].endswith("(11 GE an example and epoch)")
     assert "argument eps_step" in bench("list", "bim").out
     assert "(0.1 eps)" in bench("list", "bim").out
-    assert "one of cross-entropy, margin, probability-margin" in bench("list", "apgd").out
+    assert "one of cross-entropy, dlr, margin, probability-margin" in bench("list", "apgd").out
     assert "left out: " in bench("list", "GRAPHITEBlackbox").out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fakes import KerasMatch, Match, X, Y, drops, target_of
@@ -15,6 +17,7 @@ import tensorflow as tf  # noqa: E402
 from benchmark.attacks.autoattack.losses import DLR  # noqa: E402
 from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec, load_suite, recorded_attack, suite_of  # noqa: E402
+from benchmark.attacks.target import _wrapped_target  # noqa: E402
 from benchmark.errors import SuiteError  # noqa: E402
 
 FEW = 30
@@ -49,6 +52,16 @@ def test_a_single_draw_is_told_beside_the_mean(make):
     assert record["clean_expected_accuracy"] < record["clean_accuracy"]
     # Where the mean answer is wrong by more than chance, most single ones are.
     assert share[arrays["success"]].max(initial=0) < 0.9
+
+
+def test_a_random_input_defense_is_attacked_by_as_many_draws():
+    wrapped = _wrapped_target(
+        SimpleNamespace(wrapped_in={"gaussian-augmentation": {"sigma": 0.1}}, seed=0),
+        target_of(Match(), X[:FEW], Y[:FEW]).estimator, X[:FEW], Y[:FEW], np.arange(FEW),
+    )  # fmt: skip
+    usual, _ = attacked(wrapped)
+    more, _ = attacked(wrapped, draws=20)
+    assert more["backwards"] == pytest.approx(2 * usual["backwards"], rel=0.3)
 
 
 def test_a_model_that_is_not_random_has_one_draw_only():

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 import reports
-from benchmark import cells, cli, datasets
+from benchmark import cells, cli, datasets, models
 from benchmark.cli import run
 from benchmark.config import read
 from benchmark.errors import ConfigError
@@ -71,6 +72,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "batch size": {"batch_size": 100},
     "batch size by memory": {"batch_size": "auto"},
     "precision": {"precision": "bf16"},
+    "new head": {"model": "mlp", "init": "data/w.safetensors", "new_head": True},
     "extra data": {"extra_data": "npz:data/more.npz", "extra_share": 0.25},
     "tabular": {"dataset": "npz:data/table.npz"},
     "table": {"dataset": "csv:data/table.csv", "label": "of kind"},
@@ -89,6 +91,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(place / "data/table.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     more = rng.random((12, 8, 8), dtype=np.float32)
     np.savez(place / "data/more.npz", x=more, y=np.arange(12) % 10)
+    start = models.specification("mlp", (8, 8, 1), 4).initial_weights(0)
+    save_file({name: one.T.copy() for name, one in start.items()}, place / "data/w.safetensors")
     rows = [f"{one[0]},{kind}" for one, kind in zip(x, y, strict=True)]
     (place / "data/table.csv").write_text("\n".join(["size,of kind", *rows]))
     for name in ("crow", "owl"):
@@ -168,7 +172,7 @@ def test_command_of_each_page_makes_the_same_cell(
     found = store(plan, tmp_path)
     given = commands(found, tmp_path / "site")
 
-    has_files = {"dataset", "extra_data"} & set(settings)
+    has_files = {"dataset", "extra_data", "init"} & set(settings)
     monkeypatch.chdir(out.parent / "data" if has_files else tmp_path / "site")
     for expected in identity(plan):
         page = next((tmp_path / "site/models").glob(f"{expected[0]}"))
@@ -201,6 +205,8 @@ def test_yaml_of_a_cell_makes_the_same_cell(
         with pytest.raises(SystemExit):
             cli.main()
         (tmp_path / "again.yaml").write_text(capsys.readouterr().out)
+        if "init" in settings:
+            monkeypatch.chdir(out.parent / "data")
         flags = ["--no-baseline", f"--out={out}/again", f"--data-dir={out.parent}/data"]
         words = ["bench", "run", f"--config={tmp_path}/again.yaml", *flags]
         assert identity(called(words, monkeypatch)) == [expected]

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmark.attacks.suites import AttackSpec
 from benchmark.reporter import Reporter
-from benchmark.results import Store
+from benchmark.results import PROTOCOL_VERSION, Store
 from benchmark.results.records import StageRecord
+from benchmark.stages.attack import Attack
 from benchmark.stages.stage import Stage
 from benchmark.worker import do
 
@@ -50,6 +52,7 @@ def context(tmp_path):
         store=Store.create(tmp_path),
         cell=SimpleNamespace(cell_id=CELL),
         reporter=Reporter(None, CELL),
+        device="cpu",
         record=lambda path: Store.open(tmp_path).read_stage(CELL, path) or {},
     )
 
@@ -121,3 +124,19 @@ def test_what_can_not_be_done_yet_leaves_nothing(context):
 
     assert stage.cleanings == 0
     assert context.store.read_stage(CELL, "transfers/torch") is None
+
+
+@pytest.mark.parametrize(
+    ("told", "stored"),
+    [
+        ({}, True),  # written before records told
+        ({"protocol_version": PROTOCOL_VERSION}, True),
+        ({"protocol_version": PROTOCOL_VERSION + 1}, False),
+    ],
+    ids=["untold", "this", "another"],
+)
+def test_an_attack_of_another_protocol_is_done_again(context, told, stored):
+    attack = Attack(AttackSpec("fgsm", "fast-gradient", {}), "fgsm-1", 5, needs=())
+    context.store.write_stage("cell", attack.path, {"status": "ok", **told})
+
+    assert attack.is_stored(context.store, "cell") == stored

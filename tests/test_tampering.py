@@ -164,7 +164,7 @@ def once(function):
 
 def documented():
     """Stage to its fields, as patterns, and what is said of them."""
-    rows = re.findall(r"^\| (\w+) \| (.+?) \| (.+?) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| ([\w-]+) \| (.+?) \| (.+?) \|$", DOCUMENT.read_text(), re.MULTILINE)
     return [
         (stage, pattern.strip(), how)
         for stage, patterns, how in rows[1:]

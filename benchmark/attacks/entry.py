@@ -92,8 +92,11 @@ class AttackEntry:
     def can_leave(self) -> bool:
         """Whether asking no gradient at an example that is broken already makes it cheaper.
 
-        The attacks of AutoAttack leave such examples alone anyway.
+        The attacks of AutoAttack leave such examples alone anyway, and nobody knows what those of
+        other distributions and libraries do with a gradient that was not asked for.
         """
+        if self.label:
+            return False
         follows = self.kinds == ("gradient",) and self.rows == "chunk"
         return follows and not self.target.startswith("benchmark.attacks.autoattack")
 

@@ -41,7 +41,8 @@ def entry(name: str) -> AttackEntry:
     for argument in found.arguments:
         if argument not in found.argument_kinds and not _is_known_argument(name, argument):
             raise other.unusable(f"says nothing of {argument} in argument_kinds")
-    return replace(found, distribution=other.distribution)
+    # The bare name of its class could be that of one of this project's own.
+    return replace(found, label=found.target, distribution=other.distribution)
 
 
 def distribution(name: str) -> str | None:

@@ -35,10 +35,10 @@ def run_attack(
     progress: Callable[[float], None] = lambda done: None,
     timeout: float | None = None,
 ) -> tuple[Record, dict[str, np.ndarray]]:
-    """Attack, re-measure, and return the record and the arrays of this stage.
+    """Attack and re-measure; returns the record and the arrays of this stage.
 
-    An attack that raises, or that still asks the model after `timeout` seconds, gives a record with
-    status "failed" and its reason, and no arrays: a failed attack never counts as robustness.
+    An attack that raises, or takes longer than `timeout`, gives a record of status "failed" with
+    its reason, and no arrays: a failed attack never counts as robustness.
 
     Args:
         spec: the attack; a threat of its own goes before `norm` and `eps`.
@@ -50,8 +50,7 @@ def run_attack(
         progress: told the share that is done.
         timeout: seconds; looked at whenever the attack asks the model something.
     """
-    norm, eps = spec.threat(norm, eps)
-    eps = float(eps)  # ART refuses NumPy's
+    norm, eps = spec.threat(norm, float(eps))  # ART refuses NumPy's
     attacked = attacked_rows(spec, target)
     record = {"key": key, **describe(spec, int(attacked.sum()), norm, eps)}
     if rows_at_once() != CHUNK:
@@ -63,8 +62,7 @@ def run_attack(
     frameworks.seed_everything(_seed(seed, spec.name))
     started = time.perf_counter()
     try:
-        passes = target.attacked_by(spec).passes
-        before = replace(passes)
+        before = replace(passes := target.attacked_by(spec).passes)
         found = _generate(spec, target, attacked, norm, eps, progress, timeout)
     except Exception as error:
         traceback.print_exc()

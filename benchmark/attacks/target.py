@@ -211,8 +211,9 @@ def _wrapped_target(
     frameworks.seed_everything(cell.seed)
     judge, first = judge_of(pipeline.predict, fresh, x, obstacle=obstacle)
     prediction, clean = _clean(judge, first, x, y, cell.seed)
+    seen = functools.partial(wrapped.WrappedClassifier, bare, around, input_shape=x.shape[1:])
     return Target(
-        wrapped.WrappedClassifier(bare, around, input_shape=x.shape[1:]),
+        seen(),
         x,
         y,
         prediction,
@@ -221,6 +222,7 @@ def _wrapped_target(
         bare=bare if bare.input_shape == x.shape[1:] else None,
         judge=judge,
         clean=clean,
+        redrawn=None if clean is None else functools.cache(lambda draws: seen(draws=draws)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -50,15 +51,54 @@ class Display(Protocol):
 def display(progress: Progress, stream: TextIO | None = None, *, detail: Detail = USUAL) -> Display:
     """Bars if the stream (standard error by default) is a terminal, else lines; nothing if quiet.
 
-    Only a real terminal is redrawn, whatever FORCE_COLOR says.
+    Only a real terminal is redrawn, whatever FORCE_COLOR says. A notebook's (`!bench run`) takes
+    the beginning of a line for what it is, and no other movement: it gets one bar.
     """
     stream = stream or sys.stderr
     if detail == QUIET:
         return QuietDisplay()
     console = Console(file=stream, highlight=False)
     if stream.isatty() and not console.is_dumb_terminal:
+        if _KERNEL in os.environ:
+            return OneLineDisplay(progress, stream)
         return LiveDisplay(progress, console, detail=detail)
     return PlainDisplay(progress, stream, detail=detail)
+
+
+_KERNEL = "JPY_PARENT_PID"  # is set for what a Jupyter kernel starts
+_BAR, _LINE = 30, 100  # characters
+
+
+class OneLineDisplay:
+    """A bar for the whole run that is written over; lines above it tell what is over."""
+
+    def __init__(self, progress: Progress, stream: TextIO) -> None:
+        self._progress, self._stream = progress, stream
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        print(file=self._stream, flush=True)
+
+    def show(self, event: Event) -> None:
+        """Moves the bar; a notice and a finished cell leave a line above it."""
+        self._progress.update(event)
+        label = clean(event.job.cell.label)
+        match event:
+            case CellNotice():
+                self._above(f"{label}: {clean(event.text)}")
+            case StageFailed():
+                self._above(failure(event))
+            case CellFinished():
+                self._above(ending(event))
+        fraction = self._progress.fraction()
+        done = round(_BAR * fraction)
+        bar = f"{'█' * done}{'░' * (_BAR - done)} {fraction:4.0%} {label}"
+        print(f"\r{bar:{_LINE}.{_LINE}}", end="", file=self._stream, flush=True)
+
+    def _above(self, text: str) -> None:
+        print(f"\r{text:{_LINE}}", file=self._stream)
 
 
 class QuietDisplay:

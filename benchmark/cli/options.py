@@ -101,6 +101,11 @@ RUN: Mapping[str, Any] = {
         autocompletion=listed("models"),
     ),
     "init": option("FILE", "Weights that trainings start from, instead of the seed's own.", Path),
+    "new_head": option(
+        None,
+        "With --init: does the layer that gives the logits start anew, of whatever shape?",
+        bool,
+    ),
     "extra_data": option(
         "npz:FILE",
         "More training data, x and y, that a share of each batch is drawn from; never attacked.",
@@ -203,7 +208,7 @@ RUN: Mapping[str, Any] = {
 # Of a model that someone else trained: those that have nothing to do with a training.
 _OF_TRAINING = {
     *("defense", "framework", "model", "init", "epochs", "budget_ge"),
-    *("extra_data", "extra_share", "precision"),
+    *("new_head", "extra_data", "extra_share", "precision"),
     *("jobs", "baseline", "on_overfit", "protocol", "executor", "shard"),
     *("ray_address", "cpus_per_cell", "gpus_per_cell"),
     *("split", "ways", "shots", "queries", "episodes", "adapt_to"),

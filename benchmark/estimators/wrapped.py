@@ -146,17 +146,23 @@ class WrappedClassifier(Around):
         bare: a fast estimator of the model alone; gives logits.
         around: the defenses around it.
         input_shape: (H, W, C) or (d,) of the data, before any encoding.
+        draws: of random defenses, whose mean gradient is given; None for as many as they need.
     """
 
     observer: Observer | None = None
 
     def __init__(
-        self, bare: BareEstimator, around: Stages, *, input_shape: tuple[int, ...]
+        self,
+        bare: BareEstimator,
+        around: Stages,
+        *,
+        input_shape: tuple[int, ...],
+        draws: int | None = None,
     ) -> None:
         super().__init__(bare, input_shape)
         self._bare = bare
         self._around = around
-        self._draws = max((stage.wrapper.draws for stage in around.before), default=1)
+        self._draws = draws or max((stage.wrapper.draws for stage in around.before), default=1)
 
     @property
     def passes(self) -> Passes:

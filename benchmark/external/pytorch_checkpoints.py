@@ -33,8 +33,10 @@ _NAMED = 4  # keys that an error line names
 State = dict[str, torch.Tensor]
 
 
-def load_weights(model: nn.Module, path: Path) -> tuple[str, ...]:
+def load_weights(model: nn.Module, path: Path, *, new_head: bool = False) -> tuple[str, ...]:
     """Reads a safetensors file or a torch state dict into `model`; returns lines to tell.
+
+    `new_head`: the last layer that has weights keeps its own, and one of any shape is left unread.
 
     Raises:
         ModelError: the file can't be read, holds more than arrays, or its arrays don't fit.
@@ -43,6 +45,10 @@ def load_weights(model: nn.Module, path: Path) -> tuple[str, ...]:
     own = model.state_dict()
     state, renamed = _fitted(state, own)
     state, added = _with_counters(state, own, model)
+    if new_head:
+        head = f"{next(reversed(own)).rpartition('.')[0]}."
+        state = {name: value for name, value in state.items() if not name.startswith(head)}
+        state |= {name: value for name, value in own.items() if name.startswith(head)}
     _check_fits(state, own, path.name)
     model.load_state_dict(state)
     told = [part for part in (nested, renamed, added) if part]

@@ -23,12 +23,15 @@ _KERAS_KINDS = {
 }
 
 
-def neutral_weights(path: Path, specification: ModelSpecification) -> dict[str, np.ndarray]:
+def neutral_weights(
+    path: Path, specification: ModelSpecification, *, new_head: bool = False
+) -> dict[str, np.ndarray]:
     """The arrays by name, in the neutral layout.
 
     Args:
         path: what a builder's `save_weights` wrote: safetensors, or Keras's `.weights.h5`.
         specification: of the model that was saved.
+        new_head: leaves out the layer that gives the logits, of whatever shape it was.
 
     Raises:
         ModelError: the file can't be read or isn't of such a model.
@@ -38,8 +41,13 @@ def neutral_weights(path: Path, specification: ModelSpecification) -> dict[str, 
         weights = read(path, specification)
     except (OSError, KeyError, SafetensorError) as error:
         raise ModelError(f"weights {path.name} don't fit the model: {error}") from error
+    expected = {name: array.shape for name, array in specification.arrays().items()}
+    if new_head:
+        head = f"{specification.head}."
+        weights = {name: value for name, value in weights.items() if not name.startswith(head)}
+        expected = {name: shape for name, shape in expected.items() if not name.startswith(head)}
     shapes = {name: value.shape for name, value in weights.items()}
-    if shapes != {name: array.shape for name, array in specification.arrays().items()}:
+    if shapes != expected:
         raise ModelError(f"weights {path.name} don't fit the model: {shapes}")
     return weights
 

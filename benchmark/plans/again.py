@@ -64,6 +64,7 @@ def _whole(config: Record) -> Record:
         "label": dataset.get("label"),
         "model": config["model"],
         "init": (config.get("origin") or {}).get("init"),
+        "new_head": (config.get("origin") or {}).get("new_head"),
         "precision": config.get("precision"),
         "extra_data": (config.get("extra_data") or {}).get("name"),
         "extra_share": (config.get("extra_data") or {}).get("share"),

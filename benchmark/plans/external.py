@@ -18,8 +18,10 @@ from benchmark.examples import attacked_examples
 from benchmark.external.checking import Trial, TrialResult, check, few, fitting_inputs
 from benchmark.external.model import ExternalModel, source
 from benchmark.fits import doubtful
+from benchmark.frameworks import check_installed
 from benchmark.plans.asked import asked
-from benchmark.plans.run import Plan, job_of, left_out, load_data, resolve
+from benchmark.plans.notices import left_out
+from benchmark.plans.run import Plan, job_of, load_data, resolve
 from benchmark.portable import dataset_name
 from benchmark.results import Store
 
@@ -39,6 +41,8 @@ def make_plan(config: RunConfig, external: ExternalModel, claims: Path | None = 
         BenchError: anything that would stop the cell from the outset.
     """
     check_device(config)
+    if external.framework is not None:
+        check_installed([external.framework])
     Store.check_writable(config.out)
     suite = load_suite(config.suite, config.attacks)
     dataset = load_data(config, dry_run=False)

@@ -26,11 +26,11 @@ def tried_origin(
         BenchError: it can't be built for these data, or trained by a defense.
     """
     assert config.model is not None
-    origin = origin_of(config.model, config.init)
+    origin = origin_of(config.model, config.init, new_head=config.new_head)
     if models.is_specified(origin.model) and origin.framework is None:
         specification = models.specification(origin.model, dataset.input_shape, dataset.classes)
         if origin.init is not None:
-            neutral_weights(Path(origin.init), specification)
+            neutral_weights(Path(origin.init), specification, new_head=origin.new_head)
         return origin, TrialResult(config.framework[0], None, ())
     x, y = few(dataset.x_train, dataset.y_train)
     if origin.entry is not None:

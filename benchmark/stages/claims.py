@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmark.attacks.claims import PREFIX, Claims, judge
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import ClaimsRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Stage
@@ -32,6 +33,7 @@ class ForeignClaims(Stage):
         record, arrays = judge(
             self.claims, context.target, norm=cell.norm, eps=cell.eps, seed=cell.seed
         )
+        record["protocol_version"] = PROTOCOL_VERSION
         return ClaimsRecord(**record), {f"{self.key}.npz": npz_writer(arrays)}
 
     def failed(self, reason: str) -> ClaimsRecord:

@@ -19,7 +19,7 @@ from benchmark.trust.checks import run
 from benchmark.trust.subject import Attacked, Subject
 
 # Examples that are looked at, and effort on each, roughly.
-_EXAMPLES, _EACH = 64, 150.0
+_EXAMPLES, _EACH = 64, 350.0
 
 # What a cell and its undefended twin share.
 _SHARED = ("dataset", "model", "framework", "threat", "seed", "examples", "extra_data")

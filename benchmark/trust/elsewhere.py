@@ -5,46 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import stats
 
-from benchmark.trust.gradients import FEW, evenly
 from benchmark.trust.search import ascend
-from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed, percent
+from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed
 from defenses.labels import labels_of
 
 # Iterations at the examples and at what is made of them.
 STEPS = 20
-# The share of the examples that must still be right once they are changed.
-RIGHT_SHARE = 0.5
-# By how much more gradient ascent may break of these. Of honest models (`tests/traps/honest.py`) it
-# was at most 0.1 more.
-MORE = 0.5
+# A change is harmless where it leaves this share of the examples right; of others nothing is said.
+HARMLESS = 0.9
+# By how much more gradient ascent may break of these, beyond chance by Fisher's exact test at this
+# level: of honest models (`tests/traps/honest.py`) it broke at most 0.1 more.
+MORE, LEVEL = 0.1, 1e-3
 
 
 def as_robust_elsewhere(subject: Subject) -> Finding:
     """Shifted or blended test examples are about as hard to break as the examples themselves."""
     if subject.lacks_gradients:
         return not_applicable(subject.lacks_gradients)
-    rows = evenly(subject.rows[subject.correct[subject.rows]], FEW)
+    rows = subject.rows[subject.correct[subject.rows]]
     if not len(rows):
         return not_applicable("No example is right before an attack.")
-    points, kept, how = _best(subject, rows)
-    if kept.mean() < RIGHT_SHARE:
-        return not_applicable("The model is wrong on changed examples before any attack.")
+    found = _harmless(subject, rows)
+    if found is None:
+        return not_applicable("Shifted and blended examples are not those that the model knows.")
+    points, kept, how = found
     moved = subject.at(rows[kept], points[kept])
-    here, there = (
-        float(
-            ascend(
-                one, places, eps=one.eps, steps=STEPS, generator=one.generator("elsewhere")
-            ).mean()
-        )
-        for one, places in ((subject, rows[kept]), (moved, np.arange(int(kept.sum()))))
-    )
-    evidence = {"broken_here": here, "broken_elsewhere": there, "examples": int(kept.sum())}
-    told = (
-        f"Gradient ascent breaks {percent(here)} of the examples, and {percent(there)} once they "
-        f"are {how}"
-    )
-    if there > here + MORE:
+    count = int(kept.sum())
+    here, there = _broken(subject, rows[kept]), _broken(moved, np.arange(count))
+    evidence = {"broken_here": here, "broken_elsewhere": there, "examples": count}
+    told = f"Gradient ascent breaks {here} of {count} examples, and {there} once they are {how}"
+    by_chance = stats.hypergeom.cdf(here, 2 * count, here + there, count)
+    if there > here + MORE * count and by_chance <= LEVEL:
         return flagged(
             f"{told}: the model is robust at these very test examples and not at others like them.",
             **evidence,
@@ -52,14 +45,22 @@ def as_robust_elsewhere(subject: Subject) -> Finding:
     return passed(f"{told}.", **evidence)
 
 
-def _best(subject: Subject, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """The change that leaves most examples right and leads out of every budget around them."""
-    found = []
+def _broken(subject: Subject, rows: np.ndarray) -> int:
+    generator = subject.generator("elsewhere")
+    return int(ascend(subject, rows, eps=subject.eps, steps=STEPS, generator=generator).sum())
+
+
+def _harmless(subject: Subject, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str] | None:
+    """The examples after a harmless change, where they are right and out of every budget, and how.
+
+    None where no change that is tried is harmless.
+    """
     for how, points in _changed(subject, rows):
         labels = labels_of(np.asarray(subject.pipeline(points)))
         kept = (labels == subject.y[rows]) & _is_new(subject, points)
-        found.append((points, kept, how))
-    return max(found, key=lambda one: int(one[1].sum()))
+        if kept.mean() >= HARMLESS:
+            return points, kept, how
+    return None
 
 
 def _changed(subject: Subject, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -9,51 +9,94 @@ from benchmark.results import Record
 from benchmark.stages.fewshot import course_of
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded
+from benchmark.verification.repeating import unpredictable
 
-# Episodes that are run again, from the first on; all of them where there are no more.
+# Episodes that are run again; all of them where there are no more.
 EPISODES = 3
 # Shares of queries that may differ on another machine.
 ROUNDING = 0.1
 
 
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
-    """A read-out's stage: its setting chosen again, and its first episodes measured again."""
+    """A read-out's stage: its setting chosen again, and some episodes measured again."""
     record = loaded.stage(f"{NAME}/{key}")
     _ = loaded.fitted
-    name, ways, shots = record["readout"], record["ways"], record["shots"]
-    protocol = _protocol(record, loaded.arrays(f"{NAME}/{key}") if record["files"] else {})
+    what = record["readout"], record["ways"], record["shots"]
+    protocol = _protocol(record)
+    found.expect("the key", key, protocol.keys()[what])
     course = course_of(loaded.context, protocol)
-    some = range(min(EPISODES, protocol.episodes))
-    again, parts = course.run(name, ways, shots, numbers=some)
-    found.expect_all(record, again, sorted(set(course.about(name, ways, shots)) - {"reason"}))
+    some = sorted(unpredictable().permutation(protocol.episodes)[:EPISODES].tolist())
+    again, parts = course.run(*what, numbers=some)
+    found.expect_all(record, again, sorted(set(course.about(*what)) - {"reason"}))
+    found.expect("the reason", record.get("reason"), again["reason"])
     if record["status"] != "ok" or again["status"] != "ok":
-        found.expect("the reason", record.get("reason"), again["reason"])
         found.told.append(f"the read-out is {record['status']}")
         return
     arrays = loaded.arrays(f"{NAME}/{key}")
-    found.expect_all(record, course.summary(arrays, ways))
+    found.expect("the arrays", sorted(arrays), _names(protocol))
+    found.expect_all(record, course.summary(arrays, record["ways"]))
     found.expect("cost", record["cost"], again["cost"])
-    if loaded.same_machine:
-        found.expect_all(record, again, ("setting",))
-        found.expect("tried", record["tuning"]["tried"], again["tuning"]["tried"])
-    most = 1e-9 if loaded.same_machine else ROUNDING
-    for array, values in parts.items():
-        apart = np.abs(arrays[array][: len(values)] - values)
-        if apart.max() > most:
-            found.differs.append(f"run again, {array} of the first {len(values)} episodes differ")
+    _check_tuning(record, again, found, exact=loaded.same_machine)
+    _check_passes(record, again, protocol.episodes / len(some), found)
+    _check_episodes(arrays, parts, some, found, most=1e-9 if loaded.same_machine else ROUNDING)
     found.told.append(f"{len(some)} of {protocol.episodes} episodes run again")
 
 
-def _protocol(record: Record, arrays: dict[str, np.ndarray]) -> FewShot:
+def _check_tuning(record: Record, again: Record, found: Comparison, *, exact: bool) -> None:
+    """What a setting was chosen by, chosen again."""
+    stored, chosen = dict(record["tuning"]), dict(again["tuning"])
+    if not exact:
+        for one, other in zip(stored["tried"], chosen["tried"], strict=False):
+            if abs(one["robust"] - other["robust"]) <= ROUNDING:
+                other["robust"] = one["robust"]
+    else:
+        found.expect("setting", record["setting"], again["setting"])
+    found.expect("tuning", stored, chosen)
+
+
+def _check_passes(record: Record, again: Record, times: float, found: Comparison) -> None:
+    """Episodes cost the same, but for features that are taken once."""
+    stored, told = record["measuring_cost"], again["measuring_cost"]
+    for part, value in told.items():
+        if not value <= stored[part] <= times * value + 1e-9:
+            found.differs.append(f"{part} of measuring_cost don't fit the episodes run again")
+
+
+def _check_episodes(
+    arrays: dict[str, np.ndarray],
+    parts: dict[str, np.ndarray],
+    some: list[int],
+    found: Comparison,
+    *,
+    most: float,
+) -> None:
+    for name, values in parts.items():
+        stored = arrays.get(name, np.empty(0))
+        there = [number for number in some if number < len(stored)]
+        if len(there) != len(values) or np.abs(stored[there] - values).max() > most:
+            found.differs.append(f"run again, {name} of the episodes {some} differ")
+
+
+def _names(protocol: FewShot) -> list[str]:
+    asked = {
+        "autoattack": protocol.autoattack_episodes > 0,
+        "clean": True,
+        "robust": True,
+        "stored_queries": protocol.stored,
+    }
+    return [name for name, is_there in asked.items() if is_there]
+
+
+def _protocol(record: Record) -> FewShot:
     """What the stage was measured with."""
     return FewShot(
         ways=(record["ways"],),
         shots=(record["shots"],),
-        queries=(record["queries"], "stored_queries" in record),
+        queries=(record["queries"], record["asks_stored"]),
         episodes=record["episodes"],
         readouts=(record["readout"],),
         attack_steps=record["attack_steps"],
         support_attack_steps=record["support_attack_steps"],
-        tuning_episodes=record["tuning"]["episodes"] if record.get("tuning") else 2,
-        autoattack_episodes=len(arrays.get("autoattack", ())),
+        tuning_episodes=record["tuning_episodes"],
+        autoattack_episodes=record["autoattack_episodes"],
     )

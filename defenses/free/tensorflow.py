@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,13 +21,13 @@ class FreeKernel(Kernel):
     defense: FreeTraining
     delta: Tensor | None = None
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Any:
         """One minibatch; returns the mean loss of its replays, each before its update."""
         batch = self.tensors(draws)
         batch["delta"] = tf.zeros_like(batch["x"]) if self.delta is None else self.delta
         rates = self.scalar(learning_rate), self.scalar(eps)
         loss, self.delta = self.compiled_step(batch, *rates)
-        return float(loss)
+        return loss
 
     def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """One minibatch; gives the mean loss of its replays, and the perturbation."""

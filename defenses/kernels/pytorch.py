@@ -86,8 +86,7 @@ class Kernel(kernel.Kernel):
     def images(self, x: np.ndarray) -> Tensor:
         """NHWC as an NCHW view, which is `channels_last`, the fast layout."""
         # Torch takes neither read-only arrays nor strides below zero
-        tensor = torch.from_numpy(np.require(x, requirements=["C", "W"]))
-        tensor = tensor.to(self.device, self.dtype)
+        tensor = self._sent(np.require(x, requirements=["C", "W"])).to(self.dtype)
         return tensor.permute(0, 3, 1, 2) if x.ndim == 4 else tensor
 
     def arrays(self, x: Tensor) -> np.ndarray:
@@ -96,7 +95,14 @@ class Kernel(kernel.Kernel):
 
     def labels(self, y: np.ndarray) -> Tensor:
         """Labels on the model's device."""
-        return torch.from_numpy(y).to(self.device)
+        return self._sent(y)
+
+    def _sent(self, values: np.ndarray) -> Tensor:
+        """On the model's device; the copy to a GPU waits for nothing that is computed there."""
+        tensor = torch.from_numpy(values)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     @contextmanager
     def attacked(self) -> Iterator[None]:

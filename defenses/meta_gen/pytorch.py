@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +25,12 @@ class MetaGeneratorKernel(Kernel):
 
     defense: MetaGenerator
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Any:
         """One update of attacker and classifier; returns the classifier's loss before it."""
         x, y = self.images(draws["x"]), self.labels(draws["y"])
         x_gen = self.generated(draws, x, y, eps)
         batch = {"x": x, "y": y, "start": self.images(draws["start"]), "x_gen": x_gen}
-        return float(self.train_on(batch, learning_rate, eps))
+        return self.train_on(batch, learning_rate, eps)
 
     def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Let the attacker learn; gives its examples for what step 7 leaves of the batch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,12 +25,12 @@ class MetaGeneratorKernel(Kernel):
 
     defense: MetaGenerator
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Any:
         """One update of attacker and classifier; returns the classifier's loss before it."""
         x, y, budget = self.images(draws["x"]), self.labels(draws["y"]), self.scalar(eps)
         x_gen = self.generated(draws, x, y, budget)
         batch = {"x": x, "y": y, "start": self.images(draws["start"]), "x_gen": x_gen}
-        return float(self.compiled_step(batch, self.scalar(learning_rate), budget))
+        return self.compiled_step(batch, self.scalar(learning_rate), budget)
 
     def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
         """Let the attacker learn; gives its examples for what step 7 leaves of the batch."""

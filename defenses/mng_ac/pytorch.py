@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -26,13 +28,13 @@ class MetaNoiseKernel(Kernel):
         self.generator = Generator(width=defense.width, rate=defense.noise_rate, like=like)
         self.beside["generator"] = self.generator
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Any:
         """One update; returns the loss before it."""
         self.generator.fit_to(draws["x"].shape[1:])
         # Step 1
         norm = self.defense.norm_of(float(draws["pick"]))
         drawn, eps = self.defense.drawn_within(norm, draws), eps * self.defense.shares[norm]
-        return float(self.run(drawn, learning_rate, eps, norm))
+        return self.run(drawn, learning_rate, eps, norm)
 
     def train_on(self, batch: Batch, learning_rate: float, eps: float, norm: str) -> Tensor:
         """Both updates; gives the loss before the model's."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from tensorflow import Tensor
@@ -25,13 +27,13 @@ class MetaNoiseKernel(Kernel):
         self.generator = Generator(width=defense.width, rate=defense.noise_rate, dtype=self.dtype)
         self.beside["generator"] = self.generator
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Any:
         """One update; returns the loss before it."""
         self.generator.fit_to(draws["x"].shape[1:])
         # Step 1
         norm = self.defense.norm_of(float(draws["pick"]))
         drawn, eps = self.defense.drawn_within(norm, draws), eps * self.defense.shares[norm]
-        return float(self.run(drawn, learning_rate, eps, norm))
+        return self.run(drawn, learning_rate, eps, norm)
 
     def train_on(self, batch: Batch, learning_rate: Tensor, eps: Tensor, norm: str) -> Tensor:
         """Both updates, a graph a norm; gives the loss before the model's."""

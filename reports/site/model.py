@@ -198,19 +198,15 @@ def _suite(
         "examples": {
             "attack": pictured.attack.name if pictured else "",
             "magnification": magnification,
-            "samples": [
-                _named(
-                    cell,
-                    {
-                        "index": s.index,
-                        "label": s.label,
-                        "prediction": s.prediction,
-                    },
-                )
-                for s in samples
-            ],
+            "samples": [_sample(cell, one) for one in samples],
         },
     }, samples
+
+
+def _sample(cell: Cell, one: Example) -> Document:
+    """An example that has pictures, without them."""
+    about = {"index": one.index, "label": one.label, "prediction": one.prediction}
+    return _named(cell, about)
 
 
 def _optimality(ran: list[Detail], near: dict[str, Document]) -> Document:

@@ -28,7 +28,10 @@ def command(cell: Cell, suite: str, run: Run | None) -> str:
     options = _given(cell, source) if isinstance(source, dict) else _trained(cell)
     words = {name: f"--{name}={value}" for name, value in options.items() if value is not None}
     needed = set(words)
-    words |= {name: f"--{name}={value}" for name, value in _data_and_length(cell).items()}
+    words |= {
+        name: f"--{name}" if value is True else f"--{name}={value}"
+        for name, value in _data_and_length(cell).items()
+    }
     if not external:
         words |= {f"parameters.{k}": f"--set=parameters.{k}={v}" for k, v in _parameters(cell)}
         words |= {name: word for name, word in _turned_off(run).items() if name not in words}
@@ -57,6 +60,7 @@ def _data_and_length(cell: Cell) -> dict[str, Any]:
         "dataset": config.dataset.name,
         "model": None if "source" in cell.config else config.model,
         "init": (config.origin or {}).get("init"),
+        "new-head": (config.origin or {}).get("new_head"),
         "precision": config.precision,
         "extra-data": config.extra_data and config.extra_data.name,
         "extra-share": config.extra_data and config.extra_data.share,

@@ -52,7 +52,10 @@ ROWS = {
     "aq-centroid": ("meta-adv", {**CLOSED, "head": "centroid"}),
     "aq-ridge": ("meta-adv", {**CLOSED, "head": "ridge"}),
     "aq-ridge, rotations": ("meta-adv", {**CLOSED, "head": "ridge", "rotations": True}),
-    "two phases": ("meta-adv", {**CLOSED, "head": "centroid", "pretrain": 0.5}),
+    # The share of the first phase is chosen by the column of validation classes.
+    "two phases, 25 %": ("meta-adv", {**CLOSED, "head": "centroid", "pretrain": 0.25}),
+    "two phases, 50 %": ("meta-adv", {**CLOSED, "head": "centroid", "pretrain": 0.5}),
+    "two phases, 75 %": ("meta-adv", {**CLOSED, "head": "centroid", "pretrain": 0.75}),
     "cosine head alone": ("meta-adv", {**CLOSED, "head": "centroid", "pretrain": 1.0}),
 }
 BASELINES = ("pgd-at", "pgd-at, tuned", "trades", "cosine head alone")
@@ -89,7 +92,8 @@ def configuration(row, budget, options):
 
 
 def folder(row, budget, options):
-    return options.out / f"{row.replace(', ', '-').replace(' ', '-')}-{options.framework}-{budget}"
+    name = row.replace(", ", "-").replace(" %", "").replace(" ", "-")
+    return options.out / f"{name}-{options.framework}-{budget}"
 
 
 def run(row, budget, options):
@@ -163,10 +167,10 @@ def head(names):
 
 def table(measured, size):
     print(f"\n### {size[0]}-way {size[1]}-shot\n")
-    print(
-        "| Row | Budget | Seeds | Read-out | Clean | Robust | Stored | AutoAttack | GE | Labels |"
+    names = (
+        "Row, Budget, Seeds, Read-out, Validation, Clean, Robust, Stored, AutoAttack, GE, Labels"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    head(names.split(", "))
     for (row, budget), one in measured.items():
         if not one.judged.get(size):
             continue
@@ -175,7 +179,8 @@ def table(measured, size):
         shares = [one.shares(size, n) for n in ("clean", "robust", "stored_queries", "autoattack")]
         values = [percent(value) for value in shares]
         cost = f"{record.cost.gradient_evaluations:.0f} | {record.labels_used}"
-        told = f"| {row} | {budget:,} | {len(shares[0])} | {names} | "
+        seen = 100 * np.mean([o.validation for o in one.judged[size]])
+        told = f"| {row} | {budget:,} | {len(shares[0])} | {names} | {seen:.1f} | "
         print(told + " | ".join([*values, cost]) + " |")
 
 
@@ -184,8 +189,8 @@ def readouts(measured, size):
     names = sorted(
         {o.record.readout for m in measured.values() for c in m.cells for o in c.few_shot}
     )
-    print(f"\n| Robust, {size[0]}-way {size[1]}-shot | Budget | " + " | ".join(names) + " |")
-    print("|---|---|" + "---|" * len(names))
+    print()
+    head([f"Robust, {size[0]}-way {size[1]}-shot", "Budget", *names])
     for (row, budget), one in measured.items():
         values = [percent(one.shares(size, "robust", name)) for name in names]
         print(f"| {row} | {budget:,} | " + " | ".join(values) + " |")
@@ -195,14 +200,14 @@ def differences(measured, size):
     """Of the rows that learn episodes to each baseline at the same budget."""
     heads = [name for name in BASELINES if any(row == name for row, _ in measured)]
     about = f"Robust, points, {size[0]}-way {size[1]}-shot"
-    print(f"\n| {about} | Budget | less {' | less '.join(heads)} |")
-    print("|---|---|" + "---|" * len(heads))
+    print()
+    head([about, "Budget", *(f"less {name}" for name in heads)])
     for (row, budget), one in measured.items():
         if ROWS[row][0] != "meta-adv" or row in heads or size not in one.judged:
             continue
         cells = []
-        for head in heads:
-            other = measured.get((head, budget))
+        for baseline in heads:
+            other = measured.get((baseline, budget))
             there = other is not None and size in other.judged
             cells.append(
                 difference(one.shares(size, "robust"), other.shares(size, "robust"))

@@ -207,14 +207,14 @@ def argmax(base: Base) -> Trap:
 
 
 @trap("memorised test images")
-def memorised(base: Base) -> Trap:
+def memorised(base: Base, model=None) -> Trap:
     """Near a test image it answers with that image's label, as a lookup would."""
     known, labels = images(base.x).flatten(1), torch.from_numpy(base.y)
 
     class Knows(nn.Module):
         def __init__(self):
             super().__init__()
-            self.model = base.undefended
+            self.model = model or base.undefended
 
         def forward(self, x):
             z = self.model(x)
@@ -224,6 +224,12 @@ def memorised(base: Base) -> Trap:
             return z + 10 * near * one_hot(labels[which], 10)
 
     return Trap(Knows(), base.undefended, unseen=True)
+
+
+@trap("memorised test images, robust elsewhere")
+def memorised_by_a_robust_model(base: Base) -> Trap:
+    """The same around a model that is half as robust as it then looks."""
+    return Trap(memorised(base, base.robust).model, base.robust, unseen=True)
 
 
 @trap("dropout left on")

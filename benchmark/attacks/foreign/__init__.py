@@ -81,6 +81,7 @@ def _of_art_class(found: Any, target: str, shown: str, distribution: str = "") -
         arguments=tuple(kinds),
         kinds=("gradient",) if "eps" in known else _MINIMAL,
         argument_kinds=kinds,
+        label=shown,  # the bare name could be that of one of this project's own
         distribution=distribution,
     )
 

@@ -10,7 +10,7 @@ what the trained model says of them, are answered by the adapted model, too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ class Course:
         ways: int,
         shots: int,
         progress: Progress = lambda done: None,
-        numbers: range | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> tuple[Record, Arrays]:
         """The record and the arrays, (episodes,), of a read-out, or of some of its episodes."""
         record = self.about(name, ways, shots)
@@ -104,9 +104,6 @@ class Course:
         task = self._task("test", ways, shots, chosen)
         numbers = range(self.protocol.episodes) if numbers is None else numbers
         arrays = self._measured(task, numbers, trial, progress, final=True)
-        strongest = arrays.get("autoattack")
-        if strongest is not None:
-            record["robust_of_attacked"] = float(arrays["robust"][: len(strongest)].mean())
         cost = chosen.cost(ways * shots, trial.setting, self._support_ascent)
         return {
             **record,
@@ -131,6 +128,9 @@ class Course:
             "episodes": protocol.episodes,
             "attack_steps": protocol.attack_steps,
             "support_attack_steps": protocol.support_attack_steps,
+            "tuning_episodes": protocol.tuning_episodes,
+            "autoattack_episodes": protocol.autoattack_episodes,
+            "asks_stored": protocol.stored,
             "norm": self.threat.norm,
             "eps": self.threat.eps,
             "labels_used": ways * shots,
@@ -141,7 +141,10 @@ class Course:
     def summary(self, arrays: Arrays, ways: int) -> Record:
         """The means and intervals that follow from a stage's arrays."""
         queries = ways * self.protocol.query_shots
-        return {name: vars(share(values, queries)) for name, values in arrays.items()}
+        found: Record = {name: vars(share(values, queries)) for name, values in arrays.items()}
+        if (strongest := arrays.get("autoattack")) is not None:
+            found["robust_of_attacked"] = float(arrays["robust"][: len(strongest)].mean())
+        return found
 
     @property
     def _support_ascent(self) -> Ascent:
@@ -179,7 +182,7 @@ class Course:
     def _measured(
         self,
         task: Task,
-        numbers: range,
+        numbers: Sequence[int],
         trial: Trial,
         progress: Progress = lambda done: None,
         *,
@@ -196,10 +199,12 @@ class Course:
         )
         size = 1 if trial.readout.moves else max(1, ROWS // whole.query.shape[1])
         found: dict[str, list[np.ndarray]] = {}
+        done = 0
         for batch in whole.batches(size):
             for name, values in self._batch(task, batch, trial, final=final).items():
                 found.setdefault(name, []).append(values)
-            progress((int(batch.numbers[-1]) - numbers.start + 1) / len(numbers))
+            done += len(batch)
+            progress(done / len(numbers))
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def _batch(self, task: Task, batch: Episodes, trial: Trial, *, final: bool) -> Arrays:

@@ -7,7 +7,7 @@ Supports of few shots are the beginning of those of more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,9 @@ class Episodes:
             )
 
 
-def draw(pool: Pool, *, ways: int, shots: int, queries: int, numbers: range, seed: int) -> Episodes:
+def draw(
+    pool: Pool, *, ways: int, shots: int, queries: int, numbers: Sequence[int], seed: int
+) -> Episodes:
     """The episodes of these numbers; classes have examples enough (`settings.check`)."""
     drawn = [_one(pool, ways, shots, queries, [seed, _STREAM, ways, n]) for n in numbers]
     support, query, classes = (np.stack(parts) for parts in zip(*drawn, strict=True))

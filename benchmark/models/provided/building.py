@@ -61,7 +61,7 @@ def make(
     else:
         model, init = _specified(origin, input_shape, classes, framework, seed, init)
         sha256 = None
-    notices = () if init is None else loading.kernel(framework).load_weights(model, init)
+    notices = () if init is None else _loaded(origin, model, framework, init)
     if origin.library is not None:
         model = _normalised(origin, model, framework, input_shape)
     return Made(model, framework, sha256, notices)
@@ -79,8 +79,24 @@ def _specified(
     specification = models.specification(origin.model, input_shape, classes)
     weights: dict[str, np.ndarray] = specification.initial_weights(seed)
     if init is not None and origin.framework is None:
-        weights, init = neutral_weights(init, specification), None
+        found = neutral_weights(init, specification, new_head=origin.new_head)
+        weights, init = {**weights, **found}, None
     return models.built(framework, specification, weights), init
+
+
+def _loaded(origin: Origin, model: Any, framework: str, init: Path) -> tuple[str, ...]:
+    """Reads the file into the model; gives lines to tell."""
+    told: tuple[str, ...]
+    if not origin.new_head:
+        told = loading.kernel(framework).load_weights(model, init)
+        return told
+    if framework != "torch":
+        raise ModelError(
+            f"--new-head: model {origin.name!r} is Keras's own, which takes files of weights as a "
+            "whole; load them in a builder of yours (--model file.py:builder)"
+        )
+    told = loading.kernel(framework).load_weights(model, init, new_head=True)
+    return told
 
 
 def _contributed(

@@ -57,10 +57,12 @@ class Origin:
         model: a specified architecture, a library's model, one that another distribution
             contributes, or the builder on this machine.
         init: the file of weights that trainings start from; None for the seed's own.
+        new_head: whether the layer that gives the logits keeps the seed's own all the same.
     """
 
     model: str
     init: str | None = None
+    new_head: bool = False
 
     @property
     def library(self) -> Library | None:
@@ -107,10 +109,11 @@ class Origin:
         if self.init is not None:
             path = Path(self.init)
             found |= {"init": path.name, "init_sha256": digest(path)}
+            found |= {"new_head": True} if self.new_head else {}
         return found or None
 
 
-def origin_of(model: str, init: Path | None) -> Origin:
+def origin_of(model: str, init: Path | None, *, new_head: bool = False) -> Origin:
     """The origin that the options name, checked as far as that needs no framework.
 
     Raises:
@@ -123,20 +126,20 @@ def origin_of(model: str, init: Path | None) -> Origin:
             raise ConfigError(f"--init {init}: unknown ending; allowed: {allowed}")
         if not init.is_file():
             raise ModelError(f"no weights file at {init}; check the path")
-    start = None if init is None else str(init.absolute())
+    start = (None if init is None else str(init.absolute()), new_head)
     prefix, colon, rest = model.strip().partition(":")
     if not colon and entry(prefix) is not None:
-        return Origin(prefix, start)
+        return Origin(prefix, *start)
     if not colon:
-        return Origin(models.canonical(model), start)
+        return Origin(models.canonical(model), *start)
     if prefix in LIBRARIES:
-        return Origin(f"{prefix}:{_library_name(prefix, rest)}", start)
+        return Origin(f"{prefix}:{_library_name(prefix, rest)}", *start)
     place, _, function = model.strip().rpartition(":")
     if not place or not function.isidentifier():
         raise UnknownName("model", model, [*models.names(), *(f"{one}:NAME" for one in LIBRARIES)])
     if place.endswith(".py"):
         place = str(expanded(place).absolute())
-    return Origin(f"{place}:{function}", start)
+    return Origin(f"{place}:{function}", *start)
 
 
 def _library_name(library: str, text: str) -> str:

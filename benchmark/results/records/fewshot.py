@@ -47,6 +47,9 @@ class FewShotRecord(StageRecord):
     episodes: Annotated[int, Field(ge=2, le=1_000_000)]
     attack_steps: Count
     support_attack_steps: Count = 0
+    tuning_episodes: Count = 0
+    autoattack_episodes: Count = 0
+    asks_stored: bool = False
     norm: str = ""
     eps: Amount | None = None
     labels_used: Count

@@ -1,0 +1,205 @@
+"""Attacks of other libraries in a suite: found by name, given what they take, and re-measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from plugins import distribution
+
+from benchmark.attacks import foreign, lookup
+from benchmark.attacks.running import run_attack
+from benchmark.attacks.suites import AttackSpec, load_suite, recorded_attack
+from benchmark.errors import SuiteError
+from benchmark.results.records import AttackRecord
+
+MINE = """
+import numpy as np
+from art.attacks import EvasionAttack
+
+class Signs(EvasionAttack):
+    attack_params = EvasionAttack.attack_params + ["norm", "eps", "reach"]
+    _estimator_requirements = ()
+
+    def __init__(self, estimator, norm=np.inf, eps=0.3, reach: float = 1.0):
+        super().__init__(estimator=estimator)
+        self.norm, self.eps, self.reach = norm, eps, reach
+
+    def generate(self, x, y=None):
+        gradient = self.estimator.loss_gradient(x, y)
+        return np.clip(x + self.reach * self.eps * np.sign(gradient), 0, 1)
+
+class Needy(Signs):
+    def __init__(self, estimator, guide, eps=0.3):
+        super().__init__(estimator, eps=eps)
+"""
+
+# As torchattacks is: a class of a model, called with images (n, C, H, W) and labels.
+TORCHATTACKS = """
+import torch
+
+class FGSM:
+    def __init__(self, model, eps=8 / 255, steps=1):
+        self.model, self.eps, self.steps = model, eps, steps
+        self.device = next(model.parameters()).device
+
+    def __call__(self, images, labels):
+        assert images.shape[1:] == (1, 8, 8)
+        images = images.clone().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(self.model(images), labels)
+        (gradient,) = torch.autograd.grad(loss, images)
+        return (images + self.eps * gradient.sign()).clamp(0, 1).detach()
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Two distributions: `signs`, and what stands for torchattacks."""
+    distribution(tmp_path, "signs", version="1.2", module=MINE)
+    distribution(tmp_path, "torchattacks", version="3.9", module=TORCHATTACKS)
+    for name in ("signs", "torchattacks"):
+        (
+            tmp_path / f"{name}-{'1.2' if name == 'signs' else '3.9'}.dist-info" / "top_level.txt"
+        ).write_text(name)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    foreign.entry.cache_clear()
+    yield
+    foreign.entry.cache_clear()
+    for name in ("signs", "torchattacks"):
+        sys.modules.pop(name, None)
+
+
+def run(name: str, target: Any, *, norm: str = "linf", eps: float = 0.1, **given: Any) -> Any:
+    spec = AttackSpec("foreign", name, given)
+    return run_attack(spec, target, key="k", norm=norm, eps=eps, seed=0)
+
+
+@pytest.mark.usefixtures("place")
+def test_a_class_of_any_distribution_does_what_the_same_steps_do(make_target: Any) -> None:
+    record, found = run("signs:Signs", make_target("torch"))
+    _, expected = run("fast-gradient", make_target("torch"))
+
+    assert record["status"] == "ok"
+    assert record["attack"] == "signs:Signs"
+    assert record["identity"][-1] == {"distribution": "signs 1.2"}
+    assert np.array_equal(found["success"], expected["success"])
+    AttackRecord(**record)
+
+
+@pytest.mark.usefixtures("place")
+def test_points_outside_the_budget_count_for_nothing(make_target: Any) -> None:
+    record, found = run("signs:Signs", make_target("torch"), eps=0.02, reach=5.0)
+
+    assert record["violations"]["budget"] > 0
+    assert not (found["success"] & (found["linf"] > 0.02 * (1 + 1e-4))).any()
+
+
+@pytest.mark.usefixtures("place")
+def test_torchattacks_are_counted_and_seen_on_models_of_pytorch(make_target: Any) -> None:
+    record, found = run("torchattacks:FGSM", make_target("torch"))
+    _, expected = run("fast-gradient", make_target("torch"))
+
+    assert record["attack"] == "torchattacks.FGSM"
+    assert record["identity"][-1] == {"distribution": "torchattacks 3.9"}
+    assert record["backwards"] == (~expected["clean_correct"] == 0).sum()
+    assert np.array_equal(found["success"], expected["success"])
+
+
+@pytest.mark.usefixtures("place")
+def test_torchattacks_do_not_apply_to_models_of_tensorflow() -> None:
+    from benchmark.conformance.attack import _Subject
+
+    subject = _Subject("torchattacks:FGSM")
+    record, arrays = run("torchattacks:FGSM", subject.target("tensorflow"))
+
+    assert (record["status"], arrays) == ("not-applicable", {})
+    assert record["reason"] == "runs on models of torch, not tensorflow"
+
+
+def test_a_class_of_art_is_taken_as_it_is(make_target: Any) -> None:
+    record, _ = run("art:ProjectedGradientDescent", make_target("tensorflow"), max_iter=5)
+
+    assert record["status"] == "ok"
+    assert record["robust_accuracy"] < record["clean_accuracy"]
+    assert lookup.entry("art:ProjectedGradientDescent").distribution == ""
+
+
+WRONG = {
+    "no such class of art": ("art:DeepFol", {}, "no such class; did you mean 'DeepFool'"),
+    "no class": ("art:pgd step", {}, "is no class; write art:CLASS, torchattacks:NAME"),
+    "no distribution": ("json:JSONDecoder", {}, "no installed distribution has the module json"),
+    "no attack": ("numpy:ndarray", {}, "'numpy:ndarray' is not derived from art.attacks.Evasion"),
+    "no module": ("signs.none:Signs", {}, "needs the package signs"),
+    "needs more": ("signs:Needy", {}, "'signs:Needy' needs guide, which no suite can give"),
+    "argument": ("art:FastGradientMethod", {"step": 1}, "unknown key 'step'"),
+    "type": (
+        "art:ProjectedGradientDescent",
+        {"max_iter": "x"},
+        "max_iter is 'x'; allowed: a whole",
+    ),
+    "harness's own": ("signs:Signs", {"eps": 3}, "unknown key 'eps'"),
+    "absent": ("foolbox:LinfPGD", {}, "'foolbox:LinfPGD' needs the package foolbox"),
+}
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(("name", "arguments", "told"), WRONG.values(), ids=WRONG)
+def test_what_can_not_be_used_is_refused_in_one_line(
+    tmp_path: Path, name: str, arguments: dict[str, Any], told: str
+) -> None:
+    if name.startswith("foolbox") and importlib.util.find_spec("foolbox"):
+        pytest.skip("foolbox is installed")
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(f"attacks: {{one: {{attack: '{name}', arguments: {arguments}}}}}")
+
+    with pytest.raises(SuiteError) as raised:
+        load_suite(str(suite))
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    ("identity", "told"),
+    [
+        (["signs:Signs", {}, {"distribution": "signs 1.2"}], "such are not imported"),
+        (["os:system", {}], "such are not imported"),
+        (["torchattacks:FGSM", {}, {"distribution": "torchattacks 1.0"}], "installed is torchatt"),
+        (["gone", {}, {"distribution": "else 1"}], "'gone' of 'else 1' is not installed here"),
+    ],
+)
+def test_a_record_names_no_other_code(identity: list[Any], told: str) -> None:
+    with pytest.raises(SuiteError, match=told):
+        recorded_attack("one", identity)
+
+
+@pytest.mark.usefixtures("place")
+def test_a_record_of_the_same_version_is_read_back() -> None:
+    spec = AttackSpec("one", "torchattacks:FGSM", {"steps": 2})
+
+    assert recorded_attack("one", spec.identity()) == spec
+
+
+REAL = ["foolbox:LinfPGD", "foolbox:L2DeepFoolAttack", "torchattacks:PGD", "torchattacks:PGDL2"]
+
+
+# Foolbox imports from a place that SciPy has left.
+@pytest.mark.filterwarnings("ignore:Please import .* from the `scipy:DeprecationWarning")
+@pytest.mark.parametrize("name", REAL)
+def test_the_libraries_themselves_break_what_pgd_breaks(make_target: Any, name: str) -> None:
+    if importlib.util.find_spec(name.partition(":")[0]) is None:
+        pytest.skip("the library is not installed")
+    entry = lookup.entry(name)
+    norm = entry.norms[0] if len(entry.norms) == 1 else "l2"
+    eps = {"linf": 0.1, "l2": 1.0}[norm]
+
+    record, _ = run(name, make_target("torch"), norm=norm, eps=eps)
+    pgd, _ = run("pgd", make_target("torch"), norm=norm, eps=eps)
+
+    assert record["status"] == "ok", record["reason"]
+    assert record["robust_accuracy"] <= pgd["robust_accuracy"] + 0.5 * pgd["clean_accuracy"]
