@@ -62,7 +62,8 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     meta_test = metatest.resolve(config)
     dataset = load_data(config, dry_run=dry_run)
     config = resolve(config, dataset)
-    meta_test = meta_test.sized_for(dataset, config)
+    download = config.download and not dry_run
+    meta_test = meta_test.sized_for(dataset, config, download=download)
     chosen = _create_defenses(config, dataset)
     origin, found = tried_origin(config, dataset, list(chosen.values()))
     config = config.model_copy(update={"model": origin.name})
@@ -235,7 +236,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, meta_test: MetaTest | No
         (*attacks, TRANSFER) if cell.wrapped_in else attacks,
         str(config.out),
         data_dir,
-        *(meta_test or MetaTest()).of(cell),
+        **(meta_test or MetaTest()).of(cell),
         attack_timeout=config.attack_timeout,
         batch_size=config.batch_size or CHUNK,
         curve=suite.curve,
