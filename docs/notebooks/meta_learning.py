@@ -1,0 +1,40 @@
+# %% [markdown]
+# # Does meta-learning pay?
+#
+# Meta-adversarial training costs second derivatives, and labels when it adapts. At the same price
+# in gradient evaluations, does it keep more than adversarial training, and does it adapt better to
+# attacks that no training met? Small numbers, so that this page is quick: raise `--budget-ge` and
+# the number of seeds before you believe an answer.
+
+# %%
+# !bench run --defense pgd-at,meta-adv --framework torch --budget-ge 8000 --seed 0,1 \
+#     --examples 50 --protocol brief --out results
+
+# %% [markdown]
+# The same budget, so the cost of both is the same; `labels_used` is what adaptation took.
+
+# %%
+import reports
+
+board = reports.leaderboard("results")
+board[["rank", "defense", "seed", "worst_case", "training_gradient_evaluations", "labels_used"]]
+
+# %% [markdown]
+# Over training seeds: the interval covers the luck of the seed and of the test examples.
+
+# %%
+board[["defense", "seeds_mean", "seeds_low", "seeds_high"]].drop_duplicates()
+
+# %% [markdown]
+# Paired on the same test examples, with a corrected test: is the difference more than chance?
+
+# %%
+first = {row.defense: row.cell_id for row in board[board["seed"] == 0].itertuples()}
+compared = reports.compare("results", first["meta-adv"], first["pgd-at"])
+compared[["attack", "difference", "low", "high", "p_corrected"]]
+
+# %% [markdown]
+# Under attack families that no training met, while each model adapts to them.
+
+# %%
+reports.plot_metatest("results")
