@@ -73,7 +73,7 @@ def keras_convolutional() -> keras.Model:
     layers = [keras.Input(SHAPE)]
     for width in (16, 32):
         layers.append(keras.layers.Conv2D(width, 3, padding="same", use_bias=False))
-        layers += [keras.layers.BatchNormalization(), keras.layers.ReLU()]
+        layers += [keras.layers.BatchNormalization(momentum=0.9), keras.layers.ReLU()]
     layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.2)]
     return keras.Sequential([*layers, keras.layers.Dense(CLASSES)])
 
@@ -110,6 +110,6 @@ HONEST: dict[str, Callable[[Any], Any]] = {
     "gaussian": lambda data: fitted(built("mlp"), data, "gaussian"),
     "Keras: mlp": lambda data: fitted(built("mlp", "tensorflow"), data),
     "Keras: pgd-at": lambda data: fitted(built("cnn-small", "tensorflow"), data, "pgd-at", 15),
-    "Keras: batch norm": lambda data: fitted(keras_convolutional(), data),
+    "Keras: batch norm": lambda data: fitted(keras_convolutional(), data, epochs=40),
     "Keras: GELU": lambda data: fitted(keras_dense(), data),
 }
