@@ -35,9 +35,9 @@ from benchmark.trainings import Trainings
 NORMS = ("linf", "l2", "l1")
 DEVICES = ("auto", "cpu", "cuda")
 ON_OVERFIT = ("warn", "restore")
-PROTOCOLS = ("brief", "adapt", "few-shot", "sequence", "none")
+PROTOCOLS = ("brief", "adapt", "few-shot", "sequence", "domain", "none")
 # Options of `bench run` that are settings of the protocol.
-OF_PROTOCOL = ("ways", "shots", "queries", "episodes")
+OF_PROTOCOL = ("ways", "shots", "queries", "episodes", "adapt_to")
 
 _FRACTION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*/\s*([0-9]+(?:\.[0-9]*)?)\s*")
 # YAML 1.1 reads 1e-2 as text, because it has no dot.
@@ -238,6 +238,8 @@ def _settle_protocol(merged: dict[str, Any]) -> None:
     """Moves what is said of the protocol among the options to its settings, where it is kept."""
     given = {name: merged.pop(name) for name in OF_PROTOCOL if merged.get(name) is not None}
     if given:
+        if "adapt_to" in given:
+            merged.setdefault("protocol", "domain")
         settings = merged.get("adaptation") or {}
         merged["adaptation"] = settings | given if isinstance(settings, dict) else settings
 

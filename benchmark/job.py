@@ -16,6 +16,7 @@ from benchmark.cells import Cell
 from benchmark.datasets import Measured
 from benchmark.digest import digest
 from benchmark.estimators.passes import CHUNK
+from benchmark.metatest.domain.settings import Domain
 from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.metatest.sequence.settings import Arrivals
@@ -26,6 +27,7 @@ from benchmark.stages.certification import Certification
 from benchmark.stages.claims import ForeignClaims
 from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
+from benchmark.stages.domain import Adapting
 from benchmark.stages.external import External
 from benchmark.stages.fewshot import Episodes
 from benchmark.stages.metatest import Family, Tuning
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
-    adaptation, few_shot, sequence: to attack families, to new classes, and to families in a row,
-        where it is measured.
+    adaptation, few_shot, sequence, domain: to attack families, to new classes, to families in a
+        row, and to another data set, where it is measured.
     external: the model, where someone else trained it. origin: of the model, where it is on
     this machine. attack_timeout: seconds that one attack may take; None for any. batch_size:
     examples that attacks take at a time. curve: the security curve to draw, if any.
@@ -70,6 +72,7 @@ class Job:
     adaptation: Protocol | None = None
     few_shot: FewShot | None = None
     sequence: Arrivals | None = None
+    domain: Domain | None = None
     external: ExternalModel | None = None
     origin: Origin | None = None
     attack_timeout: float | None = None
@@ -147,6 +150,8 @@ class Job:
         if self.sequence is not None:
             learners = self.sequence.keys().items()
             return [Learner(self.sequence, name, key) for name, key in learners]
+        if self.domain is not None:
+            return [Adapting(self.domain, name, key) for name, key in self.domain.keys().items()]
         if self.adaptation is None:
             return []
         keys = self.adaptation_keys()

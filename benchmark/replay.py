@@ -15,6 +15,7 @@ from benchmark.verification import (
     certification,
     claims,
     corruptions,
+    domain,
     fewshot,
     metatest,
     runs,
@@ -41,6 +42,7 @@ CHECKS: Mapping[str, Check] = {
     "adaptations": metatest.check,
     "few-shot": fewshot.check,
     "sequences": sequence.check,
+    "domains": domain.check,
     "runs": runs.check,
 }
 

@@ -34,6 +34,7 @@ from reports.attacked import ARRAYS, Outcomes, outcomes_of
 from reports.certification import read_certifications
 from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
+from reports.domains import Domain, read_domains
 from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import read_stage
 from reports.left_out import LeftOut
@@ -87,6 +88,7 @@ class Cell:
     certifications: tuple[CertificationRecord, ...] = ()
     few_shot: tuple[FewShot, ...] = ()
     sequences: tuple[Sequence, ...] = ()
+    domains: tuple[Domain, ...] = ()
     published: PublishedRecord | None = None
 
     def under(self, suite: str) -> list[Attack]:
@@ -170,6 +172,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
         read_certifications(store, cell_id, left_out),
         read_few_shot(store, cell_id, left_out),
         read_sequences(store, cell_id, left_out),
+        read_domains(store, cell_id, left_out),
         None if given is None else given.published,
     )
 

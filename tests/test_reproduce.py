@@ -58,6 +58,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "protocol": {"protocol": "brief", "adaptation": {"episodes": 2, "families": ["linf"]}},
     "few-shot": {"protocol": "few-shot", "adaptation": {"ways": "2", "queries": "3,stored"}},
     "sequence": {"protocol": "sequence", "adaptation": {"families": ["l2", "linf"], "labels": 20}},
+    "another data set": {
+        "protocol": "domain",
+        "adaptation": {"adapt_to": "digits", "shots": [1], "queries": 20},
+    },
     "classes by a seed": {"protocol": "few-shot", "adaptation": {"ways": 2}, "split": 3},
     "classes by name": {
         "protocol": "few-shot",

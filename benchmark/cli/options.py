@@ -180,9 +180,10 @@ RUN: Mapping[str, Any] = {
         "fgsm-rs goes back).",
     ),
     "protocol": option(
-        "none|brief|adapt|few-shot|sequence",
+        "none|brief|adapt|few-shot|sequence|domain",
         "What to measure of each model's adaptation: nothing (default), to other attacks (a first "
-        "look, or in full), to new classes, or to attacks that arrive one after the other.",
+        "look, or in full), to new classes, to attacks that arrive one after the other, or to the "
+        "data set of --adapt-to.",
     ),
     "split": option(
         "SEED|FILE.yaml",
@@ -196,6 +197,11 @@ RUN: Mapping[str, Any] = {
         "few-shot: examples a class that are attacked after adaptation; 5 unless given. stored: "
         "besides, the same ones attacked once, before it.",
     ),
+    "adapt_to": option(
+        "DATASET",
+        "Also adapt each model to this data set with few labels a class (--shots), beside training "
+        "from scratch on them.",
+    ),
     "episodes": option("INTEGER", "few-shot: episodes; 600 unless given."),
 }
 
@@ -205,7 +211,7 @@ _OF_TRAINING = {
     *("new_head", "extra_data", "extra_share", "precision"),
     *("jobs", "baseline", "on_overfit", "protocol", "executor", "shard"),
     *("ray_address", "cpus_per_cell", "gpus_per_cell"),
-    *("split", "ways", "shots", "queries", "episodes"),
+    *("split", "ways", "shots", "queries", "episodes", "adapt_to"),
 }
 ATTACK: Mapping[str, Any] = {
     **{name: one for name, one in RUN.items() if name not in _OF_TRAINING},

@@ -13,6 +13,7 @@ from benchmark.results.records import (
     ClaimsRecord,
     CorruptionsRecord,
     CostRecord,
+    DomainRecord,
     ExternalRecord,
     FamilyRecord,
     FewShotRecord,
@@ -70,7 +71,8 @@ def cell_details(store: Store, cell_id: str) -> Iterator[str]:
     for key in store.stage_keys(cell_id, "adaptations"):
         stage = f"adaptations/{key}"
         yield from (f"adaptation {key}: {told}" for told in _read(store, cell_id, stage))
-    for folder, what in (("few-shot", "few-shot"), ("sequences", "sequence")):
+    others = {"few-shot": "few-shot", "sequences": "sequence", "domains": "domain"}
+    for folder, what in others.items():
         for key in store.stage_keys(cell_id, folder):
             yield from (
                 f"{what} {key}: {told}" for told in _read(store, cell_id, f"{folder}/{key}")
@@ -134,6 +136,8 @@ def _told(record: StageRecord) -> Iterator[str]:
             yield _family(record)
         case FewShotRecord():
             yield _few_shot(record)
+        case DomainRecord():
+            yield _domain(record)
         case SequenceRecord():
             yield _sequence(record)
         case TuningRecord():
@@ -167,6 +171,13 @@ def _few_shot(done: FewShotRecord) -> str:
         f"{done.labels_used} labels, {_cost(done.cost)}"
         + (f"; queries attacked before adaptation {_share(stored.mean)}" if stored else "")
     )
+
+
+def _domain(done: DomainRecord) -> str:
+    """Clean and robust over labels."""
+    points = zip(done.labels_used, done.clean, done.robust, strict=True)
+    told = [f"{n} labels {_share(c.mean)}, attacked {_share(r.mean)}" for n, c, r in points]
+    return f"to {done.adapt_to}, over {done.episodes} episodes: {'; '.join(told)}"
 
 
 def _sequence(done: SequenceRecord) -> str:

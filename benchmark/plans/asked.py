@@ -14,6 +14,7 @@ import defenses
 from benchmark import datasets
 from benchmark.attacks.suites import distribution, suite_file
 from benchmark.digest import digest
+from benchmark.portable import dataset_name
 from benchmark.results.records import RunRecord
 from benchmark.trainings import SHARE
 from defenses import wrappers
@@ -54,7 +55,7 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
         given=_given(cell, config, dataset, usual),
         attacks=config.attacks,
         protocol=config.protocol,
-        adaptation=config.adaptation,
+        adaptation=_adaptation(config),
         attack_timeout=config.attack_timeout,
         **_split(cell, config),
         **more,
@@ -62,6 +63,16 @@ def asked(cell: Cell, config: RunConfig, dataset: Dataset, usual: Mapping[str, A
     if config.batch_size is not None:
         record = RunRecord(**{**record.stored(), "batch_size": config.batch_size})
     return Asked(record, text)
+
+
+def _adaptation(config: RunConfig) -> dict[str, Any]:
+    """The protocol's settings, without the folders of this machine."""
+    named = {
+        name: dataset_name(value)
+        for name, value in config.adaptation.items()
+        if name == "adapt_to" and isinstance(value, str)
+    }
+    return config.adaptation | named
 
 
 def _split(cell: Cell, config: RunConfig) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from benchmark.external.model import ExternalModel, source
 from benchmark.fits import doubtful
 from benchmark.frameworks import check_installed
 from benchmark.plans.asked import asked
-from benchmark.plans.run import Plan, job_of, left_out, load_data, resolve
+from benchmark.plans.notices import left_out
+from benchmark.plans.run import Plan, job_of, load_data, resolve
 from benchmark.portable import dataset_name
 from benchmark.results import Store
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark import datasets
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.metatest import protocol as families
+from benchmark.metatest.domain import settings as domain
+from benchmark.metatest.domain.settings import Domain
 from benchmark.metatest.fewshot import settings as fewshot
 from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import Protocol
@@ -18,23 +21,28 @@ from benchmark.metatest.sequence.settings import Arrivals
 
 @dataclass(frozen=True)
 class MetaTest:
-    """Adaptation to attack families, to new classes, to families in a row, or to nothing."""
+    """Adaptation to attack families, new classes, families in a row, other data, or nothing."""
 
     families: Protocol | None = None
     few_shot: FewShot | None = None
     sequence: Arrivals | None = None
+    domain: Domain | None = None
 
-    def of(self, cell: Cell) -> tuple[Protocol | None, FewShot | None, Arrivals | None]:
-        """What a cell is measured with."""
-        # What stands around a model is not adapted, and would be measured as if it weren't there.
-        if cell.wrapped_in:
-            return None, None, None
-        return self.families, self.few_shot, self.sequence
+    def sized_for(self, dataset: Dataset, config: RunConfig, *, download: bool = False) -> MetaTest:
+        """The same, no larger than the data; raises `ConfigError` where that was asked for.
 
-    def sized_for(self, dataset: Dataset, config: RunConfig) -> MetaTest:
-        """The same, no larger than the data; raises `ConfigError` where that was asked for."""
+        `download`: whether another data set may be fetched.
+        """
         if self.few_shot is not None:
             fewshot.check(self.few_shot, dataset)
+        if self.domain is not None:
+            target = datasets.load(
+                self.domain.adapt_to,
+                data_dir=config.data_dir,
+                download=download,
+                split_seed=config.split_seed,
+            )
+            return MetaTest(domain=domain.check(self.domain, dataset, target))
         given = config.adaptation
         if self.sequence is not None:
             return MetaTest(
@@ -45,11 +53,25 @@ class MetaTest:
         sized = families.sized_for(self.families, dataset, given=given)
         return MetaTest(families=sized)
 
+    def of(self, cell: Cell) -> dict[str, Any]:
+        """The fields of `benchmark.job.Job` that say what a cell is measured with."""
+        # What stands around a model is not adapted, and would be measured as if it weren't there.
+        if cell.wrapped_in:
+            return {}
+        return {
+            "adaptation": self.families,
+            "few_shot": self.few_shot,
+            "sequence": self.sequence,
+            "domain": self.domain,
+        }
+
 
 def resolve(config: RunConfig) -> MetaTest:
     """What `config.protocol` and its settings ask for; raises `ConfigError`."""
     if config.protocol == fewshot.NAME:
         return MetaTest(few_shot=fewshot.resolve(config.adaptation))
+    if config.protocol == domain.NAME:
+        return MetaTest(domain=domain.resolve(config.adaptation))
     if config.protocol == sequence.NAME:
         return MetaTest(sequence=sequence.resolve(config.adaptation))
     return MetaTest(families=families.resolve(config.protocol, config.adaptation))

@@ -12,7 +12,6 @@ from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
-from benchmark.datasets.extra import ExtraData
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.estimators.passes import CHUNK
@@ -25,6 +24,7 @@ from benchmark.plans.asked import asked, usual_parameters
 from benchmark.plans.extra import extra_data
 from benchmark.plans.metatest import MetaTest
 from benchmark.plans.model import check_frameworks, memory, tried_origin
+from benchmark.plans.notices import notices
 from benchmark.results import Store
 from benchmark.shards import part
 from defenses import wrappers
@@ -57,15 +57,13 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     """
     config = _spelled_out(config)
     _check_names(config)
-    Store.check_writable(config.out)
-    check_device(config)
-    if config.executor == "local":  # a cluster has its own
-        check_installed(config.framework)
+    _check_machine(config)
     suite = load_suite(config.suite, config.attacks)
     meta_test = metatest.resolve(config)
     dataset = load_data(config, dry_run=dry_run)
     config = resolve(config, dataset)
-    meta_test = meta_test.sized_for(dataset, config)
+    download = config.download and not dry_run
+    meta_test = meta_test.sized_for(dataset, config, download=download)
     chosen = _create_defenses(config, dataset)
     origin, found = tried_origin(config, dataset, list(chosen.values()))
     config = config.model_copy(update={"model": origin.name})
@@ -97,9 +95,16 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         config=config,
         jobs=ordered,
         workers=min(_workers(config), len(cells)),
-        notices=(*found.notices, *_notices(config, suite, dataset, extra, len(ordered))),
+        notices=(*found.notices, *notices(config, suite, dataset, extra, len(ordered))),
         memory=memory(cells, chosen, dataset),
     )
+
+
+def _check_machine(config: RunConfig) -> None:
+    Store.check_writable(config.out)
+    check_device(config)
+    if config.executor == "local":  # a cluster has its own
+        check_installed(config.framework)
 
 
 def _workers(config: RunConfig) -> int:
@@ -231,7 +236,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, meta_test: MetaTest | No
         (*attacks, TRANSFER) if cell.wrapped_in else attacks,
         str(config.out),
         data_dir,
-        *(meta_test or MetaTest()).of(cell),
+        **(meta_test or MetaTest()).of(cell),
         attack_timeout=config.attack_timeout,
         batch_size=config.batch_size or CHUNK,
         curve=suite.curve,
@@ -253,48 +258,3 @@ def _training(cell: Cell, defense: defenses.Defense, dataset: Dataset) -> float:
         ).gradient_evaluations
     except defenses.DefenseError as error:
         raise ConfigError(f"defense {cell.defense!r}: {error}") from error
-
-
-def _notices(
-    config: RunConfig, suite: Suite, dataset: Dataset, extra: ExtraData | None, jobs: int
-) -> tuple[str, ...]:
-    notices = [*(extra.notices() if extra else ()), *dataset.notices()]
-    notices += left_out(config, suite, dataset)
-    if config.shard is not None:
-        notices.append("shard {} of {} holds {} cells".format(*config.shard, jobs))
-    if not config.baseline and BASELINE not in config.defense:
-        notices.append("no undefended twin in this run: nothing shows how strong the attacks are")
-    bases = dict.fromkeys(wrappers.split(name)[0] for name in config.defense)
-    published = [name for name in bases if config.dataset in defenses.presets(name)]
-    if plain := [name for name in published if "preset" not in config.parameters.get(name, {})]:
-        notices.append(
-            f"{', '.join(plain)}: trained with this project's defaults; as the papers do with "
-            f"--set parameters.{plain[0]}.preset={config.dataset}"
-        )
-    wrapped = [name for name in config.defense if wrappers.SEPARATOR in name]
-    if wrapped and config.protocol != "none":
-        notices.append(
-            f"how well a model adapts is measured on models alone, so not of {', '.join(wrapped)}"
-        )
-    return tuple(notices)
-
-
-def left_out(config: RunConfig, suite: Suite, dataset: Dataset) -> list[str]:
-    """A line that tells which attacks can't be run here.
-
-    Raises:
-        ConfigError: none can.
-        SuiteError: one has arguments that don't fit these data.
-    """
-    suite.check_fits(config.norm, dataset.input_shape, dataset.classes)
-    names = [
-        f"{spec.name} ({reason})"
-        for spec, reason in suite.applicable(config.norm, dataset.input_shape)
-        if reason
-    ]
-    if len(names) == len(suite.attacks):
-        raise ConfigError(
-            f"no attack of suite {suite.name!r} applies to {config.dataset} under {config.norm}: "
-            f"{', '.join(names)}"
-        )
-    return [f"not applicable here, left out: {', '.join(names)}"] if names else []

@@ -87,16 +87,19 @@ class Context:
         threat = defenses.Threat(self.cell.norm, self.cell.eps)
         return defenses.create(self.cell.trained_by, threat, self.cell.training_parameters)
 
-    def build(self, stored: Path | None = None, *, encoded: bool = True) -> models.Model:
+    def build(
+        self, stored: Path | None = None, *, encoded: bool = True, classes: int | None = None
+    ) -> models.Model:
         """The cell's model, with its initial weights or those of a file that a stage stored.
 
         `encoded`: whether it takes what the wrappers around it give, or the data themselves.
+        `classes`: its outputs, where they are not those of the data.
         """
         cell, shape = self.cell, self.dataset.input_shape
         made = make(
             self.origin or Origin(cell.model),
             encoded_shape(cell.wrapped_in, shape) if encoded else shape,
-            self.dataset.classes,
+            classes or self.dataset.classes,
             framework=cell.framework,
             seed=cell.seed,
             start=stored is None,
@@ -111,9 +114,9 @@ class Context:
             self.builder.load_weights(model, stored)
         return model
 
-    def wrap(self, model: models.Model) -> Estimator:
-        """An estimator of a model of this framework on this data."""
-        return self._wrap(model, self.dataset.classes)
+    def wrap(self, model: models.Model, classes: int | None = None) -> Estimator:
+        """An estimator of a model of this framework; of this data's classes, unless told."""
+        return self._wrap(model, classes or self.dataset.classes)
 
     def weights_file(self, name: str) -> str:
         """The name of a file of weights in the cell's framework."""

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports.adaptations import HELD_OUT, summary
 from reports.groups import Group, page
 from reports.rows import Row, name_in_text
-from reports.site import fewshot, measured, render, sequence
+from reports.site import domain, fewshot, measured, render, sequence
 from reports.site.charts import Axis, Line, lines, told
 from reports.statistics import across_seeds
 from reports.styles import is_hollow, styles
@@ -26,7 +26,7 @@ Size = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 def document(groups: Sequence[Group]) -> Document:
     """For each group its rows by size of the protocol, the largest first; a JSON value.
 
-    What is of new classes, and of families in a row, stands beside it.
+    What is of new classes, families in a row and other data sets stands beside it.
     """
     found = []
     for group in groups:
@@ -37,8 +37,12 @@ def document(groups: Sequence[Group]) -> Document:
         if sizes:
             parts = [_part(size, sizes[size]) for size in sorted(sizes, reverse=True)]
             found.append({**group.summary(), "parts": parts})
-    beside = {"few_shot": fewshot.document(groups), "sequences": sequence.document(groups)}
-    return {"groups": found, **beside}
+    return {
+        "groups": found,
+        "few_shot": fewshot.document(groups),
+        "sequences": sequence.document(groups),
+        "domains": domain.document(groups),
+    }
 
 
 def write(document: Document) -> str:
@@ -55,6 +59,10 @@ def write(document: Document) -> str:
         sequences=[
             (group, [(part, sequence.chart(part)) for part in group["parts"]])
             for group in document["sequences"]
+        ],
+        domains=[
+            (group, [(part, domain.chart(part)) for part in group["parts"]])
+            for group in document["domains"]
         ],
     )
 

@@ -10,6 +10,7 @@ from benchmark.results.records.cell import DefenseConfig as DefenseConfig
 from benchmark.results.records.cell import ExtraDataConfig as ExtraDataConfig
 from benchmark.results.records.cell import RunRecord as RunRecord
 from benchmark.results.records.cell import ThreatConfig as ThreatConfig
+from benchmark.results.records.domain import DomainRecord as DomainRecord
 from benchmark.results.records.fewshot import ChoiceRecord as ChoiceRecord
 from benchmark.results.records.fewshot import FewShotRecord as FewShotRecord
 from benchmark.results.records.metatest import EstimateRecord as EstimateRecord
@@ -52,6 +53,7 @@ SCHEMAS: dict[str, type[StageRecord]] = {
     "adaptations": FamilyRecord,
     "few-shot": FewShotRecord,
     "sequences": SequenceRecord,
+    "domains": DomainRecord,
     "runs": RunRecord,
 }
 

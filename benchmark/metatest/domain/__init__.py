@@ -1,0 +1,6 @@
+"""A model that was trained on one data set, adapted to another with few labels.
+
+settings    how much is measured, and its checks
+target      the other data set as the model takes it
+course      what one cell is measured with, and what is stored of it
+"""

@@ -1,0 +1,181 @@
+"""One method of one cell: settings chosen on the other data set's validation part, then measured.
+
+    theta_0 = the trained weights, or those before any training; the latter for the last layer, too,
+              where the other data set has more or fewer classes
+    for each round: x_S_adv = A(f_theta, S), or x_S where the method attacks nothing;
+                    some steps of gradient descent on mean l(f(x_S_adv), y)
+    x_Q_adv = A(f_theta, Q), white-box, and what stays right
+
+Supports of few labels are the beginning of those of more. All is drawn from the seed of the data's
+split and the episode's number: every model and every method meets the same.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.datasets import Dataset
+from benchmark.metatest.domain.settings import FINETUNE, METHODS, Domain
+from benchmark.metatest.domain.target import as_shape
+from benchmark.metatest.model import Adaptable
+from benchmark.metatest.summary import share
+from benchmark.results import Record
+from defenses.cost import Cost
+from defenses.perturbation.spec import pgd
+from defenses.threat import Threat
+
+# Keeps these draws apart from others of the same seed.
+_STREAM = 0xD03A
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What one cell measures with.
+
+    Args:
+        protocol: how much.
+        target: the other data set.
+        shape: of the inputs that the model takes.
+        threat: of labelled examples and queries.
+        seed: of the data's split.
+    """
+
+    protocol: Domain
+    target: Dataset
+    shape: tuple[int, ...]
+    threat: Threat
+    seed: int
+
+    def run(
+        self,
+        method: str,
+        model: Adaptable,
+        progress: Callable[[float], None] = lambda done: None,
+        numbers: range | None = None,
+    ) -> tuple[Record, Arrays]:
+        """The record and the arrays (episodes, shots) of a method, or of some of its episodes.
+
+        A method that raises has its reason and no arrays.
+
+        Args:
+            model: with as many outputs as the other data set has classes, where it begins.
+        """
+        record, started = self.about(method), time.perf_counter()
+        numbers = range(self.protocol.episodes) if numbers is None else numbers
+        try:
+            found = self._measured(method, model, numbers, progress)
+        except Exception as error:
+            traceback.print_exc()
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            return {**record, "status": "failed", "reason": reason}, {}
+        told, arrays = found
+        seconds = time.perf_counter() - started
+        return record | told | self.summary(arrays) | {"seconds": seconds}, arrays
+
+    def about(self, method: str) -> Record:
+        """What a record says before anything is measured."""
+        classes = self.target.classes
+        return {
+            **self.protocol.settings(),
+            "method": method,
+            "description": METHODS[method],
+            "classes": classes,
+            "norm": self.threat.norm,
+            "eps": self.threat.eps,
+            "labels_used": [classes * shots for shots in self.protocol.shots],
+            "status": "ok",
+            "reason": "",
+        }
+
+    def summary(self, arrays: Arrays) -> Record:
+        """The means and intervals that follow from a stage's arrays."""
+        queries = self.protocol.queries
+        return {n: [vars(share(v, queries)) for v in arrays[n].T] for n in ("clean", "robust")}
+
+    def _measured(
+        self, method: str, model: Adaptable, numbers: range, progress: Callable[[float], None]
+    ) -> tuple[Record, Arrays]:
+        """Settings for each number of shots, and then every episode."""
+        shots, tuning = self.protocol.shots, range(self.protocol.tuning_episodes)
+        tried, settings, costs, clean, robust = [], [], [], [], []
+        for place, count in enumerate(shots):
+            mine = []
+            for setting in self.protocol.grid():
+                found = [self._one(method, model, count, setting, n, tuning=True) for n in tuning]
+                mine.append(float(np.mean([one[1] for one in found])))
+                tried.append({**setting, "shots": count, "robust": mine[-1]})
+            settings.append(self.protocol.grid()[int(np.argmax(mine))])
+            found = []
+            for number in numbers:
+                found.append(self._one(method, model, count, settings[-1], number))
+                progress((place + len(found) / len(numbers)) / len(shots))
+            clean.append([one[0] for one in found])
+            robust.append([one[1] for one in found])
+            costs.append(found[0][2].as_record())  # alike in all episodes
+        told = {"setting": settings, "tried": tried, "cost": costs}
+        return told, {"clean": np.array(clean).T, "robust": np.array(robust).T}
+
+    def _one(
+        self,
+        method: str,
+        model: Adaptable,
+        shots: int,
+        setting: Mapping[str, float],
+        number: int,
+        *,
+        tuning: bool = False,
+    ) -> tuple[float, float, Cost]:
+        """Clean and robust shares of an episode, and the cost of adapting."""
+        x, y, x_query, y_query = self.draw(number, shots, tuning=tuning)
+        generator = np.random.default_rng([self.seed, _STREAM, int(tuning), number, 1])
+        start = self.threat.random_starts(generator, x_query.shape)
+        model.restore()
+        model.spent()
+        for _ in range(int(setting["rounds"])):
+            x_adv = x
+            if method != FINETUNE:
+                drawn = self.threat.random_starts(generator, x.shape)
+                x_adv = self._attacked(model, x, y, drawn, self.protocol.support_attack_steps)
+            model.descend(x_adv, y, steps=self.protocol.steps, rate=setting["rate"])
+        cost = model.spent()
+        right = model.predict(x_query) == y_query
+        x_adv = self._attacked(model, x_query, y_query, start, self.protocol.attack_steps)
+        stays = right & (model.predict(x_adv) == y_query)
+        return float(right.mean()), float(stays.mean()), cost
+
+    def draw(
+        self, number: int, shots: int, *, tuning: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Labelled examples and queries of an episode; while tuning, test examples are left alone.
+
+        Returns: x (classes * shots, ...), y, x_query (queries, ...), y_query.
+        """
+        target = self.target
+        x, y = (
+            (target.x_validation, target.y_validation) if tuning else (target.x_test, target.y_test)
+        )
+        generator = np.random.default_rng([self.seed, _STREAM, int(tuning), number, 0])
+        query = generator.choice(len(y), self.protocol.queries, replace=False)
+        places = np.concatenate(
+            [
+                generator.permutation(np.flatnonzero(target.y_train == label))[:shots]
+                for label in range(target.classes)
+            ]
+        )
+        support = as_shape(target.x_train[places], self.shape)
+        return support, target.y_train[places], as_shape(x[query], self.shape), y[query]
+
+    def _attacked(
+        self, model: Adaptable, x: np.ndarray, y: np.ndarray, start: np.ndarray, steps: int
+    ) -> np.ndarray:
+        with np.errstate(all="ignore"):  # weights may have diverged: judged by what comes out
+            ascent = pgd(self.threat.norm, steps)
+            x_adv = model.attack(x, y, start, eps=self.threat.eps, ascent=ascent)
+        return np.where(np.isfinite(x_adv), x_adv, x)

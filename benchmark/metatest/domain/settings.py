@@ -1,0 +1,168 @@
+"""How much of adaptation to another data set is measured, and whether that fits the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from benchmark import documents
+from benchmark.digest import digest
+from benchmark.errors import ConfigError, UnknownName
+from benchmark.metatest.protocol import Count, Rates
+
+if TYPE_CHECKING:
+    from benchmark.datasets import Dataset
+
+NAME = "domain"  # of the protocol
+VERSION = 1  # numbers of different versions are never ranked together
+
+FINETUNE, ADVERSARIAL, SCRATCH = "finetune", "finetune-adv", "scratch-adv"
+METHODS: dict[str, str] = {
+    FINETUNE: "the trained weights, on clean labelled examples",
+    ADVERSARIAL: "the trained weights, on labelled examples that are attacked anew each round",
+    SCRATCH: "the weights before any training, on the same attacked examples",
+}
+
+
+def _parts(value: Any) -> list[Any]:
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    if not parts:
+        raise ValueError("is empty; give at least one")
+    return [int(p) if isinstance(p, str) and p.strip().isdecimal() else p for p in parts]
+
+
+def _text(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+def _method(name: Any) -> str:
+    if name not in METHODS:
+        raise UnknownName("method", str(name), METHODS)
+    return str(name)
+
+
+Whole = Annotated[Count, BeforeValidator(_text)]
+Wholes = Annotated[
+    tuple[Count, ...],
+    BeforeValidator(_parts),
+    AfterValidator(lambda counts: tuple(sorted(set(counts)))),
+]
+Methods = Annotated[
+    tuple[Annotated[str, BeforeValidator(_method)], ...],
+    BeforeValidator(_parts),
+    AfterValidator(lambda names: tuple(dict.fromkeys(names))),
+]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The size of the measurement.
+
+    Args:
+        adapt_to: the other data set.
+        fingerprint: of its examples, told by the plan.
+        resize: whether its images are made as large as the model takes them.
+        shots: labelled examples a class; each number is measured apart.
+        methods: names of `METHODS`.
+        episodes: draws of labelled examples and queries.
+        queries: of the other data set's test part, attacked white-box after adaptation.
+        attack_steps: of PGD on queries.
+        support_attack_steps: of PGD on labelled examples.
+        rates: that are tried.
+        rounds: that are tried.
+        steps: of gradient descent a round.
+        tuning_episodes: for each setting that is tried.
+    """
+
+    adapt_to: str
+    fingerprint: str = ""
+    resize: Annotated[bool, Field(strict=True)] = False
+    shots: Wholes = (1, 5, 20)
+    methods: Methods = tuple(METHODS)
+    episodes: Whole = 10
+    queries: Whole = 100
+    attack_steps: Whole = 20
+    support_attack_steps: Whole = 10
+    rates: Rates = (0.01, 0.03, 0.1)
+    rounds: Wholes = (4, 20)
+    steps: Whole = 5
+    tuning_episodes: Whole = 1
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the methods and the name, as JSON values: what a key depends on."""
+        whole = dataclasses.asdict(self) | {"version": VERSION}
+        del whole["methods"], whole["adapt_to"]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in whole.items()}
+
+    def keys(self) -> dict[str, str]:
+        """Method to the key of its stage in the store."""
+        return {name: f"{name}-{digest(self.settings())[:8]}" for name in self.methods}
+
+    def grid(self) -> list[dict[str, float]]:
+        """The settings that are tried."""
+        return [{"rate": rate, "rounds": count} for rate in self.rates for count in self.rounds]
+
+    def gradient_evaluations(self) -> float:
+        """About what a method takes, with ten classes."""
+        measured = self.queries * (self.attack_steps + 1)
+        learned = 10 * max(self.rounds) * (self.support_attack_steps + 1 + self.steps)
+        tried = self.episodes + self.tuning_episodes * len(self.grid())
+        return tried * (len(self.shots) * measured + sum(self.shots) * learned)
+
+
+def resolve(settings: Mapping[str, Any]) -> Domain:
+    """The protocol with these settings; raises `ConfigError` for unknown or wrong ones."""
+    known = [field.name for field in dataclasses.fields(Domain) if field.name != "fingerprint"]
+    for name in settings:
+        if name not in known:
+            raise UnknownName("adaptation setting", name, known)
+    if not isinstance(settings.get("adapt_to"), str):
+        raise ConfigError("--protocol domain needs --adapt-to DATASET, which it adapts to")
+    try:
+        found = Domain(**settings)
+    except ValidationError as error:
+        name, wrong = documents.fault(error)
+        raise ConfigError(f"adaptation.{name} {wrong}") from error
+    if found.episodes < 2:
+        raise ConfigError("adaptation.episodes must be 2 or more; one gives no interval")
+    return found
+
+
+def check(protocol: Domain, dataset: Dataset, target: Dataset) -> Domain:
+    """The protocol with the other data set's fingerprint.
+
+    Raises:
+        ConfigError: its inputs are of another shape and not to be resized, or it has too few.
+    """
+    shape, other = dataset.input_shape, target.input_shape
+    told = f"{target.name} has inputs of {_told(other)}, {dataset.name} of {_told(shape)}"
+    if other != shape and not len(other) == len(shape) == 3:
+        raise ConfigError(f"adapt-to: {told}; only images can be resized to others")
+    if other != shape and not protocol.resize:
+        raise ConfigError(
+            f"adapt-to: {told}; give --set adaptation.resize=true to make them alike, or another "
+            "data set"
+        )
+    counts = np.bincount(target.y_train, minlength=target.classes)
+    if counts.min() < max(protocol.shots):
+        least = target.class_names[int(counts.argmin())]
+        raise ConfigError(
+            f"shots {max(protocol.shots)} a class are asked for, class {least!r} of "
+            f"{target.name} has {counts.min()} to train on; lower --shots"
+        )
+    there = min(len(target.x_test), len(target.x_validation))
+    if protocol.queries > there:
+        raise ConfigError(
+            f"queries {protocol.queries} are asked for, the smaller of test and validation part "
+            f"of {target.name} has {there}; lower --queries"
+        )
+    return dataclasses.replace(protocol, fingerprint=target.fingerprint)
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

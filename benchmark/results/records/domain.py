@@ -1,0 +1,68 @@
+"""What adaptation to another data set stores of a method."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from benchmark.portable import dataset_name
+from benchmark.results.records.metatest import EstimateRecord
+from benchmark.results.records.schema import (
+    Amount,
+    CostRecord,
+    Count,
+    Number,
+    StageRecord,
+    Status,
+)
+
+Least = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class DomainRecord(StageRecord):
+    """domains/<method>-<hash>.json; no numbers unless the status is "ok".
+
+    setting, labels_used, cost, clean and robust have an entry for each of `shots`; labels and costs
+    are those of one adaptation.
+    """
+
+    status: Status
+    version: Count
+    adapt_to: Annotated[str, AfterValidator(dataset_name)]
+    fingerprint: str
+    resize: bool = False
+    method: str
+    description: str = ""
+    classes: Annotated[int, Field(ge=2, le=1_000_000)]
+    norm: str = ""
+    eps: Amount | None = None
+    shots: Annotated[list[Least], Field(min_length=1, max_length=50)]
+    episodes: Annotated[int, Field(ge=2, le=1_000_000)]
+    queries: Least
+    attack_steps: Least
+    support_attack_steps: Least
+    rates: list[Number] = []
+    rounds: list[Least] = []
+    steps: Least
+    tuning_episodes: Least
+    labels_used: list[Count] = []
+    setting: list[dict[str, Number]] = []
+    tried: list[dict[str, Number]] = []
+    cost: list[CostRecord] = []
+    clean: list[EstimateRecord] = []
+    robust: list[EstimateRecord] = []
+    seconds: Amount | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        curves = (self.labels_used, self.setting, self.cost, self.clean, self.robust)
+        if self.status == "ok" and {len(curve) for curve in curves} != {len(self.shots)}:
+            raise ValueError("a curve must have a point for each of shots")
+        return self
+
+    @property
+    def size(self) -> tuple[object, ...]:
+        """What two methods share that are of one protocol."""
+        told = self.version, self.adapt_to, self.fingerprint, self.resize
+        return (*told, self.episodes, self.queries, self.attack_steps, tuple(self.shots))

@@ -1,0 +1,79 @@
+"""Another data set: how well the trained model adapts to it with few labels."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from benchmark import datasets
+from benchmark.datasets import Dataset
+from benchmark.errors import DataError
+from benchmark.metatest.domain.course import Course
+from benchmark.metatest.domain.settings import SCRATCH, Domain
+from benchmark.metatest.model import Adaptable
+from benchmark.portable import dataset_name
+from benchmark.results import npz_writer
+from benchmark.results.records import DomainRecord
+from benchmark.stages.context import Context
+from benchmark.stages.stage import Result, Stage
+from benchmark.stages.training import TRAINING
+from defenses import Threat
+
+FOLDER = "domains"
+
+
+class Adapting(Stage):
+    """Stage "domains/<method>-<hash>": every episode of one method.
+
+    Its record, and an npz of shares of the queries, (episodes, shots): `clean` and `robust`.
+
+    Args:
+        protocol: how much is measured.
+        method: by name.
+        key: of the stage.
+    """
+
+    def __init__(self, protocol: Domain, method: str, key: str) -> None:
+        self.protocol, self.method, self.key = protocol, method, key
+        self.path, self.label = f"{FOLDER}/{key}", f"{method} to {protocol.adapt_to}"
+        self.needs = (TRAINING,)
+        self.effort = protocol.gradient_evaluations()
+
+    def run(self, context: Context) -> Result:
+        """Chosen on validation data, measured on test data, both of the other data set."""
+        progress = context.reporter.stage(self.label)
+        course = course_of(context, self.protocol)
+        record, arrays = course.run(self.method, beginning(context, course, self.method), progress)
+        files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
+        name = dataset_name(self.protocol.adapt_to)
+        return DomainRecord(**record, adapt_to=name), files
+
+
+def course_of(context: Context, protocol: Domain) -> Course:
+    """What the cell's model is measured with; raises DataError where the data have changed."""
+    cell = context.cell
+    target = _target(protocol.adapt_to, context.data_dir, cell.split_seed)
+    if target.fingerprint != protocol.fingerprint:
+        raise DataError(f"data set {protocol.adapt_to} is another than that of this run")
+    threat = Threat(cell.norm, cell.eps)
+    return Course(protocol, target, context.dataset.input_shape, threat, cell.split_seed)
+
+
+def beginning(context: Context, course: Course, method: str) -> Adaptable:
+    """A model for the other data set's classes, with the weights that a method begins with."""
+    made = context.build(classes=course.target.classes)
+    fitted = context.defense.resume(made, context.record("training").get("learned"))
+    if method != SCRATCH:
+        trained, weights = context.fitted.kernel.weights(), fitted.kernel.weights()
+        taken = {
+            name: trained[name] if trained[name].shape == value.shape else value
+            for name, value in weights.items()
+        }
+        fitted.kernel.load_weights(taken)
+    wrap = functools.partial(context.wrap, classes=course.target.classes)
+    return Adaptable(fitted.kernel, wrap)
+
+
+@functools.lru_cache(maxsize=1)
+def _target(name: str, data_dir: str | None, seed: int) -> Dataset:
+    return datasets.load(name, data_dir=Path(data_dir) if data_dir else None, split_seed=seed)

@@ -1,0 +1,92 @@
+"""Another data set in the reports: methods over labels, and what can't be read."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import reports
+from benchmark.metatest.domain.course import Course
+from benchmark.metatest.domain.settings import Domain
+from benchmark.results import npz_writer
+
+PROTOCOL = Domain(adapt_to="digits", fingerprint="1a2b", shots=(1, 5), episodes=10, queries=20)
+
+
+def measure(synthetic, cell_id, method="finetune-adv", *, robust=0.4, arrays=None, **changes):
+    """Writes a method whose episodes are spread around a share."""
+    spread = np.random.default_rng(len(method)).uniform(-0.1, 0.1, (10, 2))
+    shares = {"clean": np.full((10, 2), 0.9), "robust": robust + spread}
+    record = {
+        **PROTOCOL.settings(),
+        "adapt_to": "digits",
+        "method": method,
+        "classes": 10,
+        "labels_used": [10, 50],
+        "status": "ok",
+        "setting": [{"rate": 0.1, "rounds": 4}] * 2,
+        "cost": [{"gradient_evaluations": 7.0}, {"gradient_evaluations": 35.0}],
+        **Course(PROTOCOL, None, (), None, 0).summary(shares),
+        **changes,
+    }
+    key = f"{method}-1a2b3c4d"
+    files = {f"{key}.npz": npz_writer({**shares, **(arrays or {})})}
+    synthetic.store.write_stage(cell_id, f"domains/{key}", record, files)
+
+
+def published(synthetic):
+    """The page of the meta-test, and the part of its document that is of other data sets."""
+    site = reports.publish(synthetic.store.path).parent
+    document = json.loads((site / "data" / "metatest.json").read_text())
+    return (site / "metatest.html").read_text(encoding="utf-8"), document["domains"]
+
+
+def test_methods_are_sorted_by_what_is_robust_with_the_most_labels(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    measure(synthetic, cell_id, "scratch-adv", robust=0.2)
+    measure(synthetic, cell_id, "finetune-adv", robust=0.5)
+    text, (group,) = published(synthetic)
+    (part,) = group["parts"]
+    assert [row["method"] for row in part["rows"]] == ["finetune-adv", "scratch-adv"]
+    assert part["rows"][0]["gradient_evaluations"] == [7.0, 35.0]
+    assert part["rows"][0]["labels_used"] == [10, 50]
+    assert "To digits" in text
+    assert "accuracy in per cent over labels a class" in text
+
+
+def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
+    for seed in (0, 1):
+        measure(synthetic, synthetic.cell("pgd-at", seed=seed), robust=0.4 + seed / 10)
+    _, (group,) = published(synthetic)
+    (over,) = group["parts"][0]["over_seeds"]
+    assert (over["seeds"], over["method"]) == (2, "finetune-adv")
+    assert over["mean"] == pytest.approx(0.45, abs=0.06)
+
+
+def test_resized_images_are_apart_from_those_that_are_not(synthetic):
+    measure(synthetic, synthetic.cell("pgd-at"))
+    measure(synthetic, synthetic.cell("trades"), resize=True)
+    _, (group,) = published(synthetic)
+    assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
+
+
+def test_a_method_that_failed_is_shown_with_its_reason(synthetic):
+    measure(synthetic, synthetic.cell("pgd-at"), status="failed", reason="no memory left")
+    text, _ = published(synthetic)
+    assert "no memory left" in text
+
+
+WRONG = {
+    "whole numbers": {"robust": np.ones((10, 2), int)},
+    "too few episodes": {"robust": np.full((9, 2), 0.5)},
+    "no shares": {"robust": np.full((10, 2), 1.5)},
+}
+
+
+@pytest.mark.parametrize("arrays", WRONG.values(), ids=WRONG)
+def test_episodes_that_make_no_sense_are_left_out(synthetic, arrays):
+    measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays)
+    _, domains = published(synthetic)
+    assert domains == []

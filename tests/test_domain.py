@@ -1,0 +1,173 @@
+"""Adaptation to another data set: what is refused, what is drawn, and what comes of it."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+from benchmark import frameworks, models
+from benchmark.datasets import Dataset
+from benchmark.errors import ConfigError
+from benchmark.metatest.domain.course import Course
+from benchmark.metatest.domain.settings import METHODS, Domain, check, resolve
+from benchmark.metatest.domain.target import as_shape
+from benchmark.metatest.model import Adaptable
+from defenses.threat import Threat
+
+frameworks.import_torch_first()
+
+import defenses  # noqa: E402
+from defenses.subject import recognise  # noqa: E402
+
+SHAPE = (6, 6, 1)
+SMALL = Domain(
+    adapt_to="other",
+    shots=(1, 3),
+    episodes=2,
+    queries=6,
+    attack_steps=2,
+    support_attack_steps=2,
+    rates=(0.1, 0.5),
+    rounds=(2,),
+    steps=3,
+)
+
+
+def dataset(shape=SHAPE, *, examples=30, name="other"):
+    """Random images of three classes that differ in their mean; test images are above 0.5."""
+    generator = np.random.default_rng(7)
+    arrays = {}
+    for part in ("train", "validation", "test"):
+        y = np.arange(examples) % 3
+        x = generator.random((examples, *shape), dtype=np.float32) / 10
+        x += y.reshape(-1, *[1] * len(shape)).astype(np.float32) / 10
+        arrays[f"x_{part}"] = x + 0.5 if part == "test" else x
+        arrays[f"y_{part}"] = y
+    return Dataset(name=name, class_names=("a", "b", "c"), **arrays)
+
+
+def course(protocol=SMALL, target=None):
+    return Course(protocol, target or dataset(), SHAPE, Threat("linf", 0.02), 0)
+
+
+def adaptable(framework):
+    """The same model in both frameworks, not trained."""
+    specification = models.specification("mlp", SHAPE, 3)
+    weights = {k: v.astype("float64") for k, v in specification.initial_weights(3).items()}
+    model = importlib.import_module(frameworks.BUILDERS[framework]).build(specification, weights)
+    defense = defenses.create("none", defenses.Threat("linf", 0.1))
+    return Adaptable(defense.kernel(recognise(model)), lambda model: None)
+
+
+def test_few_labels_are_the_beginning_of_more_and_alike_in_each_class():
+    few, y_few, query, _ = course().draw(0, 1)
+    many, y_many, same, _ = course().draw(0, 3)
+    assert y_few.tolist() == [0, 1, 2]
+    assert y_many.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert np.array_equal(few, many[::3])
+    assert np.array_equal(query, same)
+
+
+def test_settings_are_chosen_without_test_images():
+    *_, tuning, _ = course().draw(0, 1, tuning=True)
+    *_, final, _ = course().draw(0, 1)
+    assert tuning.max() < 0.5 < final.min()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_both_frameworks_find_the_same(method):
+    found = [course().run(method, adaptable(name)) for name in frameworks.FRAMEWORKS]
+    (ours, arrays), (theirs, others) = found
+    for name in ("status", "setting", "tried", "cost", "robust", "labels_used"):
+        assert ours[name] == theirs[name], name
+    assert ours["status"] == "ok"
+    for name, values in arrays.items():
+        assert np.array_equal(values, others[name]), name
+        assert values.shape == (2, 2)
+    assert (arrays["robust"] <= arrays["clean"]).all()
+
+
+def test_costs_are_those_of_attacks_and_descent():
+    names = ("finetune", "finetune-adv")
+    clean, attacked = (course().run(name, adaptable("torch"))[0] for name in names)
+    # Two rounds of three steps on 3 and on 9 images; two more of attack a round
+    assert [one["backwards"] for one in clean["cost"]] == [18, 54]
+    assert [one["backwards"] for one in attacked["cost"]] == [30, 90]
+    assert clean["labels_used"] == [3, 9]
+
+
+def test_labels_teach_what_a_model_did_not_know():
+    record, arrays = course().run("finetune", adaptable("torch"))
+    before = adaptable("torch")
+    x, y = dataset().x_test[:], dataset().y_test
+    assert arrays["clean"][:, -1].mean() > (before.predict(x) == y).mean()
+    assert record["clean"][-1]["mean"] == arrays["clean"][:, -1].mean()
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [((6, 6, 1), (6, 6, 1)), ((3, 3, 1), (6, 6, 3)), ((8, 8, 3), (4, 4, 1))],
+    ids=["as they are", "larger and coloured", "smaller and grey"],
+)
+def test_images_keep_their_mean_when_they_are_resized(shape, wanted):
+    x = np.full((2, *shape), 0.25, np.float32)
+    found = as_shape(x, wanted)
+    assert found.shape == (2, *wanted)
+    assert found == pytest.approx(np.full((2, *wanted), 0.25), abs=1e-6)
+
+
+def test_a_resized_image_is_bilinear():
+    x = np.array([[0, 1], [0, 1]], np.float32).reshape(1, 2, 2, 1)
+    assert as_shape(x, (2, 4, 1))[0, :, :, 0] == pytest.approx(np.array([[0, 0.25, 0.75, 1]] * 2))
+
+
+REFUSED = {
+    "no data set": ({"adapt_to": None}, "domain needs --adapt-to DATASET"),
+    "unknown setting": ({"shot": 1}, "did you mean 'shots'"),
+    "a fingerprint": ({"fingerprint": "1a2b"}, "unknown adaptation setting 'fingerprint'"),
+    "no shots": ({"shots": "0"}, "whole number from 1"),
+    "unknown method": ({"methods": "finetun"}, "unknown method 'finetun'; did you mean"),
+    "one episode": ({"episodes": "1"}, "episodes must be 2 or more"),
+    "too many shots": ({"shots": "11"}, "class 'a' of other has 10 to train on; lower --shots"),
+    "too many queries": ({"queries": 31}, "part of other has 30; lower --queries"),
+    "size": ({}, "inputs of 8x8x1, small of 6x6x1; give --set adaptation.resize=true"),
+    "tables": ({"resize": True}, "inputs of 5, small of 6x6x1; only images can be resized"),
+}
+SHAPES = {"size": (8, 8, 1), "tables": (5,)}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_in_one_line(name):
+    settings, told = REFUSED[name]
+    target = dataset(SHAPES.get(name, SHAPE))
+    whole = {"adapt_to": "other", "shots": "1", "queries": 5, **settings}
+    with pytest.raises(ConfigError, match=told) as raised:
+        check(resolve(whole), dataset(name="small"), target)
+    assert "\n" not in str(raised.value)
+
+
+def test_images_of_another_size_are_taken_where_that_was_asked_for():
+    protocol = resolve({"adapt_to": "other", "shots": 1, "queries": 5, "resize": True})
+    target = dataset((8, 8, 3))
+    assert check(protocol, dataset(name="small"), target).fingerprint == target.fingerprint
+    x, *_ = course(protocol, target).draw(0, 1)
+    assert x.shape == (3, *SHAPE)
+
+
+COMMANDS = {
+    "another protocol": (["--protocol", "brief"], "unknown adaptation setting 'adapt_to'"),
+    "unknown data set": (["--adapt-to", "digit"], "unknown dataset 'digit'; did you mean"),
+    "too many shots": (["--shots", "5000"], "lower --shots"),
+}
+
+
+@pytest.mark.parametrize(("more", "told"), COMMANDS.values(), ids=COMMANDS)
+def test_wrong_input_ends_with_one_line_and_code_2(bench, tmp_path, more, told):
+    out = tmp_path / "out"
+    given = ["--defense", "pgd-at", "--adapt-to", "digits", "--quiet", "--out", out, *more]
+    done = bench("run", *given)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert told in done.err
+    assert not out.exists()
