@@ -20,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from scipy.stats import t
 from sklearn.datasets import load_digits
 
 from reports.records import read
-from reports.statistics import across_seeds
+from reports.statistics import across_seeds, over_episodes
 
 ATTACKS = {"distribution": ["attacks"], "support_family": "other"}
 # Row: defense and its parameters.
@@ -110,15 +109,11 @@ def run(row, options):
         raise SystemExit(f"{row} failed; see {out}")
 
 
-def percent(values):
+def percent(values, queries):
     """A mean with its interval, of (seeds, episodes)."""
-    if len(values) > 1:
-        found = across_seeds(values)
-        return f"{100 * found.mean:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
-    episodes = values.shape[1]
-    reach = t.isf(0.025, episodes - 1) * values.std(ddof=1) / episodes**0.5
-    low, mean, high = (100 * (values.mean() + side * reach) for side in (-1, 0, 1))
-    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
+    several = len(values) > 1
+    found = across_seeds(values) if several else over_episodes(values[0], queries=queries)
+    return f"{100 * values.mean():.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
 def head(names):
@@ -141,7 +136,7 @@ def sequences(rows):
                 for name in ("clean", "mean")
             )
             lost = 100 * np.mean([one.record.forgetting.mean for one in ones])
-            worst = percent(np.stack([one.worst for one in ones]))
+            worst = percent(np.stack([one.worst for one in ones]), record.queries)
             cost = f"{record.cost.gradient_evaluations:,.0f} | {record.labels_used}"
             told = f"{clean:.1f} | {mean:.1f} | {worst} | {lost:+.1f} | {cost}"
             print(f"| {row} | {learner} | {len(ones)} | {told} |")
@@ -160,7 +155,7 @@ def domains(rows):
                 continue
             told = [
                 f"{100 * np.mean([one.record.clean[place].mean for one in ones]):.1f} / "
-                + percent(np.stack([one.robust[:, place] for one in ones]))
+                + percent(np.stack([one.robust[:, place] for one in ones]), ones[0].record.queries)
                 for place in range(len(shots))
             ]
             cost = f"{ones[0].record.cost[-1].gradient_evaluations:,.0f}"
