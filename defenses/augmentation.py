@@ -6,6 +6,9 @@
              (DeVries & Taylor 2017, "Improved regularization of convolutional neural networks with
              cutout", section 3.2)
 
+    rand_augment
+             so many operations of `defenses.rand_augment`, before the cutout
+
 Each image draws for itself, in this order; what is off draws nothing.
 """
 
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from defenses import rand_augment
 from defenses.errors import DefenseError
 
 
@@ -27,14 +31,22 @@ class Augmentation:
         crop: black pixels around it, of which a window is taken; 0 for none.
         flip: whether it is mirrored at random.
         cutout: the black square's side; 0 for none.
+        rand_augment: operations on each image; 0 for none.
+        magnitude: of these, from 0 to 10.
     """
 
     crop: int = 0
     flip: bool = False
     cutout: int = 0
+    rand_augment: int = 0
+    magnitude: float = 5.0
 
     def __bool__(self) -> bool:
-        return bool(self.crop or self.flip or self.cutout)
+        return bool(self._on)
+
+    @property
+    def _on(self) -> list[str]:
+        return [name for name, value in vars(self).items() if value and name != "magnitude"]
 
     def __call__(self, generator: np.random.Generator, x: np.ndarray) -> np.ndarray:
         """Images (n, H, W, C) as others of the same shape and type; `x` itself where all is off."""
@@ -46,6 +58,9 @@ class Augmentation:
             if self.flip:
                 flipped = np.asarray(generator.random(count) < 0.5)
             x = _windows(x, self.crop, corners, flipped)
+        if self.rand_augment:
+            count = self.rand_augment
+            x = rand_augment.apply(generator, x, count=count, magnitude=self.magnitude)
         if self.cutout:
             centres = generator.integers((height, width), size=(count, 2))
             x = x.copy()
@@ -57,9 +72,8 @@ class Augmentation:
     def check(self, input_shape: Sequence[int]) -> None:
         """Raises DefenseError where inputs of this shape can't be augmented so."""
         if self and len(input_shape) != 3:
-            on = [name for name, value in vars(self).items() if value]
             raise DefenseError(
-                f"{' and '.join(on)}: only images can be augmented, these data are tabular; "
+                f"{' and '.join(self._on)}: only images can be augmented, these data are tabular; "
                 "leave it out"
             )
         for name, size in (("crop", self.crop), ("cutout", self.cutout)):

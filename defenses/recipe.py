@@ -68,6 +68,8 @@ class Recipe(Optimisation, ABC):
         crop: pixels of padding around a training image, of which a random window is trained on; 0
             turns it off. On by default for natural images, as the data set says.
         flip: whether training images are mirrored at random; by default as the data set says.
+        rand_augment: operations of RandAugment on each training image, 0 turns it off; of a
+        magnitude: from 0 to 10.
         cutout: side of a square that is blackened in each training image; 0 turns it off.
     """
 
@@ -79,6 +81,8 @@ class Recipe(Optimisation, ABC):
     crop: int = parameter(0, low=0, later=True)
     flip: bool = parameter(False, later=True)
     cutout: int = parameter(0, low=0, later=True)
+    rand_augment: int = parameter(0, low=0, later=True)
+    magnitude: float = parameter(5.0, low=0, high=10, later=True)
 
     # Framework to "module:class" of the kernel.
     kernels: ClassVar[Mapping[str, str]]
@@ -208,7 +212,7 @@ class Recipe(Optimisation, ABC):
     @property
     def augmentation(self) -> Augmentation:
         """What is done to each training image."""
-        return Augmentation(self.crop, self.flip, self.cutout)
+        return Augmentation(self.crop, self.flip, self.cutout, self.rand_augment, self.magnitude)
 
     @property
     def adaptation(self) -> Adaptation:

@@ -53,7 +53,10 @@ BAD_SUITES = {
     "no attacks": ("description: x\nattacks: {}", "has no attacks"),
     "unknown key": ("attack: {}", "unknown key 'attack'; did you mean 'attacks'?"),
     "unknown attack": ("attacks: {a: {attack: pdg}}", "unknown attack 'pdg'; did you mean 'pgd'?"),
-    "a class path": ("attacks: {a: {attack: 'os:system'}}", "unknown attack 'os:system'"),
+    "a class path": (
+        "attacks: {a: {attack: 'os:system'}}",
+        "no installed distribution has the module os",
+    ),
     "unknown argument": (
         "attacks: {a: {attack: pgd, arguments: {max_itr: 3}}}",
         "unknown key 'max_itr'; did you mean 'max_iter'?",

@@ -7,8 +7,11 @@ import sys
 from typing import Any
 
 import pytest
+from progressing import make_job
 
-from benchmark.cli.display import print_table
+from benchmark.cli.display import display, print_table
+from benchmark.cli.progress import Progress
+from benchmark.events import CellFinished, CellNotice, CellStarted
 from benchmark.text import clean, duration
 
 
@@ -82,3 +85,24 @@ def test_duration(seconds: float, text: str) -> None:
 )
 def test_clean_leaves_nothing_that_a_terminal_obeys(text: str, harmless: str) -> None:
     assert clean(text) == harmless
+
+
+def test_a_notebook_gets_one_bar_that_is_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    monkeypatch.setenv("TERM", "xterm-color")
+    screen, job = Terminal(), make_job()
+
+    with display(Progress([job], workers=1), screen) as shown:
+        shown.show(CellStarted(job, 0))
+        shown.show(CellNotice(job, 0, "slow\x1b[2J"))
+        shown.show(CellFinished(job, 0, "ok", "", 8.0))
+
+    written = screen.getvalue()
+    assert "\x1b" not in written
+    lines = [line.rstrip() for line in written.replace("\n", "\r").split("\r") if line.strip()]
+    bars = [line for line in lines if "%" in line]
+    assert [bar.split()[-5:][0] for bar in (bars[0], bars[-1])] == ["0%", "100%"]
+    assert [line for line in lines if line not in bars] == [
+        "none torch seed 0: slow\\x1b[2J",
+        "none torch seed 0: done in 8 s",
+    ]

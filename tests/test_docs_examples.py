@@ -25,7 +25,14 @@ from benchmark.config import RunConfig, read
 ROOT = Path(__file__).parent.parent
 PAGES = {
     str(path.relative_to(ROOT)): path
-    for folder in (".", "docs", "docs/concepts", "docs/how-to", "tests/performance")
+    for folder in (
+        ".",
+        "docs",
+        "docs/concepts",
+        "docs/evidence",
+        "docs/how-to",
+        "tests/performance",
+    )
     for path in sorted((ROOT / folder).glob("*.md"))
     if path.name != "CHANGELOG.md"
 }

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from progressing import make_job, spec
 from rich.console import Console
 
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
-from benchmark.cells import Cell
 from benchmark.cli.display import LiveDisplay, PlainDisplay, display
 from benchmark.cli.progress import Progress
 from benchmark.events import (
@@ -25,33 +25,6 @@ from benchmark.events import (
 from benchmark.job import Job
 from benchmark.stages import attack as attack_stage
 from benchmark.stages import trust
-
-CELL = Cell(
-    dataset="digits",
-    dataset_fingerprint="0123456789abcdef",
-    image_size=None,
-    split_seed=0,
-    model="cnn",
-    framework="torch",
-    defense="none",
-    parameters={},
-    norm="linf",
-    eps=0.15,
-    seed=0,
-    epochs=1,
-    budget_ge=None,
-    examples=100,
-)
-
-
-def spec(name: str = "pgd", attack: str = "pgd", **arguments: Any) -> AttackSpec:
-    return AttackSpec(name, attack, arguments)
-
-
-def make_job(**changes: Any) -> Job:
-    """Training costs 3000 by the estimate below, pgd 1000."""
-    attacks = (spec(max_iter=10),)
-    return Job(replace(CELL, **changes), "quick", attacks, "out", None, training=3000.0)
 
 
 class Clock:
@@ -383,31 +356,3 @@ def test_a_failed_stage_is_never_called_done(clock: Clock) -> None:
         assert "none torch seed 0: attack pgd failed: ValueError: \\x1b[31m [red]no" in text
         assert "none torch seed 0: done in 8 s without attack pgd" in text
         assert "attack pgd done" not in text
-
-
-class Screen(io.StringIO):
-    """A terminal as a notebook gives one to `!bench run`."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_notebook_gets_one_bar_that_is_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JPY_PARENT_PID", "1")
-    monkeypatch.setenv("TERM", "xterm-color")
-    screen, job = Screen(), make_job()
-
-    with display(Progress([job], workers=1), screen) as shown:
-        shown.show(CellStarted(job, 0))
-        shown.show(CellNotice(job, 0, "slow\x1b[2J"))
-        shown.show(CellFinished(job, 0, "ok", "", 8.0))
-
-    written = screen.getvalue()
-    assert "\x1b" not in written
-    lines = [line.rstrip() for line in written.replace("\n", "\r").split("\r") if line.strip()]
-    bars = [line for line in lines if "%" in line]
-    assert [bar.split()[-5:][0] for bar in (bars[0], bars[-1])] == ["0%", "100%"]
-    assert [line for line in lines if line not in bars] == [
-        "none torch seed 0: slow\\x1b[2J",
-        "none torch seed 0: done in 8 s",
-    ]

@@ -195,7 +195,7 @@ def test_spatial_transformation_remembers_what_it_found_elsewhere(target, monkey
     assert target.estimator.passes.forwards == before
 
     made = []
-    monkeypatch.setattr(running, "CHUNK", 6)
+    monkeypatch.setattr(running, "rows_at_once", lambda: 6)
     monkeypatch.setattr(running, "create", lambda *a: made.append(create(*a)) or made[-1])
     ours("spatial", target, "unrestricted", None, max_rotation=30, num_rotations=3)
     assert len(set(map(id, made))) == 2

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from benchmark import datasets, frameworks, models
+from benchmark.attacks.encoding import encoded
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import TRANSFER, AttackSpec, load_suite
-from benchmark.attacks.target import encoded, target
+from benchmark.attacks.target import target
 from benchmark.cells import Cell
 from benchmark.config import read
 from benchmark.errors import ConfigError, SuiteError
@@ -79,8 +80,7 @@ def trained(framework, depth=1):
 def attackable(framework, *attached, count=40):
     """The first test digits, and the trained model with wrappers around it."""
     model = trained(framework, 10 if "thermometer" in attached else 1)
-    index = np.arange(count)
-    return target(cell(framework, *attached), model, digits(), index, device="cpu")
+    return target(cell(framework, *attached), model, digits(), np.arange(count), device="cpu")
 
 
 def successes(spec, aim, *, eps=0.15):

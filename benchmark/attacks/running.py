@@ -50,7 +50,7 @@ def run_attack(
         progress: told the share that is done.
         timeout: seconds; looked at whenever the attack asks the model something.
     """
-    norm, eps = spec.threat(norm, float(eps))  # ART refuses NumPy's
+    norm, eps = spec.threat(norm, eps)
     attacked = attacked_rows(spec, target)
     record = {"key": key, **describe(spec, int(attacked.sum()), norm, eps)}
     if rows_at_once() != CHUNK:

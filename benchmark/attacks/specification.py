@@ -78,12 +78,12 @@ class AttackSpec:
     def threat(self, norm: str, eps: float) -> tuple[str, float]:
         """Norm and budget of the attack in a cell with these; no budget is infinite."""
         if self.norm is None:
-            return norm, eps
+            return norm, float(eps)  # ART refuses NumPy's
         if self.norm == UNRESTRICTED:
             return UNRESTRICTED, float("inf")
         if self.eps is None and self.norm != norm:
             raise SuiteError(f"attack {self.name!r} has no eps under {self.norm}")
-        return self.norm, eps if self.eps is None else self.eps
+        return self.norm, float(eps if self.eps is None else self.eps)
 
     def obstacle(self, norm: str, input_shape: tuple[int, ...]) -> str:
         """Why the attack can't be run on these inputs in a cell of this norm; empty if it can."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark import datasets
+from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.metatest import protocol as families
@@ -52,8 +53,11 @@ class MetaTest:
         sized = families.sized_for(self.families, dataset, given=given)
         return MetaTest(families=sized)
 
-    def of_job(self) -> dict[str, Any]:
-        """The fields of `benchmark.job.Job` that say this."""
+    def of(self, cell: Cell) -> dict[str, Any]:
+        """The fields of `benchmark.job.Job` that say what a cell is measured with."""
+        # What stands around a model is not adapted, and would be measured as if it weren't there.
+        if cell.wrapped_in:
+            return {}
         return {
             "adaptation": self.families,
             "few_shot": self.few_shot,

@@ -236,8 +236,7 @@ def job_of(cell: Cell, suite: Suite, config: RunConfig, meta_test: MetaTest | No
         (*attacks, TRANSFER) if cell.wrapped_in else attacks,
         str(config.out),
         data_dir,
-        # What stands around a model is not adapted, and would be measured as if it weren't there.
-        **({} if cell.wrapped_in or meta_test is None else meta_test.of_job()),
+        **(meta_test or MetaTest()).of(cell),
         attack_timeout=config.attack_timeout,
         batch_size=config.batch_size or CHUNK,
         curve=suite.curve,

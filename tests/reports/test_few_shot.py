@@ -67,6 +67,7 @@ def test_read_outs_are_sorted_by_white_box_queries_whatever_stored_ones_leave(sy
     assert part["rows"][0]["robust"]["mean"] == pytest.approx(shares["robust"].mean())
     assert (part["rows"][0]["gradient_evaluations"], part["rows"][0]["labels_used"]) == (7.0, 5)
     assert re.search(r"Stored, %.*99\.0", text, re.S)
+    assert "guessing leaves 20.0 %" in text
 
 
 def test_the_read_out_that_a_model_is_judged_by_is_chosen_on_validation_classes(synthetic):
