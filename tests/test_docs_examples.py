@@ -42,8 +42,17 @@ FENCE = re.compile(
 COMMAND = re.compile(r"\s*(?:\S*/)?(?:bench|python) ")
 INDENTED = re.compile(r"(?:^|(?<=\n))(?: {4}.*\n)+")
 QUICK = ("list", "schema")  # of the commands; the others need results
-# Runs with these can't be planned here: their libraries or clusters aren't there.
-ELSEWHERE = ("--executor", "torchvision:", "timm:", "hf:", "keras:", "nets.py", "mine.yaml")
+# Runs with these can't be planned here: their libraries, GPUs or clusters aren't there.
+ELSEWHERE = (
+    "--executor",
+    "--devices",
+    "torchvision:",
+    "timm:",
+    "hf:",
+    "keras:",
+    "nets.py",
+    "mine.yaml",
+)
 # Options of data, which digits stand for where they aren't there.
 OF_DATA = ("--data-dir", "--image-size", "--label")
 BENCH: Any = typer.main.get_command(app)

@@ -155,7 +155,7 @@ def test_the_gradient_goes_through_the_head_to_the_support(kind, framework):
     draws = defense.draw(np.random.default_rng(0), *examples())
     loss, (*found, of_head, of_bias) = gradient_of(framework, defense, draws)
     expected = finite_differences(lambda moved: reference(moved, defense, draws))
-    assert loss == pytest.approx(reference(arrays(), defense, draws), rel=1e-6)
+    assert float(loss) == pytest.approx(reference(arrays(), defense, draws), rel=1e-6)
     assert distance(found, expected) < 1e-6
     assert not of_head.any()
     assert not of_bias.any()
