@@ -159,6 +159,17 @@ class Job:
         tuning = Tuning(self.adaptation, keys.pop(TUNING), each)
         return [tuning, *(Family(name, key, tuning, each) for name, key in keys.items())]
 
+    @property
+    def adapting(self) -> float:
+        """Gradient evaluations that the meta-test takes, roughly."""
+        if self.few_shot is not None:
+            return self.few_shot.whole()
+        if self.sequence is not None:
+            return sum(map(self.sequence.gradient_evaluations, self.sequence.learners))
+        if self.domain is not None:
+            return len(self.domain.methods) * self.domain.gradient_evaluations()
+        return 0.0 if self.adaptation is None else self.adaptation.gradient_evaluations()
+
     def curve_key(self) -> str | None:
         """The key of the security curve in the store, if there is one to draw."""
         if self.curve is None:

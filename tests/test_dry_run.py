@@ -34,6 +34,22 @@ def test_default_run_measures_no_adaptation(bench: Any) -> None:
     assert " and 0 of the adaptation protocol" in bench(*RUN, "--dry-run").out
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--protocol", "brief"),
+        ("--protocol", "few-shot", "--split", "0", "--ways", "2"),
+        ("--protocol", "sequence"),
+        ("--adapt-to", "digits"),
+    ],
+    ids=["families", "new classes", "a sequence", "other data"],
+)
+def test_dry_run_counts_what_adaptation_takes(bench: Any, options: tuple[str, ...]) -> None:
+    result = bench(*RUN, *options, "--dry-run", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["adaptation_gradient_evaluations"] > 0
+
+
 def test_dry_run_knows_what_is_done(bench: Any) -> None:
     bench(*RUN)
     result = bench(*RUN, "--seed", "0,1", "--dry-run")

@@ -32,9 +32,7 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
     store = Store.open(out) if (out / "bench.json").exists() else None
     to_do = pending(plan.jobs, store) if store else plan.jobs
     rows = _rows(plan, to_do, store)
-    protocols = [job.adaptation for job in to_do if job.adaptation is not None]
-    adapting = sum(protocol.gradient_evaluations() for protocol in protocols)
-    adapting += sum(job.few_shot.whole() for job in to_do if job.few_shot is not None)
+    adapting = sum(job.adapting for job in to_do)
     certifying = sum(
         stage.effort
         for job in to_do
