@@ -20,12 +20,11 @@ from traps.honest import HONEST, dense  # noqa: E402
 from traps.measuring import base_of, measured, truth  # noqa: E402
 from traps.torch_traps import Around  # noqa: E402
 
-import benchmark  # noqa: E402
 from benchmark.trust import elsewhere, promises  # noqa: E402
 from benchmark.trust.subject import Subject  # noqa: E402
 
 COUNT = 50
-PAGE = Path(benchmark.__file__).parents[1] / "docs/concepts/trust.md"
+PAGE = Path(__file__).parents[1] / "docs/concepts/trust.md"
 QUICK = """
 attacks:
   pgd:

@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,11 +42,12 @@ published attack left is a ceiling for ours.
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
 """
+WORDS = """The difference is to the published attack, in points. Of the small networks, floor and
+ceiling are those of {source}. Weights and examples are its authors', whose configuration attacks
+with PGD from 50 starts where AutoAttack has one. So where ours leaves an example more, the miss is
+told as one; an accuracy below the floor would be an error of this tool."""
 TAIL = """
-The difference is to the published attack, in points. Of the small networks, floor and ceiling are
-those of {source}. Weights and examples are its authors', whose configuration attacks with PGD from
-50 starts where AutoAttack has one. So where ours leaves an example more, the miss is told as one;
-an accuracy below the floor would be an error of this tool.
+{words}
 
     python tests/performance/reproduced.py measure FOLDER --out results
     python tests/performance/reproduced.py page results/results > tests/performance/reproduced.md
@@ -170,7 +172,13 @@ def main() -> None:
         measure(options.folder, options.out, options.only.split(","))
         return
     found = list(rows(options.folders))
-    print(HEAD + "\n".join(line for line, _ in found) + "\n" + TAIL.format(source=SOURCE), end="")
+    print(
+        HEAD
+        + "\n".join(line for line, _ in found)
+        + "\n"
+        + TAIL.format(words=textwrap.fill(WORDS.format(source=SOURCE), 100)),
+        end="",
+    )
     raise SystemExit(not all(holds for _, holds in found))
 
 
