@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from benchmark.datasets.examples import Examples
 from benchmark.datasets.splits import split
 from benchmark.errors import ConfigError
 from benchmark.metatest.fewshot import episodes as drawing
+from benchmark.metatest.fewshot import strongest
 from benchmark.metatest.fewshot.course import Course
 from benchmark.metatest.fewshot.model import Adapted
 from benchmark.metatest.fewshot.names import READOUTS
@@ -24,6 +26,8 @@ from benchmark.metatest.fewshot.settings import FewShot, check, resolve
 frameworks.import_torch_first()
 
 import defenses  # noqa: E402
+from defenses import Threat  # noqa: E402
+from defenses.heads.spec import Heads  # noqa: E402
 
 THREAT = defenses.Threat("linf", 0.05)
 NAMES = tuple("abcdefghij")
@@ -252,3 +256,22 @@ def test_autoattack_is_run_on_a_part_and_leaves_no_more_than_pgd(framework):
     assert arrays["autoattack"].shape == (2,)
     assert (arrays["autoattack"] <= arrays["robust"][:2]).all()
     assert record["robust_of_attacked"] == arrays["robust"][:2].mean()
+
+
+def test_an_answer_to_the_strongest_attack_that_is_not_finite_is_wrong(monkeypatch):
+    class Estimator:
+        def predict(self, x):
+            return np.full((len(x), 2), np.nan)  # whose largest is the first, the label
+
+    class Same:
+        def generate(self, x, y):
+            return x
+
+    monkeypatch.setattr(strongest, "create", lambda *_: Same())
+    model = SimpleNamespace(
+        wrap=lambda model, ways: Estimator(), body=SimpleNamespace(with_head=lambda heads: None)
+    )
+    heads = Heads(np.zeros((1, 4, 2)), np.zeros((1, 2)), unit=True)
+    x, y, right = np.full((3, 2, 2, 1), 0.5, np.float32), np.zeros(3, int), np.ones(3, bool)
+    kept = strongest.autoattack(model, heads, x, y, right, Threat("linf", 0.1), seed=[0])
+    assert not kept.any()

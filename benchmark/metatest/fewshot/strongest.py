@@ -10,6 +10,7 @@ from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box
 from benchmark.attacks.suites import load_suite
 from benchmark.metatest.fewshot.model import Adapted
 from defenses.heads.spec import Heads
+from defenses.labels import labels_of
 from defenses.threat import Threat
 
 SUITE = "autoattack"
@@ -36,7 +37,7 @@ def autoattack(
             continue
         attack = create(spec, estimator, threat.norm, float(threat.eps))
         x_adv = np.asarray(attack.generate(x=x[rows].copy(), y=y[rows]), np.float32)
-        said = estimator.predict(x_adv).argmax(axis=1)
+        said = labels_of(np.asarray(estimator.predict(x_adv)))  # what isn't finite is wrong
         flat, clean = x_adv.reshape(len(rows), -1), x[rows].reshape(len(rows), -1)
         valid = in_box(flat)
         valid &= distances(flat, clean, threat.norm) <= threat.eps * (1 + BUDGET_TOLERANCE)
