@@ -33,7 +33,7 @@ UTILS = """
         all_models[dataset][threat_model][model_name]
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         path = f"{model_dir}/{dataset}/{threat_model}/{model_name}.pt"
-        model.load_state_dict(torch.load(path, weights_only=True))
+        model.load_state_dict(torch.load(path, weights_only=False))
         return model.eval()
 """
 TABLE = """Metadata-Version: 2.1
@@ -72,6 +72,21 @@ def weights(path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     torch.save(model.state_dict(), path)
     return model
+
+
+class Code:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("ran"),)
+
+
+@pytest.mark.usefixtures("package")
+def test_weights_that_hold_code_never_reach_the_package():
+    torch.save({"state_dict": Code()}, "w.pt")
+    with pytest.raises(ModelError, match="could run code and is not loaded"):
+        zoo.load(WHOLE, Path("w.pt"))
+    assert not Path("ran").exists()
 
 
 @pytest.mark.parametrize(

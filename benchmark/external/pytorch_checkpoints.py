@@ -60,7 +60,7 @@ def _state(path: Path) -> tuple[State, str]:
     try:
         if path.suffix.lower() == ".safetensors":
             return safetensors.torch.load_file(path), ""
-        found = _unpickled(path)
+        found = unpickled(path)
     except safetensors.SafetensorError as error:
         raise ModelError(f"{path.name} is no safetensors file: {one_line(error)}") from error
     except OSError as error:
@@ -99,7 +99,7 @@ def _is_state(found: Any) -> bool:
     )
 
 
-def _unpickled(path: Path) -> Any:
+def unpickled(path: Path) -> Any:
     """Tensors and plain containers of a pickle; whatever would run code is refused."""
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < _SAFE_SINCE:

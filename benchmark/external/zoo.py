@@ -87,10 +87,13 @@ def check_cached(model: str, path: Path) -> None:
 def load(model: str, weights: Path) -> Model:
     """The zoo's model, named in full, with these weights.
 
+    The package unpickles the file, so that is read as tensors alone beforehand.
+
     Raises:
-        ModelError: the package knows no such model, or the weights don't fit.
+        ModelError: the package knows no such model, or the weights hold code, or don't fit.
     """
     dataset, threat, name = _parts(model)
+    importlib.import_module("benchmark.external.pytorch_checkpoints").unpickled(weights)
     utils = importlib.import_module(f"{PACKAGE}.utils")
     with tempfile.TemporaryDirectory(prefix="bench-zoo-") as folder:
         place = Path(folder) / cached(model).relative_to("models")
