@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from benchmark.metatest.fewshot.settings import NAME, FewShot
 from benchmark.results import Record
 from benchmark.stages.fewshot import course_of
+from benchmark.verification import episodes
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded
-from benchmark.verification.repeating import unpredictable
-
-# Episodes that are run again; all of them where there are no more.
-EPISODES = 3
-# Shares of queries that may differ on another machine.
-ROUNDING = 0.1
 
 
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
@@ -25,7 +18,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     protocol = _protocol(record)
     found.expect("the key", key, protocol.keys()[what])
     course = course_of(loaded.context, protocol)
-    some = sorted(unpredictable().permutation(protocol.episodes)[:EPISODES].tolist())
+    some = episodes.some_of(protocol.episodes)
     again, parts = course.run(*what, numbers=some)
     found.expect_all(record, again, sorted(set(course.about(*what)) - {"reason"}))
     found.expect("the reason", record.get("reason"), again["reason"])
@@ -38,8 +31,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     found.expect("cost", record["cost"], again["cost"])
     _check_tuning(record, again, found, exact=loaded.same_machine)
     _check_passes(record, again, protocol.episodes / len(some), found)
-    _check_episodes(arrays, parts, some, found, most=1e-9 if loaded.same_machine else ROUNDING)
-    found.told.append(f"{len(some)} of {protocol.episodes} episodes run again")
+    episodes.check_again(loaded, arrays, parts, some, found)
 
 
 def _check_tuning(record: Record, again: Record, found: Comparison, *, exact: bool) -> None:
@@ -47,7 +39,7 @@ def _check_tuning(record: Record, again: Record, found: Comparison, *, exact: bo
     stored, chosen = dict(record["tuning"]), dict(again["tuning"])
     if not exact:
         for one, other in zip(stored["tried"], chosen["tried"], strict=False):
-            if abs(one["robust"] - other["robust"]) <= ROUNDING:
+            if abs(one["robust"] - other["robust"]) <= episodes.ROUNDING:
                 other["robust"] = one["robust"]
     else:
         found.expect("setting", record["setting"], again["setting"])
@@ -60,21 +52,6 @@ def _check_passes(record: Record, again: Record, times: float, found: Comparison
     for part, value in told.items():
         if not value <= stored[part] <= times * value + 1e-9:
             found.differs.append(f"{part} of measuring_cost don't fit the episodes run again")
-
-
-def _check_episodes(
-    arrays: dict[str, np.ndarray],
-    parts: dict[str, np.ndarray],
-    some: list[int],
-    found: Comparison,
-    *,
-    most: float,
-) -> None:
-    for name, values in parts.items():
-        stored = arrays.get(name, np.empty(0))
-        there = [number for number in some if number < len(stored)]
-        if len(there) != len(values) or np.abs(stored[there] - values).max() > most:
-            found.differs.append(f"run again, {name} of the episodes {some} differ")
 
 
 def _names(protocol: FewShot) -> list[str]:

@@ -14,15 +14,10 @@ from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import Record
 from benchmark.stages.metatest import course_of
 from benchmark.verification.comparison import Comparison, unequal
+from benchmark.verification.episodes import ROUNDING, some_of
 from benchmark.verification.loaded import Loaded
-from benchmark.verification.repeating import unpredictable
 
 FOLDER = "adaptations"
-
-# Episodes that are run again; all of them where there are no more.
-EPISODES = 3
-# Shares of queries that may differ on another machine.
-ROUNDING = 0.1
 
 
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
@@ -57,7 +52,7 @@ def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: 
     course = _course(loaded, _with_others(loaded, protocol))
     tuning = course.tuned(tuning_record)
     numbers = range(protocol.episodes)
-    some = sorted(unpredictable().permutation(protocol.episodes)[:EPISODES].tolist())
+    some = some_of(protocol.episodes)
     again, parts = course.family(family, _model(loaded), tuning, numbers=some)
     names = set(course.about(family, tuning)) - {"reason"}
     found.expect_all(record, again, sorted(names))

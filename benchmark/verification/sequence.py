@@ -7,13 +7,9 @@ import numpy as np
 from benchmark.metatest.sequence.settings import Arrivals
 from benchmark.results import Record
 from benchmark.stages.sequence import FOLDER, course_of
+from benchmark.verification import episodes
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded
-
-# Episodes that are run again, from the first on; all of them where there are no more.
-EPISODES = 2
-# Shares of queries that may differ on another machine.
-ROUNDING = 0.1
 
 _SETTINGS = (
     *("families", "labels", "rounds", "steps", "episodes", "queries", "attack_steps"),
@@ -22,13 +18,13 @@ _SETTINGS = (
 
 
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
-    """A learner's stage: its setting chosen again, and its first episodes measured again."""
+    """A learner's stage: its setting chosen again, and some episodes measured again."""
     record = loaded.stage(f"{FOLDER}/{key}")
     _ = loaded.fitted
     learner = record["learner"]
     protocol = Arrivals(learners=(learner,), **{name: record[name] for name in _SETTINGS})
     course = course_of(loaded.context, protocol)
-    some = range(min(EPISODES, protocol.episodes))
+    some = episodes.some_of(protocol.episodes)
     again, parts = course.run(learner, loaded.context.adaptable, numbers=some)
     found.expect("the key", key, protocol.keys()[learner])
     found.expect_all(record, again, sorted(set(course.about(learner)) - {"reason"}))
@@ -43,11 +39,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
         told, counted = record[name]["forwards"], again[name]["forwards"]
         if not np.isclose(told, counted, rtol=0.25):
             found.differs.append(f"{name} is told as {told:g} forward passes, not {counted:g}")
-    most = 1e-9 if loaded.same_machine else ROUNDING
-    for name, values in parts.items():
-        if np.abs(arrays[name][: len(values)] - values).max() > most:
-            found.differs.append(f"run again, {name} of the first {len(values)} episodes differ")
-    found.told.append(f"{len(some)} of {protocol.episodes} episodes run again")
+    episodes.check_again(loaded, arrays, parts, some, found)
 
 
 def _check_choice(record: Record, again: Record, found: Comparison, *, same_machine: bool) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from benchmark.metatest.domain.target import as_shape
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.summary import share
 from benchmark.results import Record
+from benchmark.text import reason_of
 from defenses.cost import Cost
 from defenses.perturbation.spec import pgd
 from defenses.threat import Threat
@@ -58,7 +59,7 @@ class Course:
         method: str,
         model: Adaptable,
         progress: Callable[[float], None] = lambda done: None,
-        numbers: range | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> tuple[Record, Arrays]:
         """The record and the arrays (episodes, shots) of a method, or of some of its episodes.
 
@@ -73,8 +74,7 @@ class Course:
             found = self._measured(method, model, numbers, progress)
         except Exception as error:
             traceback.print_exc()
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            return {**record, "status": "failed", "reason": reason}, {}
+            return {**record, "status": "failed", "reason": reason_of(error)}, {}
         told, arrays = found
         seconds = time.perf_counter() - started
         return record | told | self.summary(arrays) | {"seconds": seconds}, arrays
@@ -100,7 +100,11 @@ class Course:
         return {n: [vars(share(v, queries)) for v in arrays[n].T] for n in ("clean", "robust")}
 
     def _measured(
-        self, method: str, model: Adaptable, numbers: range, progress: Callable[[float], None]
+        self,
+        method: str,
+        model: Adaptable,
+        numbers: Sequence[int],
+        progress: Callable[[float], None],
     ) -> tuple[Record, Arrays]:
         """Settings for each number of shots, and then every episode."""
         shots, tuning = self.protocol.shots, range(self.protocol.tuning_episodes)

@@ -1,0 +1,41 @@
+"""Episodes of a meta-test run again: which, and whether they come out as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from benchmark.verification.comparison import Comparison
+from benchmark.verification.loaded import Loaded
+from benchmark.verification.repeating import unpredictable
+
+# That are run again; all of them where there are no more.
+EPISODES = 3
+# Shares of queries that may differ on another machine.
+ROUNDING = 0.1
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def some_of(count: int) -> list[int]:
+    """Numbers of the episodes to run again, in order, which nobody who writes results can know."""
+    return sorted(unpredictable().permutation(count)[:EPISODES].tolist())
+
+
+def check_again(
+    loaded: Loaded, arrays: Arrays, parts: Arrays, some: list[int], found: Comparison
+) -> None:
+    """Whether the stored arrays, (episodes, ...), hold what `some` episodes gave when run again.
+
+    An array may be of the first episodes alone; `parts` then has those among `some`.
+    """
+    most = 1e-9 if loaded.same_machine else ROUNDING
+    for name, values in parts.items():
+        stored = arrays.get(name, np.empty(0))
+        there = [number for number in some if number < len(stored)]
+        again = stored[there]
+        if again.shape != values.shape or (np.abs(again - values) > most).any():
+            found.differs.append(f"run again, {name} of the episodes {some} differ")
+    episodes = max(map(len, arrays.values()), default=0)
+    found.told.append(f"{len(some)} of {episodes} episodes run again")
