@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.errors import StoreError
 from benchmark.results import Store
 from benchmark.results.records import DomainRecord
-from reports.keyed import read_keyed
+from reports.keyed import are_shares, read_episodes
 from reports.left_out import LeftOut
 
 FOLDER = "domains"
@@ -25,24 +24,12 @@ class Domain:
 
 def read_domains(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Domain, ...]:
     """All methods of a cell in the order of their keys; those without a result too."""
-    found = []
-    for key, record in read_keyed(store, cell_id, FOLDER, DomainRecord, left_out):
-        one = Domain(record) if record.status != "ok" else _read(store, cell_id, key, record)
-        if one is None:
-            path = f"cells/{cell_id}/{FOLDER}/{key}.json"
-            left_out.add(path, "its episodes are missing, or don't follow the schema")
-        else:
-            found.append(one)
-    return tuple(found)
+    return tuple(read_episodes(store, cell_id, FOLDER, DomainRecord, _made, left_out))
 
 
-def _read(store: Store, cell_id: str, key: str, record: DomainRecord) -> Domain | None:
-    try:
-        arrays = store.read_arrays(cell_id, f"{FOLDER}/{key}", f"{key}.npz")
-    except StoreError:
-        return None
+def _made(record: DomainRecord, arrays: dict[str, np.ndarray]) -> Domain | None:
+    if record.status != "ok":
+        return Domain(record)
     robust = arrays.get("robust")
-    if robust is None or robust.dtype.kind != "f":
-        return None
-    right = robust.shape == (record.episodes, len(record.shots))
-    return Domain(record, robust) if right and ((robust >= 0) & (robust <= 1)).all() else None
+    right = are_shares(robust, (record.episodes, len(record.shots)))
+    return Domain(record, robust) if right else None

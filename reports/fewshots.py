@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmark.errors import StoreError
 from benchmark.results import Store
 from benchmark.results.records import FewShotRecord
-from reports.keyed import read_keyed
+from reports.keyed import are_shares, read_episodes
 from reports.left_out import LeftOut
 
 FOLDER = "few-shot"
@@ -44,16 +43,7 @@ class FewShot:
 
 def read_few_shot(store: Store, cell_id: str, left_out: LeftOut) -> tuple[FewShot, ...]:
     """All read-outs of a cell, by ways, shots and name; those without a result too."""
-    found = []
-    for key, record in read_keyed(store, cell_id, FOLDER, FewShotRecord, left_out):
-        one: FewShot | None = (
-            FewShot(record) if record.status != "ok" else _with_shares(store, cell_id, key, record)
-        )
-        if one is None:
-            path = f"cells/{cell_id}/{FOLDER}/{key}.json"
-            left_out.add(path, "its episodes are missing, or don't follow the schema")
-        else:
-            found.append(one)
+    found = read_episodes(store, cell_id, FOLDER, FewShotRecord, _made, left_out)
     return tuple(sorted(found, key=lambda o: (o.record.ways, o.record.shots, o.record.readout)))
 
 
@@ -63,20 +53,17 @@ def chosen(found: Sequence[FewShot]) -> FewShot | None:
     return max(ran, key=lambda one: one.validation, default=None)
 
 
-def _with_shares(store: Store, cell_id: str, key: str, record: FewShotRecord) -> FewShot | None:
-    try:
-        arrays = store.read_arrays(cell_id, f"{FOLDER}/{key}", f"{key}.npz")
-    except StoreError:
-        return None
+def _made(record: FewShotRecord, arrays: dict[str, np.ndarray]) -> FewShot | None:
+    if record.status != "ok":
+        return FewShot(record)
     shares = {name: arrays[name] for name in SHARES if name in arrays}
-    whole = [name for name in SHARES[:3] if name in shares]
-    right = all(
-        value.dtype.kind == "f" and value.ndim == 1 and ((value >= 0) & (value <= 1)).all()
-        for value in shares.values()
-    )
-    if not right or any(len(shares[name]) != record.episodes for name in whole):
-        return None
-    return FewShot(record, shares) if {"clean", "robust"} <= set(shares) else None
+    # Only the last is of some of the episodes.
+    lengths = {
+        **dict.fromkeys(SHARES, record.episodes),
+        SHARES[-1]: len(arrays.get(SHARES[-1], ())),
+    }
+    right = all(are_shares(values, (lengths[name],)) for name, values in shares.items())
+    return FewShot(record, shares) if right and {"clean", "robust"} <= set(shares) else None
 
 
 def _is_of(tried: Mapping[str, float], setting: Mapping[str, float]) -> bool:

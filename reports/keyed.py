@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from benchmark.errors import SchemaError
+import numpy as np
+
+from benchmark.errors import SchemaError, StoreError
 from benchmark.results import Store
 from benchmark.results.records import StageRecord
 from reports.left_out import LeftOut
 
 Schema = TypeVar("Schema", bound=StageRecord)
+Found = TypeVar("Found")
 
 
 def read_keyed(
@@ -21,6 +24,40 @@ def read_keyed(
         record = read_stage(store, cell_id, f"{folder}/{key}", schema, left_out)
         if record is not None:
             yield key, record
+
+
+def read_episodes(
+    store: Store,
+    cell_id: str,
+    folder: str,
+    schema: type[Schema],
+    made: Callable[[Schema, dict[str, np.ndarray]], Found | None],
+    left_out: LeftOut,
+) -> Iterator[Found]:
+    """What is `made` of each record and its arrays, of none where there is no result.
+
+    Where that is None, as where arrays are missing, the stage goes into `left_out`.
+    """
+    for key, record in read_keyed(store, cell_id, folder, schema, left_out):
+        try:
+            arrays = {}
+            if record.status == "ok":
+                arrays = store.read_arrays(cell_id, f"{folder}/{key}", f"{key}.npz")
+            found = made(record, arrays)
+        except StoreError:
+            found = None
+        if found is None:
+            path = f"cells/{cell_id}/{folder}/{key}.json"
+            left_out.add(path, "its episodes are missing, or don't follow the schema")
+        else:
+            yield found
+
+
+def are_shares(values: np.ndarray | None, shape: tuple[int, ...]) -> bool:
+    """Whether an array is there, of this shape, and holds numbers from 0 to 1."""
+    if values is None or values.dtype.kind != "f" or values.shape != shape:
+        return False
+    return bool(((values >= 0) & (values <= 1)).all())
 
 
 def read_stage(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from reports.domains import Domain
 from reports.groups import Group, page
-from reports.rows import Row, name_in_text
+from reports.rows import Row
 from reports.site.charts import Axis, Line, lines, told
-from reports.statistics import across_seeds
+from reports.site.seeds import over_seeds
 
 MOST_ROWS = 6  # that a chart draws; the tables have all
 Document = dict[str, Any]
@@ -56,7 +54,15 @@ def _part(size: tuple[object, ...], members: Sequence[Row]) -> Document:
         **{name: getattr(record, name) for name in names},
         "shots": list(record.shots),
         "rows": rows,
-        "over_seeds": _over_seeds(found),
+        # With the most labels
+        "over_seeds": over_seeds(
+            (
+                (row, one.record.method, one.robust[:, -1])
+                for row, one in found
+                if one.robust is not None
+            ),
+            "method",
+        ),
     }
 
 
@@ -76,21 +82,3 @@ def _row(row: Row, one: Domain) -> Document:
         "clean": [value.model_dump() for value in record.clean],
         "robust": [value.model_dump() for value in record.robust],
     }
-
-
-def _over_seeds(found: Sequence[tuple[Row, Domain]]) -> list[Document]:
-    """Robust accuracy with the most labels over training seeds, which met the same episodes."""
-    trainings: dict[tuple[Any, ...], list[tuple[Row, np.ndarray]]] = {}
-    for row, one in found:
-        if one.robust is not None:
-            key = (*row.values.training, one.record.method)
-            trainings.setdefault(key, []).append((row, one.robust[:, -1]))
-    seeds = []
-    for key, pairs in trainings.items():
-        if len(pairs) > 1:
-            row = pairs[0][0]
-            name = name_in_text(row.values)
-            label = f"{name}, {row.variant}" if row.variant else name
-            values = np.stack([robust for _, robust in pairs])
-            seeds.append({"label": label, "method": key[-1], **asdict(across_seeds(values))})
-    return seeds

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from reports.fewshots import FewShot, Size, chosen
 from reports.groups import Group, page
-from reports.rows import Row, name_in_text
+from reports.rows import Row
 from reports.site.charts import Axis, Line, lines, told
-from reports.statistics import across_seeds
+from reports.site.seeds import over_seeds
 
 MOST_ROWS = 6  # that a chart draws; the tables have all
 Document = dict[str, Any]
@@ -74,7 +72,15 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "queries": queries,
         "attack_steps": steps,
         "rows": rows,
-        "over_seeds": _over_seeds(size, members),
+        "over_seeds": over_seeds(
+            (
+                (row, one.record.readout, one.shares["robust"])
+                for row in members
+                for one in row.cell.few_shot
+                if one.size == size and one.shares
+            ),
+            "readout",
+        ),
         # Columns that any row has something in
         "has": [name for name in _ESTIMATES if any(row[name] for row in rows)],
     }
@@ -97,23 +103,3 @@ def _row(row: Row, one: FewShot, *, is_chosen: bool) -> Document:
         "gradient_evaluations": record.cost.gradient_evaluations,
         **{name: value and value.model_dump() for name, value in estimates.items()},
     }
-
-
-def _over_seeds(size: Size, members: Sequence[Row]) -> list[Document]:
-    """Robust accuracy over training seeds: each seed's model met the same episodes."""
-    trainings: dict[tuple[Any, ...], list[tuple[Row, FewShot]]] = {}
-    for row in members:
-        for one in row.cell.few_shot:
-            if one.size == size and one.shares:
-                key = (*row.values.training, one.record.readout)
-                trainings.setdefault(key, []).append((row, one))
-    found = []
-    for pairs in trainings.values():
-        if len(pairs) > 1:
-            row, one = pairs[0]
-            name = name_in_text(row.values)
-            label = f"{name}, {row.variant}" if row.variant else name
-            values = np.stack([each.shares["robust"] for _, each in pairs])
-            about = {"label": label, "readout": one.record.readout}
-            found.append({**about, **asdict(across_seeds(values))})
-    return found

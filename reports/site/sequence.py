@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Several
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from reports.groups import Group, page
-from reports.rows import Row, name_in_text
+from reports.rows import Row
 from reports.sequences import Sequence
 from reports.site.charts import Axis, Line, lines, told
-from reports.statistics import across_seeds
+from reports.site.seeds import over_seeds
 
 MOST_ROWS = 6  # that a chart draws; the tables have all
 Document = dict[str, Any]
@@ -60,7 +58,10 @@ def _part(size: tuple[object, ...], members: Several[Row]) -> Document:
     return {
         **{name: getattr(record, name) for name in names},
         "rows": rows,
-        "over_seeds": _over_seeds(found),
+        "over_seeds": over_seeds(
+            ((row, one.record.learner, one.worst) for row, one in found if one.worst is not None),
+            "learner",
+        ),
     }
 
 
@@ -88,21 +89,3 @@ def _row(row: Row, one: Sequence) -> Document:
         },
         "forgetting": forgetting,
     }
-
-
-def _over_seeds(found: Several[tuple[Row, Sequence]]) -> list[Document]:
-    """The worst in the end over training seeds: each seed's model met the same episodes."""
-    trainings: dict[tuple[Any, ...], list[tuple[Row, np.ndarray]]] = {}
-    for row, one in found:
-        if one.worst is not None:
-            key = (*row.values.training, one.record.learner)
-            trainings.setdefault(key, []).append((row, one.worst))
-    seeds = []
-    for key, pairs in trainings.items():
-        if len(pairs) > 1:
-            row = pairs[0][0]
-            name = name_in_text(row.values)
-            label = f"{name}, {row.variant}" if row.variant else name
-            values = np.stack([worst for _, worst in pairs])
-            seeds.append({"label": label, "learner": key[-1], **asdict(across_seeds(values))})
-    return seeds
