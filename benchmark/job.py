@@ -49,7 +49,7 @@ class Job:
     """What a worker is asked to do: a cell, the attacks of a suite on it, and its adaptation.
 
     adaptation, few_shot, sequence, domain: to attack families, to new classes, to families in a
-        row, and to another data set, where it is measured.
+    row, and to another data set, where it is measured.
     external: the model, where someone else trained it. origin: of the model, where it is on
     this machine. attack_timeout: seconds that one attack may take; None for any. batch_size:
     examples that attacks take at a time. curve: the security curve to draw, if any.

@@ -2,9 +2,9 @@
 
 Everything random comes from one generator, in this order at each step: the epoch's permutation
 (first step only), which extra data go into its batches, how the examples are augmented, then what
-the defense draws. A kernel draws
-nothing, so that both frameworks see the same examples, tasks and attack starts. Validation draws
-from a generator of its own, so that watching a training does not change it.
+the defense draws. A kernel draws nothing, so that both frameworks see the same examples, tasks and
+attack starts. Validation draws from a generator of its own, so that watching a training does not
+change it.
 """
 
 from __future__ import annotations

@@ -105,11 +105,9 @@ def _attack(value: object) -> str:
     return name
 
 
-def _whole(kind: Kind) -> BeforeValidator:
-    """Of a number that may be left out."""
-
+def _number(kind: Kind, *, optional: bool = False) -> BeforeValidator:
     def check(value: object, info: ValidationInfo) -> object:
-        if value is not None and not kind.takes(value):
+        if not (optional and value is None) and not kind.takes(value):
             raise ValueError(f": {info.field_name} must be {kind.text}, got {shortened(value)}")
         return value
 
@@ -132,15 +130,6 @@ def _flag(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, bool):
         raise ValueError(f": {info.field_name} must be true or false, got {shortened(value)}")
     return value
-
-
-def _of_kind(kind: Kind) -> BeforeValidator:
-    def check(value: object, info: ValidationInfo) -> object:
-        if not kind.takes(value):
-            raise ValueError(f": {info.field_name} must be {kind.text}, got {shortened(value)}")
-        return value
-
-    return BeforeValidator(check)
 
 
 def _budgets(value: object) -> object:
@@ -192,7 +181,7 @@ class _Part(BaseModel):
         return value
 
 
-Examples = Annotated[int | None, _whole(_EXAMPLES)]
+Examples = Annotated[int | None, _number(_EXAMPLES, optional=True)]
 
 
 class Threat(_Part):
@@ -228,7 +217,7 @@ class Attack(_Part):
     threat: Threat | None = None
     examples: Examples = None
     source: Annotated[str | None, BeforeValidator(_source)] = Field(default=None, alias="from")
-    draws: Annotated[int | None, _whole(_EOT)] = None
+    draws: Annotated[int | None, _number(_EOT, optional=True)] = None
 
 
 class Curve(_Part):
@@ -242,12 +231,10 @@ class Curve(_Part):
 class Certification(_Part):
     """Certification by randomised smoothing; what isn't given is as its paper's authors have it."""
 
-    sigma: Annotated[Any, _of_kind(Kind("a number above 0, in pixel scale", 1e-6, MAX_EPS))] = None
-    n0: Annotated[Any, _of_kind(_DRAWS)] = Smoothing.n0
-    n: Annotated[Any, _of_kind(_DRAWS)] = Smoothing.n
-    alpha: Annotated[Any, _of_kind(Kind("a number from 1e-12 to 0.5", 1e-12, 0.5))] = (
-        Smoothing.alpha
-    )
+    sigma: Annotated[Any, _number(Kind("a number above 0, in pixel scale", 1e-6, MAX_EPS))] = None
+    n0: Annotated[Any, _number(_DRAWS)] = Smoothing.n0
+    n: Annotated[Any, _number(_DRAWS)] = Smoothing.n
+    alpha: Annotated[Any, _number(Kind("a number from 1e-12 to 0.5", 1e-12, 0.5))] = Smoothing.alpha
     examples: Examples = None
 
     @model_validator(mode="after")

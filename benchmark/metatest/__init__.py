@@ -6,5 +6,7 @@ episodes    drawing supports and queries, adapting, attacking
 tuning      rate and steps, chosen on the validation family
 summary     curves, areas, forgetting and their intervals
 course      what one cell is measured with, and what is stored of it
-fewshot     adaptation to new classes, a package of its own
+fewshot     adaptation to new classes, a package of its own, as are
+sequence    families that arrive one after the other, and
+domain      another data set
 """

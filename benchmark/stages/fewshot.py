@@ -15,8 +15,8 @@ from defenses import Threat
 class Episodes(Stage):
     """Stage "few-shot/<read-out>-<ways>way-<shots>shot-<hash>": every episode of one read-out.
 
-    Its record, and an npz of shares by episode, (episodes,): `clean`, `robust`, and `stored`
-    where such queries are asked for; `autoattack` of the first episodes.
+    Its record, and an npz of shares by episode, (episodes,): `clean`, `robust`, `stored_queries`
+    where they are asked for, and `autoattack` of the first episodes.
 
     Args:
         protocol: how much is measured.

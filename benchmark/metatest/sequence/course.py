@@ -17,6 +17,7 @@ from benchmark.metatest.sequence.episodes import draw_episode, run_episode
 from benchmark.metatest.sequence.settings import LEARNERS, NONE, Arrivals
 from benchmark.metatest.summary import difference, share
 from benchmark.results import Record
+from benchmark.text import reason_of
 from defenses.cost import Cost
 
 Arrays = dict[str, np.ndarray]
@@ -60,8 +61,7 @@ class Course:
             arrays, costs = self._measured(learner, model, setting, numbers, progress)
         except Exception as error:
             traceback.print_exc()
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            return {**record, "status": "failed", "reason": reason}, {}
+            return {**record, "status": "failed", "reason": reason_of(error)}, {}
         found = {"setting": setting, "tuning": tuning, **costs}
         seconds = time.perf_counter() - started
         return record | found | self.summary(arrays) | {"seconds": seconds}, arrays
