@@ -18,6 +18,7 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'meta-adv-bench[ray]'")
 
+import halting_worker  # noqa: E402
 import sleeping_worker  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
@@ -166,18 +167,16 @@ def test_a_run_that_loses_nodes_in_training_and_in_attacks_ends_as_one_without_a
     killed: list[str] = []
 
     def kill_its_node(event: Event) -> None:
-        if isinstance(event, CellProgress) and event.stage not in killed:
-            at = "training" if event.fraction > 0 else ""
-            # What a worker said before it was killed may arrive afterwards.
-            at_work = nodes_at_work() & {node.node_id for node in connected.nodes}
-            if event.stage in ("attack pgd", at) and at_work:
-                killed.append(event.stage)
-                (node,) = at_work
-                connected.kill(node)
+        left = [stage for stage in halting_worker.HALTS if stage not in killed]
+        if isinstance(event, CellProgress) and event.stage in left and event.fraction > 0:
+            killed.append(event.stage)
+            (node,) = nodes_at_work()
+            connected.kill(node)
 
     jobs = plan(broken.path)
-    done = scheduler.run(jobs, broken, executor(broken, None), on_event=kill_its_node)
-    assert killed == ["training", "attack pgd"]
+    halting = executor(broken, "halting_worker:serve")
+    done = scheduler.run(jobs, broken, halting, on_event=kill_its_node)
+    assert killed == list(halting_worker.HALTS)
     assert [one.status for one in done] == ["ok"]
     assert contents(broken.path) == contents(whole.path)
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from browsing import go_to
 
 import reports
 
@@ -101,11 +102,7 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [{"name": "prefers-color-scheme", "value": theme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        self.run("window.isThePageBefore = true")
-        self.driver.get(f"{self.site.as_uri()}/{name}")
-        # On a busy machine the driver comes back while the page before is still there.
-        there = "return !window.isThePageBefore && document.readyState === 'complete'"
-        self.wait(lambda: self.run(there))
+        go_to(self.driver, f"{self.site.as_uri()}/{name}")
 
     def find(self, selector: str) -> Any:
         return self.driver.find_element("css selector", selector)

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
 
-from accessibility import violations
+from browsing import go_to, violations
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -35,7 +35,7 @@ def show(driver: Any, documentation: Path, page: str, width: int) -> None:
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
     )
-    driver.get(f"file://{documentation}/{page}.html")
+    go_to(driver, f"file://{documentation}/{page}.html")
 
 
 @pytest.mark.parametrize("page", PAGES)

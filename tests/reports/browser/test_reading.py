@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed; the extra 'test' has it")
 
-from accessibility import violations
+from browsing import violations
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 

@@ -1,4 +1,4 @@
-"""What axe finds wrong with the page that a browser shows."""
+"""A browser that goes to a page, and what axe finds wrong with the page that it shows."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ axe.run(document, options).then((found) => done(found.violations
   .filter((one) => impacts.includes(one.impact))
   .map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`)));
 """
+
+
+def go_to(driver: Any, url: str) -> None:
+    """Opens a page, and waits until it is there with all that it loads."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    driver.execute_script("window.isThePageBefore = true")
+    driver.get(url)
+    # On a busy machine the driver comes back while the page before is still there.
+    there = "return !window.isThePageBefore && document.readyState === 'complete'"
+    WebDriverWait(driver, 20).until(lambda shown: shown.execute_script(there))
 
 
 def violations(driver: Any, impacts: tuple[str, ...]) -> list[str]:
