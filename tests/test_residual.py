@@ -25,6 +25,7 @@ NETWORKS = {
     "preact, grey": ("preact-resnet34(width=2)", (8, 8, 1)),
     "wide": ("wrn-10-1", (16, 16, 3)),
     "wide, group norm and SiLU": ("wrn-10-1(norm=group,activation=silu)", (12, 12, 3)),
+    "without residual": ("conv4(width=4)", (13, 9, 3)),
     "layer norm and own pixels": ("wrn-10-1(norm=layer,mean=[0.4,0.5,0.6],std=0.2)", (9, 9, 3)),
 }
 

@@ -14,8 +14,10 @@ from functools import partial
 
 import defenses
 from benchmark.errors import ConfigError, UnknownName, shortened
+from benchmark.models.convolutional import Conv4Parameters, conv4
 from benchmark.models.layers import Conv, Dense, Flatten, Layer, MaxPool, Relu
 from benchmark.models.names import joined, parsed
+from benchmark.models.normalised import NormalisedParameters
 from benchmark.models.residual import (
     PreactParameters,
     ResidualParameters,
@@ -40,7 +42,7 @@ class Architecture:
     description: str
     layers: Callable[..., tuple[Layer, ...]]
     images_only: bool = True
-    parameters: type[ResidualParameters] | None = None
+    parameters: type[NormalisedParameters] | None = None
     head: str = "logits"
 
 
@@ -120,6 +122,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         "conv 16 and conv 32 (4x4 kernels, stride 2), dense 100 (Wong et al. 2020)", _cnn_small
     ),
     "mlp": Architecture("dense 256, dense 128; images or tabular data", _mlp, images_only=False),
+    "conv4": Architecture(
+        "four times conv 64, normalisation, pool (3x3 kernels), of few-shot papers",
+        conv4,
+        parameters=Conv4Parameters,
+    ),
     "preact-resnet18": _preact(18, (2, 2, 2, 2)),
     "preact-resnet34": _preact(34, (3, 4, 6, 3)),
     "wrn-28-10": _wide(28, 10),
@@ -168,7 +175,7 @@ def _architecture(base: str) -> Architecture:
     return _wide(depth, width)
 
 
-def _canonical(base: str, parameters: ResidualParameters) -> str:
+def _canonical(base: str, parameters: NormalisedParameters) -> str:
     """The name with what is not the default, in the order of the dataclass."""
     changed = {
         field.name: value

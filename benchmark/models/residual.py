@@ -6,63 +6,16 @@ of Zhang et al. 2019 for the wide ones), so that published state dicts fit.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
-from benchmark.errors import ConfigError
-from benchmark.models.layers import (
-    BatchNorm,
-    Conv,
-    GlobalAverage,
-    GroupNorm,
-    Layer,
-    Relu,
-    Rescale,
-    Residual,
-    Silu,
-)
-from defenses.parameters import check_parameters, parameter
-
-# Of a group of channels (Wu and He 2018, table 3).
-_GROUP = 16
+from benchmark.models.layers import Conv, GlobalAverage, Layer, Residual
+from benchmark.models.normalised import NormalisedParameters
+from defenses.parameters import parameter
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResidualParameters:
-    """What can be set of a residual network.
-
-    Args:
-        norm: batch; group (of 16 channels) or layer, which work alike in both modes.
-        activation: relu or silu.
-        mean: what the first layer subtracts from the pixels; a number, or a list of one a channel.
-        std: what it divides by then, likewise.
-    """
-
-    norm: str = parameter("batch", choices=("batch", "group", "layer"))
-    activation: str = parameter("relu", choices=("relu", "silu"))
-    # Near those of every set of natural images, and the same for all, so that weights carry over.
-    mean: tuple[float, ...] = (0.5,)
-    std: tuple[float, ...] = (0.25,)
-
-    def __post_init__(self) -> None:
-        check_parameters(self)
-        for name in ("mean", "std"):
-            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
-        if min(self.std) <= 0:
-            raise ConfigError(f"std {list(self.std)} must be above 0")
-
-    def rescale(self) -> Rescale:
-        """The first layer."""
-        return Rescale("rescale", self.mean, self.std)
-
-    def normalised(self, norm: str, activation: str, channels: int) -> tuple[Layer, Layer]:
-        """A normalisation and an activation, by their names."""
-        acting = Relu(activation) if self.activation == "relu" else Silu(activation)
-        if self.norm == "batch":
-            return BatchNorm(norm), acting
-        groups = 1 if self.norm == "layer" else channels // math.gcd(channels, _GROUP)
-        return GroupNorm(norm, groups), acting
+class ResidualParameters(NormalisedParameters):
+    """What can be set of a residual network."""
 
     def block(self, name: str, channels: int, filters: int, stride: int, shortcut: str) -> Residual:
         """Two convolutions of `filters`; with a shortcut of 1x1 where the shape changes."""
@@ -121,11 +74,3 @@ def wide_resnet(depth: int, width: int, given: ResidualParameters) -> tuple[Laye
 
 def _convolution(name: str, filters: int, stride: int = 1, kernel: int = 3) -> Conv:
     return Conv(name, filters, kernel, stride, bias=False, centred=True)
-
-
-def _numbers(name: str, value: Any) -> tuple[float, ...]:
-    parts = value if isinstance(value, list | tuple) else [value]
-    plain = [isinstance(part, int | float) and not isinstance(part, bool) for part in parts]
-    if not parts or not all(plain) or not all(map(math.isfinite, parts)):
-        raise ConfigError(f"{name} must be a number, or a list of one a channel; got {value!r}")
-    return tuple(map(float, parts))
