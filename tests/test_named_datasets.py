@@ -273,12 +273,13 @@ def test_the_digit_zero_of_svhn_has_the_label_ten(tmp_path: Path) -> None:
     assert datasets.load("svhn", data_dir=tmp_path).y_test[:11].tolist() == [*range(1, 10), 0, 1]
 
 
-def test_the_small_sets_of_omniglot_are_taken_together_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["", "omniglot-py"])
+def test_the_small_sets_of_omniglot_are_taken_together_once(tmp_path: Path, folder: str) -> None:
     for number, alphabets in ((1, ("Greek", "Latin")), (2, ("Latin", "Tifinagh"))):
         for alphabet in alphabets:
             for drawing in range(5):
                 name = f"images_background_small{number}/{alphabet}/character01/{drawing}.png"
-                image(tmp_path / name, (105, 105), "1")
+                image(tmp_path / folder / name, (105, 105), "1")
     data = datasets.load("omniglot", data_dir=tmp_path)
     assert data.class_names == tuple(
         f"{name}/character01" for name in ("Greek", "Latin", "Tifinagh")

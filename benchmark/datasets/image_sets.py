@@ -88,7 +88,8 @@ def omniglot(request: Request) -> Source:
     program induction", Science 350, 2015.
     """
     root = root_of(request)
-    small = [root / name for name in _SMALL if os.path.isdir(root / name)]
+    places = [folder / name for folder in (root, root / "omniglot-py") for name in _SMALL]
+    small = [place for place in places if os.path.isdir(place)]
     if os.path.isdir(root / _ALL_CHARACTERS) or not small:
         hint = f" (or {' and '.join(_SMALL)}, unpacked)"
         folders = [required(request, _ALL_CHARACTERS, hint=hint) / _ALL_CHARACTERS]
