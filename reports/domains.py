@@ -16,10 +16,11 @@ FOLDER = "domains"
 
 @dataclass(frozen=True)
 class Domain:
-    """One method of one cell; `robust` is (episodes, shots), None without a result."""
+    """One method of one cell; `robust` and `clean` are (episodes, shots), None without a result."""
 
     record: DomainRecord
     robust: np.ndarray | None = None
+    clean: np.ndarray | None = None
 
 
 def read_domains(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Domain, ...]:
@@ -30,6 +31,6 @@ def read_domains(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Domain,
 def _made(record: DomainRecord, arrays: dict[str, np.ndarray]) -> Domain | None:
     if record.status != "ok":
         return Domain(record)
-    robust = arrays.get("robust")
-    right = are_shares(robust, (record.episodes, len(record.shots)))
-    return Domain(record, robust) if right else None
+    found = [arrays.get(name) for name in ("robust", "clean")]
+    right = all(are_shares(values, (record.episodes, len(record.shots))) for values in found)
+    return Domain(record, *found) if right else None

@@ -16,13 +16,15 @@ FOLDER = "sequences"
 
 @dataclass(frozen=True)
 class Sequence:
-    """One learner of one cell.
+    """One learner of one cell; arrays are None without a result.
 
-    `worst`, (episodes,), is under all families together in the end; None without a result.
+    `worst`, (episodes,), is under all families together in the end; `correct`, (episodes, arrivals,
+    families), under each after each arrival.
     """
 
     record: SequenceRecord
     worst: np.ndarray | None = None
+    correct: np.ndarray | None = None
 
 
 def read_sequences(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Sequence, ...]:
@@ -36,4 +38,4 @@ def _made(record: SequenceRecord, arrays: dict[str, np.ndarray]) -> Sequence | N
     each = len(record.families)
     shapes = {"correct": (record.episodes, each, each), "worst": (record.episodes, each)}
     right = all(are_shares(arrays.get(name), shape) for name, shape in shapes.items())
-    return Sequence(record, arrays["worst"][:, -1]) if right else None
+    return Sequence(record, arrays["worst"][:, -1], arrays["correct"]) if right else None

@@ -15,15 +15,10 @@ nothing. Intervals are 95 %, over training seeds and test examples. A run of min
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
-
-from reports.records import read
-from reports.statistics import across_seeds
+from studies import difference, head, line, measured, parser_of, percent, stacked
 
 SUITE = Path(__file__).with_suffix(".yaml")
 # What the bank is without learned starts, and with a single one that goes to each result.
@@ -39,84 +34,57 @@ ROWS = {
     "own-patch": ("meta-gen", {**PATCH, **OWN}),
     "shared-patch": ("meta-gen", {**PATCH, **SHARED}),
 }
+BANKS = tuple(row for row in ROWS if row.startswith("bank"))
 
 
-def folder(row, options):
-    return options.out / f"{row}-{options.framework}-{options.budget_ge}"
+class Outcomes:
+    """What is right of each attack, (seeds, examples), of the cells of a row."""
+
+    def __init__(self, cells, names):
+        ended = [cell for cell in cells if cell.record.status == "ok"]
+        found = [{one.name: one.outcomes for one in cell.under(SUITE.stem)} for cell in ended]
+        self.seeds, self.cost = len(ended), ended[0].training.cost.gradient_evaluations
+        self.clean = stacked([one[names[0]].clean_correct for one in found])
+        self.robust = {
+            name: stacked([one[name].robust for one in found if one[name] is not None])
+            for name in names
+        }
 
 
-def run(row, options):
-    defense, parameters = ROWS[row]
-    configuration = {
-        "dataset": options.dataset,
-        "data_dir": options.data_dir,
-        "model": options.model,
-        "framework": options.framework,
-        "defense": defense,
-        "parameters": {defense: parameters} if parameters else {},
-        "baseline": False,
-        "budget_ge": options.budget_ge,
-        "seed": options.seed,
-        "examples": options.examples,
-        "suite": str(SUITE),
-        "jobs": 1,
-        "threads": 1,
-    }
-    out = folder(row, options)
-    out.mkdir(parents=True, exist_ok=True)
-    path = out.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(configuration))
-    command = [sys.executable, "-m", "benchmark", "run", "--config", path, "--out", out, "--quiet"]
-    if subprocess.run(command, check=False).returncode:
-        raise SystemExit(f"{row} failed; see {out}")
-
-
-def share(outcomes):
-    """A mean with its interval, of (seeds, examples)."""
-    found = across_seeds(outcomes)
-    return f"{100 * found.mean:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
-
-
-def table(options):
+def table(rows, names):
     """What each attack leaves of each row."""
-    names = list(yaml.safe_load(SUITE.read_text())["attacks"])
-    print("| Row | Seeds | GE | Clean | " + " | ".join(names) + " |")
-    print("|" + "---|" * (len(names) + 4))
-    for row in options.only:
-        if not any(folder(row, options).glob("cells/*/cell.json")):
-            continue
-        cells = [cell for cell in read(folder(row, options)).cells if cell.record.status == "ok"]
-        under = [{one.name: one for one in cell.under(SUITE.stem)} for cell in cells]
-        found = []
-        for name in names:
-            there = [one[name].outcomes for one in under if one[name].outcomes is not None]
-            found.append(share([one.robust for one in there]) if there else "–")
-        clean = share([one[names[0]].outcomes.clean_correct for one in under])
-        cost = cells[0].training.cost.gradient_evaluations
-        print(f"| {row} | {len(cells)} | {cost:,.0f} | {clean} | {' | '.join(found)} |")
+    head(["Row", "Budget", "Seeds", "GE", "Clean", *names])
+    for (row, budget), one in rows.items():
+        values = [percent(one.robust[name]) for name in names]
+        cost = f"{one.cost:,.0f}"
+        line(row, f"{budget:,}", one.seeds, cost, percent(one.clean), *values)
+
+
+def differences(rows, names):
+    """Of the banks to each row without learned starts, at the same budget."""
+    head(["Points", "Budget", "less", *names])
+    for (row, budget), one in rows.items():
+        rivals = {other: them for (other, same), them in rows.items() if same == budget}
+        for other, them in rivals.items() if row in BANKS else ():
+            if other not in BANKS:
+                values = [difference(one.robust[name], them.robust[name]) for name in names]
+                line(row, f"{budget:,}", other, *values)
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--dataset", default="gtsrb")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--model", default="cnn")
-    parser.add_argument("--framework", default="torch")
-    parser.add_argument("--budget-ge", type=int, default=1_000_000)
-    parser.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
+    parser = parser_of(__doc__, ROWS, dataset="gtsrb", model="cnn", budgets=[1_000_000])
     parser.add_argument("--examples", type=int, default=500)
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--report", action="store_true", help="run nothing")
     return parser.parse_args()
 
 
 def main():
     options = arguments()
-    if not options.report:
-        for row in options.only:
-            run(row, options)
-    table(options)
+    settings = {"suite": str(SUITE), "examples": options.examples}
+    names = list(yaml.safe_load(SUITE.read_text())["attacks"])
+    cells = measured(options, ROWS, lambda row: settings)
+    rows = {pair: Outcomes(found, names) for pair, found in cells.items()}
+    table(rows, names)
+    differences(rows, names)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""What the studies of meta-learning share: rows at equal compute, and tables with 95 % intervals.
+
+A row is a name, a defense and its parameters. At each budget it is a `bench run` into a folder of
+its own, so that a study that is started again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+from scipy.stats import t
+
+from reports.records import read
+from reports.statistics import across_seeds, over_episodes
+
+SEEDS = (0, 1, 2)
+BUDGETS = (250_000, 1_000_000, 4_000_000)
+
+# Adversarial querying (Goldblum et al. 2020) with the optimiser and the updates that suit these
+# budgets: chosen as those of the others.
+FEW = {"distribution": ["few-way"], "ways": 5}
+OURS = {**FEW, "inner_loss": "clean", "tasks": 2, "support": 25, "query": 25, "clean_weight": 0.2}
+QUERYING = {**OURS, "query_attack_steps": 5}
+TUNED = {"attack_steps": 5, "batch_size": 64}
+
+NOTHING = "–"
+
+
+def parser_of(doc, rows, *, dataset, model, budgets=BUDGETS):
+    """The options that every study has."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--dataset", default=dataset)
+    parser.add_argument("--model", default=model)
+    parser.add_argument("--framework", default="torch")
+    parser.add_argument("--budget-ge", nargs="+", type=int, default=list(budgets))
+    parser.add_argument("--seed", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--only", nargs="+", choices=rows, default=list(rows))
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    return parser
+
+
+def measured(options, rows, settings, *, begins=""):
+    """(row, budget) to its cells by seed: each is run, unless `--report`, and then read.
+
+    `settings` gives, of a row's name, what its configuration has besides what all have; `begins` is
+    what the names of folders begin with.
+    """
+    folders = {
+        (row, budget): options.out / f"{begins}{_slug(row)}-{options.framework}-{budget}"
+        for budget in options.budget_ge
+        for row in options.only
+    }
+    if not options.report:
+        for (row, budget), out in folders.items():
+            _run(out, _configuration(options, rows[row], budget) | settings(row))
+    there = {pair: out for pair, out in folders.items() if any(out.glob("cells/*/cell.json"))}
+    return {
+        pair: sorted(read(out).cells, key=lambda cell: cell.record.config.seed)
+        for pair, out in there.items()
+    }
+
+
+def _slug(row):
+    return row.replace(", ", "-").replace(" %", "").replace(" ", "-")
+
+
+def _configuration(options, row, budget):
+    defense, parameters = row
+    return {
+        "dataset": options.dataset,
+        "data_dir": options.data_dir,
+        "model": options.model,
+        "framework": options.framework,
+        "defense": defense,
+        "parameters": {defense: parameters} if parameters else {},
+        "baseline": False,
+        "budget_ge": budget,
+        "seed": options.seed,
+        "examples": 20,
+        "suite": "quick",
+        "jobs": 1,
+        "threads": 1,
+    }
+
+
+def _run(out, configuration):
+    out.mkdir(parents=True, exist_ok=True)
+    path = out.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(configuration))
+    command = [sys.executable, "-m", "benchmark", "run", "--config", path, "--out", out, "--quiet"]
+    if subprocess.run(command, check=False).returncode:
+        raise SystemExit(f"{out.name} failed; see {out}")
+
+
+def head(names):
+    """The first two lines of a table."""
+    print("\n| " + " | ".join(names) + " |")
+    print("|" + "---|" * len(names))
+
+
+def line(*values):
+    """A row of a table."""
+    print("| " + " | ".join(map(str, values)) + " |")
+
+
+def percent(values, queries=1):
+    """A mean with its interval, of (seeds, n) shares of so many queries each."""
+    if not values.size:
+        return NOTHING
+    several = len(values) > 1
+    found = across_seeds(values) if several else over_episodes(values[0], queries=queries)
+    return f"{100 * found.mean:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+
+def points(values, *, marked=False):
+    """A mean with its interval, of (seeds, n) differences; bold where it excludes 0 if `marked`."""
+    low, high = interval(values)
+    mark = "**" if marked and (low > 0 or high < 0) else ""
+    told = f"{100 * values.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{mark}{told}{mark}"
+
+
+def difference(ours, theirs):
+    """In points, of the seeds that both have; bold where its interval excludes 0."""
+    if not (ours.size and theirs.size):
+        return NOTHING
+    return points(apart(ours, theirs), marked=True)
+
+
+def apart(ours, theirs):
+    """(seeds, n) differences, of the seeds that both have."""
+    seeds = min(len(ours), len(theirs))
+    return ours[:seeds].astype(float) - theirs[:seeds]
+
+
+def interval(values):
+    """Of the mean of (seeds, n) values in [-1, 1]; of one seed alone over its n values."""
+    if len(values) == 1:
+        count = values.shape[1]
+        reach = t.isf(0.025, count - 1) * values.std(ddof=1) / count**0.5
+        return values.mean() - reach, values.mean() + reach
+    found = across_seeds((values + 1) / 2)
+    return 2 * found.low - 1, 2 * found.high - 1
+
+
+def stacked(found):
+    """(seeds, n) of arrays (n,); empty where there is none."""
+    return np.stack(found) if found else np.empty((0, 0))
