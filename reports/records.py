@@ -110,14 +110,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that could be read, by cell id, and what could not."""
+    """Everything that could be read of a store, by cell id, and what could not."""
 
+    store: Store
     cells: tuple[Cell, ...]
     left_out: LeftOut
 
 
-def read(out: Path | str, only: Collection[str] | None = None) -> Results:
-    """All cells of a results folder, or those given; raises `StoreError` if it isn't one."""
+# A results folder, or what was read of it.
+Source = Path | str | Results
+
+
+def read(out: Source, only: Collection[str] | None = None) -> Results:
+    """All cells of a results folder, or those given; what was read already is given back.
+
+    Raises `StoreError` if `out` isn't one.
+    """
+    if isinstance(out, Results):
+        return out
     store = Store.open(out)
     left_out = LeftOut()
     cell_ids = store.cell_ids()
@@ -127,7 +137,7 @@ def read(out: Path | str, only: Collection[str] | None = None) -> Results:
     else:
         cell_ids = [cell_id for cell_id in cell_ids if cell_id in only]
     cells = [_read_cell(store, cell_id, left_out) for cell_id in cell_ids]
-    return Results(tuple(cell for cell in cells if cell is not None), left_out)
+    return Results(store, tuple(cell for cell in cells if cell is not None), left_out)
 
 
 def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
