@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import PROTOCOL_VERSION, STAGES, Store, dataset_name, fits
+from benchmark.results import STAGES, Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
@@ -36,7 +36,7 @@ from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
 from reports.domains import Domain, read_domains
 from reports.fewshots import FewShot, read_few_shot
-from reports.keyed import read_stage
+from reports.keyed import of_this_protocol, read_stage
 from reports.left_out import LeftOut
 from reports.runs import Run, read_runs
 from reports.sequences import Sequence, read_sequences
@@ -245,10 +245,8 @@ def _read_attack(store: Store, cell_id: str, key: str, *, folder: str = "attacks
         stored = store.read_stage(cell_id, stage)
         if stored is None:
             return _missing(key, "missing or damaged")
-        record = (ClaimsRecord if folder == CLAIMS else AttackRecord).read(stored)
-        if record.protocol_version != PROTOCOL_VERSION:
-            told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
-            return _missing(key, f"{told}: its numbers stand for something else")
+        schema = ClaimsRecord if folder == CLAIMS else AttackRecord
+        record = of_this_protocol(schema.read(stored))
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=ARRAYS)

@@ -13,16 +13,17 @@ from benchmark.metatest.domain.settings import SCRATCH, Domain
 from benchmark.metatest.model import Adaptable
 from benchmark.portable import dataset_name
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import DomainRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Result, Stage
+from benchmark.stages.stage import Measured, Result
 from benchmark.stages.training import TRAINING
 from defenses import Threat
 
 FOLDER = "domains"
 
 
-class Adapting(Stage):
+class Adapting(Measured):
     """Stage "domains/<method>-<hash>": every episode of one method.
 
     Its record, and an npz of shares of the queries, (episodes, shots): `clean` and `robust`.
@@ -46,7 +47,7 @@ class Adapting(Stage):
         record, arrays = course.run(self.method, beginning(context, course, self.method), progress)
         files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
         name = dataset_name(self.protocol.adapt_to)
-        return DomainRecord(**record, adapt_to=name), files
+        return DomainRecord(**record, adapt_to=name, protocol_version=PROTOCOL_VERSION), files
 
 
 def course_of(context: Context, protocol: Domain) -> Course:
