@@ -167,7 +167,7 @@ class Job:
         if self.sequence is not None:
             return sum(map(self.sequence.gradient_evaluations, self.sequence.learners))
         if self.domain is not None:
-            return len(self.domain.methods) * self.domain.gradient_evaluations()
+            return sum(map(self.domain.gradient_evaluations, self.domain.methods))
         return 0.0 if self.adaptation is None else self.adaptation.gradient_evaluations()
 
     def curve_key(self) -> str | None:

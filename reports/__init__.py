@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from reports.gate import Verdict
+    from reports.records import Source
     from reports.terminal import TerminalTable
 
 __all__ = [
@@ -100,7 +101,7 @@ def optimality(out: Path | str) -> DataFrame:
     return frame(out)
 
 
-def publish(out: Path | str, site: Path | str | None = None, *, downloads: bool = False) -> Path:
+def publish(out: Source, site: Path | str | None = None, *, downloads: bool = False) -> Path:
     """Writes the site of static pages; returns the path of its index.html, the leaderboard.
 
     It goes to the folder `site`, by default OUT/report, with leaderboard.csv and leaderboard.json;
@@ -153,7 +154,7 @@ def formatted_comparison(compared: DataFrame, form: str) -> str:
     return formatted(compared, form)
 
 
-def finding(out: Path | str, cell_ids: Collection[str], suite: str) -> str:
+def finding(out: Source, cell_ids: Collection[str], suite: str) -> str:
     """What these cells show under a suite, in one sentence that is honest about ties.
 
     Raises `StoreError` if `out` is not a results folder.
@@ -282,7 +283,7 @@ def write_figures(out: Path | str, to: Path | str) -> list[Path]:
     return write(out, to)
 
 
-def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:
+def terminal_table(out: Source, cell_ids: Collection[str] | None = None) -> TerminalTable:
     """The leaderboard as text cells for a terminal, of all cells or only of those given."""
     from reports.terminal import terminal_table
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import Store
-from benchmark.results.records import StageRecord
+from benchmark.results import PROTOCOL_VERSION, Store
+from benchmark.results.records import ProtocolRecord, StageRecord
 from reports.left_out import LeftOut
 
 Schema = TypeVar("Schema", bound=StageRecord)
@@ -60,6 +60,14 @@ def are_shares(values: np.ndarray | None, shape: tuple[int, ...]) -> bool:
     return bool(((values >= 0) & (values <= 1)).all())
 
 
+def of_this_protocol(record: Schema) -> Schema:
+    """The same; raises `SchemaError` where its numbers are of another version of the protocol."""
+    if isinstance(record, ProtocolRecord) and record.protocol_version != PROTOCOL_VERSION:
+        told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
+        raise SchemaError(f"{told}: its numbers stand for something else")
+    return record
+
+
 def read_stage(
     store: Store, cell_id: str, stage: str, schema: type[Schema], left_out: LeftOut
 ) -> Schema | None:
@@ -68,7 +76,7 @@ def read_stage(
     stored = store.read_stage(cell_id, stage)
     try:
         if stored is not None:
-            return schema.read(stored)
+            return of_this_protocol(schema.read(stored))
     except SchemaError as error:
         left_out.add(f"cells/{cell_id}/{path}", str(error))
     else:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import PROTOCOL_VERSION, STAGES, Store, dataset_name, fits
+from benchmark.results import STAGES, Store, dataset_name, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
@@ -36,7 +36,7 @@ from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
 from reports.domains import Domain, read_domains
 from reports.fewshots import FewShot, read_few_shot
-from reports.keyed import read_stage
+from reports.keyed import of_this_protocol, read_stage
 from reports.left_out import LeftOut
 from reports.runs import Run, read_runs
 from reports.sequences import Sequence, read_sequences
@@ -110,14 +110,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that could be read, by cell id, and what could not."""
+    """Everything that could be read of a store, by cell id, and what could not."""
 
+    store: Store
     cells: tuple[Cell, ...]
     left_out: LeftOut
 
 
-def read(out: Path | str, only: Collection[str] | None = None) -> Results:
-    """All cells of a results folder, or those given; raises `StoreError` if it isn't one."""
+# A results folder, or what was read of it.
+Source = Path | str | Results
+
+
+def read(out: Source, only: Collection[str] | None = None) -> Results:
+    """All cells of a results folder, or those given; what was read already is given back.
+
+    Raises `StoreError` if `out` isn't one.
+    """
+    if isinstance(out, Results):
+        return out
     store = Store.open(out)
     left_out = LeftOut()
     cell_ids = store.cell_ids()
@@ -127,7 +137,7 @@ def read(out: Path | str, only: Collection[str] | None = None) -> Results:
     else:
         cell_ids = [cell_id for cell_id in cell_ids if cell_id in only]
     cells = [_read_cell(store, cell_id, left_out) for cell_id in cell_ids]
-    return Results(tuple(cell for cell in cells if cell is not None), left_out)
+    return Results(store, tuple(cell for cell in cells if cell is not None), left_out)
 
 
 def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
@@ -235,10 +245,8 @@ def _read_attack(store: Store, cell_id: str, key: str, *, folder: str = "attacks
         stored = store.read_stage(cell_id, stage)
         if stored is None:
             return _missing(key, "missing or damaged")
-        record = (ClaimsRecord if folder == CLAIMS else AttackRecord).read(stored)
-        if record.protocol_version != PROTOCOL_VERSION:
-            told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
-            return _missing(key, f"{told}: its numbers stand for something else")
+        schema = ClaimsRecord if folder == CLAIMS else AttackRecord
+        record = of_this_protocol(schema.read(stored))
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=ARRAYS)

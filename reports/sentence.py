@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy import ndarray
@@ -15,7 +14,7 @@ from reports.columns import known
 from reports.frame import outcomes
 from reports.paired import compare, pairs
 from reports.ranking import leaderboard
-from reports.records import read
+from reports.records import Source, read
 from reports.text import budget, norm, one_line, percent
 
 _MOST_NAMED = 3
@@ -47,7 +46,7 @@ class _Model:
         return f"{bound}{percent(self.value)} % ({percent(low)} to {percent(high)}){over}"
 
 
-def finding(out: Path | str, cell_ids: Collection[str], suite: str) -> str:
+def finding(out: Source, cell_ids: Collection[str], suite: str) -> str:
     """The best worst case of these cells under a suite, what it compares with, and who ties.
 
     Raises `StoreError` if `out` is not a results folder.

@@ -10,9 +10,9 @@ import pandas as pd
 
 from benchmark.results import Store
 from reports.columns import Number, columns_of, table
+from reports.details import load_details
+from reports.nearness import QUERIES, shares, threat
 from reports.records import Cell, read
-from reports.site.model import load
-from reports.site.optimality import QUERIES, shares, threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +45,13 @@ class ShareRow:
 
 def frame(out: Path | str) -> pd.DataFrame:
     """A row for each; see `reports.optimality`."""
-    store = Store.open(out)
-    rows = [row for cell in read(out).cells for row in _rows(store, cell)]
+    results = read(out)
+    rows = [row for cell in results.cells for row in _rows(results.store, cell)]
     return table([vars(row) for row in rows], columns_of(ShareRow))
 
 
 def _rows(store: Store, cell: Cell) -> list[ShareRow]:
-    config, details = cell.record.config, load(store, cell)
+    config, details = cell.record.config, load_details(store, cell)
     stated = config.threat.norm, config.threat.eps
     rows = []
     for key, share in shares(list(details.values()), *stated).items():

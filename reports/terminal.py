@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from reports import shown
 from reports.board import BoardRow
 from reports.ranking import Leaderboard, leaderboard
-from reports.records import read
+from reports.records import Source, read
 from reports.rows import variants
 from reports.seeds import over_seeds
 from reports.shown import NONE
@@ -39,7 +38,7 @@ class TerminalTable(NamedTuple):
         return [name not in _TEXT_COLUMNS for name in self.columns]
 
 
-def terminal_table(out: Path | str, cell_ids: Collection[str] | None = None) -> TerminalTable:
+def terminal_table(out: Source, cell_ids: Collection[str] | None = None) -> TerminalTable:
     """The leaderboard of all cells, or of those given, in ranking order.
 
     Ranks are within the group of comparable rows over all stored cells. The group has a column

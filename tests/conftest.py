@@ -78,6 +78,7 @@ def fake_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Fake workers, no report, and a folder of our own."""
     import reports
     from benchmark.executors import local
+    from reports import records
     from reports.terminal import TerminalTable
 
     monkeypatch.chdir(tmp_path)
@@ -88,7 +89,9 @@ def fake_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
         reports,
         "publish",
-        lambda out, site=None, downloads=False: (site or out / "report") / "index.html",
+        lambda out, site=None, downloads=False: (
+            (site or records.read(out).store.path / "report") / "index.html"
+        ),
     )
     monkeypatch.setattr(reports, "finding", lambda out, cell_ids, suite: "pgd-at keeps it.\x1b")
     table = TerminalTable(["rank", "defense"], [["1", "[b]pgd-at\x1b[0m"]], ["a note"])

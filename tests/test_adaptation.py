@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import untrained
+from untrained import adaptable
 
-from benchmark import frameworks, models
+import defenses
+from benchmark import frameworks
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
 from benchmark.metatest import families
 from benchmark.metatest.attacks import Attacker
 from benchmark.metatest.course import Course
 from benchmark.metatest.episodes import draw_episode, run_episode
-from benchmark.metatest.model import Adaptable
 from benchmark.metatest.protocol import PRESETS, Protocol, resolve, sized_for
 from benchmark.metatest.summary import area, difference, share
 from benchmark.metatest.tuning import choose, tune
 from defenses.cost import Cost
-
-frameworks.import_torch_first()
-
-import defenses  # noqa: E402
-from defenses.subject import recognise  # noqa: E402
 
 PROTOCOL = Protocol(
     families=("linf", "linf-large"),
@@ -57,28 +51,8 @@ def course(protocol=PROTOCOL, data=None):
     return Course(protocol, data or dataset(), "linf", BUDGETS, 0)
 
 
-@dataclass
-class Recorder:
-    """Stands in for a model: says 0 to everything, and keeps what it is asked, in order."""
-
-    asked: list = field(default_factory=list)
-
-    def spent(self):
-        return Cost()
-
-    def restore(self):
-        self.asked.append(("restore", None))
-
-    def descend(self, x, y, *, steps, rate):
-        self.asked.append(("descend", x, steps, rate))
-
-    def attack(self, x, y, start, *, eps, ascent):
-        self.asked.append(("attack", x, ascent.norm))
-        return x
-
-    def predict(self, x):
-        self.asked.append(("predict", x))
-        return np.zeros(len(x), dtype=int)
+class Recorder(untrained.Recorder):
+    """Which knows the parts that it saw."""
 
     def greys(self, *kinds):
         """The parts, by their grey, that calls of these kinds saw."""
@@ -123,7 +97,7 @@ def test_tuning_sees_neither_test_examples_nor_other_families():
     assert model.greys("attack", "predict") == {"train", "validation"}
     assert model.greys("descend") == {"train"}
     assert {norm for kind, _, *norms in model.asked if kind == "attack" for norm in norms} == {"l1"}
-    assert {rate for kind, *_, rate in model.asked if kind == "descend"} == set(PROTOCOL.rates)
+    assert {rate for _, _, rate, *_ in model.of("descend")} == set(PROTOCOL.rates)
 
 
 def test_episodes_measure_on_test_examples():
@@ -249,23 +223,14 @@ def test_settings_that_cannot_be_are_refused_in_one_line(settings, told):
     assert "\n" not in str(raised.value)
 
 
+def test_settings_are_taken_from_the_text_of_options():
+    found = resolve("brief", {"shots": "3, 1", "episodes": "4", "families": "linf,patch"})
+    assert (found.shots, found.episodes, found.families) == ((0, 1, 3), 4, ("linf", "patch"))
+
+
 def test_presets_fit_small_data_by_themselves():
     fitted = sized_for(PRESETS["adapt"], dataset(), given=())
     assert (fitted.shots, fitted.queries) == ((0, 5, 10, 20), 20)
-
-
-def build_both(dtype="float64", shape=(6, 6, 1)):
-    """The same model in both frameworks, adaptable."""
-    specification = models.specification("mlp", shape, 3)
-    weights = {k: v.astype(dtype) for k, v in specification.initial_weights(3).items()}
-    defense = defenses.create("none", defenses.Threat("linf", 0.1))
-    found = []
-    for name in ("pytorch", "tensorflow"):
-        model = importlib.import_module(f"benchmark.models.{name}").build(specification, weights)
-        wrap = importlib.import_module(f"benchmark.estimators.{name}").wrap
-        estimator = functools.partial(wrap, input_shape=shape, classes=3, device="cpu")
-        found.append(Adaptable(defense.kernel(recognise(model)), estimator))
-    return found
 
 
 @pytest.mark.parametrize("name", ["linf", "l2", "l1", "linf-large", "universal", "patch"])
@@ -273,7 +238,7 @@ def test_both_frameworks_adapt_alike(name):
     attacker = Attacker(name, families.FAMILIES[name].share * BUDGETS.get(name, 0.3), 4)
     episode = draw_episode(PROTOCOL, dataset(), attacker, number=0, seed=0)
     found = []
-    for model in build_both():
+    for model in map(adaptable, frameworks.FRAMEWORKS):
         curves = run_episode(model, episode, PROTOCOL, rate=0.5)
         x_adv = attacker.perturb(model, *episode.query, episode.own.draw)
         found.append((curves, x_adv))
@@ -285,9 +250,9 @@ def test_both_frameworks_adapt_alike(name):
     assert np.abs(our_adv - episode.query[0]).max() > 0.05
 
 
-@pytest.mark.parametrize("framework", [0, 1], ids=["torch", "tensorflow"])
+@pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)
 def test_attacks_of_art_meet_the_weights_as_they_are(framework):
-    model = build_both("float32")[framework]
+    model = adaptable(framework, "float32")
     attacker = course().attacker("jsma")
     episode = draw_episode(PROTOCOL, dataset(), attacker, number=0, seed=0)
     x, y = episode.query
@@ -308,7 +273,7 @@ def test_attacks_of_art_meet_the_weights_as_they_are(framework):
 @pytest.mark.parametrize("name", ["patch", "jsma"])
 def test_costs_are_the_passes_that_ran(name):
     setting = course()
-    model, _ = build_both("float32")
+    model = adaptable("torch", "float32")
     forwards, backwards = [], []
 
     def count(module, inputs, output):
@@ -325,7 +290,7 @@ def test_costs_are_the_passes_that_ran(name):
 
 
 def test_adapting_leaves_the_trained_weights_as_they_were():
-    model, _ = build_both()
+    model = adaptable("torch")
     x = dataset().x_test[:]
     before = model._kernel.predict(x)
     course().family("linf", model, choose(PROTOCOL, np.zeros((2, 3, 3)), Cost()))
@@ -334,7 +299,7 @@ def test_adapting_leaves_the_trained_weights_as_they_were():
 
 
 def test_a_rate_that_diverges_counts_as_wrong_everywhere():
-    model, _ = build_both("float32")
+    model = adaptable("torch", "float32")
     protocol = resolve("brief", {"shots": [4], "steps": [20], "queries": 9, "episodes": 2})
     protocol = dataclasses.replace(protocol, rates=(0.1, 1e6))  # as far as a user may go
     attacker = course(protocol).attacker("linf")

@@ -77,6 +77,12 @@ def test_reports_read_results_only():
         assert found <= allowed, f"{path.relative_to(ROOT)} imports {found - allowed}"
 
 
+def test_only_publishing_reports_needs_the_site():
+    for path in sorted((ROOT / "reports").glob("*.py")):
+        found = {name for name in imported(path) if name.startswith("reports.site")}
+        assert found <= {"reports.site.publish"}, f"{path.relative_to(ROOT)} imports {found}"
+
+
 def module_of(path):
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     return name.removesuffix(".__init__")

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
+from untrained import SHAPE, adaptable, adapted
 
-from benchmark import frameworks, models
+from benchmark import frameworks
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
 from benchmark.metatest.domain.course import Course
-from benchmark.metatest.domain.settings import METHODS, Domain, check, resolve
+from benchmark.metatest.domain.settings import METHODS, READING, Domain, check, resolve
 from benchmark.metatest.domain.target import as_shape
-from benchmark.metatest.model import Adaptable
+from benchmark.metatest.readouts.model import Reading
+from defenses.heads import spec
+from defenses.perturbation.spec import pgd
 from defenses.threat import Threat
 
-frameworks.import_torch_first()
-
-import defenses  # noqa: E402
-from defenses.subject import recognise  # noqa: E402
-
-SHAPE = (6, 6, 1)
 SMALL = Domain(
     adapt_to="other",
     shots=(1, 3),
@@ -52,13 +47,9 @@ def course(protocol=SMALL, target=None):
     return Course(protocol, target or dataset(), SHAPE, Threat("linf", 0.02), 0)
 
 
-def adaptable(framework):
-    """The same model in both frameworks, not trained."""
-    specification = models.specification("mlp", SHAPE, 3)
-    weights = {k: v.astype("float64") for k, v in specification.initial_weights(3).items()}
-    model = importlib.import_module(frameworks.BUILDERS[framework]).build(specification, weights)
-    defense = defenses.create("none", defenses.Threat("linf", 0.1))
-    return Adaptable(defense.kernel(recognise(model)), lambda model: None)
+def beginning(method, framework):
+    """A model that a method begins with; one for a read-out tells other classes apart."""
+    return adapted(framework, classes=5) if method in READING else adaptable(framework)
 
 
 def test_few_labels_are_the_beginning_of_more_and_alike_in_each_class():
@@ -78,7 +69,7 @@ def test_settings_are_chosen_without_test_images():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_both_frameworks_find_the_same(method):
-    found = [course().run(method, adaptable(name)) for name in frameworks.FRAMEWORKS]
+    found = [course().run(method, beginning(method, name)) for name in frameworks.FRAMEWORKS]
     (ours, arrays), (theirs, others) = found
     for name in ("status", "setting", "tried", "cost", "robust", "labels_used"):
         assert ours[name] == theirs[name], name
@@ -98,12 +89,53 @@ def test_costs_are_those_of_attacks_and_descent():
     assert clean["labels_used"] == [3, 9]
 
 
-def test_labels_teach_what_a_model_did_not_know():
-    record, arrays = course().run("finetune", adaptable("torch"))
+@pytest.mark.parametrize("method", ["finetune", *READING])
+def test_labels_teach_what_a_model_did_not_know(method):
+    record, arrays = course().run(method, beginning(method, "torch"))
     before = adaptable("torch")
     x, y = dataset().x_test[:], dataset().y_test
     assert arrays["clean"][:, -1].mean() > (before.predict(x) == y).mean()
     assert record["clean"][-1]["mean"] == arrays["clean"][:, -1].mean()
+
+
+def reading(framework, scale=1.0):
+    """A model under the centroids of three labelled images."""
+    model, (x, y, *_) = adapted(framework, classes=5), course().draw(0, 1)
+    return Reading(model, spec.centroid(model.features(x)[None], y, 3).scaled(scale))
+
+
+@pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)
+def test_attacks_go_through_the_head_that_was_fitted(framework):
+    """One signed step is along finite differences of the head's loss."""
+    answering, (x, y, *_) = reading(framework), course().draw(1, 1)
+    x = 0.3 + x.astype(np.float64)
+
+    def losses(x):
+        logits = answering.heads.logits(answering.model.features(x)[None])[0]
+        return np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(y)), y]
+
+    signs = np.empty_like(x)
+    for pixel in np.ndindex(SHAPE):
+        change = np.zeros_like(x)
+        change[:, *pixel] = 1e-6
+        signs[:, *pixel] = np.sign(losses(x + change) - losses(x - change))
+    found = answering.attack(x, y, np.zeros_like(x), eps=0.01, ascent=pgd("linf", 1))
+    assert np.abs(np.sign(found - x) - signs).mean() < 0.02  # a pixel may not matter
+
+
+def test_the_attacker_chooses_the_scale_and_the_defender_the_penalty():
+    record, _ = course().run("ridge", beginning("ridge", "torch"))
+    for shots, chosen in zip(record["shots"], record["setting"], strict=True):
+        mine = [one for one in record["tried"] if one["shots"] == shots]
+        left = {(one["penalty"], one["scale"]): one["robust"] for one in mine}
+        scales = [left[chosen["penalty"], scale] for scale in (1.0, 10.0, 30.0)]
+        assert left[chosen["penalty"], chosen["scale"]] == min(scales)
+        assert max(value for (_, scale), value in left.items() if scale == 10.0) == scales[1]
+
+
+def test_a_read_out_costs_a_pass_of_each_labelled_image():
+    record, _ = course().run("centroid", beginning("centroid", "torch"))
+    assert [(one["forwards"], one["backwards"]) for one in record["cost"]] == [(3, 0), (9, 0)]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +161,7 @@ REFUSED = {
     "a fingerprint": ({"fingerprint": "1a2b"}, "unknown adaptation setting 'fingerprint'"),
     "no shots": ({"shots": "0"}, "whole number from 1"),
     "unknown method": ({"methods": "finetun"}, "unknown method 'finetun'; did you mean"),
-    "one episode": ({"episodes": "1"}, "episodes must be 2 or more"),
+    "one episode": ({"episodes": "1"}, "episodes must be a whole number from 2"),
     "too many shots": ({"shots": "11"}, "class 'a' of other has 10 to train on; lower --shots"),
     "too many queries": ({"queries": 31}, "part of other has 30; lower --queries"),
     "size": ({}, "inputs of 8x8x1, small of 6x6x1; give --set adaptation.resize=true"),

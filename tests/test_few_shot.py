@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import untrained
 
-from benchmark import frameworks, models
+from benchmark import frameworks
 from benchmark.datasets import ClassSplit
 from benchmark.datasets.class_split import apply
 from benchmark.datasets.dataset import Pool, Source
@@ -19,17 +19,12 @@ from benchmark.errors import ConfigError
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot import strongest
 from benchmark.metatest.fewshot.course import Course
-from benchmark.metatest.fewshot.model import Adapted
-from benchmark.metatest.fewshot.names import READOUTS
 from benchmark.metatest.fewshot.settings import FewShot, check, resolve
+from benchmark.metatest.readouts.names import READOUTS
+from defenses.heads.spec import Heads
+from defenses.threat import Threat
 
-frameworks.import_torch_first()
-
-import defenses  # noqa: E402
-from defenses import Threat  # noqa: E402
-from defenses.heads.spec import Heads  # noqa: E402
-
-THREAT = defenses.Threat("linf", 0.05)
+THREAT = Threat("linf", 0.05)
 NAMES = tuple("abcdefghij")
 SPLIT = ClassSplit(NAMES[:4], NAMES[4:7], NAMES[7:])
 SMALL = FewShot(
@@ -105,11 +100,11 @@ def test_several_ways_and_shots_are_measured_apart():
 
 
 REFUSED = {
-    "one way": ({"ways": 1}, "ways must be whole numbers from 2"),
-    "no shots": ({"shots": "0"}, "shots must be whole numbers from 1"),
-    "words": ({"shots": "many"}, "shots must be whole numbers from 1"),
+    "one way": ({"ways": 1}, "ways must be a whole number from 2"),
+    "no shots": ({"shots": "0"}, "shots must be a whole number from 1"),
+    "words": ({"shots": "many"}, "shots must be a whole number from 1"),
     "two numbers of queries": ({"queries": "3,5"}, "queries must be one number, stored or both"),
-    "one episode": ({"episodes": 1}, "episodes must be whole numbers from 2"),
+    "one episode": ({"episodes": 1}, "episodes must be a whole number from 2"),
     "read-out": ({"readouts": "centroids"}, "unknown read-out 'centroids'; did you mean"),
     "setting": ({"readout": "ridge"}, "unknown adaptation setting 'readout'; did you mean"),
 }
@@ -163,15 +158,9 @@ def test_wrong_input_ends_with_one_line_and_code_2(bench, tmp_path, more, told):
     assert not out.exists()
 
 
-def adapted(framework, dataset, defense="pgd-at", **parameters):
+def adapted(framework, dataset):
     """A model that was not trained, as both frameworks have it."""
-    specification = models.specification("mlp", dataset.input_shape, dataset.classes)
-    builder = importlib.import_module(frameworks.BUILDERS[framework])
-    wrap = importlib.import_module(frameworks.ESTIMATORS[framework]).wrap
-    model = builder.build(specification, specification.initial_weights(0))
-    fitted = defenses.create(defense, THREAT, parameters).resume(model)
-    shape = dataset.input_shape
-    return Adapted(fitted, lambda m, n: wrap(m, input_shape=shape, classes=n, device="cpu"))
+    return untrained.adapted(framework, dataset.input_shape, dataset.classes, "float32")
 
 
 @pytest.mark.parametrize("name", READOUTS)

@@ -325,8 +325,11 @@ def test_what_is_no_results_folder_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "all").exists()
 
 
-def versioned(folder: Path, version: int | None) -> Path:
-    """A cell whose attack is of this version of the protocol; None as older records are."""
+def versioned(folder: Path, version: int | None, *, few: int = 1) -> Path:
+    """A cell whose attack is of this version of the protocol; None as older records are.
+
+    `few` is that of its read-out of new classes.
+    """
     told = {} if version is None else {"protocol_version": version}
     cell(folder)
     attack = {"status": "ok", "clean_accuracy": 1.0, "robust_accuracy": 0.5, **told}
@@ -334,6 +337,7 @@ def versioned(folder: Path, version: int | None) -> Path:
     record = store.read_cell("one")
     assert record is not None
     store.write_stage("one", "attacks/again-1", attack)
+    store.write_stage("one", "few-shot/ridge-1", {"status": "ok", "protocol_version": few})
     store.write_cell("one", {**record, "suites": {**record["suites"], "more": ["again-1"]}})
     return folder
 
@@ -344,8 +348,9 @@ def test_a_record_without_a_protocol_is_of_the_first(tmp_path: Path) -> None:
     assert merge([a, b], tmp_path / "all").added == ["one"]
 
 
-def test_results_of_two_protocols_are_not_joined(tmp_path: Path) -> None:
-    a, b = versioned(tmp_path / "a", 1), versioned(tmp_path / "b", 2)
+@pytest.mark.parametrize(("version", "few"), [(2, 1), (1, 2)], ids=["attack", "read-out"])
+def test_results_of_two_protocols_are_not_joined(tmp_path: Path, version: int, few: int) -> None:
+    a, b = versioned(tmp_path / "a", 1), versioned(tmp_path / "b", version, few=few)
 
     with pytest.raises(StoreError, match="protocol_version"):
         merge([a, b], tmp_path / "all")

@@ -15,6 +15,8 @@ from benchmark import frameworks
 from benchmark.cli.output import told_if_slow
 from benchmark.errors import StoreError
 from benchmark.results import Store
+from reports import records
+from reports.left_out import LeftOut
 
 HERE = Path(__file__).parent
 
@@ -46,6 +48,20 @@ def test_report_that_fails_loses_nothing(
     assert str(error) in last
     assert last.endswith("once more: bench report bench-results")
     assert len(Store.open("bench-results").cell_ids()) == 2
+
+
+def test_each_cell_is_read_once_for_all_that_is_shown(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, seen = records._read_cell, []
+
+    def counted(store: Store, cell_id: str, left_out: LeftOut) -> records.Cell | None:
+        seen.append(cell_id)
+        return read(store, cell_id, left_out)
+
+    monkeypatch.setattr(records, "_read_cell", counted)
+    assert bench(*RUN).code == 0
+    assert sorted(seen) == Store.open("bench-results").cell_ids()
 
 
 def test_failed_cell_and_failed_report_are_both_told(

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from untrained import Recorder, adaptable
 
-from benchmark import frameworks, models
+from benchmark import frameworks
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
-from benchmark.metatest.model import Adaptable
 from benchmark.metatest.sequence.course import Course
 from benchmark.metatest.sequence.episodes import draw_episode, run_episode
 from benchmark.metatest.sequence.settings import LEARNERS, Arrivals, resolve, sized_for
 from defenses.cost import Cost
-
-frameworks.import_torch_first()
-
-import defenses  # noqa: E402
-from defenses.subject import recognise  # noqa: E402
 
 SMALL = Arrivals(
     families=("linf", "l2", "universal"),
@@ -59,36 +51,6 @@ def draw(number=0, protocol=SMALL, **settings):
     return draw_episode(protocol, dataset(), attackers, number=number, seed=0, **settings)
 
 
-@dataclass
-class Recorder:
-    """Stands in for a model: says 0 to everything, and keeps what it is asked, in order."""
-
-    asked: list = field(default_factory=list)
-
-    def spent(self):
-        return Cost()
-
-    def restore(self):
-        self.asked.append(("restore", None))
-
-    def descend(self, x, y, *, steps, rate, clean=None, distance_weight=0.0):
-        self.asked.append(("descend", x, clean, steps, rate, distance_weight))
-
-    def attack(self, x, y, start, *, eps, ascent):
-        self.asked.append(("attack", x))
-        return x
-
-    def input_gradient(self, x, y):
-        return np.zeros_like(x)
-
-    def predict(self, x):
-        self.asked.append(("predict", x))
-        return np.zeros(len(x), dtype=int)
-
-    def of(self, kind):
-        return [call[1:] for call in self.asked if call[0] == kind]
-
-
 def test_each_family_brings_labels_of_its_own_and_all_episodes_differ():
     one, other = draw(), draw(1)
     supports = [arrival.x for arrival in (*one.arrivals, *other.arrivals)]
@@ -110,7 +72,7 @@ def test_settings_are_chosen_without_test_examples():
     model = Recorder()
     course()._tuned("rehearsal", model)
     assert max(x.max() for _, x, *_ in model.asked if x is not None) < 0.7  # 0.5 and a budget
-    assert {rate for *_, rate, _ in model.of("descend")} == set(SMALL.rates)
+    assert {rate for _, _, rate, *_ in model.of("descend")} == set(SMALL.rates)
 
 
 def learned(learner, **setting):
@@ -125,12 +87,12 @@ def test_nothing_is_learned_by_none():
 
 def test_every_family_is_learned_in_rounds():
     calls = learned("finetune", rate=0.1)
-    assert [(len(x), steps, rate) for x, _, steps, rate, _ in calls] == [(4, 2, 0.1)] * 9
+    assert [(len(x), steps, rate) for x, steps, rate, *_ in calls] == [(4, 2, 0.1)] * 9
 
 
 def test_the_penalty_is_on_the_distance_to_the_clean_examples():
     calls = learned("logit-distance", rate=0.1, distance_weight=0.3)
-    assert np.array_equal(calls[0][1], draw().arrivals[0].x)
+    assert np.array_equal(calls[0][3], draw().arrivals[0].x)
     assert {weight for *_, weight in calls} == {0.3}
 
 
@@ -176,18 +138,6 @@ def test_the_worst_is_over_families_that_have_arrived_together():
     assert found.worst[0] == found.correct[0, 0]
     assert (np.diff(found.worst) <= 0).all()
     assert (found.worst <= found.correct.min(axis=1)[0]).any()
-
-
-def adaptable(framework, dtype="float64"):
-    """The same model in both frameworks, not trained."""
-    shape = (6, 6, 1)
-    specification = models.specification("mlp", shape, 3)
-    weights = {k: v.astype(dtype) for k, v in specification.initial_weights(3).items()}
-    model = importlib.import_module(frameworks.BUILDERS[framework]).build(specification, weights)
-    wrap = importlib.import_module(frameworks.ESTIMATORS[framework]).wrap
-    estimator = functools.partial(wrap, input_shape=shape, classes=3, device="cpu")
-    defense = defenses.create("none", defenses.Threat("linf", 0.1))
-    return Adaptable(defense.kernel(recognise(model)), estimator)
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -245,7 +195,7 @@ REFUSED = {
     "unknown family": ({"families": ["linf", "pach"]}, "did you mean 'patch'"),
     "unknown learner": ({"learners": "finetun"}, "unknown learner 'finetun'; did you mean"),
     "unknown setting": ({"label": 3}, "did you mean 'labels'"),
-    "one episode": ({"episodes": "1"}, "episodes must be 2 or more"),
+    "one episode": ({"episodes": "1"}, "episodes must be a whole number from 2"),
     "no labels": ({"labels": 0}, "labels must be a whole number from 1"),
     "words": ({"queries": "many"}, "queries must be a whole number from 1"),
     "too many labels": ({"labels": 21}, "the training part of made-up has 20; lower it"),

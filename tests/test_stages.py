@@ -7,13 +7,31 @@ from types import SimpleNamespace
 import pytest
 
 from benchmark.attacks.suites import AttackSpec
+from benchmark.metatest.domain.settings import Domain
+from benchmark.metatest.fewshot.settings import FewShot
+from benchmark.metatest.protocol import PRESETS
+from benchmark.metatest.sequence.settings import Arrivals
 from benchmark.reporter import Reporter
 from benchmark.results import PROTOCOL_VERSION, Store
 from benchmark.results.records import StageRecord
 from benchmark.stages.attack import Attack
+from benchmark.stages.domain import Adapting
+from benchmark.stages.fewshot import Episodes
+from benchmark.stages.metatest import Family, Tuning
+from benchmark.stages.sequence import Learner
 from benchmark.stages.stage import Stage
 from benchmark.worker import do
 
+TUNING = Tuning(PRESETS["brief"], "tuning-1", 1.0)
+# Whose numbers are of a version of the protocol
+MEASURED = {
+    "attack": Attack(AttackSpec("fgsm", "fast-gradient", {}), "fgsm-1", 5, needs=()),
+    "tuning": TUNING,
+    "family": Family("linf", "linf-1", TUNING, 1.0),
+    "read-out": Episodes(FewShot(), "ridge", 5, 1, "ridge-1"),
+    "learner": Learner(Arrivals(), "finetune", "finetune-1"),
+    "method": Adapting(Domain(adapt_to="digits"), "finetune", "finetune-1"),
+}
 CELL = "digits-cnn-torch-none-s0-0123456789"
 
 
@@ -135,8 +153,9 @@ def test_what_can_not_be_done_yet_leaves_nothing(context):
     ],
     ids=["untold", "this", "another"],
 )
-def test_an_attack_of_another_protocol_is_done_again(context, told, stored):
-    attack = Attack(AttackSpec("fgsm", "fast-gradient", {}), "fgsm-1", 5, needs=())
-    context.store.write_stage("cell", attack.path, {"status": "ok", **told})
+@pytest.mark.parametrize("name", MEASURED)
+def test_what_was_measured_by_another_protocol_is_done_again(context, name, told, stored):
+    stage = MEASURED[name]
+    context.store.write_stage("cell", stage.path, {"status": "ok", **told})
 
-    assert attack.is_stored(context.store, "cell") == stored
+    assert stage.is_stored(context.store, "cell") == stored

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from benchmark.journal import Journal
     from benchmark.plans.run import Plan
     from benchmark.results import Store
+    from reports.records import Results
 
 _MOST_NAMED = 3  # cells or stages that failed
 
@@ -35,16 +36,15 @@ def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
     failures: list[ReportError] = []
     with _held(plan, quiet=detail == "quiet") as (store, hired):
         outcomes = _work(plan, store, hired, detail)
-        index = None
-        with _collected(failures):
-            index = write_report(store.path)
-    if detail != "quiet":
+        results, index = _reported(store.path, failures)
+    if detail != "quiet" and results is not None:
         with _collected(failures), _told_again(store.path):
-            _print_table(plan)
+            _print_table(plan, results)
         if index is not None:
             tell(f"report: {index}")
-    with _collected(failures), _told_again(store.path):
-        _print_finding(plan)
+    if results is not None:
+        with _collected(failures), _told_again(store.path):
+            _print_finding(plan, results)
     # Where cells failed too, the exit is theirs.
     last = failures.pop() if failures and all(one.status == "ok" for one in outcomes) else None
     for failure in failures:
@@ -108,22 +108,34 @@ def _run(
         return scheduler.run(jobs, store, executor, on_event=tell_all)
 
 
-def _print_table(plan: Plan) -> None:
+def _reported(folder: Path, failures: list[ReportError]) -> tuple[Results | None, Path | None]:
+    """What is stored, read once for all that is shown of it, and the first page of its site."""
+    import reports
+    from reports.records import read
+
+    results, index = None, None
+    with _collected(failures), _told_again(folder):
+        results = read(folder)
+        index = reports.publish(results)
+    return results, index
+
+
+def _print_table(plan: Plan, results: Results) -> None:
     import reports
     from benchmark.cli.display import print_table
 
-    table = reports.terminal_table(plan.config.out, [job.cell.cell_id for job in plan.jobs])
+    table = reports.terminal_table(results, [job.cell.cell_id for job in plan.jobs])
     optional = ["training", *([] if len(plan.config.seed) > 1 else ["seed"])]
     print_table(table.columns, table.rows, right_aligned=table.right_aligned, optional=optional)
     for note in table.notes:
         tell(note)
 
 
-def _print_finding(plan: Plan) -> None:
+def _print_finding(plan: Plan, results: Results) -> None:
     import reports
 
     cells, suite = [job.cell.cell_id for job in plan.jobs], plan.jobs[0].suite
-    tell(reports.finding(plan.config.out, cells, suite))
+    tell(reports.finding(results, cells, suite))
 
 
 def write_report(folder: Path) -> Path:

@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
-from benchmark import documents
 from benchmark.digest import digest
-from benchmark.errors import ConfigError, UnknownName, shortened
+from benchmark.errors import ConfigError
 from benchmark.metatest import families
+from benchmark.metatest.parsing import (
+    Count,
+    Episodes,
+    Rates,
+    fitting,
+    named,
+    names_of,
+    read,
+    several,
+    told,
+)
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
 
 
 TUNING = "tuning"  # of a model's rate and steps
-
-# Of any count or rate: no machine gets through more.
-MOST = 1_000_000
-
-
-def _whole(least: int) -> BeforeValidator:
-    def check(value: Any) -> int:
-        if type(value) is not int or not least <= value <= MOST:
-            raise ValueError(
-                f"must be a whole number from {least} to {MOST:,}, got {shortened(value)}"
-            )
-        return value
-
-    return BeforeValidator(check)
-
-
-def _rate(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 < value <= MOST:
-        raise ValueError(f"must be numbers above 0, at most {MOST:,}, got {shortened(value)}")
-    return float(value)
-
-
-def _listed(value: Any) -> list[Any]:
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    if not values:
-        raise ValueError("is empty; give at least one")
-    return values
 
 
 def _from_zero(counts: tuple[int, ...]) -> tuple[int, ...]:
@@ -54,25 +38,8 @@ def _from_zero(counts: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted({0, *counts}))
 
 
-def _family(name: Any) -> str:
-    families.family(str(name))
-    return str(name)
-
-
-Count = Annotated[int, _whole(1)]
-Counts = Annotated[
-    tuple[Annotated[int, _whole(0)], ...], BeforeValidator(_listed), AfterValidator(_from_zero)
-]
-Families = Annotated[
-    tuple[Annotated[str, BeforeValidator(_family)], ...],
-    BeforeValidator(_listed),
-    AfterValidator(lambda names: tuple(dict.fromkeys(names))),
-]
-Rates = Annotated[
-    tuple[Annotated[float, BeforeValidator(_rate)], ...],
-    BeforeValidator(_listed),
-    AfterValidator(lambda rates: tuple(sorted(set(rates)))),
-]
+Counts = Annotated[tuple[int, ...], several(0), AfterValidator(_from_zero)]
+Families = Annotated[tuple[str, ...], named("attack family", families.FAMILIES)]
 
 
 @dataclass(frozen=True)
@@ -93,7 +60,7 @@ class Protocol:
     families: Families
     shots: Counts
     steps: Counts
-    episodes: Annotated[int, _whole(2)]
+    episodes: Episodes
     queries: Count
     attack_steps: Count
     rates: Rates
@@ -116,9 +83,7 @@ class Protocol:
 
     def settings(self) -> dict[str, Any]:
         """Everything but the families, as JSON values: what a stage's key depends on."""
-        whole = dataclasses.asdict(self)
-        del whole["families"]
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in whole.items()}
+        return told(self, without=("families",))
 
     def keys(self) -> dict[str, str]:
         """Name of a family to its key in the store, and TUNING to that of the tuning."""
@@ -169,15 +134,8 @@ def resolve(preset: str, settings: Mapping[str, Any]) -> Protocol | None:
                 "give --protocol brief or adapt"
             )
         return None
-    known = [field.name for field in dataclasses.fields(protocol)]
-    for name in settings:
-        if name not in known:
-            raise UnknownName("adaptation setting", name, known)
-    try:
-        return dataclasses.replace(protocol, **settings)
-    except ValidationError as error:
-        name, wrong = documents.fault(error)
-        raise ConfigError(f"adaptation.{name} {wrong}") from error
+    make = functools.partial(dataclasses.replace, protocol)
+    return read(make, settings, names_of(protocol))
 
 
 def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -> Protocol:
@@ -188,16 +146,11 @@ def sized_for(protocol: Protocol, dataset: Dataset, *, given: Collection[str]) -
     """
     training = len(dataset.x_train)
     queries = min(len(dataset.x_test), len(dataset.x_validation))
-    for name, asked, there in (
-        ("shots", protocol.support, training),
-        ("queries", protocol.queries, queries),
-    ):
-        if name in given and asked > there:
-            part = "training part" if name == "shots" else "smaller of test and validation part"
-            raise ConfigError(
-                f"adaptation.{name} asks for {asked} examples at a time, the {part} of "
-                f"{dataset.name} has {there}; lower it"
-            )
+    asked = {
+        "shots": (protocol.support, training, "training part"),
+        "queries": (protocol.queries, queries, "smaller of test and validation part"),
+    }
+    fitting(asked, dataset.name, given=given)
     return dataclasses.replace(
         protocol,
         shots=tuple(sorted({min(shots, training) for shots in protocol.shots})),

@@ -11,9 +11,14 @@ from benchmark.digest import digest
 
 SCHEMA_VERSION = 1
 
-# Of how attacks are run and judged: numbers of different versions are not compared. Records that
-# were written before they told are of the first.
+# Of how models are attacked, adapted and judged: numbers of different versions are not compared.
+# Records that were written before they told are of the first.
 PROTOCOL_VERSION = FIRST_PROTOCOL = 1
+
+
+def protocol_of(record: Mapping[str, Any]) -> Any:
+    """The version of the protocol that a stored record is of, which may be anything."""
+    return record.get("protocol_version", FIRST_PROTOCOL)
 
 
 def cell_id_of(config: Mapping[str, Any]) -> str:

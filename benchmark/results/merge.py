@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmark.errors import StoreError
 from benchmark.results.files import Record, copy_of
-from benchmark.results.identity import FIRST_PROTOCOL
+from benchmark.results.identity import protocol_of
 from benchmark.results.layout import STAGES
 from benchmark.results.store import Store
 
@@ -222,7 +222,7 @@ def _difference(one: _Copy, other: _Copy) -> tuple[str, str] | None:
 
 def _result(stage: Record) -> Record:
     found = {name: value for name, value in stage.items() if name not in _CIRCUMSTANCES}
-    return {"protocol_version": FIRST_PROTOCOL, **found}
+    return {**found, "protocol_version": protocol_of(stage)}
 
 
 def _machines(one: _Copy, other: _Copy) -> str:

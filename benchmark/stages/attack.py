@@ -6,10 +6,9 @@ from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec
 from benchmark.estimators.passes import asking
 from benchmark.results import Record, Store, npz_writer
-from benchmark.results.identity import FIRST_PROTOCOL, PROTOCOL_VERSION
 from benchmark.results.records import AttackRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Result, Stage
+from benchmark.stages.stage import Measured, Result
 
 # Iterations of an attack whose arguments don't say.
 _ITERATIONS = 10
@@ -20,7 +19,7 @@ _PER_ITERATION = {"square": 0.8}
 _WEIGHT = 1.3
 
 
-class Attack(Stage):
+class Attack(Measured):
     """Stage "attacks/<key>": what `run_attack` returns, and its arrays as <key>.npz.
 
     Args:
@@ -67,7 +66,7 @@ class Attack(Stage):
 
     def fits(self, record: Record, store: Store, cell_id: str) -> bool:
         """Whether it was made on the same model, under this version of the protocol."""
-        if record.get("protocol_version", FIRST_PROTOCOL) != PROTOCOL_VERSION:
+        if not super().fits(record, store, cell_id):
             return False
         return self.made_on is None or record.get("made_on") in (None, self.made_on)
 

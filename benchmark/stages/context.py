@@ -22,8 +22,8 @@ from benchmark.estimators.passes import CHUNK
 from benchmark.examples import attacked_examples
 from benchmark.external.loading import ready, rebuilder
 from benchmark.external.model import ExternalModel
-from benchmark.metatest.fewshot.model import Adapted
 from benchmark.metatest.model import Adaptable
+from benchmark.metatest.readouts.model import Adapted
 from benchmark.models.provided.building import make
 from benchmark.models.provided.origin import Origin
 from benchmark.reporter import Reporter

@@ -9,20 +9,22 @@ from benchmark import datasets
 from benchmark.datasets import Dataset
 from benchmark.errors import DataError
 from benchmark.metatest.domain.course import Course
-from benchmark.metatest.domain.settings import SCRATCH, Domain
+from benchmark.metatest.domain.settings import READING, SCRATCH, Domain
 from benchmark.metatest.model import Adaptable
+from benchmark.metatest.readouts.model import Adapted
 from benchmark.portable import dataset_name
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import DomainRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Result, Stage
+from benchmark.stages.stage import Measured, Result
 from benchmark.stages.training import TRAINING
 from defenses import Threat
 
 FOLDER = "domains"
 
 
-class Adapting(Stage):
+class Adapting(Measured):
     """Stage "domains/<method>-<hash>": every episode of one method.
 
     Its record, and an npz of shares of the queries, (episodes, shots): `clean` and `robust`.
@@ -37,7 +39,7 @@ class Adapting(Stage):
         self.protocol, self.method, self.key = protocol, method, key
         self.path, self.label = f"{FOLDER}/{key}", f"{method} to {protocol.adapt_to}"
         self.needs = (TRAINING,)
-        self.effort = protocol.gradient_evaluations()
+        self.effort = protocol.gradient_evaluations(method)
 
     def run(self, context: Context) -> Result:
         """Chosen on validation data, measured on test data, both of the other data set."""
@@ -46,7 +48,7 @@ class Adapting(Stage):
         record, arrays = course.run(self.method, beginning(context, course, self.method), progress)
         files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
         name = dataset_name(self.protocol.adapt_to)
-        return DomainRecord(**record, adapt_to=name), files
+        return DomainRecord(**record, adapt_to=name, protocol_version=PROTOCOL_VERSION), files
 
 
 def course_of(context: Context, protocol: Domain) -> Course:
@@ -59,8 +61,13 @@ def course_of(context: Context, protocol: Domain) -> Course:
     return Course(protocol, target, context.dataset.input_shape, threat, cell.split_seed)
 
 
-def beginning(context: Context, course: Course, method: str) -> Adaptable:
-    """A model for the other data set's classes, with the weights that a method begins with."""
+def beginning(context: Context, course: Course, method: str) -> Adaptable | Adapted:
+    """A model for the other data set's classes, with the weights that a method begins with.
+
+    Of a read-out the trained model, which it fits heads to.
+    """
+    if method in READING:
+        return context.readable
     made = context.build(classes=course.target.classes)
     fitted = context.defense.resume(made, context.record("training").get("learned"))
     if method != SCRATCH:

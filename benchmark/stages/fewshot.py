@@ -5,14 +5,15 @@ from __future__ import annotations
 from benchmark.metatest.fewshot.course import Course
 from benchmark.metatest.fewshot.settings import NAME, FewShot
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import FewShotRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Result, Stage
+from benchmark.stages.stage import Measured, Result
 from benchmark.stages.training import TRAINING
 from defenses import Threat
 
 
-class Episodes(Stage):
+class Episodes(Measured):
     """Stage "few-shot/<read-out>-<ways>way-<shots>shot-<hash>": every episode of one read-out.
 
     Its record, and an npz of shares by episode, (episodes,): `clean`, `robust`, `stored_queries`
@@ -39,7 +40,7 @@ class Episodes(Stage):
         progress = context.reporter.stage(self.label)
         record, arrays = course.run(self.readout, self.ways, self.shots, progress)
         files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
-        return FewShotRecord(**record), files
+        return FewShotRecord(**record, protocol_version=PROTOCOL_VERSION), files
 
 
 def course_of(context: Context, protocol: FewShot) -> Course:

@@ -8,16 +8,17 @@ from benchmark import datasets
 from benchmark.metatest.course import Course
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import FamilyRecord, TuningRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Result, Stage
+from benchmark.stages.stage import Measured, Result
 from benchmark.stages.training import TRAINING
 
 # Effort of a gradient evaluation where a training's is 1, measured on digits in both frameworks.
 _WEIGHT = 2.5
 
 
-class Tuning(Stage):
+class Tuning(Measured):
     """Stage "adaptations/tuning-<hash>": the model's rate and steps, on a family of its own.
 
     Args:
@@ -39,10 +40,11 @@ class Tuning(Stage):
         started, course = time.perf_counter(), course_of(context, self.protocol)
         tuning = course.tuning(context.adaptable)
         seconds = time.perf_counter() - started
-        return TuningRecord(**course.tuning_record(tuning), seconds=seconds), {}
+        record = course.tuning_record(tuning) | {"protocol_version": PROTOCOL_VERSION}
+        return TuningRecord(**record, seconds=seconds), {}
 
 
-class Family(Stage):
+class Family(Measured):
     """Stage "adaptations/<family>-<hash>": every episode of one attack family.
 
     Its record, and an npz: `correct`,
@@ -69,7 +71,7 @@ class Family(Stage):
         progress = context.reporter.stage(self.label)
         record, arrays = course.family(self.name, context.adaptable, tuned, progress)
         files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
-        return FamilyRecord(**record), files
+        return FamilyRecord(**record, protocol_version=PROTOCOL_VERSION), files
 
 
 def course_of(context: Context, protocol: Protocol) -> Course:

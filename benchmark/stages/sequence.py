@@ -6,15 +6,16 @@ from benchmark import datasets
 from benchmark.metatest.sequence.course import Course
 from benchmark.metatest.sequence.settings import Arrivals
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import SequenceRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Result, Stage
+from benchmark.stages.stage import Measured, Result
 from benchmark.stages.training import TRAINING
 
 FOLDER = "sequences"
 
 
-class Learner(Stage):
+class Learner(Measured):
     """Stage "sequences/<learner>-<hash>": every episode of one learner.
 
     Its record, and an npz of shares of the queries: `correct` (episodes, arrivals, families),
@@ -38,7 +39,7 @@ class Learner(Stage):
         course = course_of(context, self.protocol)
         record, arrays = course.run(self.learner, context.adaptable, progress)
         files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
-        return SequenceRecord(**record), files
+        return SequenceRecord(**record, protocol_version=PROTOCOL_VERSION), files
 
 
 def course_of(context: Context, protocol: Arrivals) -> Course:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from benchmark.results import Record, Store, Writer
+from benchmark.results.identity import PROTOCOL_VERSION, protocol_of
 from benchmark.results.records import StageRecord
 from benchmark.stages.context import Context
 
@@ -62,3 +63,11 @@ class Stage:
     def failed(self, reason: str) -> StageRecord:
         """The record where it could not be done."""
         return StageRecord(status="failed", reason=reason)
+
+
+class Measured(Stage):
+    """A stage whose numbers are of a version of the protocol; of another one it is done again."""
+
+    def fits(self, record: Record, store: Store, cell_id: str) -> bool:
+        """Whether it is of this version."""
+        return bool(protocol_of(record) == PROTOCOL_VERSION)

@@ -17,6 +17,7 @@ _SETTINGS = (
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A method's stage: its settings chosen again, and some episodes measured again."""
     record = loaded.stage(f"{FOLDER}/{key}")
+    episodes.check_protocol(record, found)
     _ = loaded.fitted
     method = record["method"]
     protocol = Domain(methods=(method,), **{name: record[name] for name in _SETTINGS})

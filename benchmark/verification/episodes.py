@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from benchmark.results import Record
+from benchmark.results.identity import PROTOCOL_VERSION, protocol_of
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import unpredictable
@@ -21,6 +23,11 @@ Arrays = Mapping[str, np.ndarray]
 def some_of(count: int) -> list[int]:
     """Numbers of the episodes to run again, in order, which nobody who writes results can know."""
     return sorted(unpredictable().permutation(count)[:EPISODES].tolist())
+
+
+def check_protocol(record: Record, found: Comparison) -> None:
+    """Whether a stage is of this version of the protocol; one that doesn't tell is of the first."""
+    found.expect("protocol_version", protocol_of(record), PROTOCOL_VERSION)
 
 
 def check_again(

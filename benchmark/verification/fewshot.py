@@ -13,6 +13,7 @@ from benchmark.verification.loaded import Loaded
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A read-out's stage: its setting chosen again, and some episodes measured again."""
     record = loaded.stage(f"{NAME}/{key}")
+    episodes.check_protocol(record, found)
     _ = loaded.fitted
     what = record["readout"], record["ways"], record["shots"]
     protocol = _protocol(record)

@@ -14,7 +14,7 @@ from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import Record
 from benchmark.stages.metatest import course_of
 from benchmark.verification.comparison import Comparison, unequal
-from benchmark.verification.episodes import ROUNDING, some_of
+from benchmark.verification.episodes import ROUNDING, check_protocol, some_of
 from benchmark.verification.loaded import Loaded
 
 FOLDER = "adaptations"
@@ -23,6 +23,7 @@ FOLDER = "adaptations"
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A family's stage, or that of the tuning."""
     record = loaded.stage(f"{FOLDER}/{key}")
+    check_protocol(record, found)
     family = record.get("family") if "role" in record else None
     if family is None:
         _check_tuning(loaded, key, record, found)

@@ -20,6 +20,7 @@ _SETTINGS = (
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A learner's stage: its setting chosen again, and some episodes measured again."""
     record = loaded.stage(f"{FOLDER}/{key}")
+    episodes.check_protocol(record, found)
     _ = loaded.fitted
     learner = record["learner"]
     protocol = Arrivals(learners=(learner,), **{name: record[name] for name in _SETTINGS})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.site.outcomes import Detail
+from reports.details import Detail
 from reports.statistics import wilson
 
 _STEPS = 21  # points of a security curve

@@ -12,8 +12,8 @@ import yaml
 
 from benchmark.results import Store, open_plain
 from benchmark.results.records import ClaimsRecord
+from reports.details import Detail
 from reports.records import Attack, Cell
-from reports.site.outcomes import Detail
 
 EXAMPLES = "examples.npz"
 _SAMPLES = ("sample_index", "sample_clean", "sample_adversarial")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from benchmark.results import SCHEMA_VERSION, Store
+from benchmark.results import SCHEMA_VERSION
 from benchmark.results.records import ClaimsRecord, SupportRecord, TrainingRecord
 from reports.attacked import expected_draw
 from reports.checks import checks
+from reports.details import Detail
 from reports.groups import threat
+from reports.nearness import QUERIES, shares
 from reports.pictures import Example, common_magnification, examples, has_pictures
 from reports.records import Attack, Cell
-from reports.site import breakdown, downloads, measured, optimality
-from reports.site.outcomes import Detail, detail
+from reports.site import breakdown, downloads, measured
 from reports.site.reproduce import UNKNOWN, command
 
 _PICTURES = 6
@@ -22,13 +23,6 @@ Document = dict[str, Any]
 
 Pictures = dict[str, list[Example]]
 Standing = dict[str, dict[str, Any]]
-
-
-def load(store: Store, cell: Cell) -> dict[str, Detail]:
-    """The outcomes of a cell's attacks by key."""
-    norm = cell.record.config.threat.norm
-    found = {key: detail(store, cell.cell_id, attack, norm) for key, attack in cell.attacks.items()}
-    return {key: one for key, one in found.items() if one is not None}
 
 
 def document(
@@ -47,7 +41,7 @@ def document(
     magnification = common_magnification(shown, limit=_PICTURES)
     suites, pictures = [], {}
     stated = record.config.threat
-    near = optimality.shares(list(details.values()), stated.norm, stated.eps)
+    near = shares(list(details.values()), stated.norm, stated.eps)
     for name, mine in ran.items():
         suite, pictures[name] = _suite(cell, name, mine, standing[name], magnification)
         suites.append(suite | {"optimality": _optimality(mine, near)})
@@ -213,7 +207,7 @@ def _optimality(ran: list[Detail], near: dict[str, Document]) -> Document:
     """What share each attack has of the best known; "attacks" is empty where all are alone."""
     rows = [(one.attack, near[one.attack.key]) for one in ran if one.attack.key in near]
     found = [{"name": attack.name, "key": attack.key, **shares} for attack, shares in rows]
-    return {"queries": list(optimality.QUERIES), "attacks": found}
+    return {"queries": list(QUERIES), "attacks": found}
 
 
 def _named(cell: Cell, one: Document) -> Document:

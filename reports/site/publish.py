@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.results import Store
+from reports.details import load_details
 from reports.exports import formatted
 from reports.groups import Board, board
-from reports.records import Cell, read
+from reports.records import Cell, Source, read
 from reports.site import (
     boardpage,
     comparing,
@@ -32,13 +33,13 @@ _ASSETS = ("site.css", "site.js", "leaderboard.js", "compare.js", "paired.js")
 _MODEL_FILES = ("index.html", "data.json", "outcomes.json", "outcomes.js")
 
 
-def publish(out: Path | str, site: Path | str | None = None, *, whole: bool = False) -> Path:
+def publish(out: Source, site: Path | str | None = None, *, whole: bool = False) -> Path:
     """Writes or updates the site of a results folder; returns the path of its first page.
 
     With `whole` a model's folder has its weights and adversarial examples, too.
     """
     results = read(out)
-    store = Store.open(out)
+    store = results.store
     path = store.path / REPORT if site is None else Path(site)
     folder = SiteFolder.open(path, results=store.path)
     ranked = board(results)
@@ -96,7 +97,7 @@ def _write_models(
         digest = digests[cell.cell_id] = _digest(cell, relations, mine, whole)
         if folder.models.get(cell.cell_id) == digest and folder.keep(prefix):
             continue
-        details = model.load(store, cell)
+        details = load_details(store, cell)
         document, pictures = model.document(cell, details, relations, mine)
         everything, short = model.outcomes(cell, details, mine)
         taken = dict(downloads.contents(store, cell, details)) if whole else {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.results.records import AttackRecord
+from reports.details import Detail
 from reports.records import Attack, Outcomes
 from reports.site import breakdown
-from reports.site.outcomes import Detail
 
 
 def test_breakdowns_of_outcomes_worked_by_hand() -> None:

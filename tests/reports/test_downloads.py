@@ -13,6 +13,7 @@ import pytest
 import reports
 from benchmark.attacks.suites import load_suite, suite_names
 from benchmark.results import Store, npz_writer
+from reports.details import load_details
 from reports.records import read
 from reports.site import downloads
 
@@ -100,10 +101,8 @@ def test_the_same_results_give_the_same_files(synthetic: Any) -> None:
     synthetic.cell("pgd-at")
     store = Store.open(synthetic.store.path)
     (cell,) = read(store.path).cells
-    from reports.site import model
-
     first, second = (
-        dict(downloads.contents(store, cell, model.load(store, cell))) for _ in range(2)
+        dict(downloads.contents(store, cell, load_details(store, cell))) for _ in range(2)
     )
     assert first == second
     assert set(first) <= set(downloads.names(cell))

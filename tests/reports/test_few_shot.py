@@ -138,3 +138,11 @@ def test_episodes_that_make_no_sense_are_left_out(synthetic, arrays):
     measure(synthetic, cell_id, arrays=arrays)
     _, few_shot = published(synthetic)
     assert few_shot == []
+
+
+def test_numbers_of_another_protocol_are_named_and_left_out(synthetic):
+    measure(synthetic, synthetic.cell("pgd-at"), protocol_version=2)
+    _, few_shot = published(synthetic)
+    assert few_shot == []
+    (left,) = reports.load(synthetic.store.path).attrs["left_out"]
+    assert left["reason"].startswith("of protocol version 2, not 1")

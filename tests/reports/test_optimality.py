@@ -11,9 +11,9 @@ import pytest
 import reports
 from benchmark.results import npz_writer
 from benchmark.results.records import AttackRecord
+from reports import nearness
+from reports.details import Detail
 from reports.records import Attack, Outcomes
-from reports.site import optimality
-from reports.site.outcomes import Detail
 
 FAR = 9.0
 WHOLE = np.ones(4, dtype=bool)
@@ -50,7 +50,7 @@ def attack(
 
 
 def shares(*attacks: Detail) -> dict[str, dict[str, Any]]:
-    return optimality.shares(attacks, "linf", 0.5)
+    return nearness.shares(attacks, "linf", 0.5)
 
 
 def test_an_attack_has_its_share_of_what_any_breaks_within_equal_queries() -> None:

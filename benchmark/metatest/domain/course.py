@@ -4,7 +4,8 @@
               where the other data set has more or fewer classes
     for each round: x_S_adv = A(f_theta, S), or x_S where the method attacks nothing;
                     some steps of gradient descent on mean l(f(x_S_adv), y)
-    x_Q_adv = A(f_theta, Q), white-box, and what stays right
+    or a read-out: theta stays, a head is fitted to the features of S
+    x_Q_adv = A(f_theta, Q), white-box, through the head where there is one, and what stays right
 
 Supports of few labels are the beginning of those of more. All is drawn from the seed of the data's
 split and the episode's number: every model and every method meets the same.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ from benchmark.datasets import Dataset
 from benchmark.metatest.domain.settings import FINETUNE, METHODS, Domain
 from benchmark.metatest.domain.target import as_shape
 from benchmark.metatest.model import Adaptable
+from benchmark.metatest.readouts.model import Adapted, Reading
+from benchmark.metatest.readouts.table import Setting, Support, choose, readout
 from benchmark.metatest.summary import share
 from benchmark.results import Record
 from benchmark.text import reason_of
@@ -57,7 +60,7 @@ class Course:
     def run(
         self,
         method: str,
-        model: Adaptable,
+        model: Adaptable | Adapted,
         progress: Callable[[float], None] = lambda done: None,
         numbers: Sequence[int] | None = None,
     ) -> tuple[Record, Arrays]:
@@ -66,7 +69,8 @@ class Course:
         A method that raises has its reason and no arrays.
 
         Args:
-            model: with as many outputs as the other data set has classes, where it begins.
+            model: where the method begins, with as many outputs as the other data set has classes;
+                an `Adapted` for a read-out, with whatever outputs.
         """
         record, started = self.about(method), time.perf_counter()
         numbers = range(self.protocol.episodes) if numbers is None else numbers
@@ -102,21 +106,17 @@ class Course:
     def _measured(
         self,
         method: str,
-        model: Adaptable,
+        model: Adaptable | Adapted,
         numbers: Sequence[int],
         progress: Callable[[float], None],
     ) -> tuple[Record, Arrays]:
         """Settings for each number of shots, and then every episode."""
-        shots, tuning = self.protocol.shots, range(self.protocol.tuning_episodes)
-        tried, settings, costs, clean, robust = [], [], [], [], []
+        shots = self.protocol.shots
+        tried: list[Record] = []
+        settings, costs, clean, robust = [], [], [], []
         for place, count in enumerate(shots):
-            mine = []
-            for setting in self.protocol.grid():
-                found = [self._one(method, model, count, setting, n, tuning=True) for n in tuning]
-                mine.append(float(np.mean([one[1] for one in found])))
-                tried.append({**setting, "shots": count, "robust": mine[-1]})
-            settings.append(self.protocol.grid()[int(np.argmax(mine))])
-            found = []
+            settings.append(self._tuned(method, model, count, tried))
+            found: list[tuple[float, float, Cost]] = []
             for number in numbers:
                 found.append(self._one(method, model, count, settings[-1], number))
                 progress((place + len(found) / len(numbers)) / len(shots))
@@ -126,12 +126,32 @@ class Course:
         told = {"setting": settings, "tried": tried, "cost": costs}
         return told, {"clean": np.array(clean).T, "robust": np.array(robust).T}
 
+    def _tuned(
+        self, method: str, model: Adaptable | Adapted, shots: int, tried: list[Record]
+    ) -> Setting:
+        """The setting that validation data are left most by; what was tried is added."""
+
+        def robust(setting: Setting) -> float:
+            numbers = range(self.protocol.tuning_episodes)
+            found = [self._one(method, model, shots, setting, n, tuning=True) for n in numbers]
+            left = float(np.mean([one[1] for one in found]))
+            tried.append({**setting, "shots": shots, "robust": left})
+            return left
+
+        if isinstance(model, Adapted):
+            setting, scale = choose(
+                readout(method, model), lambda setting, scale: robust({**setting, "scale": scale})
+            )
+            return {**setting, "scale": scale}
+        grid = self.protocol.grid()
+        return grid[int(np.argmax([robust(setting) for setting in grid]))]
+
     def _one(
         self,
         method: str,
-        model: Adaptable,
+        model: Adaptable | Adapted,
         shots: int,
-        setting: Mapping[str, float],
+        setting: Setting,
         number: int,
         *,
         tuning: bool = False,
@@ -141,6 +161,26 @@ class Course:
         generator = np.random.default_rng([self.seed, _STREAM, int(tuning), number, 1])
         start = self.threat.random_starts(generator, x_query.shape)
         model.restore()
+        answering: Adaptable | Reading
+        if isinstance(model, Adapted):
+            answering, cost = self._read(method, model, x, y, setting)
+        else:
+            answering, cost = model, self._moved(method, model, x, y, setting, generator)
+        right = answering.predict(x_query) == y_query
+        x_adv = self._attacked(answering, x_query, y_query, start, self.protocol.attack_steps)
+        stays = right & (answering.predict(x_adv) == y_query)
+        return float(right.mean()), float(stays.mean()), cost
+
+    def _moved(
+        self,
+        method: str,
+        model: Adaptable,
+        x: np.ndarray,
+        y: np.ndarray,
+        setting: Setting,
+        generator: np.random.Generator,
+    ) -> Cost:
+        """What moving the weights in rounds costs."""
         model.spent()
         for _ in range(int(setting["rounds"])):
             x_adv = x
@@ -148,11 +188,18 @@ class Course:
                 drawn = self.threat.random_starts(generator, x.shape)
                 x_adv = self._attacked(model, x, y, drawn, self.protocol.support_attack_steps)
             model.descend(x_adv, y, steps=self.protocol.steps, rate=setting["rate"])
-        cost = model.spent()
-        right = model.predict(x_query) == y_query
-        x_adv = self._attacked(model, x_query, y_query, start, self.protocol.attack_steps)
-        stays = right & (model.predict(x_adv) == y_query)
-        return float(right.mean()), float(stays.mean()), cost
+        return model.spent()
+
+    def _read(
+        self, method: str, model: Adapted, x: np.ndarray, y: np.ndarray, setting: Setting
+    ) -> tuple[Reading, Cost]:
+        """The model under a head that is fitted to the labelled examples, and what that costs."""
+        chosen, threat = readout(method, model), self.threat
+        ascent = pgd(threat.norm, self.protocol.support_attack_steps)
+        features = model.features(x)[None]
+        support = Support(x, y, self.target.classes, None, threat.eps, ascent, features)
+        heads = chosen.fit(model, support, setting).scaled(setting["scale"])
+        return Reading(model, heads), chosen.cost(len(x), setting, ascent)
 
     def draw(
         self, number: int, shots: int, *, tuning: bool = False
@@ -177,7 +224,12 @@ class Course:
         return support, target.y_train[places], as_shape(x[query], self.shape), y[query]
 
     def _attacked(
-        self, model: Adaptable, x: np.ndarray, y: np.ndarray, start: np.ndarray, steps: int
+        self,
+        model: Adaptable | Reading,
+        x: np.ndarray,
+        y: np.ndarray,
+        start: np.ndarray,
+        steps: int,
     ) -> np.ndarray:
         with np.errstate(all="ignore"):  # weights may have diverged: judged by what comes out
             ascent = pgd(self.threat.norm, steps)

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from benchmark import documents
 from benchmark.digest import digest
-from benchmark.errors import ConfigError, UnknownName
-from benchmark.metatest.protocol import Count, Rates
+from benchmark.errors import ConfigError
+from benchmark.metatest.parsing import Count, Episodes, Rates, Wholes, named, names_of, read, told
+from benchmark.metatest.readouts.names import READOUTS
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
@@ -22,41 +22,13 @@ NAME = "domain"  # of the protocol
 VERSION = 1  # numbers of different versions are never ranked together
 
 FINETUNE, ADVERSARIAL, SCRATCH = "finetune", "finetune-adv", "scratch-adv"
+READING = ("centroid", "ridge")  # read-outs, which move no weights
 METHODS: dict[str, str] = {
     FINETUNE: "the trained weights, on clean labelled examples",
     ADVERSARIAL: "the trained weights, on labelled examples that are attacked anew each round",
     SCRATCH: "the weights before any training, on the same attacked examples",
+    **{name: READOUTS[name] for name in READING},
 }
-
-
-def _parts(value: Any) -> list[Any]:
-    parts = value if isinstance(value, list | tuple) else str(value).split(",")
-    if not parts:
-        raise ValueError("is empty; give at least one")
-    return [int(p) if isinstance(p, str) and p.strip().isdecimal() else p for p in parts]
-
-
-def _text(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-
-
-def _method(name: Any) -> str:
-    if name not in METHODS:
-        raise UnknownName("method", str(name), METHODS)
-    return str(name)
-
-
-Whole = Annotated[Count, BeforeValidator(_text)]
-Wholes = Annotated[
-    tuple[Count, ...],
-    BeforeValidator(_parts),
-    AfterValidator(lambda counts: tuple(sorted(set(counts)))),
-]
-Methods = Annotated[
-    tuple[Annotated[str, BeforeValidator(_method)], ...],
-    BeforeValidator(_parts),
-    AfterValidator(lambda names: tuple(dict.fromkeys(names))),
-]
 
 
 @dataclass(frozen=True)
@@ -73,7 +45,7 @@ class Domain:
         queries: of the other data set's test part, attacked white-box after adaptation.
         attack_steps: of PGD on queries.
         support_attack_steps: of PGD on labelled examples.
-        rates: that are tried.
+        rates: of gradient descent, that are tried; read-outs have settings of their own.
         rounds: that are tried.
         steps: of gradient descent a round.
         tuning_episodes: for each setting that is tried.
@@ -83,21 +55,19 @@ class Domain:
     fingerprint: str = ""
     resize: Annotated[bool, Field(strict=True)] = False
     shots: Wholes = (1, 5, 20)
-    methods: Methods = tuple(METHODS)
-    episodes: Whole = 10
-    queries: Whole = 100
-    attack_steps: Whole = 20
-    support_attack_steps: Whole = 10
+    methods: Annotated[tuple[str, ...], named("method", METHODS)] = tuple(METHODS)
+    episodes: Episodes = 10
+    queries: Count = 100
+    attack_steps: Count = 20
+    support_attack_steps: Count = 10
     rates: Rates = (0.01, 0.03, 0.1)
     rounds: Wholes = (4, 20)
-    steps: Whole = 5
-    tuning_episodes: Whole = 1
+    steps: Count = 5
+    tuning_episodes: Count = 1
 
     def settings(self) -> dict[str, Any]:
         """Everything but the methods and the name, as JSON values: what a key depends on."""
-        whole = dataclasses.asdict(self) | {"version": VERSION}
-        del whole["methods"], whole["adapt_to"]
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in whole.items()}
+        return told(self, without=("methods", "adapt_to")) | {"version": VERSION}
 
     def keys(self) -> dict[str, str]:
         """Method to the key of its stage in the store."""
@@ -107,30 +77,21 @@ class Domain:
         """The settings that are tried."""
         return [{"rate": rate, "rounds": count} for rate in self.rates for count in self.rounds]
 
-    def gradient_evaluations(self) -> float:
+    def gradient_evaluations(self, method: str) -> float:
         """About what a method takes, with ten classes."""
         measured = self.queries * (self.attack_steps + 1)
         learned = 10 * max(self.rounds) * (self.support_attack_steps + 1 + self.steps)
+        learned = 0 if method in READING else learned
         tried = self.episodes + self.tuning_episodes * len(self.grid())
         return tried * (len(self.shots) * measured + sum(self.shots) * learned)
 
 
 def resolve(settings: Mapping[str, Any]) -> Domain:
     """The protocol with these settings; raises `ConfigError` for unknown or wrong ones."""
-    known = [field.name for field in dataclasses.fields(Domain) if field.name != "fingerprint"]
-    for name in settings:
-        if name not in known:
-            raise UnknownName("adaptation setting", name, known)
-    if not isinstance(settings.get("adapt_to"), str):
+    known = [name for name in names_of(Domain) if name != "fingerprint"]
+    if settings.keys() <= set(known) and not isinstance(settings.get("adapt_to"), str):
         raise ConfigError("--protocol domain needs --adapt-to DATASET, which it adapts to")
-    try:
-        found = Domain(**settings)
-    except ValidationError as error:
-        name, wrong = documents.fault(error)
-        raise ConfigError(f"adaptation.{name} {wrong}") from error
-    if found.episodes < 2:
-        raise ConfigError("adaptation.episodes must be 2 or more; one gives no interval")
-    return found
+    return read(Domain, settings, known)
 
 
 def check(protocol: Domain, dataset: Dataset, target: Dataset) -> Domain:
@@ -140,12 +101,12 @@ def check(protocol: Domain, dataset: Dataset, target: Dataset) -> Domain:
         ConfigError: its inputs are of another shape and not to be resized, or it has too few.
     """
     shape, other = dataset.input_shape, target.input_shape
-    told = f"{target.name} has inputs of {_told(other)}, {dataset.name} of {_told(shape)}"
+    sizes = f"{target.name} has inputs of {_sizes(other)}, {dataset.name} of {_sizes(shape)}"
     if other != shape and not len(other) == len(shape) == 3:
-        raise ConfigError(f"adapt-to: {told}; only images can be resized to others")
+        raise ConfigError(f"adapt-to: {sizes}; only images can be resized to others")
     if other != shape and not protocol.resize:
         raise ConfigError(
-            f"adapt-to: {told}; give --set adaptation.resize=true to make them alike, or another "
+            f"adapt-to: {sizes}; give --set adaptation.resize=true to make them alike, or another "
             "data set"
         )
     counts = np.bincount(target.y_train, minlength=target.classes)
@@ -164,5 +125,5 @@ def check(protocol: Domain, dataset: Dataset, target: Dataset) -> Domain:
     return dataclasses.replace(protocol, fingerprint=target.fingerprint)
 
 
-def _told(shape: tuple[int, ...]) -> str:
+def _sizes(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))

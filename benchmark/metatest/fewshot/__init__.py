@@ -2,7 +2,5 @@
 
 settings    how much is measured; checks against the data
 episodes    drawing ways, supports and queries, in NumPy
-readouts    what adapts to a support, and what of it is tuned
-model       a trained model as read-outs and attacks need it
 course      one read-out of one cell: tuned on validation classes, measured on test classes
 """

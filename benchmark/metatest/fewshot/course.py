@@ -20,11 +20,11 @@ from benchmark.datasets import Dataset
 from benchmark.datasets.dataset import Pool
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot.episodes import Episodes
-from benchmark.metatest.fewshot.model import ROWS, Adapted
-from benchmark.metatest.fewshot.names import READOUTS
-from benchmark.metatest.fewshot.readouts import ReadOut, Setting, Support, readout
 from benchmark.metatest.fewshot.settings import VERSION, FewShot
 from benchmark.metatest.fewshot.strongest import autoattack
+from benchmark.metatest.readouts.model import ROWS, Adapted
+from benchmark.metatest.readouts.names import READOUTS
+from benchmark.metatest.readouts.table import ReadOut, Setting, Support, choose, readout
 from benchmark.metatest.summary import share
 from benchmark.results import Record
 from defenses.heads.spec import Heads
@@ -170,12 +170,7 @@ class Course:
             tried.append({**setting, "scale": scale, "robust": float(arrays["robust"].mean())})
             return float(tried[-1]["robust"])
 
-        middle = chosen.scales[len(chosen.scales) // 2]
-        found = [robust(setting, middle) for setting in chosen.grid]
-        setting = chosen.grid[int(np.argmax(found))]
-        left = {s: robust(setting, s) for s in chosen.scales if s != middle}
-        left[middle] = max(found)
-        scale = min(chosen.scales, key=lambda s: left[s])
+        setting, scale = choose(chosen, robust)
         told = {"ways": ways, "episodes": len(numbers), "tried": tried}
         return Trial(chosen, setting, scale), told
 

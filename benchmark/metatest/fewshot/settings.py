@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
-from benchmark import documents
 from benchmark.digest import digest
-from benchmark.errors import ConfigError, UnknownName, shortened
-from benchmark.metatest.fewshot.names import READOUTS
+from benchmark.errors import ConfigError, shortened
+from benchmark.metatest.parsing import (
+    Count,
+    Episodes,
+    Wholes,
+    from_,
+    listed,
+    named,
+    names_of,
+    read,
+    several,
+    told,
+    whole,
+)
+from benchmark.metatest.readouts.names import READOUTS
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
@@ -23,60 +33,17 @@ if TYPE_CHECKING:
 NAME = "few-shot"  # of the protocol
 VERSION = 1  # numbers of different versions are never ranked together
 STORED = "stored"
-
-# No machine gets through more.
-_MOST = 1_000_000
-
-
-def _parts(value: Any) -> list[Any]:
-    """A list from a list, a single value or text such as "1,5"."""
-    parts = value if isinstance(value, list | tuple) else str(value).split(",")
-    return [int(p) if re.fullmatch(r"\s*\d{1,9}\s*", str(p)) else p for p in parts]
-
-
-def _whole(value: Any, least: int) -> int:
-    if type(value) is not int or not least <= value <= _MOST:
-        raise ValueError(f"must be whole numbers from {least} to {_MOST:,}, got {shortened(value)}")
-    return value
-
-
-def _counts(least: int) -> BeforeValidator:
-    return BeforeValidator(
-        lambda value: tuple(sorted({_whole(one, least) for one in _parts(value)}))
-    )
-
-
-def _count(least: int) -> BeforeValidator:
-    def check(value: Any) -> int:
-        parts = _parts(value)
-        if len(parts) != 1:
-            raise ValueError(f"must be one whole number, got {shortened(value)}")
-        return _whole(parts[0], least)
-
-    return BeforeValidator(check)
+_QUERIES = 5
 
 
 def _queries(value: Any) -> tuple[int, bool]:
     """From "15", "stored" or "15,stored", or what that was made into."""
-    parts = list(value) if isinstance(value, list | tuple) else _parts(value)
+    parts = listed(value)
     flags = [p for p in parts if isinstance(p, bool) or p == STORED]
-    numbers = [p for p in _parts(parts) if not isinstance(p, bool) and p != STORED]
+    numbers = [p for p in parts if not isinstance(p, bool) and p != STORED]
     if len(numbers) > 1 or len(flags) > 1:
         raise ValueError(f"must be one number, {STORED} or both, got {shortened(value)}")
-    return (_whole(numbers[0], 1) if numbers else _QUERIES), bool(flags and flags[0])
-
-
-def _readouts(value: Any) -> tuple[str, ...]:
-    names = [n.strip() for n in value.split(",")] if isinstance(value, str) else list(value)
-    for name in names:
-        if name not in READOUTS:
-            raise UnknownName("read-out", str(name), READOUTS)
-    if not names:
-        raise ValueError("is empty; give at least one")
-    return tuple(dict.fromkeys(names))
-
-
-_QUERIES = 5
+    return (whole(numbers[0]) if numbers else _QUERIES), bool(flags and flags[0])
 
 
 @dataclass(frozen=True)
@@ -96,15 +63,15 @@ class FewShot:
         autoattack_episodes: episodes whose queries are attacked by the suite autoattack, too.
     """
 
-    ways: Annotated[tuple[int, ...], _counts(2)] = (5,)
-    shots: Annotated[tuple[int, ...], _counts(1)] = (1, 5)
+    ways: Annotated[tuple[int, ...], several(2)] = (5,)
+    shots: Wholes = (1, 5)
     queries: Annotated[tuple[int, bool], BeforeValidator(_queries)] = (_QUERIES, False)
-    episodes: Annotated[int, _count(2)] = 600
-    readouts: Annotated[tuple[str, ...], BeforeValidator(_readouts)] = tuple(READOUTS)
-    attack_steps: Annotated[int, _count(1)] = 20
-    support_attack_steps: Annotated[int, _count(1)] = 10
-    tuning_episodes: Annotated[int, _count(2)] = 20
-    autoattack_episodes: Annotated[int, _count(0)] = 5
+    episodes: Episodes = 600
+    readouts: Annotated[tuple[str, ...], named("read-out", READOUTS)] = tuple(READOUTS)
+    attack_steps: Count = 20
+    support_attack_steps: Count = 10
+    tuning_episodes: Episodes = 20
+    autoattack_episodes: Annotated[int, from_(0)] = 5
 
     @property
     def query_shots(self) -> int:
@@ -118,8 +85,7 @@ class FewShot:
 
     def keys(self) -> dict[tuple[str, int, int], str]:
         """(read-out, ways, shots) to the key of its stage in the store."""
-        settings = dataclasses.asdict(self) | {"version": VERSION}
-        shared = {k: v for k, v in settings.items() if k not in ("ways", "shots", "readouts")}
+        shared = told(self, without=("ways", "shots", "readouts")) | {"version": VERSION}
         return {
             (name, ways, shots): f"{name}-{ways}way-{shots}shot-{digest([ways, shots, shared])[:8]}"
             for name in self.readouts
@@ -140,15 +106,7 @@ class FewShot:
 
 def resolve(settings: Mapping[str, Any]) -> FewShot:
     """The protocol with these settings; raises `ConfigError` for unknown or wrong ones."""
-    known = [field.name for field in dataclasses.fields(FewShot)]
-    for name in settings:
-        if name not in known:
-            raise UnknownName("adaptation setting", name, known)
-    try:
-        return FewShot(**settings)
-    except ValidationError as error:
-        name, wrong = documents.fault(error)
-        raise ConfigError(f"{name} {wrong}") from error
+    return read(FewShot, settings, names_of(FewShot))
 
 
 def check(protocol: FewShot, dataset: Dataset) -> None:

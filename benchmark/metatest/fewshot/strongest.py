@@ -8,7 +8,7 @@ from benchmark import frameworks
 from benchmark.attacks.creating import create
 from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box
 from benchmark.attacks.suites import load_suite
-from benchmark.metatest.fewshot.model import Adapted
+from benchmark.metatest.readouts.model import Adapted
 from defenses.heads.spec import Heads
 from defenses.labels import labels_of
 from defenses.threat import Threat

@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
-from benchmark import documents
 from benchmark.digest import digest
-from benchmark.errors import ConfigError, UnknownName
+from benchmark.errors import ConfigError
 from benchmark.metatest import families
-from benchmark.metatest.protocol import Count, Families, Rates
+from benchmark.metatest.parsing import Count, Episodes, Rates, fitting, named, names_of, read, told
+from benchmark.metatest.protocol import Families
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
@@ -30,36 +30,10 @@ LEARNERS: dict[str, str] = {
 }
 
 
-def _text(value: Any) -> Any:
-    """A whole number from an option's text."""
-    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-
-
-def _learner(name: Any) -> str:
-    if name not in LEARNERS:
-        raise UnknownName("learner", str(name), LEARNERS)
-    return str(name)
-
-
-def _listed(value: Any) -> list[Any]:
-    values = [v.strip() for v in value.split(",")] if isinstance(value, str) else list(value)
-    if not values:
-        raise ValueError("is empty; give at least one")
-    return values
-
-
 def _several(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(names) < 2:
         raise ValueError("must name two or more, or nothing arrives that could be forgotten")
     return names
-
-
-Whole = Annotated[Count, BeforeValidator(_text)]
-Learners = Annotated[
-    tuple[Annotated[str, BeforeValidator(_learner)], ...],
-    BeforeValidator(_listed),
-    AfterValidator(lambda names: tuple(dict.fromkeys(names))),
-]
 
 
 @dataclass(frozen=True)
@@ -87,22 +61,20 @@ class Arrivals:
         "patch",
         "linf-large",
     )
-    labels: Whole = 200
-    rounds: Whole = 5
-    steps: Whole = 5
-    learners: Learners = tuple(LEARNERS)
-    episodes: Annotated[Whole, BeforeValidator(_text)] = 20
-    queries: Whole = 50
-    attack_steps: Whole = 20
+    labels: Count = 200
+    rounds: Count = 5
+    steps: Count = 5
+    learners: Annotated[tuple[str, ...], named("learner", LEARNERS)] = tuple(LEARNERS)
+    episodes: Episodes = 20
+    queries: Count = 50
+    attack_steps: Count = 20
     rates: Rates = (0.003, 0.01, 0.03, 0.1)
     distance_weights: Rates = (0.01, 0.1, 1.0)
-    tuning_episodes: Whole = 2
+    tuning_episodes: Count = 2
 
     def settings(self) -> dict[str, Any]:
         """Everything but the learners, as JSON values: what a stage's key depends on."""
-        whole = dataclasses.asdict(self) | {"version": VERSION}
-        del whole["learners"]
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in whole.items()}
+        return told(self, without=("learners",)) | {"version": VERSION}
 
     def keys(self) -> dict[str, str]:
         """Learner to the key of its stage in the store."""
@@ -131,18 +103,7 @@ class Arrivals:
 
 def resolve(settings: Mapping[str, Any]) -> Arrivals:
     """The protocol with these settings; raises `ConfigError` for unknown or wrong ones."""
-    known = [field.name for field in dataclasses.fields(Arrivals)]
-    for name in settings:
-        if name not in known:
-            raise UnknownName("adaptation setting", name, known)
-    try:
-        found = Arrivals(**settings)
-    except ValidationError as error:
-        name, wrong = documents.fault(error)
-        raise ConfigError(f"adaptation.{name} {wrong}") from error
-    if found.episodes < 2:
-        raise ConfigError("adaptation.episodes must be 2 or more; one gives no interval")
-    return found
+    return read(Arrivals, settings, names_of(Arrivals))
 
 
 def sized_for(
@@ -162,16 +123,15 @@ def sized_for(
             raise ConfigError(f"adaptation.families: {name} {obstacle}; leave it out")
         if "families" in given or not (obstacle or name == families.validation_family(norm)):
             arriving.append(name)
-    there = {
-        "labels": len(dataset.x_train),
-        "queries": min(len(dataset.x_test), len(dataset.x_validation)),
+    queries = min(len(dataset.x_test), len(dataset.x_validation))
+    asked = {
+        "labels": (protocol.labels, len(dataset.x_train), "training part"),
+        "queries": (protocol.queries, queries, "smaller of test and validation part"),
     }
-    for name, most in there.items():
-        if name in given and getattr(protocol, name) > most:
-            part = "training part" if name == "labels" else "smaller of test and validation part"
-            raise ConfigError(
-                f"adaptation.{name} asks for {getattr(protocol, name)} examples at a time, the "
-                f"{part} of {dataset.name} has {most}; lower it"
-            )
-    least = {name: min(getattr(protocol, name), most) for name, most in there.items()}
-    return dataclasses.replace(protocol, families=tuple(arriving), **least)
+    least = fitting(asked, dataset.name, given=given)
+    return dataclasses.replace(
+        protocol,
+        families=tuple(arriving),
+        labels=least["labels"],
+        queries=least["queries"],
+    )

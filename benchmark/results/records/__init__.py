@@ -17,6 +17,7 @@ from benchmark.results.records.metatest import EstimateRecord as EstimateRecord
 from benchmark.results.records.metatest import FamilyRecord as FamilyRecord
 from benchmark.results.records.metatest import TuningRecord as TuningRecord
 from benchmark.results.records.schema import CostRecord as CostRecord
+from benchmark.results.records.schema import ProtocolRecord as ProtocolRecord
 from benchmark.results.records.schema import Schema as Schema
 from benchmark.results.records.schema import StageRecord as StageRecord
 from benchmark.results.records.sequence import SequenceRecord as SequenceRecord

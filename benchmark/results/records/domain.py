@@ -13,14 +13,14 @@ from benchmark.results.records.schema import (
     CostRecord,
     Count,
     Number,
-    StageRecord,
+    ProtocolRecord,
     Status,
 )
 
 Least = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class DomainRecord(StageRecord):
+class DomainRecord(ProtocolRecord):
     """domains/<method>-<hash>.json; no numbers unless the status is "ok".
 
     setting, labels_used, cost, clean and robust have an entry for each of `shots`; labels and costs

@@ -12,9 +12,9 @@ from benchmark.results.records.schema import (
     CostRecord,
     Count,
     Number,
+    ProtocolRecord,
     Schema,
     Share,
-    StageRecord,
     Status,
 )
 
@@ -31,7 +31,7 @@ class ChoiceRecord(Schema):
     cost: CostRecord = CostRecord()
 
 
-class FewShotRecord(StageRecord):
+class FewShotRecord(ProtocolRecord):
     """few-shot/<read-out>-<ways>way-<shots>shot-<hash>.json; no numbers unless the status is "ok".
 
     labels_used and cost are those of one adaptation; `autoattack` is of the first episodes alone.

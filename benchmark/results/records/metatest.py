@@ -12,15 +12,15 @@ from benchmark.results.records.schema import (
     Count,
     Number,
     Points,
+    ProtocolRecord,
     Schema,
     Share,
-    StageRecord,
     Status,
     Table,
 )
 
 
-class TuningRecord(StageRecord):
+class TuningRecord(ProtocolRecord):
     """adaptations/tuning-<hash>.json; `accuracy` is over rates, shots and steps."""
 
     family: str = ""
@@ -44,7 +44,7 @@ class EstimateRecord(Schema):
     high: Number
 
 
-class FamilyRecord(StageRecord):
+class FamilyRecord(ProtocolRecord):
     """adaptations/<family>-<hash>.json; without numbers where the status is not "ok"."""
 
     status: Status

@@ -26,6 +26,7 @@ from pydantic import (
 from benchmark.errors import SchemaError
 from benchmark.portable import without_folders
 from benchmark.results.files import Record
+from benchmark.results.identity import FIRST_PROTOCOL
 from benchmark.text import one_line
 
 _READING = "reading"
@@ -103,6 +104,12 @@ class StageRecord(Schema):
                 told = one_line(without_folders(stored["reason"]))
                 raise SchemaError(f"failed: {told}") from error
             raise
+
+
+class ProtocolRecord(StageRecord):
+    """What stages have whose numbers are of a version of the protocol."""
+
+    protocol_version: Count = FIRST_PROTOCOL
 
 
 class CostRecord(Schema):

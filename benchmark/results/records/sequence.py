@@ -12,8 +12,8 @@ from benchmark.results.records.schema import (
     CostRecord,
     Count,
     Number,
+    ProtocolRecord,
     Schema,
-    StageRecord,
     Status,
     Table,
 )
@@ -32,7 +32,7 @@ class LearnerChoiceRecord(Schema):
     cost: CostRecord = CostRecord()
 
 
-class SequenceRecord(StageRecord):
+class SequenceRecord(ProtocolRecord):
     """sequences/<learner>-<hash>.json; no numbers unless the status is "ok".
 
     `accuracy` has a row for each arrival and a column for each family; `mean` and `worst` are over

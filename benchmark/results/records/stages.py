@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from benchmark.results.identity import FIRST_PROTOCOL
 from benchmark.results.records.schema import (
     Amount,
     CostRecord,
     Count,
+    ProtocolRecord,
     Schema,
     Share,
     StageRecord,
@@ -74,13 +74,14 @@ class Violations(Schema):
     non_finite: Count = 0
 
 
-class AttackRecord(StageRecord):
+class AttackRecord(ProtocolRecord):
     """attacks/<key>.json
 
     `source` is the defense on whose model it was made, `made_on` the cell with that model.
     `draws`: of each answer of a random model; what one of them is expected to get right before and
     after it are `clean_expected_accuracy` and `expected_accuracy`. `batch_size`: examples at a
-    time, where that isn't 250. The last eight are of an attack that ran.
+    time, where that isn't 250. Those from `seconds` on are of an
+    attack that ran.
     """
 
     status: Status
@@ -109,7 +110,6 @@ class AttackRecord(StageRecord):
     abstained: Count | None = None
     silent: Count | None = None
     forgot: Count | None = None
-    protocol_version: Count = FIRST_PROTOCOL
 
 
 class ClaimsRecord(AttackRecord):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.site.outcomes import Detail, usable
+from reports.details import Detail, usable
 
 QUERIES = (10, 100, 1000)
 MINIMAL = "minimal-norm"

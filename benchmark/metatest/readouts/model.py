@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from benchmark.estimators.estimator import Estimator
 from defenses import Fitted
 from defenses.cost import Cost, gradients
 from defenses.heads.spec import Heads
+from defenses.labels import labels_of
 from defenses.perturbation.spec import Ascent
 
 # Rows that go through a model at once.
@@ -93,3 +95,21 @@ class Adapted:
         """The model's own head, of its first classes."""
         heads: Heads = self.body.own(ways)
         return heads
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A model under one head, which answers and is attacked as one whose weights were moved."""
+
+    model: Adapted
+    heads: Heads
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Labels, (n,); `NO_LABEL` where the logits are not finite."""
+        return labels_of(self.heads.logits(self.model.features(x)[None])[0])
+
+    def attack(
+        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+    ) -> np.ndarray:
+        """Projected gradient ascent on each example, through the head."""
+        return self.model.attack(x, y, start, self.heads, eps=eps, ascent=ascent)

@@ -1,6 +1,6 @@
 """What adapts to a support: how each read-out is fitted, what it costs, and what is tuned.
 
-The defender's settings are those with the highest robust accuracy on validation classes. The scale
+The defender's settings are those with the highest robust accuracy on validation data. The scale
 of the logits changes no answer, so it is the attacker's: the one that leaves the least, so that no
 read-out is taken for robust because its gradients vanish.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.metatest.fewshot.model import Adapted
+from benchmark.metatest.readouts.model import Adapted
 from defenses.cost import Cost, gradients
 from defenses.heads import spec
 from defenses.heads.spec import Heads
@@ -70,6 +70,21 @@ class ReadOut:
     cost: Callable[[int, Setting, Ascent], Cost]
     moves: bool = False
     attacks: bool = False
+
+
+def choose(chosen: ReadOut, robust: Callable[[Setting, float], float]) -> tuple[Setting, float]:
+    """The defender's setting, and then the attacker's scale of the logits.
+
+    Args:
+        chosen: the read-out.
+        robust: the share that a setting and a scale leave of validation data.
+    """
+    middle = chosen.scales[len(chosen.scales) // 2]
+    found = [robust(setting, middle) for setting in chosen.grid]
+    setting = chosen.grid[int(np.argmax(found))]
+    left = {scale: robust(setting, scale) for scale in chosen.scales if scale != middle}
+    left[middle] = max(found)
+    return setting, min(chosen.scales, key=lambda scale: left[scale])
 
 
 def readout(name: str, model: Adapted) -> ReadOut:

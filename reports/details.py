@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.errors import StoreError
 from benchmark.results import Store
-from reports.records import Attack
+from reports.records import Attack, Cell
 
 Arrays = dict[str, np.ndarray]
 _WHOLE = ("label", "clean_prediction", "adversarial_prediction", "first_query")
@@ -48,6 +48,13 @@ class Detail:
     @property
     def success(self) -> np.ndarray:
         return self.clean_correct & ~self.robust
+
+
+def load_details(store: Store, cell: Cell) -> dict[str, Detail]:
+    """The outcomes of a cell's attacks by key."""
+    norm = cell.record.config.threat.norm
+    found = {key: detail(store, cell.cell_id, attack, norm) for key, attack in cell.attacks.items()}
+    return {key: one for key, one in found.items() if one is not None}
 
 
 def detail(store: Store, cell_id: str, attack: Attack, norm: str) -> Detail | None:
