@@ -21,6 +21,7 @@ import numpy as np
 
 from defenses import rand_augment
 from defenses.errors import DefenseError
+from defenses.resident.spec import Moves, Rows
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,17 @@ class Augmentation:
         return [name for name, value in vars(self).items() if value and name != "magnitude"]
 
     def __call__(self, generator: np.random.Generator, x: np.ndarray) -> np.ndarray:
-        """Images (n, H, W, C) as others of the same shape and type; `x` itself where all is off."""
+        """Images (n, H, W, C) as others of the same shape and type; `x` itself where all is off.
+
+        Of rows that lie on a device it is told alone where their pixels come from.
+        """
+        if isinstance(x, Rows) and not self.rand_augment:
+            return x.moved(self._moves(generator, *x.shape[:3])) if self else x
         count, height, width = x.shape[:3]
         if self.crop or self.flip:
-            corners, flipped = np.zeros((count, 2), int), np.zeros(count, bool)
-            if self.crop:
-                corners = generator.integers(2 * self.crop + 1, size=(count, 2))
-            if self.flip:
-                flipped = np.asarray(generator.random(count) < 0.5)
-            x = _windows(x, self.crop, corners, flipped)
+            x = _windows(x, self.crop, *self._corners(generator, count))
         if self.rand_augment:
-            count = self.rand_augment
-            x = rand_augment.apply(generator, x, count=count, magnitude=self.magnitude)
+            x = rand_augment.apply(generator, x, count=self.rand_augment, magnitude=self.magnitude)
         if self.cutout:
             centres = generator.integers((height, width), size=(count, 2))
             x = x.copy()
@@ -68,6 +68,28 @@ class Augmentation:
                 rows, columns = (slice(max(0, at), at + self.cutout) for at in (row, column))
                 image[rows, columns] = 0
         return x
+
+    def _corners(self, generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where windows begin in the padded images, (n, 2), and which of them are mirrored."""
+        corners, flipped = np.zeros((count, 2), int), np.zeros(count, bool)
+        if self.crop:
+            corners = generator.integers(2 * self.crop + 1, size=(count, 2))
+        if self.flip:
+            flipped = np.asarray(generator.random(count) < 0.5)
+        return corners, flipped
+
+    def _moves(self, generator: np.random.Generator, count: int, height: int, width: int) -> Moves:
+        """The same as a call does, as where each pixel comes from."""
+        corners, flipped = self._corners(generator, count)
+        rows = corners[:, :1] - self.crop + np.arange(height)  # (n, H)
+        columns = corners[:, 1:] - self.crop + np.arange(width)  # (n, W)
+        columns[flipped] = columns[flipped, ::-1]
+        kept = _both(_within(rows, height), _within(columns, width))
+        if self.cutout:
+            first = generator.integers((height, width), size=(count, 2)) - self.cutout // 2
+            below, right = np.arange(height) - first[:, :1], np.arange(width) - first[:, 1:]
+            kept &= ~_both(_within(below, self.cutout), _within(right, self.cutout))
+        return Moves(rows.clip(0, height - 1), columns.clip(0, width - 1), kept)
 
     def check(self, input_shape: Sequence[int]) -> None:
         """Raises DefenseError where inputs of this shape can't be augmented so."""
@@ -83,6 +105,16 @@ class Augmentation:
                     f"{name} {size} is larger than the images, {height}x{width}; "
                     f"give at most {min(height, width)}"
                 )
+
+
+def _within(places: np.ndarray, end: int) -> np.ndarray:
+    """Which of them lie from 0 to before `end`."""
+    return (places >= 0) & (places < end)
+
+
+def _both(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """What is true of the row and of the column of a pixel, (n, H, W)."""
+    return rows[:, :, None] & columns[:, None, :]
 
 
 def _windows(x: np.ndarray, crop: int, corners: np.ndarray, flipped: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ An epoch has as many updates as without them, so that trainings with and without
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from defenses.data import checked_data
 from defenses.errors import DefenseError
-from defenses.inputs import Inputs
+from defenses.inputs import Inputs, as_stored
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +62,22 @@ class Joined(Inputs):
         self.slow = any(getattr(part, "slow", False) for part in self._parts)
 
     def __getitem__(self, index: Any) -> np.ndarray:
+        return self._read(index, lambda part, rows: part[rows], np.float32)
+
+    def as_stored(self, index: Any) -> np.ndarray:
+        """Bytes where both parts have bytes."""
+        kinds = [as_stored(part, slice(0, 1)).dtype for part in self._parts]
+        if any(kind != np.uint8 for kind in kinds):
+            return self[index]
+        return self._read(index, as_stored, np.uint8)
+
+    def _read(self, index: Any, read: Callable[..., np.ndarray], kind: type) -> np.ndarray:
         places = np.arange(len(self))[index]
         flat, (first, second) = places.ravel(), self._parts
-        found = np.empty((len(flat), *self.shape[1:]), np.float32)
+        found: np.ndarray = np.empty((len(flat), *self.shape[1:]), kind)
         behind = flat >= len(first)
-        found[~behind] = first[flat[~behind]]
-        found[behind] = second[flat[behind] - len(first)]
+        found[~behind] = read(first, flat[~behind])
+        found[behind] = read(second, flat[behind] - len(first))
         return found.reshape(*places.shape, *self.shape[1:])
 
 

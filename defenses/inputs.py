@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -34,29 +32,25 @@ class Inputs(ABC):
     def __getitem__(self, index: Any) -> np.ndarray:
         """The inputs at these places."""
 
+    def as_stored(self, index: Any) -> np.ndarray:
+        """The inputs at these places as uint8, where `self[index]` is that divided by 255.
+
+        Where they aren't bytes, as float32; all of them are, or none.
+        """
+        return self[index]
+
 
 class Chosen(Inputs):
     """Some rows of other inputs."""
 
-    def __init__(self, inputs: Inputs, rows: np.ndarray) -> None:
+    def __init__(self, inputs: np.ndarray | Inputs, rows: np.ndarray) -> None:
         self._inputs, self._rows = inputs, rows
-        self.shape, self.slow = (len(rows), *inputs.shape[1:]), inputs.slow
+        self.shape, self.slow = (len(rows), *inputs.shape[1:]), getattr(inputs, "slow", False)
 
     def __getitem__(self, index: Any) -> np.ndarray:
         return self._inputs[self._rows[index]]
 
 
-def batches(x: np.ndarray | Inputs, places: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """The inputs at each of the `places`, one after another.
-
-    Where reading is slow, the next are read while these are worked on.
-    """
-    if not places or not getattr(x, "slow", False):
-        yield from (x[place] for place in places)
-        return
-    with ThreadPoolExecutor(1, "read-ahead") as reader:
-        coming = reader.submit(x.__getitem__, places[0])
-        for place in places[1:]:
-            ready, coming = coming, reader.submit(x.__getitem__, place)
-            yield ready.result()
-        yield coming.result()
+def as_stored(x: np.ndarray | Inputs, index: Any) -> np.ndarray:
+    """The same of an array, which has no bytes."""
+    return x.as_stored(index) if isinstance(x, Inputs) else x[index]

@@ -8,7 +8,7 @@ of each defense.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from defenses.adaptation.spec import Adaptation
 from defenses.perturbation.spec import Ascent
+from defenses.resident.spec import Rows
 from defenses.states import Arrays as Arrays
 from defenses.states import Parts, divided, joined
 
@@ -57,6 +58,14 @@ class Kernel(ABC):
         Weights, statistics, losses and what an attack adds up stay in float32.
         """
 
+    @abstractmethod
+    def room(self) -> int:
+        """Bytes that data may take on the model's device; 0 where that is the processor."""
+
+    @abstractmethod
+    def upload(self, chunks: Iterator[np.ndarray]) -> Any:
+        """Inputs on the model's device, as a tensor that `images` takes rows of."""
+
     def tensors(self, draws: Arrays) -> dict[str, Any]:
         """Labels, which are whole numbers, and images."""
         return {
@@ -65,7 +74,7 @@ class Kernel(ABC):
         }
 
     @abstractmethod
-    def images(self, x: np.ndarray) -> Any:
+    def images(self, x: np.ndarray | Rows) -> Any:
         """Inputs as a tensor, in the framework's layout and the type that is computed with."""
 
     @abstractmethod

@@ -1,10 +1,7 @@
-"""The only epoch loop: batches, schedules, random draws, cost and checkpoints, in NumPy.
+"""The only epoch loop: updates with their schedules, validation, cost and checkpoints.
 
-Everything random comes from one generator, in this order at each step: the epoch's permutation
-(first step only), which extra data go into its batches, how the examples are augmented, then what
-the defense draws. A kernel draws nothing, so that both frameworks see the same examples, tasks and
-attack starts. Validation draws from a generator of its own, so that watching a training does not
-change it.
+What updates are made on is drawn in `drawing`. Validation draws from a generator of its own, so
+that watching a training does not change it.
 """
 
 from __future__ import annotations
@@ -12,17 +9,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from defenses.cost import Cost
+from defenses.drawing import Drawing
 from defenses.errors import DefenseError, did_you_mean
-from defenses.extra import Extra, Mixture
+from defenses.extra import Extra
 from defenses.fetching import Losses
-from defenses.inputs import Chosen, Inputs, batches
 from defenses.kernel import Arrays, Kernel
 from defenses.recipe import Length, Recipe
 from defenses.schedules import averaging_decay, ramp
@@ -41,9 +38,6 @@ if TYPE_CHECKING:
     from defenses.checkpoints import Checkpoint
 
 PRECISIONS = ("float32", "bf16")
-
-# Keeps the training's draws apart from other uses of the same seed.
-TRAINING_STREAM = 0x7124
 
 
 @dataclass(frozen=True)
@@ -102,13 +96,14 @@ def train(
         DefenseError: the precision is none of `PRECISIONS`.
         TrainingDivergedError: the loss is no longer finite.
     """
-    course = _Course(defense, kernel, length, seed, validation, len(x))
-    course.lowered = _is_lowered(precision)
-    course.mixture = None if extra is None else Mixture(x, y, extra)
+    lowered = _is_lowered(precision)
+    drawing = Drawing(defense, kernel, x, y, length=length, seed=seed, extra=extra)
+    course = _Course(defense, kernel, drawing, length, seed, validation, len(x))
+    course.lowered = lowered
     if checkpoint is not None:
         course.resume(checkpoint)
     while not course.is_over():
-        entry = course.epoch(x, y, progress)
+        entry = course.epoch(progress)
         course.validate(entry)
         if (found := course.overfitting()) and found.epoch == entry["epoch"]:
             notify(course.overfitting_notice(found))
@@ -131,41 +126,38 @@ class _Course:
         self,
         defense: Recipe,
         kernel: Kernel,
+        drawing: Drawing,
         length: Length,
         seed: int,
         validation: tuple[np.ndarray, np.ndarray] | None,
         examples: int,
     ) -> None:
         self.defense, self.kernel, self.length, self.seed = defense, kernel, length, seed
-        self.validation = validation
-        self.mixture: Mixture | None = None
+        self.drawing, self.validation = drawing, validation
         self.lowered = False  # whether updates are in bfloat16
         # Validation examples that are attacked after each epoch.
         self.watched = 0
         if validation is not None and defense.watched:
             self.watched = watched_examples(examples, len(validation[1]))
-        self.generator = np.random.default_rng([seed, TRAINING_STREAM])
         self.history: list[dict[str, float]] = []
         self.cost = Cost()  # of the steps
         self.best: dict[str, np.ndarray] = {}  # weights of the best epoch, where they may be needed
 
-    def epoch(
-        self, x: np.ndarray, y: np.ndarray, progress: Callable[[float], None]
-    ) -> dict[str, float]:
+    def epoch(self, progress: Callable[[float], None]) -> dict[str, float]:
         """Train for one epoch; returns its entry in the history."""
         defense, kernel, length = self.defense, self.kernel, self.length
         first = len(self.history) * length.steps_per_epoch
         losses = Losses(first, self._diverged)
         steps = range(first, min(first + length.steps_per_epoch, length.steps))
-        for step, pool in zip(steps, self._pools(x, y, len(steps)), strict=True):
-            draws = defense.draw_augmented(self.generator, *pool)
-            draws = defense.at(draws, step / length.steps)
-            self.cost += defense.cost_of(draws)
-            with kernel.in_bfloat16() if self.lowered else nullcontext():
-                losses.add(self._step(draws, step))
-            if defense.weight_averaging:
-                kernel.average(averaging_decay(defense.weight_averaging, step))
-            progress((step + 1) / length.steps)
+        # Closed, so that no thread outlives what ends a training early
+        with closing(self.drawing.epoch(steps)) as drawn:
+            for step, draws in drawn:
+                self.cost += defense.cost_of(draws)
+                with kernel.in_bfloat16() if self.lowered else nullcontext():
+                    losses.add(self._step(draws, step))
+                if defense.weight_averaging:
+                    kernel.average(averaging_decay(defense.weight_averaging, step))
+                progress((step + 1) / length.steps)
         self.history.append(
             {"epoch": len(self.history) + 1, "loss": float(np.mean(losses.values()))}
         )
@@ -186,23 +178,6 @@ class _Course:
             f"the loss became {loss} at step {number} of {self.length.steps}; "
             f"try a learning_rate below {self.defense.learning_rate:g}"
         )
-
-    def _pools(
-        self, x: np.ndarray | Inputs, y: np.ndarray, steps: int
-    ) -> Iterator[tuple[Any, np.ndarray]]:
-        """What each of an epoch's first `steps` draws from, in an order drawn now."""
-        size, order = self.defense.examples_per_step, self.generator.permutation(len(x))
-        places = [order[step * size :][:size] for step in range(steps)]
-        if self.mixture is not None:
-            x, y = self.mixture.x, self.mixture.y
-            if self.defense.draws_from_all:
-                pool = self.mixture.pool(self.generator)
-                x, y = Chosen(x, pool), y[pool]
-            else:
-                places = list(self.mixture.batches(self.generator, order, size, steps))
-        if self.defense.draws_from_all:
-            return iter([(x, y)] * steps)
-        return zip(batches(x, places), (y[place] for place in places), strict=True)
 
     def validate(self, entry: dict[str, float]) -> None:
         """Add to the epoch's entry how the weights do that would be returned now."""
@@ -263,7 +238,7 @@ class _Course:
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint by where the training is now."""
         arrays = joined({"kernel": self.kernel.state(), "best": self.best})
-        state = self.generator.bit_generator.state
+        state = self.drawing.generator.bit_generator.state
         cost = dataclasses.asdict(self.cost)
         checkpoint.save(arrays, {"generator": state, "history": self.history, "cost": cost})
 
@@ -276,7 +251,7 @@ class _Course:
         parts = divided(arrays)
         self.kernel.load_state(parts["kernel"])
         self.best = parts.get("best", {})
-        self.generator.bit_generator.state = meta["generator"]
+        self.drawing.generator.bit_generator.state = meta["generator"]
         self.history = meta["history"]
         self.cost = Cost(**meta["cost"])
 

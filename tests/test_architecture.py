@@ -21,6 +21,7 @@ FRAMEWORK_FILES = {
     "pytorch",
     "tensorflow",
     "pytorch_convolutions",
+    "pytorch_states",
     "pytorch_checkpoints",
     "tensorflow_norms",
     "tensorflow_optimizers",

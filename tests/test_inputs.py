@@ -10,7 +10,7 @@ import pytest
 
 from benchmark import models
 from defenses import Threat, create
-from defenses.inputs import Inputs, batches
+from defenses.inputs import Inputs
 
 RNG = np.random.default_rng(0)
 X = RNG.random((60, 4, 4, 1), np.float32)
@@ -60,26 +60,3 @@ def test_training_on_demand_gives_the_same_weights(name: str, parameters: dict[s
     for key, value in found.kernel.weights().items():
         np.testing.assert_array_equal(value, weights[key])
     assert stored.most <= 20  # and never all of it at once
-
-
-@pytest.mark.parametrize(
-    ("slow", "expected"),
-    [
-        pytest.param(True, {"read-ahead_0"}, id="slow"),
-        pytest.param(False, {"MainThread"}, id="fast"),
-    ],
-)
-def test_what_is_slow_to_read_is_read_ahead(slow: bool, expected: set[str]) -> None:
-    stored = Stored(X, slow=slow)
-    places = [np.array([3, 1]), np.array([0]), np.array([5, 5])]
-    found = list(batches(stored, places))
-    assert stored.threads == expected
-    for read, place in zip(found, places, strict=True):
-        np.testing.assert_array_equal(read, X[place])
-
-
-def test_what_fails_in_reading_ahead_is_raised() -> None:
-    read = batches(Stored(X), [np.array([0]), np.array([60])])
-    next(read)
-    with pytest.raises(IndexError):
-        next(read)

@@ -103,6 +103,9 @@ class Scripted:
         self.accuracies = accuracies
         self.steps = 0
 
+    def room(self):
+        return 0
+
     def step(self, draws, *, learning_rate, eps):
         self.steps += 1
         return 1.0

@@ -47,8 +47,13 @@ class Examples(Inputs):
         self.slow = not isinstance(stored, np.ndarray)
 
     def __getitem__(self, index: Any) -> Images:
+        return scaled(self.as_stored(index))
+
+    def as_stored(self, index: Any) -> NDArray[Any]:
+        """Bytes where they are stored so, else float32."""
         rows = np.asarray(self.rows[index])
-        return scaled(self.stored[rows.ravel()]).reshape(*rows.shape, *self.shape[1:])
+        found = self.stored[rows.ravel()].reshape(*rows.shape, *self.shape[1:])
+        return found if found.dtype == np.uint8 else scaled(found)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype)

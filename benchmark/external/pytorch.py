@@ -14,7 +14,7 @@ from benchmark.external.pytorch_checkpoints import load_weights
 from benchmark.external.sigmoids.pytorch import log_odds
 from benchmark.models.pytorch import images, is_channels_last
 from defenses.conventions.pytorch import copied as copied_module
-from defenses.kernels.pytorch import in_numpy
+from defenses.kernels.pytorch_states import in_numpy
 
 __all__ = ["ExternalModule", "adapted", "load_weights", "outputs_of", "taken"]
 

@@ -19,20 +19,20 @@ class FreeKernel(Kernel):
     defense: FreeTraining
     delta: Tensor | None = None
 
-    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> float:
+    def train_on(self, batch: Batch, learning_rate: float, eps: float) -> Tensor:
         """One minibatch; gives the mean loss of its replays, each before its update."""
         delta = torch.zeros_like(batch["x"]) if self.delta is None else self.delta
         self.model.train()
-        total = 0.0
+        losses = []
         for _ in range(self.defense.replays):
             delta, loss = self.replay(batch["x"], batch["y"], delta, learning_rate, eps)
-            total += loss
+            losses.append(loss)
         self.delta = delta
-        return total / self.defense.replays
+        return torch.stack(losses).double().mean()
 
     def replay(
         self, x: Tensor, y: Tensor, delta: Tensor, learning_rate: float, eps: float
-    ) -> tuple[Tensor, float]:
+    ) -> tuple[Tensor, Tensor]:
         """One pass over the minibatch; gives the perturbation after it, and its loss."""
         norm, origin = self.defense.threat.norm, torch.zeros_like(x)
         # Step 1
@@ -44,7 +44,7 @@ class FreeKernel(Kernel):
         self.update(gradients, learning_rate)
         # Step 4
         delta = delta + eps * direction(gradient, x_adv, eps, norm)
-        return project(delta, origin, eps, norm), float(loss.detach())
+        return project(delta, origin, eps, norm), loss.detach()
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on, the perturbation among it."""

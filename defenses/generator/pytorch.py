@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from defenses.generator.spec import GeneratorState
-from defenses.kernels.pytorch import Slots, Tensors
+from defenses.kernels.pytorch_states import Slots, Tensors
 from defenses.states import Parts
 
 

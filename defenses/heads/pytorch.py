@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from defenses.errors import DefenseError
 from defenses.heads.spec import TINY, Heads
-from defenses.kernels.pytorch import Kernel, array
+from defenses.kernels.pytorch import Kernel
+from defenses.kernels.pytorch_states import array
 from defenses.perturbation.pytorch import perturb
 from defenses.perturbation.spec import Ascent
 
@@ -33,7 +34,8 @@ def closed_form(kind: str, features: Tensor, y: Tensor, ways: int, *, penalty: f
     across = rows.transpose(-1, -2)
     if kind == "centroid":
         return unit((across @ (targets / targets.sum(-2, keepdim=True))).transpose(-1, -2)).mT
-    kernel = rows @ across + penalty * torch.eye(rows.shape[-2], dtype=rows.dtype).to(rows)
+    identity = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device)
+    kernel = rows @ across + penalty * identity
     return across @ torch.linalg.solve(kernel, targets)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,13 @@ from defenses import kernel
 from defenses.conventions.pytorch import Caller, copied
 from defenses.kernel import Arrays
 from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
+from defenses.kernels.pytorch_states import Slots, Tensors, array
 from defenses.perturbation.pytorch import perturb
 from defenses.perturbation.spec import Ascent
+from defenses.resident import pytorch as resident
+from defenses.resident.spec import Rows
 from defenses.saved import unfit
-from defenses.states import Parts, divided, joined, numbered
+from defenses.states import Parts
 
 if TYPE_CHECKING:
     from defenses.defense import Defense
@@ -43,6 +46,8 @@ class Kernel(kernel.Kernel):
         self.logits = Caller(model)
         self.parameters = self.logits.parameters
         self.device = self.parameters[0].device
+        if self.device.type == "cuda" and self.logits.takes_views:
+            model.to(memory_format=torch.channels_last)  # as its inputs are
         self.dtype = self.logits.dtype
         # What the defense averages: weights, and the statistics that belong to them.
         running = [value for value in model.buffers() if value.is_floating_point()]
@@ -83,11 +88,27 @@ class Kernel(kernel.Kernel):
         with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
             yield
 
-    def images(self, x: np.ndarray) -> Tensor:
+    def room(self) -> int:
+        if self.device.type != "cuda":
+            return 0
+        return int(torch.cuda.mem_get_info(self.device)[0]) // 4
+
+    def upload(self, chunks: Iterator[np.ndarray]) -> Tensor:
+        return resident.upload(chunks, self.device)
+
+    def images(self, x: np.ndarray | Rows) -> Tensor:
         """NHWC as an NCHW view, which is `channels_last`, the fast layout."""
-        # Torch takes neither read-only arrays nor strides below zero
-        tensor = self._sent(np.require(x, requirements=["C", "W"])).to(self.dtype)
+        tensor = self.values(x)
         return tensor.permute(0, 3, 1, 2) if x.ndim == 4 else tensor
+
+    def values(self, x: np.ndarray | Rows) -> Tensor:
+        """Numbers in the type that is computed with; axes stay as they are."""
+        if isinstance(x, Rows):
+            moves = [self.sent(value) for value in x.moves or ()]
+            found = resident.taken(x.held.tensor, self.sent(x.index), moves)
+            return found.to(self.dtype)
+        # Torch takes neither read-only arrays nor strides below zero
+        return self.sent(np.require(x, requirements=["C", "W"])).to(self.dtype)
 
     def arrays(self, x: Tensor) -> np.ndarray:
         """The inverse of `images`."""
@@ -95,9 +116,9 @@ class Kernel(kernel.Kernel):
 
     def labels(self, y: np.ndarray) -> Tensor:
         """Labels on the model's device."""
-        return self._sent(y)
+        return self.sent(y)
 
-    def _sent(self, values: np.ndarray) -> Tensor:
+    def sent(self, values: np.ndarray) -> Tensor:
         """On the model's device; the copy to a GPU waits for nothing that is computed there."""
         tensor = torch.from_numpy(values)
         if self.device.type == "cuda":
@@ -112,7 +133,8 @@ class Kernel(kernel.Kernel):
         for parameter in self.parameters:
             parameter.requires_grad_(False)
         try:
-            with FewChannelConvolutions():
+            # It looks at every call, which costs what a GPU would wait for
+            with FewChannelConvolutions() if self.device.type == "cpu" else nullcontext():
                 yield
         finally:
             for parameter in self.parameters:
@@ -236,59 +258,3 @@ class Kernel(kernel.Kernel):
         other = type(self)(copied(self.model), self.defense)
         other.load_learned(self.learned())
         return other
-
-
-class Tensors:
-    """Tensors that a checkpoint keeps, by their place."""
-
-    def __init__(self, values: Sequence[Tensor]) -> None:
-        self._values = values
-
-    def state(self) -> dict[str, np.ndarray]:
-        """All of them."""
-        return numbered([array(value) for value in self._values])
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        with torch.no_grad():
-            for name, value in state.items():
-                self._values[int(name)].copy_(torch.from_numpy(value))
-
-
-class Slots:
-    """What an optimiser keeps of each parameter, "place/name"."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
-
-    def state(self) -> dict[str, np.ndarray]:
-        """All of it."""
-        kept = self._optimizer.state_dict()["state"]
-        return joined(
-            {
-                str(place): {name: array(value) for name, value in slots.items()}
-                for place, slots in kept.items()
-            }
-        )
-
-    def load_state(self, state: Arrays) -> None:
-        """Take up what `state` returned."""
-        kept = {
-            int(place): {name: torch.from_numpy(value) for name, value in slots.items()}
-            for place, slots in divided(state).items()
-        }
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": kept, "param_groups": groups})
-
-
-def array(value: Tensor) -> np.ndarray:
-    """A copy in NumPy."""
-    return in_numpy(value).copy()
-
-
-def in_numpy(value: Tensor) -> np.ndarray:
-    """The tensor's own numbers and layout in NumPy, where it lies in the processor's memory."""
-    value = value.detach().cpu()
-    # NumPy has no bfloat16; float32 holds each of its numbers
-    found: np.ndarray = (value.float() if value.dtype is torch.bfloat16 else value).numpy()
-    return found

@@ -19,6 +19,8 @@ from defenses.kernel import Arrays
 from defenses.kernels.tensorflow_optimizers import Adam, Sgd
 from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import own_graph, perturb
+from defenses.resident import tensorflow as resident
+from defenses.resident.spec import Rows
 from defenses.saved import unfit
 from defenses.states import Parts, numbered
 
@@ -91,8 +93,19 @@ class Kernel(kernel.Kernel):
             for layer, policy in changed:
                 layer.dtype_policy = policy
 
-    def images(self, x: np.ndarray) -> Tensor:
+    def room(self) -> int:
+        # TensorFlow doesn't tell what is free
+        return 2**30 if tf.config.list_logical_devices("GPU") else 0
+
+    def upload(self, chunks: Iterator[np.ndarray]) -> Tensor:
+        return resident.upload(chunks)
+
+    def images(self, x: np.ndarray | Rows) -> Tensor:
         """Inputs in the model's floating-point type."""
+        if isinstance(x, Rows):
+            moves = [tf.convert_to_tensor(value) for value in x.moves or ()]
+            found = resident.taken(x.held.tensor, tf.convert_to_tensor(x.index), moves)
+            return tf.cast(found, self.dtype)
         return tf.cast(tf.convert_to_tensor(x), self.dtype)
 
     def labels(self, y: np.ndarray) -> Tensor:

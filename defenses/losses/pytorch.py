@@ -26,7 +26,8 @@ def boosted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     wrong = one_hot(logits.masked_fill(true, -torch.inf).argmax(dim=1), classes).bool()
     total = logits.logsumexp(dim=1)
     without_wrong = logits.masked_fill(wrong, -torch.inf).logsumexp(dim=1)
-    return (total - logits[true]) + (total - without_wrong)
+    of_label = logits.gather(1, labels[:, None])[:, 0]
+    return (total - of_label) + (total - without_wrong)
 
 
 def jensen_shannon(logits: Sequence[Tensor]) -> Tensor:

@@ -27,7 +27,8 @@ def boosted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     wrong = tf.one_hot(best_wrong, classes, on_value=True, off_value=False, dtype=tf.bool)
     total = tf.reduce_logsumexp(logits, axis=1)
     without_wrong = tf.reduce_logsumexp(tf.where(wrong, nothing, logits), axis=1)
-    return (total - tf.boolean_mask(logits, true)) + (total - without_wrong)
+    of_label = tf.gather(logits, labels, batch_dims=1)
+    return (total - of_label) + (total - without_wrong)
 
 
 def jensen_shannon(logits: Sequence[Tensor]) -> Tensor:

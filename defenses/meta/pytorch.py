@@ -44,7 +44,7 @@ class MetaKernel(Kernel):
         if defense.adversarial_rate is not None:
             self.add_optimizer("adversarial", self.parameters)
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Tensor:
         """One update; returns the outer loss before it."""
         total: MetaGradient | None = None
         for chunk in self.chunks(draws, eps):
@@ -126,11 +126,12 @@ class MetaKernel(Kernel):
             last = loops[0].steps[-1]
             # Step 5
             way = [(value - last[name]).sum(0) for name, value in self.inner.initial.items()]
-            return MetaGradient(float(loops[0].loss), [[v.detach() for v in way]], None, buffers)
+            before = loops[0].loss.double()
+            return MetaGradient(before, [[v.detach() for v in way]], None, buffers)
         loss, parts = self.outer_loss(chunk, loops, step_weights)
         differentiate = self._through if self.defense.second_order else self._past
         gradients, rates = differentiate(parts, loops)
-        return MetaGradient(float(loss.detach()), gradients, rates, buffers)
+        return MetaGradient(loss.detach().double(), gradients, rates, buffers)
 
     def outer_loss(
         self, chunk: Chunk, loops: Sequence[Adapted], step_weights: np.ndarray

@@ -47,7 +47,7 @@ class MetaKernel(Kernel):
         # By the attack's number.
         self.compiled_tasks: dict[int, Callable[..., list[Tensor]]] = {}
 
-    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> float:
+    def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Tensor:
         """One update; returns the outer loss before it."""
         total = self._zeros()
         for tasks in groups(draws["attack"], attacked_at_once(self.defense.inner_examples)):
@@ -64,7 +64,7 @@ class MetaKernel(Kernel):
         loss, *rest = total
         count = len(draws["x"])
         self.compiled_update(rest, tf.constant(count), self.scalar(learning_rate))
-        return float(loss) / count
+        return tf.cast(loss, tf.float64) / count
 
     def update_by(self, sums: Sequence[Tensor], tasks: Tensor, learning_rate: Tensor) -> None:
         """Steps 6 and 7 from the sums over the tasks."""

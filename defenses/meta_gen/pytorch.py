@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 from defenses.conventions.pytorch import twice_differentiable
 from defenses.generator import pytorch as generators
 from defenses.kernel import Arrays
-from defenses.kernels.pytorch import Batch, Kernel, in_numpy
+from defenses.kernels.pytorch import Batch, Kernel
+from defenses.kernels.pytorch_states import in_numpy
 from defenses.meta_gen.spec import MAML, PATCH, MetaGenerator
 from defenses.perturbation.pytorch import direction, project
 
@@ -64,7 +65,7 @@ class BankKernel(MetaGeneratorKernel):
         self.bank.fit_to(draws["x"].shape[1:])
         bank, entries = self.bank, draws["entries"]
         x, y = x[self.defense.attacked :], y[self.defense.attacked :]
-        places = [torch.from_numpy(draws[n]).to(x) for n in ("rows", "columns") if n in draws]
+        places = [self.values(draws[n]) for n in ("rows", "columns") if n in draws]
         with self.attacked():
             # Step 1
             losses = []
@@ -76,7 +77,7 @@ class BankKernel(MetaGeneratorKernel):
             chosen = torch.stack(losses).argmax(dim=0).cpu().numpy()
             entries = entries[np.arange(len(entries)), chosen]
             # Step 2
-            sizes = torch.from_numpy(bank.step_sizes[entries]).to(x)
+            sizes = self.values(bank.step_sizes[entries])
             pattern = self.images(bank.values[entries])
             for _ in range(self.defense.bank_steps):
                 pattern.requires_grad_()
@@ -124,12 +125,12 @@ class NetworkKernel(MetaGeneratorKernel):
     def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Examples of the network for the present classifier, after it has learned."""
         self.network.fit_to(draws["x"].shape[1:])
-        self.snapshots.keep([in_numpy(p) for p in self.parameters])
+        self.snapshots.keep(lambda: [in_numpy(p) for p in self.parameters])
         self.model.eval()
         tasks = []
         for part, number in zip(self.defense.parts, draws["snapshots"], strict=True):
             chosen = self.snapshots.chosen(number)
-            snapshot = [torch.as_tensor(array).to(self.parameters[0]) for array in chosen]
+            snapshot = [self.sent(weight).to(self.logits.takes) for weight in chosen]
             tasks.append((x[part], y[part], snapshot))
         with twice_differentiable(self.model, "give algorithm reptile"):
             self.learn([self.task(*task, eps) for task in tasks])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,10 @@ class Snapshots:
         self._kept: list[list[np.ndarray]] = []  # the oldest first
         self._seen = 0  # updates so far
 
-    def keep(self, weights: Sequence[Any]) -> None:
-        """Keep these weights where it is time for a snapshot."""
+    def keep(self, fetch: Callable[[], Sequence[np.ndarray]]) -> None:
+        """Keep the weights that `fetch` copies from the device, where it is time for a snapshot."""
         if self._seen % self._every == 0:
-            self._kept.append([np.array(weight) for weight in weights])
+            self._kept.append([np.array(weight) for weight in fetch()])
             del self._kept[: -self._count]
         self._seen += 1
 

@@ -144,7 +144,7 @@ class NetworkKernel(MetaGeneratorKernel):
     def generated(self, draws: Arrays, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
         """Examples of the network for the present classifier, after it has learned."""
         self.network.fit_to(draws["x"].shape[1:])
-        self.snapshots.keep([parameter.numpy() for parameter in self.parameters])
+        self.snapshots.keep(lambda: [parameter.numpy() for parameter in self.parameters])
         results = []
         for part, number in zip(self.defense.parts, draws["snapshots"], strict=True):
             snapshot = [tf.constant(array) for array in self.snapshots.chosen(number)]

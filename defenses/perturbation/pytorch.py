@@ -84,9 +84,15 @@ def _sparse_direction(gradient: Tensor, x_adv: Tensor, eps: Budget) -> Tensor:
     flat = gradient.masked_fill(blocked, 0).flatten(1)  # (n, d)
     magnitudes = flat.abs()
     # A threshold, not the indices: which of two equal entries comes first is the framework's.
-    counts = torch.as_tensor(eps).to(flat).round().clamp(1, flat.shape[1]).long().reshape(-1, 1)
-    largest = magnitudes.topk(int(counts.max()), dim=1).values
-    least = largest.gather(1, counts.expand(len(flat), 1) - 1)
+    if isinstance(eps, float):
+        count = min(max(1, round(eps)), flat.shape[1])
+        least = magnitudes.topk(count, dim=1).values[:, -1:]
+    else:
+        counts = eps.to(flat).round().clamp(1, flat.shape[1]).long().reshape(-1, 1)
+        # How many the most are, only the processor tells without being waited for
+        most = int(counts.max()) if flat.device.type == "cpu" else flat.shape[1]
+        largest = magnitudes.topk(most, dim=1).values
+        least = largest.gather(1, counts.expand(len(flat), 1) - 1)
     signs = torch.where(magnitudes >= least, flat.sign(), torch.zeros_like(flat))
     return (signs / signs.abs().sum(dim=1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
 

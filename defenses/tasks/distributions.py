@@ -125,6 +125,7 @@ class TaskDistribution:
                 index[task], labels[task] = self._few_way(generator, y)
         images = x[index]  # (tasks, support + query, H, W, C)
         if self.rotations:
+            images = np.asarray(images)
             for task in np.flatnonzero(kinds == self.kinds.index("few-way")).tolist():
                 turns = generator.integers(4, size=self.ways)[labels[task]]
                 images[task] = _turned(images[task], turns)

@@ -6,9 +6,10 @@
 DIR holds `train.tar.gz` and `test.tar.gz` with `<split>/<class>/NNNN.jpg`. Parts, each within
 `--seconds`:
 
-- `train`: `fgsm-rs` and `pgd-at` (PGD-10), Linf 8/255, with crops and flips, under bf16 autocast.
-  Images a second of an update against a hand-written loop of the same passes on data that lie on
-  the device (target: at least 0.9), then as many epochs as fit the time, and their accuracies.
+- `train`: `fgsm-rs` and `pgd-at` (PGD-10), Linf 8/255, with crops and flips, in bf16. Images a
+  second of a training's updates against a hand-written loop of the same passes without crops and
+  flips, both on data that lie on the device (target: at least 0.9), then as many epochs as fit the
+  time, and their accuracies.
 - `attack`: our AutoAttack on `--examples` against the reference implementation, where its package
   is installed: seconds (target: at most 0.8 of its) and accuracy (target: within 0.3 points).
 
@@ -47,7 +48,7 @@ import defenses  # noqa: E402
 from benchmark.attacks.autoattack.cascade import StandardAutoAttack  # noqa: E402
 from benchmark.attacks.creating import create  # noqa: E402
 from benchmark.attacks.suites import AttackSpec  # noqa: E402
-from defenses.subject import recognise  # noqa: E402
+from benchmark.datasets.examples import Examples  # noqa: E402
 
 EPS, BATCH, CLASSES = 8 / 255, 128, 10
 # The rate of Wong et al. 2020, "Fast is better than free", which suits few epochs.
@@ -61,19 +62,8 @@ DEFENSES = {
     "pgd-at": ({"attack_steps": 10, "relative_step": 0.25}, 10, EPS / 4),
 }
 FASTER, SPEED, POINTS = 0.8, 0.9, 0.003
-
-
-class InBf16(nn.Module):
-    """A network whose forward pass runs under autocast; logits are float32."""
-
-    def __init__(self, model: nn.Module, device: str) -> None:
-        super().__init__()
-        self.model, self.kind = model, device
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.kind, dtype=torch.bfloat16):
-            logits = self.model(x)
-        return logits.float()
+# Updates that don't count.
+FIRST = 3
 
 
 def images_of(path: Path, most: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -145,26 +135,54 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def speed_of(update, device: str, *, rounds: int) -> float:
-    """Images a second, the median of some updates after a few that don't count."""
-    seconds = []
-    for _ in range(3 + rounds):
-        synchronise(device)
-        started = time.perf_counter()
+class Clock:
+    """Images a second of some updates, after the first ones."""
+
+    def __init__(self, device: str, rounds: int) -> None:
+        self.device, self.rounds = device, rounds
+        self.updates, self.times = 0, []
+
+    def tick(self, _: object = None) -> None:
+        """Called after each update; the device is waited for before the first that counts alone."""
+        self.updates += 1
+        if self.updates in (FIRST, FIRST + self.rounds):
+            synchronise(self.device)
+            self.times.append(time.perf_counter())
+
+    def speed(self) -> float:
+        started, ended = self.times
+        return BATCH * self.rounds / (ended - started)
+
+
+def speed_by_hand(options: argparse.Namespace, data, attack, rounds: int) -> float:
+    """Of the loop that anyone would write."""
+    clock, update = Clock(options.device, rounds), by_hand(options, *data, *attack)
+    for _ in range(FIRST + rounds):
         update()
-        synchronise(device)
-        seconds.append(time.perf_counter() - started)
-    return BATCH / statistics.median(seconds[3:])
+        clock.tick()
+    return clock.speed()
+
+
+def speed_of(options: argparse.Namespace, defense, data, rounds: int) -> float:
+    """Of a training, with all that it does between its updates."""
+    clock, (x, y) = Clock(options.device, rounds), data
+    rows = np.arange((FIRST + rounds) * BATCH) % len(y)
+    given = {"epochs": 1, "precision": "bf16", "progress": clock.tick}
+    defense.fit(network(options), Examples(x, rows), y[rows], **given)
+    return clock.speed()
 
 
 def by_hand(options: argparse.Namespace, x: np.ndarray, y: np.ndarray, steps: int, length: float):
     """An update as anyone would write it, of data that lie on the device."""
     device = options.device
-    network_ = network(options).train().to(memory_format=torch.channels_last)
-    model = InBf16(network_, device)
+    model = network(options).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     images = torch.from_numpy(x).to(device).permute(0, 3, 1, 2)
     labels = torch.from_numpy(y).to(device)
+
+    def loss_of(point: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device, dtype=torch.bfloat16):
+            return cross_entropy(model(point), target)
 
     def update() -> None:
         rows = torch.randint(len(labels), (BATCH,), device=device)
@@ -172,24 +190,11 @@ def by_hand(options: argparse.Namespace, x: np.ndarray, y: np.ndarray, steps: in
         delta = torch.empty_like(clean).uniform_(-EPS, EPS)
         for _ in range(steps):
             point = (clean + delta).clamp(0, 1).requires_grad_()
-            slope = torch.autograd.grad(cross_entropy(model(point), target), point)[0]
+            slope = torch.autograd.grad(loss_of(point, target), point)[0]
             delta = (delta + length * slope.sign()).clamp(-EPS, EPS)
         optimizer.zero_grad(set_to_none=True)
-        cross_entropy(model((clean + delta).clamp(0, 1)), target).backward()
+        loss_of((clean + delta).clamp(0, 1), target).backward()
         optimizer.step()
-
-    return update
-
-
-def ours(options: argparse.Namespace, defense, x: np.ndarray, y: np.ndarray):
-    """An update of a defense, with what it draws and the way of the images to the device."""
-    kernel = defense.kernel(recognise(InBf16(network(options), options.device)))
-    generator = np.random.default_rng(0)
-
-    def update() -> None:
-        rows = generator.integers(0, len(y), BATCH)
-        images = x[rows].astype(np.float32) / 255
-        kernel.step(defense.draw(generator, images, y[rows]), learning_rate=0.1, eps=EPS)
 
     return update
 
@@ -197,18 +202,17 @@ def ours(options: argparse.Namespace, defense, x: np.ndarray, y: np.ndarray):
 def train(name: str, options: argparse.Namespace, data) -> tuple[nn.Module, bool]:
     """Prints a defense's speed and trains; the network, and whether it was fast enough."""
     (x, y), (x_test, y_test) = data
-    parameters, steps, length = DEFENSES[name]
+    parameters, *by_steps = DEFENSES[name]
     defense = defenses.create(name, defenses.Threat("linf", EPS), SGD | parameters)
     rounds = 3 if options.small else 30
-    bare = speed_of(by_hand(options, x, y, steps, length), options.device, rounds=rounds)
-    own = speed_of(ours(options, defense, x, y), options.device, rounds=rounds)
+    bare = speed_by_hand(options, (x, y), by_steps, rounds)
+    own = speed_of(options, defense, (x, y), rounds)
     print(f"{name}: {own:.0f} images/s, by hand {bare:.0f}, ratio {own / bare:.2f}", flush=True)
     epochs = int(min(options.epochs, max(1, 0.8 * options.seconds * own / len(y))))
     model = network(options)
-    floats = x.astype(np.float32) / 255
     started = time.perf_counter()
     with utilisation(options.device) as used:
-        defense.fit(InBf16(model, options.device), floats, y, epochs=epochs, seed=0)
+        defense.fit(model, Examples(x), y, epochs=epochs, seed=0, precision="bf16")
     seconds = time.perf_counter() - started
     print(
         f"{name}: {epochs} epochs in {seconds:.0f} s, {epochs * len(y) / seconds:.0f} images/s, "

@@ -31,14 +31,14 @@ class Chunk:
 class MetaGradient:
     """Sums over tasks: of the outer loss, of its parts' gradients, and of the buffers."""
 
-    loss: float
+    loss: Tensor  # float64
     parts: list[list[Tensor]]
     rates: Tensor | None
     buffers: dict[str, Tensor]
 
     def add(self, other: MetaGradient) -> None:
         """Take up more tasks, in place."""
-        self.loss += other.loss
+        self.loss = self.loss + other.loss
         for part, others in zip(self.parts, other.parts, strict=True):
             torch._foreach_add_(part, others)
         if self.rates is not None:
@@ -48,7 +48,7 @@ class MetaGradient:
 
     def divide(self, tasks: int) -> None:
         """From sums to means."""
-        self.loss /= tasks
+        self.loss = self.loss / tasks
         for part in self.parts:
             torch._foreach_div_(part, tasks)
         if self.rates is not None:
