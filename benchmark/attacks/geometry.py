@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.attacks.arrays import Array, as_type, beside, copied, host, namespace, select
+
 # ART's and NumPy's names of the norms, and ours.
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
 NORMS = {np.inf: "linf", "inf": "linf", 2: "l2", 1: "l1", 0: "l0"}
 
 # Keeps divisions by a length that is zero.
-TINY = np.float32(1e-12)
+TINY = float(np.float32(1e-12))
 
 # Relative room for float32 rounding at the edge of the budget.
 BUDGET_TOLERANCE = 1e-5
@@ -24,41 +26,31 @@ BUDGET_TOLERANCE = 1e-5
 _L0_TOLERANCE = 1e-6
 
 
-def lengths(rows: np.ndarray, norm: str) -> np.ndarray:
+def lengths(rows: Array, norm: str) -> Array:
     """The norm of each row, (n,), in the rows' type."""
-    if norm == "l2" and rows.dtype == np.float32:  # in half the time of NumPy's
-        return np.asarray(np.sqrt(np.einsum("nd,nd->n", rows, rows)))
-    return np.asarray(np.linalg.norm(rows, ORDERS[norm], axis=1))
+    if norm == "l2" and isinstance(rows, np.ndarray) and rows.dtype == np.float32:
+        return np.asarray(np.sqrt(np.einsum("nd,nd->n", rows, rows)))  # in half the time of NumPy's
+    return namespace(rows).linalg.vector_norm(rows, ord=ORDERS[norm], axis=1)
 
 
-def distances(points: np.ndarray, x: np.ndarray, norm: str) -> np.ndarray:
+def distances(points: Array, x: Array, norm: str) -> Array:
     """How far each point is from its example, (n,) float64; under l0 in values, not in pixels."""
-    change = points.astype(np.float64) - x
+    change = as_type(points, "float64") - x
     if norm == "l0":
-        change = np.where(np.abs(change) > _L0_TOLERANCE, change, 0)  # nor what is no number
+        xp = namespace(points)
+        change = xp.where(xp.abs(change) > _L0_TOLERANCE, change, 0)  # nor what is no number
     return lengths(change, norm)
 
 
-def in_box(points: np.ndarray) -> np.ndarray:
+def in_box(points: Array) -> Array:
     """Whether every value of each row is in [0, 1], (n,); one that is no number is not."""
-    inside: np.ndarray = (points.min(axis=1) >= 0) & (points.max(axis=1) <= 1)
-    return inside
+    xp = namespace(points)
+    return (xp.amin(points, axis=1) >= 0) & (xp.amax(points, axis=1) <= 1)
 
 
-def select(which: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """`np.where` of float32 arrays of one shape, in a tenth of its time where `which` is random."""
-    mask = which.astype(np.int32)
-    np.negative(mask, out=mask)  # all bits or none
-    picked = one.view(np.int32) & mask
-    np.invert(mask, out=mask)
-    mask &= other.view(np.int32)
-    picked |= mask
-    return picked.view(np.float32)
-
-
-def spread(values: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """One value a row, (n,), shaped to broadcast against `like`, (n, ...)."""
-    return values.reshape(-1, *[1] * (like.ndim - 1))
+def spread(values: Array, like: Array) -> Array:
+    """One value a row, (n,), shaped to broadcast against `like`, (n, ...), and where that is."""
+    return beside(values, like).reshape(-1, *[1] * (like.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -77,73 +69,77 @@ class Region:
     low: float = 0.0
     high: float = 1.0
 
-    def project(self, x: np.ndarray, points: np.ndarray) -> np.ndarray:
+    def project(self, x: Array, points: Array) -> Array:
         """`points` moved into the region: under l2 by scaling, then clipping to the box."""
+        xp = namespace(x)
         if self.norm == "linf":  # `np.clip` between arrays takes three times as long
-            points = np.maximum(points, x - np.float32(self.eps))
-            np.minimum(points, x + np.float32(self.eps), out=points)
+            points = xp.maximum(points, x - self.eps)
+            xp.minimum(points, x + self.eps, out=points)
         elif self.norm == "l2":
             step = points - x
-            scale = np.minimum(1, self.eps / (lengths(step, "l2") + TINY)).astype(np.float32)
-            step *= scale[:, np.newaxis]
-            points = np.add(x, step, out=step)
+            step *= xp.clip(self.eps / (lengths(step, "l2") + TINY), None, 1)[:, None]
+            points = xp.add(x, step, out=step)
         else:
             return _project_l1(x, points, self)
-        return np.clip(points, self.low, self.high, out=points)
+        return xp.clip(points, self.low, self.high, out=points)
 
-    def random_points(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def random_points(self, x: Array, generator: np.random.Generator) -> Array:
         """Starts: a random direction to the edge of the ball, then within the box."""
+        shape = tuple(x.shape)
         if self.norm == "linf":
-            direction = generator.uniform(-1, 1, x.shape).astype(np.float32)
+            direction = generator.uniform(-1, 1, shape).astype(np.float32)
         else:
-            direction = generator.standard_normal(x.shape, dtype=np.float32)
+            direction = generator.standard_normal(shape, dtype=np.float32)
         if self.norm != "l1":
             direction *= (self.eps / lengths(direction, self.norm))[:, np.newaxis]
-        return self.project(x, x + direction.astype(np.float32))
+        return self.project(x, x + beside(direction, x))
 
 
-def _project_l1(x: np.ndarray, points: np.ndarray, region: Region) -> np.ndarray:
+def _project_l1(x: Array, points: Array, region: Region) -> Array:
     """The nearest points, in l2, of the l1 ball and the box together (Croce & Hein 2021, eq. 7).
 
     Each coordinate goes min(max(|u| - shift, 0), room) towards `points`, where u is the way there,
     room what the box leaves of it, and shift the one at which the way is as long as eps.
     """
+    xp = namespace(x)
     way = points - x
-    size = np.abs(way)
+    size = xp.abs(way)
     room = select(way > 0, region.high - x, x - region.low)
-    shift = np.zeros((len(x), 1), dtype=np.float32)
-    far = np.minimum(size, room).sum(axis=1) > region.eps
+    shift = xp.zeros_like(x[:, :1])
+    far = host(xp.minimum(size, room).sum(axis=1) > region.eps)
     if far.any():
         shift[far] = _shift(size[far], room[far], region.eps)
     moved = _between(size - shift, room)
-    moved *= np.minimum(1, region.eps / (moved.sum(axis=1, keepdims=True) + TINY))
-    moved *= np.sign(way)
-    return np.asarray(np.add(x, moved, out=moved), dtype=np.float32)
+    moved *= xp.clip(region.eps / (moved.sum(axis=1, keepdims=True) + TINY), None, 1)
+    moved *= xp.sign(way)
+    return xp.add(x, moved, out=moved)
 
 
-def _shift(size: np.ndarray, room: np.ndarray, eps: float) -> np.ndarray:
+def _shift(size: Array, room: Array, eps: float) -> Array:
     """The shift of each row, (n, 1), under which min(max(size - shift, 0), room) sums to `eps`.
 
     By Newton's method on a function piecewise linear, and by halving where it leaves the bracket.
     """
-    lower = np.zeros((len(size), 1), dtype=np.float32)
-    upper = size.max(axis=1, keepdims=True)
-    shift = lower.copy()
+    xp = namespace(size)
+    lower = xp.zeros_like(size[:, :1])
+    upper = xp.amax(size, axis=1, keepdims=True)
+    shift = copied(lower)
     for _ in range(20):
         moved = _between(size - shift, room)
         excess = moved.sum(axis=1, keepdims=True) - eps
-        lower, upper = np.where(excess > 0, shift, lower), np.where(excess > 0, upper, shift)
-        slope = np.count_nonzero((moved > 0) & (moved < room), axis=1)[:, np.newaxis]
-        newton = shift + excess / np.maximum(slope, 1)
+        lower, upper = xp.where(excess > 0, shift, lower), xp.where(excess > 0, upper, shift)
+        slope = as_type(((moved > 0) & (moved < room)).sum(axis=1, keepdims=True), "float64")
+        newton = shift + excess / xp.clip(slope, 1, None)
         inside = (newton > lower) & (newton < upper) & (slope > 0)
-        shift = np.where(inside, newton, (lower + upper) / 2).astype(np.float32)
+        shift = as_type(xp.where(inside, newton, (lower + upper) / 2), "float32")
     return shift
 
 
-def _between(sizes: np.ndarray, room: np.ndarray) -> np.ndarray:
+def _between(sizes: Array, room: Array) -> Array:
     """`sizes`, changed to lie between 0 and `room`."""
-    np.maximum(sizes, 0, out=sizes)
-    return np.minimum(sizes, room, out=sizes)
+    xp = namespace(sizes)
+    xp.clip(sizes, 0, None, out=sizes)
+    return xp.minimum(sizes, room, out=sizes)
 
 
 def onto_ball(change: np.ndarray, norm: str, eps: float | np.ndarray) -> np.ndarray:

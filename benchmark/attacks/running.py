@@ -7,6 +7,7 @@ import traceback
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from benchmark.attacks.sizes import smaller
 from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.attacks.watch import FoundError, Watch
-from benchmark.estimators.passes import CHUNK, rows_at_once
+from benchmark.estimators.passes import CHUNK, outputs_of, rows_at_once
 from benchmark.results import Record
 from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.text import explained, ran_out_of_memory
@@ -128,7 +129,7 @@ def _generate(
     watch = Watch(
         norm=norm,
         eps=eps,
-        predict=estimator.predict,
+        predict=partial(outputs_of, estimator),
         # What another model says of points tells nothing of this one.
         keeps=not spec.entry.is_universal and spec.source is None,
         nearest=spec.entry.is_minimal,

@@ -3,6 +3,7 @@
 A `Watch` is the observer of an estimator while an attack runs. Each point is taken for a query
 about the clean example that it lies near; where it fools the model within budget and box, it is
 kept. What is kept is judged like what the attack returns, by the whole pipeline, outside of it.
+Tensors on a GPU are looked at there: only what is kept comes to the host.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmark.attacks.arrays import Array, beside, host, smallest
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box
 from defenses.labels import labels_of
@@ -48,7 +50,7 @@ class Watch:
         *,
         norm: str,
         eps: float,
-        predict: Callable[[np.ndarray], np.ndarray],
+        predict: Callable[[Array], np.ndarray],
         keeps: bool = True,
         nearest: bool = False,
         stops: bool = False,
@@ -67,6 +69,7 @@ class Watch:
         """From now on the attack works on these clean examples, (k, ...), with true labels (k,)."""
         self._shape = x.shape[1:]
         self._clean, self._label = x.reshape(len(x), int(np.prod(self._shape))), y
+        self._beside: Array = self._clean
         self._squares = (self._clean**2).sum(axis=1)
         self._rows: dict[int, np.ndarray] = {}
         self._expected = np.empty(0, dtype=np.int64)
@@ -96,13 +99,13 @@ class Watch:
             return None
         return np.flatnonzero(~self.left)
 
-    def __call__(self, points: np.ndarray, outputs: np.ndarray | None) -> None:
+    def __call__(self, points: Array, outputs: np.ndarray | None) -> None:
         """Take note of a query: points (m, ...) and their outputs (m, classes), if known."""
         if self._seconds is not None and time.monotonic() - self._started > self._seconds:
             raise AttackTimeoutError(f"ran past the attack timeout of {self._seconds:g} s")
         if not self._keeps or not len(self._label) or not len(points):
             return
-        flat = np.asarray(points).reshape(len(points), -1)
+        flat = points.reshape(len(points), -1)
         if flat.shape[1] != self._clean.shape[1]:
             return
         rows = self._rows_of(flat)
@@ -113,37 +116,44 @@ class Watch:
 
     def _note(
         self,
-        flat: np.ndarray,
+        flat: Array,
         rows: np.ndarray,
         number: np.ndarray,
-        points: np.ndarray,
+        points: Array,
         outputs: np.ndarray | None,
     ) -> None:
         """Keep what is adversarial; `number` is that of each point's query on its example."""
         wanted = np.flatnonzero(self._nearest | (self.first_query[rows] < 0))
         if not len(wanted):
             return
-        outputs = self._predict(np.asarray(points)) if outputs is None else outputs
+        outputs = self._predict(points) if outputs is None else outputs
         wrong = labels_of(outputs) != self._label[rows]
         wanted = wanted[wrong[wanted]]
         if not len(wanted):
             return
-        found, clean = flat[wanted], self._clean[rows[wanted]]
-        distance = distances(found, clean, self._norm)
-        usable = in_box(found) & (self._nearest | (distance <= self._limit))
-        # In the order of queries, or of distances: the first of each row is the one to keep.
-        order = np.argsort(distance, kind="stable") if self._nearest else np.arange(len(wanted))
-        for place in order[usable[order]]:
-            row = rows[wanted[place]]
-            if not self.has_kept[row] or (self._nearest and distance[place] < self._best[row]):
-                self.kept[row] = found[place].reshape(self._shape)
-                self.has_kept[row] = True
-                self._best[row] = distance[place]
-        inside = usable & (distance <= self._limit)
-        for place in np.flatnonzero(inside):
-            row = rows[wanted[place]]
-            if self.first_query[row] < 0:
-                self.first_query[row] = number[wanted[place]]
+        found, row = flat[wanted], rows[wanted]
+        distance = host(distances(found, self._clean_beside(found)[row], self._norm))
+        within = distance <= self._limit
+        usable = np.flatnonzero(host(in_box(found)) & (self._nearest | within))
+        self._keep(found, row, distance, usable)
+        inside = usable[within[usable]]
+        asked, first = np.unique(row[inside], return_index=True)
+        unknown = self.first_query[asked] < 0
+        self.first_query[asked[unknown]] = number[wanted[inside[first[unknown]]]]
+
+    def _keep(
+        self, found: Array, row: np.ndarray, distance: np.ndarray, usable: np.ndarray
+    ) -> None:
+        """Of the usable places among points: each example's first, or its nearest."""
+        if self._nearest:
+            usable = usable[np.argsort(distance[usable], kind="stable")]
+        places = usable[np.unique(row[usable], return_index=True)[1]]
+        better = self._nearest & (distance[places] < self._best[row[places]])
+        places = places[better | ~self.has_kept[row[places]]]
+        if len(places):
+            rows = row[places]
+            self.kept[rows] = host(found[places]).reshape(-1, *self._shape)
+            self.has_kept[rows], self._best[rows] = True, distance[places]
 
     def _rows_of(self, flat: np.ndarray) -> np.ndarray:
         """The clean example that each point is about, (m,)."""
@@ -160,14 +170,12 @@ class Watch:
         rows = self._rows[len(flat)] = self._nearest_rows(flat)
         return rows
 
-    def _nearest_rows(self, flat: np.ndarray) -> np.ndarray:
+    def _nearest_rows(self, flat: Array) -> np.ndarray:
         """By l2; where that one is beyond the budget, one of the next that is not."""
-        squares = self._squares - 2 * flat @ self._clean.T  # (m, k), less a constant of the point
+        # (m, k), less a constant of the point
+        squares = beside(self._squares, flat) - 2 * flat @ self._clean_beside(flat).T
         candidates = min(_CANDIDATES, squares.shape[1])
-        nearest = np.argpartition(squares, candidates - 1, axis=1)[:, :candidates]
-        ranked = np.take_along_axis(
-            nearest, np.argsort(np.take_along_axis(squares, nearest, axis=1), axis=1), axis=1
-        )
+        ranked = smallest(squares, candidates)
         rows = ranked[:, 0].copy()
         open_points = np.flatnonzero(~self._near(flat, rows))
         for rank in range(1, candidates):
@@ -179,8 +187,15 @@ class Watch:
             open_points = open_points[~near]
         return rows
 
-    def _near(self, flat: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(distances(flat, self._clean[rows], self._norm) <= self._limit)
+    def _near(self, flat: Array, rows: np.ndarray) -> np.ndarray:
+        clean = self._clean_beside(flat)[rows]
+        return host(distances(flat, clean, self._norm)) <= self._limit
+
+    def _clean_beside(self, points: Array) -> Array:
+        """The clean examples where `points` are."""
+        if type(self._beside) is not type(points):
+            self._beside = beside(self._clean, points)
+        return self._beside
 
     def _count(self, rows: np.ndarray) -> np.ndarray:
         """The number of each point's query among those about its example, from 1."""

@@ -15,9 +15,9 @@ from defenses.subject import preprocessing
 CHUNK = 250
 _rows = [CHUNK]  # the last counts
 
-# Told of every pass: the points, (n, ...), and the model's outputs for them, (n, classes), or None
-# where the pass didn't compute them.
-Observer = Callable[[np.ndarray, np.ndarray | None], None]
+# Told of every pass: the points, (n, ...), NumPy's or tensors that the estimator keeps, and the
+# model's outputs for them, (n, classes), or None where the pass didn't compute them.
+Observer = Callable[[Any, np.ndarray | None], None]
 
 
 class NoCopyError(Exception):
@@ -54,6 +54,18 @@ def announce(estimator: object, rows: np.ndarray) -> None:
     expect = getattr(getattr(estimator, "observer", None), "expect", None)
     if expect is not None:
         expect(rows)
+
+
+def placed(estimator: object, x: np.ndarray) -> Any:
+    """Points, (n, ...), where the model computes: tensors if the estimator keeps such, else `x`."""
+    place = getattr(estimator, "placed", None)
+    return x if place is None else place(x)
+
+
+def outputs_of(estimator: Any, points: Any) -> np.ndarray:
+    """The model's outputs for points as `placed` gives them, (n, classes)."""
+    ask = estimator.predict if isinstance(points, np.ndarray) else estimator.outputs
+    return np.asarray(ask(points))
 
 
 def gradient_of_open(estimator: Any, x: Any, y: Any) -> Any:

@@ -28,24 +28,10 @@ from benchmark.estimators.passes import (
     is_identity,
 )
 from benchmark.estimators.vjp import by_class_gradients, per_example_labels, several_labels
-from benchmark.models.pytorch import images, is_channels_last
+from benchmark.models.pytorch import ChannelsLast
 from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
 
 Array: TypeAlias = np.ndarray | torch.Tensor
-
-
-class ChannelsLast(nn.Module):
-    """Lets a model that takes NCHW take NHWC, in memory as the model's author would lay it out."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.channels_last = is_channels_last(model)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of NHWC images; (n, d) inputs pass unchanged."""
-        logits: torch.Tensor = self.model(images(x, channels_last=self.channels_last))
-        return logits
 
 
 class MeanOfDraws(nn.Module):
@@ -63,7 +49,8 @@ class MeanOfDraws(nn.Module):
 class FastPyTorchClassifier(PyTorchClassifier):
     """A drop-in `PyTorchClassifier`; takes any floating-point type and counts its passes.
 
-    `observer`, where one is set, is told of every point that is asked about.
+    `observer`, where one is set, is told of every point that is asked about. Points may be tensors:
+    gradients are so, too, and outputs are always NumPy's.
     """
 
     observer: Observer | None = None
@@ -71,6 +58,8 @@ class FastPyTorchClassifier(PyTorchClassifier):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.passes = Passes()
+        # On a CPU, NumPy's give the numbers that they always gave.
+        self.keeps_tensors = self._device.type != "cpu"
         loss = self._loss
         self._is_plain = (
             type(loss) is nn.CrossEntropyLoss
@@ -81,18 +70,29 @@ class FastPyTorchClassifier(PyTorchClassifier):
             and not self._use_amp
         )
 
+    def placed(self, x: np.ndarray) -> Array:
+        """Points where the model computes: tensors on its GPU, or as they are."""
+        plain = is_identity(self) and not self.is_rnn and not self._use_amp
+        return self._tensor(x) if self.keeps_tensors and plain else x
+
     def predict(
         self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: object
     ) -> np.ndarray:
         """Outputs of the model, (n, classes) float32, in chunks of its own size."""
         x = _float32(x)
+        if not training_mode and is_identity(self):
+            return self.outputs(x)
         self.passes.add(forwards=len(x))
-        if training_mode or not is_identity(self):
-            outputs = super().predict(x, batch_size, training_mode, **kwargs)
-        else:
-            with self._frozen(), torch.inference_mode():
-                parts = [self._forward(self._tensor(x[part])).cpu() for part in chunks(len(x))]
-            outputs = torch.cat(parts).numpy()
+        outputs = super().predict(x, batch_size, training_mode, **kwargs)
+        self._tell(x, outputs)
+        return outputs
+
+    def outputs(self, x: Array) -> np.ndarray:
+        """The same of what `placed` gives: ART makes arrays of whatever `predict` is given."""
+        self.passes.add(forwards=len(x))
+        with self._frozen(), torch.inference_mode():
+            parts = [self._forward(self._tensor(x[part])).cpu() for part in chunks(len(x))]
+        outputs = torch.cat(parts).numpy()
         self._tell(x, outputs)
         return outputs
 
@@ -157,7 +157,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
         self._tell(x, *[outputs for _, outputs in parts])
         return torch.cat([gradients for gradients, _ in parts]).cpu().numpy()
 
-    def logits_and_gradient(self, x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+    def logits_and_gradient(self, x: Array, weights: Weights) -> tuple[np.ndarray, Array]:
         """Logits, and the gradient of a function of them; see `benchmark.estimators.vjp`."""
         x = _float32(x)
         if self.is_rnn or self._use_amp or not is_identity(self):
@@ -168,12 +168,13 @@ class FastPyTorchClassifier(PyTorchClassifier):
             for part in chunks(len(x)):
                 inputs = self._tensor(x[part]).detach().requires_grad_()
                 outputs = self._forward(inputs)
-                logits.append(outputs.detach().cpu().numpy())
+                logits.append(_numpy(outputs))
                 pull = torch.from_numpy(np.asarray(weights(logits[-1], part), dtype=np.float32))
                 found = torch.autograd.grad(outputs, inputs, pull.to(self._device))[0]
-                gradients.append(found.cpu().numpy())
+                gradients.append(found if isinstance(x, torch.Tensor) else _numpy(found))
         self._tell(x, *logits)
-        return np.concatenate(logits), np.concatenate(gradients)
+        joined = torch.cat if isinstance(x, torch.Tensor) else np.concatenate
+        return np.concatenate(logits), joined(gradients)
 
     def copies(self) -> Callable[[], FastPyTorchClassifier]:
         """What makes estimators of copies of the model as it is now.
@@ -222,7 +223,8 @@ class FastPyTorchClassifier(PyTorchClassifier):
         """Tell the observer, if there is one, of these points and their outputs, in chunks."""
         if self.observer is not None:
             known = np.concatenate([_numpy(part) for part in outputs]) if outputs else None
-            self.observer(_numpy(x), known)
+            stays = self.keeps_tensors and isinstance(x, torch.Tensor)
+            self.observer(x if stays else _numpy(x), known)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self._model(x)[-1]

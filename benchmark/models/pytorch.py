@@ -166,6 +166,20 @@ def _sequence(modules: Mapping[str, nn.Module]) -> nn.Sequential:
     return nn.Sequential(OrderedDict(_nested(modules)))
 
 
+class ChannelsLast(nn.Module):
+    """Lets a model that takes NCHW take NHWC, in memory as the model's author would lay it out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.channels_last = is_channels_last(model)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of NHWC images; (n, d) inputs pass unchanged."""
+        logits: torch.Tensor = self.model(images(x, channels_last=self.channels_last))
+        return logits
+
+
 def images(x: torch.Tensor, *, channels_last: bool) -> torch.Tensor:
     """NHWC as NCHW, (n, d) as it is: a contiguous copy, or the view that is `channels_last`."""
     view = x.permute(0, 3, 1, 2) if x.ndim == 4 else x

@@ -10,8 +10,10 @@ DIR holds `train.tar.gz` and `test.tar.gz` with `<split>/<class>/NNNN.jpg`. Part
   second of a training's updates against a hand-written loop of the same passes without crops and
   flips, both on data that lie on the device (target: at least 0.9), then as many epochs as fit the
   time, and their accuracies.
-- `attack`: our AutoAttack on `--examples` against the reference implementation, where its package
-  is installed: seconds (target: at most 0.8 of its) and accuracy (target: within 0.3 points).
+- `attack`: which share of a query APGD, FAB and Square take beside the model, by where their points
+  are kept; then our AutoAttack on `--examples` against the reference implementation, where its
+  package is installed: seconds (target: at most 0.8 of its) and accuracy (target: within 0.3
+  points).
 
 Exits with 1 where a target is missed on a GPU; on a CPU figures are printed alone.
 """
@@ -39,6 +41,7 @@ from benchmark import frameworks, models
 frameworks.import_torch_first()
 
 import torch  # noqa: E402
+from host_share import host_shares  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
@@ -240,6 +243,7 @@ def attack(model: nn.Module, options: argparse.Namespace, x: np.ndarray, y: np.n
     x, y = x[: options.examples], y[: options.examples]
     estimator, queries = wrapped(model, options), 50 if options.small else 5000
     iterations = 5 if options.small else 100
+    host_shares(estimator, x[:250], lambda: synchronise(options.device), steps=iterations // 5)
 
     def run_ours() -> np.ndarray:
         given = {"norm": np.inf, "eps": EPS, "max_iter": iterations, "queries": queries, "seed": 0}

@@ -1,11 +1,14 @@
 """Host time of a query: what APGD, FAB, Square and the watch take beside the model.
 
     python tests/performance/host_cost.py [--size 32] [--images 250] [--norms linf,l2,l1]
+        [--homes numpy,torch] [--device cuda]
 
 The model costs nothing: it gives the same logits and the same gradient whatever it is asked, and
 never errs, so that every image is attacked to the end. Prints milliseconds of processor time a
-query, the least of several runs. `--check FILE` stores the points that the attacks end at, or
-compares them, to the last bit, with those of another version; exits with 1 where they differ.
+query, the least of several runs, by the home of the points: arrays of NumPy, and tensors of torch,
+on the CPU unless `--device` says otherwise. `--check FILE` stores the points that the attacks end
+at in NumPy, or compares them, to the last bit, with those of another version; exits with 1 where
+they differ.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from benchmark import frameworks
 
 frameworks.import_torch_first()
 
+import torch  # noqa: E402
+
+from benchmark.attacks.arrays import Array, as_type, beside, host  # noqa: E402
 from benchmark.attacks.autoattack.apgd import APGDCrossEntropy  # noqa: E402
 from benchmark.attacks.autoattack.fab import FABTargeted  # noqa: E402
 from benchmark.attacks.autoattack.square import Square  # noqa: E402
@@ -38,28 +44,32 @@ FEW = {"fab": {"targets": 1}, "square": {"rescaled": True}, "apgd": {"nb_random_
 class Free(Around):
     """Answers from memory, and counts what it is asked."""
 
-    def __init__(self, images: int, size: int) -> None:
+    def __init__(self, images: int, size: int, home: str, device: str) -> None:
         super().__init__(SimpleNamespace(model=None, nb_classes=CLASSES), (size, size, 3))
-        self.asked = 0
+        self.home, self.device, self.asked = home, device, 0
         generator = np.random.default_rng(0)
         self.logits = generator.standard_normal((images, CLASSES), dtype=np.float32)
         self.logits[:, 0] = 9
-        self.gradient = generator.standard_normal((images, size, size, 3), dtype=np.float32)
-        self.gradient[generator.random(self.gradient.shape) < 0.05] = 0
+        gradient = generator.standard_normal((images, size, size, 3), dtype=np.float32)
+        gradient[generator.random(gradient.shape) < 0.05] = 0
+        self.gradient = self.placed(gradient)
+
+    def placed(self, x: np.ndarray) -> Array:
+        return x if self.home == "numpy" else torch.asarray(x, device=self.device)
 
     def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: object) -> np.ndarray:
+        return self.outputs(x)
+
+    def outputs(self, x: Array) -> np.ndarray:
         self.asked += 1
         # Square learns of the last bits of what it asks, as of a real model.
         outputs = self.logits[: len(x)].copy()
-        outputs[:, 0] -= x[:, 0, 0, 0]
+        outputs[:, 0] -= host(x[:, 0, 0, 0])
         return outputs
 
-    def logits_and_gradient(self, x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-        self.asked += 1
-        outputs = self.logits[: len(x)].copy()
-        outputs[:, 0] -= x[:, 0, 0, 0]
-        sign = np.where(x[:, :1, :1, :1] > 0.5, np.float32(1), np.float32(-1))
-        return outputs, self.gradient[: len(x)] * sign
+    def logits_and_gradient(self, x: Array, weights: Weights) -> tuple[np.ndarray, Array]:
+        sign = 2 * as_type(x[:, :1, :1, :1] > 0.5, "float32") - 1
+        return self.outputs(x), beside(self.gradient, x)[: len(x)] * sign
 
     def loss_gradient(self, x: np.ndarray, y: np.ndarray, **kwargs: object) -> np.ndarray:
         raise NotImplementedError
@@ -68,11 +78,10 @@ class Free(Around):
         raise NotImplementedError
 
 
-def cost(name: str, norm: str, images: int, size: int) -> tuple[float, np.ndarray]:
+def cost(name: str, norm: str, model: Free) -> tuple[float, np.ndarray]:
     """Milliseconds a query, and where the attack ended."""
-    x = np.random.default_rng(1).random((images, size, size, 3), dtype=np.float32)
-    y = np.zeros(images, dtype=np.int64)
-    model = Free(images, size)
+    x = examples(model)
+    y = np.zeros(len(x), dtype=np.int64)
     given = {"norm": ORDERS[norm], "eps": EPS[norm], "seed": 0, "max_iter": QUERIES}
     attack = ATTACKS[name](model, **given, **FEW[name])
     seconds = []
@@ -84,20 +93,23 @@ def cost(name: str, norm: str, images: int, size: int) -> tuple[float, np.ndarra
     return min(seconds) * 1e3, found
 
 
-def watch_cost(norm: str, images: int, size: int) -> float:
-    """Milliseconds of a query that finds nothing."""
-    x = np.random.default_rng(1).random((images, size, size, 3), dtype=np.float32)
-    y = np.zeros(images, dtype=np.int64)
-    model = Free(images, size)
+def watch_cost(norm: str, model: Free, *, left_out: int) -> float:
+    """Milliseconds of a query that finds nothing; about whom it is, is guessed if some are out."""
+    x = examples(model)
     watch = Watch(norm=norm, eps=EPS[norm], predict=model.predict)
-    watch.begin(x, y)
-    outputs = model.predict(x)
+    watch.begin(x, np.zeros(len(x), dtype=np.int64))
+    points = model.placed(x[left_out:])
+    outputs = model.outputs(points)
     seconds = []
     for _ in range(ROUNDS):
         started = time.process_time()
-        watch(x, outputs)
+        watch(points, outputs)
         seconds.append(time.process_time() - started)
     return min(seconds) * 1e3
+
+
+def examples(model: Free) -> np.ndarray:
+    return np.random.default_rng(1).random(tuple(model.gradient.shape), dtype=np.float32)
 
 
 def main() -> None:
@@ -105,17 +117,31 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--images", type=int, default=250)
     parser.add_argument("--norms", default="linf,l2,l1")
+    parser.add_argument("--homes", default="numpy,torch")
+    parser.add_argument("--device", default="cpu", help="of the tensors: cpu or cuda")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--check", type=Path, help="an .npz of the points; written where missing")
     options = parser.parse_args()
-    frameworks.keep_memory()
+    frameworks.prepare("torch", device=options.device, threads=options.threads)
+    homes = options.homes.split(",")
+    models = [Free(options.images, options.size, home, options.device) for home in homes]
     points = {}
     for norm in options.norms.split(","):
         for name in ATTACKS:
-            spent, points[f"{name}-{norm}"] = cost(name, norm, options.images, options.size)
-            print(f"{norm:5}{name:8}{spent:7.2f} ms a query", flush=True)
-        spent = watch_cost(norm, options.images, options.size)
-        print(f"{norm:5}{'watch':8}{spent:7.2f} ms a query")
+            costs = {}
+            for model in models:
+                costs[model.home], found = cost(name, norm, model)
+                points |= {f"{name}-{norm}": found} if model.home == "numpy" else {}
+            show(norm, name, costs)
+        for name, left_out in {"watch": 0, "guessing": 1}.items():
+            costs = {model.home: watch_cost(norm, model, left_out=left_out) for model in models}
+            show(norm, name, costs)
     raise SystemExit(bool(options.check) and differ(options.check, points))
+
+
+def show(norm: str, name: str, costs: dict[str, float]) -> None:
+    each = ", ".join(f"{home} {spent:.2f}" for home, spent in costs.items())
+    print(f"{norm:5}{name:9} ms a query: {each}", flush=True)
 
 
 def differ(path: Path, points: dict[str, np.ndarray]) -> bool:

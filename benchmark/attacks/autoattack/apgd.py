@@ -11,6 +11,7 @@ import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 
+from benchmark.attacks.arrays import Array, beside
 from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.climbing import climb
 from benchmark.attacks.autoattack.losses import (
@@ -52,9 +53,10 @@ class APGDCrossEntropy(RegionAttack):
     eps_step: float | None = None
     nb_random_init: int | None = None
     loss: str = "cross-entropy"
+    takes_tensors = True
 
     def _search(
-        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+        self, x: Array, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
     ) -> Best:
         starts = self.nb_random_init or (5 if self.region.norm == "l1" else 1)
         flat = x.reshape(len(x), -1)
@@ -83,9 +85,10 @@ class APGDTargeted(RegionAttack):
     max_iter: int = 100
     nb_random_init: int = 1
     targets: int | None = None
+    takes_tensors = True
 
     def _search(
-        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+        self, x: Array, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
     ) -> Best:
         flat = x.reshape(len(x), -1)
         found = Best.nothing(flat)
@@ -99,7 +102,7 @@ class APGDTargeted(RegionAttack):
 def _climb_open(
     attack: APGDCrossEntropy | APGDTargeted,
     found: Best,
-    x: np.ndarray,
+    x: Array,
     loss: Loss,
     shape: tuple[int, ...],
     generator: np.random.Generator,
@@ -116,7 +119,7 @@ def _climb_open(
         found.add(rows, run(region, loss, x, start, iterations=attack.max_iter))
         return
     left = attack.max_iter
-    start = x + generator.standard_normal(x.shape, dtype=np.float32)
+    start = x + beside(generator.standard_normal(tuple(x.shape), dtype=np.float32), x)
     for multiple, share in WIDE_STARTS:
         wide = replace(region, eps=multiple * region.eps)
         steps = min(math.ceil(share * attack.max_iter), left)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.attacks.arrays import Array, copied, host
 from benchmark.attacks.autoattack.losses import fooled
 from benchmark.attacks.autoattack.parameters import ParameterAttack, indices
 from benchmark.attacks.geometry import NORMS, ORDERS, Region
+from benchmark.estimators.passes import outputs_of, placed
 
 
 @dataclass
@@ -23,13 +25,13 @@ class Best:
     """
 
     success: np.ndarray
-    points: np.ndarray
+    points: Array
     score: np.ndarray
 
     @classmethod
-    def nothing(cls, x: np.ndarray) -> Best:
+    def nothing(cls, x: Array) -> Best:
         """The examples themselves, as if nothing were better."""
-        return cls(np.zeros(len(x), dtype=bool), x.copy(), np.full(len(x), -np.inf))
+        return cls(np.zeros(len(x), dtype=bool), copied(x), np.full(len(x), -np.inf))
 
     def add(self, rows: np.ndarray, other: Best) -> None:
         """Take from another search over `rows` what is better."""
@@ -45,7 +47,7 @@ class Open:
     def keep(self, which: np.ndarray) -> None:
         """Drop the others."""
         for name, value in vars(self).items():
-            if isinstance(value, np.ndarray):
+            if getattr(value, "ndim", 0):
                 setattr(self, name, value[which])
 
 
@@ -65,6 +67,7 @@ class RegionAttack(ParameterAttack):
     batch_size: int = 250
     seed: int | None = None
     verbose: bool = False
+    takes_tensors = False  # whether `_search` works where the estimator keeps its points
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: object) -> np.ndarray:
         """Adversarial examples where some were found, else the best points met.
@@ -81,24 +84,25 @@ class RegionAttack(ParameterAttack):
         given = None if y is None else indices(np.asarray(y))
         for first in range(0, len(x), self.batch_size):
             part = slice(first, first + self.batch_size)
-            logits = np.asarray(self.estimator.predict(x[part]))
+            points = placed(self.estimator, x[part]) if self.takes_tensors else x[part]
+            logits = outputs_of(self.estimator, points)
             labels = logits.argmax(axis=1) if given is None else given[part]
-            rows = first + np.flatnonzero(~fooled(logits, labels))
+            rows = np.flatnonzero(~fooled(logits, labels))
             if len(rows):
-                found = self._search(x[rows], labels[rows - first], logits[rows - first], generator)
-                x_adv[rows] = found.points.reshape(x[rows].shape)
+                found = self._search(points[rows], labels[rows], logits[rows], generator)
+                x_adv[first + rows] = host(found.points).reshape(len(rows), *x.shape[1:])
         return x_adv
 
     @abstractmethod
     def _search(
-        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+        self, x: Array, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
     ) -> Best:
         """Attack correctly classified examples `x`, (n, ...), with their labels and logits."""
 
     @property
     def region(self) -> Region:
         """Where the points may lie."""
-        return Region(NORMS[self.norm], self.eps, *self.box)
+        return Region(NORMS[self.norm], float(self.eps), *self.box)
 
     def _check_params(self) -> None:
         if NORMS.get(self.norm) not in self.norms:

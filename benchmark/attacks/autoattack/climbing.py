@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.attacks.arrays import Array, ascending, beside, copied, host, namespace
 from benchmark.attacks.autoattack.attack import Best, Open
 from benchmark.attacks.autoattack.losses import Loss, fooled, query
 from benchmark.attacks.geometry import TINY, Region, lengths
 from benchmark.estimators.estimator import Classifier
 
 # Weight of the new step against the last one, its momentum (2020, eq. 5).
-MOMENTUM_WEIGHT = np.float32(0.75)
+MOMENTUM_WEIGHT = 0.75
 # Share of steps that have to rise for a step size to be kept.
 RISING_SHARE = 0.75
 
@@ -31,23 +32,21 @@ class Climb(Open):
     """
 
     rows: np.ndarray
-    x: np.ndarray
-    point: np.ndarray
-    previous: np.ndarray
-    gradient: np.ndarray
+    x: Array
+    point: Array
+    previous: Array
+    gradient: Array
     value: np.ndarray
     last_value: np.ndarray
-    best: np.ndarray
-    best_gradient: np.ndarray
+    best: Array
+    best_gradient: Array
     best_value: np.ndarray
 
     @classmethod
-    def begin(
-        cls, x: np.ndarray, start: np.ndarray, value: np.ndarray, gradient: np.ndarray
-    ) -> Climb:
+    def begin(cls, x: Array, start: Array, value: np.ndarray, gradient: Array) -> Climb:
         """At `start`, which is the highest point so far."""
         here = (start, start, gradient, value, value)
-        best = (start.copy(), gradient.copy(), value.copy())
+        best = (copied(start), copied(gradient), value.copy())
         return cls(np.arange(len(x)), x, *here, *best)
 
     def back_to_best(self, which: np.ndarray) -> None:
@@ -55,7 +54,7 @@ class Climb(Open):
         self.point[which] = self.best[which]
         self.gradient[which] = self.best_gradient[which]
 
-    def arrive(self, point: np.ndarray, value: np.ndarray, gradient: np.ndarray) -> None:
+    def arrive(self, point: Array, value: np.ndarray, gradient: Array) -> None:
         """Take a step's end, and keep it where it is the highest."""
         self.previous, self.point = self.point, point
         self.last_value, self.value, self.gradient = self.value, value, gradient
@@ -79,7 +78,7 @@ class Halving(Open):
         self, climb: Climb, region: Region, iterations: int, *, first_step: float | None = None
     ) -> None:
         first_step = 2 * region.eps if first_step is None else first_step
-        self.step = np.full((len(climb.rows), 1), first_step, dtype=np.float32)
+        self.step = _column(first_step, climb.x)
         self.rises = np.zeros(len(climb.rows), dtype=int)
         self.checked = climb.best_value.copy()
         self.halved = np.ones(len(climb.rows), dtype=bool)
@@ -88,13 +87,13 @@ class Halving(Open):
         self._window = self._left = max(int(0.22 * iterations), 1)
         self._moved = False
 
-    def move(self, climb: Climb) -> np.ndarray:
+    def move(self, climb: Climb) -> Array:
         """The next points."""
         region = self._region
         if region.norm == "linf":
-            direction = np.sign(climb.gradient)
+            direction = namespace(climb.x).sign(climb.gradient)
         else:
-            length = lengths(climb.gradient, "l2")[:, np.newaxis]
+            length = lengths(climb.gradient, "l2")[:, None]
             direction = climb.gradient / (length + TINY)
         direction *= self.step
         direction += climb.point
@@ -147,22 +146,23 @@ class Sparse(Open):
         fresh: bool,
         first_step: float | None = None,
     ) -> None:
-        n, self._size = climb.x.shape
+        n, self._size = tuple(climb.x.shape)
         self._longest = min(region.eps if first_step is None else first_step, region.eps)
-        self.step = np.full((n, 1), self._longest, dtype=np.float32)
-        changed = (climb.point != climb.x).sum(axis=1)
+        self.step = _column(self._longest, climb.x)
+        changed = host((climb.point != climb.x).sum(axis=1))
         self.changed = np.full(n, self._size) if fresh else changed
         self.share = np.full(n, 0.2) if fresh else changed / self._size / 1.5
         self._region = region
         self._window = self._left = max(int(0.04 * iterations), 1)
 
-    def move(self, climb: Climb) -> np.ndarray:
+    def move(self, climb: Climb) -> Array:
         """The next points."""
-        size = np.abs(climb.gradient)
+        xp = namespace(climb.x)
+        size = xp.abs(climb.gradient)
         index = np.clip(((1 - self.share) * self._size).astype(int), 0, self._size - 1)
-        thresholds = np.sort(size, axis=1)[np.arange(len(size)), index]
-        direction = np.sign(climb.gradient) * (size >= thresholds[:, np.newaxis])
-        direction /= np.abs(direction).sum(axis=1, keepdims=True) + np.float32(1e-10)
+        thresholds = ascending(size)[np.arange(len(size)), index]
+        direction = xp.sign(climb.gradient) * (size >= thresholds[:, None])
+        direction /= xp.abs(direction).sum(axis=1, keepdims=True) + 1e-10
         return self._region.project(climb.x, climb.point + self.step * direction)
 
     def review(self, climb: Climb) -> None:
@@ -171,13 +171,19 @@ class Sparse(Open):
         if self._left:
             return
         self._left = self._window
-        changed = (climb.best != climb.x).sum(axis=1)
+        changed = host((climb.best != climb.x).sum(axis=1))
         sparser = changed < 0.95 * self.changed
         self.share = changed / self._size / 1.5
         self.changed = changed
         self.step[sparser] = self._longest
-        self.step[~sparser] = np.maximum(self.step[~sparser] / 1.5, self._longest / 10)
+        shorter = self.step[~sparser] / 1.5
+        self.step[~sparser] = namespace(shorter).clip(shorter, self._longest / 10, None)
         climb.back_to_best(sparser)
+
+
+def _column(value: float, like: Array) -> Array:
+    """The same value for each row, (n, 1), where these are."""
+    return beside(np.full((len(like), 1), value, dtype=np.float32), like)
 
 
 def _rule(
@@ -192,8 +198,8 @@ def climb(
     estimator: Classifier,
     region: Region,
     loss: Loss,
-    x: np.ndarray,
-    start: np.ndarray,
+    x: Array,
+    start: Array,
     *,
     iterations: int,
     shape: tuple[int, ...],

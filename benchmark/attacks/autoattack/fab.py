@@ -8,15 +8,17 @@ import numpy as np
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator
 
+from benchmark.attacks.arrays import Array, beside, dot, host, namespace
 from benchmark.attacks.autoattack.attack import Best, Open, RegionAttack
 from benchmark.attacks.autoattack.losses import Difference, fooled, other_classes, query
 from benchmark.attacks.autoattack.planes import towards_plane
 from benchmark.attacks.geometry import Region, lengths
+from benchmark.estimators.passes import outputs_of
 
 # Of the paper: overshooting, the way back from a success, and how much of a step may start anew
 # from the example.
-OVERSHOOT = np.float32(1.05)
-WAY_BACK = np.float32(0.9)
+OVERSHOOT = 1.05
+WAY_BACK = 0.9
 LARGEST_BIAS = 0.1
 
 
@@ -36,9 +38,10 @@ class FABTargeted(RegionAttack):
     nb_restarts: int = 1
     targets: int = 9
     minimal: bool = False
+    takes_tensors = True
 
     def _search(
-        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+        self, x: Array, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
     ) -> Best:
         flat = x.reshape(len(x), -1)
         found = Best.nothing(flat)
@@ -47,7 +50,7 @@ class FABTargeted(RegionAttack):
                 rows = np.arange(len(x)) if self.minimal else np.flatnonzero(~found.success)
                 if not len(rows):
                     return found
-                start = flat[rows].copy()
+                start = flat[rows]
                 if restart:
                     half = self.region.random_points(start, generator)
                     start += (half - start) / 2
@@ -55,18 +58,16 @@ class FABTargeted(RegionAttack):
                 found.add(rows, self._run(flat[rows], start, loss, x.shape[1:]))
         return found
 
-    def _run(
-        self, x: np.ndarray, start: np.ndarray, loss: Difference, shape: tuple[int, ...]
-    ) -> Best:
+    def _run(self, x: Array, start: Array, loss: Difference, shape: tuple[int, ...]) -> Best:
         """One run from `start`, (n, d); a score is minus the distance of a success."""
         found, region = Best.nothing(x), self.region
         search = _Walk(np.arange(len(x)), x, start)
         for _ in range(self.max_iter):
             _, value, gradient = query(self.estimator, search.point.reshape(-1, *shape), loss)
             search.point = _step(search, value, gradient, region)
-            logits = np.asarray(self.estimator.predict(search.point.reshape(-1, *shape)))
+            logits = outputs_of(self.estimator, search.point.reshape(-1, *shape))
             across = fooled(logits, loss.y)
-            distance = lengths(search.point - search.x, region.norm)
+            distance = host(lengths(search.point - search.x, region.norm))
             inside = across & (distance <= region.eps)
             taken = across if self.minimal else inside
             rows = search.rows[taken]
@@ -87,17 +88,18 @@ class _Walk(Open):
     """Examples still open: where they stand among all, the examples, and where the search is."""
 
     rows: np.ndarray
-    x: np.ndarray
-    point: np.ndarray
+    x: Array
+    point: Array
 
 
-def _step(walk: _Walk, value: np.ndarray, gradient: np.ndarray, region: Region) -> np.ndarray:
+def _step(walk: _Walk, value: np.ndarray, gradient: Array, region: Region) -> Array:
     """Onto the linearised boundary, from the point and from the example, and a mean of the two."""
-    x, point, box = walk.x, walk.point, (region.low, region.high)
-    at_example = value + np.einsum("nd,nd->n", gradient, x - point)
-    move = towards_plane(point, gradient, value, region.norm, box)
+    x, point, box, xp = walk.x, walk.point, (region.low, region.high), namespace(walk.x)
+    at_point = beside(value, x)
+    at_example = at_point + dot(gradient, x - point)
+    move = towards_plane(point, gradient, at_point, region.norm, box)
     jump = towards_plane(x, gradient, at_example, region.norm, box)
-    near, far = (np.maximum(lengths(each, region.norm), 1e-8) for each in (move, jump))
-    bias = np.minimum(near / (near + far), LARGEST_BIAS)[:, np.newaxis]
+    near, far = (xp.clip(lengths(each, region.norm), 1e-8, None) for each in (move, jump))
+    bias = xp.clip(near / (near + far), None, LARGEST_BIAS)[:, None]
     mean = (point + OVERSHOOT * move) * (1 - bias) + (x + OVERSHOOT * jump) * bias
-    return np.clip(mean, region.low, region.high).astype(np.float32)
+    return xp.clip(mean, region.low, region.high)

@@ -7,6 +7,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from benchmark.attacks.arrays import Array, namespace
 from benchmark.estimators.estimator import Classifier
 from benchmark.estimators.vjp import logits_and_gradient, softmax
 from defenses.labels import labels_of
@@ -190,10 +191,8 @@ class TargetedDLR(_ScaleFree, Difference):
         return {2: (), 3: (1, 0, -1)}.get(classes, (1, 0, -0.5, -0.5))
 
 
-def query(
-    estimator: Classifier, x: np.ndarray, loss: Loss
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits of `x`, (n, ...), each example's loss, and its gradient, (n, d).
+def query(estimator: Classifier, x: Array, loss: Loss) -> tuple[np.ndarray, np.ndarray, Array]:
+    """Logits of `x`, (n, ...), each example's loss, and its gradient, (n, d), where `x` is.
 
     Rows that are not finite lose nothing and point nowhere.
     """
@@ -207,8 +206,9 @@ def query(
         )
     values = loss.values(logits.astype(np.float64))
     gradient = gradient.reshape(len(x), -1)
-    if not np.isfinite(gradient).all():  # which takes a tenth of the time of what follows
-        gradient = np.nan_to_num(gradient, posinf=0, neginf=0)
+    xp = namespace(gradient)
+    if not xp.isfinite(gradient).all():  # which takes a tenth of the time of what follows
+        gradient = xp.nan_to_num(gradient, posinf=0, neginf=0)
     return logits, np.where(np.isfinite(values), values, -np.inf), gradient
 
 

@@ -9,16 +9,18 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmark.attacks.arrays import Array, copied, namespace
 from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.losses import Margin, fooled
 from benchmark.attacks.autoattack.squares import propose, start
+from benchmark.estimators.passes import outputs_of
 
 # The share of an image that a square covers is `p_init` divided by 2, 4, ... after these queries.
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 # To what the schedule above belongs.
 SCHEDULED_QUERIES = 10_000
 
-Ask = Callable[[np.ndarray], np.ndarray]
+Ask = Callable[[Array], np.ndarray]
 
 
 class Square(RegionAttack):
@@ -36,28 +38,30 @@ class Square(RegionAttack):
     p_init: float = 0.8
     nb_restarts: int = 1
     rescaled: bool = False
+    takes_tensors = True
 
     def _search(
-        self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
+        self, x: Array, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
     ) -> Best:
         if x.ndim != 4:
             raise ValueError(f"Square works on images, (n, H, W, C); these are {x.shape}")
         first = getattr(self.estimator, "channels_first", False)
-        images = np.moveaxis(x, 1, -1) if first else x  # (n, H, W, C)
+        xp = namespace(x)
+        images = xp.moveaxis(x, 1, -1) if first else x  # (n, H, W, C)
 
-        def ask(points: np.ndarray) -> np.ndarray:
-            points = np.moveaxis(points, -1, 1) if first else points
-            return np.asarray(self.estimator.predict(np.ascontiguousarray(points)))
+        def ask(points: Array) -> np.ndarray:
+            points = copied(xp.moveaxis(points, -1, 1)) if first else points
+            return outputs_of(self.estimator, points)
 
         found = Best.nothing(images)
         for _ in range(self.nb_restarts):
             rows = np.flatnonzero(~found.success)
             if len(rows):
                 found.add(rows, self._run(images[rows], y[rows], ask, generator))
-        found.points = np.moveaxis(found.points, -1, 1) if first else found.points
+        found.points = xp.moveaxis(found.points, -1, 1) if first else found.points
         return found
 
-    def _run(self, x: np.ndarray, y: np.ndarray, ask: Ask, generator: np.random.Generator) -> Best:
+    def _run(self, x: Array, y: np.ndarray, ask: Ask, generator: np.random.Generator) -> Best:
         """One search over images (n, H, W, C)."""
         region = self.region
         found = Best.nothing(x)
@@ -68,7 +72,7 @@ class Square(RegionAttack):
             rows = np.flatnonzero(~found.success)
             if not len(rows):
                 break
-            side = self._side(query, x.shape)
+            side = self._side(query, tuple(x.shape))
             new, changed = propose(x[rows], found.points[rows], side, region, generator)
             rows, new = rows[changed], new[changed]
             if len(rows):
