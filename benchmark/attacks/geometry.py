@@ -7,12 +7,16 @@ float32; what is measured is computed in float64.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 # ART's and NumPy's names of the norms, and ours.
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
 NORMS = {np.inf: "linf", "inf": "linf", 2: "l2", 1: "l1", 0: "l0"}
+
+# An end of the box: one number, or one a value, (d,) float32.
+Bound: TypeAlias = "float | np.ndarray"
 
 # Keeps divisions by a length that is zero.
 TINY = np.float32(1e-12)
@@ -23,6 +27,10 @@ BUDGET_TOLERANCE = 1e-5
 # Values that differ by less are the same: an attack that works in 8 bits rounds all of them.
 _L0_TOLERANCE = 1e-6
 
+# Of values in the box that were scaled and scaled back in float32: where features have budgets of
+# their own, a small one is not to be left by that alone.
+_ROUNDING = 2.0**-22
+
 
 def lengths(rows: np.ndarray, norm: str) -> np.ndarray:
     """The norm of each row, (n,), in the rows' type."""
@@ -31,9 +39,20 @@ def lengths(rows: np.ndarray, norm: str) -> np.ndarray:
     return np.asarray(np.linalg.norm(rows, ORDERS[norm], axis=1))
 
 
-def distances(points: np.ndarray, x: np.ndarray, norm: str) -> np.ndarray:
-    """How far each point is from its example, (n,) float64; under l0 in values, not in pixels."""
+def distances(
+    points: np.ndarray, x: np.ndarray, norm: str, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """How far each point is from its example, (n,) float64; under l0 in values, not in pixels.
+
+    With `weights` of the features, (d,), each change is divided by its feature's: infinitely far is
+    a point that moves a feature of weight 0, but for rounding.
+    """
     change = points.astype(np.float64) - x
+    if weights is not None:
+        size = np.maximum(np.abs(change) - _ROUNDING, 0)
+        moved = (size[:, weights == 0] != 0).any(axis=1)
+        scaled = size / np.where(weights == 0, 1, weights)
+        return np.where(moved, np.inf, distances(scaled, np.zeros_like(scaled), norm))
     if norm == "l0":
         change = np.where(np.abs(change) > _L0_TOLERANCE, change, 0)  # nor what is no number
     return lengths(change, norm)
@@ -68,14 +87,14 @@ class Region:
     Args:
         norm: "linf", "l2" or "l1".
         eps: the budget.
-        low: of the box.
-        high: of the box.
+        low: of the box; one number, or one a value, (d,) float32.
+        high: of the box, likewise.
     """
 
     norm: str
     eps: float
-    low: float = 0.0
-    high: float = 1.0
+    low: Bound = 0.0
+    high: Bound = 1.0
 
     def project(self, x: np.ndarray, points: np.ndarray) -> np.ndarray:
         """`points` moved into the region: under l2 by scaling, then clipping to the box."""

@@ -41,6 +41,7 @@ class Watch:
         stops: whether to raise `FoundError` once every example under attack is done.
         leaves: whether an example that is done needs no more gradients; see `open_rows`.
         seconds: after which to raise `AttackTimeoutError`, at the next query; None for no limit.
+        weights: of features whose budgets differ, (d,); see `distances`.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class Watch:
         stops: bool = False,
         leaves: bool = False,
         seconds: float | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
         self._norm = "l2" if norm == UNRESTRICTED else norm
         self._limit = np.inf if norm == UNRESTRICTED else eps * (1 + BUDGET_TOLERANCE)
         self._predict = predict
         self._keeps, self._nearest, self._stops, self._leaves = keeps, nearest, stops, leaves
-        self._seconds = seconds
+        self._seconds, self._weights = seconds, weights
         self._started = time.monotonic()
         self.begin(np.empty((0, 1), dtype=np.float32), np.empty(0, dtype=np.int64))
 
@@ -129,7 +131,7 @@ class Watch:
         if not len(wanted):
             return
         found, clean = flat[wanted], self._clean[rows[wanted]]
-        distance = distances(found, clean, self._norm)
+        distance = distances(found, clean, self._norm, self._weights)
         usable = in_box(found) & (self._nearest | (distance <= self._limit))
         # In the order of queries, or of distances: the first of each row is the one to keep.
         order = np.argsort(distance, kind="stable") if self._nearest else np.arange(len(wanted))
@@ -180,7 +182,8 @@ class Watch:
         return rows
 
     def _near(self, flat: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(distances(flat, self._clean[rows], self._norm) <= self._limit)
+        apart = distances(flat, self._clean[rows], self._norm, self._weights)
+        return np.asarray(apart <= self._limit)
 
     def _count(self, rows: np.ndarray) -> np.ndarray:
         """The number of each point's query among those about its example, from 1."""

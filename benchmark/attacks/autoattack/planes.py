@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.attacks.geometry import select
+from benchmark.attacks.geometry import Bound, select
 
 # More than Newton's method was seen to need.
 NEWTON_STEPS = 50
 
 
 def towards_plane(
-    points: np.ndarray, normal: np.ndarray, gap: np.ndarray, norm: str, box: tuple[float, float]
+    points: np.ndarray, normal: np.ndarray, gap: np.ndarray, norm: str, box: tuple[Bound, Bound]
 ) -> np.ndarray:
     """The shortest moves that bring each point to its plane without leaving the box, (n, d).
 
@@ -22,7 +22,7 @@ def towards_plane(
         normal: of each row's plane, (n, d).
         gap: the plane's function at the point, (n,): the moves change it by `-gap`.
         norm: in which the moves are short.
-        box: its lower and upper end.
+        box: its lower and upper ends.
     """
     low, high = box
     direction = np.sign(normal)
