@@ -12,6 +12,7 @@ import pytest
 from benchmark import datasets
 from benchmark.datasets.features import feature_budgets, names, threat, weights
 from benchmark.errors import ConfigError
+from benchmark.results.records import ThreatConfig
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,31 @@ def test_what_is_wrong_is_refused_in_a_line(given, told, table):
 def test_an_unknown_position_is_refused(arrays):
     with pytest.raises(ConfigError, match="'4' is no position"):
         feature_budgets({"immutable": [4]}, arrays)
+
+
+TOLD: dict[str, tuple[dict[str, float] | None, str]] = {
+    "none": (None, ""),
+    "immutable ones": ({"a": 0.0, "b": 0.0}, "immutable a, b"),
+    "others": ({"a": 0.0, "b": 0.5, "c": 2.0}, "immutable a, b ×0.5, c ×2"),
+    "many": (
+        {f"column {n}": n % 2 / 2 for n in range(30)},
+        "15 immutable, 15 of other budgets; ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("budgets", "told"), TOLD.values(), ids=TOLD)
+def test_budgets_are_told_in_short(budgets, told):
+    assert ThreatConfig(norm="linf", eps=0.1, features=budgets).of_features.startswith(told)
+
+
+def test_many_budgets_are_told_apart():
+    many = {f"column {n}": 0.0 for n in range(30)}
+    texts = {
+        ThreatConfig(norm="linf", eps=0.1, features=one).of_features
+        for one in (many, {**many, "column 3": 0.5}, {**many, "column 4": 0.5})
+    }
+    assert len(texts) == 3
 
 
 def test_images_have_no_such_budgets():

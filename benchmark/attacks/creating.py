@@ -83,7 +83,8 @@ def adversarial(
     # Its module imports ART.
     module = importlib.import_module("benchmark.estimators.scaled")
     # Changed values are counted under l0, whatever their scale.
-    scaled = module.Scaled(estimator, x, weights > 0 if norm == "l0" else weights, eps)
+    scale = weights > 0 if norm == "l0" else weights
+    scaled = module.Scaled(estimator, x, scale, eps, marks=spec.entry.takes_marks)
     found = create(spec, scaled, norm, eps).generate(x=scaled.examples, y=y)
     return np.asarray(scaled.back(found))
 

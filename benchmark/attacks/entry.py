@@ -110,6 +110,11 @@ class AttackEntry:
         return self.kinds == ("gradient",) or (own and "score" not in self.kinds)
 
     @property
+    def tells_rows(self) -> bool:
+        """Whether the example that each of its queries is about can be told, of many."""
+        return self.takes_marks or self.target.startswith("benchmark.attacks.decision.")
+
+    @property
     def is_universal(self) -> bool:
         """Whether only what it returns counts: one perturbation for all examples."""
         return "universal" in self.kinds

@@ -138,7 +138,7 @@ def _generate(
         weights=target.weights,
     )
     size = {"chunk": rows_at_once(), "one": 1, "all": len(rows)}[spec.entry.rows]
-    if target.weights is not None and not target.weights.all() and not spec.entry.takes_marks:
+    if target.weights is not None and not (target.weights.all() or spec.entry.tells_rows):
         size = 1
     parts = []
     estimator.observer = watch

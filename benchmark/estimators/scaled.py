@@ -20,30 +20,36 @@ _APART = 16
 class Scaled(Around):
     """An estimator of u = x / w around one of x, for an attack on some examples.
 
-    Where many examples have values that are held, a point of u says by a last value of its own, a
-    mark, which example it is about: attacks drop and reorder examples as they go. The model doesn't
-    depend on it, so that no gradient leads along it.
+    Where many examples have values that are held, it has to know which example a point is about:
+    attacks drop and reorder examples as they go. They announce it, or a point of u has a last value
+    of its own, a mark, that says so. The model doesn't depend on it, so that no gradient leads
+    along it.
 
     Args:
         inner: takes x, (n, d).
         x: the examples under attack, (n, d) in [0, 1].
         weights: of the features, (d,), at least one above 0.
         eps: the budget; infinite for none.
+        marks: whether points have marks, where they need any.
     """
 
-    def __init__(self, inner: Estimator, x: np.ndarray, weights: np.ndarray, eps: float) -> None:
+    def __init__(
+        self, inner: Estimator, x: np.ndarray, weights: np.ndarray, eps: float, *, marks: bool
+    ) -> None:
         self._inner, self._x = inner, x
         self._free = np.flatnonzero(weights)
         self._weights = weights[self._free].astype(np.float32)
-        marked = len(x) > 1 and len(self._free) < len(weights)
-        self._spacing = float(_APART * max(1.0, eps if np.isfinite(eps) else 1.0)) if marked else 0
+        self._holds = len(self._free) < len(weights)
+        self._announced: np.ndarray | None = None
+        marked = marks and self._holds and len(x) > 1
+        self._spacing = _APART * max(1.0, eps if np.isfinite(eps) else 1.0) if marked else 0.0
         high = np.float32(1) / self._weights
         # So that the way back doesn't leave the box.
         high = np.where(high * self._weights > 1, np.nextafter(high, np.float32(0)), high)
         self._clean = np.minimum(x[:, self._free] / self._weights, high)
         if marked:
-            marks = np.arange(len(x), dtype=np.float32)[:, np.newaxis] * self._spacing
-            self._clean = np.concatenate([self._clean, marks], axis=1)
+            places = np.arange(len(x), dtype=np.float32)[:, np.newaxis] * self._spacing
+            self._clean = np.concatenate([self._clean, places], axis=1)
             high = np.append(high, np.float32(len(x) * self._spacing))
         ends = np.unique(high)
         box = (0.0, float(ends[0])) if len(ends) == 1 else (np.zeros_like(high), high)
@@ -53,6 +59,15 @@ class Scaled(Around):
     def examples(self) -> np.ndarray:
         """The examples, as the attack is given them, (n, features of u)."""
         return self._clean.copy()
+
+    @property
+    def observer(self) -> Scaled:
+        """Itself: what an attack announces is for it to know."""
+        return self
+
+    def expect(self, rows: np.ndarray) -> None:
+        """The next queries of as many points are about these of the examples, (m,)."""
+        self._announced = rows
 
     @property
     def passes(self) -> Passes:
@@ -105,9 +120,15 @@ class Scaled(Around):
         if self._spacing:
             marks = np.nan_to_num(points[:, -1]) / self._spacing
             return np.clip(np.rint(marks), 0, len(self._x) - 1).astype(np.int64)
+        if not self._holds:
+            return None
         if len(self._x) == 1:
             return np.zeros(len(points), dtype=np.int64)
-        return None
+        rows, self._announced = self._announced, None
+        rows = np.arange(len(self._x)) if rows is None else rows
+        if len(rows) != len(points):
+            raise ValueError(f"nothing says which examples {len(points)} points are about")
+        return rows
 
     def _scaled(self, gradient: np.ndarray) -> np.ndarray:
         found = gradient[..., self._free] * self._weights

@@ -57,8 +57,8 @@ class ThreatConfig(Schema):
         if len(named) <= _LONGEST_TOLD:
             return named
         counts = [f"{len(held)} immutable"] if held else []
-        counts += [f"{len(told)} with other budgets"] if told else []
-        return f"{' and '.join(counts)} features ({digest(list(self.features.items()))[:8]})"
+        counts += [f"{len(told)} of other budgets"] if told else []
+        return f"{', '.join(counts)}; {digest(self.features)[:8]}"
 
 
 class ExtraDataConfig(Schema):
