@@ -44,7 +44,8 @@ class Cell:
     weights starts it. extra_data: what is trained with beside the data set
     (`benchmark.datasets.extra.ExtraData.record`). precision: of its training; None for float32.
     defense_from, dataset_from: name and version of the other distribution that contributes it.
-    class_split: of the data, where some classes are held out.
+    class_split: of the data, where some classes are held out. features: of a table, those whose
+    budget is another multiple of eps than 1; see `benchmark.datasets.features`.
     """
 
     dataset: str
@@ -69,6 +70,7 @@ class Cell:
     defense_from: str | None = None
     dataset_from: str | None = None
     class_split: ClassSplit | None = None
+    features: Mapping[str, float] | None = field(default=None, hash=False)
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
@@ -78,6 +80,7 @@ class Cell:
         label |= {} if self.dataset_from is None else {"distribution": self.dataset_from}
         defense = {} if self.defense_from is None else {"distribution": self.defense_from}
         classes = {} if self.class_split is None else {"classes": self.class_split.record()}
+        features = {} if self.features is None else {"features": dict(self.features)}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -90,7 +93,7 @@ class Cell:
             "model": self.model,
             "framework": self.framework,
             "defense": {"name": self.defense, "parameters": dict(self.parameters), **defense},
-            "threat": {"norm": self.norm, "eps": self.eps},
+            "threat": {"norm": self.norm, "eps": self.eps, **features},
             "seed": self.seed,
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
@@ -160,6 +163,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         defense_from=defense.get("distribution"),
         dataset_from=dataset.get("distribution"),
         class_split=None if (split := dataset.get("classes")) is None else recorded(split),
+        features=threat.get("features"),
     )
 
 
@@ -170,6 +174,7 @@ def expand(
     parameters: Mapping[str, Mapping[str, Any]],
     origin: Mapping[str, Any] | None = None,
     extra_data: Mapping[str, Any] | None = None,
+    features: Mapping[str, float] | None = None,
 ) -> list[Cell]:
     """The cells of a run, undefended twins first, never one twice.
 
@@ -178,6 +183,7 @@ def expand(
         parameters: all parameters of each defense in `defenses_of(run)`.
         origin: of the model (`benchmark.models.provided.origin.Origin.record`).
         extra_data: what is trained with beside the data set.
+        features: what their budgets are; see `Cell`.
     """
     assert run.model is not None
     assert run.eps is not None
@@ -204,6 +210,7 @@ def expand(
             defense_from=defenses.distribution(wrappers.split(defense)[0]),
             dataset_from=datasets.distribution(run.dataset),
             class_split=dataset.class_split,
+            features=features,
         )
         for defense in defenses_of(run)
         for seed in run.seed

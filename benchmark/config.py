@@ -146,10 +146,11 @@ class RunConfig(Placement, Trainings):
     test examples that are attacked. label: of a table, the column with the classes. threads: CPU
     threads of a cell. attack_timeout: seconds after which an attack has failed. on_overfit: what
     defenses, but not the undefended twin, do at catastrophic overfitting; their own `parameters` go
-    first. protocol: how much of adaptation is measured, with `adaptation` on top, {setting: value};
-    see `benchmark.metatest`. split: of classes, for few-shot. parameters: {defense: {parameter:
-    value}}. attacks: {attack of the suite: {argument: value}}. Where cells are worked on: see
-    `Placement`; what they are trained with, `Trainings`.
+    first. features: of a table, which an attacker can change and by how much, a YAML file or what
+    stands in one. protocol: how much of adaptation is measured, with `adaptation` on top, {setting:
+    value}; see `benchmark.metatest`. split: of classes, for few-shot. parameters: {defense:
+    {parameter: value}}. attacks: {attack of the suite: {argument: value}}. Where cells are worked
+    on: see `Placement`; what they are trained with, `Trainings`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -172,6 +173,7 @@ class RunConfig(Placement, Trainings):
     split_seed: Seed = 0
     split: int | str | dict[str, Any] | None = None
     label: str | None = None
+    features: str | dict[str, Any] | None = None
     device: Annotated[str, one_of("device", DEVICES)] = "auto"
     jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None
     threads: Annotated[Count, Field(le=limits.MAX_THREADS)] | None = None
@@ -196,6 +198,11 @@ class RunConfig(Placement, Trainings):
             )
         if self.split is not None and self.protocol != "few-shot":
             raise ConfigError("split is given, but only --protocol few-shot holds classes out")
+        if self.features is not None and self.protocol != "none":
+            raise ConfigError(
+                f"--protocol {self.protocol} adapts without budgets of single features; leave "
+                "--features or --protocol out"
+            )
         if self.eps is not None and (wrong := limits.eps_fault(self.norm, self.eps)):
             raise ConfigError(wrong)
         return self

@@ -69,6 +69,7 @@ def evaluate(
     dataset = Dataset(DATASET, none, y[:0], none, y[:0], Examples(x), y, names)
     cell = _cell(model, framework, dataset, threat, seed, given)
     chosen.check_fits(threat.norm, x.shape[1:], classes)
+    _check_weights(threat, x)
     budgets = {**datasets.defaults(DATASET).eps, threat.norm: threat.eps}
     with contextlib.ExitStack() as stack:
         folder = out or stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-evaluate-"))
@@ -184,7 +185,20 @@ def _cell(
             "std": [],
             "outputs": given.outputs,
         },
+        features=_features(threat),
     )
+
+
+def _features(threat: Threat) -> dict[str, float] | None:
+    """Position to the weight of each feature whose weight is not 1; None where there is none."""
+    return {str(place): w for place, w in enumerate(threat.weights or ()) if w != 1} or None
+
+
+def _check_weights(threat: Threat, x: np.ndarray) -> None:
+    if threat.weights is not None and x.shape[1:] != (len(threat.weights),):
+        raise DataError(
+            f"the threat has weights of {len(threat.weights)} features, and x is {x.shape}"
+        )
 
 
 def _run(job: Job, model: Any, dataset: Dataset, store: Store) -> None:

@@ -145,8 +145,15 @@ def greatest(*, draws: int, sigma: float, alpha: float) -> float:
     return float(max(0.0, sigma * norm.ppf(alpha ** (1 / draws))))
 
 
-def needed(threat_norm: str, eps: float, shape: Sequence[int]) -> float:
-    """The least L2 radius whose ball holds that of a threat, for inputs of a shape."""
+def needed(
+    threat_norm: str, eps: float, shape: Sequence[int], weights: np.ndarray | None = None
+) -> float:
+    """The least L2 radius whose ball holds that of a threat, for inputs of a shape.
+
+    `weights`: of features whose budgets differ, (d,).
+    """
+    if weights is not None:
+        return eps * float(np.linalg.norm(weights, 2 if threat_norm == "linf" else np.inf))
     return eps * math.sqrt(math.prod(shape)) if threat_norm == "linf" else eps
 
 

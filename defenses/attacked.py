@@ -44,7 +44,7 @@ class SingleStepTraining(AttackedTraining):
     @property
     def ascent(self) -> Ascent:
         """One step."""
-        return fgsm(self.threat.norm)
+        return fgsm(self.threat.norm, weights=self.threat.weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,4 +66,4 @@ class ManyStepTraining(AttackedTraining):
 
     def ascent_within(self, norm: str) -> Ascent:
         """The inner maximisation within one norm."""
-        return pgd(norm, self.attack_steps, self.relative_step)
+        return pgd(norm, self.attack_steps, self.relative_step, weights=self.threat.weights)

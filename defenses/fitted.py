@@ -81,7 +81,7 @@ class Fitted:
         self.kernel.save_weights(folder)
         record = {
             "defense": saved.target_of(type(self.defense)),
-            "threat": dataclasses.asdict(self.defense.threat),
+            "threat": self.defense.threat.record(),
             "parameters": self.defense.parameters(),
             "framework": self.subject.framework,
             "learned": self.learned,

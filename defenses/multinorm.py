@@ -39,7 +39,8 @@ class MultiNormDefense(NormBudgets, ManyStepTraining):
     @property
     def threats(self) -> tuple[Threat, ...]:
         """One a norm."""
-        return tuple(Threat(norm, eps) for norm, eps in self.budgets.items())
+        weights = self.threat.weights
+        return tuple(Threat(norm, eps, weights) for norm, eps in self.budgets.items())
 
     @property
     def shares(self) -> Mapping[str, float]:

@@ -217,11 +217,16 @@ class Recipe(Optimisation, ABC):
     @property
     def adaptation(self) -> Adaptation:
         """How this defense adapts to a support set."""
-        return Adaptation(norm=self.threat.norm)
+        return Adaptation(norm=self.threat.norm, weights=self.threat.weights)
 
     def check_inputs(self, input_shape: tuple[int, ...]) -> None:
         """Raises DefenseError where the defense can't train on inputs of this shape."""
         self.augmentation.check(input_shape)
+        weights = self.threat.weights
+        if weights is not None and input_shape != (len(weights),):
+            raise DefenseError(
+                f"the threat has weights of {len(weights)} features, these inputs are {input_shape}"
+            )
 
     def sized_for(self, examples: int) -> Self:
         """The same defense with updates no larger than the data set."""

@@ -22,21 +22,28 @@ _FRACTION = re.compile(r"\s*([0-9.]+)\s*/\s*([0-9.]+)\s*")
 class Threat:
     """Perturbations of norm at most `eps`, on inputs in [0, 1].
 
+    With weights w of the features of a table, those d of ||d / w|| at most `eps`: under linf
+    feature j moves by `eps * w[j]` at most, and where w[j] is 0 it doesn't.
+
     Args:
         norm: "linf", "l2" or "l1"; also infinity, 2 or 1, as ART has them.
         eps: the budget in pixel scale, greater than 0, and at most 1 under linf; also a text such
             as "8/255".
+        weights: of the features, (d,); None where all are 1.
 
     Raises:
-        DefenseError: an unknown norm, or a budget that is not a positive number.
+        DefenseError: an unknown norm, a budget that is not a positive number, or weights that are
+            negative, not finite or all 0.
     """
 
     norm: str
     eps: float
+    weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "norm", _norm(self.norm))
         object.__setattr__(self, "eps", _eps(self.eps))
+        object.__setattr__(self, "weights", _weights(self.weights))
         if self.norm == "linf" and self.eps > 1:
             raise DefenseError(
                 f"eps {self.eps:g} is more than every pixel can move: inputs lie in [0, 1]; "
@@ -46,8 +53,17 @@ class Threat:
     def random_starts(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Points drawn uniformly from the unit ball of the norm, float32, one for each row.
 
-        An attack starts at `x + eps * start`, clipped to [0, 1].
+        An attack starts at `x + eps * start`, clipped to [0, 1]. With weights the ball is theirs.
         """
+        starts = self._unit_starts(generator, shape)
+        return starts if self.weights is None else starts * np.asarray(self.weights, np.float32)
+
+    def record(self) -> dict[str, Any]:
+        """What makes the same threat again, as JSON values."""
+        weights = {} if self.weights is None else {"weights": list(self.weights)}
+        return {"norm": self.norm, "eps": self.eps, **weights}
+
+    def _unit_starts(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         if self.norm == "linf":
             return generator.uniform(-1.0, 1.0, shape).astype(np.float32)
         size = math.prod(shape[1:])
@@ -70,6 +86,18 @@ def _norm(given: Any) -> str:
     if given not in NORMS:
         raise DefenseError(f"unknown norm {given!r}{did_you_mean(str(given), NORMS)}")
     return str(given)
+
+
+def _weights(given: Any) -> tuple[float, ...] | None:
+    if given is None:
+        return None
+    found = np.asarray(given, dtype=np.float64)
+    if found.ndim != 1 or not (np.isfinite(found) & (found >= 0)).all() or not found.any():
+        raise DefenseError(
+            "weights must be a finite number from 0 up for each feature, and one above 0; "
+            f"got {str(given)[:60]}"
+        )
+    return tuple(found.tolist())
 
 
 def _eps(given: Any) -> float:

@@ -119,8 +119,9 @@ def robust_accuracies(
 
     under_pgd, under_fgsm = np.ones((2, len(y)), bool)
     for threat in threats:
-        under_pgd &= resists(threat, pgd(threat.norm, PGD_STEPS))
-        under_fgsm &= resists(threat, fgsm(threat.norm))
+        norm, weights = threat.norm, threat.weights
+        under_pgd &= resists(threat, pgd(norm, PGD_STEPS, weights=weights))
+        under_fgsm &= resists(threat, fgsm(norm, weights=weights))
     return {
         "robust_validation_accuracy": float(under_pgd.mean()),
         "fgsm_validation_accuracy": float(under_fgsm.mean()),

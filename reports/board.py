@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 from reports.columns import NUMBER, TEXT, Column, Number, SuiteRow, Text, Whole, columns_of
 
-GROUP = ("dataset", "dataset_fingerprint", "model", "norm", "eps", "suite", "examples")
+GROUP = ("dataset", "dataset_fingerprint", "model", "norm", "eps", "features", "suite", "examples")
 ATTACK_PREFIX = "robust_accuracy."
 STATUS_PREFIX = "attack_status."
 ABSENT = "missing"  # the status of an attack that other rows of the group had to stand

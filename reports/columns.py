@@ -38,6 +38,10 @@ class CellRow:
     model: Annotated[str, "name of the architecture"]
     norm: Annotated[str, "norm of the threat model"]
     eps: Annotated[float, "perturbation budget in pixel scale [0, 1]"]
+    features: Annotated[
+        str,
+        'of a table, features whose budget is another multiple of eps than 1; "" where none is',
+    ] = ""
     suite: Annotated[str, 'name of the attack suite; "" for a cell that ended before any'] = ""
     examples: Annotated[int, "how many test examples were asked for"]
     defense: Annotated[str, 'name of the defense; "none" is the undefended twin']

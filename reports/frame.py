@@ -67,6 +67,7 @@ def _about(cell: Cell) -> CellRow:
         model=config.model,
         norm=config.threat.norm,
         eps=config.threat.eps,
+        features=config.threat.of_features,
         examples=config.examples,
         defense=config.defense.name,
         framework=config.framework,

@@ -125,7 +125,8 @@ def page(cell_id: str) -> str:
 
 def threat(about: dict[str, Any]) -> str:
     """The threat model in short."""
-    return f"{norm(about['norm'])} ε = {budget(about['eps'])}"
+    of_features = f" ({about['features']})" if about.get("features") else ""
+    return f"{norm(about['norm'])} ε = {budget(about['eps'])}{of_features}"
 
 
 def view(about: dict[str, Any]) -> str:

@@ -114,6 +114,7 @@ def _entry(row: BoardRow, attacks: list[TidyRow]) -> dict[str, Any]:
         "unreliable": row.upper_bound or bool(row.trust_flags),
         "meta_adv_bench": {
             **{name: getattr(row, name) for name in _OURS},
+            **({"features": row.features} if row.features else {}),
             "parameters": json.loads(row.parameters),
             "worst_case_is": "≤" if row.upper_bound else "=",
             "common_worst_case": _percent(row.common_worst_case),

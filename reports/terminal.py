@@ -134,7 +134,8 @@ def _over_seeds(entries: list[BoardRow], *, several: bool) -> Iterator[str]:
 
 def _group(entry: BoardRow) -> str:
     threat = f"{norm(entry.norm)} {budget(entry.eps)}"
-    return one_line(" ".join((entry.dataset, entry.model, threat, entry.suite)))
+    of_features = [f"({entry.features})"] if entry.features else []
+    return one_line(" ".join((entry.dataset, entry.model, threat, *of_features, entry.suite)))
 
 
 def _row(

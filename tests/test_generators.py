@@ -286,7 +286,7 @@ class TestBank:
     """The bank of meta-gen."""
 
     def test_entries_move_towards_the_mean_of_what_was_adapted_from_them(self):
-        bank = Bank(3, pattern="perturbation", norm="linf", rate=0.25)
+        bank = Bank(3, pattern="perturbation", threat=defenses.Threat("linf", 0.3), rate=0.25)
         bank.fit_to((2,))
         bank.values[:] = [[0, 0], [1, 1], [-1, 1]]
         bank.move(np.array([0, 2, 0]), np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]))

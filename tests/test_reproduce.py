@@ -76,6 +76,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "extra data": {"extra_data": "npz:data/more.npz", "extra_share": 0.25},
     "tabular": {"dataset": "npz:data/table.npz"},
     "table": {"dataset": "csv:data/table.csv", "label": "of kind"},
+    "features": {
+        "dataset": "npz:data/table.npz",
+        "features": {"immutable": ["0"], "budget": {"1": 0.5}},
+    },
     "folder": {"dataset": "folder:data/birds"},
     "image size": {"dataset": "folder:data/birds", "image_size": 5},
 }

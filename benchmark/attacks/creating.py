@@ -13,7 +13,7 @@ from benchmark.attacks.arguments import as_art_takes_it
 from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
 from benchmark.attacks.geometry import ORDERS
 from benchmark.attacks.suites import AttackSpec
-from benchmark.estimators.estimator import Classifier
+from benchmark.estimators.estimator import Classifier, Estimator
 from benchmark.estimators.passes import rows_at_once
 
 
@@ -62,6 +62,31 @@ def create(spec: AttackSpec, estimator: Classifier, norm: str, eps: float) -> At
         module = importlib.import_module("benchmark.estimators.probabilities")
         estimator = module.Probabilities(estimator)
     return attack(estimator, **{**known, **given})
+
+
+def adversarial(
+    spec: AttackSpec,
+    estimator: Estimator,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    norm: str,
+    eps: float,
+    weights: np.ndarray | None,
+) -> np.ndarray:
+    """What the attack makes of examples `x`, (n, ...), with labels `y`, (n,).
+
+    With `weights` of the features, (d,), it is run where they are part of the scale.
+    """
+    if weights is None:
+        return np.asarray(create(spec, estimator, norm, eps).generate(x=x.copy(), y=y))
+    # Its module imports ART.
+    module = importlib.import_module("benchmark.estimators.scaled")
+    # Changed values are counted under l0, whatever their scale.
+    scale = weights > 0 if norm == "l0" else weights
+    scaled = module.Scaled(estimator, x, scale, eps, marks=spec.entry.takes_marks)
+    found = create(spec, scaled, norm, eps).generate(x=scaled.examples, y=y)
+    return np.asarray(scaled.back(found))
 
 
 def _takes(attack: AttackClass, argument: str) -> bool:

@@ -101,14 +101,33 @@ class AttackEntry:
         return follows and not self.target.startswith("benchmark.attacks.autoattack")
 
     @property
+    def takes_marks(self) -> bool:
+        """Whether it works on many examples that a value in them tells apart.
+
+        It has to leave alone what the model doesn't depend on; see `benchmark.estimators.scaled`.
+        """
+        own = self.target.startswith(("benchmark.attacks.autoattack", "benchmark.attacks.nearest"))
+        return self.kinds == ("gradient",) or (own and "score" not in self.kinds)
+
+    @property
+    def tells_rows(self) -> bool:
+        """Whether the example that each of its queries is about can be told, of many."""
+        return self.takes_marks or self.target.startswith("benchmark.attacks.decision.")
+
+    @property
     def is_universal(self) -> bool:
         """Whether only what it returns counts: one perturbation for all examples."""
         return "universal" in self.kinds
 
-    def obstacle(self, norm: str, input_shape: tuple[int, ...]) -> str:
-        """Why it can't be run on these inputs under this norm; empty where it can."""
+    def obstacle(self, norm: str, input_shape: tuple[int, ...], *, features: bool = False) -> str:
+        """Why it can't be run on these inputs under this norm; empty where it can.
+
+        `features`: whether these have budgets of their own.
+        """
         if norm not in self.norms:
             return f"serves {', '.join(self.norms)}, not {norm}"
+        if features and (self.label or self.bare_only or self.is_universal or norm == UNRESTRICTED):
+            return "knows no budgets of single features"
         if self.package and importlib.util.find_spec(self.package) is None:
             return f"needs the package {self.package}: pip install {self.package}"
         return self._shape_obstacle(input_shape)

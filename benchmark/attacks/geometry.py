@@ -7,6 +7,7 @@ float32; what is measured is computed in float64.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from benchmark.attacks.arrays import Array, as_type, beside, copied, host, names
 # ART's and NumPy's names of the norms, and ours.
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
 NORMS = {np.inf: "linf", "inf": "linf", 2: "l2", 1: "l1", 0: "l0"}
+
+# An end of the box: one number, or one a value, (d,) float32.
+Bound: TypeAlias = "float | np.ndarray"
 
 # Keeps divisions by a length that is zero.
 TINY = float(np.float32(1e-12))
@@ -25,6 +29,10 @@ BUDGET_TOLERANCE = 1e-5
 # Values that differ by less are the same: an attack that works in 8 bits rounds all of them.
 _L0_TOLERANCE = 1e-6
 
+# Of values in the box that were scaled and scaled back in float32: where features have budgets of
+# their own, a small one is not to be left by that alone.
+_ROUNDING = 2.0**-22
+
 
 def lengths(rows: Array, norm: str) -> Array:
     """The norm of each row, (n,), in the rows' type."""
@@ -33,9 +41,18 @@ def lengths(rows: Array, norm: str) -> Array:
     return namespace(rows).linalg.vector_norm(rows, ord=ORDERS[norm], axis=1)
 
 
-def distances(points: Array, x: Array, norm: str) -> Array:
-    """How far each point is from its example, (n,) float64; under l0 in values, not in pixels."""
+def distances(points: Array, x: Array, norm: str, weights: np.ndarray | None = None) -> Array:
+    """How far each point is from its example, (n,) float64; under l0 in values, not in pixels.
+
+    With `weights` of the features, (d,), each change is divided by its feature's: infinitely far is
+    a point that moves a feature of weight 0, but for rounding.
+    """
     change = as_type(points, "float64") - x
+    if weights is not None:
+        size = np.maximum(np.abs(host(change)) - _ROUNDING, 0)
+        moved = (size[:, weights == 0] != 0).any(axis=1)
+        scaled = size / np.where(weights == 0, 1, weights)
+        return np.where(moved, np.inf, distances(scaled, np.zeros_like(scaled), norm))
     if norm == "l0":
         xp = namespace(points)
         change = xp.where(xp.abs(change) > _L0_TOLERANCE, change, 0)  # nor what is no number
@@ -60,14 +77,14 @@ class Region:
     Args:
         norm: "linf", "l2" or "l1".
         eps: the budget.
-        low: of the box.
-        high: of the box.
+        low: of the box; one number, or one a value, (d,) float32.
+        high: of the box, likewise.
     """
 
     norm: str
     eps: float
-    low: float = 0.0
-    high: float = 1.0
+    low: Bound = 0.0
+    high: Bound = 1.0
 
     def project(self, x: Array, points: Array) -> Array:
         """`points` moved into the region: under l2 by scaling, then clipping to the box."""

@@ -67,6 +67,7 @@ def measure(
     norm: str,
     eps: float,
     beyond_chance: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> Measurement:
     """Re-measure an attack's result.
 
@@ -80,9 +81,10 @@ def measure(
         eps: the budget.
         beyond_chance: of a random model, where `x_adv` is wrong more often than `x` by more than
             chance explains, (n,) bool; only there an attack has done anything.
+        weights: of features whose budgets differ, (d,); distances are in their scale.
     """
     clean, flat = x.reshape(len(x), -1), x_adv.reshape(len(x_adv), -1)
-    apart = {name: distances(flat, clean, name) for name in ORDERS}
+    apart = {name: distances(flat, clean, name, weights) for name in ORDERS}
     in_budget = (
         np.ones(len(x), dtype=bool)
         if norm == UNRESTRICTED

@@ -138,6 +138,7 @@ def _measured(
         norm=norm,
         eps=eps,
         beyond_chance=target.wrong_beyond_chance(answers),
+        weights=target.weights,
     )
     return found, (answers.right / answers.draws).astype(np.float32), forgot
 

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from benchmark import frameworks
-from benchmark.attacks.creating import create
+from benchmark.attacks.creating import adversarial
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.outcomes import Generated, outcomes
 from benchmark.attacks.sizes import smaller
@@ -136,8 +136,11 @@ def _generate(
         stops=(spec.entry.rows == "one" and not spec.to_the_end) or leaves,
         leaves=leaves,
         seconds=timeout,
+        weights=target.weights,
     )
     size = {"chunk": rows_at_once(), "one": 1, "all": len(rows)}[spec.entry.rows]
+    if target.weights is not None and not (target.weights.all() or spec.entry.tells_rows):
+        size = 1
     parts = []
     estimator.observer = watch
     try:
@@ -155,13 +158,14 @@ def _part(
 ) -> Generated:
     """The attack on some rows; a new object each time, because some remember the last call."""
     x, y = target.x[rows], target.y[rows]
-    attack = create(spec, target.attacked_by(spec), norm, eps)
     watch.begin(x, y)
     whole = True
     try:
         # Square divides by zero and Wasserstein overflows, in points that `measure` refuses.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            x_adv = np.asarray(attack.generate(x=x.copy(), y=y))
+            x_adv = adversarial(
+                spec, target.attacked_by(spec), x, y, norm=norm, eps=eps, weights=target.weights
+            )
     except FoundError:
         x_adv, whole = x.copy(), False
     if x_adv.shape != x.shape:

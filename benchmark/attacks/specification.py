@@ -85,9 +85,12 @@ class AttackSpec:
             raise SuiteError(f"attack {self.name!r} has no eps under {self.norm}")
         return self.norm, float(eps if self.eps is None else self.eps)
 
-    def obstacle(self, norm: str, input_shape: tuple[int, ...]) -> str:
-        """Why the attack can't be run on these inputs in a cell of this norm; empty if it can."""
-        return self.entry.obstacle(self.norm or norm, input_shape)
+    def obstacle(self, norm: str, input_shape: tuple[int, ...], *, features: bool = False) -> str:
+        """Why the attack can't be run on these inputs in a cell of this norm; empty if it can.
+
+        `features`: whether these have budgets of their own.
+        """
+        return self.entry.obstacle(self.norm or norm, input_shape, features=features)
 
 
 # Joins every suite in cells with input or output defenses: what such a defense hides from an attack
@@ -146,9 +149,13 @@ class Suite:
     corruptions: bool = False
     certification: Smoothing | None = None
 
-    def applicable(self, norm: str, input_shape: tuple[int, ...]) -> list[tuple[AttackSpec, str]]:
+    def applicable(
+        self, norm: str, input_shape: tuple[int, ...], *, features: bool = False
+    ) -> list[tuple[AttackSpec, str]]:
         """Every attack with the reason why it can't run here, or an empty one."""
-        return [(spec, spec.obstacle(norm, input_shape)) for spec in self.attacks]
+        return [
+            (spec, spec.obstacle(norm, input_shape, features=features)) for spec in self.attacks
+        ]
 
     def check_fits(self, norm: str, input_shape: tuple[int, ...], classes: int) -> None:
         """Raises `SuiteError` for what can't be done with such data: attacks, and corruptions."""

@@ -22,7 +22,7 @@ from benchmark.attacks.judging import (
 )
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
-from benchmark.datasets import Dataset
+from benchmark.datasets import Dataset, features
 from benchmark.estimators.estimator import BareEstimator, Estimator
 from benchmark.estimators.passes import NoCopyError
 from benchmark.models import Model
@@ -65,6 +65,7 @@ class Target:
         judge: who says what success is judged on; the pipeline as it is where there is none.
         clean: what a random model says of `x`.
         redrawn: the estimator whose answers are the mean of so many draws, of a random model.
+        weights: of features whose budgets differ, (d,): the budget of each is that times eps.
     """
 
     estimator: Estimator
@@ -80,6 +81,7 @@ class Target:
     judge: Judge | None = None
     clean: Answers | None = None
     redrawn: Callable[[int], Estimator] | None = None
+    weights: np.ndarray | None = None
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Scores of the whole pipeline as it is judged, (n, classes).
@@ -137,7 +139,7 @@ class Target:
             return "needs a model without input or output defenses"
         if self.framework and self.framework not in spec.entry.frameworks:
             return f"runs on models of {' and '.join(spec.entry.frameworks)}, not {self.framework}"
-        return spec.obstacle(norm, self.x.shape[1:])
+        return spec.obstacle(norm, self.x.shape[1:], features=self.weights is not None)
 
     def attacked_by(self, spec: AttackSpec) -> Estimator:
         """The estimator that an attack without an obstacle works on.
@@ -197,7 +199,9 @@ def target(
             seed=cell.seed,
             rebuild=rebuild,
         )
-    return replace(made, defense=cell.defense, framework=cell.framework, surrogates=surrogates)
+    weights = features.weights(cell.features, dataset)
+    made = replace(made, surrogates=surrogates, weights=weights)
+    return replace(made, defense=cell.defense, framework=cell.framework)
 
 
 def _wrapped_target(

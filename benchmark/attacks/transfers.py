@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from benchmark import frameworks
-from benchmark.attacks.creating import create
+from benchmark.attacks.creating import adversarial
 from benchmark.attacks.measure import measure
 from benchmark.attacks.running import judging_seed
 from benchmark.attacks.suites import AttackSpec
-from benchmark.estimators.estimator import Classifier
+from benchmark.estimators.estimator import Estimator
 from defenses.labels import labels_of
 
 # Keeps the seed of its attack apart from that of others.
@@ -18,13 +20,14 @@ ATTACK = AttackSpec("pgd", "pgd", {"max_iter": 20, "eps_step": "0.125 eps", "num
 
 
 def transfer(
-    estimators: tuple[Classifier, Classifier],
+    estimators: tuple[Estimator, Estimator],
     x: np.ndarray,
     y: np.ndarray,
     *,
     norm: str,
     eps: float,
     seed: int,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Which adversarial examples of each model fool each, (2, 2, n): made on, tried on.
 
@@ -37,22 +40,23 @@ def transfer(
         norm: of the threat.
         eps: the budget.
         seed: of the attack's starts, which are the same on both models.
+        weights: of features whose budgets differ, (d,).
     """
     right = np.all([_predict(one, x) == y for one in estimators], axis=0)
     x, y = x[right], y[right]
     fools = np.zeros((2, 2, len(x)), dtype=bool)
+    threat: dict[str, Any] = {"norm": norm, "eps": eps, "weights": weights}
     if not len(x):
         return fools
     for made, source in enumerate(estimators):
         frameworks.seed_everything(judging_seed(seed, _STREAM))
-        x_adv = create(ATTACK, source, norm, eps).generate(x=x.copy(), y=y)
+        x_adv = adversarial(ATTACK, source, x, y, **threat)
         for tried, victim in enumerate(estimators):
-            found = measure(
-                x, x_adv, victim.predict(x_adv), clean_prediction=y, label=y, norm=norm, eps=eps
-            )
+            answers = victim.predict(x_adv)
+            found = measure(x, x_adv, answers, clean_prediction=y, label=y, **threat)
             fools[made, tried] = found.success
     return fools
 
 
-def _predict(estimator: Classifier, x: np.ndarray) -> np.ndarray:
+def _predict(estimator: Estimator, x: np.ndarray) -> np.ndarray:
     return labels_of(estimator.predict(x))

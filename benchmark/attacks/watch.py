@@ -43,6 +43,7 @@ class Watch:
         stops: whether to raise `FoundError` once every example under attack is done.
         leaves: whether an example that is done needs no more gradients; see `open_rows`.
         seconds: after which to raise `AttackTimeoutError`, at the next query; None for no limit.
+        weights: of features whose budgets differ, (d,); see `distances`.
     """
 
     def __init__(
@@ -56,12 +57,13 @@ class Watch:
         stops: bool = False,
         leaves: bool = False,
         seconds: float | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
         self._norm = "l2" if norm == UNRESTRICTED else norm
         self._limit = np.inf if norm == UNRESTRICTED else eps * (1 + BUDGET_TOLERANCE)
         self._predict = predict
         self._keeps, self._nearest, self._stops, self._leaves = keeps, nearest, stops, leaves
-        self._seconds = seconds
+        self._seconds, self._weights = seconds, weights
         self._started = time.monotonic()
         self.begin(np.empty((0, 1), dtype=np.float32), np.empty(0, dtype=np.int64))
 
@@ -132,7 +134,8 @@ class Watch:
         if not len(wanted):
             return
         found, row = flat[wanted], rows[wanted]
-        distance = host(distances(found, self._clean_beside(found)[row], self._norm))
+        clean = self._clean_beside(found)[row]
+        distance = host(distances(found, clean, self._norm, self._weights))
         within = distance <= self._limit
         usable = np.flatnonzero(host(in_box(found)) & (self._nearest | within))
         self._keep(found, row, distance, usable)
@@ -189,7 +192,8 @@ class Watch:
 
     def _near(self, flat: Array, rows: np.ndarray) -> np.ndarray:
         clean = self._clean_beside(flat)[rows]
-        return host(distances(flat, clean, self._norm)) <= self._limit
+        apart = distances(flat, clean, self._norm, self._weights)
+        return np.asarray(host(apart) <= self._limit)
 
     def _clean_beside(self, points: Array) -> Array:
         """The clean examples where `points` are."""

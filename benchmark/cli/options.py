@@ -131,6 +131,11 @@ RUN: Mapping[str, Any] = {
     "image_size": option("INTEGER", "Resize and crop images in files to this many pixels.", int),
     "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
     "label": option("COLUMN", "The column of csv:FILE with the classes."),
+    "features": option(
+        "FILE.yaml",
+        "Of a table: immutable, a list of columns that no attack may change, and budget, column to "
+        "its multiple of --eps.",
+    ),
     "device": option("NAME", "auto (default), cpu or cuda."),
     "devices": option(
         "NUMBERS",

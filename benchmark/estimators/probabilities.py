@@ -18,10 +18,16 @@ class Around(
     Args:
         inner: an estimator of `benchmark.estimators` that gives logits.
         input_shape: (H, W, C) or (d,).
+        clip_values: the box; its ends may be arrays, (d,).
     """
 
-    def __init__(self, inner: Estimator, input_shape: tuple[int, ...]) -> None:
-        super().__init__(model=inner.model, clip_values=(0.0, 1.0), channels_first=False)
+    def __init__(
+        self,
+        inner: Estimator,
+        input_shape: tuple[int, ...],
+        clip_values: tuple[float, float] | tuple[np.ndarray, np.ndarray] = (0.0, 1.0),
+    ) -> None:
+        super().__init__(model=inner.model, clip_values=clip_values, channels_first=False)
         self.nb_classes = inner.nb_classes
         self._input_shape = tuple(input_shape)
 
@@ -43,7 +49,8 @@ class Probabilities(Around):
     """The softmax of an estimator's outputs."""
 
     def __init__(self, inner: Estimator) -> None:
-        super().__init__(inner, inner.input_shape)
+        box = inner.clip_values
+        super().__init__(inner, inner.input_shape, (0.0, 1.0) if box is None else box)
         self._inner = inner
 
     def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: object) -> np.ndarray:

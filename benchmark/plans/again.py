@@ -55,6 +55,7 @@ def _run(store: Store, cell_id: str, suite: str) -> tuple[str, Record] | None:
 def _whole(config: Record) -> Record:
     """What the cell's own configuration says."""
     dataset, defense = config["dataset"], config["defense"]
+    budgets = config["threat"].get("features")
     found = {
         "defense": [defense["name"]],
         "framework": [config["framework"]],
@@ -70,6 +71,7 @@ def _whole(config: Record) -> Record:
         "extra_share": (config.get("extra_data") or {}).get("share"),
         "norm": config["threat"]["norm"],
         "eps": config["threat"]["eps"],
+        "features": None if budgets is None else {"budget": budgets},
         "seed": [config["seed"]],
         "epochs": config["epochs"],
         "budget_ge": config["budget_ge"],

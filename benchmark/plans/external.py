@@ -12,6 +12,7 @@ from benchmark.attacks.suites import load_suite
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
+from benchmark.datasets.features import feature_budgets
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError
 from benchmark.examples import attacked_examples
@@ -114,6 +115,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         source=origin,
         label_column=config.label,
         dataset_from=datasets.distribution(config.dataset),
+        features=feature_budgets(config.features, dataset),
     )
 
 

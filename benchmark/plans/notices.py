@@ -26,6 +26,12 @@ def notices(
     if not config.baseline and BASELINE not in config.defense:
         told.append("no undefended twin in this run: nothing shows how strong the attacks are")
     bases = dict.fromkeys(wrappers.split(name)[0] for name in config.defense)
+    others = [name for name in bases if defenses.distribution(name) is not None]
+    if others and config.features is not None:
+        told.append(
+            f"{', '.join(others)}: of another distribution, and may train as if every feature had "
+            "the budget eps"
+        )
     published = [name for name in bases if config.dataset in defenses.presets(name)]
     if plain := [name for name in published if "preset" not in config.parameters.get(name, {})]:
         told.append(
@@ -50,7 +56,9 @@ def left_out(config: RunConfig, suite: Suite, dataset: Dataset) -> list[str]:
     suite.check_fits(config.norm, dataset.input_shape, dataset.classes)
     names = [
         f"{spec.name} ({reason})"
-        for spec, reason in suite.applicable(config.norm, dataset.input_shape)
+        for spec, reason in suite.applicable(
+            config.norm, dataset.input_shape, features=config.features is not None
+        )
         if reason
     ]
     if len(names) == len(suite.attacks):

@@ -12,6 +12,8 @@ from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
+from benchmark.datasets.features import feature_budgets
+from benchmark.datasets.features import threat as threat_of
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.estimators.passes import CHUNK
@@ -64,7 +66,10 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     config = resolve(config, dataset)
     download = config.download and not dry_run
     meta_test = meta_test.sized_for(dataset, config, download=download)
-    chosen = _create_defenses(config, dataset)
+    assert config.eps is not None
+    budgets = feature_budgets(config.features, dataset)
+    threat = threat_of(config.norm, config.eps, budgets, dataset)
+    chosen = _create_defenses(config, dataset, threat)
     origin, found = tried_origin(config, dataset, list(chosen.values()))
     config = config.model_copy(update={"model": origin.name})
     parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
@@ -75,8 +80,9 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         parameters=parameters,
         origin=origin.record(found.builder_sha256),
         extra_data=None if extra is None else extra.record(),
+        features=budgets,
     )
-    usual = _usual_parameters(config, dataset)
+    usual = _usual_parameters(config, dataset, threat)
     jobs = [
         replace(
             job_of(cell, suite, config, meta_test),
@@ -175,9 +181,10 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
     )
 
 
-def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.Defense]:
+def _create_defenses(
+    config: RunConfig, dataset: Dataset, threat: defenses.Threat
+) -> dict[str, defenses.Defense]:
     """The run's trained defenses by their names, wrappers included; all parameters are checked."""
-    assert config.eps is not None
     created = {}
     for name in dict.fromkeys([*defenses_of(config), *config.parameters]):
         try:
@@ -189,7 +196,6 @@ def _create_defenses(config: RunConfig, dataset: Dataset) -> dict[str, defenses.
             if config.on_overfit is not None and base != BASELINE:
                 parameters.setdefault("on_overfit", config.on_overfit)
             wrappers.check_inputs(name, dataset.input_shape)
-            threat = defenses.Threat(config.norm, config.eps)
             base_parameters = {**_of_the_data(base, config, dataset), **parameters}
             created[name] = defenses.create(base, threat, base_parameters)
             created[name].check_inputs(dataset.input_shape)
@@ -214,10 +220,10 @@ def _parameters(name: str, defense: defenses.Defense, config: RunConfig) -> dict
     return defense.parameters() | {key: wrappers.arguments(key, given[key]) for key in attached}
 
 
-def _usual_parameters(config: RunConfig, dataset: Dataset) -> dict[str, Mapping[str, Any]]:
+def _usual_parameters(
+    config: RunConfig, dataset: Dataset, threat: defenses.Threat
+) -> dict[str, Mapping[str, Any]]:
     """Defense to all the parameters that it has here where none are set."""
-    assert config.eps is not None
-    threat = defenses.Threat(config.norm, config.eps)
     return {
         name: usual_parameters(name, threat, _of_the_data(base, config, dataset))
         for name in defenses_of(config)

@@ -75,7 +75,7 @@ class Certification(Stage):
             "radius": radius,
             "broken": self._broken(target, prediction, radius, cell.seed),
         }
-        radius_needed = smoothing.needed(cell.norm, cell.eps, target.x.shape[1:])
+        radius_needed = smoothing.needed(cell.norm, cell.eps, target.x.shape[1:], target.weights)
         return summary(arrays, self.asked, radius_needed), arrays
 
     def _counts(

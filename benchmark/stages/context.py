@@ -16,6 +16,7 @@ from benchmark.attacks.target import Target, target
 from benchmark.cells import Cell
 from benchmark.datasets import ClassSplit, Dataset, Measured
 from benchmark.datasets.extra import ExtraData
+from benchmark.datasets.features import threat as threat_of
 from benchmark.errors import ModelError
 from benchmark.estimators.estimator import Estimator
 from benchmark.estimators.passes import CHUNK
@@ -84,8 +85,9 @@ class Context:
     @functools.cached_property
     def defense(self) -> defenses.Defense:
         """The defense that trains the cell's model."""
-        threat = defenses.Threat(self.cell.norm, self.cell.eps)
-        return defenses.create(self.cell.trained_by, threat, self.cell.training_parameters)
+        cell, data = self.cell, None if self.cell.features is None else self.dataset
+        threat = threat_of(cell.norm, cell.eps, cell.features, data)
+        return defenses.create(cell.trained_by, threat, cell.training_parameters)
 
     def build(
         self, stored: Path | None = None, *, encoded: bool = True, classes: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+from typing import Any
 
 import defenses
 from benchmark.attacks.encoding import encoded
@@ -108,7 +109,7 @@ def training_key(cell: Cell) -> str:
             "data": [cell.dataset_fingerprint, cell.image_size, cell.split_seed],
             "model": [cell.model, cell.framework, cell.seed, cell.origin],
             "defense": [cell.trained_by, cell.training_parameters],
-            "threat": [cell.norm, cell.eps] if defense.depends_on_threat else None,
+            "threat": _threat(cell) if defense.depends_on_threat else None,
             "length": [cell.epochs, cell.budget_ge],
             "encoded_by": encoded_by,
             "extra_data": cell.extra_data,
@@ -116,6 +117,11 @@ def training_key(cell: Cell) -> str:
             "distribution": cell.defense_from,
         }
     )
+
+
+def _threat(cell: Cell) -> list[Any]:
+    features = [] if cell.features is None else [cell.features]
+    return [cell.norm, cell.eps, *features]
 
 
 def _taken(store: Store, cell_id: str) -> Result:

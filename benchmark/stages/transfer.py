@@ -74,6 +74,7 @@ class TransferBetweenFrameworks(Stage):
             norm=cell.norm,
             eps=cell.eps,
             seed=cell.seed,
+            weights=target.weights,
         )
         record = {
             "status": "ok",

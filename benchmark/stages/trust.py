@@ -79,6 +79,7 @@ class TrustChecks(Stage):
             is_twin=cell.defense == BASELINE,
             judge=target.judge,
             clean=target.clean,
+            weights=target.weights,
         )
 
 

@@ -135,6 +135,8 @@ def rises_with_eps(subject: Subject) -> Finding:
     rows = evenly(rows, FEW)
     if not len(rows):
         return not_applicable("No example is right before an attack.")
+    if subject.weights is not None:
+        return not_applicable("Some features have budgets of their own, whatever eps is.")
     whole = _grey(subject)
     budgets = [*(f * subject.eps for f in FACTORS if f * subject.eps < whole), whole]
     success = []
@@ -172,8 +174,8 @@ def beats_noise(subject: Subject) -> Finding:
     generator, found = subject.generator("noise"), np.zeros(len(rows), dtype=bool)
     x = subject.x[rows]
     for _ in range(NOISES if len(rows) else 0):
-        moved = x + noise(x, subject.norm, subject.eps, generator)
-        points = inside(x, moved, subject.norm, subject.eps)
+        moved = x + noise(x, subject.norm, subject.eps, generator, subject.weights)
+        points = inside(x, moved, subject.norm, subject.eps, subject.weights)
         found |= judged(subject, rows, points, subject.eps)
     only = int((found & ~subject.broken(white)[rows]).sum())
     evidence = {"examples": len(rows), "broken_by_noise": int(found.sum()), "by_noise_alone": only}

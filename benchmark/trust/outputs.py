@@ -123,10 +123,7 @@ def batch_independent(subject: Subject) -> Finding:
 def finite_outputs(subject: Subject) -> Finding:
     """Clean, noisy and attacked inputs have finite outputs."""
     generator = subject.generator("finite")
-    noisy = [
-        inside(subject.probe, subject.probe + _noise(subject, generator), subject.norm, subject.eps)
-        for _ in range(NOISES)
-    ]
+    noisy = [_inside(subject, subject.probe + _noise(subject, generator)) for _ in range(NOISES)]
     scores = [subject.scores, *(np.asarray(subject.pipeline(points)) for points in noisy)]
     broken = [~np.isfinite(one).all(axis=1) for one in scores]
     share = float(np.concatenate(broken).mean())
@@ -174,12 +171,17 @@ def _near(subject: Subject, generator: np.random.Generator) -> list[np.ndarray]:
     moves.append(rolled - x)
     if not subject.lacks_gradients:
         gradient = subject.margin_gradient(x, subject.labels)[1]
-        moves.append(subject.eps * direction(gradient, x, subject.eps, subject.norm))
-    return [inside(x, x + move, subject.norm, subject.eps) for move in moves]
+        norm, weights = subject.norm, subject.weights
+        moves.append(subject.eps * direction(gradient, x, subject.eps, norm, weights))
+    return [_inside(subject, x + move) for move in moves]
+
+
+def _inside(subject: Subject, points: np.ndarray) -> np.ndarray:
+    return inside(subject.probe, points, subject.norm, subject.eps, subject.weights)
 
 
 def _noise(subject: Subject, generator: np.random.Generator) -> np.ndarray:
-    return noise(subject.probe, subject.norm, subject.eps, generator)
+    return noise(subject.probe, subject.norm, subject.eps, generator, subject.weights)
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> float:

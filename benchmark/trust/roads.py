@@ -67,8 +67,9 @@ def _from_beyond(subject: Subject, rows: np.ndarray, generator: np.random.Genera
             gradient = averaged_gradient(
                 subject, edge, y[todo], copies=NEAR_COPIES, size=NEAR, generator=generator
             )
-            step = subject.eps * direction(gradient, x[todo], subject.eps, subject.norm)
-            points = inside(x[todo], x[todo] + step, subject.norm, subject.eps)
+            eps, norm, weights = subject.eps, subject.norm, subject.weights
+            step = eps * direction(gradient, x[todo], eps, norm, weights)
+            points = inside(x[todo], x[todo] + step, norm, eps, weights)
             broken[todo] = judged(subject, rows[todo], points, subject.eps)
             # Along the straight way from there the boundary may be nearer.
             tangent = x[todo] + 1.5 * (edge - x[todo] + step) / 2

@@ -43,7 +43,8 @@ def ascend(
     if not len(rows):
         return np.zeros(0, dtype=bool)
     x, y = subject.x[rows], subject.y[rows]
-    points = inside(x, x + noise(x, subject.norm, eps, generator), subject.norm, eps)
+    norm, weights = subject.norm, subject.weights
+    points = inside(x, x + noise(x, norm, eps, generator, weights), norm, eps, weights)
     broken = np.zeros(len(rows), dtype=bool)
     for step in range(steps):
         left = np.flatnonzero(~broken)
@@ -56,8 +57,8 @@ def ascend(
             where = points[left], y[left]
             gradient = averaged_gradient(subject, *where, copies=copies, generator=generator)
         size = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (step / max(1, steps - 1)) * eps
-        moved = points[left] + size * direction(gradient, points[left], eps, subject.norm)
-        points[left] = inside(x[left], moved, subject.norm, eps)
+        moved = points[left] + size * direction(gradient, points[left], eps, norm, weights)
+        points[left] = inside(x[left], moved, norm, eps, weights)
     left = np.flatnonzero(~broken)
     broken[left] = judged(subject, rows[left], points[left], eps)
     return broken
@@ -75,7 +76,8 @@ def averaged_gradient(
     """The margin's gradient down, summed over copies with noise of `size` times the budget."""
     total = np.zeros(x.shape)
     for _ in range(copies):
-        moved = np.clip(x + size * noise(x, subject.norm, subject.eps, generator), 0, 1)
+        around = noise(x, subject.norm, subject.eps, generator, subject.weights)
+        moved = np.clip(x + size * around, 0, 1)
         gradient = subject.margin_gradient(moved.astype(np.float32), y)[1]
         total += np.nan_to_num(gradient, posinf=0, neginf=0)
     return total
@@ -97,27 +99,49 @@ def judged(subject: Subject, rows: np.ndarray, points: np.ndarray, eps: float) -
         norm=subject.norm,
         eps=eps,
         beyond_chance=None if before is None else answers.worse_than(before),
+        weights=subject.weights,
     ).success
 
 
-def noise(x: np.ndarray, norm: str, eps: float, generator: np.random.Generator) -> np.ndarray:
+def noise(
+    x: np.ndarray,
+    norm: str,
+    eps: float,
+    generator: np.random.Generator,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
     """Random perturbations in the ball of `eps`: anywhere in it under linf, near its edge else."""
+    if weights is not None:
+        return (weights * noise(x, norm, eps, generator)).astype(np.float32)
     if norm == "linf":
         return generator.uniform(-eps, eps, x.shape).astype(np.float32)
     draws = generator.standard_normal(x.shape)
     return (eps * draws / _length(draws, norm)).astype(np.float32)
 
 
-def inside(x: np.ndarray, points: np.ndarray, norm: str, eps: float) -> np.ndarray:
+def inside(
+    x: np.ndarray, points: np.ndarray, norm: str, eps: float, weights: np.ndarray | None = None
+) -> np.ndarray:
     """The points moved into the ball around `x`, then into [0, 1]; float32."""
     change = (points - x).reshape(len(x), -1).astype(np.float64)
-    change = onto_ball(change, norm, eps).reshape(x.shape)
+    if weights is None:
+        change = onto_ball(change, norm, eps).reshape(x.shape)
+    else:
+        change = weights * onto_ball(change / np.where(weights > 0, weights, 1), norm, eps)
     return np.clip(x + change / (1 + BUDGET_TOLERANCE / 10), 0, 1).astype(np.float32)
 
 
-def direction(gradient: np.ndarray, points: np.ndarray, eps: float, norm: str) -> np.ndarray:
+def direction(
+    gradient: np.ndarray,
+    points: np.ndarray,
+    eps: float,
+    norm: str,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
     """The steepest way up, of length 1 in the norm; steps under l1 as `defenses.perturbation`'s."""
     gradient = np.nan_to_num(gradient, posinf=0, neginf=0)
+    if weights is not None:
+        return weights * direction(weights * gradient, points, eps, norm)
     if norm == "linf":
         return np.asarray(np.sign(gradient))
     if norm == "l2":

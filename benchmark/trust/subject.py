@@ -116,6 +116,7 @@ class Subject:
         is_twin: whether this is the undefended twin itself.
         judge: who judged the attacks; the pipeline as it is where there was none.
         clean: what a random model says of `x`.
+        weights: of features whose budgets differ, (d,).
     """
 
     estimator: Estimator
@@ -131,6 +132,7 @@ class Subject:
     is_twin: bool = False
     judge: Judge | None = None
     clean: Answers | None = None
+    weights: np.ndarray | None = None
 
     @cached_property
     def rows(self) -> np.ndarray:

@@ -201,6 +201,7 @@ def _stored_samples(subject: Subject) -> tuple[int, int]:
             label=none,
             norm=str(norm),
             eps=float(eps),
+            weights=subject.weights,
         ).violations
         stored += len(samples)
         false += found["budget"] + found["box"] + found["non_finite"]

@@ -142,6 +142,7 @@ def _check_samples(
         label=label,
         norm=record["norm"],
         eps=float("inf") if record["eps"] is None else record["eps"],
+        weights=target.weights,
     )
     for name, count in measured.violations.items():
         if count:

@@ -24,6 +24,7 @@ class Adaptation:
         steps: gradient steps.
         rate: of plain gradient descent.
         closed_form: whether neither step is made, and a head is fitted to the clean support.
+        weights: of the features, as those of a threat.
     """
 
     norm: str
@@ -31,11 +32,12 @@ class Adaptation:
     steps: int = 1
     rate: float = 0.01
     closed_form: bool = False
+    weights: tuple[float, ...] | None = None
 
     @property
     def ascent(self) -> Ascent:
         """The attack on the support."""
-        return pgd(self.norm, self.attack_steps)
+        return pgd(self.norm, self.attack_steps, weights=self.weights)
 
     def cost(self, examples: int) -> Cost:
         """Of attacking and learning a support of `examples`."""

@@ -85,5 +85,9 @@ class FastTraining(SingleStepTraining):
     def ascent(self) -> Ascent:
         """One step from a random start."""
         return Ascent(
-            self.threat.norm, steps=1, relative_step=self.relative_step, clipped_start=False
+            self.threat.norm,
+            steps=1,
+            relative_step=self.relative_step,
+            clipped_start=False,
+            weights=self.threat.weights,
         )

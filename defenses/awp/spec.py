@@ -70,5 +70,5 @@ class WeightPerturbation(ManyStepTraining):
     def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
         """The batch, and where the base's attacks start."""
         if self.base == "trades":
-            return {"x": x, "y": y, "noise": small_noise(generator, x.shape)}
+            return {"x": x, "y": y, "noise": small_noise(generator, x.shape, self.threat.weights)}
         return super().draw(generator, x, y)

@@ -34,7 +34,7 @@ class FreeKernel(Kernel):
         self, x: Tensor, y: Tensor, delta: Tensor, learning_rate: float, eps: float
     ) -> tuple[Tensor, Tensor]:
         """One pass over the minibatch; gives the perturbation after it, and its loss."""
-        norm, origin = self.defense.threat.norm, torch.zeros_like(x)
+        threat, origin = self.defense.threat, torch.zeros_like(x)
         # Step 1
         x_adv = (x + delta).clamp_(0, 1).requires_grad_()
         # Step 2
@@ -43,8 +43,8 @@ class FreeKernel(Kernel):
         # Step 3
         self.update(gradients, learning_rate)
         # Step 4
-        delta = delta + eps * direction(gradient, x_adv, eps, norm)
-        return project(delta, origin, eps, norm), loss.detach()
+        delta = delta + eps * direction(gradient, x_adv, eps, threat.norm, threat.weights)
+        return project(delta, origin, eps, threat.norm, threat.weights), loss.detach()
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on, the perturbation among it."""

@@ -42,7 +42,7 @@ class FreeKernel(Kernel):
         self, x: Tensor, y: Tensor, delta: Tensor, learning_rate: Tensor, eps: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One pass over the minibatch; gives the perturbation after it, and its loss."""
-        norm, origin = self.defense.threat.norm, tf.zeros_like(x)
+        threat, origin = self.defense.threat, tf.zeros_like(x)
         # Step 1
         x_adv = tf.clip_by_value(x + delta, 0, 1)
         # Step 2
@@ -53,8 +53,8 @@ class FreeKernel(Kernel):
         # Step 3
         self.update(gradients, learning_rate)
         # Step 4
-        delta = delta + eps * direction(gradient, x_adv, eps, norm)
-        return project(delta, origin, eps, norm), loss
+        delta = delta + eps * direction(gradient, x_adv, eps, threat.norm, threat.weights)
+        return project(delta, origin, eps, threat.norm, threat.weights), loss
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on, the perturbation among it."""

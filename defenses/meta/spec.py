@@ -117,25 +117,30 @@ class MetaAdversarial(MetaParameters):
         if "attacks" not in self.distribution:
             return (self.threat,)
         norms = {families.ATTACKS[name].norm for name in self.task_attacks}
-        return tuple(Threat(norm, eps) for norm, eps in self.budgets.items() if norm in norms)
+        weights, budgets = self.threat.weights, self.budgets.items()
+        return tuple(Threat(norm, eps, weights) for norm, eps in budgets if norm in norms)
 
     @property
     def _attack_pairs(self) -> list[tuple[Ascent, Ascent]]:
         """Of the support and of the query of a task of "attacks"."""
         named = [families.ATTACKS[name] for name in self.task_attacks]
-        attacks = [families.with_steps(attack, self.task_attack_steps) for attack in named]
+        steps, weights = self.task_attack_steps, self.threat.weights
+        attacks = [families.with_steps(attack, steps).within(weights) for attack in named]
         if self.support_family == "same":
             return [(attack, attack) for attack in attacks]
         return [(s, q) for q in attacks for s in attacks if s.norm != q.norm]
 
+    @property
+    def query_ascent(self) -> Ascent:
+        """The threat's attack on the query."""
+        return pgd(self.threat.norm, self.query_attack_steps, weights=self.threat.weights)
+
     @cached_property
     def task_distribution(self) -> TaskDistribution:
         """How the tasks are drawn."""
-        own = Budgeted(
-            pgd(self.threat.norm, self.support_attack_steps),
-            pgd(self.threat.norm, self.query_attack_steps),
-            share=1.0,
-        )
+        norm, weights = self.threat.norm, self.threat.weights
+        support = pgd(norm, self.support_attack_steps, weights=weights)
+        own = Budgeted(support, self.query_ascent, share=1.0)
         named = []
         for support, query in self._attack_pairs if "attacks" in self.distribution else ():
             eps, support_eps = (self.budgets[attack.norm] for attack in (query, support))
@@ -160,6 +165,7 @@ class MetaAdversarial(MetaParameters):
             steps=self.inner_steps,
             rate=self.inner_rate,
             closed_form=self.is_closed_form,
+            weights=self.threat.weights,
         )
 
     @property
@@ -221,7 +227,8 @@ class MetaAdversarial(MetaParameters):
         """Tasks, what attacks them and where that starts."""
         draws = self.task_distribution.draw(generator, x, y)
         if self.outer_loss == "trades":
-            draws = {**draws, "noise": small_noise(generator, draws["x"][:, self.support :].shape)}
+            shape = draws["x"][:, self.support :].shape
+            draws = {**draws, "noise": small_noise(generator, shape, self.threat.weights)}
         if self.pretrain:  # which phase it is, `at` knows
             return {**draws, **draw_base(self, generator, x, y)}
         return self.at(draws, 0.0)

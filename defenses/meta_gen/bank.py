@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,13 +25,14 @@ class Bank:
 
     Args:
         size: entries, drawn once the shape of the inputs is known.
-        pattern: "perturbation", in the unit ball of `norm`, or "patch", in [0, 1].
-        norm: of the threat.
+        pattern: "perturbation", in the unit ball of the threat, or "patch", in [0, 1].
+        threat: whose ball it is.
         rate: Reptile's.
     """
 
-    def __init__(self, size: int, *, pattern: str, norm: str, rate: float) -> None:
-        self._size, self._pattern, self._norm, self._rate = size, pattern, norm, rate
+    def __init__(self, size: int, *, pattern: str, threat: Threat, rate: float) -> None:
+        self._size, self._pattern, self._rate = size, pattern, rate
+        self._ball = dataclasses.replace(threat, eps=1.0)
         self.values = self.step_sizes = np.empty(0)
 
     def fit_to(self, input_shape: tuple[int, ...]) -> None:
@@ -47,7 +49,7 @@ class Bank:
         if self._pattern == "patch":
             self.values = generator.random(size)
         else:
-            starts = Threat(self._norm, 1.0).random_starts(generator, size)
+            starts = self._ball.random_starts(generator, size)
             self.values = starts.astype(np.float64)
         low, high = np.log(STEP_SIZES[self._pattern])
         self.step_sizes = np.exp(generator.uniform(low, high, self._size))

@@ -106,9 +106,11 @@ class BankKernel(MetaGeneratorKernel):
         sizes = sizes.reshape(-1, *[1] * (pattern.ndim - 1))
         if self.defense.pattern == PATCH:
             return (pattern + sizes * gradient.sign()).clamp_(0, 1)
-        norm, middle = self.defense.threat.norm, torch.full_like(pattern, 0.5)
-        step = sizes * direction(gradient, middle, eps, norm)  # no pixel of the middle is blocked
-        return project(pattern + step, torch.zeros_like(pattern), 1.0, norm)
+        threat, middle = self.defense.threat, torch.full_like(pattern, 0.5)
+        norm, weights = threat.norm, threat.weights
+        # No pixel of the middle is blocked
+        step = sizes * direction(gradient, middle, eps, norm, weights)
+        return project(pattern + step, torch.zeros_like(pattern), 1.0, norm, weights)
 
 
 class NetworkKernel(MetaGeneratorKernel):
@@ -180,7 +182,8 @@ class NetworkKernel(MetaGeneratorKernel):
     def example(self, weights: Tensors, x: Tensor, seen: Tensor, eps: float) -> Tensor:
         """The network's adversarial examples, differentiable by its weights."""
         change = eps * torch.tanh(generators.generate(weights, x, seen))
-        return project(x + change, x, eps, self.defense.threat.norm).clamp(0, 1)
+        threat = self.defense.threat
+        return project(x + change, x, eps, threat.norm, threat.weights).clamp(0, 1)
 
     def scaled_gradient(self, x: Tensor, y: Tensor, snapshot: Tensors) -> Tensor:
         """What the network sees of a classifier: its gradient, each example's largest entry 1."""

@@ -117,7 +117,7 @@ class MetaGenerator(Defense):
     @property
     def ascent(self) -> Ascent:
         """The attack of step 7."""
-        return pgd(self.threat.norm, self.attack_steps)
+        return pgd(self.threat.norm, self.attack_steps, weights=self.threat.weights)
 
     @property
     def attacked(self) -> int:
@@ -136,8 +136,9 @@ class MetaGenerator(Defense):
 
     def new_bank(self) -> Bank:
         """The bank as it begins."""
-        rate, norm = self.reptile_rate, self.threat.norm
-        return Bank(self.bank_size, pattern=self.pattern, norm=norm, rate=rate)
+        return Bank(
+            self.bank_size, pattern=self.pattern, threat=self.threat, rate=self.reptile_rate
+        )
 
     def new_snapshots(self, network: Part) -> Snapshots:
         """What the network learns from, as it begins."""

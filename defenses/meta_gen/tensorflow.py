@@ -121,9 +121,11 @@ class BankKernel(MetaGeneratorKernel):
         sizes = tf.reshape(sizes, (-1, *[1] * (len(pattern.shape) - 1)))
         if self.defense.pattern == PATCH:
             return tf.clip_by_value(pattern + sizes * tf.sign(gradient), 0, 1)
-        norm, middle = self.defense.threat.norm, tf.fill(tf.shape(pattern), self.scalar(0.5))
-        step = sizes * direction(gradient, middle, eps, norm)  # no pixel of the middle is blocked
-        return project(pattern + step, tf.zeros_like(pattern), self.scalar(1.0), norm)
+        threat, middle = self.defense.threat, tf.fill(tf.shape(pattern), self.scalar(0.5))
+        norm, weights = threat.norm, threat.weights
+        # No pixel of the middle is blocked
+        step = sizes * direction(gradient, middle, eps, norm, weights)
+        return project(pattern + step, tf.zeros_like(pattern), self.scalar(1.0), norm, weights)
 
 
 class NetworkKernel(MetaGeneratorKernel):
@@ -206,7 +208,9 @@ class NetworkKernel(MetaGeneratorKernel):
     def example(self, weights: Tensors, x: Tensor, seen: Tensor, eps: Tensor) -> Tensor:
         """The network's adversarial examples, differentiable by its weights."""
         change = eps * tf.tanh(generators.generate(weights, x, seen))
-        return tf.clip_by_value(project(x + change, x, eps, self.defense.threat.norm), 0, 1)
+        threat = self.defense.threat
+        moved = project(x + change, x, eps, threat.norm, threat.weights)
+        return tf.clip_by_value(moved, 0, 1)
 
     def scaled_gradient(self, x: Tensor, y: Tensor, snapshot: Tensors) -> Tensor:
         """What the network sees of a classifier: its gradient, each example's largest entry 1."""

@@ -75,4 +75,5 @@ class MetaNoiseKernel(Kernel):
     def augmented(self, x: Tensor, z: Tensor, *, norm: str, eps: float) -> Tensor:
         """Noisy examples, differentiable by the generator's weights."""
         # Step 3
-        return project(x + self.generator(x, z), x, eps, norm).clamp(0, 1)
+        moved = x + self.generator(x, z)
+        return project(moved, x, eps, norm, self.defense.threat.weights).clamp(0, 1)

@@ -74,4 +74,5 @@ class MetaNoiseKernel(Kernel):
     def augmented(self, x: Tensor, z: Tensor, *, norm: str, eps: Tensor) -> Tensor:
         """Noisy examples, differentiable by the generator's weights."""
         # Step 3
-        return tf.clip_by_value(project(x + self.generator(x, z), x, eps, norm), 0, 1)
+        moved = x + self.generator(x, z)
+        return tf.clip_by_value(project(moved, x, eps, norm, self.defense.threat.weights), 0, 1)

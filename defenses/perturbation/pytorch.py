@@ -13,6 +13,8 @@ from defenses.perturbation.spec import Ascent
 
 # One for the batch, or one an example, shaped to broadcast against the batch.
 Budget: TypeAlias = "float | Tensor"
+# Of the features, (d,); None where all are 1.
+Weights: TypeAlias = "tuple[float, ...] | None"
 
 
 def perturb(
@@ -55,13 +57,19 @@ def ascend(
 def stepped(x_adv: Tensor, gradient: Tensor, x: Tensor, *, eps: Budget, ascent: Ascent) -> Tensor:
     """`x_adv` one step further up the loss, within `eps` of `x` and within [0, 1]."""
     # Step 3
-    step = ascent.relative_step * eps * direction(gradient, x_adv, eps, ascent.norm)
+    norm, weights = ascent.norm, ascent.weights
+    step = ascent.relative_step * eps * direction(gradient, x_adv, eps, norm, weights)
     # Step 4
-    return project(x_adv + step, x, eps, ascent.norm).clamp_(0, 1)
+    return project(x_adv + step, x, eps, norm, weights).clamp_(0, 1)
 
 
-def direction(gradient: Tensor, x_adv: Tensor, eps: Budget, norm: str) -> Tensor:
+def direction(
+    gradient: Tensor, x_adv: Tensor, eps: Budget, norm: str, weights: Weights = None
+) -> Tensor:
     """The steepest step of length 1 in the norm from `x_adv`; within l1 for a budget `eps`."""
+    if weights is not None:
+        scale = torch.tensor(weights, dtype=x_adv.dtype, device=x_adv.device)
+        return scale * direction(scale * gradient, x_adv, eps, norm)
     if norm == "linf":
         return gradient.sign()
     if norm == "l1":
@@ -69,8 +77,12 @@ def direction(gradient: Tensor, x_adv: Tensor, eps: Budget, norm: str) -> Tensor
     return gradient / _lengths(gradient).clamp_min(1e-12)
 
 
-def project(x_adv: Tensor, x: Tensor, eps: Budget, norm: str) -> Tensor:
+def project(x_adv: Tensor, x: Tensor, eps: Budget, norm: str, weights: Weights = None) -> Tensor:
     """The nearest point within `eps` of `x`."""
+    if weights is not None:
+        scale = torch.tensor(weights, dtype=x_adv.dtype, device=x_adv.device)
+        moved = (x_adv - x) / torch.where(scale > 0, scale, 1)
+        return x + scale * project(moved, torch.zeros_like(x), eps, norm)
     if norm == "linf":
         return torch.minimum(torch.maximum(x_adv, x - eps), x + eps)
     difference = x_adv - x

@@ -23,10 +23,15 @@ leaves the ball, because it moves each pixel towards x.
 `start` lies in the unit ball and comes from outside: kernels draw nothing. The result is a
 constant, no gradient goes through it. `ascend` takes another loss L, and x_0 from its caller.
 `eps` is a number, or one an example, shaped to broadcast against `x`.
+
+With weights w of the features the same is done to u = x / w, where the ball is an ordinary one: the
+direction is w d(w g_k), and the projection moves x + w p((x_k - x) / w). A feature of weight 0
+stays where it is.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +51,7 @@ class Ascent:
         clipped_start: whether x_0 is clipped to [0, 1]; only the final result has to be.
         momentum: m, of the gradients; 0 leaves it out.
         random_start: whether `start` is drawn from the unit ball, or zero.
+        weights: of the features, as those of `defenses.Threat`.
     """
 
     norm: str
@@ -54,6 +60,11 @@ class Ascent:
     clipped_start: bool = True
     momentum: float = 0.0
     random_start: bool = True
+    weights: tuple[float, ...] | None = None
+
+    def within(self, weights: tuple[float, ...] | None) -> Ascent:
+        """The same with these weights of the features."""
+        return dataclasses.replace(self, weights=weights)
 
     def cost(self, examples: int) -> Cost:
         """One forward and one backward pass a step and example."""
@@ -63,7 +74,7 @@ class Ascent:
         """`start` for examples of this shape, float32."""
         if not self.random_start:
             return np.zeros(shape, np.float32)
-        return Threat(self.norm, 1.0).random_starts(generator, shape)
+        return Threat(self.norm, 1.0, self.weights).random_starts(generator, shape)
 
 
 def default_relative_step(steps: int) -> float:
@@ -71,11 +82,17 @@ def default_relative_step(steps: int) -> float:
     return min(1.25, 2.5 / steps)
 
 
-def pgd(norm: str, steps: int, relative_step: float | None = None) -> Ascent:
+def pgd(
+    norm: str,
+    steps: int,
+    relative_step: float | None = None,
+    *,
+    weights: tuple[float, ...] | None = None,
+) -> Ascent:
     """Many steps from a random start, by default of the default size."""
-    return Ascent(norm, steps, relative_step or default_relative_step(steps))
+    return Ascent(norm, steps, relative_step or default_relative_step(steps), weights=weights)
 
 
-def fgsm(norm: str) -> Ascent:
+def fgsm(norm: str, *, weights: tuple[float, ...] | None = None) -> Ascent:
     """One step of eps from the example itself."""
-    return Ascent(norm, steps=1, relative_step=1.0, random_start=False)
+    return Ascent(norm, steps=1, relative_step=1.0, random_start=False, weights=weights)

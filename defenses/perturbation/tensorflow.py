@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 from tensorflow import Tensor
 
 from defenses.perturbation.spec import Ascent
+
+# Of the features, (d,); None where all are 1.
+Weights: TypeAlias = "tuple[float, ...] | None"
 
 
 def perturb(
@@ -74,13 +77,19 @@ def gradient_by_point(loss_of: Callable[[Tensor], Tensor], point: Tensor) -> Ten
 def stepped(x_adv: Tensor, gradient: Tensor, x: Tensor, *, eps: Tensor, ascent: Ascent) -> Tensor:
     """`x_adv` one step further up the loss, within `eps` of `x` and within [0, 1]."""
     # Step 3
-    step = ascent.relative_step * eps * direction(gradient, x_adv, eps, ascent.norm)
+    norm, weights = ascent.norm, ascent.weights
+    step = ascent.relative_step * eps * direction(gradient, x_adv, eps, norm, weights)
     # Step 4
-    return tf.clip_by_value(project(x_adv + step, x, eps, ascent.norm), 0, 1)
+    return tf.clip_by_value(project(x_adv + step, x, eps, norm, weights), 0, 1)
 
 
-def direction(gradient: Tensor, x_adv: Tensor, eps: Tensor, norm: str) -> Tensor:
+def direction(
+    gradient: Tensor, x_adv: Tensor, eps: Tensor, norm: str, weights: Weights = None
+) -> Tensor:
     """The steepest step of length 1 in the norm from `x_adv`; within l1 for a budget `eps`."""
+    if weights is not None:
+        scale = tf.constant(weights, x_adv.dtype)
+        return scale * direction(scale * gradient, x_adv, eps, norm)
     if norm == "linf":
         return tf.sign(gradient)
     if norm == "l1":
@@ -88,8 +97,12 @@ def direction(gradient: Tensor, x_adv: Tensor, eps: Tensor, norm: str) -> Tensor
     return gradient / tf.maximum(_lengths(gradient), 1e-12)
 
 
-def project(x_adv: Tensor, x: Tensor, eps: Tensor, norm: str) -> Tensor:
+def project(x_adv: Tensor, x: Tensor, eps: Tensor, norm: str, weights: Weights = None) -> Tensor:
     """The nearest point within `eps` of `x`."""
+    if weights is not None:
+        scale = tf.constant(weights, x_adv.dtype)
+        moved = (x_adv - x) / tf.where(scale > 0, scale, tf.ones_like(scale))
+        return x + scale * project(moved, tf.zeros_like(x), eps, norm)
     if norm == "linf":
         return tf.minimum(tf.maximum(x_adv, x - eps), x + eps)
     difference = x_adv - x

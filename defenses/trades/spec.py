@@ -54,9 +54,14 @@ class Trades(ManyStepTraining):
 
     def draw(self, generator: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Arrays:
         """The batch and the noise on it."""
-        return {"x": x, "y": y, "noise": small_noise(generator, x.shape)}
+        return {"x": x, "y": y, "noise": small_noise(generator, x.shape, self.threat.weights)}
 
 
-def small_noise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """The Gaussian noise of step 1, float32."""
-    return (NOISE * generator.standard_normal(shape)).astype(np.float32)
+def small_noise(
+    generator: np.random.Generator,
+    shape: tuple[int, ...],
+    weights: tuple[float, ...] | None = None,
+) -> np.ndarray:
+    """The Gaussian noise of step 1, float32; in the scale of the features' weights."""
+    noise = (NOISE * generator.standard_normal(shape)).astype(np.float32)
+    return noise if weights is None else noise * np.asarray(weights, np.float32)

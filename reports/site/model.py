@@ -138,7 +138,13 @@ def _about(cell: Cell) -> Document:
         "norm": config.threat.norm,
         "eps": config.threat.eps,
         "seed": config.seed,
-        "threat": threat({"norm": config.threat.norm, "eps": config.threat.eps}),
+        "threat": threat(
+            {
+                "norm": config.threat.norm,
+                "eps": config.threat.eps,
+                "features": config.threat.of_features,
+            }
+        ),
     }
 
 

@@ -35,6 +35,8 @@ def command(cell: Cell, suite: str, run: Run | None) -> str:
     if not external:
         words |= {f"parameters.{k}": f"--set=parameters.{k}={v}" for k, v in _parameters(cell)}
         words |= {name: word for name, word in _turned_off(run).items() if name not in words}
+    if (features := cell.record.config.threat.features) is not None:
+        words["features"] = f"--set=features.budget={_yaml(features)}"
     claimed = [claims_file(one) for one in cell.attacks.values() if one.claimed]
     kept = [word for name, word in words.items() if _names(run, name, needed)]
     start = "bench attack" if external else "bench run"

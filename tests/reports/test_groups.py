@@ -32,7 +32,7 @@ def test_rows_of_another_group_have_ranks_of_their_own(synthetic: Any, other: An
     assert "group" in reports.terminal_table(synthetic.store.path).columns
 
 
-@pytest.mark.parametrize("field", ["model", "examples", "fingerprint"])
+@pytest.mark.parametrize("field", ["model", "examples", "fingerprint", "features"])
 def test_another_model_examples_or_data_are_another_group(synthetic: Any, field: str) -> None:
     synthetic.cell("good", robust={"pgd": 0.9}, cell_id="a")
     other = synthetic.cell("bad", robust={"pgd": 0.1}, cell_id="b")
@@ -41,12 +41,29 @@ def test_another_model_examples_or_data_are_another_group(synthetic: Any, field:
         "model": {"model": "mlp"},
         "examples": {"examples": 50},
         "fingerprint": {"dataset": {"name": "digits", "fingerprint": "f" * 16}},
+        "features": {"threat": {**config["threat"], "features": {"age": 0.0}}},
     }
     synthetic.change(other, config={**config, **changes[field]})
 
     board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
 
     assert dict(board["rank"]) == {"a": 1, "b": 1}
+
+
+def test_budgets_of_features_are_told_beside_eps_and_make_the_cell_again(synthetic: Any) -> None:
+    cell_id = synthetic.cell("good")
+    config = synthetic.store.read_cell(cell_id)["config"]
+    budgets = {"age": 0.0, "amount": 0.5}
+    synthetic.change(
+        cell_id, config={**config, "threat": {**config["threat"], "features": budgets}}
+    )
+    page = reports.publish(synthetic.store.path)
+    model = (page.parent / "models" / cell_id / "index.html").read_text()
+
+    for text in (page.read_text(), model):
+        assert "L∞ ε = 0.15 (immutable age, amount ×0.5)" in text
+    command = "--set=features.budget={&#34;age&#34;: 0.0, &#34;amount&#34;: 0.5}"
+    assert command in model
 
 
 def test_a_cell_has_a_row_in_each_of_its_suites(synthetic: Any) -> None:

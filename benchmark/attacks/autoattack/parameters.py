@@ -9,6 +9,7 @@ from art.attacks.attack import EvasionAttack
 from art.estimators.classification.classifier import ClassifierMixin
 from art.estimators.estimator import BaseEstimator
 
+from benchmark.attacks.geometry import Bound
 from benchmark.estimators.estimator import Classifier
 
 
@@ -31,10 +32,16 @@ class ParameterAttack(EvasionAttack):
         self.set_params(**parameters)
 
     @property
-    def box(self) -> tuple[float, float]:
-        """The least and the greatest value of an input."""
+    def box(self) -> tuple[Bound, Bound]:
+        """The least and the greatest values of an input."""
         low, high = (0.0, 1.0) if self.estimator.clip_values is None else self.estimator.clip_values
-        return float(np.min(low)), float(np.max(high))
+        return _bound(low), _bound(high)
+
+
+def _bound(values: Bound) -> Bound:
+    """One number where all values have the same."""
+    least, most = float(np.min(values)), float(np.max(values))
+    return least if least == most else np.asarray(values, dtype=np.float32).reshape(-1)
 
 
 def indices(labels: np.ndarray) -> np.ndarray:

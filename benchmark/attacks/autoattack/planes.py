@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from benchmark.attacks.arrays import Array, as_type, dot, namespace, select
+from benchmark.attacks.geometry import Bound
 
 # More than Newton's method was seen to need.
 NEWTON_STEPS = 50
 
 
 def towards_plane(
-    points: Array, normal: Array, gap: Array, norm: str, box: tuple[float, float]
+    points: Array, normal: Array, gap: Array, norm: str, box: tuple[Bound, Bound]
 ) -> Array:
     """The shortest moves that bring each point to its plane without leaving the box, (n, d).
 
@@ -20,7 +21,7 @@ def towards_plane(
         normal: of each row's plane, (n, d).
         gap: the plane's function at the point, (n,): the moves change it by `-gap`.
         norm: in which the moves are short.
-        box: its lower and upper end.
+        box: its lower and upper ends.
     """
     low, high = box
     xp = namespace(points)

@@ -191,7 +191,7 @@ class _Search:
     def _radius(self, rows: np.ndarray, points: np.ndarray, iteration: int) -> np.ndarray:
         """How far from the point the directions are tried, (n,)."""
         if iteration == 0:
-            return np.full(len(rows), 0.1 * (self.high - self.low), dtype=np.float32)
+            return np.full(len(rows), 0.1 * np.min(self.high - self.low), dtype=np.float32)
         size = self.x.shape[1]
         factor = self.theta * (size if self.norm == "linf" else np.sqrt(size))
         return np.asarray(factor * lengths(points - self.x[rows], self.norm), dtype=np.float32)

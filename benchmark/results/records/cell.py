@@ -6,8 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from benchmark.digest import digest
 from benchmark.portable import dataset_name
 from benchmark.results.records.schema import Amount, Count, Integer, Reason, Schema, StageRecord
+
+_LONGEST_TOLD = 100  # characters in which features are named; others are counted
 
 
 class DatasetConfig(Schema):
@@ -34,10 +37,28 @@ class DefenseConfig(Schema):
 
 
 class ThreatConfig(Schema):
-    """Norm and budget, in pixel scale."""
+    """Norm and budget, in pixel scale.
+
+    features: of a table, to the multiple of eps that is the feature's own, where that isn't 1.
+    """
 
     norm: str
     eps: Amount
+    features: dict[str, Amount] | None = None
+
+    @property
+    def of_features(self) -> str:
+        """The budgets of single features in short, another text for other ones; "" without."""
+        if self.features is None:
+            return ""
+        told = [f"{name} \u00d7{weight:g}" for name, weight in self.features.items() if weight]
+        held = [name for name, weight in self.features.items() if not weight]
+        named = ", ".join([*([f"immutable {', '.join(held)}"] if held else []), *told])
+        if len(named) <= _LONGEST_TOLD:
+            return named
+        counts = [f"{len(held)} immutable"] if held else []
+        counts += [f"{len(told)} of other budgets"] if told else []
+        return f"{', '.join(counts)}; {digest(self.features)[:8]}"
 
 
 class ExtraDataConfig(Schema):

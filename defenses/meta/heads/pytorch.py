@@ -18,7 +18,6 @@ from defenses.kernels.pytorch import Batch, Kernel
 from defenses.meta.heads.spec import batch_of
 from defenses.meta.spec import MetaAdversarial
 from defenses.perturbation.pytorch import perturb
-from defenses.perturbation.spec import pgd
 from defenses.trades.pytorch import most_divergent, trades_loss
 
 Logits = Callable[[Tensor], Tensor]
@@ -67,7 +66,7 @@ class HeadKernel(Kernel):
         defense, x = self.defense, batch["query"]
         if not defense.outer_is_attacked:
             return x
-        ascent = pgd(defense.threat.norm, defense.query_attack_steps)
+        ascent = defense.query_ascent
         with self.attacked():
             if defense.outer_loss == "trades":
                 return most_divergent(logits, x, batch["noise"], eps=eps, ascent=ascent)
@@ -96,7 +95,7 @@ class HeadKernel(Kernel):
 
         x_adv = x
         if defense.clean_weight < 1:
-            ascent = pgd(defense.threat.norm, defense.query_attack_steps)
+            ascent = defense.query_ascent
             with self.attacked():
                 # Step 5
                 x_adv = perturb(logits, x, y, batch["base_start"], eps=eps, ascent=ascent)

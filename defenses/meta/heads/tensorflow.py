@@ -17,7 +17,6 @@ from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
 from defenses.meta.heads.spec import batch_of
 from defenses.meta.spec import MetaAdversarial
-from defenses.perturbation.spec import pgd
 from defenses.perturbation.tensorflow import perturb
 from defenses.trades.tensorflow import most_divergent, trades_loss
 
@@ -74,7 +73,7 @@ class HeadKernel(Kernel):
         defense, x = self.defense, batch["query"]
         if not defense.outer_is_attacked:
             return x
-        ascent = pgd(defense.threat.norm, defense.query_attack_steps)
+        ascent = defense.query_ascent
         if defense.outer_loss == "trades":
             return most_divergent(logits, x, batch["noise"], eps=eps, ascent=ascent)
         return perturb(logits, x, batch["y_query"], batch["start"], eps=eps, ascent=ascent)
@@ -107,7 +106,7 @@ class HeadKernel(Kernel):
 
         x_adv = x
         if defense.clean_weight < 1:
-            ascent = pgd(defense.threat.norm, defense.query_attack_steps)
+            ascent = defense.query_ascent
             with tape.stop_recording():
                 attacked, start = with_mode(training=False), batch["base_start"]
                 # Step 5
