@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import t
 from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
@@ -139,6 +139,19 @@ def across_seeds(
     return AcrossSeeds(mean, low, high, between, within, seeds, examples)
 
 
+def of_differences(values: np.ndarray, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The interval, (low, high), of the mean of paired differences, (seeds, n) in [-1, 1].
+
+    That of `across_seeds`, whose values are in [0, 1]; of one seed it is Student's over the n.
+    """
+    if len(values) == 1:
+        count, mean = values.shape[1], float(values.mean())
+        reach = float(t.isf((1 - confidence) / 2, count - 1) * values.std(ddof=1)) / count**0.5
+        return mean - reach, mean + reach
+    found = across_seeds((values + 1) / 2, confidence=confidence)
+    return 2 * found.low - 1, 2 * found.high - 1
+
+
 def _mean_squares(right: np.ndarray) -> tuple[float, float, float]:
     """Of seeds, of examples and of the rest, for (seeds, examples)."""
     seeds, examples = right.shape
@@ -168,8 +181,8 @@ def _interval(
     """Wilson's interval for a mean of this variance, with Student's quantile."""
     spread = mean * (1 - mean)
     independent = spread / variance if variance > 0 else float(examples)
-    quantile = t.isf((1 - confidence) / 2, freedom)
-    low, high = proportion_confint(
-        mean * independent, independent, alpha=2 * norm.sf(quantile), method="wilson"
-    )
-    return float(low), float(high)
+    quantile = float(t.isf((1 - confidence) / 2, freedom))
+    shrunk = quantile**2 / independent
+    centre = (mean + shrunk / 2) / (1 + shrunk)
+    reach = math.sqrt(shrunk * (spread + shrunk / 4)) / (1 + shrunk)
+    return max(0.0, centre - reach), min(1.0, centre + reach)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -10,6 +10,7 @@ from markupsafe import Markup
 from reports.fewshots import FewShot, Size, chosen
 from reports.groups import Group, page
 from reports.rows import Row
+from reports.site import wins
 from reports.site.charts import Axis, Line, lines, told
 from reports.site.seeds import over_seeds
 
@@ -32,12 +33,14 @@ def document(groups: Sequence[Group]) -> list[Document]:
 def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
     """Over shots for each number of ways, and over ways for each of shots, where there are two."""
     found = []
+    labels = dict.fromkeys(one["label"] for part in parts for one in part["judged"])
+    known = {label: style for style, label in enumerate(list(labels)[:MOST_ROWS])}
     for over, fixed, text in (("shots", "ways", "{}-way"), ("ways", "shots", "{}-shot")):
         for value in dict.fromkeys(part[fixed] for part in parts):
             mine = [part for part in parts if part[fixed] == value]
             if len({part[over] for part in mine}) < 2:
                 continue
-            series = _series(mine, over)
+            series = _series(mine, over, known)
             title = f"{text.format(value)}, the read-out that is best on validation classes"
             words = f"{title}: robust accuracy in per cent over {over}: {told(series)}."
             up = Axis("robust accuracy in %", 0, 1, percent=True)
@@ -46,24 +49,25 @@ def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
     return found
 
 
-def _series(parts: Sequence[Document], over: str) -> list[Line]:
-    points: dict[str, list[tuple[float, float]]] = {}
+def _series(parts: Sequence[Document], over: str, known: Mapping[str, int]) -> list[Line]:
+    """The trainings that are known by their style."""
+    points: dict[str, list[tuple[float, float]]] = {label: [] for label in known}
     for part in parts:
-        for row in part["rows"]:
-            if row["chosen"]:
-                points.setdefault(row["label"], []).append((part[over], row["robust"]["mean"]))
-    drawn = list(points.items())[:MOST_ROWS]
-    return [Line(label, line, style) for style, (label, line) in enumerate(drawn)]
+        for one in part["judged"]:
+            if one["label"] in known:
+                points[one["label"]].append((part[over], one["mean"]))
+    return [Line(label, line, known[label]) for label, line in points.items() if line]
 
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
     """Read-outs of one size, the most robust first."""
     _, episodes, queries, steps, ways, shots = size
-    rows = []
+    rows, judged = [], []
     for row in members:
         mine = [one for one in row.cell.few_shot if one.size == size]
         best = chosen(mine)
         rows += [_row(row, one, is_chosen=one is best) for one in mine]
+        judged += [] if best is None else [(row, best.record.readout, best.shares["robust"])]
     rows.sort(key=lambda one: -one["robust"]["mean"] if one["robust"] else 1.0)
     return {
         "ways": ways,
@@ -72,6 +76,7 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "queries": queries,
         "attack_steps": steps,
         "rows": rows,
+        "judged": wins.document(judged, "readout", queries=ways * queries),
         "over_seeds": over_seeds(
             (
                 (row, one.record.readout, one.shares["robust"])

@@ -15,7 +15,9 @@ Document = dict[str, Any]
 
 
 def over_seeds(found: Iterable[tuple[Row, str, np.ndarray]], what: str) -> list[Document]:
-    """An entry for each training with several seeds, whose models met the same episodes.
+    """An entry for each training with several seeds, the most robust first.
+
+    Its models met the same episodes.
 
     Args:
         found: a model's row, how it adapts, and its accuracy in each episode, (episodes,).
@@ -32,4 +34,4 @@ def over_seeds(found: Iterable[tuple[Row, str, np.ndarray]], what: str) -> list[
             label = f"{name}, {row.variant}" if row.variant else name
             values = np.stack([one for _, one in members])
             seeds.append({"label": label, what: key[-1], **asdict(across_seeds(values))})
-    return seeds
+    return sorted(seeds, key=lambda one: -one["mean"])

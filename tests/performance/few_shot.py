@@ -34,7 +34,6 @@ from studies import (
     apart,
     difference,
     head,
-    interval,
     line,
     measured,
     parser_of,
@@ -43,6 +42,7 @@ from studies import (
 )
 
 from reports.fewshots import chosen
+from reports.statistics import of_differences
 
 SPLIT = Path(__file__).with_name("few_shot_omniglot.yaml")
 SETS = ("images_background_small1", "images_background_small2")
@@ -168,7 +168,7 @@ def stored(rows, size):
 
 def _verdict(stored_pair, renewed_pair):
     """What becomes of a win."""
-    won, stays = (interval(apart(*pair))[0] > 0 for pair in (stored_pair, renewed_pair))
+    won, stays = (of_differences(apart(*pair))[0] > 0 for pair in (stored_pair, renewed_pair))
     return ("stays" if stays else "vanishes") if won else NOTHING
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from scipy.stats import t
 
 from reports.records import read
-from reports.statistics import across_seeds, over_episodes
+from reports.statistics import across_seeds, of_differences, over_episodes
 
 SEEDS = (0, 1, 2)
 BUDGETS = (250_000, 1_000_000, 4_000_000)
@@ -121,7 +120,7 @@ def percent(values, queries=1):
 
 def points(values, *, marked=False):
     """A mean with its interval, of (seeds, n) differences; bold where it excludes 0 if `marked`."""
-    low, high = interval(values)
+    low, high = of_differences(values)
     mark = "**" if marked and (low > 0 or high < 0) else ""
     told = f"{100 * values.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
     return f"{mark}{told}{mark}"
@@ -138,16 +137,6 @@ def apart(ours, theirs):
     """(seeds, n) differences, of the seeds that both have."""
     seeds = min(len(ours), len(theirs))
     return ours[:seeds].astype(float) - theirs[:seeds]
-
-
-def interval(values):
-    """Of the mean of (seeds, n) values in [-1, 1]; of one seed alone over its n values."""
-    if len(values) == 1:
-        count = values.shape[1]
-        reach = t.isf(0.025, count - 1) * values.std(ddof=1) / count**0.5
-        return values.mean() - reach, values.mean() + reach
-    found = across_seeds((values + 1) / 2)
-    return 2 * found.low - 1, 2 * found.high - 1
 
 
 def stacked(found):

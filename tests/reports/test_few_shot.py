@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import reports
 from benchmark.metatest.summary import share
 from benchmark.results import npz_writer
+from reports.site import wins
 
 EPISODES, QUERIES, WAYS = 10, 5, 5
 
@@ -115,6 +117,55 @@ def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
     (over,) = group["parts"][0]["over_seeds"]
     assert (over["seeds"], over["readout"]) == (2, "ridge")
     assert over["mean"] == pytest.approx(0.45, abs=0.06)
+
+
+def judged(synthetic):
+    _, (group,) = published(synthetic)
+    return group["parts"][0]["judged"]
+
+
+def test_trainings_are_compared_by_their_best_read_out_over_seeds(synthetic):
+    for seed in (0, 1):
+        cell_id = synthetic.cell("meta-adv", seed=seed)
+        measure(synthetic, cell_id, "ridge", robust=0.7, validation=0.7)
+        measure(synthetic, cell_id, "linear", robust=0.8, validation=0.1)
+        measure(synthetic, synthetic.cell("pgd-at", seed=seed), robust=0.4)
+    best, other = judged(synthetic)
+    assert (best["readout"], best["seeds"], best["mean"]) == (
+        "ridge",
+        2,
+        pytest.approx(0.7, abs=0.05),
+    )
+    assert best["rival"]["label"].startswith("pgd-at")
+    assert best["rival"]["mean"] == pytest.approx(0.3)
+    assert (best["rival"]["verdict"], other["rival"]["verdict"]) == ("win", "loss")
+    assert best["rival"]["low"] == pytest.approx(-other["rival"]["high"])
+
+
+def test_what_chance_explains_is_no_win(synthetic):
+    steps = np.tile([0.0, 0.5], EPISODES // 2)
+    measure(synthetic, synthetic.cell("meta-adv"), arrays={"robust": 0.26 + steps})
+    measure(synthetic, synthetic.cell("pgd-at"), arrays={"robust": 0.75 - steps})
+    rivals = [one["rival"] for one in judged(synthetic)]
+    assert [one["verdict"] for one in rivals] == ["", ""]
+
+
+COSTS = {
+    "less": (100.0, None, True),
+    "a little more": (1040.0, None, True),
+    "more": (1100.0, None, False),
+    "more of the same budget": (1100.0, 1200.0, True),
+}
+
+
+@pytest.mark.parametrize(("cost", "budget", "is_rival"), COSTS.values(), ids=COSTS)
+def test_a_rival_has_cost_no_more(cost, budget, is_rival):
+    mine, rival = (
+        SimpleNamespace(values=SimpleNamespace(training_gradient_evaluations=ge, budget_ge=budget))
+        for ge in (1000.0, cost)
+    )
+    ours, other = (wins._Training({0: (row, "ridge", np.zeros(2))}) for row in (mine, rival))
+    assert other.costs_no_more(ours) == is_rival
 
 
 def test_a_read_out_without_a_result_is_shown_with_its_reason(synthetic):

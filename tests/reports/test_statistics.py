@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from reports import paired, ranks
-from reports.statistics import across_seeds, balanced, wilson
+from reports.statistics import across_seeds, balanced, of_differences, wilson
 
 
 def first(right: int, total: int) -> np.ndarray:
@@ -230,3 +230,23 @@ def test_balanced_accuracy_is_the_mean_over_the_classes() -> None:
 def test_even_classes_need_no_balanced_accuracy() -> None:
     assert balanced(np.ones(5, bool), np.array([0, 0, 0, 1, 1])) is not None
     assert balanced(np.ones(4, bool), np.array([0, 0, 1, 1])) is None
+
+
+def test_differences_of_one_seed_have_students_interval():
+    values = np.random.default_rng(0).uniform(-0.5, 0.7, (1, 12))
+    expected = stats.ttest_1samp(values[0], 0).confidence_interval(0.99)
+    assert of_differences(values, confidence=0.99) == pytest.approx(tuple(expected))
+
+
+def test_differences_over_seeds_are_turned_about_zero():
+    values = np.random.default_rng(1).uniform(-0.5, 0.7, (3, 12))
+    low, high = of_differences(values)
+    assert low < values.mean() < high
+    assert of_differences(-values) == pytest.approx((-high, -low))
+
+
+def test_intervals_of_few_seeds_hold_at_any_confidence():
+    values = np.stack([np.full(10, 0.2), np.full(10, 0.6)])
+    found = across_seeds(values, confidence=0.9999)
+    assert 0 <= found.low < 0.01
+    assert 0.99 < found.high <= 1

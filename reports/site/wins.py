@@ -1,0 +1,99 @@
+"""Trainings side by side, each less its strongest rival at no more compute: wins and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reports.rows import Row, name_in_text
+from reports.statistics import CONFIDENCE, Interval, across_seeds, of_differences, over_episodes
+
+# A rival's compute, as a share of one's own: trainings end with a whole update.
+NO_MORE = 1.05
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Training:
+    """Models that differ in the seed alone: by seed their row, how they adapt, and (episodes,)."""
+
+    models: dict[int, tuple[Row, str, np.ndarray]]
+
+    @property
+    def row(self) -> Row:
+        return next(iter(self.models.values()))[0]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean([values for _, _, values in self.models.values()]))
+
+    @property
+    def label(self) -> str:
+        name = name_in_text(self.row.values)
+        return f"{name}, {self.row.variant}" if self.row.variant else name
+
+    def costs_no_more(self, other: _Training) -> bool:
+        """Whether it is known to have taken no more compute, or was given as much."""
+        ours, others = self.row.values, other.row.values
+        if ours.budget_ge is not None and ours.budget_ge == others.budget_ge:
+            return True
+        mine, theirs = ours.training_gradient_evaluations, others.training_gradient_evaluations
+        return mine is not None and theirs is not None and bool(mine <= NO_MORE * theirs)
+
+    def interval(self, queries: int) -> Interval:
+        values = np.stack([one for _, _, one in self.models.values()])
+        if len(values) == 1:
+            return over_episodes(values[0], queries=queries)
+        found = across_seeds(values)
+        return Interval(found.mean, found.low, found.high)
+
+
+def document(
+    found: Iterable[tuple[Row, str, np.ndarray]], what: str, *, queries: int
+) -> list[Document]:
+    """An entry for each training, the most robust first; a JSON value.
+
+    "rival" is the most robust training of another defense that cost no more gradient evaluations,
+    or was given as many, and has a seed in common; None where there is none. The intervals of the
+    differences to the rivals hold together: their confidence is Bonferroni's for as many as there
+    are.
+
+    Args:
+        found: a model's row, how it adapts, and its accuracy in each episode, (episodes,).
+        what: the entry's name of how it adapts.
+        queries: of an episode.
+    """
+    trainings: dict[tuple[Any, ...], _Training] = {}
+    for row, way, values in found:
+        mine = trainings.setdefault(row.values.training, _Training({}))
+        mine.models[row.values.seed] = row, way, values
+    every = sorted(trainings.values(), key=lambda one: -one.mean)
+    rivals = [_rival(one, every) for one in every]
+    confidence = 1 - (1 - CONFIDENCE) / max(1, sum(rival is not None for rival in rivals))
+    entries = []
+    for one, rival in zip(every, rivals, strict=True):
+        ways = "/".join(dict.fromkeys(way for _, way, _ in one.models.values()))
+        interval = vars(one.interval(queries))
+        entry = {"label": one.label, what: ways, "seeds": len(one.models), **interval}
+        entries.append(entry | {"rival": rival and _difference(one, rival, confidence)})
+    return entries
+
+
+def _rival(one: _Training, every: Sequence[_Training]) -> _Training | None:
+    for other in every:  # the most robust first
+        differs = other.row.values.defense != one.row.values.defense
+        if differs and other.costs_no_more(one) and one.models.keys() & other.models.keys():
+            return other
+    return None
+
+
+def _difference(one: _Training, rival: _Training, confidence: float) -> Document:
+    seeds = sorted(one.models.keys() & rival.models.keys())
+    apart = np.stack([one.models[seed][2] - rival.models[seed][2] for seed in seeds])
+    low, high = of_differences(apart, confidence=confidence)
+    verdict = "win" if low > 0 else "loss" if high < 0 else ""
+    mean = float(apart.mean())
+    return {"label": rival.label, "mean": mean, "low": low, "high": high, "verdict": verdict}
