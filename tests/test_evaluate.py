@@ -171,15 +171,19 @@ FAULTS = {
     "scale": ({"x": data()[0] * 255}, r"must lie in \[0, 1\]"),
     "suite": ({"suite": "quik"}, "did you mean 'quick'"),
     "name": ({"name": "pgd-at"}, "is a defense of this project"),
+    "weights of other data": (
+        {"threat": Threat("linf", 0.1, (0.0, 1.0))},
+        r"weights of 2 features, and x is \(40, 6, 6, 1\)",
+    ),
 }
 
 
 @pytest.mark.parametrize(("change", "message"), FAULTS.values(), ids=FAULTS)
 def test_what_can_not_be_evaluated_is_told_in_one_line(change, message):
     x, y = data()
-    settings = {"model": matcher("torch"), "x": x, "y": y, "suite": "quick", **change}
+    usual = {"model": matcher("torch"), "x": x, "y": y, "threat": THREAT, "suite": "quick"}
     with pytest.raises(BenchError, match=message) as caught:
-        benchmark.evaluate(threat=THREAT, **settings)
+        benchmark.evaluate(**{**usual, **change})
     assert "\n" not in str(caught.value)
 
 
@@ -189,3 +193,21 @@ def test_a_threat_is_a_budget_of_the_record(suite):
     frame = benchmark.evaluate(matcher("torch"), x, y, threat=threat, suite=suite)
     assert set(frame["norm"]) == {"l2"}
     assert set(frame["eps"]) == {0.5}
+
+
+def test_weights_of_features_are_part_of_the_threat(suite, tmp_path):
+    x = np.random.default_rng(0).uniform(0.4, 0.6, (40, 5)).astype(np.float32)
+    model = nn.Linear(5, 2)
+    model.weight.data = torch.tensor([[1.0] * 5, [-1.0] * 5])
+    model.bias.data = torch.tensor([-2.5, 2.5])
+    y = model(torch.from_numpy(x)).argmax(dim=1).numpy()
+    threat = dataclasses.replace(THREAT, weights=(0, 0.5, 1, 1, 0))
+    frame = benchmark.evaluate(model, x, y, threat=threat, suite=suite, out=tmp_path / "out")
+    assert set(frame["features"]) == {"immutable 0, 4; 1 ×0.5"}
+    store = Store.open(tmp_path / "out")
+    (cell_id,) = store.cell_ids()
+    (key,) = [key for key in store.stage_keys(cell_id, "attacks") if key.startswith("pgd-")]
+    arrays = store.read_arrays(cell_id, f"attacks/{key}", f"{key}.npz")
+    change = np.abs(arrays["sample_adversarial"] - arrays["sample_clean"]).max(axis=0)
+    assert change[[0, 4]].max() == 0
+    assert (change[1:4] <= np.array([0.05, 0.1, 0.1]) + 1e-6).all()

@@ -80,6 +80,8 @@ def test_weights_of_1_alone_are_the_ordinary_cell(table):
 def test_what_knows_no_such_budgets_is_told_beforehand(table):
     plan, _ = planned(table, suite="unseen")
     assert any("universal (knows no budgets of single features)" in line for line in plan.notices)
+    told = "budgets of features, as multiples of eps: immutable 0, 3; 1 ×0.5, 2 ×2"
+    assert told in plan.notices
 
 
 def test_every_claim_of_such_a_cell_holds(store, claims_of):

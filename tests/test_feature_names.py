@@ -111,7 +111,7 @@ def test_an_unknown_position_is_refused(arrays):
 TOLD: dict[str, tuple[dict[str, float] | None, str]] = {
     "none": (None, ""),
     "immutable ones": ({"a": 0.0, "b": 0.0}, "immutable a, b"),
-    "others": ({"a": 0.0, "b": 0.5, "c": 2.0}, "immutable a, b ×0.5, c ×2"),
+    "others": ({"a": 0.0, "b": 0.5, "c": 2.0}, "immutable a; b ×0.5, c ×2"),
     "many": (
         {f"column {n}": n % 2 / 2 for n in range(30)},
         "15 immutable, 15 of other budgets; ",

@@ -13,6 +13,7 @@ from benchmark import documents
 from benchmark.datasets.dataset import Dataset
 from benchmark.errors import ConfigError, shortened
 from benchmark.paths import expanded
+from benchmark.results.records import ThreatConfig
 from defenses.errors import did_you_mean
 from defenses.threat import Threat
 
@@ -70,6 +71,14 @@ def weights(budgets: Mapping[str, float] | None, dataset: Dataset) -> np.ndarray
     if unknown := [name for name in budgets if name not in known]:
         raise ConfigError(f"{dataset.name} has no feature {unknown[0]!r}, which has a budget")
     return np.array([budgets.get(name, 1.0) for name in known])
+
+
+def notices(budgets: Mapping[str, float] | None) -> list[str]:
+    """What the names came to, a line, where features have budgets of their own."""
+    if budgets is None:
+        return []
+    told = ThreatConfig(norm="linf", eps=1.0, features=dict(budgets)).of_features
+    return [f"budgets of features, as multiples of eps: {told}"]
 
 
 def threat(

@@ -11,8 +11,7 @@ from benchmark.attacks.claims import read as read_claims
 from benchmark.attacks.suites import load_suite
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
-from benchmark.datasets import Dataset
-from benchmark.datasets.features import feature_budgets
+from benchmark.datasets import Dataset, features
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError
 from benchmark.examples import attacked_examples
@@ -70,6 +69,7 @@ def make_plan(config: RunConfig, external: ExternalModel, claims: Path | None = 
         notices=(
             *found.notices,
             *fitting,
+            *features.notices(cell.features),
             *dataset.notices(),
             *told,
             *left_out(config, suite, dataset),
@@ -115,7 +115,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         source=origin,
         label_column=config.label,
         dataset_from=datasets.distribution(config.dataset),
-        features=feature_budgets(config.features, dataset),
+        features=features.feature_budgets(config.features, dataset),
     )
 
 

@@ -11,9 +11,7 @@ from benchmark import datasets
 from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
-from benchmark.datasets import Dataset
-from benchmark.datasets.features import feature_budgets
-from benchmark.datasets.features import threat as threat_of
+from benchmark.datasets import Dataset, features
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.estimators.passes import CHUNK
@@ -67,8 +65,8 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     download = config.download and not dry_run
     meta_test = meta_test.sized_for(dataset, config, download=download)
     assert config.eps is not None
-    budgets = feature_budgets(config.features, dataset)
-    threat = threat_of(config.norm, config.eps, budgets, dataset)
+    budgets = features.feature_budgets(config.features, dataset)
+    threat = features.threat(config.norm, config.eps, budgets, dataset)
     chosen = _create_defenses(config, dataset, threat)
     origin, found = tried_origin(config, dataset, list(chosen.values()))
     config = config.model_copy(update={"model": origin.name})
@@ -101,7 +99,11 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         config=config,
         jobs=ordered,
         workers=min(_workers(config), len(cells)),
-        notices=(*found.notices, *notices(config, suite, dataset, extra, len(ordered))),
+        notices=(
+            *found.notices,
+            *features.notices(budgets),
+            *notices(config, suite, dataset, extra, len(ordered)),
+        ),
         memory=memory(cells, chosen, dataset),
     )
 

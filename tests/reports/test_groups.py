@@ -61,7 +61,7 @@ def test_budgets_of_features_are_told_beside_eps_and_make_the_cell_again(synthet
     model = (page.parent / "models" / cell_id / "index.html").read_text()
 
     for text in (page.read_text(), model):
-        assert "L∞ ε = 0.15 (immutable age, amount ×0.5)" in text
+        assert "L∞ ε = 0.15 (immutable age; amount ×0.5)" in text
     command = "--set=features.budget={&#34;age&#34;: 0.0, &#34;amount&#34;: 0.5}"
     assert command in model
 

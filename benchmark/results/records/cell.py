@@ -53,7 +53,8 @@ class ThreatConfig(Schema):
             return ""
         told = [f"{name} \u00d7{weight:g}" for name, weight in self.features.items() if weight]
         held = [name for name, weight in self.features.items() if not weight]
-        named = ", ".join([*([f"immutable {', '.join(held)}"] if held else []), *told])
+        immutable = f"immutable {', '.join(held)}" if held else ""
+        named = "; ".join(filter(None, (immutable, ", ".join(told))))
         if len(named) <= _LONGEST_TOLD:
             return named
         counts = [f"{len(held)} immutable"] if held else []
