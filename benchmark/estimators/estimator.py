@@ -1,6 +1,8 @@
 """What the harness and its attacks ask of a classifier, in either framework; loads none.
 
-Inputs are NHWC or (n, d), float32 in the box; labels are classes, (n,), or one-hot rows.
+Inputs are NHWC or (n, d), float32 in the box; labels are classes, (n,), or one-hot rows. An
+estimator may have `placed`, which gives inputs as it best takes them, such as tensors on its GPU,
+and `outputs`, which is `predict` for those.
 """
 
 from __future__ import annotations

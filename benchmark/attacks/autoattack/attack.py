@@ -46,9 +46,10 @@ class Open:
 
     def keep(self, which: np.ndarray) -> None:
         """Drop the others."""
+        rows = np.flatnonzero(which)  # once: a device would look for them in each array
         for name, value in vars(self).items():
             if getattr(value, "ndim", 0):
-                setattr(self, name, value[which])
+                setattr(self, name, value[rows])
 
 
 class RegionAttack(ParameterAttack):

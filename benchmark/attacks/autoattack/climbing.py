@@ -58,7 +58,7 @@ class Climb(Open):
         """Take a step's end, and keep it where it is the highest."""
         self.previous, self.point = self.point, point
         self.last_value, self.value, self.gradient = self.value, value, gradient
-        higher = value > self.best_value
+        higher = np.flatnonzero(value > self.best_value)
         self.best[higher] = point[higher]
         self.best_gradient[higher] = gradient[higher]
         self.best_value[higher] = value[higher]
