@@ -178,6 +178,24 @@ def test_an_l1_step_passes_over_pixels_at_the_edge(framework):
     assert found[0, :5].tolist() == [0, 0, 0.5, -0.5, 0]
 
 
+@pytest.mark.parametrize("on_gpu", [False, True], ids=["processor", "GPU"])
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_an_l1_step_has_as_many_entries_as_each_budget(framework, on_gpu, monkeypatch):
+    module = {"torch": in_torch, "tensorflow": in_tensorflow}[framework]
+    convert = torch.tensor if framework == "torch" else tf.constant
+    if on_gpu:  # where the largest budget isn't asked for
+        monkeypatch.setattr(module, "_most", lambda counts, size: size)
+    gradient = np.random.default_rng(0).normal(size=(3, SIZE))
+    x_adv, budgets = np.full((3, SIZE), 0.5), np.array([[2.4], [7.6], [0.1]])
+
+    found = np.asarray(module.direction(convert(gradient), convert(x_adv), convert(budgets), "l1"))
+
+    rows = zip(gradient, x_adv, budgets[:, 0], strict=True)
+    expected = [direction_reference(*row[:2], "l1", row[2]) for row in rows]
+    assert np.abs(found - expected).max() < 1e-15
+    assert np.count_nonzero(found, axis=1).tolist() == [2, 8, 1]
+
+
 class TestMultiSteepestDescent:
     """`msd`'s inner maximisation: every step that of the norm with the highest loss."""
 

@@ -69,10 +69,11 @@ class BankKernel(MetaGeneratorKernel):
         places = [self.images(draws[n]) for n in ("rows", "columns") if n in draws]
         # Step 1
         losses = [
-            self.compiled_losses(x, y, self.images(bank.values[column]), places, eps).numpy()
+            self.compiled_losses(x, y, self.images(bank.values[column]), places, eps)
             for column in entries.T
         ]
-        entries = entries[np.arange(len(entries)), np.argmax(losses, axis=0)]
+        chosen = np.argmax(tf.stack(losses).numpy(), axis=0)
+        entries = entries[np.arange(len(entries)), chosen]
         # Step 2
         sizes, pattern = self.images(bank.step_sizes[entries]), self.images(bank.values[entries])
         pattern, x_gen = self.compiled_adaptation(x, y, pattern, sizes, places, eps)

@@ -101,12 +101,15 @@ def _sparse_direction(gradient: Tensor, x_adv: Tensor, eps: Budget) -> Tensor:
         least = magnitudes.topk(count, dim=1).values[:, -1:]
     else:
         counts = eps.to(flat).round().clamp(1, flat.shape[1]).long().reshape(-1, 1)
-        # How many the most are, only the processor tells without being waited for
-        most = int(counts.max()) if flat.device.type == "cpu" else flat.shape[1]
-        largest = magnitudes.topk(most, dim=1).values
+        largest = magnitudes.topk(_most(counts, flat.shape[1]), dim=1).values
         least = largest.gather(1, counts.expand(len(flat), 1) - 1)
     signs = torch.where(magnitudes >= least, flat.sign(), torch.zeros_like(flat))
     return (signs / signs.abs().sum(dim=1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
+
+
+def _most(counts: Tensor, size: int) -> int:
+    """The most of the counts; all there is on a GPU, which would have to be waited for."""
+    return int(counts.max()) if counts.device.type == "cpu" else size
 
 
 def _onto_l1_ball(difference: Tensor, eps: Budget) -> Tensor:
