@@ -44,6 +44,16 @@ def make(out, framework, defense="meta-adv", **settings):
     return store
 
 
+def run_under(folder, suite, framework="torch", **settings):
+    """A small cell under a suite of this text; its job, its store, and what the worker said."""
+    (folder / "one.yaml").write_text(suite)
+    flags = {"defense": ["none"], "framework": [framework], "model": "mlp", "epochs": 1}
+    flags |= {"examples": 12, "suite": str(folder / "one.yaml"), "protocol": "none"}
+    store = Store.create(folder / "out")
+    (job,) = make_plan(read({**flags, "out": folder / "out", **settings})).jobs
+    return job, store, serve(job, framework=framework)
+
+
 def reseal(path, record):
     """Writes a record as it is, with its checksum."""
     whole = {name: value for name, value in record.items() if name != "checksum"}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
 import pytest
+from real_results import run_under
 
 from benchmark.attacks.suites import load_suite
-from benchmark.config import read
 from benchmark.errors import SuiteError
-from benchmark.results import Store
 from benchmark.results.records import CertificationRecord
 from benchmark.stages import certification
 from benchmark.stages.certification import ABSTAINED
@@ -29,20 +29,9 @@ def suite(tmp_path):
 
 
 @pytest.fixture
-def ran(tmp_path, suite):
-    """Runs a small cell; returns the job, the store, and the messages of the worker."""
-    from real_results import serve
-
-    from benchmark.plans.run import make_plan
-
-    def run(framework="torch", **settings):
-        flags = {"defense": ["none"], "framework": [framework], "model": "mlp", "epochs": 1}
-        flags |= {"examples": 12, "suite": suite, "protocol": "none", "out": tmp_path / "out"}
-        store = Store.create(tmp_path / "out")
-        (job,) = make_plan(read({**flags, **settings})).jobs
-        return job, store, serve(job, framework=framework)
-
-    return run
+def ran(tmp_path):
+    """Runs a small cell under the suite."""
+    return functools.partial(run_under, tmp_path, SUITE)
 
 
 def stored(job, store):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
+from real_results import run_under
 
 from benchmark.attacks.suites import load_suite
-from benchmark.config import read
 from benchmark.errors import SuiteError
-from benchmark.results import Store
 from benchmark.results.records import CorruptionsRecord
 from benchmark.stages import corruptions
 from benchmark.stages.corruptions import over_examples, summary
@@ -24,20 +25,9 @@ def suite(tmp_path):
 
 
 @pytest.fixture
-def ran(tmp_path, suite):
-    """Runs a small cell; returns the job, the store, and what it worked on."""
-    from real_results import serve
-
-    from benchmark.plans.run import make_plan
-
-    def run(framework="torch"):
-        flags = {"defense": ["none"], "framework": [framework], "model": "mlp", "epochs": 1}
-        flags |= {"examples": 12, "suite": suite, "protocol": "none", "out": tmp_path / "out"}
-        store = Store.create(tmp_path / "out")
-        (job,) = make_plan(read(flags)).jobs
-        return job, store, serve(job, framework=framework)
-
-    return run
+def ran(tmp_path):
+    """Runs a small cell under the suite."""
+    return functools.partial(run_under, tmp_path, SUITE)
 
 
 def test_the_worker_measures_and_resuming_finds_it(ran):

@@ -6,8 +6,9 @@ import functools
 
 import numpy as np
 import pytest
+from attacked_digits import estimator, right
 
-from benchmark import datasets, frameworks, models
+from benchmark import frameworks
 
 frameworks.import_torch_first()
 
@@ -16,8 +17,6 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 import benchmark.estimators.pytorch as on_torch  # noqa: E402
-import benchmark.models.pytorch as in_torch  # noqa: E402
-import defenses  # noqa: E402
 from benchmark.attacks.creating import create  # noqa: E402
 from benchmark.attacks.decision import hop_skip_jump  # noqa: E402
 from benchmark.attacks.decision.hop_skip_jump import HopSkipJump  # noqa: E402
@@ -50,19 +49,9 @@ def near_plane(count=12):
     return x, y, {norm: offset / length for norm, length in dual.items()}
 
 
-@functools.cache
 def digits():
     """A trained model, with examples that it gets right."""
-    data = datasets.load("digits")
-    specification = models.specification("cnn-small", data.input_shape, data.classes)
-    model = in_torch.build(specification, specification.initial_weights(0))
-    defense = defenses.create("fgsm-at", defenses.Threat("linf", 0.1), {})
-    defense.fit(model, data.x_train, data.y_train, epochs=3, seed=0)
-    estimator = on_torch.wrap(
-        model, input_shape=data.input_shape, classes=data.classes, device="cpu"
-    )
-    right = estimator.predict(data.x_test[:]).argmax(axis=1) == data.y_test
-    return estimator, data.x_test[right][:16], data.y_test[right][:16]
+    return estimator(), *right(16)
 
 
 def attacked(attack, x, y, seed=0):

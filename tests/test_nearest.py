@@ -6,18 +6,16 @@ import functools
 
 import numpy as np
 import pytest
+from attacked_digits import broken, estimator, right, trained
 
-import defenses
-from benchmark import datasets, frameworks, models
+from benchmark import frameworks
 
 frameworks.import_torch_first()
 
 import torch  # noqa: E402
 
 import benchmark.estimators.pytorch as on_torch  # noqa: E402
-import benchmark.estimators.tensorflow as on_tensorflow  # noqa: E402
 import benchmark.models.pytorch as in_torch  # noqa: E402
-import benchmark.models.tensorflow as in_tensorflow  # noqa: E402
 from benchmark.attacks.geometry import distances  # noqa: E402
 from benchmark.attacks.nearest.decoupled_direction_norm import (  # noqa: E402
     DecoupledDirectionNorm,
@@ -43,37 +41,7 @@ ATTACKS = {
 COUNT = 30
 
 
-@functools.cache
-def trained():
-    """The data and a model's NumPy weights."""
-    data = datasets.load("digits")
-    specification = models.specification("cnn-small", data.input_shape, data.classes)
-    model = in_torch.build(specification, specification.initial_weights(0))
-    defense = defenses.create("fgsm-at", defenses.Threat("linf", 0.1), {})
-    defense.fit(model, data.x_train, data.y_train, epochs=3, seed=0)
-    return data, specification, in_torch.get_weights(model)
-
-
-@functools.cache
-def estimator(framework="torch"):
-    data, specification, weights = trained()
-    build, wrap = {
-        "torch": (in_torch.build, on_torch.wrap),
-        "tensorflow": (in_tensorflow.build, on_tensorflow.wrap),
-    }[framework]
-    shape = {"input_shape": data.input_shape, "classes": data.classes}
-    return wrap(build(specification, weights), **shape, device="cpu")
-
-
-def examples():
-    """Correctly classified ones."""
-    data, *_ = trained()
-    correct = estimator().predict(data.x_test[:]).argmax(axis=1) == data.y_test
-    return data.x_test[correct][:COUNT], data.y_test[correct][:COUNT]
-
-
-def broken(found, y, model=None):
-    return (model or estimator()).predict(found).argmax(axis=1) != y
+examples = functools.partial(right, COUNT)
 
 
 def apart(norm, x, found):

@@ -31,6 +31,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
         found.told.append(f"the method is {record['status']}")
         return
     arrays = loaded.arrays(f"{FOLDER}/{key}")
+    found.expect("reason", record.get("reason"), "")
     found.expect_all(record, course.summary(arrays))
     if loaded.same_machine:
         found.expect_all(record, again, ("setting", "tried", "cost"))

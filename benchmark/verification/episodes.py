@@ -46,3 +46,17 @@ def check_again(
             found.differs.append(f"run again, {name} of the episodes {some} differ")
     episodes = max(map(len, arrays.values()), default=0)
     found.told.append(f"{len(some)} of {episodes} episodes run again")
+
+
+def check_costs(
+    record: Record, again: Record, times: float, found: Comparison, *, exact: bool
+) -> None:
+    """Episodes of one protocol cost about the same."""
+    for name in ("cost", "measuring_cost"):
+        stored = record[name]
+        for part, value in again[name].items():
+            if not np.isclose(stored[part], times * value, rtol=1e-9 if exact else 0.25, atol=1e-9):
+                found.differs.append(
+                    f"{part} of {name} are told as {stored[part]:g}, by the episodes run again "
+                    f"they are {times * value:g}"
+                )

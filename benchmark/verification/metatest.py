@@ -14,7 +14,7 @@ from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import Record
 from benchmark.stages.metatest import course_of
 from benchmark.verification.comparison import Comparison, unequal
-from benchmark.verification.episodes import ROUNDING, check_protocol, some_of
+from benchmark.verification.episodes import ROUNDING, check_costs, check_protocol, some_of
 from benchmark.verification.loaded import Loaded
 
 FOLDER = "adaptations"
@@ -73,22 +73,8 @@ def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: 
         if apart.max() > (1e-9 if loaded.same_machine else ROUNDING):
             found.differs.append(f"run again, {name} of the episodes {some} differ")
     exact = loaded.same_machine and len(some) == len(numbers)
-    _check_costs(record, again, len(numbers) / len(some), found, exact=exact)
+    check_costs(record, again, len(numbers) / len(some), found, exact=exact)
     found.told.append(f"{len(some)} of {len(numbers)} episodes run again")
-
-
-def _check_costs(
-    record: Record, again: Record, times: float, found: Comparison, *, exact: bool
-) -> None:
-    """Episodes of one protocol cost about the same."""
-    for name in ("cost", "measuring_cost"):
-        stored = record[name]
-        for part, value in again[name].items():
-            if not np.isclose(stored[part], times * value, rtol=1e-9 if exact else 0.25, atol=1e-9):
-                found.differs.append(
-                    f"{part} of {name} are told as {stored[part]:g}, by the episodes run again "
-                    f"they are {times * value:g}"
-                )
 
 
 def _protocol_of_tuning(loaded: Loaded, key: str, record: Record) -> Protocol:

@@ -1,0 +1,154 @@
+"""Meta-tests as they are stored: made by a run, shown, verified; what is changed is told."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from real_results import make, reseal, restored, rewrite, stored
+from test_tampering import TRUSTED, changes, said_of, with_other
+
+from benchmark import replay
+from benchmark.cli.showing import cell_details
+from benchmark.results import Store
+from benchmark.results.records import DomainRecord, FewShotRecord, SequenceRecord
+from benchmark.verification import loaded
+from benchmark.verify import sample
+
+SMALL = {"episodes": 3, "attack_steps": 2}
+# Folder: the protocol, what is asked for, the record, its arrays, and the stage that is changed.
+KINDS = {
+    "few-shot": (
+        "few-shot",
+        {
+            "ways": 2,
+            "shots": 1,
+            "queries": "2,stored",
+            "tuning_episodes": 2,
+            "autoattack_episodes": 0,
+            "readouts": ["centroid", "finetune"],
+        },
+        FewShotRecord,
+        {"clean", "robust", "stored_queries"},
+        "centroid",
+    ),
+    "sequences": (
+        "sequence",
+        {
+            "families": ["linf", "l2"],
+            "labels": 5,
+            "rounds": 1,
+            "steps": 1,
+            "queries": 5,
+            "rates": [0.1, 0.3],
+            "tuning_episodes": 1,
+            "learners": ["none", "finetune"],
+        },
+        SequenceRecord,
+        {"correct", "worst", "clean"},
+        "finetune",
+    ),
+    "domains": (
+        "domain",
+        {
+            "adapt_to": "digits",
+            "shots": 1,
+            "queries": 10,
+            "support_attack_steps": 2,
+            "rates": [0.1],
+            "rounds": [1],
+            "steps": 1,
+            "methods": ["finetune", "centroid"],
+        },
+        DomainRecord,
+        {"clean", "robust"},
+        "centroid",
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def whole(kind, tmp_path_factory):
+    protocol, settings, *_ = KINDS[kind]
+    out = tmp_path_factory.mktemp(kind) / "out"
+    asked = {"protocol": protocol, "adaptation": {**SMALL, **settings}}
+    return make(out, "torch", "pgd-at", epochs=1, model="mlp", **asked)
+
+
+@pytest.fixture
+def store(whole, tmp_path):
+    """A copy to change."""
+    shutil.copytree(whole.path, tmp_path / "out")
+    loaded.load_cell.cache_clear()
+    return Store.open(tmp_path / "out")
+
+
+def claims(store, kind, begins=""):
+    return [c for c in sample(store, size=None) if c.stage.startswith(f"{kind}/{begins}")]
+
+
+def test_each_way_to_adapt_is_a_stage_whose_record_follows_the_schema(whole, kind):
+    _, _, schema, names, _ = KINDS[kind]
+    (cell_id,) = whole.cell_ids()
+    keys = whole.stage_keys(cell_id, kind)
+    assert len(keys) == 2
+    for key in keys:
+        record = schema.read(whole.read_stage(cell_id, f"{kind}/{key}"))
+        assert (record.status, record.protocol_version) == ("ok", 1)
+        assert set(whole.read_arrays(cell_id, f"{kind}/{key}", f"{key}.npz")) == names
+
+
+SHOWN = {
+    "few-shot": ("few-shot ", ("over 3 episodes, 2 labels", "queries attacked before adaptation")),
+    "sequences": ("sequence ", ("after linf, l2: mean", "over 3 episodes")),
+    "domains": ("domain ", ("to digits, over 3 episodes: 10 labels",)),
+}
+
+
+def test_what_is_stored_is_shown(whole, kind):
+    (cell_id,) = whole.cell_ids()
+    begins, told = SHOWN[kind]
+    lines = [line for line in cell_details(whole, cell_id) if line.startswith(begins)]
+    assert len(lines) == 2
+    assert all(part in line for line in lines for part in told)
+
+
+def test_what_is_stored_holds(store, kind):
+    found = claims(store, kind)
+    assert len(found) == 2
+    for claim in found:
+        assert replay.replay(claim, device="cpu") == ("holds", "3 of 3 episodes run again")
+
+
+def test_a_changed_field_is_noticed_or_documented_as_trusted(store, kind):
+    (claim,) = claims(store, kind, KINDS[kind][-1])
+    path = store.cell_folder(claim.cell_id) / f"{claim.stage}.json"
+    record = stored(path)
+    del record["checksum"]
+    unnoticed = set()
+    for field, changed in changes(record):
+        assert said_of(kind, field) is not None, field
+        with restored(store):
+            reseal(path, changed)
+            if replay.replay(claim, device="cpu")[0] == "holds":
+                unnoticed.add(field)
+    assert {field for field in unnoticed if said_of(kind, field) != TRUSTED} == set()
+
+
+def test_changed_episodes_are_told(store, kind):
+    (claim,) = claims(store, kind, KINDS[kind][-1])
+    path = store.cell_folder(claim.cell_id) / f"{claim.stage}.npz"
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    for name in KINDS[kind][3]:
+        assert said_of(kind, f"npz:{name}") is not None
+        for changed in (with_other(arrays[name]), arrays[name][:-1]):
+            with restored(store):
+                rewrite(path, {**arrays, name: changed})
+                assert replay.replay(claim, device="cpu")[0] != "holds", name
