@@ -12,6 +12,7 @@ from benchmark.attacks.suites import TRANSFER, Suite, load_suite
 from benchmark.cells import BASELINE, Cell, defenses_of, expand
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset, features
+from benchmark.datasets.extra import ExtraData
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError, DataError, UnknownName
 from benchmark.estimators.passes import CHUNK
@@ -70,16 +71,8 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     chosen = _create_defenses(config, dataset, threat)
     origin, found = tried_origin(config, dataset, list(chosen.values()))
     config = config.model_copy(update={"model": origin.name})
-    parameters = {name: _parameters(name, defense, config) for name, defense in chosen.items()}
     extra = extra_data(config, dataset, chosen)
-    cells = expand(
-        config,
-        dataset,
-        parameters=parameters,
-        origin=origin.record(found.builder_sha256),
-        extra_data=None if extra is None else extra.record(),
-        features=budgets,
-    )
+    cells = _cells(config, dataset, chosen, origin.record(found.builder_sha256), extra, budgets)
     usual = _usual_parameters(config, dataset, threat)
     jobs = [
         replace(
@@ -105,6 +98,25 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
             *notices(config, suite, dataset, extra, len(ordered)),
         ),
         memory=memory(cells, chosen, dataset),
+    )
+
+
+def _cells(
+    config: RunConfig,
+    dataset: Dataset,
+    chosen: Mapping[str, defenses.Defense],
+    origin: Mapping[str, Any] | None,
+    extra: ExtraData | None,
+    budgets: Mapping[str, float] | None,
+) -> list[Cell]:
+    """The cells of a run, with their parameters resolved."""
+    return expand(
+        config,
+        dataset,
+        parameters={name: _parameters(name, defense, config) for name, defense in chosen.items()},
+        origin=origin,
+        extra_data=None if extra is None else extra.record(),
+        features=budgets,
     )
 
 
