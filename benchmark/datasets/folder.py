@@ -38,7 +38,10 @@ def load(request: Request) -> Source:
     assert request.path is not None
     root = request.path
     if not os.path.isdir(root):
-        raise DataError(f"{request.name}: there is no folder {root}; give folder:DIR")
+        raise DataError(
+            f"{request.name}: there is no folder {root}; give folder:DIR, or --data-dir with the "
+            "folder that holds it"
+        )
     split = _is_split(root, request.name)
     train = class_files(root / "train" if split else root)
     test = class_files(root / "test") if split else None

@@ -127,7 +127,10 @@ def read_members(
     Raises DataError for what can't be read.
     """
     if not os.path.isfile(path):
-        raise DataError(f"{name}: there is no file {path}; give npz:FILE with an existing file")
+        raise DataError(
+            f"{name}: there is no file {path}; give npz:FILE with an existing file, or --data-dir "
+            "with the folder that holds it"
+        )
     try:
         with open(path, "rb") as file:  # np.load leaves a path open when its archive is broken
             archive = np.load(file, allow_pickle=False)

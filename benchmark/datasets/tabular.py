@@ -79,7 +79,7 @@ def _read(path: Path, name: str) -> pd.DataFrame:
     if not os.path.isfile(path):
         raise DataError(
             f"{name}: there is no file {path}; give csv:FILE, or a folder with train.csv "
-            "and test.csv"
+            "and test.csv, or --data-dir with the folder that holds it"
         )
     try:
         frame = pd.read_csv(path, low_memory=False)
