@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark import models
-from benchmark.attacks import transfers
+from benchmark.attacks import creating, transfers
 from benchmark.errors import ModelError
 from benchmark.frameworks import BUILDERS, WEIGHTS_SUFFIXES
 from benchmark.models.stored import neutral_weights
@@ -62,7 +62,7 @@ class _Upwards:
 
 
 def test_examples_count_within_the_budget_and_where_both_models_are_right(monkeypatch):
-    monkeypatch.setattr(transfers, "create", lambda spec, estimator, norm, eps: _Upwards(estimator))
+    monkeypatch.setattr(creating, "create", lambda spec, estimator, norm, eps: _Upwards(estimator))
     easy, hard = _Threshold(0.4), _Threshold(0.6)
     x = np.array([[0.1], [0.2], [0.5], [0.9]])  # the third fools the easy one as it is
     y = np.array([0, 0, 0, 1])

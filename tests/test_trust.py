@@ -230,7 +230,7 @@ def test_a_stored_example_outside_its_budget_is_flagged(trained, data):
     arrays["sample_adversarial"] = np.clip(arrays["sample_clean"] + 2 * EPS, 0, 1)
     (attack,) = subject.attacks
     moved = [Attacked(attack.record, arrays)]
-    finding = suite.budget_and_box(SimpleNamespace(attacks=moved))
+    finding = suite.budget_and_box(SimpleNamespace(attacks=moved, weights=None))
     assert finding.status == "flagged"
     assert finding.evidence["stored_outside"] == len(arrays["sample_clean"])
 

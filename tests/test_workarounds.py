@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark import frameworks
-from benchmark.attacks import running
+from benchmark.attacks import creating, running
 from benchmark.attacks.creating import create
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec
@@ -196,7 +196,7 @@ def test_spatial_transformation_remembers_what_it_found_elsewhere(target, monkey
 
     made = []
     monkeypatch.setattr(running, "rows_at_once", lambda: 6)
-    monkeypatch.setattr(running, "create", lambda *a: made.append(create(*a)) or made[-1])
+    monkeypatch.setattr(creating, "create", lambda *a: made.append(create(*a)) or made[-1])
     ours("spatial", target, "unrestricted", None, max_rotation=30, num_rotations=3)
     assert len(set(map(id, made))) == 2
 
