@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,18 @@ def test_they_lie_there_where_they_fit_and_are_all_needed(
     room(size)
     weights("torch", "none", x, {}, **length)
     assert {kind for kind, _ in drawn} == {expected}
+
+
+def test_a_gpu_has_room(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = defenses.create("none", THREAT).resume(build(framework)).kernel
+    assert kernel.room() == 0
+    if framework == "torch":
+        kernel.device = SimpleNamespace(type="cuda")
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (1000, 4000))
+        assert kernel.room() == 250
+    else:
+        monkeypatch.setattr("tensorflow.config.list_logical_devices", lambda kind: [kind])
+        assert kernel.room() == 2**30
 
 
 def test_bytes_are_the_numbers_of_the_host(framework: str) -> None:
