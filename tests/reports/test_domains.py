@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
+from site_pages import metatest
 
-import reports
 from benchmark.metatest.domain.course import Course
 from benchmark.metatest.domain.settings import Domain
 from benchmark.results import npz_writer
@@ -36,18 +34,11 @@ def measure(synthetic, cell_id, method="finetune-adv", *, robust=0.4, arrays=Non
     synthetic.store.write_stage(cell_id, f"domains/{key}", record, files)
 
 
-def published(synthetic):
-    """The page of the meta-test, and the part of its document that is of other data sets."""
-    site = reports.publish(synthetic.store.path).parent
-    document = json.loads((site / "data" / "metatest.json").read_text())
-    return (site / "metatest.html").read_text(encoding="utf-8"), document["domains"]
-
-
 def test_methods_are_sorted_by_what_is_robust_with_the_most_labels(synthetic):
     cell_id = synthetic.cell("pgd-at")
     measure(synthetic, cell_id, "scratch-adv", robust=0.2)
     measure(synthetic, cell_id, "finetune-adv", robust=0.5)
-    text, (group,) = published(synthetic)
+    text, (group,) = metatest(synthetic, "domains")
     (part,) = group["parts"]
     assert [row["method"] for row in part["rows"]] == ["finetune-adv", "scratch-adv"]
     assert part["rows"][0]["gradient_evaluations"] == [7.0, 35.0]
@@ -59,7 +50,7 @@ def test_methods_are_sorted_by_what_is_robust_with_the_most_labels(synthetic):
 def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
     for seed in (0, 1):
         measure(synthetic, synthetic.cell("pgd-at", seed=seed), robust=0.4 + seed / 10)
-    _, (group,) = published(synthetic)
+    _, (group,) = metatest(synthetic, "domains")
     (over,) = group["parts"][0]["over_seeds"]
     assert (over["seeds"], over["method"]) == (2, "finetune-adv")
     assert over["mean"] == pytest.approx(0.45, abs=0.06)
@@ -68,13 +59,13 @@ def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
 def test_resized_images_are_apart_from_those_that_are_not(synthetic):
     measure(synthetic, synthetic.cell("pgd-at"))
     measure(synthetic, synthetic.cell("trades"), resize=True)
-    _, (group,) = published(synthetic)
+    _, (group,) = metatest(synthetic, "domains")
     assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
 
 
 def test_a_method_that_failed_is_shown_with_its_reason(synthetic):
     measure(synthetic, synthetic.cell("pgd-at"), status="failed", reason="no memory left")
-    text, _ = published(synthetic)
+    text, _ = metatest(synthetic, "domains")
     assert "no memory left" in text
 
 
@@ -88,5 +79,5 @@ WRONG = {
 @pytest.mark.parametrize("arrays", WRONG.values(), ids=WRONG)
 def test_episodes_that_make_no_sense_are_left_out(synthetic, arrays):
     measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays)
-    _, domains = published(synthetic)
+    _, domains = metatest(synthetic, "domains")
     assert domains == []

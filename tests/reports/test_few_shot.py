@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from site_pages import metatest
 
 import reports
 from benchmark.metatest.summary import share
@@ -51,19 +51,12 @@ def measure(
     return shares
 
 
-def published(synthetic):
-    """The page of the meta-test, and the few-shot part of its document."""
-    site = reports.publish(synthetic.store.path).parent
-    document = json.loads((site / "data" / "metatest.json").read_text())
-    return (site / "metatest.html").read_text(encoding="utf-8"), document["few_shot"]
-
-
 def test_read_outs_are_sorted_by_white_box_queries_whatever_stored_ones_leave(synthetic):
     cell_id = synthetic.cell("pgd-at")
     high = {"stored_queries": np.full(EPISODES, 0.99)}
     measure(synthetic, cell_id, "linear", robust=0.2, arrays=high)
     shares = measure(synthetic, cell_id, "ridge", robust=0.5)
-    text, (group,) = published(synthetic)
+    text, (group,) = metatest(synthetic, "few_shot")
     (part,) = group["parts"]
     assert [row["readout"] for row in part["rows"]] == ["ridge", "linear"]
     assert part["rows"][0]["robust"]["mean"] == pytest.approx(shares["robust"].mean())
@@ -76,7 +69,7 @@ def test_the_read_out_that_a_model_is_judged_by_is_chosen_on_validation_classes(
     cell_id = synthetic.cell("pgd-at")
     measure(synthetic, cell_id, "linear", robust=0.2, validation=0.9)
     measure(synthetic, cell_id, "ridge", robust=0.5, validation=0.3)
-    text, (group,) = published(synthetic)
+    text, (group,) = metatest(synthetic, "few_shot")
     assert {r["readout"]: r["chosen"] for r in group["parts"][0]["rows"]} == {
         "linear": True,
         "ridge": False,
@@ -88,7 +81,7 @@ def test_each_number_of_shots_is_a_table_and_a_point_of_the_curve(synthetic):
     cell_id = synthetic.cell("pgd-at")
     for shots in (1, 5):
         measure(synthetic, cell_id, shots=shots, robust=0.3 + shots / 20)
-    text, (group,) = published(synthetic)
+    text, (group,) = metatest(synthetic, "few_shot")
     assert [(part["ways"], part["shots"]) for part in group["parts"]] == [(5, 1), (5, 5)]
     assert "robust accuracy in per cent over shots" in text
 
@@ -97,7 +90,7 @@ def test_several_ways_are_points_of_a_curve_over_ways(synthetic):
     cell_id = synthetic.cell("pgd-at")
     for ways in (5, 20):
         measure(synthetic, cell_id, ways=ways)
-    text, (group,) = published(synthetic)
+    text, (group,) = metatest(synthetic, "few_shot")
     assert [part["ways"] for part in group["parts"]] == [5, 20]
     assert "1-shot, the read-out that is best on validation classes" in text
 
@@ -106,21 +99,21 @@ def test_protocols_of_other_sizes_and_versions_are_apart(synthetic):
     cell_id, other = synthetic.cell("pgd-at"), synthetic.cell("trades")
     measure(synthetic, cell_id)
     measure(synthetic, other, version=2)
-    _, (group,) = published(synthetic)
+    _, (group,) = metatest(synthetic, "few_shot")
     assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
 
 
 def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
     for seed in (0, 1):
         measure(synthetic, synthetic.cell("pgd-at", seed=seed), robust=0.4 + seed / 10)
-    _, (group,) = published(synthetic)
+    _, (group,) = metatest(synthetic, "few_shot")
     (over,) = group["parts"][0]["over_seeds"]
     assert (over["seeds"], over["readout"]) == (2, "ridge")
     assert over["mean"] == pytest.approx(0.45, abs=0.06)
 
 
 def judged(synthetic):
-    _, (group,) = published(synthetic)
+    _, (group,) = metatest(synthetic, "few_shot")
     return group["parts"][0]["judged"]
 
 
@@ -173,7 +166,7 @@ def test_a_read_out_without_a_result_is_shown_with_its_reason(synthetic):
     reason = "the model's own head tells 4 classes apart, not 5"
     measure(synthetic, cell_id, "own", status="not-applicable", reason=reason,
             clean=None, robust=0.0)  # fmt: skip
-    text, _ = published(synthetic)
+    text, _ = metatest(synthetic, "few_shot")
     assert "tells 4 classes apart" in text
 
 
@@ -187,13 +180,13 @@ WRONG = {
 def test_episodes_that_make_no_sense_are_left_out(synthetic, arrays):
     cell_id = synthetic.cell("pgd-at")
     measure(synthetic, cell_id, arrays=arrays)
-    _, few_shot = published(synthetic)
+    _, few_shot = metatest(synthetic, "few_shot")
     assert few_shot == []
 
 
 def test_numbers_of_another_protocol_are_named_and_left_out(synthetic):
     measure(synthetic, synthetic.cell("pgd-at"), protocol_version=2)
-    _, few_shot = published(synthetic)
+    _, few_shot = metatest(synthetic, "few_shot")
     assert few_shot == []
     (left,) = reports.load(synthetic.store.path).attrs["left_out"]
     assert left["reason"].startswith("of protocol version 2, not 1")

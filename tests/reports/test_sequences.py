@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
+from site_pages import metatest
 
-import reports
 from benchmark.metatest.sequence.course import Course
 from benchmark.metatest.sequence.settings import Arrivals
 from benchmark.results import npz_writer
@@ -40,18 +38,11 @@ def measure(synthetic, cell_id, learner="finetune", *, worst=0.4, arrays=None, *
     synthetic.store.write_stage(cell_id, f"sequences/{key}", record, files)
 
 
-def published(synthetic):
-    """The page of the meta-test, and the part of its document that is of sequences."""
-    site = reports.publish(synthetic.store.path).parent
-    document = json.loads((site / "data" / "metatest.json").read_text())
-    return (site / "metatest.html").read_text(encoding="utf-8"), document["sequences"]
-
-
 def test_learners_are_sorted_by_what_stays_right_under_all_families(synthetic):
     cell_id = synthetic.cell("pgd-at")
     measure(synthetic, cell_id, "finetune", worst=0.2)
     measure(synthetic, cell_id, "rehearsal", worst=0.5)
-    text, (group,) = published(synthetic)
+    text, (group,) = metatest(synthetic, "sequences")
     (part,) = group["parts"]
     assert [row["learner"] for row in part["rows"]] == ["rehearsal", "finetune"]
     row = part["rows"][0]
@@ -65,14 +56,14 @@ def test_learners_are_sorted_by_what_stays_right_under_all_families(synthetic):
 def test_other_orders_of_arrival_are_apart(synthetic):
     measure(synthetic, synthetic.cell("pgd-at"))
     measure(synthetic, synthetic.cell("trades"), families=["l2", "linf"])
-    _, (group,) = published(synthetic)
+    _, (group,) = metatest(synthetic, "sequences")
     assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
 
 
 def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
     for seed in (0, 1):
         measure(synthetic, synthetic.cell("pgd-at", seed=seed), worst=0.4 + seed / 10)
-    _, (group,) = published(synthetic)
+    _, (group,) = metatest(synthetic, "sequences")
     (over,) = group["parts"][0]["over_seeds"]
     assert (over["seeds"], over["learner"]) == (2, "finetune")
     assert over["mean"] == pytest.approx(0.45, abs=0.06)
@@ -80,7 +71,7 @@ def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
 
 def test_a_learner_that_failed_is_shown_with_its_reason(synthetic):
     measure(synthetic, synthetic.cell("pgd-at"), status="failed", reason="no memory left")
-    text, _ = published(synthetic)
+    text, _ = metatest(synthetic, "sequences")
     assert "no memory left" in text
 
 
@@ -94,11 +85,11 @@ WRONG = {
 @pytest.mark.parametrize("arrays", WRONG.values(), ids=WRONG)
 def test_episodes_that_make_no_sense_are_left_out(synthetic, arrays):
     measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays)
-    _, sequences = published(synthetic)
+    _, sequences = metatest(synthetic, "sequences")
     assert sequences == []
 
 
 def test_a_record_whose_curves_are_too_short_is_left_out(synthetic):
     measure(synthetic, synthetic.cell("pgd-at"), worst=0.4, accuracy=[[0.5, 0.5]])
-    _, sequences = published(synthetic)
+    _, sequences = metatest(synthetic, "sequences")
     assert sequences == []

@@ -5,16 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from site_pages import Page, document, files
 
 import reports
-
-sys.path.append(str(Path(__file__).parent))
-from site_pages import Page, document, files
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x1b[31m{{ 7*7 }}"
 PAGES = (

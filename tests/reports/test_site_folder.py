@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from site_pages import document, files
 
 import reports
 from benchmark.errors import StoreError
-
-sys.path.append(str(Path(__file__).parent))
-from site_pages import document, files
 
 
 @pytest.fixture

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from site_pages import Page, document
 
 import reports
 from benchmark.results import Store, npz_writer
 from reports import text
-
-sys.path.append(str(Path(__file__).parent))
-from site_pages import Page, document
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import reports
+
 VOID = {"meta", "link", "input", "img", "br", "wbr"}
 
 
@@ -50,3 +52,10 @@ def files(site: Path) -> dict[str, bytes]:
 
 def document(site: Path, name: str) -> Any:
     return json.loads((site / name).read_text())
+
+
+def metatest(synthetic: Any, part: str) -> tuple[str, Any]:
+    """The page of the meta-test, and a part of its document."""
+    site = reports.publish(synthetic.store.path).parent
+    document = json.loads((site / "data" / "metatest.json").read_text())
+    return (site / "metatest.html").read_text(encoding="utf-8"), document[part]
