@@ -140,15 +140,14 @@ def against(rows):
 def differences(rows, size):
     """Of the rows that learn episodes to each baseline at the same budget."""
     there = [name for name in BASELINES if any(row == name for row, _ in rows)]
-    about = f"Robust, points, {size[0]}-way {size[1]}-shot"
-    head([about, "Budget", *(f"less {name}" for name in there)])
-    for row, budget, one, baselines in against(rows):
-        ours = one.shares(size, "robust")
-        theirs = [
-            baselines[name].shares(size, "robust") if name in baselines else None for name in there
-        ]
-        values = [NOTHING if them is None else difference(ours, them) for them in theirs]
-        line(row, f"{budget:,}", *values)
+    for what in ("robust", "clean"):
+        about = f"{what.capitalize()}, points, {size[0]}-way {size[1]}-shot"
+        head([about, "Budget", *(f"less {name}" for name in there)])
+        for row, budget, one, baselines in against(rows):
+            ours = one.shares(size, what)
+            theirs = [baselines[n].shares(size, what) if n in baselines else None for n in there]
+            values = [NOTHING if them is None else difference(ours, them) for them in theirs]
+            line(row, f"{budget:,}", *values)
 
 
 def stored(rows, size):
