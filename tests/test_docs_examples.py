@@ -42,7 +42,7 @@ FENCE = re.compile(
 COMMAND = re.compile(r"\s*(?:\S*/)?(?:bench|python) ")
 INDENTED = re.compile(r"(?:^|(?<=\n))(?: {4}.*\n)+")
 QUICK = ("list", "schema")  # of the commands; the others need results
-# Runs with these can't be planned here: their libraries, GPUs or clusters aren't there.
+# Runs with these can't be planned here: their libraries, GPUs, clusters or classes aren't there.
 ELSEWHERE = (
     "--executor",
     "--devices",
@@ -50,6 +50,7 @@ ELSEWHERE = (
     "timm:",
     "hf:",
     "keras:",
+    "omniglot",
     "nets.py",
     "mine.yaml",
 )
