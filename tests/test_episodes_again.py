@@ -51,12 +51,21 @@ def test_what_is_stored_holds():
     [
         (changed("robust", 4, 0.01), True),
         (changed("robust", 1, 0.2), False),
+        (changed("robust", 4, np.nan), True),
         (changed("autoattack", 1, 0.3), False),
         ({"autoattack": STORED["autoattack"]}, True),
         ({**STORED, "robust": STORED["robust"][:3]}, True),
         ({**STORED, "robust": np.ones((6, 2))}, True),
     ],
-    ids=["late", "elsewhere", "of the first alone", "missing", "too few", "of another shape"],
+    ids=[
+        "late",
+        "elsewhere",
+        "no number",
+        "of the first alone",
+        "missing",
+        "too few",
+        "of another shape",
+    ],
 )
 def test_what_comes_out_otherwise_is_told(stored, same_machine):
     (told,) = checked(stored, same_machine=same_machine).differs

@@ -42,7 +42,8 @@ def check_again(
         stored = arrays.get(name, np.empty(0))
         there = [number for number in some if number < len(stored)]
         again = stored[there]
-        if again.shape != values.shape or (np.abs(again - values) > most).any():
+        # Not the other way round: what is no number isn't close to anything
+        if again.shape != values.shape or not (np.abs(again - values) <= most).all():
             found.differs.append(f"run again, {name} of the episodes {some} differ")
     episodes = max(map(len, arrays.values()), default=0)
     found.told.append(f"{len(some)} of {episodes} episodes run again")
