@@ -13,7 +13,8 @@ import yaml
 from pydantic import ValidationError
 from yaml.constructor import ConstructorError
 
-from benchmark.errors import shortened
+from benchmark.errors import BenchError, shortened
+from benchmark.paths import expanded
 from benchmark.results.files import read_plain
 
 LARGEST = 128 << 10  # bytes of a file; the longest suite of ours takes 5,000
@@ -34,6 +35,16 @@ def read(path: Path) -> Any:
     read or takes more than `LARGEST` bytes.
     """
     return parse(text(path))
+
+
+def of_option(option: str, path: str, hint: str, refused: type[BenchError]) -> Any:
+    """What the file holds that an option names; raises `refused` where it isn't read."""
+    try:
+        return read(expanded(path))
+    except OSError as error:
+        raise refused(f"{option} {path!r} can't be read ({error.strerror}); give {hint}") from error
+    except NotYaml as error:
+        raise refused(f"{option} {path!r} is not YAML: {error}") from error
 
 
 def text(path: Path) -> str:

@@ -15,7 +15,6 @@ from benchmark.datasets.classes import LEAST, PARTS, ClassSplit
 from benchmark.datasets.dataset import Labels, Pool, Source
 from benchmark.datasets.examples import Examples, Stored
 from benchmark.errors import DataError, shortened
-from benchmark.paths import expanded
 from defenses.errors import did_you_mean
 
 # Of the classes, that a split by seed gives to validation, and as many to test.
@@ -47,7 +46,10 @@ def class_split(given: Given | ClassSplit, names: Sequence[str]) -> ClassSplit:
         raise DataError(f"split {given} is no seed; give a whole number from 0 up, or a file")
     if isinstance(given, int):
         return _by_seed(given, names)
-    lists = _read(given) if isinstance(given, str) else given
+    lists: Any = given
+    if isinstance(given, str):
+        hint = f"a seed, or a YAML file with the lists {', '.join(PARTS)}"
+        lists = documents.of_option("split", given, hint, DataError)
     if not isinstance(lists, Mapping) or sorted(lists) != sorted(PARTS):
         found = ", ".join(map(str, lists)) if isinstance(lists, Mapping) else shortened(lists)
         raise DataError(f"split must hold the lists {', '.join(PARTS)}; it holds {found}")
@@ -109,18 +111,6 @@ def _by_seed(seed: int, names: Sequence[str]) -> ClassSplit:
     ends = (len(names) - 2 * held_out, len(names) - held_out)
     parts = [tuple(names[place] for place in sorted(one)) for one in np.split(order, ends)]
     return ClassSplit(*parts)
-
-
-def _read(path: str) -> Any:
-    try:
-        return documents.read(expanded(path))
-    except OSError as error:
-        raise DataError(
-            f"split {path!r} can't be read ({error.strerror}); give a seed, or a YAML file with "
-            f"the lists {', '.join(PARTS)}"
-        ) from error
-    except documents.NotYaml as error:
-        raise DataError(f"split {path!r} is not YAML: {error}") from error
 
 
 def _matching(part: str, entries: Any, names: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ import numpy as np
 from benchmark import documents
 from benchmark.datasets.dataset import Dataset
 from benchmark.errors import ConfigError, shortened
-from benchmark.paths import expanded
 from benchmark.results.records import ThreatConfig
 from defenses.errors import did_you_mean
 from defenses.threat import Threat
@@ -47,7 +46,10 @@ def feature_budgets(
     """
     if given is None:
         return None
-    lists = _read(given) if isinstance(given, str) else given
+    lists = given
+    if isinstance(given, str):
+        hint = f"a YAML file with {' or '.join(KEYS)}"
+        lists = documents.of_option("features", given, hint, ConfigError)
     if not isinstance(lists, Mapping) or not lists or set(lists) - set(KEYS):
         found = ", ".join(map(str, lists)) if isinstance(lists, Mapping) else shortened(lists)
         raise ConfigError(
@@ -101,18 +103,6 @@ def _columns(dataset: Dataset) -> Iterator[tuple[str, str]]:
             if values is None
             else ((column, f"{column}={value}") for value in values)
         )
-
-
-def _read(path: str) -> Any:
-    try:
-        return documents.read(expanded(path))
-    except OSError as error:
-        raise ConfigError(
-            f"features {path!r} can't be read ({error.strerror}); give a YAML file with "
-            f"{' or '.join(KEYS)}"
-        ) from error
-    except documents.NotYaml as error:
-        raise ConfigError(f"features {path!r} is not YAML: {error}") from error
 
 
 def _weights(lists: Mapping[str, Any], dataset: Dataset) -> dict[str, float]:
