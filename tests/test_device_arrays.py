@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-import defenses
-from benchmark import datasets, frameworks, models
+from benchmark import frameworks
 
 frameworks.import_torch_first()
 
 import torch  # noqa: E402
+from attacked_digits import right, trained  # noqa: E402
 from far_tensors import FarEstimator, copied_shapes  # noqa: E402
 
 import benchmark.estimators.pytorch as on_torch  # noqa: E402
@@ -44,12 +44,8 @@ COUNT = 40
 
 @functools.cache
 def network():
-    data = datasets.load("digits")
-    specification = models.specification("cnn-small", data.input_shape, data.classes)
-    model = in_torch.build(specification, specification.initial_weights(0))
-    defense = defenses.create("fgsm-at", defenses.Threat("linf", 0.1), {})
-    defense.fit(model, data.x_train, data.y_train, epochs=3, seed=0)
-    return data, model
+    data, specification, weights = trained()
+    return data, in_torch.build(specification, weights)
 
 
 def estimator(home="numpy"):
@@ -66,9 +62,7 @@ def estimator(home="numpy"):
 @functools.cache
 def examples():
     """Correctly classified ones."""
-    data, _ = network()
-    correct = estimator().predict(data.x_test[:]).argmax(axis=1) == data.y_test
-    return data.x_test[correct][:COUNT], data.y_test[correct][:COUNT]
+    return right(COUNT)
 
 
 def watched(home, name, norm, **options):
