@@ -80,8 +80,7 @@ class AttackRecord(ProtocolRecord):
     `source` is the defense on whose model it was made, `made_on` the cell with that model.
     `draws`: of each answer of a random model; what one of them is expected to get right before and
     after it are `clean_expected_accuracy` and `expected_accuracy`. `batch_size`: examples at a
-    time, where that isn't 250. Those from `seconds` on are of an
-    attack that ran.
+    time, where that isn't 250. Those from `seconds` on are of an attack that ran.
     """
 
     status: Status
