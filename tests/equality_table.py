@@ -185,7 +185,7 @@ CASES: dict[str, Case] = {
         _MENDED + "geoda:GeoDA", {"max_iter": 500, "sub_dim": 4} | _QUIET, count=1
     ),
     "momentum, mended": Case(
-        _MENDED + "momentum:MomentumIterativeMethod", _EPS | {"eps_step": 0.05} | _FEW
+        _MENDED + "projected_gradient:MomentumIterativeMethod", _EPS | {"eps_step": 0.05} | _FEW
     ),
     "patch, mended": Case(_MENDED + "patch:AdversarialPatch", {"max_iter": 3} | _QUIET),
     "auto-attack": Case(

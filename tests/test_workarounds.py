@@ -62,6 +62,29 @@ def test_momentum_is_not_implemented_in_arts_tensorflow(make_target):
         attack.generate(x, y)
 
 
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("pgd", art.ProjectedGradientDescent), ("bim", art.BasicIterativeMethod)],
+)
+def test_arts_pgd_asks_for_a_line_in_its_log(make_target, framework, name, kind):
+    target = make_target(framework)
+    estimator, (x, y) = target.estimator, right(target)
+    passes, found = [], []
+    for attack in (
+        kind(estimator, eps=0.1, eps_step=0.02, max_iter=3, verbose=False),
+        create(
+            AttackSpec(name, name, {"max_iter": 3, "eps_step": 0.02}), estimator, "linf", 0.1
+        ),
+    ):
+        before = estimator.passes.forwards, estimator.passes.backwards
+        found.append(attack.generate(x, y))
+        after = estimator.passes.forwards, estimator.passes.backwards
+        passes.append([b - a for a, b in zip(before, after, strict=True)])
+    assert passes == [[5 * len(x), 3 * len(x)], [3 * len(x), 3 * len(x)]]
+    assert np.array_equal(*found)
+
+
 @pytest.mark.parametrize("name", ["momentum", "pgd"])
 def test_momentum_is_the_same_in_both_frameworks(make_target, name):
     arguments = {"max_iter": 5, "eps_step": "0.5 eps", "decay": 1.0}
