@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmark.cells import Cell, cell_record
 from benchmark.job import Job
 from benchmark.results import Store
+from benchmark.results.identity import PROTOCOL_VERSION
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
@@ -75,6 +76,7 @@ def finish_stages(job: Job, failed: Collection[str] = ()) -> None:
     store.write_stage(job.cell.cell_id, "training", {"seconds": 1.0, "cost": cost})
     for name, key in job.attack_keys().items():
         record = {"name": name, "key": key, "status": "ok", "reason": "", "seconds": 2.0}
+        record |= {"protocol_version": PROTOCOL_VERSION}
         record |= {"clean_accuracy": 0.9, "robust_accuracy": 0.5, "examples": 10}
         record |= {"norm": "linf", "eps": 0.15}
         record |= {"status": "failed", "reason": "no good"} if name in failed else {}
@@ -84,6 +86,7 @@ def finish_stages(job: Job, failed: Collection[str] = ()) -> None:
     store.write_stage(job.cell.cell_id, job.trust_stage, trust)
     for name, key in job.adaptation_keys().items():
         record = {"family": name, "status": "ok", "rate": 0.1, "tuned_steps": 1}
+        record |= {"protocol_version": PROTOCOL_VERSION}
         store.write_stage(job.cell.cell_id, f"adaptations/{key}", record)
 
 

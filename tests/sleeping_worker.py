@@ -18,6 +18,7 @@ from benchmark.executors.interface import Task
 from benchmark.job import Job
 from benchmark.results import Store
 from benchmark.results.files import write_bytes
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.worker import hand_over
 
 ATTACKS = ("fgsm", "pgd")
@@ -100,4 +101,4 @@ def _record(job: Job, path: str, store: Store) -> dict[str, object]:
     (trust,) = [stage for stage in job.stages if stage.path.startswith("trust/")]
     if path == trust.path:
         return {"status": "ok", "attacks": trust._checksums(store, job.cell.cell_id)}
-    return {"status": "ok"}
+    return {"status": "ok", "protocol_version": PROTOCOL_VERSION}

@@ -12,6 +12,7 @@ from test_tampering import TRUSTED, changes, said_of, with_other
 from benchmark import replay
 from benchmark.cli.showing import cell_details
 from benchmark.results import Store
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import DomainRecord, FewShotRecord, SequenceRecord
 from benchmark.verification import loaded
 from benchmark.verify import sample
@@ -100,7 +101,7 @@ def test_each_way_to_adapt_is_a_stage_whose_record_follows_the_schema(whole, kin
     assert len(keys) == 2
     for key in keys:
         record = schema.read(whole.read_stage(cell_id, f"{kind}/{key}"))
-        assert (record.status, record.protocol_version) == ("ok", 1)
+        assert (record.status, record.protocol_version) == ("ok", PROTOCOL_VERSION)
         assert set(whole.read_arrays(cell_id, f"{kind}/{key}", f"{key}.npz")) == names
 
 

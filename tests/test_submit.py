@@ -17,6 +17,7 @@ import benchmark.verify
 from benchmark import replay
 from benchmark.errors import ConfigError
 from benchmark.results import Store
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.submission.card import EXAMPLE, read
 from benchmark.verify import Verdict
 
@@ -89,7 +90,13 @@ def test_the_pull_request_tells_what_was_submitted(
 
     text = (tmp_path / "out" / "pull-request.md").read_text()
     (cell_id,) = Store.open(results).cell_ids()
-    for told in ("# Half-clean training", "Ada Lovelace", "protocol 1", "claims hold", cell_id):
+    for told in (
+        "# Half-clean training",
+        "Ada Lovelace",
+        f"protocol {PROTOCOL_VERSION}",
+        "claims hold",
+        cell_id,
+    ):
         assert told in text
     assert "| fgsm" in text
 
@@ -102,7 +109,7 @@ def change(results: Path, name: str, **values: Any) -> None:
 
 TAMPERED = {
     "another accuracy": ("attacks/fgsm-*.json", {"robust_accuracy": 0.9}, "robust_accuracy"),
-    "another protocol": ("attacks/fgsm-*.json", {"protocol_version": 2}, "protocol version 2"),
+    "another protocol": ("attacks/fgsm-*.json", {"protocol_version": 3}, "protocol version 3"),
     "a failed cell": ("cell.json", {"status": "failed", "reason": "torn"}, "failed: torn"),
     "a foreign field": ("training.json", {"seconds": -1}, "doesn't follow the schema: seconds"),
 }

@@ -73,9 +73,7 @@ def test_arts_pgd_asks_for_a_line_in_its_log(make_target, framework, name, kind)
     passes, found = [], []
     for attack in (
         kind(estimator, eps=0.1, eps_step=0.02, max_iter=3, verbose=False),
-        create(
-            AttackSpec(name, name, {"max_iter": 3, "eps_step": 0.02}), estimator, "linf", 0.1
-        ),
+        create(AttackSpec(name, name, {"max_iter": 3, "eps_step": 0.02}), estimator, "linf", 0.1),
     ):
         before = estimator.passes.forwards, estimator.passes.backwards
         found.append(attack.generate(x, y))

@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 
 # Of how models are attacked, adapted and judged: numbers of different versions are not compared.
 # Records that were written before they told are of the first.
-PROTOCOL_VERSION = FIRST_PROTOCOL = 1
+FIRST_PROTOCOL, PROTOCOL_VERSION = 1, 2
 
 
 def protocol_of(record: Mapping[str, Any]) -> Any:

@@ -39,6 +39,7 @@ from benchmark.errors import BenchError
 from benchmark.plans.run import make_plan
 from benchmark.results import Store
 from benchmark.results.files import read_sealed, write_sealed
+from benchmark.results.identity import PROTOCOL_VERSION
 
 SECONDS = 20.0
 LONGEST_LINE = 2000
@@ -123,6 +124,7 @@ ATTACK_FIELDS = {
     "robust_accuracy": 0.5,
     "abstained": 0,
     "silent": 0,
+    "protocol_version": PROTOCOL_VERSION,
 }
 
 

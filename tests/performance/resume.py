@@ -23,6 +23,7 @@ from benchmark.cells import cell_record
 from benchmark.config import read
 from benchmark.plans.run import make_plan
 from benchmark.results import Store, npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 
 SECONDS = 5.0
 COST = {"forwards": 1.0, "backwards": 1.0, "second_order": 0.0, "gradient_evaluations": 1.0}
@@ -75,7 +76,12 @@ def fill(folder: Path, seeds: str) -> None:
                 files = {}
             else:
                 continue
-            store.write_stage(cell_id, stage.path, {"status": "ok", "cost": COST}, files)
+            store.write_stage(
+                cell_id,
+                stage.path,
+                {"status": "ok", "cost": COST, "protocol_version": PROTOCOL_VERSION},
+                files,
+            )
         checksums = {
             key: sorted((store.read_stage(cell_id, f"attacks/{key}") or {})["files"].values())
             for key in job.attack_keys().values()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark.results import Store, npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 
 Writer = Callable[[Path], object]
 
@@ -113,6 +114,7 @@ class Synthetic:
         name: str, key: str, state: tuple[str, str], violations: Mapping[str, int]
     ) -> dict[str, Any]:
         return {
+            "protocol_version": PROTOCOL_VERSION,
             "name": name,
             "key": key,
             "attack": "ProjectedGradientDescent",

@@ -10,6 +10,7 @@ import pytest
 import reports
 from benchmark.metatest.summary import share, shares
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from reports.statistics import over_episodes
 
 SHOTS, STEPS, EPISODES, QUERIES = [0, 5], [0, 1, 5], 3, 20
@@ -33,6 +34,7 @@ def adapt(synthetic, cell_id, family, role, *, key="1a2b3c4d", gain=0.1, seed=0,
         "queries": QUERIES,
         "labels_used": 5,
         "status": "ok",
+        "protocol_version": PROTOCOL_VERSION,
         "reason": "",
         **shares(correct, QUERIES),
         "clean_accuracy": [[0.9] * 3] * 2,

@@ -7,6 +7,7 @@ import pytest
 
 import reports
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 
 N = 200
 
@@ -26,6 +27,7 @@ def claim(synthetic):
             "author": author,
             "text": "by <i>hand</i>",
             "claimed": 12,
+            "protocol_version": PROTOCOL_VERSION,
             "status": "ok",
             "norm": "linf",
             "eps": 0.15,

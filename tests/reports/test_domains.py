@@ -9,6 +9,7 @@ from site_pages import metatest
 from benchmark.metatest.domain.course import Course
 from benchmark.metatest.domain.settings import Domain
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 
 PROTOCOL = Domain(adapt_to="digits", fingerprint="1a2b", shots=(1, 5), episodes=10, queries=20)
 
@@ -21,6 +22,7 @@ def measure(synthetic, cell_id, method="finetune-adv", *, robust=0.4, arrays=Non
         **PROTOCOL.settings(),
         "adapt_to": "digits",
         "method": method,
+        "protocol_version": PROTOCOL_VERSION,
         "classes": 10,
         "labels_used": [10, 50],
         "status": "ok",

@@ -13,6 +13,7 @@ import pytest
 import reports
 from benchmark.attacks.suites import load_suite, suite_names
 from benchmark.results import Store, npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from reports.details import load_details
 from reports.records import read
 from reports.site import downloads
@@ -80,7 +81,14 @@ def test_claims_of_others_are_named_by_the_command_and_offered_in_whole(
     cell_id = synthetic.cell("pgd-at")
     points = {"x_adv": np.zeros((2, 8, 8, 1), np.float32), "index": np.array([3, 5])}
     record = {"key": "claims-1", "name": "claims by Jane", "author": "Jane", "text": "by hand"}
-    record |= {"claimed": 2, "status": "ok", "norm": "linf", "eps": 0.15, "examples": 200}
+    record |= {
+        "protocol_version": PROTOCOL_VERSION,
+        "claimed": 2,
+        "status": "ok",
+        "norm": "linf",
+        "eps": 0.15,
+        "examples": 200,
+    }
     arrays = {**synthetic.arrays(cell_id, "pgd"), **points}
     files = {"claims-1.npz": npz_writer(arrays)}
     synthetic.store.write_stage(cell_id, "claims/claims-1", record, files)

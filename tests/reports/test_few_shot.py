@@ -12,6 +12,7 @@ from site_pages import metatest
 import reports
 from benchmark.metatest.summary import share
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from reports.site import wins
 
 EPISODES, QUERIES, WAYS = 10, 5, 5
@@ -28,6 +29,7 @@ def measure(
     record = {
         "version": 1,
         "readout": readout,
+        "protocol_version": PROTOCOL_VERSION,
         "ways": ways,
         "shots": shots,
         "queries": QUERIES,
@@ -185,8 +187,10 @@ def test_episodes_that_make_no_sense_are_left_out(synthetic, arrays):
 
 
 def test_numbers_of_another_protocol_are_named_and_left_out(synthetic):
-    measure(synthetic, synthetic.cell("pgd-at"), protocol_version=2)
+    measure(synthetic, synthetic.cell("pgd-at"), protocol_version=PROTOCOL_VERSION + 1)
     _, few_shot = metatest(synthetic, "few_shot")
     assert few_shot == []
     (left,) = reports.load(synthetic.store.path).attrs["left_out"]
-    assert left["reason"].startswith("of protocol version 2, not 1")
+    assert left["reason"].startswith(
+        f"of protocol version {PROTOCOL_VERSION + 1}, not {PROTOCOL_VERSION}"
+    )

@@ -16,6 +16,7 @@ import reports
 from benchmark import cli
 from benchmark.errors import ConfigError
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from reports.accuracies import Point, Series, series
 from reports.groups import board
 from reports.records import read
@@ -37,6 +38,7 @@ def adapt(synthetic: Any, cell_id: str) -> None:
         **{"shots": [0, 13], "steps": [0, 5], "episodes": 2, "queries": 20, "labels_used": 13},
         **{"accuracy": table, "low": table, "high": table, "clean_accuracy": table},
         "seen_accuracy": [0.5, 0.4],
+        "protocol_version": PROTOCOL_VERSION,
     }
     arrays = {"correct": np.array([table] * 2), "seen": np.array([[0.5, 0.4]] * 2)}
     files = {"patch-1.npz": npz_writer(arrays)}

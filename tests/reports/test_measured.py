@@ -12,6 +12,7 @@ import pytest
 
 import reports
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from reports.text import percent
 
 KEY = "pgd-1a2b3c4d"
@@ -45,6 +46,7 @@ def adapt(synthetic: Any, cell_id: str, family: str, role: str, **changes: Any) 
     table = correct.mean(axis=0).tolist()
     record = {
         "family": family,
+        "protocol_version": PROTOCOL_VERSION,
         "role": role,
         "rate": 0.03,
         "tuned_steps": 5,

@@ -9,6 +9,7 @@ from site_pages import metatest
 from benchmark.metatest.sequence.course import Course
 from benchmark.metatest.sequence.settings import Arrivals
 from benchmark.results import npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 
 PROTOCOL = Arrivals(families=("linf", "l2"), episodes=10, queries=20)
 
@@ -25,6 +26,7 @@ def measure(synthetic, cell_id, learner="finetune", *, worst=0.4, arrays=None, *
     record = {
         **PROTOCOL.settings(),
         "learner": learner,
+        "protocol_version": PROTOCOL_VERSION,
         "roles": ["seen", "seen"],
         "labels_used": 400,
         "status": "ok",

@@ -12,6 +12,7 @@ from site_pages import Page, document
 
 import reports
 from benchmark.results import Store, npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from reports import text
 
 
@@ -121,6 +122,7 @@ def store_measured(store: Store, cell_id: str) -> None:
         **{"shots": [0, 13], "steps": [0, 5], "episodes": 2, "queries": 20, "labels_used": 13},
         **{"accuracy": table, "low": table, "high": table, "clean_accuracy": table},
         "seen_accuracy": [0.5, 0.431],
+        "protocol_version": PROTOCOL_VERSION,
     }
     arrays = {"correct": correct, "seen": np.array([[0.5, 0.431]] * 2)}
     files = {"patch-1.npz": npz_writer(arrays)}

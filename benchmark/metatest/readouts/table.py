@@ -140,8 +140,8 @@ def _descent_cost(count: int, setting: Setting, ascent: Ascent) -> Cost:
     return gradients(count) * setting["steps"]
 
 
-_SCALES, _NATURAL = (1.0, 10.0, 30.0), (0.1, 1.0)
-_PENALTIES = (0.01, 0.1, 1.0, 10.0)
+_SCALES, _NATURAL = (1.0, 10.0, 30.0, 100.0), (0.1, 1.0)
+_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _OF_HEADS = _grid(rate=(0.3, 3.0), steps=(10, 100))
 _RATES, _STEPS = (0.01, 0.03, 0.1), (5, 20)
 
