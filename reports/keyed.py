@@ -64,7 +64,7 @@ def of_this_protocol(record: Schema) -> Schema:
     """The same; raises `SchemaError` where its numbers are of another version of the protocol."""
     if isinstance(record, ProtocolRecord) and record.protocol_version != PROTOCOL_VERSION:
         told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
-        raise SchemaError(f"{told}: its numbers stand for something else")
+        raise SchemaError(f"{told}: its numbers stand for something else; run again")
     return record
 
 

@@ -45,7 +45,7 @@ from reports.statistics import of_differences
 
 SPLIT = Path(__file__).with_name("few_shot_omniglot.yaml")
 SETS = ("images_background_small1", "images_background_small2")
-# Chosen on validation classes at 250,000 and 1,000,000 gradient evaluations, seed 0; see few_shot.md.
+# Chosen on validation classes, seed 0, at 250,000 and 1,000,000 gradient evaluations; few_shot.md.
 CROP = {"crop": 3}
 DESCENT = {
     "optimizer": "sgd",
