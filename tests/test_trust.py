@@ -26,7 +26,7 @@ from benchmark.attacks.target import aimed  # noqa: E402
 from benchmark.estimators import pytorch, tensorflow  # noqa: E402
 from benchmark.models import pytorch as torch_models  # noqa: E402
 from benchmark.models import tensorflow as keras_models  # noqa: E402
-from benchmark.trust import checks, search, suite  # noqa: E402
+from benchmark.trust import checks, roads, search, suite  # noqa: E402
 from benchmark.trust.subject import Attacked, Subject  # noqa: E402
 
 SHAPE, CLASSES, EPS = (8, 8, 1), 10, 0.15
@@ -292,6 +292,17 @@ def test_a_suite_says_which_kinds_of_attacks_it_lacks():
         assert check(whole).status == "passed"
         assert check(half).status == "not-applicable"
         assert "lacks" in check(half).sentence
+
+
+@pytest.mark.parametrize("name", ["undefended mlp", "pgd-at"])
+def test_a_suite_without_gradients_is_no_sign_of_masked_ones(name, trained, data):
+    subject = subject_of(trained(name), data, attacks=())
+    subject = Subject(**{**vars_of(subject), "attacks": records(universal="universal")})
+    found = roads.other_roads(subject)
+    assert found.status == "passed"
+    assert "the suite and gradient ascent left whole" in found.sentence
+    masked = Subject(**{**vars_of(subject), "attacks": records(pgd="gradient")})
+    assert roads.other_roads(masked).status == "flagged"
 
 
 def test_a_check_that_raises_is_flagged(trained, data, monkeypatch, capsys):

@@ -28,7 +28,8 @@ def other_roads(subject: Subject) -> Finding:
         return not_applicable("The suite has no attack under this threat to compare with.")
     rows = subject.rows[(subject.correct & subject.attacked(subject.comparable))[subject.rows]]
     left = rows[~subject.broken(subject.comparable)[rows]]
-    tried = evenly(left, FEW)
+    looked_at = evenly(left, FEW)
+    tried, whole = _left_by_gradients(subject, looked_at)
     averaged = ascend(
         subject, tried, eps=subject.eps, steps=STEPS, generator=subject.generator("averaged"),
         copies=COPIES,
@@ -45,11 +46,23 @@ def other_roads(subject: Subject) -> Finding:
     }
     told = (
         f"Gradients averaged over noise, and those at the decision boundary, break {more} of "
-        f"{len(tried)} examples that the suite left whole"
+        f"{len(tried)} examples that {whole} left whole"
     )
-    if more * len(left) / max(1, len(tried)) > max(CHANCE, MORE_SHARE * len(rows)):
+    if more * len(left) / max(1, len(looked_at)) > max(CHANCE, MORE_SHARE * len(rows)):
         return flagged(f"{told}: gradients at the examples are masked.", **evidence)
     return passed(f"{told}.", **evidence)
+
+
+def _left_by_gradients(subject: Subject, rows: np.ndarray) -> tuple[np.ndarray, str]:
+    """Those of `rows` that gradients at the examples don't break, and what left them whole.
+
+    A suite that follows no gradients leaves what they would break: an ascent takes its place.
+    """
+    if any(attack.white_box for attack in subject.comparable):
+        return rows, "the suite"
+    generator = subject.generator("plain")
+    broken = ascend(subject, rows, eps=subject.eps, steps=STEPS, generator=generator)
+    return rows[~broken], "the suite and gradient ascent"
 
 
 def _from_beyond(subject: Subject, rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
