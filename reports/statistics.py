@@ -62,6 +62,8 @@ def over_episodes(values: np.ndarray, *, queries: int, confidence: float = CONFI
     episodes which agree by chance don't claim more than their queries can tell.
     """
     episodes, mean = len(values), float(values.mean())
+    if episodes < 2:  # which says nothing about others
+        return Interval(mean, 0.0, 1.0)
     variance = max(float(values.var(ddof=1)) / episodes, mean * (1 - mean) / (episodes * queries))
     low, high = _interval(
         mean,

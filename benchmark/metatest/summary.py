@@ -36,8 +36,11 @@ def share(values: np.ndarray, queries: int) -> Estimate:
     Wilson's interval for the number of independent queries that would give the mean its variance,
     s^2 / episodes, with Student's quantile. That number is at most that of all queries, so that
     episodes which agree by chance, or all have 0, don't claim more than their queries can tell.
+    A single episode says nothing about others: its interval is all of [0, 1].
     """
     episodes, mean = len(values), float(values.mean())
+    if episodes < 2:
+        return Estimate(mean, 0.0, 1.0)
     variance = float(values.var(ddof=1)) / episodes
     trials = float(episodes * queries)
     if variance > 0:
@@ -52,6 +55,8 @@ def share(values: np.ndarray, queries: int) -> Estimate:
 def difference(values: np.ndarray) -> Estimate:
     """The mean of one difference an episode, (episodes,), with Student's interval in [-1, 1]."""
     mean = float(values.mean())
+    if len(values) < 2:
+        return Estimate(mean, -1.0, 1.0)
     quantile = float(t.isf((1 - CONFIDENCE) / 2, len(values) - 1))
     reach = quantile * float(values.std(ddof=1)) / len(values) ** 0.5
     return Estimate(mean, max(-1.0, mean - reach), min(1.0, mean + reach))

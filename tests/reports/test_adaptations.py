@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reports
-from benchmark.metatest.summary import share, shares
+from benchmark.metatest.summary import difference, share, shares
 from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 from reports.statistics import over_episodes
@@ -76,10 +76,18 @@ def test_the_leaderboard_sums_held_out_families_up(synthetic):
     assert row["held_out_families"] == "patch, spatial; 3 episodes"
 
 
-@pytest.mark.parametrize("values", [[0.4, 0.6], [0.0, 0.0, 0.0], [1.0, 0.95, 1.0], [0.2, 0.9, 0.5]])
+@pytest.mark.parametrize(
+    "values", [[0.4], [0.4, 0.6], [0.0, 0.0, 0.0], [1.0, 0.95, 1.0], [0.2, 0.9, 0.5]]
+)
 def test_intervals_over_episodes_are_those_that_are_stored(values):
     stored = share(np.array(values), QUERIES)
     assert vars(over_episodes(np.array(values), queries=QUERIES)) == pytest.approx(vars(stored))
+
+
+def test_one_episode_says_nothing_of_others():
+    alone = np.array([0.4])
+    assert vars(share(alone, QUERIES)) == {"mean": 0.4, "low": 0.0, "high": 1.0}
+    assert vars(difference(alone)) == {"mean": 0.4, "low": -1.0, "high": 1.0}
 
 
 def test_the_page_shows_before_after_curves_and_seeds(synthetic):
