@@ -109,7 +109,11 @@ def change(results: Path, name: str, **values: Any) -> None:
 
 TAMPERED = {
     "another accuracy": ("attacks/fgsm-*.json", {"robust_accuracy": 0.9}, "robust_accuracy"),
-    "another protocol": ("attacks/fgsm-*.json", {"protocol_version": 3}, "protocol version 3"),
+    "another protocol": (
+        "attacks/fgsm-*.json",
+        {"protocol_version": PROTOCOL_VERSION + 1},
+        f"protocol version {PROTOCOL_VERSION + 1}",
+    ),
     "a failed cell": ("cell.json", {"status": "failed", "reason": "torn"}, "failed: torn"),
     "a foreign field": ("training.json", {"seconds": -1}, "doesn't follow the schema: seconds"),
 }
