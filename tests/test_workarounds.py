@@ -21,6 +21,9 @@ frameworks.import_torch_first()
 import art.attacks.evasion as art  # noqa: E402
 
 from benchmark.attacks.workarounds.deepfool import DeepFool  # noqa: E402
+from benchmark.attacks.workarounds.projected_gradient import (  # noqa: E402
+    ProjectedGradientDescent,
+)
 
 
 @pytest.fixture
@@ -81,6 +84,47 @@ def test_arts_pgd_asks_for_a_line_in_its_log(make_target, framework, name, kind)
         passes.append([b - a for a, b in zip(before, after, strict=True)])
     assert passes == [[5 * len(x), 3 * len(x)], [3 * len(x), 3 * len(x)]]
     assert np.array_equal(*found)
+
+
+def test_arts_pgd_takes_its_batches_from_an_iterator_of_tensorflow(make_target, monkeypatch):
+    """Which may wait at its end; a wait itself comes by chance."""
+    import tensorflow
+
+    target = make_target("tensorflow", count=20)
+    x, y = right(target)
+    asked = []
+
+    def told(*arguments, whole=tensorflow.data.Dataset.from_tensor_slices, **options):
+        asked.append(arguments)
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(tensorflow.data.Dataset, "from_tensor_slices", told)
+    settings = {"max_iter": 3, "eps_step": 0.02, "num_random_init": 3, "batch_size": 3}
+    found = []
+    for attack in (
+        art.ProjectedGradientDescent(target.estimator, eps=0.1, verbose=False, **settings),
+        create(AttackSpec("pgd", "pgd", settings), target.estimator, "linf", 0.1),
+    ):
+        np.random.seed(0)  # noqa: NPY002
+        found.append(attack.generate(x, y))
+        assert len(asked) == 1
+    assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("weights", ["mask", "eps"])
+def test_pgd_in_tensorflow_takes_what_arts_takes(make_target, weights):
+    target = make_target("tensorflow", count=20)
+    x, y = right(target)
+    each = np.random.default_rng(0).random(x.shape, dtype=np.float32)
+    eps = 0.1 * each if weights == "eps" else 0.1
+    given = {"mask": (each > 0.5).astype(np.float32)} if weights == "mask" else {}
+    settings = {"eps": eps, "eps_step": 0.2 * eps, "max_iter": 3, "batch_size": 3}
+    found = [
+        kind(target.estimator, verbose=False, **settings).generate(x, y, **given)
+        for kind in (art.ProjectedGradientDescent, ProjectedGradientDescent)
+    ]
+    assert np.array_equal(*found)
+    assert np.abs(found[0] - x).max() > 0.05
 
 
 @pytest.mark.parametrize("name", ["momentum", "pgd"])
