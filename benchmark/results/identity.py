@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 
 # Of how models are attacked, adapted and judged: numbers of different versions are not compared.
 # Records that were written before they told are of the first.
-FIRST_PROTOCOL, PROTOCOL_VERSION = 1, 2
+FIRST_PROTOCOL, PROTOCOL_VERSION = 1, 3
 
 
 def protocol_of(record: Mapping[str, Any]) -> Any:

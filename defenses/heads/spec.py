@@ -51,6 +51,18 @@ class Heads:
         """With logits so many times as large."""
         return Heads(scale * self.weights, scale * self.biases, self.unit)
 
+    def spread(self, scale: float, features: np.ndarray) -> Heads:
+        """With logits that on these features, (E, n, d), are so far apart.
+
+        That is, their standard deviation over the classes is `scale` in the mean of an episode.
+        Heads whose logits don't differ, or are not finite, stay as they are.
+        """
+        with np.errstate(all="ignore"):
+            apart = self.logits(features).std(axis=-1).mean(axis=-1)  # (E,)
+            factors = scale / apart
+        factors = np.where(np.isfinite(factors), factors, 1.0)[:, None]
+        return Heads(factors[..., None] * self.weights, factors * self.biases, self.unit)
+
     def logits(self, features: np.ndarray) -> np.ndarray:
         """(E, n, ways) of (E, n, d)."""
         rows = unit(features) if self.unit else features

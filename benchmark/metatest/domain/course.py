@@ -163,7 +163,7 @@ class Course:
         model.restore()
         answering: Adaptable | Reading
         if isinstance(model, Adapted):
-            answering, cost = self._read(method, model, x, y, setting)
+            answering, cost = self._read(method, model, x, y, x_query, setting)
         else:
             answering, cost = model, self._moved(method, model, x, y, setting, generator)
         right = answering.predict(x_query) == y_query
@@ -191,14 +191,21 @@ class Course:
         return model.spent()
 
     def _read(
-        self, method: str, model: Adapted, x: np.ndarray, y: np.ndarray, setting: Setting
+        self,
+        method: str,
+        model: Adapted,
+        x: np.ndarray,
+        y: np.ndarray,
+        x_query: np.ndarray,
+        setting: Setting,
     ) -> tuple[Reading, Cost]:
         """The model under a head that is fitted to the labelled examples, and what that costs."""
         chosen, threat = readout(method, model), self.threat
         ascent = pgd(threat.norm, self.protocol.support_attack_steps)
         features = model.features(x)[None]
         support = Support(x, y, self.target.classes, None, threat.eps, ascent, features)
-        heads = chosen.fit(model, support, setting).scaled(setting["scale"])
+        queries = model.features(x_query)[None]
+        heads = chosen.fit(model, support, setting).spread(setting["scale"], queries)
         return Reading(model, heads), chosen.cost(len(x), setting, ascent)
 
     def draw(

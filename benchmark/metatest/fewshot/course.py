@@ -58,7 +58,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Trial:
-    """A read-out with its setting, and the scale of its logits that it is attacked at."""
+    """A read-out with its setting, and how far apart its logits are where it is attacked."""
 
     readout: ReadOut
     setting: Setting
@@ -216,8 +216,9 @@ class Course:
         if final and protocol.stored:
             before = model.attack_as_trained(x, start, **budget)
         support = self._support(task, batch, trial.readout)
-        heads = trial.readout.fit(model, support, trial.setting).scaled(trial.scale)
+        heads = trial.readout.fit(model, support, trial.setting)
         clean = model.features(x) if task.features is None else task.features[1][batch.query]
+        heads = heads.spread(trial.scale, clean.reshape(*batch.query.shape, -1))
         right = self._right(heads, clean, batch)
         x_adv = model.attack(x, y, start, heads, **budget)
         robust = right & self._right(heads, model.features(x_adv), batch)

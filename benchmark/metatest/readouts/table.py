@@ -2,7 +2,9 @@
 
 The defender's settings are those with the highest robust accuracy on validation data. The scale
 of the logits changes no answer, so it is the attacker's: the one that leaves the least, so that no
-read-out is taken for robust because its gradients vanish.
+read-out is taken for robust because its gradients vanish. It is told as how far apart the logits
+of clean queries are, since heads differ in it a thousandfold: a ridge head with a large penalty
+gives small logits, and steps up their cross-entropy lead away from all classes, not to the nearest.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from defenses.heads.spec import Heads
 from defenses.perturbation.spec import Ascent
 
 Setting = Mapping[str, float]
+
+# Tried by the attacker: `Heads.spread`.
+SCALES = (1.0, 3.0, 10.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,6 @@ class ReadOut:
     Args:
         fit: gives heads; moves the model's weights where `moves`.
         grid: the settings that are tried.
-        scales: of the logits, tried by the attacker.
         cost: of one support of n examples, with its setting and the attack's steps.
         moves: whether weights move, so that episodes are adapted to one by one.
         attacks: whether supports are attacked.
@@ -66,7 +70,6 @@ class ReadOut:
 
     fit: Callable[[Adapted, Support, Setting], Heads]
     grid: tuple[Setting, ...]
-    scales: tuple[float, ...]
     cost: Callable[[int, Setting, Ascent], Cost]
     moves: bool = False
     attacks: bool = False
@@ -79,12 +82,12 @@ def choose(chosen: ReadOut, robust: Callable[[Setting, float], float]) -> tuple[
         chosen: the read-out.
         robust: the share that a setting and a scale leave of validation data.
     """
-    middle = chosen.scales[len(chosen.scales) // 2]
+    middle = SCALES[len(SCALES) // 2]
     found = [robust(setting, middle) for setting in chosen.grid]
     setting = chosen.grid[int(np.argmax(found))]
-    left = {scale: robust(setting, scale) for scale in chosen.scales if scale != middle}
+    left = {scale: robust(setting, scale) for scale in SCALES if scale != middle}
     left[middle] = max(found)
-    return setting, min(chosen.scales, key=lambda scale: left[scale])
+    return setting, min(SCALES, key=lambda scale: left[scale])
 
 
 def readout(name: str, model: Adapted) -> ReadOut:
@@ -140,19 +143,16 @@ def _descent_cost(count: int, setting: Setting, ascent: Ascent) -> Cost:
     return gradients(count) * setting["steps"]
 
 
-_SCALES, _NATURAL = (1.0, 10.0, 30.0, 100.0), (0.1, 1.0)
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _OF_HEADS = _grid(rate=(0.3, 3.0), steps=(10, 100))
 _RATES, _STEPS = (0.01, 0.03, 0.1), (5, 20)
 
 _TABLE: dict[str, ReadOut] = {
-    "centroid": ReadOut(_centroid, _grid(), _SCALES, _features_cost),
-    "ridge": ReadOut(_ridge, _grid(penalty=_PENALTIES), _SCALES, _features_cost),
-    "linear": ReadOut(_linear, _OF_HEADS, _NATURAL, _features_cost),
-    "linear-adv": ReadOut(_linear_adv, _OF_HEADS, _NATURAL, _attacked_cost, attacks=True),
-    "finetune": ReadOut(
-        _finetune, _grid(rate=_RATES, steps=_STEPS), _NATURAL, _descent_cost, moves=True
-    ),
+    "centroid": ReadOut(_centroid, _grid(), _features_cost),
+    "ridge": ReadOut(_ridge, _grid(penalty=_PENALTIES), _features_cost),
+    "linear": ReadOut(_linear, _OF_HEADS, _features_cost),
+    "linear-adv": ReadOut(_linear_adv, _OF_HEADS, _attacked_cost, attacks=True),
+    "finetune": ReadOut(_finetune, _grid(rate=_RATES, steps=_STEPS), _descent_cost, moves=True),
 }
 
 
@@ -161,7 +161,7 @@ def _own(model: Adapted) -> ReadOut:
     defense, adaptation = model.defense, model.defense.adaptation
     if (head := getattr(defense, "head", None)) in spec.CLOSED_FORMS:
         penalty = _grid(penalty=(defense.head_penalty,))  # type: ignore[attr-defined]
-        return ReadOut(_TABLE[head].fit, penalty, _SCALES, _features_cost)
+        return ReadOut(_TABLE[head].fit, penalty, _features_cost)
     attacks = getattr(defense, "inner_loss", "adversarial") != "clean"
 
     def fit(model: Adapted, support: Support, setting: Setting) -> Heads:
@@ -177,4 +177,4 @@ def _own(model: Adapted) -> ReadOut:
         rate=tuple(sorted({*_RATES, adaptation.rate})),
         steps=tuple(sorted({*_STEPS, adaptation.steps})),
     )
-    return ReadOut(fit, grid, _NATURAL, cost, moves=True, attacks=attacks)
+    return ReadOut(fit, grid, cost, moves=True, attacks=attacks)
