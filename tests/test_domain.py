@@ -13,6 +13,7 @@ from benchmark.metatest.domain.course import Course
 from benchmark.metatest.domain.settings import METHODS, READING, Domain, check, resolve
 from benchmark.metatest.domain.target import as_shape
 from benchmark.metatest.readouts.model import Reading
+from benchmark.metatest.readouts.table import SCALES
 from defenses.heads import spec
 from defenses.perturbation.spec import pgd
 from defenses.threat import Threat
@@ -128,9 +129,13 @@ def test_the_attacker_chooses_the_scale_and_the_defender_the_penalty():
     for shots, chosen in zip(record["shots"], record["setting"], strict=True):
         mine = [one for one in record["tried"] if one["shots"] == shots]
         left = {(one["penalty"], one["scale"]): one["robust"] for one in mine}
-        scales = [left[chosen["penalty"], scale] for scale in (1.0, 10.0, 30.0)]
+        scales = [left[chosen["penalty"], scale] for scale in SCALES]
         assert left[chosen["penalty"], chosen["scale"]] == min(scales)
-        assert max(value for (_, scale), value in left.items() if scale == 10.0) == scales[1]
+        middle = SCALES[len(SCALES) // 2]
+        assert (
+            max(value for (_, scale), value in left.items() if scale == middle)
+            == (left[chosen["penalty"], middle])
+        )
 
 
 def test_a_read_out_costs_a_pass_of_each_labelled_image():

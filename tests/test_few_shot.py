@@ -18,9 +18,10 @@ from benchmark.datasets.splits import split
 from benchmark.errors import ConfigError
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot import strongest
-from benchmark.metatest.fewshot.course import Course
+from benchmark.metatest.fewshot.course import Course, Trial
 from benchmark.metatest.fewshot.settings import FewShot, check, resolve
 from benchmark.metatest.readouts.names import READOUTS
+from benchmark.metatest.readouts.table import readout
 from defenses.heads.spec import Heads
 from defenses.threat import Threat
 
@@ -194,6 +195,25 @@ def test_weights_that_move_are_put_back():
     before = course.run("centroid", 2, 2)[1]
     course.run("finetune", 2, 2)
     assert np.array_equal(course.run("centroid", 2, 2)[1]["robust"], before["robust"])
+
+
+def test_small_logits_hide_no_gradient_from_the_attack(monkeypatch):
+    """A large penalty makes a head's logits small, and changes little else."""
+    setting = {"penalty": 0.1}
+    chosen = readout("ridge", adapted("torch", data()))
+    found = []
+    for factor in (1.0, 1e-4):
+
+        def fit(*arguments, factor=factor):
+            return chosen.fit(*arguments).scaled(factor)
+
+        trial = Trial(dataclasses.replace(chosen, fit=fit), setting, 10.0)
+        dataset = data()
+        mine = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
+        task = mine._task("test", 3, 2, chosen)
+        found.append(mine._measured(task, range(4), trial)["robust"])
+    assert np.array_equal(*found)
+    assert 0 < found[0].mean() < 1
 
 
 def test_settings_are_chosen_on_validation_classes_alone():

@@ -173,6 +173,23 @@ def test_attacks_go_through_the_head_of_each_episode(framework, kind, arrays):
     np.testing.assert_allclose(found, x + 0.1 * signs, atol=1e-7)
 
 
+@pytest.mark.parametrize("factor", [1e-5, 1.0, 1e5])
+def test_logits_are_as_far_apart_as_asked_whatever_head_gives_them(factor):
+    x, first = features(2), spec.centroid(features(2), Y, WAYS)
+    found = first.scaled(factor).spread(10.0, x)
+    logits = found.logits(x)
+    np.testing.assert_allclose(logits.std(axis=-1).mean(axis=-1), [10.0, 10.0])
+    assert np.array_equal(logits.argmax(axis=-1), first.logits(x).argmax(axis=-1))
+    np.testing.assert_allclose(logits, first.spread(10.0, x).logits(x))
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_head_that_tells_nothing_apart_stays_as_it_is(value):
+    heads = spec.Heads(np.full((1, WIDTH, WAYS), value), np.zeros((1, WAYS)), unit=True)
+    found = heads.spread(10.0, features(1))
+    assert np.array_equal(found.weights, heads.weights, equal_nan=True)
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_fine_tuning_moves_all_weights_and_a_head_from_zero(framework, arrays):
     x = np.random.default_rng(3).random((len(Y), 5))
