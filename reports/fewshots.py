@@ -11,10 +11,14 @@ from benchmark.results import Store
 from benchmark.results.records import FewShotRecord
 from reports.keyed import are_shares, read_episodes
 from reports.left_out import LeftOut
+from reports.statistics import wilson
 
 FOLDER = "few-shot"
 # What there is of each episode; the last two where they were asked for.
 SHARES = ("clean", "robust", "stored_queries", "autoattack")
+
+# PGD is too weak to judge by where AutoAttack certainly breaks more than this share besides.
+WEAK = 0.05
 
 # What read-outs share that stand in one table: version, episodes, queries, attack steps, ways,
 # shots.
@@ -39,6 +43,16 @@ class FewShot:
         tried = self.record.tuning.tried if self.record.tuning else []
         mine = [one["robust"] for one in tried if _is_of(one, self.record.setting)]
         return max(mine, default=-1.0)
+
+    @property
+    def is_weakly_attacked(self) -> bool:
+        """Whether AutoAttack breaks so many queries that PGD has left, in the same episodes."""
+        left = self.shares.get("autoattack", np.empty(0))
+        if not left.size:
+            return False
+        queries = self.record.ways * self.record.queries
+        broken = queries * (self.shares["robust"][: len(left)] - left).sum()
+        return wilson(round(broken), queries * len(left))[0] > WEAK
 
 
 def read_few_shot(store: Store, cell_id: str, left_out: LeftOut) -> tuple[FewShot, ...]:

@@ -106,5 +106,6 @@ def _row(row: Row, one: FewShot, *, is_chosen: bool) -> Document:
         "setting": dict(record.setting),
         "labels_used": record.labels_used,
         "gradient_evaluations": record.cost.gradient_evaluations,
+        "weakly_attacked": one.is_weakly_attacked,
         **{name: value and value.model_dump() for name, value in estimates.items()},
     }

@@ -172,6 +172,19 @@ def test_a_read_out_without_a_result_is_shown_with_its_reason(synthetic):
     assert "tells 4 classes apart" in text
 
 
+WEAKLY = [(0.24, True), (0.36, False), (0.4, False), (None, False)]
+
+
+@pytest.mark.parametrize(("left", "said"), WEAKLY)
+def test_a_row_says_where_pgd_was_too_weak_to_judge_by(synthetic, left, said):
+    """Of 100 queries, AutoAttack breaks 16 that PGD has left, 4 or none; or it was not run."""
+    arrays = {"robust": np.full(EPISODES, 0.4)}
+    arrays |= {} if left is None else {"autoattack": np.full(4, left)}
+    measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays, autoattack_episodes=4)
+    text, _ = metatest(synthetic, "few_shot")
+    assert ("<b>PGD too weak</b>" in text) is said
+
+
 WRONG = {
     "whole numbers": {"robust": np.ones(EPISODES, int)},
     "too few episodes": {"robust": np.full(EPISODES - 1, 0.5)},
