@@ -78,6 +78,16 @@ ROWS = {
     "two phases, 75 %": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 0.75}),
     "cosine head alone": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 1.0}),
 }
+
+
+def shifted(pixels):
+    """The rows, each that shifts its images by at most so many pixels."""
+    return {
+        name: (defense, {**parameters, "crop": pixels} if "crop" in parameters else parameters)
+        for name, (defense, parameters) in ROWS.items()
+    }
+
+
 BASELINES = ("pgd-at", "pgd-at, tuned", "trades, tuned", "cosine head alone")
 
 
@@ -218,6 +228,9 @@ def settings(options):
 def arguments():
     parser = parser_of(__doc__, ROWS, dataset="omniglot", model="conv4(width=32)")
     parser.add_argument("--split", default=str(SPLIT))
+    parser.add_argument(
+        "--crop", type=int, default=3, help="pixels of padding; 0 for traffic signs"
+    )
     parser.add_argument("--ways", nargs="+", type=int, default=[5, 20])
     parser.add_argument("--shots", nargs="+", type=int, default=[1, 5])
     parser.add_argument("--queries", type=int, default=5)
@@ -234,7 +247,7 @@ def main():
     options = arguments()
     if options.dataset == "omniglot" and not options.report:
         options.data_dir = turned(Path(options.data_dir), options.out / "data")
-    cells = measured(options, ROWS, lambda row: settings(options))
+    cells = measured(options, shifted(options.crop), lambda row: settings(options))
     rows = {pair: Cells(found) for pair, found in cells.items()}
     for size in sorted({size for one in rows.values() for size in one.judged}):
         for show in (table, readouts, differences, stored):
