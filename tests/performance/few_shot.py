@@ -78,6 +78,7 @@ ROWS = {
     "two phases, 75 %": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 0.75}),
     "cosine head alone": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 1.0}),
 }
+BASELINES = ("pgd-at", "pgd-at, tuned", "trades, tuned", "cosine head alone")
 
 
 def shifted(pixels):
@@ -86,9 +87,6 @@ def shifted(pixels):
         name: (defense, {**parameters, "crop": pixels} if "crop" in parameters else parameters)
         for name, (defense, parameters) in ROWS.items()
     }
-
-
-BASELINES = ("pgd-at", "pgd-at, tuned", "trades, tuned", "cosine head alone")
 
 
 class Cells:
