@@ -81,10 +81,11 @@ ROWS = {
 BASELINES = ("pgd-at", "pgd-at, tuned", "trades, tuned", "cosine head alone")
 
 
-def shifted(pixels):
-    """The rows, each that shifts its images by at most so many pixels."""
+def changed(path):
+    """The rows with parameters from a file: a row's name to what it has instead."""
+    changes = yaml.safe_load(Path(path).read_text()) if path else {}
     return {
-        name: (defense, {**parameters, "crop": pixels} if "crop" in parameters else parameters)
+        name: (defense, {**parameters, **changes.get(name, {})})
         for name, (defense, parameters) in ROWS.items()
     }
 
