@@ -4,9 +4,9 @@
 
 Omniglot's two small sets, split by alphabet (`few_shot_omniglot.yaml` beside this file; Latin,
 which is in both sets, is left out), with characters to train on turned by 90, 180 and 270 degrees
-as other characters, as Vinyals et al. 2016 have it; or GTSRB (`--dataset npz:FILE --split 0`). All
-rows train on the same classes. Each row and budget
-is a `bench run` into a folder of its own below `--out`; started again, it goes on where it stopped.
+as other characters, as Vinyals et al. 2016 have it; or GTSRB (`--dataset npz:FILE --split 0
+--changes few_shot_signs.yaml`). All rows train on the same classes. Each row and budget is a
+`bench run` into a folder of its own below `--out`; started again, it goes on where it stopped.
 A small run takes minutes:
 
     python tests/performance/few_shot.py --data-dir DIR --out RESULTS --budget-ge 20000 \\
@@ -227,9 +227,7 @@ def settings(options):
 def arguments():
     parser = parser_of(__doc__, ROWS, dataset="omniglot", model="conv4(width=32)")
     parser.add_argument("--split", default=str(SPLIT))
-    parser.add_argument(
-        "--crop", type=int, default=3, help="pixels of padding; 0 for traffic signs"
-    )
+    parser.add_argument("--changes", help="a file with other parameters of rows")
     parser.add_argument("--ways", nargs="+", type=int, default=[5, 20])
     parser.add_argument("--shots", nargs="+", type=int, default=[1, 5])
     parser.add_argument("--queries", type=int, default=5)
@@ -246,7 +244,7 @@ def main():
     options = arguments()
     if options.dataset == "omniglot" and not options.report:
         options.data_dir = turned(Path(options.data_dir), options.out / "data")
-    cells = measured(options, shifted(options.crop), lambda row: settings(options))
+    cells = measured(options, changed(options.changes), lambda row: settings(options))
     rows = {pair: Cells(found) for pair, found in cells.items()}
     for size in sorted({size for one in rows.values() for size in one.judged}):
         for show in (table, readouts, differences, stored):
