@@ -132,10 +132,8 @@ def test_the_attacker_chooses_the_scale_and_the_defender_the_penalty():
         scales = [left[chosen["penalty"], scale] for scale in SCALES]
         assert left[chosen["penalty"], chosen["scale"]] == min(scales)
         middle = SCALES[len(SCALES) // 2]
-        assert (
-            max(value for (_, scale), value in left.items() if scale == middle)
-            == (left[chosen["penalty"], middle])
-        )
+        best = max(value for (_, scale), value in left.items() if scale == middle)
+        assert left[chosen["penalty"], middle] == best
 
 
 def test_a_read_out_costs_a_pass_of_each_labelled_image():

@@ -197,21 +197,19 @@ def test_weights_that_move_are_put_back():
     assert np.array_equal(course.run("centroid", 2, 2)[1]["robust"], before["robust"])
 
 
-def test_small_logits_hide_no_gradient_from_the_attack(monkeypatch):
+def test_small_logits_hide_no_gradient_from_the_attack():
     """A large penalty makes a head's logits small, and changes little else."""
-    setting = {"penalty": 0.1}
-    chosen = readout("ridge", adapted("torch", data()))
-    found = []
+    dataset, found = data(), []
+    course = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
+    chosen = readout("ridge", course.model)
+    task = course._task("test", 3, 2, chosen)
     for factor in (1.0, 1e-4):
 
         def fit(*arguments, factor=factor):
             return chosen.fit(*arguments).scaled(factor)
 
-        trial = Trial(dataclasses.replace(chosen, fit=fit), setting, 10.0)
-        dataset = data()
-        mine = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
-        task = mine._task("test", 3, 2, chosen)
-        found.append(mine._measured(task, range(4), trial)["robust"])
+        trial = Trial(dataclasses.replace(chosen, fit=fit), {"penalty": 0.1}, 10.0)
+        found.append(course._measured(task, range(4), trial)["robust"])
     assert np.array_equal(*found)
     assert 0 < found[0].mean() < 1
 

@@ -84,6 +84,8 @@ BASELINES = ("pgd-at", "pgd-at, tuned", "trades, tuned", "cosine head alone")
 def changed(path):
     """The rows with parameters from a file: a row's name to what it has instead."""
     changes = yaml.safe_load(Path(path).read_text()) if path else {}
+    if unknown := sorted(set(changes) - set(ROWS)):
+        raise SystemExit(f"{path}: no row is called {unknown[0]!r}; there are {', '.join(ROWS)}")
     return {
         name: (defense, {**parameters, **changes.get(name, {})})
         for name, (defense, parameters) in ROWS.items()

@@ -19,7 +19,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-# Within the eighth sleep of the thread, from 0.63 to 1.27 seconds after the start.
+# Within the seventh sleep of the thread, from 0.63 to 1.27 seconds after the start.
 SECONDS = (0.7, 0.8, 0.9, 1.0, 1.1)
 LONG = 0.05
 

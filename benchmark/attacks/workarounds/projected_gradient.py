@@ -106,8 +106,8 @@ def _unknown(*args: object, **kwargs: object) -> float:
 
 
 def _mended(inner: _Inner) -> _Inner:
-    """The same attack by code that can do it, and without a wait."""
-    if not isinstance(inner, ProjectedGradientDescentTensorFlowV2):
+    """The same attack by code that can do it, and without a wait; itself where it is that."""
+    if type(inner) is not ProjectedGradientDescentTensorFlowV2:
         return inner
     kind = _InTensorFlow if inner.decay is None else ProjectedGradientDescentNumpy
     return kind(
