@@ -52,7 +52,7 @@ class Job:
     row, and to another data set, where it is measured.
     external: the model, where someone else trained it. origin: of the model, where it is on
     this machine. attack_timeout: seconds that one attack may take; None for any. batch_size:
-    examples that attacks take at a time. curve: the security curve to draw, if any.
+    examples that attacks and read-outs take at a time. curve: the security curve to draw, if any.
     corruptions: whether accuracy on corrupted images is measured. certification: how, if at all.
     adapts: whether the defense adapts before it is attacked. training: gradient evaluations that
     the training takes. after: ids of cells that end before this one begins, in the same run.

@@ -63,8 +63,8 @@ class Placement(BaseModel):
     cluster's head, "auto" for the one on this machine, or "local" to start one; None to go by
     $RAY_ADDRESS. cpus_per_cell, gpus_per_cell: what a worker takes of a node; shares of a GPU are
     allowed. runtime_env: {framework: Ray's runtime environment of its workers}. shard: (k, n) for
-    the k-th of n parts of the plan. batch_size: examples that attacks take at a time, or "auto" for
-    as many as the device has memory for; the usual number where it is None. devices:
+    the k-th of n parts of the plan. batch_size: examples that attacks and read-outs take at a time,
+    or "auto" for as many as the device has memory for; the usual number where it is None. devices:
     numbers of the GPUs of this machine that workers take in turn, each one of them; None to leave
     that to frameworks.
     """

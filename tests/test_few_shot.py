@@ -197,6 +197,29 @@ def test_weights_that_move_are_put_back():
     assert np.array_equal(course.run("centroid", 2, 2)[1]["robust"], before["robust"])
 
 
+def test_as_many_rows_as_are_asked_for_go_through_the_model_at_once(monkeypatch):
+    dataset, found, sizes = data(), [], []
+    for rows in (250, 13):
+        model = adapted("torch", dataset)
+        model.rows, asked = rows, []
+        attack, features = model.body.attack, model.body.features
+
+        def counted(x, *rest, attack=attack, asked=asked, **more):
+            asked.append(len(x))
+            return attack(x, *rest, **more)
+
+        def looked(x, features=features, asked=asked):
+            asked.append(len(x))
+            return features(x)
+
+        monkeypatch.setattr(model.body, "attack", counted)
+        monkeypatch.setattr(model.body, "features", looked)
+        found.append(Course(SMALL, dataset, THREAT, 0, model).run("ridge", 2, 2)[1]["robust"])
+        sizes.append(max(asked))
+    assert np.array_equal(*found)
+    assert sizes[0] > 13 == sizes[1]
+
+
 def test_small_logits_hide_no_gradient_from_the_attack():
     """A large penalty makes a head's logits small, and changes little else."""
     dataset, found = data(), []

@@ -175,8 +175,8 @@ RUN: Mapping[str, Any] = {
     ),
     "batch_size": option(
         "NUMBER|auto",
-        "Examples that an attack asks the model about at a time; 250 unless given. auto: as many "
-        "as the GPU's free memory holds, 250 on a CPU.",
+        "Examples that an attack, or a read-out of new classes, asks the model about at a time; "
+        "250 unless given. auto: as many as the GPU's free memory holds, 250 on a CPU.",
     ),
     "baseline": option(None, "Also measure each cell's undefended twin (default).", bool),
     "on_overfit": option(

@@ -51,7 +51,7 @@ class Context:
         extra_data: what is trained with beside the data set.
         sources: defense to the id of the cell on whose model attacks `from:` it are made.
         threads: CPU threads of one operation.
-        batch_size: examples that attacks take at a time.
+        batch_size: examples that attacks and read-outs take at a time.
     """
 
     cell: Cell
@@ -166,7 +166,7 @@ class Context:
 
     @functools.cached_property
     def at_once(self) -> int:
-        """How many examples attacks take at a time, also where they were to find out."""
+        """How many examples attacks and read-outs take at a time, also where it was "auto"."""
         if self.batch_size != AUTO:
             return self.batch_size
         if self.device == "cpu":
@@ -182,7 +182,7 @@ class Context:
     @functools.cached_property
     def readable(self) -> Adapted:
         """A copy of the trained model whose features heads are read out of."""
-        return Adapted(self.fitted, self._wrap)
+        return Adapted(self.fitted, self._wrap, self.at_once)
 
     def _wrap(self, model: models.Model, classes: int) -> Estimator:
         wrap = frameworks.part(frameworks.ESTIMATORS, self.cell.framework).wrap

@@ -22,7 +22,7 @@ from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot.episodes import Episodes
 from benchmark.metatest.fewshot.settings import VERSION, FewShot
 from benchmark.metatest.fewshot.strongest import autoattack
-from benchmark.metatest.readouts.model import ROWS, Adapted
+from benchmark.metatest.readouts.model import Adapted
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import ReadOut, Setting, Support, choose, readout
 from benchmark.metatest.summary import share
@@ -192,7 +192,7 @@ class Course:
             numbers=numbers,
             seed=self.seed,
         )
-        size = 1 if trial.readout.moves else max(1, ROWS // whole.query.shape[1])
+        size = 1 if trial.readout.moves else max(1, self.model.rows // whole.query.shape[1])
         found: dict[str, list[np.ndarray]] = {}
         done = 0
         for batch in whole.batches(size):

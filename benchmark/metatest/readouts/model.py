@@ -10,14 +10,12 @@ import numpy as np
 
 from benchmark import frameworks
 from benchmark.estimators.estimator import Estimator
+from benchmark.estimators.passes import CHUNK
 from defenses import Fitted
 from defenses.cost import Cost, gradients
 from defenses.heads.spec import Heads
 from defenses.labels import labels_of
 from defenses.perturbation.spec import Ascent
-
-# Rows that go through a model at once.
-ROWS = 250
 
 # A model and its number of classes to an estimator of it.
 Wrap = Callable[[Any, int], Estimator]
@@ -29,10 +27,11 @@ class Adapted:
     Args:
         fitted: the trained model, which stays as it is.
         wrap: makes estimators, for the attacks of libraries.
+        rows: that go through the model at once, where episodes share its weights.
     """
 
-    def __init__(self, fitted: Fitted, wrap: Wrap) -> None:
-        self.defense, self.wrap = fitted.defense, wrap
+    def __init__(self, fitted: Fitted, wrap: Wrap, rows: int = CHUNK) -> None:
+        self.defense, self.wrap, self.rows = fitted.defense, wrap, rows
         self.kernel = fitted.kernel.copy()
         self.body = frameworks.part(frameworks.HEADS, fitted.subject.framework).Body(self.kernel)
         self._trained = self.kernel.weights()
@@ -50,7 +49,7 @@ class Adapted:
     def features(self, x: np.ndarray) -> np.ndarray:
         """(n, d), float64, of the weights as they are."""
         self._cost += Cost(forwards=len(x))
-        parts = [x[first : first + ROWS] for first in range(0, len(x), ROWS)]
+        parts = [x[first : first + self.rows] for first in range(0, len(x), self.rows)]
         return np.concatenate([self.body.features(part) for part in parts]).astype(np.float64)
 
     def attack(
