@@ -41,6 +41,7 @@ def parser_of(doc, rows, *, dataset, model, budgets=BUDGETS):
     parser.add_argument("--budget-ge", nargs="+", type=int, default=list(budgets))
     parser.add_argument("--seed", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--only", nargs="+", choices=rows, default=list(rows))
+    parser.add_argument("--batch-size", help="as in `bench run`: auto on a GPU")
     parser.add_argument("--report", action="store_true", help="run nothing")
     return parser
 
@@ -72,7 +73,7 @@ def _slug(row):
 
 def _configuration(options, row, budget):
     defense, parameters = row
-    return {
+    found = {
         "dataset": options.dataset,
         "data_dir": options.data_dir,
         "model": options.model,
@@ -87,6 +88,7 @@ def _configuration(options, row, budget):
         "jobs": 1,
         "threads": 1,
     }
+    return found | ({"batch_size": options.batch_size} if options.batch_size else {})
 
 
 def _run(out, configuration):
