@@ -61,10 +61,22 @@ def measured(options, rows, settings, *, begins=""):
         for (row, budget), out in folders.items():
             _run(out, _configuration(options, rows[row], budget) | settings(row))
     there = {pair: out for pair, out in folders.items() if any(out.glob("cells/*/cell.json"))}
-    return {
-        pair: sorted(read(out).cells, key=lambda cell: cell.record.config.seed)
+    found = {
+        pair: {cell.record.config.seed: cell for cell in read(out).cells}
         for pair, out in there.items()
     }
+    return _of_equal_seeds(found)
+
+
+def _of_equal_seeds(found):
+    """Cells by seed of those seeds that all rows at a budget have, since seeds are paired."""
+    for budget in sorted({budget for _, budget in found}):
+        rows = [cells for (_, same), cells in found.items() if same == budget]
+        for lacking in sorted(set.union(*map(set, rows)) - set.intersection(*map(set, rows))):
+            print(f"seed {lacking} at {budget:,} is left out: not every row has it")
+            for cells in rows:
+                cells.pop(lacking, None)
+    return {pair: [cells[seed] for seed in sorted(cells)] for pair, cells in found.items()}
 
 
 def _slug(row):
