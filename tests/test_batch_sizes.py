@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import untrained
 from serving import serve
 
+import defenses
 from benchmark import frameworks
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.sizes import fitting, smaller
@@ -89,6 +91,14 @@ def test_auto_asks_the_device_and_is_the_usual_size_on_a_cpu(
     context = Context(cell, None, device, Reporter(None, ""), batch_size="auto")  # type: ignore[arg-type]
     context.__dict__["target"] = make_target("torch")
     assert context.at_once == expected
+
+
+def test_read_outs_take_as_many_rows_at_a_time_as_attacks() -> None:
+    cell = SimpleNamespace(framework="torch")
+    context = Context(cell, None, "cpu", Reporter(None, ""), batch_size=7)  # type: ignore[arg-type]
+    fitted = defenses.create("pgd-at", untrained.THREAT).resume(untrained.model("torch"))
+    context.__dict__["fitted"] = fitted
+    assert context.readable.rows == 7
 
 
 def short_of_memory(target: Any, most: int) -> Any:
