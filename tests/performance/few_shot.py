@@ -72,10 +72,7 @@ ROWS = {
     "aq-maml": ("meta-adv", QUERYING),
     "aq-anil": ("meta-adv", {**QUERYING, "algorithm": "anil"}),
     "aq-centroid": ("meta-adv", {**QUERYING, "head": "centroid"}),
-    "aq-ridge": (
-        "meta-adv",
-        {**QUERYING, **MORE_WAYS, "head": "ridge", "learning_rate": 0.2},
-    ),
+    "aq-ridge": ("meta-adv", {**QUERYING, **MORE_WAYS, "head": "ridge", "learning_rate": 0.2}),
     # The share of the first phase is chosen by the column of validation classes.
     "two phases, 25 %": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 0.25}),
     "two phases, 50 %": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 0.5}),

@@ -76,7 +76,7 @@ def _of_equal_seeds(found):
             print(f"seed {lacking} at {budget:,} is left out: not every row has it")
             for cells in rows:
                 cells.pop(lacking, None)
-    return {pair: [cells[seed] for seed in sorted(cells)] for pair, cells in found.items()}
+    return {pair: [cells[seed] for seed in sorted(cells)] for pair, cells in found.items() if cells}
 
 
 def _slug(row):
