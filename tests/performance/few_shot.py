@@ -22,6 +22,7 @@ adaptation makes vanish.
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import studies
@@ -37,7 +38,7 @@ from studies import (
     measured,
     parser_of,
     percent,
-    stacked,
+    seed_of,
 )
 
 from reports.fewshots import chosen
@@ -97,26 +98,33 @@ class Cells:
     """What the cells of a row at a budget hold of the protocol, seed by seed."""
 
     def __init__(self, cells):
-        self.every = [list(cell.few_shot) for cell in cells]
-        sizes = {_size(one) for found in self.every for one in found}
+        self.every = {seed_of(cell): list(cell.few_shot) for cell in cells}
+        sizes = {_size(one) for found in self.every.values() for one in found}
         self.judged = {size: self._judged(size) for size in sorted(sizes)}
 
     def _judged(self, size):
         """Each seed's read-out that is best on validation classes."""
-        found = [chosen([one for one in mine if _size(one) == size]) for mine in self.every]
-        return [one for one in found if one is not None]
+        found = {
+            seed: chosen([one for one in mine if _size(one) == size])
+            for seed, mine in self.every.items()
+        }
+        return {seed: one for seed, one in found.items() if one is not None}
 
     def shares(self, size, name, readout=None):
-        """(seeds, episodes) of the read-out named, else of those judged by."""
-        ones = self.judged.get(size, [])
+        """Seed to the episodes' shares, of the read-out named, else of those judged by."""
+        ones = self.judged.get(size, {})
         if readout is not None:
-            every = [one for mine in self.every for one in mine if _size(one) == size]
-            ones = [one for one in every if one.record.readout == readout]
-        return stacked([one.shares[name] for one in ones if name in one.shares])
+            ones = {
+                seed: one
+                for seed, mine in self.every.items()
+                for one in mine
+                if (_size(one), one.record.readout) == (size, readout)
+            }
+        return {seed: one.shares[name] for seed, one in ones.items() if name in one.shares}
 
     def told(self, size, name, readout=None):
         """The same as a mean with its interval."""
-        queries = size[0] * self.every[0][0].record.queries
+        queries = size[0] * next(mine[0] for mine in self.every.values() if mine).record.queries
         return percent(self.shares(size, name, readout), queries)
 
 
@@ -131,7 +139,7 @@ def table(rows, size):
     )
     head(names.split(", "))
     for (row, budget), one in rows.items():
-        if not (judged := one.judged.get(size)):
+        if not (judged := list(one.judged.get(size, {}).values())):
             continue
         names = "/".join(dict.fromkeys(o.record.readout for o in judged))
         values = [one.told(size, n) for n in ("clean", "robust", "stored_queries", "autoattack")]
@@ -143,7 +151,7 @@ def table(rows, size):
 
 def readouts(rows, size):
     """What each read-out leaves of white-box queries."""
-    every = [one for cells in rows.values() for mine in cells.every for one in mine]
+    every = [one for cells in rows.values() for mine in cells.every.values() for one in mine]
     names = sorted({one.record.readout for one in every})
     head([f"Robust, {size[0]}-way {size[1]}-shot", "Budget", *names])
     for (row, budget), one in rows.items():
@@ -180,7 +188,7 @@ def stored(rows, size):
                 (one.shares(size, which), other.shares(size, which))
                 for which in ("stored_queries", "robust")
             ]
-            if all(part.size for pair in pairs for part in pair):
+            if all(part for pair in pairs for part in pair):
                 values = [difference(*pair) for pair in pairs]
                 line(row, f"{budget:,}", name, *values, _verdict(*pairs))
 
@@ -192,23 +200,37 @@ def _verdict(stored_pair, renewed_pair):
 
 
 def turned(source, target):
-    """A folder with Omniglot's small sets as they are, and alphabets to train on turned beside."""
+    """A folder with Omniglot's small sets as they are, and alphabets to train on turned beside.
+
+    Made under another name and renamed, so that studies started at once don't trip over each other
+    and one that was stopped leaves no part of it.
+    """
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="making-", dir=target.parent) as made:
+            _turn(source, Path(made) / target.name)
+            try:
+                (Path(made) / target.name).rename(target)
+            except OSError:
+                if not target.exists():  # else another study was faster
+                    raise
+    return str(target)
+
+
+def _turn(source, target):
     for name in SETS:
-        (target / name).mkdir(parents=True, exist_ok=True)
+        (target / name).mkdir(parents=True)
         for alphabet in sorted((source / name).iterdir()):
-            if not (link := target / name / alphabet.name).exists():
-                link.symlink_to(alphabet.resolve())
+            (target / name / alphabet.name).symlink_to(alphabet.resolve())
     patterns = yaml.safe_load(SPLIT.read_text())["train"]
-    trained = [pattern.partition("*")[0] for pattern in patterns]
-    for name in trained:
+    for name in [pattern.partition("*")[0] for pattern in patterns]:
         (alphabet,) = (found for part in SETS if (found := target / part / name).exists())
         for path in sorted(alphabet.glob("*/*.png")):
             for angle in (90, 180, 270):
                 other = alphabet.with_name(f"{name}, turned by {angle}") / path.parent.name
                 other.mkdir(parents=True, exist_ok=True)
-                if not (copy := other / path.name).exists():
-                    Image.open(path).transpose(Image.Transpose[f"ROTATE_{angle}"]).save(copy)
-    return str(target)
+                turn = Image.Transpose[f"ROTATE_{angle}"]
+                Image.open(path).transpose(turn).save(other / path.name)
 
 
 def settings(options):

@@ -18,7 +18,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from studies import difference, head, line, measured, parser_of, percent, stacked
+from studies import difference, head, line, measured, parser_of, percent, seed_of
 
 SUITE = Path(__file__).with_suffix(".yaml")
 # What the bank is without learned starts, and with a single one that goes to each result.
@@ -38,15 +38,18 @@ BANKS = tuple(row for row in ROWS if row.startswith("bank"))
 
 
 class Outcomes:
-    """What is right of each attack, (seeds, examples), of the cells of a row."""
+    """What is right of each attack, (examples,) by seed, of the cells of a row."""
 
     def __init__(self, cells, names):
         ended = [cell for cell in cells if cell.record.status == "ok"]
-        found = [{one.name: one.outcomes for one in cell.under(SUITE.stem)} for cell in ended]
+        found = {
+            seed_of(cell): {one.name: one.outcomes for one in cell.under(SUITE.stem)}
+            for cell in ended
+        }
         self.seeds, self.cost = len(ended), ended[0].training.cost.gradient_evaluations
-        self.clean = stacked([one[names[0]].clean_correct for one in found])
+        self.clean = {seed: one[names[0]].clean_correct for seed, one in found.items()}
         self.robust = {
-            name: stacked([one[name].robust for one in found if one[name] is not None])
+            name: {seed: one[name].robust for seed, one in found.items() if one[name] is not None}
             for name in names
         }
 

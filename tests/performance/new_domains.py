@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.datasets import load_digits
-from studies import QUERYING, difference, head, line, measured, parser_of, percent, stacked
+from studies import QUERYING, difference, head, line, measured, parser_of, percent, seed_of
 
 from benchmark.metatest.domain.settings import METHODS, SCRATCH
 
@@ -49,14 +49,19 @@ RIVAL = "pgd-at"
 
 
 class Adapted:
-    """One method of a row at a budget; `clean` and `robust` are (seeds, episodes, shots)."""
+    """One method of a row at a budget; `clean` and `robust` are (episodes, shots) by seed."""
 
     def __init__(self, cells, method):
-        ones = [one for cell in cells for one in cell.domains if one.record.method == method]
-        ones = [one for one in ones if one.robust is not None]
-        self.seeds, self.record = len(ones), ones[0].record if ones else None
-        self.clean = stacked([one.clean for one in ones])
-        self.robust = stacked([one.robust for one in ones])
+        found = [(seed_of(cell), one) for cell in cells for one in cell.domains]
+        ones = {s: o for s, o in found if o.record.method == method and o.robust is not None}
+        self.seeds, self.record = len(ones), next(iter(ones.values())).record if ones else None
+        self.clean = {seed: one.clean for seed, one in ones.items()}
+        self.robust = {seed: one.robust for seed, one in ones.items()}
+
+
+def _at(found, place):
+    """(episodes,) by seed, with so many labels."""
+    return {seed: values[..., place] for seed, values in found.items()}
 
 
 def methods(cells):
@@ -71,7 +76,7 @@ def table(rows, shots, what):
     for (row, budget), found in rows.items():
         for name, one in found.items():
             values = getattr(one, what)
-            told = [percent(values[..., n], one.record.queries) for n in range(len(shots))]
+            told = [percent(_at(values, n), one.record.queries) for n in range(len(shots))]
             cost = f"{one.record.cost[-1].gradient_evaluations:,.0f}"
             line(row, f"{budget:,}", name, one.seeds, *told, cost)
 
@@ -87,7 +92,7 @@ def differences(rows, shots):
             for other, them in against.items():
                 if them is not None:
                     places = range(len(shots))
-                    values = [difference(one.robust[..., n], them.robust[..., n]) for n in places]
+                    values = [difference(_at(one.robust, n), _at(them.robust, n)) for n in places]
                     line(row, f"{budget:,}", name, other, *values)
 
 

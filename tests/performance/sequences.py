@@ -16,7 +16,7 @@ earlier families, and none. Each row and budget is a `bench run` into a folder o
 from __future__ import annotations
 
 import numpy as np
-from studies import difference, head, line, measured, parser_of, percent, points, stacked
+from studies import difference, head, line, measured, parser_of, percent, points, seed_of
 
 # Trained to learn one family without losing another, with rates of its own for each layer
 KEEPING = {"distribution": ["attacks"], "support_family": "other", "learn_rates": True}
@@ -33,20 +33,22 @@ COLUMNS = ("Clean", "Mean", "Worst", "Forgetting", "GE", "Labels")
 
 
 class Learned:
-    """One learner of a row at a budget; numbers are (seeds, episodes), after the last arrival."""
+    """One learner of a row at a budget; numbers are (episodes,) by seed, after the last arrival."""
 
     def __init__(self, cells, learner):
-        ones = [one for cell in cells for one in cell.sequences if one.record.learner == learner]
-        ones = [one for one in ones if one.correct is not None]
-        self.seeds, self.record = len(ones), ones[0].record if ones else None
-        correct = stacked([one.correct for one in ones])  # (seeds, episodes, arrivals, families)
-        if not ones:
-            return
-        learned = np.diagonal(correct, axis1=2, axis2=3)[..., :-1]
-        self.worst = stacked([one.worst for one in ones])
-        self.mean = correct[:, :, -1].mean(axis=2)
-        self.kept = (correct[:, :, -1, :-1] - learned).mean(axis=2)
-        self.clean = np.mean([one.record.clean[-1].mean for one in ones])
+        found = [(seed_of(cell), one) for cell in cells for one in cell.sequences]
+        ones = {s: o for s, o in found if o.record.learner == learner and o.correct is not None}
+        self.seeds, self.record = len(ones), next(iter(ones.values())).record if ones else None
+        self.worst = {seed: one.worst for seed, one in ones.items()}
+        self.mean = {seed: one.correct[:, -1].mean(axis=1) for seed, one in ones.items()}
+        self.kept = {seed: _kept(one.correct) for seed, one in ones.items()}
+        self.clean = [one.record.clean[-1].mean for one in ones.values()]
+
+
+def _kept(correct):
+    """(episodes,), of (episodes, arrivals, families): what is left of each since it was learned."""
+    learned = np.diagonal(correct, axis1=1, axis2=2)[:, :-1]
+    return (correct[:, -1, :-1] - learned).mean(axis=1)
 
 
 def learners(cells):
@@ -60,10 +62,10 @@ def table(rows):
     head(["Row", "Budget", "Learner", "Seeds", *COLUMNS])
     for (row, budget), found in rows.items():
         for name, one in found.items():
-            queries = one.record.queries
-            told = [percent(one.mean, queries), percent(one.worst, queries), points(one.kept)]
+            queries, kept = one.record.queries, points(np.stack(list(one.kept.values())))
+            told = [percent(one.mean, queries), percent(one.worst, queries), kept]
             cost = f"{one.record.cost.gradient_evaluations:,.0f}"
-            clean = f"{100 * one.clean:.1f}"
+            clean = f"{100 * np.mean(one.clean):.1f}"
             line(row, f"{budget:,}", name, one.seeds, clean, *told, cost, one.record.labels_used)
 
 
@@ -75,7 +77,7 @@ def differences(rows, what, about):
         rivals = [rows.get((other, budget), {}).get(name) for other, name in pairs]
         for name, one in found.items() if row not in BASELINES else ():
             values = [
-                difference(getattr(one, what), getattr(them, what) if them else np.empty(0))
+                difference(getattr(one, what), getattr(them, what) if them else {})
                 for them in rivals
             ]
             line(row, f"{budget:,}", name, *values)

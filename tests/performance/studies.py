@@ -61,10 +61,7 @@ def measured(options, rows, settings, *, begins=""):
         for (row, budget), out in folders.items():
             _run(out, _configuration(options, rows[row], budget) | settings(row))
     there = {pair: out for pair, out in folders.items() if any(out.glob("cells/*/cell.json"))}
-    found = {
-        pair: {cell.record.config.seed: cell for cell in read(out).cells}
-        for pair, out in there.items()
-    }
+    found = {pair: {seed_of(cell): cell for cell in read(out).cells} for pair, out in there.items()}
     return _of_equal_seeds(found)
 
 
@@ -123,13 +120,13 @@ def line(*values):
     print("| " + " | ".join(map(str, values)) + " |")
 
 
-def percent(values, queries=1):
-    """A mean with its interval, of (seeds, n) shares of so many queries each."""
-    if not values.size:
+def percent(found, queries=1):
+    """A mean with its interval, of each seed's (n,) shares of so many queries each."""
+    if not found:
         return NOTHING
-    several = len(values) > 1
-    found = across_seeds(values) if several else over_episodes(values[0], queries=queries)
-    return f"{100 * found.mean:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+    values = np.stack(list(found.values()))
+    told = across_seeds(values) if len(values) > 1 else over_episodes(values[0], queries=queries)
+    return f"{100 * told.mean:.1f} ({100 * told.low:.1f} to {100 * told.high:.1f})"
 
 
 def points(values, *, marked=False):
@@ -142,17 +139,17 @@ def points(values, *, marked=False):
 
 def difference(ours, theirs):
     """In points, of the seeds that both have; bold where its interval excludes 0."""
-    if not (ours.size and theirs.size):
-        return NOTHING
-    return points(apart(ours, theirs), marked=True)
+    values = apart(ours, theirs)
+    return points(values, marked=True) if values.size else NOTHING
 
 
 def apart(ours, theirs):
-    """(seeds, n) differences, of the seeds that both have."""
-    seeds = min(len(ours), len(theirs))
-    return ours[:seeds].astype(float) - theirs[:seeds]
-
-
-def stacked(found):
-    """(seeds, n) of arrays (n,); empty where there is none."""
+    """(seeds, n) differences, of the seeds that both have (n,) values of."""
+    both = [seed for seed in ours if seed in theirs]
+    found = [ours[seed].astype(float) - theirs[seed] for seed in both]
     return np.stack(found) if found else np.empty((0, 0))
+
+
+def seed_of(cell):
+    """The training seed of a cell, which values of models are paired by."""
+    return cell.record.config.seed
