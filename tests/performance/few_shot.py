@@ -58,13 +58,23 @@ DESCENT = {
 }
 TUNED = {**DESCENT, "attack_steps": 5, "batch_size": 64}
 QUERYING = {**studies.QUERYING, **DESCENT}
-MORE_WAYS = {"ways": 10, "support": 30, "query": 50, "tasks": 1}
+RIDGE = {
+    **QUERYING,
+    "head": "ridge",
+    "ways": 10,
+    "support": 30,
+    "query": 50,
+    "tasks": 1,
+    "query_attack_steps": 3,
+    "clean_weight": 0.0,
+    "learning_rate": 0.5,
+}
 OURS = {**studies.OURS, **DESCENT}
 # Row: defense and its parameters.
 ROWS = {
     "none": ("none", {}),
     "pgd-at": ("pgd-at", {}),
-    "pgd-at, tuned": ("pgd-at", {**TUNED, "learning_rate": 0.3}),
+    "pgd-at, tuned": ("pgd-at", {**TUNED, "learning_rate": 0.5, "attack_steps": 3}),
     "trades, tuned": ("trades", TUNED),
     "maml, no adversary": ("meta-adv", {**OURS, "clean_weight": 1.0}),
     "adml": ("meta-adv", {"preset": "adml", **FEW, **CROP, "support": 25, "query": 25}),
@@ -73,7 +83,7 @@ ROWS = {
     "aq-maml": ("meta-adv", QUERYING),
     "aq-anil": ("meta-adv", {**QUERYING, "algorithm": "anil"}),
     "aq-centroid": ("meta-adv", {**QUERYING, "head": "centroid"}),
-    "aq-ridge": ("meta-adv", {**QUERYING, **MORE_WAYS, "head": "ridge", "learning_rate": 0.2}),
+    "aq-ridge": ("meta-adv", RIDGE),
     # The share of the first phase is chosen by the column of validation classes.
     "two phases, 25 %": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 0.25}),
     "two phases, 50 %": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 0.5}),
