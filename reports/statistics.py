@@ -145,7 +145,10 @@ def of_differences(values: np.ndarray, *, confidence: float = CONFIDENCE) -> tup
     """The interval, (low, high), of the mean of paired differences, (seeds, n) in [-1, 1].
 
     That of `across_seeds`, whose values are in [0, 1]; of one seed it is Student's over the n.
+    Where all are 0, two that answer alike, it has no width.
     """
+    if not values.any():
+        return 0.0, 0.0
     if len(values) == 1:
         count, mean = values.shape[1], float(values.mean())
         reach = float(t.isf((1 - confidence) / 2, count - 1) * values.std(ddof=1)) / count**0.5
