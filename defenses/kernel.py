@@ -7,6 +7,7 @@ of each defense.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -86,10 +87,21 @@ class Kernel(ABC):
         return _in_batches(self._outputs, x)
 
     def attack(
-        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        start: np.ndarray,
+        *,
+        eps: float,
+        ascent: Ascent,
+        scale: float = 1.0,
     ) -> np.ndarray:
-        """Adversarial examples of the model in evaluation mode; shape of `x`."""
-        return _in_batches(lambda *part: self._attack(*part, eps=eps, ascent=ascent), x, y, start)
+        """Adversarial examples of the model in evaluation mode; shape of `x`.
+
+        The loss is that of `scale` times the logits.
+        """
+        attack = functools.partial(self._attack, eps=eps, ascent=ascent, scale=scale)
+        return _in_batches(attack, x, y, start)
 
     def adapt(
         self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, adaptation: Adaptation
@@ -177,7 +189,14 @@ class Kernel(ABC):
 
     @abstractmethod
     def _attack(
-        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        start: np.ndarray,
+        *,
+        eps: float,
+        ascent: Ascent,
+        scale: float,
     ) -> np.ndarray:
         """`attack` of a batch."""
 

@@ -69,11 +69,18 @@ class Adaptable:
         self._cost += gradients(len(x) * (1 if clean is None else 2)) * steps
 
     def attack(
-        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        start: np.ndarray,
+        *,
+        eps: float,
+        ascent: Ascent,
+        scale: float = 1.0,
     ) -> np.ndarray:
-        """Projected gradient ascent on each example."""
+        """Projected gradient ascent on each example's loss of `scale` times the logits."""
         self._cost += ascent.cost(len(x))
-        return self._kernel.attack(x, y, start, eps=eps, ascent=ascent)
+        return self._kernel.attack(x, y, start, eps=eps, ascent=ascent, scale=scale)
 
     def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The gradient of each example's loss with respect to itself."""
@@ -82,5 +89,9 @@ class Adaptable:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Labels, (n,); `NO_LABEL` where the logits are not finite."""
+        return labels_of(self.logits(x))
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """(n, classes)."""
         self._cost += Cost(forwards=len(x))
-        return labels_of(self._kernel.predict(x))
+        return self._kernel.predict(x)

@@ -58,15 +58,24 @@ class Heads:
         Heads whose logits don't differ, or are not finite, stay as they are.
         """
         with np.errstate(all="ignore"):
-            apart = self.logits(features).std(axis=-1).mean(axis=-1)  # (E,)
-            factors = scale / apart
-        factors = np.where(np.isfinite(factors), factors, 1.0)[:, None]
+            factors = spreading(scale, self.logits(features))[:, None]
         return Heads(factors[..., None] * self.weights, factors * self.biases, self.unit)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """(E, n, ways) of (E, n, d)."""
         rows = unit(features) if self.unit else features
         return rows @ self.weights + self.biases[:, None]
+
+
+def spreading(scale: float, logits: np.ndarray) -> np.ndarray:
+    """What logits (E, n, ways) are to be multiplied by for a standard deviation of `scale`, (E,).
+
+    That is over the classes, in the mean of an episode; 1 where they don't differ, or are not
+    finite.
+    """
+    with np.errstate(all="ignore"):
+        factors = scale / logits.std(axis=-1).mean(axis=-1)
+    return np.where(np.isfinite(factors), factors, 1.0)
 
 
 def unit(features: np.ndarray) -> np.ndarray:

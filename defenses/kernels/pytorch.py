@@ -188,10 +188,19 @@ class Kernel(kernel.Kernel):
             return np.asarray(self.logits(self.images(x)).cpu().numpy())
 
     def _attack(
-        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        start: np.ndarray,
+        *,
+        eps: float,
+        ascent: Ascent,
+        scale: float,
     ) -> np.ndarray:
         tensors = self.images(x), self.labels(y), self.images(start)
-        return self.arrays(self.perturbed(*tensors, eps=eps, ascent=ascent))
+        with self.attacked():
+            found = perturb(lambda x: scale * self.logits(x), *tensors, eps=eps, ascent=ascent)
+        return self.arrays(found)
 
     def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         with self.attacked():

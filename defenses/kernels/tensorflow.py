@@ -164,13 +164,26 @@ class Kernel(kernel.Kernel):
         return np.asarray(self._logits(self.images(x)).numpy())
 
     def _attack(
-        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        start: np.ndarray,
+        *,
+        eps: float,
+        ascent: Ascent,
+        scale: float,
     ) -> np.ndarray:
         if ascent not in self._attacks:
-            attack = functools.partial(self.perturbed, ascent=ascent)
+            attack = functools.partial(self._graph_attack, ascent=ascent)
             self._attacks[ascent] = tf.function(attack, reduce_retracing=True)
         tensors = self.images(x), self.labels(y), self.images(start)
-        return np.asarray(self._attacks[ascent](*tensors, eps=self.scalar(eps)).numpy())
+        settings = self.scalar(eps), self.scalar(scale)
+        return np.asarray(self._attacks[ascent](*tensors, *settings).numpy())
+
+    def _graph_attack(
+        self, x: Tensor, y: Tensor, start: Tensor, eps: Tensor, scale: Tensor, *, ascent: Ascent
+    ) -> Tensor:
+        return perturb(lambda x: scale * self.logits(x), x, y, start, eps=eps, ascent=ascent)
 
     def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return self._input_gradient(self.images(x), self.labels(y)).numpy()

@@ -5,8 +5,11 @@
     for each round: x_S_adv = A(f_theta, S), or x_S where the method attacks nothing;
                     some steps of gradient descent on mean l(f(x_S_adv), y)
     or a read-out: theta stays, a head is fitted to the features of S
-    x_Q_adv = A(f_theta, Q), white-box, through the head where there is one, and what stays right
+    x_Q_adv = A(s f_theta, Q), white-box, through the head where there is one, for each scale s of
+              the logits, and what stays right under all
 
+A last layer that was never trained, or a head with a large penalty, gives logits whose loss hides
+the gradient; no method is taken for robust because of that.
 Supports of few labels are the beginning of those of more. All is drawn from the seed of the data's
 split and the episode's number: every model and every method meets the same.
 """
@@ -25,11 +28,13 @@ from benchmark.metatest.domain.settings import FINETUNE, METHODS, Domain
 from benchmark.metatest.domain.target import as_shape
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Adapted, Reading
-from benchmark.metatest.readouts.table import Setting, Support, choose, readout
+from benchmark.metatest.readouts.table import Setting, Support, readout
+from benchmark.metatest.scales import SCALES
 from benchmark.metatest.summary import share
 from benchmark.results import Record
 from benchmark.text import reason_of
 from defenses.cost import Cost
+from defenses.heads.spec import spreading
 from defenses.perturbation.spec import pgd
 from defenses.threat import Threat
 
@@ -138,12 +143,9 @@ class Course:
             tried.append({**setting, "shots": shots, "robust": left})
             return left
 
+        grid: Sequence[Setting] = self.protocol.grid()
         if isinstance(model, Adapted):
-            setting, scale = choose(
-                readout(method, model), lambda setting, scale: robust({**setting, "scale": scale})
-            )
-            return {**setting, "scale": scale}
-        grid = self.protocol.grid()
+            grid = readout(method, model).grid
         return grid[int(np.argmax([robust(setting) for setting in grid]))]
 
     def _one(
@@ -163,13 +165,23 @@ class Course:
         model.restore()
         answering: Adaptable | Reading
         if isinstance(model, Adapted):
-            answering, cost = self._read(method, model, x, y, x_query, setting)
+            answering, cost = self._read(method, model, x, y, setting)
         else:
             answering, cost = model, self._moved(method, model, x, y, setting, generator)
         right = answering.predict(x_query) == y_query
-        x_adv = self._attacked(answering, x_query, y_query, start, self.protocol.attack_steps)
-        stays = right & (answering.predict(x_adv) == y_query)
+        stays = right & self._kept(answering, x_query, y_query, start)
         return float(right.mean()), float(stays.mean()), cost
+
+    def _kept(
+        self, answering: Adaptable | Reading, x: np.ndarray, y: np.ndarray, start: np.ndarray
+    ) -> np.ndarray:
+        """Which queries are right under the attack at every scale of the logits."""
+        logits, steps, kept = answering.logits(x), self.protocol.attack_steps, np.ones(len(y), bool)
+        for apart in SCALES:
+            scale = float(spreading(apart, logits[None])[0])
+            x_adv = self._attacked(answering, x, y, start, steps, scale=scale)
+            kept &= answering.predict(x_adv) == y
+        return kept
 
     def _moved(
         self,
@@ -196,7 +208,6 @@ class Course:
         model: Adapted,
         x: np.ndarray,
         y: np.ndarray,
-        x_query: np.ndarray,
         setting: Setting,
     ) -> tuple[Reading, Cost]:
         """The model under a head that is fitted to the labelled examples, and what that costs."""
@@ -204,8 +215,7 @@ class Course:
         ascent = pgd(threat.norm, self.protocol.support_attack_steps)
         features = model.features(x)[None]
         support = Support(x, y, self.target.classes, None, threat.eps, ascent, features)
-        queries = model.features(x_query)[None]
-        heads = chosen.fit(model, support, setting).spread(setting["scale"], queries)
+        heads = chosen.fit(model, support, setting)
         return Reading(model, heads), chosen.cost(len(x), setting, ascent)
 
     def draw(
@@ -237,8 +247,10 @@ class Course:
         y: np.ndarray,
         start: np.ndarray,
         steps: int,
+        *,
+        scale: float = 1.0,
     ) -> np.ndarray:
         with np.errstate(all="ignore"):  # weights may have diverged: judged by what comes out
             ascent = pgd(self.threat.norm, steps)
-            x_adv = model.attack(x, y, start, eps=self.threat.eps, ascent=ascent)
+            x_adv = model.attack(x, y, start, eps=self.threat.eps, ascent=ascent, scale=scale)
         return np.where(np.isfinite(x_adv), x_adv, x)

@@ -14,12 +14,13 @@ from benchmark.digest import digest
 from benchmark.errors import ConfigError
 from benchmark.metatest.parsing import Count, Episodes, Rates, Wholes, named, names_of, read, told
 from benchmark.metatest.readouts.names import READOUTS
+from benchmark.metatest.scales import SCALES
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
 
 NAME = "domain"  # of the protocol
-VERSION = 1  # numbers of different versions are never ranked together
+VERSION = 2  # numbers of different versions are never ranked together
 
 FINETUNE, ADVERSARIAL, SCRATCH = "finetune", "finetune-adv", "scratch-adv"
 READING = ("centroid", "ridge")  # read-outs, which move no weights
@@ -42,7 +43,8 @@ class Domain:
         shots: labelled examples a class; each number is measured apart.
         methods: names of `METHODS`.
         episodes: draws of labelled examples and queries.
-        queries: of the other data set's test part, attacked white-box after adaptation.
+        queries: of the other data set's test part, attacked white-box after adaptation, once for
+            each scale of the logits.
         attack_steps: of PGD on queries.
         support_attack_steps: of PGD on labelled examples.
         rates: of gradient descent, that are tried; read-outs have settings of their own.
@@ -79,7 +81,7 @@ class Domain:
 
     def gradient_evaluations(self, method: str) -> float:
         """About what a method takes, with ten classes."""
-        measured = self.queries * (self.attack_steps + 1)
+        measured = self.queries * (self.attack_steps + 1) * len(SCALES)
         learned = 10 * max(self.rounds) * (self.support_attack_steps + 1 + self.steps)
         learned = 0 if method in READING else learned
         tried = self.episodes + self.tuning_episodes * len(self.grid())

@@ -105,10 +105,23 @@ class Reading:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Labels, (n,); `NO_LABEL` where the logits are not finite."""
-        return labels_of(self.heads.logits(self.model.features(x)[None])[0])
+        return labels_of(self.logits(x))
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """(n, ways)."""
+        found: np.ndarray = self.heads.logits(self.model.features(x)[None])[0]
+        return found
 
     def attack(
-        self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, ascent: Ascent
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        start: np.ndarray,
+        *,
+        eps: float,
+        ascent: Ascent,
+        scale: float = 1.0,
     ) -> np.ndarray:
-        """Projected gradient ascent on each example, through the head."""
-        return self.model.attack(x, y, start, self.heads, eps=eps, ascent=ascent)
+        """Projected gradient ascent on each example's loss of `scale` times the logits."""
+        heads = self.heads.scaled(scale)
+        return self.model.attack(x, y, start, heads, eps=eps, ascent=ascent)

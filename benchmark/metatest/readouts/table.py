@@ -1,10 +1,8 @@
 """What adapts to a support: how each read-out is fitted, what it costs, and what is tuned.
 
 The defender's settings are those with the highest robust accuracy on validation data. The scale
-of the logits changes no answer, so it is the attacker's: the one that leaves the least, so that no
-read-out is taken for robust because its gradients vanish. It is told as how far apart the logits
-of clean queries are, since heads differ in it a thousandfold: a ridge head with a large penalty
-gives small logits, and steps up their cross-entropy lead away from all classes, not to the nearest.
+of the logits is the attacker's (`metatest.scales`): the one that leaves the least, so that no
+read-out is taken for robust because its gradients vanish.
 """
 
 from __future__ import annotations
@@ -16,15 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.metatest.readouts.model import Adapted
+from benchmark.metatest.scales import SCALES
 from defenses.cost import Cost, gradients
 from defenses.heads import spec
 from defenses.heads.spec import Heads
 from defenses.perturbation.spec import Ascent
 
 Setting = Mapping[str, float]
-
-# Tried by the attacker: `Heads.spread`.
-SCALES = (1.0, 3.0, 10.0, 30.0)
 
 
 @dataclass(frozen=True)
