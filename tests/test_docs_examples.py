@@ -22,6 +22,11 @@ from benchmark.attacks.suites import load_suite
 from benchmark.cli.app import app
 from benchmark.config import RunConfig, read
 
+frameworks.import_torch_first()
+
+# ART sets logging up anew, which closes what handlers write to: in a test, what pytest captures.
+import art  # noqa: E402, F401
+
 ROOT = Path(__file__).parent.parent
 PAGES = {
     str(path.relative_to(ROOT)): path
