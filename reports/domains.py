@@ -10,17 +10,30 @@ from benchmark.results import Store
 from benchmark.results.records import DomainRecord
 from reports.keyed import are_shares, read_episodes
 from reports.left_out import LeftOut
+from reports.weakness import is_weakly_attacked
 
 FOLDER = "domains"
 
 
 @dataclass(frozen=True)
 class Domain:
-    """One method of one cell; `robust` and `clean` are (episodes, shots), None without a result."""
+    """One method of one cell; `robust` and `clean` are (episodes, shots), None without a result.
+
+    `autoattack` is of the first episodes, maybe of none.
+    """
 
     record: DomainRecord
     robust: np.ndarray | None = None
     clean: np.ndarray | None = None
+    autoattack: np.ndarray | None = None
+
+    @property
+    def is_weakly_attacked(self) -> list[bool]:
+        """For each number of shots, whether PGD was too weak to judge by."""
+        if self.robust is None or self.autoattack is None:
+            return [False for _ in self.record.shots]
+        pairs = zip(self.robust.T, self.autoattack.T, strict=True)
+        return [is_weakly_attacked(*pair, self.record.queries) for pair in pairs]
 
 
 def read_domains(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Domain, ...]:
@@ -31,6 +44,9 @@ def read_domains(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Domain,
 def _made(record: DomainRecord, arrays: dict[str, np.ndarray]) -> Domain | None:
     if record.status != "ok":
         return Domain(record)
-    found = [arrays.get(name) for name in ("robust", "clean")]
-    right = all(are_shares(values, (record.episodes, len(record.shots))) for values in found)
-    return Domain(record, *found) if right else None
+    attacked = min(record.autoattack_episodes, record.episodes)
+    lengths = {"robust": record.episodes, "clean": record.episodes}
+    lengths |= {"autoattack": attacked} if attacked else {}
+    found = {name: arrays.get(name) for name in lengths}
+    right = all(are_shares(found[n], (count, len(record.shots))) for n, count in lengths.items())
+    return Domain(record, **found) if right else None

@@ -11,14 +11,11 @@ from benchmark.results import Store
 from benchmark.results.records import FewShotRecord
 from reports.keyed import are_shares, read_episodes
 from reports.left_out import LeftOut
-from reports.statistics import wilson
+from reports.weakness import is_weakly_attacked
 
 FOLDER = "few-shot"
 # What there is of each episode; the last two where they were asked for.
 SHARES = ("clean", "robust", "stored_queries", "autoattack")
-
-# PGD is too weak to judge by where AutoAttack certainly breaks more than this share besides.
-WEAK = 0.05
 
 # What read-outs share that stand in one table: version, episodes, queries, attack steps, ways,
 # shots.
@@ -48,11 +45,8 @@ class FewShot:
     def is_weakly_attacked(self) -> bool:
         """Whether AutoAttack breaks so many queries that PGD has left, in the same episodes."""
         left = self.shares.get("autoattack", np.empty(0))
-        if not left.size:
-            return False
-        queries = self.record.ways * self.record.queries
-        broken = queries * (self.shares["robust"][: len(left)] - left).sum()
-        return wilson(round(broken), queries * len(left))[0] > WEAK
+        robust = self.shares.get("robust", np.empty(0))
+        return is_weakly_attacked(robust, left, self.record.ways * self.record.queries)
 
 
 def read_few_shot(store: Store, cell_id: str, left_out: LeftOut) -> tuple[FewShot, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from untrained import SHAPE, adaptable, adapted
@@ -12,6 +14,7 @@ from benchmark.errors import ConfigError
 from benchmark.metatest.domain.course import Course
 from benchmark.metatest.domain.settings import METHODS, READING, Domain, check, resolve
 from benchmark.metatest.domain.target import as_shape
+from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Reading
 from defenses.heads import spec
 from defenses.perturbation.spec import pgd
@@ -27,6 +30,7 @@ SMALL = Domain(
     rates=(0.1, 0.5),
     rounds=(2,),
     steps=3,
+    autoattack_episodes=0,
 )
 
 
@@ -47,9 +51,11 @@ def course(protocol=SMALL, target=None):
     return Course(protocol, target or dataset(), SHAPE, Threat("linf", 0.02), 0)
 
 
-def beginning(method, framework):
+def beginning(method, framework, dtype="float64"):
     """A model that a method begins with; one for a read-out tells other classes apart."""
-    return adapted(framework, classes=5) if method in READING else adaptable(framework)
+    if method in READING:
+        return adapted(framework, classes=5, dtype=dtype)
+    return adaptable(framework, dtype=dtype)
 
 
 def test_few_labels_are_the_beginning_of_more_and_alike_in_each_class():
@@ -78,6 +84,36 @@ def test_both_frameworks_find_the_same(method):
         assert np.array_equal(values, others[name]), name
         assert values.shape == (2, 2)
     assert (arrays["robust"] <= arrays["clean"]).all()
+
+
+@pytest.mark.parametrize("method", ["finetune", "centroid"])
+def test_autoattack_leaves_no_more_than_pgd_and_is_of_the_first_episodes(method):
+    protocol = dataclasses.replace(SMALL, autoattack_episodes=1, shots=(1,))
+    whole = course(protocol).run(method, beginning(method, "torch", "float32"))
+    some = course(protocol).run(method, beginning(method, "torch", "float32"), numbers=[1])
+    assert whole[1]["autoattack"].shape == (1, 1)
+    assert (whole[1]["autoattack"] <= whole[1]["robust"][:1]).all()
+    assert whole[0]["autoattack"][0]["mean"] == whole[1]["autoattack"].mean()
+    assert some[1]["autoattack"].shape == (0, 1)
+
+
+def test_a_last_layer_begins_anew_where_validation_says_so():
+    """Where the trained last layer is of no use, a new one is."""
+    model = adaptable("torch")
+    trained = model._kernel.weights()
+    last = list(trained)[-2:]
+    useless = {name: 0 * value if name in last else value for name, value in trained.items()}
+    model._kernel.load_weights(useless)
+    renewing = Adaptable(model._kernel, None, lambda: model._kernel.load_weights(trained))
+    renewing.restore(new_head=True)
+    x = dataset().x_test[:]
+    assert np.array_equal(renewing.logits(x), adaptable("torch").logits(x))
+    record, _ = course().run("finetune", renewing)
+    for shots, chosen in zip(record["shots"], record["setting"], strict=True):
+        mine = [one for one in record["tried"] if one["shots"] == shots]
+        assert {one["new_head"] for one in mine} == {0, 1}
+        best = max(mine, key=lambda one: one["robust"])
+        assert chosen == {name: best[name] for name in ("rate", "rounds", "new_head")}
 
 
 def test_costs_are_those_of_attacks_and_descent():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,13 +15,12 @@ from benchmark.datasets.dataset import Pool, Source
 from benchmark.datasets.examples import Examples
 from benchmark.datasets.splits import split
 from benchmark.errors import ConfigError
+from benchmark.metatest import strongest
 from benchmark.metatest.fewshot import episodes as drawing
-from benchmark.metatest.fewshot import strongest
 from benchmark.metatest.fewshot.course import Course, Trial
 from benchmark.metatest.fewshot.settings import FewShot, check, resolve
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import readout
-from defenses.heads.spec import Heads
 from defenses.threat import Threat
 
 THREAT = Threat("linf", 0.05)
@@ -299,10 +297,6 @@ def test_an_answer_to_the_strongest_attack_that_is_not_finite_is_wrong(monkeypat
             return x
 
     monkeypatch.setattr(strongest, "create", lambda *_: Same())
-    model = SimpleNamespace(
-        wrap=lambda model, ways: Estimator(), body=SimpleNamespace(with_head=lambda heads: None)
-    )
-    heads = Heads(np.zeros((1, 4, 2)), np.zeros((1, 2)), unit=True)
     x, y, right = np.full((3, 2, 2, 1), 0.5, np.float32), np.zeros(3, int), np.ones(3, bool)
-    kept = strongest.autoattack(model, heads, x, y, right, Threat("linf", 0.1), seed=[0])
+    kept = strongest.autoattack(Estimator(), x, y, right, Threat("linf", 0.1), seed=[0])
     assert not kept.any()

@@ -60,10 +60,11 @@ KINDS = {
             "rates": [0.1],
             "rounds": [1],
             "steps": 1,
+            "autoattack_episodes": 1,
             "methods": ["finetune", "centroid"],
         },
         DomainRecord,
-        {"clean", "robust"},
+        {"clean", "robust", "autoattack"},
         "centroid",
     ),
 }

@@ -20,10 +20,16 @@ class Adaptable:
     Args:
         kernel: its weights are the ones that every episode begins with; they are moved in place.
         estimator: makes an ART estimator of the kernel's model, for attacks that need one.
+        renew: makes its last layer as it was before any training; None where that isn't known.
     """
 
-    def __init__(self, kernel: Kernel, estimator: Callable[[Model], Estimator]) -> None:
-        self._kernel = kernel
+    def __init__(
+        self,
+        kernel: Kernel,
+        estimator: Callable[[Model], Estimator],
+        renew: Callable[[], None] | None = None,
+    ) -> None:
+        self._kernel, self._renew = kernel, renew
         self._trained = kernel.weights()
         self._make_estimator = estimator
         self._estimator: Estimator | None = None
@@ -45,9 +51,17 @@ class Adaptable:
             passes.forwards = passes.backwards = 0
         return spent
 
-    def restore(self) -> None:
-        """Put the trained weights back."""
+    @property
+    def renews(self) -> bool:
+        """Whether `restore` can leave the last layer untrained."""
+        return self._renew is not None
+
+    def restore(self, *, new_head: bool = False) -> None:
+        """Put the trained weights back, but for the last layer where a new one is wanted."""
         self._kernel.load_weights(self._trained)
+        if new_head:
+            assert self._renew is not None
+            self._renew()
 
     def descend(
         self,

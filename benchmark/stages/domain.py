@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmark import datasets
+from benchmark import datasets, frameworks
 from benchmark.datasets import Dataset
 from benchmark.errors import DataError
 from benchmark.metatest.domain.course import Course
@@ -19,7 +20,9 @@ from benchmark.results.records import DomainRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Measured, Result
 from benchmark.stages.training import TRAINING
-from defenses import Threat
+from defenses import Fitted, Threat
+from defenses.errors import DefenseError
+from defenses.heads.spec import Heads
 
 FOLDER = "domains"
 
@@ -70,15 +73,29 @@ def beginning(context: Context, course: Course, method: str) -> Adaptable | Adap
         return context.readable
     made = context.build(classes=course.target.classes)
     fitted = context.defense.resume(made, context.record("training").get("learned"))
+    renew = None
     if method != SCRATCH:
         trained, weights = context.fitted.kernel.weights(), fitted.kernel.weights()
         taken = {
             name: trained[name] if trained[name].shape == value.shape else value
             for name, value in weights.items()
         }
+        if all(taken[name] is not value for name, value in weights.items()):
+            renew = _renewing(fitted)
         fitted.kernel.load_weights(taken)
     wrap = functools.partial(context.wrap, classes=course.target.classes)
-    return Adaptable(fitted.kernel, wrap)
+    return Adaptable(fitted.kernel, wrap, renew)
+
+
+def _renewing(fitted: Fitted) -> Callable[[], None] | None:
+    """What gives the model the last layer that it has now; None where its last isn't dense."""
+    try:
+        body = frameworks.part(frameworks.HEADS, fitted.subject.framework).Body(fitted.kernel)
+    except DefenseError:
+        return None
+    head = body.own(body.classes)
+    copied = Heads(head.weights.copy(), head.biases.copy(), head.unit)
+    return functools.partial(body.put, copied)
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from benchmark.verification.loaded import Loaded
 _SETTINGS = (
     *("adapt_to", "fingerprint", "resize", "shots", "episodes", "queries", "attack_steps"),
     *("support_attack_steps", "rates", "rounds", "steps", "tuning_episodes"),
+    "autoattack_episodes",
 )
 
 

@@ -49,7 +49,8 @@ def _part(size: tuple[object, ...], members: Sequence[Row]) -> Document:
     record = found[0][1].record
     rows = [_row(row, one) for row, one in found]
     rows.sort(key=lambda row: -row["robust"][-1]["mean"] if row["status"] == "ok" else 1.0)
-    names = ("adapt_to", "resize", "classes", "episodes", "queries", "attack_steps")
+    sizes = ("episodes", "queries", "attack_steps", "autoattack_episodes")
+    names = ("adapt_to", "resize", "classes", *sizes)
     return {
         **{name: getattr(record, name) for name in names},
         "shots": list(record.shots),
@@ -81,4 +82,6 @@ def _row(row: Row, one: Domain) -> Document:
         "gradient_evaluations": [one.gradient_evaluations for one in record.cost],
         "clean": [value.model_dump() for value in record.clean],
         "robust": [value.model_dump() for value in record.robust],
+        "autoattack": [value.model_dump() for value in record.autoattack],
+        "weakly_attacked": one.is_weakly_attacked,
     }

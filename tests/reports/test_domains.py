@@ -11,13 +11,21 @@ from benchmark.metatest.domain.settings import Domain
 from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 
-PROTOCOL = Domain(adapt_to="digits", fingerprint="1a2b", shots=(1, 5), episodes=10, queries=20)
+PROTOCOL = Domain(
+    adapt_to="digits",
+    fingerprint="1a2b",
+    shots=(1, 5),
+    episodes=10,
+    queries=20,
+    autoattack_episodes=4,
+)
 
 
 def measure(synthetic, cell_id, method="finetune-adv", *, robust=0.4, arrays=None, **changes):
     """Writes a method whose episodes are spread around a share."""
     spread = np.random.default_rng(len(method)).uniform(-0.1, 0.1, (10, 2))
     shares = {"clean": np.full((10, 2), 0.9), "robust": robust + spread}
+    shares["autoattack"] = shares["robust"][:4] - 0.01
     record = {
         **PROTOCOL.settings(),
         "adapt_to": "digits",
@@ -71,7 +79,20 @@ def test_a_method_that_failed_is_shown_with_its_reason(synthetic):
     assert "no memory left" in text
 
 
+@pytest.mark.parametrize(("left", "said"), [(0.24, True), (0.36, False), (0.4, False)])
+def test_a_method_says_where_pgd_was_too_weak_to_judge_by(synthetic, left, said):
+    """Of 80 queries with five labels a class, AutoAttack breaks 13 that PGD has left, 3 or none."""
+    arrays = {"robust": np.full((10, 2), 0.4), "autoattack": np.full((4, 2), 0.4)}
+    arrays["autoattack"][:, 1] = left
+    measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays)
+    text, (group,) = metatest(synthetic, "domains")
+    assert group["parts"][0]["rows"][0]["weakly_attacked"] == [False, said]
+    assert ("<b>PGD too weak</b>" in text) is said
+    assert "leaves of 4 of them" in text
+
+
 WRONG = {
+    "too many under AutoAttack": {"autoattack": np.full((5, 2), 0.3)},
     "whole numbers": {"robust": np.ones((10, 2), int)},
     "too few episodes": {"robust": np.full((9, 2), 0.5)},
     "no shares": {"robust": np.full((10, 2), 1.5)},

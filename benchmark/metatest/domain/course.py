@@ -1,12 +1,12 @@
 """One method of one cell: settings chosen on the other data set's validation part, then measured.
 
     theta_0 = the trained weights, or those before any training; the latter for the last layer, too,
-              where the other data set has more or fewer classes
+              where the other data set has more or fewer classes, and else where validation says so
     for each round: x_S_adv = A(f_theta, S), or x_S where the method attacks nothing;
                     some steps of gradient descent on mean l(f(x_S_adv), y)
     or a read-out: theta stays, a head is fitted to the features of S
     x_Q_adv = A(s f_theta, Q), white-box, through the head where there is one, for each scale s of
-              the logits, and what stays right under all
+              the logits, and what stays right under all; in some episodes under AutoAttack, too
 
 A last layer that was never trained, or a head with a large penalty, gives logits whose loss hides
 the gradient; no method is taken for robust because of that.
@@ -30,6 +30,7 @@ from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Adapted, Reading
 from benchmark.metatest.readouts.table import Setting, Support, readout
 from benchmark.metatest.scales import SCALES
+from benchmark.metatest.strongest import autoattack
 from benchmark.metatest.summary import share
 from benchmark.results import Record
 from benchmark.text import reason_of
@@ -42,6 +43,16 @@ from defenses.threat import Threat
 _STREAM = 0xD03A
 
 Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Shares of an episode's queries, None where AutoAttack didn't run, and the adapting's cost."""
+
+    clean: float
+    robust: float
+    autoattack: float | None
+    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,11 @@ class Course:
     def summary(self, arrays: Arrays) -> Record:
         """The means and intervals that follow from a stage's arrays."""
         queries = self.protocol.queries
-        return {n: [vars(share(v, queries)) for v in arrays[n].T] for n in ("clean", "robust")}
+        return {
+            name: [vars(share(column, queries)) for column in values.T]
+            for name, values in arrays.items()
+            if len(values)
+        }
 
     def _measured(
         self,
@@ -118,18 +133,27 @@ class Course:
         """Settings for each number of shots, and then every episode."""
         shots = self.protocol.shots
         tried: list[Record] = []
-        settings, costs, clean, robust = [], [], [], []
+        settings, whole = [], []
         for place, count in enumerate(shots):
             settings.append(self._tuned(method, model, count, tried))
-            found: list[tuple[float, float, Cost]] = []
+            found: list[Episode] = []
             for number in numbers:
                 found.append(self._one(method, model, count, settings[-1], number))
                 progress((place + len(found) / len(numbers)) / len(shots))
-            clean.append([one[0] for one in found])
-            robust.append([one[1] for one in found])
-            costs.append(found[0][2].as_record())  # alike in all episodes
-        told = {"setting": settings, "tried": tried, "cost": costs}
-        return told, {"clean": np.array(clean).T, "robust": np.array(robust).T}
+            whole.append(found)
+        costs = [found[0].cost.as_record() for found in whole]  # alike in all episodes
+        return {"setting": settings, "tried": tried, "cost": costs}, self._arrays(whole)
+
+    def _arrays(self, whole: Sequence[Sequence[Episode]]) -> Arrays:
+        """Shares (episodes, shots) of what was found with each number of shots."""
+        names = ("clean", "robust", *(("autoattack",) if self.protocol.autoattack_episodes else ()))
+        shares = {
+            name: [[getattr(one, name) for one in found] for found in whole] for name in names
+        }
+        return {
+            name: np.array([[v for v in values if v is not None] for values in lists]).T
+            for name, lists in shares.items()
+        }
 
     def _tuned(
         self, method: str, model: Adaptable | Adapted, shots: int, tried: list[Record]
@@ -139,13 +163,15 @@ class Course:
         def robust(setting: Setting) -> float:
             numbers = range(self.protocol.tuning_episodes)
             found = [self._one(method, model, shots, setting, n, tuning=True) for n in numbers]
-            left = float(np.mean([one[1] for one in found]))
+            left = float(np.mean([one.robust for one in found]))
             tried.append({**setting, "shots": shots, "robust": left})
             return left
 
-        grid: Sequence[Setting] = self.protocol.grid()
+        grid: Sequence[Setting]
         if isinstance(model, Adapted):
             grid = readout(method, model).grid
+        else:
+            grid = self.protocol.grid(renews=model.renews)
         return grid[int(np.argmax([robust(setting) for setting in grid]))]
 
     def _one(
@@ -157,20 +183,24 @@ class Course:
         number: int,
         *,
         tuning: bool = False,
-    ) -> tuple[float, float, Cost]:
-        """Clean and robust shares of an episode, and the cost of adapting."""
+    ) -> Episode:
+        """What an episode leaves of its queries."""
         x, y, x_query, y_query = self.draw(number, shots, tuning=tuning)
         generator = np.random.default_rng([self.seed, _STREAM, int(tuning), number, 1])
         start = self.threat.random_starts(generator, x_query.shape)
-        model.restore()
         answering: Adaptable | Reading
         if isinstance(model, Adapted):
+            model.restore()
             answering, cost = self._read(method, model, x, y, setting)
         else:
             answering, cost = model, self._moved(method, model, x, y, setting, generator)
         right = answering.predict(x_query) == y_query
-        stays = right & self._kept(answering, x_query, y_query, start)
-        return float(right.mean()), float(stays.mean()), cost
+        stays, least = right & self._kept(answering, x_query, y_query, start), None
+        if not tuning and number < self.protocol.autoattack_episodes:
+            seed = [self.seed, number]
+            kept = autoattack(answering.estimator, x_query, y_query, stays, self.threat, seed=seed)
+            least = float(kept.mean())
+        return Episode(float(right.mean()), float(stays.mean()), least, cost)
 
     def _kept(
         self, answering: Adaptable | Reading, x: np.ndarray, y: np.ndarray, start: np.ndarray
@@ -193,6 +223,7 @@ class Course:
         generator: np.random.Generator,
     ) -> Cost:
         """What moving the weights in rounds costs."""
+        model.restore(new_head=bool(setting["new_head"]))
         model.spent()
         for _ in range(int(setting["rounds"])):
             x_adv = x

@@ -12,7 +12,17 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.digest import digest
 from benchmark.errors import ConfigError
-from benchmark.metatest.parsing import Count, Episodes, Rates, Wholes, named, names_of, read, told
+from benchmark.metatest.parsing import (
+    Count,
+    Episodes,
+    Rates,
+    Wholes,
+    from_,
+    named,
+    names_of,
+    read,
+    told,
+)
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.scales import SCALES
 
@@ -51,6 +61,7 @@ class Domain:
         rounds: that are tried.
         steps: of gradient descent a round.
         tuning_episodes: for each setting that is tried.
+        autoattack_episodes: episodes whose queries are attacked by the suite autoattack, too.
     """
 
     adapt_to: str
@@ -62,10 +73,11 @@ class Domain:
     queries: Count = 100
     attack_steps: Count = 20
     support_attack_steps: Count = 10
-    rates: Rates = (0.01, 0.03, 0.1)
+    rates: Rates = (0.03, 0.1, 0.3)
     rounds: Wholes = (4, 20)
     steps: Count = 5
     tuning_episodes: Count = 1
+    autoattack_episodes: Annotated[int, from_(0)] = 1
 
     def settings(self) -> dict[str, Any]:
         """Everything but the methods and the name, as JSON values: what a key depends on."""
@@ -75,16 +87,21 @@ class Domain:
         """Method to the key of its stage in the store."""
         return {name: f"{name}-{digest(self.settings())[:8]}" for name in self.methods}
 
-    def grid(self) -> list[dict[str, float]]:
-        """The settings that are tried."""
-        return [{"rate": rate, "rounds": count} for rate in self.rates for count in self.rounds]
+    def grid(self, *, renews: bool) -> list[dict[str, float]]:
+        """The settings that are tried; each with the last layer begun anew where that `renews`."""
+        return [
+            {"rate": rate, "rounds": count, "new_head": new_head}
+            for new_head in ((0, 1) if renews else (0,))
+            for rate in self.rates
+            for count in self.rounds
+        ]
 
     def gradient_evaluations(self, method: str) -> float:
         """About what a method takes, with ten classes."""
         measured = self.queries * (self.attack_steps + 1) * len(SCALES)
         learned = 10 * max(self.rounds) * (self.support_attack_steps + 1 + self.steps)
         learned = 0 if method in READING else learned
-        tried = self.episodes + self.tuning_episodes * len(self.grid())
+        tried = self.episodes + self.tuning_episodes * len(self.grid(renews=True))
         return tried * (len(self.shots) * measured + sum(self.shots) * learned)
 
 

@@ -21,10 +21,10 @@ from benchmark.datasets.dataset import Pool
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot.episodes import Episodes
 from benchmark.metatest.fewshot.settings import VERSION, FewShot
-from benchmark.metatest.fewshot.strongest import autoattack
-from benchmark.metatest.readouts.model import Adapted
+from benchmark.metatest.readouts.model import Adapted, Reading
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import ReadOut, Setting, Support, choose, readout
+from benchmark.metatest.strongest import autoattack
 from benchmark.metatest.summary import share
 from benchmark.results import Record
 from defenses.heads.spec import Heads
@@ -261,8 +261,9 @@ class Course:
         images = x.reshape(*batch.query.shape, *x.shape[1:])
         for place in np.flatnonzero(some):
             head = Heads(heads.weights[place][None], heads.biases[place][None], heads.unit)
+            estimator = Reading(self.model, head).estimator
             kept = autoattack(
-                self.model, head, images[place], batch.y_query, robust[place], self.threat,
+                estimator, images[place], batch.y_query, robust[place], self.threat,
                 seed=[self.seed, int(batch.numbers[place])],
             )  # fmt: skip
             left.append(kept.mean())

@@ -103,6 +103,11 @@ class Reading:
     model: Adapted
     heads: Heads
 
+    @property
+    def estimator(self) -> Estimator:
+        """For the attacks of libraries."""
+        return self.model.wrap(self.model.body.with_head(self.heads), self.heads.weights.shape[-1])
+
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Labels, (n,); `NO_LABEL` where the logits are not finite."""
         return labels_of(self.logits(x))

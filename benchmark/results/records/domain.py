@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -23,8 +23,8 @@ Least = Annotated[int, Field(ge=1, le=1_000_000)]
 class DomainRecord(ProtocolRecord):
     """domains/<method>-<hash>.json; no numbers unless the status is "ok".
 
-    setting, labels_used, cost, clean and robust have an entry for each of `shots`; labels and costs
-    are those of one adaptation.
+    setting, labels_used, cost, clean, robust and autoattack, which is of the first episodes alone,
+    have an entry for each of `shots`; labels and costs are those of one adaptation.
     """
 
     status: Status
@@ -46,17 +46,27 @@ class DomainRecord(ProtocolRecord):
     rounds: list[Least] = []
     steps: Least
     tuning_episodes: Least
+    autoattack_episodes: Count = 0
     labels_used: list[Count] = []
     setting: list[dict[str, Number]] = []
     tried: list[dict[str, Number]] = []
     cost: list[CostRecord] = []
     clean: list[EstimateRecord] = []
     robust: list[EstimateRecord] = []
+    autoattack: list[EstimateRecord] = []
     seconds: Amount | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        curves = (self.labels_used, self.setting, self.cost, self.clean, self.robust)
+        curves: tuple[list[Any], ...] = (
+            self.labels_used,
+            self.setting,
+            self.cost,
+            self.clean,
+            self.robust,
+        )
+        if self.autoattack_episodes:
+            curves = *curves, self.autoattack
         if self.status == "ok" and {len(curve) for curve in curves} != {len(self.shots)}:
             raise ValueError("a curve must have a point for each of shots")
         return self
@@ -65,4 +75,5 @@ class DomainRecord(ProtocolRecord):
     def size(self) -> tuple[object, ...]:
         """What two methods share that are of one protocol."""
         told = self.version, self.adapt_to, self.fingerprint, self.resize
-        return (*told, self.episodes, self.queries, self.attack_steps, tuple(self.shots))
+        counts = self.episodes, self.queries, self.attack_steps, self.autoattack_episodes
+        return (*told, *counts, tuple(self.shots))

@@ -1,4 +1,4 @@
-"""The suite autoattack on the queries of one episode, through the read-out that it was given."""
+"""The suite autoattack on the queries of one episode, against what was adapted to it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from benchmark import frameworks
 from benchmark.attacks.creating import create
 from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box
 from benchmark.attacks.suites import load_suite
-from benchmark.metatest.readouts.model import Adapted
-from defenses.heads.spec import Heads
+from benchmark.estimators.estimator import Estimator
 from defenses.labels import labels_of
 from defenses.threat import Threat
 
@@ -17,8 +16,7 @@ SUITE = "autoattack"
 
 
 def autoattack(
-    model: Adapted,
-    heads: Heads,
+    estimator: Estimator,
     x: np.ndarray,
     y: np.ndarray,
     right: np.ndarray,
@@ -28,8 +26,6 @@ def autoattack(
 ) -> np.ndarray:
     """Which of the queries (n, ...) that are `right` stay so, (n,)."""
     kept = right.copy()
-    ways = heads.weights.shape[-1]
-    estimator = model.wrap(model.body.with_head(heads), ways)
     frameworks.seed_everything(int(np.random.default_rng(seed).integers(2**32)))
     for spec, obstacle in load_suite(SUITE).applicable(threat.norm, x.shape[1:]):
         rows = np.flatnonzero(kept)
