@@ -9,7 +9,9 @@ scikit-learn's. `--dataset` and `--adapt-to` name files in place of those in `DI
 trained at equal compute are adapted by every method; from scratch is trained once a seed, beside
 `none`. Each row and budget is a `bench run` into a folder of its own below `--out`; started again,
 it goes on where it stopped, and `--report` runs nothing. Intervals are 95 %, over training seeds
-and episodes, which are the same for every model. A run of minutes:
+and episodes, which are the same for every model. Rows are judged by the method that is best on
+validation examples, once among those whose labelled examples are as they are, and once among all
+that begin with what was trained. A run of minutes:
 
     python tests/performance/new_domains.py halves --out RESULTS --budget-ge 20000 --seed 0 \\
         --shots 1 5 --episodes 5 --only none pgd-at aq-ridge
@@ -19,9 +21,9 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.datasets import load_digits
-from studies import QUERYING, difference, head, line, measured, parser_of, percent, seed_of
+from studies import QUERYING, TUNED, difference, head, line, measured, parser_of, percent, seed_of
 
-from benchmark.metatest.domain.settings import METHODS, SCRATCH
+from benchmark.metatest.domain.settings import ADVERSARIAL, FINETUNE, METHODS, READING, SCRATCH
 
 # From, to, and what suits them; counts keep three seeds of all rows within hours on two cores.
 PAIRS = {
@@ -41,15 +43,24 @@ PAIRS = {
 ROWS = {
     "none": ("none", {}),
     "pgd-at": ("pgd-at", {}),
+    "pgd-at, tuned": ("pgd-at", TUNED),
+    "trades, tuned": ("trades", TUNED),
     "meta-adv": ("meta-adv", {}),
     "aq-maml": ("meta-adv", QUERYING),
     "aq-ridge": ("meta-adv", {**QUERYING, "head": "ridge"}),
+    "ridge, no adversary": ("meta-adv", {**QUERYING, "head": "ridge", "clean_weight": 1.0}),
 }
-RIVAL = "pgd-at"
+BASELINES = ("pgd-at", "pgd-at, tuned", "trades, tuned")
+# Ways of adapting, and their methods.
+CLEAN = "clean examples"
+KINDS = {CLEAN: (FINETUNE, *READING), "any": (FINETUNE, *READING, ADVERSARIAL)}
 
 
 class Adapted:
-    """One method of a row at a budget; `clean` and `robust` are (episodes, shots) by seed."""
+    """One method of a row at a budget; `clean` and `robust` are (episodes, shots) by seed.
+
+    `autoattack` likewise, of some episodes; `validation` is (shots,), what the settings left there.
+    """
 
     def __init__(self, cells, method):
         found = [(seed_of(cell), one) for cell in cells for one in cell.domains]
@@ -57,6 +68,33 @@ class Adapted:
         self.seeds, self.record = len(ones), next(iter(ones.values())).record if ones else None
         self.clean = {seed: one.clean for seed, one in ones.items()}
         self.robust = {seed: one.robust for seed, one in ones.items()}
+        self.autoattack = {s: o.autoattack for s, o in ones.items() if o.autoattack is not None}
+        self.validation = {seed: _validation(one.record) for seed, one in ones.items()}
+
+
+def _validation(record):
+    tried = [[o["robust"] for o in record.tried if o["shots"] == shots] for shots in record.shots]
+    return [max(values) for values in tried]
+
+
+class Judged:
+    """A row by the method of a kind that is best on validation examples, for each seed."""
+
+    def __init__(self, found, kind, place):
+        there = [name for name in KINDS[kind] if name in found]
+        seeds = set.intersection(*(set(found[name].robust) for name in there)) if there else set()
+        self.chosen = {
+            seed: max(there, key=lambda name: found[name].validation[seed][place])
+            for seed in sorted(seeds)
+        }
+        self.clean, self.robust, self.autoattack = (
+            {
+                seed: getattr(found[name], what)[seed][:, place]
+                for seed, name in self.chosen.items()
+                if seed in getattr(found[name], what)
+            }
+            for what in ("clean", "robust", "autoattack")
+        )
 
 
 def _at(found, place):
@@ -81,19 +119,61 @@ def table(rows, shots, what):
             line(row, f"{budget:,}", name, one.seeds, *told, cost)
 
 
+def judged(rows, shots, kind):
+    """Each row by its best method of a kind."""
+    names = ["Method", "Clean", "Robust", "AutoAttack"]
+    for place, count in enumerate(shots):
+        head([f"{kind}, {count} a class".capitalize(), "Budget", *names])
+        for (row, budget), found in rows.items():
+            one = Judged(found, kind, place)
+            if one.chosen:
+                queries = next(iter(found.values())).record.queries
+                shares = [one.clean, one.robust, one.autoattack]
+                told = [percent(values, queries) for values in shares]
+                line(row, f"{budget:,}", "/".join(dict.fromkeys(one.chosen.values())), *told)
+
+
+def leads(rows, shots, kind):
+    """Of the rows that learn episodes to each baseline, by the best method of a kind."""
+    head([f"Robust, points, {kind}", "Budget", "less", *_columns(shots)])
+    places = range(len(shots))
+    for row, budget, other in _against(rows):
+        ours = [Judged(rows[row, budget], kind, place).robust for place in places]
+        theirs = [Judged(rows[other, budget], kind, place).robust for place in places]
+        values = [difference(*pair) for pair in zip(ours, theirs, strict=True)]
+        line(row, f"{budget:,}", other, *values)
+
+
 def differences(rows, shots):
-    """Of each row and method to `pgd-at` by the same method, and to training from scratch."""
+    """Of the rows that learn episodes to each baseline, method by method."""
     head(["Robust, points", "Budget", "Method", "less", *_columns(shots)])
+    for row, budget, other in _against(rows):
+        for name, one in rows[row, budget].items():
+            if (them := rows[other, budget].get(name)) is not None:
+                places = range(len(shots))
+                values = [difference(_at(one.robust, n), _at(them.robust, n)) for n in places]
+                line(row, f"{budget:,}", name, other, *values)
+
+
+def from_scratch(rows, shots):
+    """Of every row and method to training from scratch on the same labels, under attack."""
+    head([f"Robust, points, less {SCRATCH}", "Budget", "Method", *_columns(shots)])
     for (row, budget), found in rows.items():
-        rivals, begun = rows.get((RIVAL, budget), {}), rows.get(("none", budget), {})
+        begun = rows.get(("none", budget), {}).get(SCRATCH)
         for name, one in found.items():
-            against = {RIVAL: rivals.get(name) if row != RIVAL else None}
-            against["from scratch"] = begun.get(SCRATCH) if name != SCRATCH else None
-            for other, them in against.items():
-                if them is not None:
-                    places = range(len(shots))
-                    values = [difference(_at(one.robust, n), _at(them.robust, n)) for n in places]
-                    line(row, f"{budget:,}", name, other, *values)
+            if begun is not None and name != SCRATCH:
+                places = range(len(shots))
+                values = [difference(_at(one.robust, n), _at(begun.robust, n)) for n in places]
+                line(row, f"{budget:,}", name, *values)
+
+
+def _against(rows):
+    """Each row that learns episodes and a baseline at its budget, by name."""
+    for row, budget in rows:
+        if ROWS[row][0] == "meta-adv":
+            for other in BASELINES:
+                if (other, budget) in rows:
+                    yield row, budget, other
 
 
 def _columns(shots):
@@ -116,9 +196,10 @@ def halves(out):
 
 
 def settings(options, row):
-    names = ("adapt_to", "resize", "shots", "episodes", "queries", "rounds")
+    names = ("adapt_to", "resize", "shots", "episodes", "queries", "rounds", "tuning_episodes")
+    names += ("autoattack_episodes",)
     adaptation = {name: getattr(options, name) for name in names}
-    adaptation["methods"] = [name for name in METHODS if row == "none" or name != SCRATCH]
+    adaptation["methods"] = [n for n in options.methods if row == "none" or n != SCRATCH]
     return {"eps": options.eps, "protocol": "domain", "adaptation": adaptation}
 
 
@@ -132,6 +213,9 @@ def arguments():
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--rounds", nargs="+", type=int, default=[4, 20], help="that are tried")
+    parser.add_argument("--tuning-episodes", type=int, default=2)
+    parser.add_argument("--autoattack-episodes", type=int, default=1)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     known, _ = parser.parse_known_args()
     parser.set_defaults(**PAIRS[known.pair])
     return parser.parse_args()
@@ -145,9 +229,13 @@ def main():
     cells = measured(options, ROWS, lambda row: settings(options, row), begins=begins)
     rows = {pair: methods(found) for pair, found in cells.items()}
     shots = sorted(options.shots)
+    for kind in KINDS:
+        judged(rows, shots, kind)
+        leads(rows, shots, kind)
     for what in ("clean", "robust"):
         table(rows, shots, what)
     differences(rows, shots)
+    from_scratch(rows, shots)
 
 
 if __name__ == "__main__":
