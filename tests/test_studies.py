@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-PLACE = Path(__file__).parent / "performance" / "studies.py"
+PLACE = Path(__file__).parent / "performance"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, PLACE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def studies():
-    spec = importlib.util.spec_from_file_location("studies", PLACE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("studies")
+
+
+@pytest.fixture(scope="module")
+def new_domains(studies):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "studies", studies)
+        return load("new_domains")
 
 
 def shares(**by_seed):
@@ -39,3 +52,27 @@ def test_only_a_difference_whose_interval_excludes_0_is_bold(studies):
     raised = {seed: values + 0.2 for seed, values in OURS.items()}
     assert studies.difference(raised, OURS).startswith("**+20.0")
     assert studies.difference(OURS, OURS) == "+0.0 (+0.0 to +0.0)"
+
+
+def adapted(robust, validation):
+    """One method, with one number of labels: shares of two episodes, by seed."""
+    found = {seed: np.array(values)[:, None] for seed, values in robust.items()}
+    told = {seed: [value] for seed, value in validation.items()}
+    return SimpleNamespace(clean=found, robust=found, autoattack={}, validation=told)
+
+
+def test_a_row_is_judged_by_the_method_that_each_seeds_validation_examples_choose(new_domains):
+    """Not by what is left of test examples, and only by a method of the kind."""
+    found = {
+        "finetune": adapted({0: [0.1, 0.1], 1: [0.9, 0.9]}, {0: 0.5, 1: 0.2}),
+        "ridge": adapted({0: [0.3, 0.3], 1: [0.2, 0.2]}, {0: 0.4, 1: 0.3}),
+        "finetune-adv": adapted({0: [1.0, 1.0], 1: [1.0, 1.0]}, {0: 0.9, 1: 0.9}),
+    }
+    clean = new_domains.Judged(found, "clean examples", 0)
+    assert clean.chosen == {0: "finetune", 1: "ridge"}
+    assert {seed: values.tolist() for seed, values in clean.robust.items()} == {
+        0: [0.1, 0.1],
+        1: [0.2, 0.2],
+    }
+    assert clean.autoattack == {}
+    assert set(new_domains.Judged(found, "any", 0).chosen.values()) == {"finetune-adv"}
