@@ -47,9 +47,16 @@ class Outcomes:
             for cell in ended
         }
         self.seeds, self.cost = len(ended), ended[0].training.cost.gradient_evaluations
-        self.clean = {seed: one[names[0]].clean_correct for seed, one in found.items()}
+        # An attack that failed or can't be read has no outcomes
+        self.clean = {
+            seed: next(there.clean_correct for there in one.values() if there is not None)
+            for seed, one in found.items()
+            if any(there is not None for there in one.values())
+        }
         self.robust = {
-            name: {seed: one[name].robust for seed, one in found.items() if one[name] is not None}
+            name: {
+                seed: one[name].robust for seed, one in found.items() if one.get(name) is not None
+            }
             for name in names
         }
 
