@@ -11,7 +11,6 @@ from benchmark.verification.loaded import Loaded
 _SETTINGS = (
     *("adapt_to", "fingerprint", "resize", "shots", "episodes", "queries", "attack_steps"),
     *("support_attack_steps", "rates", "rounds", "steps", "tuning_episodes"),
-    "autoattack_episodes",
 )
 
 
@@ -21,7 +20,9 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     episodes.check_protocol(record, found)
     _ = loaded.fitted
     method = record["method"]
-    protocol = Domain(methods=(method,), **{name: record[name] for name in _SETTINGS})
+    attacked = record.get("autoattack_episodes", 0)  # a record of version 1 has none
+    given = {name: record[name] for name in _SETTINGS}
+    protocol = Domain(methods=(method,), autoattack_episodes=attacked, **given)
     found.expect("the key", key, protocol.keys()[method])
     course = course_of(loaded.context, protocol)
     some = episodes.some_of(protocol.episodes)
