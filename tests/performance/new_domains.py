@@ -48,6 +48,7 @@ ROWS = {
     "meta-adv": ("meta-adv", {}),
     "aq-maml": ("meta-adv", QUERYING),
     "aq-ridge": ("meta-adv", {**QUERYING, "head": "ridge"}),
+    "aq-ridge, trades": ("meta-adv", {**QUERYING, "head": "ridge", "outer_loss": "trades"}),
     "ridge, no adversary": ("meta-adv", {**QUERYING, "head": "ridge", "clean_weight": 1.0}),
 }
 BASELINES = ("pgd-at", "pgd-at, tuned", "trades, tuned")
