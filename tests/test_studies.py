@@ -58,7 +58,7 @@ def adapted(robust, validation):
     """One method, with one number of labels: shares of two episodes, by seed."""
     found = {seed: np.array(values)[:, None] for seed, values in robust.items()}
     told = {seed: [value] for seed, value in validation.items()}
-    return SimpleNamespace(clean=found, robust=found, autoattack={}, validation=told)
+    return SimpleNamespace(clean=found, robust=found, validation=told)
 
 
 def test_a_row_is_judged_by_the_method_that_each_seeds_validation_examples_choose(new_domains):
@@ -74,5 +74,4 @@ def test_a_row_is_judged_by_the_method_that_each_seeds_validation_examples_choos
         0: [0.1, 0.1],
         1: [0.2, 0.2],
     }
-    assert clean.autoattack == {}
     assert set(new_domains.Judged(found, "any", 0).chosen.values()) == {"finetune-adv"}

@@ -88,13 +88,9 @@ class Judged:
             seed: max(there, key=lambda name: found[name].validation[seed][place])
             for seed in sorted(seeds)
         }
-        self.clean, self.robust, self.autoattack = (
-            {
-                seed: getattr(found[name], what)[seed][:, place]
-                for seed, name in self.chosen.items()
-                if seed in getattr(found[name], what)
-            }
-            for what in ("clean", "robust", "autoattack")
+        self.clean, self.robust = (
+            {seed: getattr(found[name], what)[seed][:, place] for seed, name in self.chosen.items()}
+            for what in ("clean", "robust")
         )
 
 
@@ -120,18 +116,32 @@ def table(rows, shots, what):
             line(row, f"{budget:,}", name, one.seeds, *told, cost)
 
 
+def strongest(rows, shots):
+    """What PGD and then AutoAttack leave of the same queries, mean over seeds."""
+    head(["PGD / AutoAttack", "Budget", "Method", "Seeds", "Episodes", *_columns(shots)])
+    for (row, budget), found in rows.items():
+        for name, one in found.items():
+            if one.autoattack:
+                episodes = min(map(len, one.autoattack.values()))
+                pgd = np.stack([one.robust[seed][:episodes] for seed in one.autoattack])
+                left = np.stack([values[:episodes] for values in one.autoattack.values()])
+                means = zip(pgd.mean(axis=(0, 1)), left.mean(axis=(0, 1)), strict=True)
+                told = [f"{100 * first:.1f} / {100 * second:.1f}" for first, second in means]
+                line(row, f"{budget:,}", name, len(left), episodes, *told)
+
+
 def judged(rows, shots, kind):
     """Each row by its best method of a kind."""
-    names = ["Method", "Clean", "Robust", "AutoAttack"]
+    names = ["Method", "Seeds", "Clean", "Robust"]
     for place, count in enumerate(shots):
         head([f"{kind}, {count} a class".capitalize(), "Budget", *names])
         for (row, budget), found in rows.items():
             one = Judged(found, kind, place)
             if one.chosen:
                 queries = next(iter(found.values())).record.queries
-                shares = [one.clean, one.robust, one.autoattack]
-                told = [percent(values, queries) for values in shares]
-                line(row, f"{budget:,}", "/".join(dict.fromkeys(one.chosen.values())), *told)
+                told = [percent(values, queries) for values in (one.clean, one.robust)]
+                chosen = "/".join(dict.fromkeys(one.chosen.values()))
+                line(row, f"{budget:,}", chosen, len(one.chosen), *told)
 
 
 def leads(rows, shots, kind):
@@ -235,6 +245,7 @@ def main():
         leads(rows, shots, kind)
     for what in ("clean", "robust"):
         table(rows, shots, what)
+    strongest(rows, shots)
     differences(rows, shots)
     from_scratch(rows, shots)
 
