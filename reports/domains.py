@@ -28,6 +28,14 @@ class Domain:
     autoattack: np.ndarray | None = None
 
     @property
+    def robust_of_attacked(self) -> list[float]:
+        """For each number of shots, what PGD left of the episodes that AutoAttack saw."""
+        if self.robust is None or self.autoattack is None:
+            return []
+        found: list[float] = self.robust[: len(self.autoattack)].mean(axis=0).tolist()
+        return found
+
+    @property
     def is_weakly_attacked(self) -> list[bool]:
         """For each number of shots, whether PGD was too weak to judge by."""
         if self.robust is None or self.autoattack is None:

@@ -49,10 +49,10 @@ def _part(size: tuple[object, ...], members: Sequence[Row]) -> Document:
     record = found[0][1].record
     rows = [_row(row, one) for row, one in found]
     rows.sort(key=lambda row: -row["robust"][-1]["mean"] if row["status"] == "ok" else 1.0)
-    sizes = ("episodes", "queries", "attack_steps", "autoattack_episodes")
-    names = ("adapt_to", "resize", "classes", *sizes)
+    names = ("adapt_to", "resize", "classes", "episodes", "queries", "attack_steps")
     return {
         **{name: getattr(record, name) for name in names},
+        "autoattack_episodes": max(one.record.autoattack_episodes for _, one in found),
         "shots": list(record.shots),
         "rows": rows,
         # With the most labels
@@ -83,5 +83,6 @@ def _row(row: Row, one: Domain) -> Document:
         "clean": [value.model_dump() for value in record.clean],
         "robust": [value.model_dump() for value in record.robust],
         "autoattack": [value.model_dump() for value in record.autoattack],
+        "robust_of_attacked": one.robust_of_attacked,
         "weakly_attacked": one.is_weakly_attacked,
     }

@@ -88,7 +88,18 @@ def test_a_method_says_where_pgd_was_too_weak_to_judge_by(synthetic, left, said)
     text, (group,) = metatest(synthetic, "domains")
     assert group["parts"][0]["rows"][0]["weakly_attacked"] == [False, said]
     assert ("<b>PGD too weak</b>" in text) is said
-    assert "leaves of 4 of them" in text
+    assert " of 40.0" in text
+    assert "leaves of what PGD left of the first of them" in text
+
+
+def test_methods_with_and_without_autoattack_stand_in_one_table(synthetic):
+    measure(synthetic, synthetic.cell("pgd-at"))
+    none = {"autoattack_episodes": 0, "autoattack": []}
+    measure(synthetic, synthetic.cell("trades"), **none)
+    text, (group,) = metatest(synthetic, "domains")
+    (part,) = group["parts"]
+    assert sorted(len(row["autoattack"]) for row in part["rows"]) == [0, 2]
+    assert "leaves of what PGD left of the first of them" in text
 
 
 WRONG = {

@@ -75,5 +75,4 @@ class DomainRecord(ProtocolRecord):
     def size(self) -> tuple[object, ...]:
         """What two methods share that are of one protocol."""
         told = self.version, self.adapt_to, self.fingerprint, self.resize
-        counts = self.episodes, self.queries, self.attack_steps, self.autoattack_episodes
-        return (*told, *counts, tuple(self.shots))
+        return (*told, self.episodes, self.queries, self.attack_steps, tuple(self.shots))
