@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from untrained import SHAPE, adaptable, adapted
+from untrained import SHAPE, THREAT, adaptable, adapted, defenses, model
 
 from benchmark import frameworks
 from benchmark.datasets import Dataset
@@ -16,6 +16,7 @@ from benchmark.metatest.domain.settings import METHODS, READING, Domain, check, 
 from benchmark.metatest.domain.target import as_shape
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Reading
+from benchmark.stages.domain import _renewing
 from defenses.heads import spec
 from defenses.perturbation.spec import pgd
 from defenses.threat import Threat
@@ -114,6 +115,19 @@ def test_a_last_layer_begins_anew_where_validation_says_so():
         assert {one["new_head"] for one in mine} == {0, 1}
         best = max(mine, key=lambda one: one["robust"])
         assert chosen == {name: best[name] for name in ("rate", "rounds", "new_head")}
+
+
+@pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)
+def test_a_new_last_layer_is_that_before_training_and_the_rest_stays(framework):
+    fitted = defenses.create("none", THREAT).resume(model(framework))
+    before = fitted.kernel.weights()
+    renew = _renewing(fitted)
+    trained = {name: value + 1 for name, value in before.items()}
+    fitted.kernel.load_weights(trained)
+    renew()
+    after, last = fitted.kernel.weights(), list(before)[-2:]
+    for name, value in after.items():
+        assert np.array_equal(value, (before if name in last else trained)[name]), name
 
 
 def test_costs_are_those_of_attacks_and_descent():
