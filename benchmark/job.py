@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -129,7 +129,7 @@ class Job:
         specified = self.external is None and models.is_specified(self.cell.model)
         if specified and not self.cell.wrapped_in:
             stages.append(TransferBetweenFrameworks(self.cell, needs))
-        return (*stages, *self._meta_test())
+        return (*stages, *self._meta_test(needs))
 
     def pending(self, store: Store) -> list[Stage]:
         """The stages that are not stored, and without which the cell isn't done."""
@@ -143,20 +143,20 @@ class Job:
             return [External(self.external)]
         return [Training(max(1.0, self.training)), *([Support()] if self.adapts else [])]
 
-    def _meta_test(self) -> list[Stage]:
+    def _meta_test(self, needs: Sequence[str]) -> list[Stage]:
         if self.few_shot is not None:
             shown = self.few_shot.keys().items()
             return [Episodes(self.few_shot, *what, key) for what, key in shown]
         if self.sequence is not None:
             learners = self.sequence.keys().items()
-            return [Learner(self.sequence, name, key) for name, key in learners]
+            return [Learner(self.sequence, name, key, needs) for name, key in learners]
         if self.domain is not None:
             return [Adapting(self.domain, name, key) for name, key in self.domain.keys().items()]
         if self.adaptation is None:
             return []
         keys = self.adaptation_keys()
         each = self.adaptation.gradient_evaluations() / len(keys)
-        tuning = Tuning(self.adaptation, keys.pop(TUNING), each)
+        tuning = Tuning(self.adaptation, keys.pop(TUNING), needs, each)
         return [tuning, *(Family(name, key, tuning, each) for name, key in keys.items())]
 
     @property

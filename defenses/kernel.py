@@ -130,8 +130,11 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The gradient of each example's loss with respect to itself; shape of `x`."""
+    def input_gradient(self, x: np.ndarray, y: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
+        """The gradient of each example's loss with respect to itself; shape of `x`.
+
+        The loss is that of `scale` times the logits.
+        """
 
     @abstractmethod
     def average(self, decay: float) -> None:

@@ -215,6 +215,11 @@ class Recipe(Optimisation, ABC):
         return Augmentation(self.crop, self.flip, self.cutout, self.rand_augment, self.magnitude)
 
     @property
+    def fits_last_layer(self) -> bool:
+        """Whether its adaptation fits the last layer, which training leaves without a meaning."""
+        return False
+
+    @property
     def adaptation(self) -> Adaptation:
         """How this defense adapts to a support set."""
         return Adaptation(norm=self.threat.norm, weights=self.threat.weights)

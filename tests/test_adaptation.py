@@ -69,7 +69,7 @@ def test_supports_are_attacked_once_before_and_queries_after_each_adaptation():
     for kind, *what in model.asked:
         if kind == "attack":
             told.append("support" if what[0].flat[0] == np.float32(PARTS["train"]) else "query")
-        elif kind != "predict":
+        elif kind not in ("predict", "logits"):
             told.append(f"{kind} {len(what[0])} x {what[1]}" if kind == "descend" else kind)
     adapted = ["descend {} x 1", "query", "descend {} x 2", "query"]
     assert told == [
@@ -248,6 +248,22 @@ def test_both_frameworks_adapt_alike(name):
     assert (ours.adapting, ours.measuring) == (theirs.adapting, theirs.measuring)
     assert np.abs(our_adv - their_adv).max() < 1e-8
     assert np.abs(our_adv - episode.query[0]).max() > 0.05
+
+
+@pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)
+@pytest.mark.parametrize("name", ["linf", "l2", "l1", "universal", "patch", "elastic-net", "jsma"])
+def test_no_scale_of_the_logits_hides_a_gradient_from_the_attack(name, framework):
+    """Whether a last layer was trained changes nothing of the attack."""
+    dtype = "float32" if families.FAMILIES[name].kind == families.LIBRARY else "float64"
+    attacker = course().attacker(name)
+    x, draws = dataset().x_test[:], np.random.default_rng(5)
+    draw, found = attacker.draw(draws, x.shape), []
+    for factor in (1.0, 2.0**-12, 2.0**12):
+        model = adaptable(framework, dtype, factor)
+        found.append(attacker.perturb(model, x, model.predict(x), draw))
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=1e-6)
+    assert np.abs(found[0] - x).max() > 0.05
 
 
 @pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)

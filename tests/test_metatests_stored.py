@@ -18,7 +18,8 @@ from benchmark.verification import loaded
 from benchmark.verify import sample
 
 SMALL = {"episodes": 3, "attack_steps": 2}
-# Folder: the protocol, what is asked for, the record, its arrays, and the stage that is changed.
+# Folder: the protocol, what is asked for, the record, its arrays, the stage that is changed, and
+# what the model is trained by.
 KINDS = {
     "few-shot": (
         "few-shot",
@@ -33,6 +34,7 @@ KINDS = {
         FewShotRecord,
         {"clean", "robust", "stored_queries"},
         "centroid",
+        ("pgd-at", {}),
     ),
     "sequences": (
         "sequence",
@@ -49,6 +51,8 @@ KINDS = {
         SequenceRecord,
         {"correct", "worst", "clean"},
         "finetune",
+        # Whose last layer is fitted, not trained
+        ("meta-adv", {"preset": "aq-ridge", "ways": 2, "tasks": 1, "support": 4, "query": 4}),
     ),
     "domains": (
         "domain",
@@ -66,6 +70,7 @@ KINDS = {
         DomainRecord,
         {"clean", "robust", "autoattack"},
         "centroid",
+        ("pgd-at", {}),
     ),
 }
 
@@ -77,10 +82,11 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def whole(kind, tmp_path_factory):
-    protocol, settings, *_ = KINDS[kind]
+    protocol, settings, *_, (defense, parameters) = KINDS[kind]
     out = tmp_path_factory.mktemp(kind) / "out"
     asked = {"protocol": protocol, "adaptation": {**SMALL, **settings}}
-    return make(out, "torch", "pgd-at", epochs=1, model="mlp", **asked)
+    asked |= {"epochs": 1, "model": "mlp", "parameters": {defense: parameters}}
+    return make(out, "torch", defense, **asked)
 
 
 @pytest.fixture
@@ -96,7 +102,7 @@ def claims(store, kind, begins=""):
 
 
 def test_each_way_to_adapt_is_a_stage_whose_record_follows_the_schema(whole, kind):
-    _, _, schema, names, _ = KINDS[kind]
+    _, _, schema, names, *_ = KINDS[kind]
     (cell_id,) = whole.cell_ids()
     keys = whole.stage_keys(cell_id, kind)
     assert len(keys) == 2
@@ -121,6 +127,17 @@ def test_what_is_stored_is_shown(whole, kind):
     assert all(part in line for line in lines for part in told)
 
 
+@pytest.mark.parametrize("kind", ["sequences"], indirect=True)
+def test_a_last_layer_that_is_fitted_is_there_before_the_first_family_arrives(whole):
+    """Not what training left in its place."""
+    (cell_id,) = whole.cell_ids()
+    cell = loaded.load_cell(str(whole.path), cell_id, None, loaded.Machine("cpu", 1))
+    x = cell.data.x_test[:50]
+    found = cell.adaptable.logits(x)
+    assert np.array_equal(found, cell.context.adapted.kernel.predict(x))
+    assert not np.array_equal(found, cell.context.fitted.kernel.predict(x))
+
+
 def test_what_is_stored_holds(store, kind):
     found = claims(store, kind)
     assert len(found) == 2
@@ -129,7 +146,7 @@ def test_what_is_stored_holds(store, kind):
 
 
 def test_a_changed_field_is_noticed_or_documented_as_trusted(store, kind):
-    (claim,) = claims(store, kind, KINDS[kind][-1])
+    (claim,) = claims(store, kind, KINDS[kind][4])
     path = store.cell_folder(claim.cell_id) / f"{claim.stage}.json"
     record = stored(path)
     del record["checksum"]
@@ -144,7 +161,7 @@ def test_a_changed_field_is_noticed_or_documented_as_trusted(store, kind):
 
 
 def test_changed_episodes_are_told(store, kind):
-    (claim,) = claims(store, kind, KINDS[kind][-1])
+    (claim,) = claims(store, kind, KINDS[kind][4])
     path = store.cell_folder(claim.cell_id) / f"{claim.stage}.npz"
     with np.load(path) as archive:
         arrays = dict(archive)

@@ -34,9 +34,12 @@ def wrap(framework, made, classes, shape=SHAPE):
     return module.wrap(made, input_shape=shape, classes=classes, device="cpu")
 
 
-def adaptable(framework, dtype="float64"):
-    """Whose weights are moved."""
+def adaptable(framework, dtype="float64", factor=1.0):
+    """Whose weights are moved; its logits are `factor` times as large as they were made."""
     kernel = defenses.create("none", THREAT).kernel(recognise(model(framework, dtype=dtype)))
+    weights = kernel.weights()
+    last = dict(list(weights.items())[-2:])
+    kernel.load_weights(weights | {name: factor * value for name, value in last.items()})
     return Adaptable(kernel, functools.partial(wrap, framework, classes=3))
 
 
@@ -61,12 +64,16 @@ class Recorder:
     def descend(self, x, y, *, steps, rate, clean=None, distance_weight=0.0):
         self.asked.append(("descend", x, steps, rate, clean, distance_weight))
 
-    def attack(self, x, y, start, *, eps, ascent):
+    def attack(self, x, y, start, *, eps, ascent, scale):
         self.asked.append(("attack", x, ascent.norm))
         return x
 
-    def input_gradient(self, x, y):
+    def input_gradient(self, x, y, *, scale):
         return np.zeros_like(x)
+
+    def logits(self, x):
+        self.asked.append(("logits", x))
+        return np.zeros((len(x), 3))
 
     def predict(self, x):
         self.asked.append(("predict", x))

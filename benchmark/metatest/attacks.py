@@ -13,12 +13,18 @@ from benchmark.attacks.creating import create
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box, spread
 from benchmark.attacks.suites import AttackSpec
-from benchmark.metatest.families import ASCENT, FAMILIES, SHARED, Family
+from benchmark.metatest.families import ASCENT, FAMILIES, LIBRARY, SHARED, Family
 from benchmark.metatest.model import Adaptable
+from benchmark.metatest.scales import OF_ALL, OF_EACH
+from defenses.heads.spec import spreading
+from defenses.labels import labels_of
 from defenses.perturbation.spec import Ascent, default_relative_step
 from defenses.threat import Threat
 
 Draw = Mapping[str, np.ndarray]
+
+# Kind of a family to how far apart the logits are that it follows.
+SPREADS = {ASCENT: OF_EACH, SHARED: OF_ALL, LIBRARY: OF_EACH}
 
 
 @dataclass(frozen=True)
@@ -71,19 +77,33 @@ class Attacker:
         return np.where(self._valid(x, x_adv), x_adv, x)
 
     def _perturb(self, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw) -> np.ndarray:
-        family = self.family
+        family, logits = self.family, model.logits(x)
+        scale = float(spreading(SPREADS[family.kind], logits[None])[0])
         if family.kind == ASCENT:
             ascent = Ascent(family.norm, self.steps, default_relative_step(self.steps))
-            return model.attack(x, y, draw["start"], eps=self.eps, ascent=ascent)
+            return model.attack(x, y, draw["start"], eps=self.eps, ascent=ascent, scale=scale)
         if family.kind == SHARED:
-            return (_patch if family.patch else _universal)(self, model, x, y, draw)
-        return self._by_library(model, x, y, int(draw["seed"][0]))
+            attack = _patch if family.patch else _universal
+            return attack(self, model, x, y, draw, scale=scale)
+        rows = np.flatnonzero(labels_of(logits) == y)
+        return self._by_library(model, x, y, rows, int(draw["seed"][0]), scale=scale)
 
-    def _by_library(self, model: Adaptable, x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
-        """On what is classified correctly; the rest stays as it is."""
-        spec = AttackSpec(self.name, self.family.attack, self.family.arguments)
+    def _by_library(
+        self,
+        model: Adaptable,
+        x: np.ndarray,
+        y: np.ndarray,
+        rows: np.ndarray,
+        seed: int,
+        *,
+        scale: float,
+    ) -> np.ndarray:
+        """On these rows, which are classified correctly; the rest stays as it is."""
+        arguments = dict(self.family.arguments)
+        if self.family.weighing:
+            arguments[self.family.weighing] *= scale
+        spec = AttackSpec(self.name, self.family.attack, arguments)
         frameworks.seed_everything(seed)
-        rows = np.flatnonzero(model.predict(x) == y)
         x_adv = x.copy()
         if len(rows):
             attack = create(spec, model.estimator, self.family.norm or UNRESTRICTED, self.eps)
@@ -104,7 +124,7 @@ class Attacker:
 
 
 def _universal(
-    attacker: Attacker, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw
+    attacker: Attacker, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw, *, scale: float
 ) -> np.ndarray:
     """One change for all, by ascent on the sum of their losses; pixels are clipped to [0, 1].
 
@@ -114,13 +134,13 @@ def _universal(
     eps, size = attacker.eps, default_relative_step(attacker.steps) * attacker.eps
     change = eps * draw["start"]
     for _ in range(attacker.steps):
-        gradient = model.input_gradient(np.clip(x + change, 0, 1), y).sum(axis=0)
+        gradient = model.input_gradient(np.clip(x + change, 0, 1), y, scale=scale).sum(axis=0)
         change = np.clip(change + size * np.sign(gradient), -eps, eps)
     return np.clip(x + change, 0, 1)
 
 
 def _patch(
-    attacker: Attacker, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw
+    attacker: Attacker, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw, *, scale: float
 ) -> np.ndarray:
     """One square for all, pasted at each example's place, by ascent on the sum of their losses.
 
@@ -137,6 +157,7 @@ def _patch(
         return x_adv
 
     for _ in range(attacker.steps):
-        gradient = model.input_gradient(pasted(), y)[place].sum(axis=0)  # (side, side, C)
+        gradients = model.input_gradient(pasted(), y, scale=scale)[place]  # (n, side, side, C)
+        gradient = gradients.sum(axis=0)
         patch = np.clip(patch + size * np.sign(gradient), 0, 1)
     return pasted()

@@ -14,7 +14,7 @@ from benchmark.metatest import families
 from benchmark.metatest.attacks import Attacker
 from benchmark.metatest.episodes import Curves, draw_episode, run_episode
 from benchmark.metatest.model import Adaptable
-from benchmark.metatest.protocol import Protocol
+from benchmark.metatest.protocol import VERSION, Protocol
 from benchmark.metatest.summary import area, difference, share, shares
 from benchmark.metatest.tuning import Tuning, choose, tune
 from benchmark.results import Record
@@ -69,6 +69,7 @@ class Course:
         protocol = self.protocol
         labels = (protocol.support + protocol.queries) * protocol.tuning_episodes
         return {
+            "version": VERSION,
             "family": families.validation_family(self.norm),
             "rates": list(protocol.rates),
             "shots": list(protocol.shots),
@@ -134,6 +135,7 @@ class Course:
         """What a family's record says before it is measured."""
         protocol, row = self.protocol, families.family(name)
         return {
+            "version": VERSION,
             "family": name,
             "description": row.description,
             "role": self.role(name),

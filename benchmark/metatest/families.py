@@ -37,6 +37,8 @@ class Family:
         patch: side of the square that it may change, as a share of the image's shorter side.
         attack: its entry in `benchmark.attacks.table`, for LIBRARY.
         arguments: of that attack.
+        weighing: the argument that its loss of the logits is multiplied by; "" where their scale
+            makes no difference.
         images_only: whether it needs (H, W, C) inputs.
     """
 
@@ -47,6 +49,7 @@ class Family:
     patch: float = 0.0
     attack: str = ""
     arguments: Mapping[str, float] = field(default_factory=dict)
+    weighing: str = ""
     images_only: bool = False
 
 
@@ -63,6 +66,7 @@ FAMILIES: dict[str, Family] = {
         "l1",
         attack="elastic-net",
         arguments={"max_iter": 20, "binary_search_steps": 2, "initial_const": 1.0},
+        weighing="initial_const",
     ),
     "jsma": Family("the most salient tenth of the values", LIBRARY, "l0", 0.1, attack="jsma"),
     "square": Family(

@@ -96,10 +96,10 @@ class Adaptable:
         self._cost += ascent.cost(len(x))
         return self._kernel.attack(x, y, start, eps=eps, ascent=ascent, scale=scale)
 
-    def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The gradient of each example's loss with respect to itself."""
+    def input_gradient(self, x: np.ndarray, y: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
+        """The gradient of each example's loss, of `scale` times the logits, with respect to it."""
         self._cost += gradients(len(x))
-        return self._kernel.input_gradient(x, y)
+        return self._kernel.input_gradient(x, y, scale=scale)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Labels, (n,); `NO_LABEL` where the logits are not finite."""

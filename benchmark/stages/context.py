@@ -176,8 +176,12 @@ class Context:
 
     @functools.cached_property
     def adaptable(self) -> Adaptable:
-        """A copy of the trained model to adapt again and again; the trained one stays as it is."""
-        return Adaptable(self.fitted.kernel.copy(), self.wrap)
+        """A copy of the trained model to adapt again and again; the trained one stays as it is.
+
+        Where training gives no last layer, it has the one that its first support gave.
+        """
+        begins = self.adapted if self.defense.fits_last_layer else self.fitted
+        return Adaptable(begins.kernel.copy(), self.wrap)
 
     @functools.cached_property
     def readable(self) -> Adapted:

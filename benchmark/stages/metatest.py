@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from benchmark import datasets
 from benchmark.metatest.course import Course
@@ -12,7 +13,6 @@ from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import FamilyRecord, TuningRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Measured, Result
-from benchmark.stages.training import TRAINING
 
 # Effort of a gradient evaluation where a training's is 1, measured on digits in both frameworks.
 _WEIGHT = 2.5
@@ -24,14 +24,16 @@ class Tuning(Measured):
     Args:
         protocol: how much is measured.
         key: of the stage.
+        needs: what makes the model.
         gradient_evaluations: that it takes, roughly.
     """
 
     label = f"adapt {TUNING}"
-    needs = (TRAINING,)
 
-    def __init__(self, protocol: Protocol, key: str, gradient_evaluations: float) -> None:
-        self.protocol, self.path = protocol, f"adaptations/{key}"
+    def __init__(
+        self, protocol: Protocol, key: str, needs: Sequence[str], gradient_evaluations: float
+    ) -> None:
+        self.protocol, self.path, self.needs = protocol, f"adaptations/{key}", tuple(needs)
         self.effort = _WEIGHT * gradient_evaluations
 
     def run(self, context: Context) -> Result:
@@ -61,7 +63,7 @@ class Family(Measured):
     def __init__(self, name: str, key: str, tuning: Tuning, gradient_evaluations: float) -> None:
         self.name, self.key, self.tuning = name, key, tuning
         self.path, self.label = f"adaptations/{key}", f"adapt {name}"
-        self.needs = (TRAINING, tuning.path)
+        self.needs = (*tuning.needs, tuning.path)
         self.effort = _WEIGHT * gradient_evaluations
 
     def run(self, context: Context) -> Result:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmark import datasets
 from benchmark.metatest.sequence.course import Course
 from benchmark.metatest.sequence.settings import Arrivals
@@ -10,7 +12,6 @@ from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import SequenceRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Measured, Result
-from benchmark.stages.training import TRAINING
 
 FOLDER = "sequences"
 
@@ -25,12 +26,13 @@ class Learner(Measured):
         protocol: how much is measured.
         learner: by name.
         key: of the stage.
+        needs: what makes the model.
     """
 
-    def __init__(self, protocol: Arrivals, learner: str, key: str) -> None:
+    def __init__(self, protocol: Arrivals, learner: str, key: str, needs: Sequence[str]) -> None:
         self.protocol, self.learner, self.key = protocol, learner, key
         self.path, self.label = f"{FOLDER}/{key}", f"sequence {learner}"
-        self.needs = (TRAINING,)
+        self.needs = tuple(needs)
         self.effort = protocol.gradient_evaluations(learner)
 
     def run(self, context: Context) -> Result:

@@ -20,6 +20,7 @@ from benchmark.errors import BenchError, ConfigError, StoreError
 from benchmark.external.loading import ready
 from benchmark.external.model import from_source
 from benchmark.job import Job
+from benchmark.metatest.model import Adaptable
 from benchmark.models.provided.origin import origin_of
 from benchmark.registry import check_installed
 from benchmark.reporter import Reporter
@@ -110,6 +111,14 @@ class Loaded:
         """The model as its training left it; of a trained cell."""
         self._check_weights("training", "weights")
         return self.context.fitted
+
+    @property
+    def adaptable(self) -> Adaptable:
+        """What the meta-test of attack families, and that of their sequence, begin with."""
+        self._check_weights("training", "weights")
+        if self.defense.fits_last_layer:
+            self._check_weights("adaptation", "adapted")
+        return self.context.adaptable
 
     @property
     def defense(self) -> defenses.Defense:

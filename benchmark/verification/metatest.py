@@ -9,7 +9,6 @@ import numpy as np
 
 from benchmark.errors import StoreError
 from benchmark.metatest.course import Course
-from benchmark.metatest.model import Adaptable
 from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import Record
 from benchmark.stages.metatest import course_of
@@ -35,7 +34,7 @@ def _check_tuning(loaded: Loaded, key: str, record: Record, found: Comparison) -
     """The tuning made again, on its validation family."""
     protocol = _protocol_of_tuning(loaded, key, record)
     course = _course(loaded, protocol)
-    again = course.tuning_record(course.tuning(_model(loaded)))
+    again = course.tuning_record(course.tuning(loaded.adaptable))
     if not loaded.same_machine:
         found.expect("the shape of the accuracies", *(_shape(r) for r in (record, again)))
         apart = np.abs(np.array(record["accuracy"]) - np.array(again["accuracy"]))
@@ -54,7 +53,7 @@ def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: 
     tuning = course.tuned(tuning_record)
     numbers = range(protocol.episodes)
     some = some_of(protocol.episodes)
-    again, parts = course.family(family, _model(loaded), tuning, numbers=some)
+    again, parts = course.family(family, loaded.adaptable, tuning, numbers=some)
     names = set(course.about(family, tuning)) - {"reason"}
     found.expect_all(record, again, sorted(names))
     if record["status"] != "ok" or again["status"] != "ok":
@@ -131,11 +130,6 @@ def _protocol(family: Record, tuning: Record) -> Protocol:
 def _course(loaded: Loaded, protocol: Protocol) -> Course:
     _ = loaded.fitted
     return course_of(loaded.context, protocol)
-
-
-def _model(loaded: Loaded) -> Adaptable:
-    _ = loaded.fitted
-    return loaded.context.adaptable
 
 
 def _shape(record: Record) -> list[int]:

@@ -24,7 +24,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     protocol = Arrivals(learners=(learner,), **{name: record[name] for name in _SETTINGS})
     course = course_of(loaded.context, protocol)
     some = episodes.some_of(protocol.episodes)
-    again, parts = course.run(learner, loaded.context.adaptable, numbers=some)
+    again, parts = course.run(learner, loaded.adaptable, numbers=some)
     found.expect("the key", key, protocol.keys()[learner])
     found.expect_all(record, again, sorted(set(course.about(learner)) - {"reason"}))
     if record["status"] != "ok" or again["status"] != "ok":

@@ -202,10 +202,10 @@ class Kernel(kernel.Kernel):
             found = perturb(lambda x: scale * self.logits(x), *tensors, eps=eps, ascent=ascent)
         return self.arrays(found)
 
-    def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def input_gradient(self, x: np.ndarray, y: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
         with self.attacked():
             images = self.images(x).requires_grad_()
-            loss = cross_entropy(self.logits(images), self.labels(y), reduction="sum")
+            loss = cross_entropy(scale * self.logits(images), self.labels(y), reduction="sum")
             return self.arrays(torch.autograd.grad(loss, images)[0])
 
     def average(self, decay: float) -> None:

@@ -185,13 +185,15 @@ class Kernel(kernel.Kernel):
     ) -> Tensor:
         return perturb(lambda x: scale * self.logits(x), x, y, start, eps=eps, ascent=ascent)
 
-    def input_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return self._input_gradient(self.images(x), self.labels(y)).numpy()
+    def input_gradient(self, x: np.ndarray, y: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
+        found = self._input_gradient(self.images(x), self.labels(y), self.scalar(scale))
+        return np.asarray(found.numpy())
 
-    def _graph_input_gradient(self, x: Tensor, y: Tensor) -> Tensor:
+    def _graph_input_gradient(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            losses = self.losses(x, y)
+            logits = scale * self.logits(x)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
         return tape.gradient(losses, x)
 
     def average(self, decay: float) -> None:

@@ -107,6 +107,11 @@ class MetaAdversarial(MetaParameters):
         return self.tasks * (self.support + self.query)
 
     @property
+    def fits_last_layer(self) -> bool:
+        """Heads in closed form stand in its place."""
+        return self.head in CLOSED_FORMS
+
+    @property
     def draws_from_all(self) -> bool:
         """Few-way tasks choose among all examples of a class."""
         return "few-way" in self.distribution

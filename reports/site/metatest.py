@@ -20,7 +20,7 @@ from reports.styles import is_hollow, styles
 MOST_ROWS = 8  # that the charts draw; the table has all
 _ROLES = ("seen", "validation", HELD_OUT)
 Document = dict[str, Any]
-Size = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+Size = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]
 
 
 def document(groups: Sequence[Group]) -> Document:
@@ -69,7 +69,7 @@ def write(document: Document) -> str:
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
     """Rows that were adapted in the same way."""
-    episodes, queries, shots, steps = size
+    _, episodes, queries, shots, steps = size
     every = [one.record for row in members for one in row.cell.adaptations]
     # A family's role for most: held out where it is so for any.
     roles = {r.family: r.role for r in sorted(every, key=lambda r: _ROLES.index(r.role))}

@@ -78,7 +78,8 @@ def traces(way, count):
     labels = kernel.labels(generator.integers(0, 10, BATCH))
     x, eps = kernel.images(x), kernel.scalar(EPS)
     gradient = tf.function(kernel._graph_input_gradient)
-    bare = STEPS * processor_ms(lambda: gradient(x, labels).numpy())
+    one = kernel.scalar(1)
+    bare = STEPS * processor_ms(lambda: gradient(x, labels, one).numpy())
     found = []
     for _ in range(count):
         attack = tf.function(

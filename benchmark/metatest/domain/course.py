@@ -36,6 +36,7 @@ from benchmark.results import Record
 from benchmark.text import reason_of
 from defenses.cost import Cost
 from defenses.heads.spec import spreading
+from defenses.labels import labels_of
 from defenses.perturbation.spec import pgd
 from defenses.threat import Threat
 
@@ -194,8 +195,9 @@ class Course:
             answering, cost = self._read(method, model, x, y, setting)
         else:
             answering, cost = model, self._moved(method, model, x, y, setting, generator)
-        right = answering.predict(x_query) == y_query
-        stays, least = right & self._kept(answering, x_query, y_query, start), None
+        logits = answering.logits(x_query)
+        right = labels_of(logits) == y_query
+        stays, least = right & self._kept(answering, x_query, y_query, start, logits), None
         if not tuning and number < self.protocol.autoattack_episodes:
             seed = [self.seed, number]
             kept = autoattack(answering.estimator, x_query, y_query, stays, self.threat, seed=seed)
@@ -203,10 +205,15 @@ class Course:
         return Episode(float(right.mean()), float(stays.mean()), least, cost)
 
     def _kept(
-        self, answering: Adaptable | Reading, x: np.ndarray, y: np.ndarray, start: np.ndarray
+        self,
+        answering: Adaptable | Reading,
+        x: np.ndarray,
+        y: np.ndarray,
+        start: np.ndarray,
+        logits: np.ndarray,
     ) -> np.ndarray:
-        """Which queries are right under the attack at every scale of the logits."""
-        logits, steps, kept = answering.logits(x), self.protocol.attack_steps, np.ones(len(y), bool)
+        """Which queries, with these `logits` before, are right under the attack at every scale."""
+        steps, kept = self.protocol.attack_steps, np.ones(len(y), bool)
         for apart in SCALES:
             scale = float(spreading(apart, logits[None])[0])
             x_adv = self._attacked(answering, x, y, start, steps, scale=scale)

@@ -23,6 +23,7 @@ from benchmark.results.records.schema import (
 class TuningRecord(ProtocolRecord):
     """adaptations/tuning-<hash>.json; `accuracy` is over rates, shots and steps."""
 
+    version: Count = 1
     family: str = ""
     rate: Number
     tuned_steps: Count
@@ -48,6 +49,7 @@ class FamilyRecord(ProtocolRecord):
     """adaptations/<family>-<hash>.json; without numbers where the status is not "ok"."""
 
     status: Status
+    version: Count = 1
     family: str
     description: str = ""
     role: Literal["seen", "validation", "held-out"]
@@ -90,6 +92,6 @@ class FamilyRecord(ProtocolRecord):
         return self
 
     @property
-    def size(self) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+    def size(self) -> tuple[int, int, int, tuple[int, ...], tuple[int, ...]]:
         """What two families share that are of one protocol."""
-        return self.episodes, self.queries, tuple(self.shots), tuple(self.steps)
+        return self.version, self.episodes, self.queries, tuple(self.shots), tuple(self.steps)
