@@ -21,7 +21,7 @@ from benchmark import replay
 from benchmark.stages.certification import Certification
 from benchmark.stages.corruptions import Corruptions
 from benchmark.verification import loaded, stages
-from benchmark.verify import CELL, HOLDS, Claim
+from benchmark.verify import CELL, DIFFERS, HOLDS, Claim
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "verification.md"
 TRUSTED = "taken on trust"
@@ -212,6 +212,17 @@ def test_a_changed_field_is_noticed_or_documented_as_trusted(store, kind, monkey
     assert not unknown, "not in the document"
     assert {field for field in unnoticed if TRUSTED not in said_of(kind, field)} == set()
     assert {field for field in noticed if said_of(kind, field) == TRUSTED} == set()
+
+
+@pytest.mark.parametrize("kind", ["adaptations", "tuning"])
+def test_what_an_earlier_version_of_the_protocol_measured_is_told_as_such(store, kind):
+    path = record_of(store, kind)
+    record = stored(path)
+    del record["checksum"], record["version"]
+    with restored(store):
+        reseal(path, record)
+        state, told = next(iter(verdicts(store, kind)))
+    assert (state, told) == (DIFFERS, "version is told as 1, and is 2")
 
 
 def with_other(array):

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.errors import StoreError
 from benchmark.metatest.course import Course
-from benchmark.metatest.protocol import TUNING, Protocol
+from benchmark.metatest.protocol import TUNING, VERSION, Protocol
 from benchmark.results import Record
 from benchmark.stages.metatest import course_of
 from benchmark.verification.comparison import Comparison, unequal
@@ -23,6 +23,9 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A family's stage, or that of the tuning."""
     record = loaded.stage(f"{FOLDER}/{key}")
     check_protocol(record, found)
+    found.expect("version", record.get("version", 1), VERSION)
+    if found.differs:  # what another one measured can't be measured again
+        return
     family = record.get("family") if "role" in record else None
     if family is None:
         _check_tuning(loaded, key, record, found)
