@@ -105,10 +105,13 @@ def changed(path):
 
 
 class Cells:
-    """What the cells of a row at a budget hold of the protocol, seed by seed."""
+    """What the cells of a row at a budget hold of so many episodes, seed by seed."""
 
-    def __init__(self, cells):
-        self.every = {seed_of(cell): list(cell.few_shot) for cell in cells}
+    def __init__(self, cells, episodes):
+        self.every = {
+            seed_of(cell): [one for one in cell.few_shot if one.record.episodes == episodes]
+            for cell in cells
+        }
         sizes = {_size(one) for found in self.every.values() for one in found}
         self.judged = {size: self._judged(size) for size in sorted(sizes)}
 
@@ -280,7 +283,9 @@ def main():
     if options.dataset == "omniglot" and not options.report:
         options.data_dir = turned(Path(options.data_dir), options.out / "data")
     cells = measured(options, changed(options.changes), lambda row: settings(options))
-    rows = {pair: Cells(found) for pair, found in cells.items()}
+    held = [one for found in cells.values() for cell in found for one in cell.few_shot]
+    episodes = max((one.record.episodes for one in held), default=0)  # fewer are of tries
+    rows = {pair: Cells(found, episodes) for pair, found in cells.items()}
     for size in sorted({size for one in rows.values() for size in one.judged}):
         for show in (table, readouts, differences, stored):
             show(rows, size)
