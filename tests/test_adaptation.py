@@ -251,7 +251,7 @@ def test_both_frameworks_adapt_alike(name):
 
 
 @pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)
-@pytest.mark.parametrize("name", ["linf", "l2", "l1", "universal", "patch", "elastic-net", "jsma"])
+@pytest.mark.parametrize("name", families.FAMILIES)
 def test_no_scale_of_the_logits_hides_a_gradient_from_the_attack(name, framework):
     """Whether a last layer was trained changes nothing of the attack."""
     dtype = "float32" if families.FAMILIES[name].kind == families.LIBRARY else "float64"

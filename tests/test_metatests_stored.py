@@ -146,7 +146,8 @@ def test_what_is_stored_holds(store, kind):
 
 
 def test_a_changed_field_is_noticed_or_documented_as_trusted(store, kind):
-    (claim,) = claims(store, kind, KINDS[kind][4])
+    *_, stage, _ = KINDS[kind]
+    (claim,) = claims(store, kind, stage)
     path = store.cell_folder(claim.cell_id) / f"{claim.stage}.json"
     record = stored(path)
     del record["checksum"]
@@ -161,7 +162,8 @@ def test_a_changed_field_is_noticed_or_documented_as_trusted(store, kind):
 
 
 def test_changed_episodes_are_told(store, kind):
-    (claim,) = claims(store, kind, KINDS[kind][4])
+    *_, stage, _ = KINDS[kind]
+    (claim,) = claims(store, kind, stage)
     path = store.cell_folder(claim.cell_id) / f"{claim.stage}.npz"
     with np.load(path) as archive:
         arrays = dict(archive)
