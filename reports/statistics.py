@@ -17,7 +17,7 @@ Outcomes = Sequence[bool] | np.ndarray  # (n,), true where a model is right
 
 
 @functools.cache
-def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson(successes: float, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The Wilson score interval of a proportion, (low, high) within [0, 1].
 
     Wilson, "Probable inference, the law of succession, and statistical inference", 1927. It covers
@@ -124,7 +124,7 @@ def across_seeds(
     mean = float(right.mean())
     if seeds == 1 or examples == 1:
         within = mean * (1 - mean) / max(1, examples - 1)
-        low, high = wilson(round(mean * examples), examples, confidence=confidence)
+        low, high = wilson(float(right.sum()) / seeds, examples, confidence=confidence)
         return AcrossSeeds(mean, low, high, None, within, seeds, examples)
     by_seed, by_example, rest = _mean_squares(right)
     between = max(0.0, (by_seed - rest) / examples)

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from benchmark.metatest.domain.settings import VERSION
 from reports.domains import Domain
 from reports.groups import Group, page
 from reports.rows import Row
@@ -54,6 +55,8 @@ def _part(size: tuple[object, ...], members: Sequence[Row]) -> Document:
         **{name: getattr(record, name) for name in names},
         "autoattack_episodes": max(one.record.autoattack_episodes for _, one in found),
         "shots": list(record.shots),
+        "version": record.version,
+        "is_replaced": record.version < VERSION,
         "rows": rows,
         # With the most labels
         "over_seeds": over_seeds(

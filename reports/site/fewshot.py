@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from benchmark.metatest.fewshot.settings import VERSION
 from reports.fewshots import FewShot, Size, chosen
 from reports.groups import Group, page
 from reports.rows import Row
@@ -36,12 +37,16 @@ def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
     labels = dict.fromkeys(one["label"] for part in parts for one in part["judged"])
     known = {label: style for style, label in enumerate(list(labels)[:MOST_ROWS])}
     for over, fixed, text in (("shots", "ways", "{}-way"), ("ways", "shots", "{}-shot")):
-        for value in dict.fromkeys(part[fixed] for part in parts):
-            mine = [part for part in parts if part[fixed] == value]
+        alike = ("version", "episodes", "queries", "attack_steps", fixed)
+        for values in dict.fromkeys(tuple(part[name] for name in alike) for part in parts):
+            mine = [part for part in parts if tuple(part[name] for name in alike) == values]
             if len({part[over] for part in mine}) < 2:
                 continue
             series = _series(mine, over, known)
-            title = f"{text.format(value)}, the read-out that is best on validation classes"
+            title = (
+                f"{text.format(values[-1])}, {mine[0]['episodes']} episodes, the read-out that is "
+                "best on validation classes"
+            )
             words = f"{title}: robust accuracy in per cent over {over}: {told(series)}."
             up = Axis("robust accuracy in %", 0, 1, percent=True)
             across = Axis(over, 0, max(part[over] for part in mine), whole=True)
@@ -61,7 +66,7 @@ def _series(parts: Sequence[Document], over: str, known: Mapping[str, int]) -> l
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
     """Read-outs of one size, the most robust first."""
-    _, episodes, queries, steps, ways, shots = size
+    version, episodes, queries, steps, ways, shots = size
     rows, judged = [], []
     for row in members:
         mine = [one for one in row.cell.few_shot if one.size == size]
@@ -75,6 +80,8 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "episodes": episodes,
         "queries": queries,
         "attack_steps": steps,
+        "version": version,
+        "is_replaced": version < VERSION,
         "rows": rows,
         "judged": wins.document(judged, "readout", queries=ways * queries),
         "over_seeds": over_seeds(

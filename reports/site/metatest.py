@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from benchmark.metatest.protocol import VERSION
 from reports.adaptations import HELD_OUT, summary
 from reports.groups import Group, page
 from reports.rows import Row, name_in_text
@@ -69,7 +70,7 @@ def write(document: Document) -> str:
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
     """Rows that were adapted in the same way."""
-    _, episodes, queries, shots, steps = size
+    version, episodes, queries, shots, steps = size
     every = [one.record for row in members for one in row.cell.adaptations]
     # A family's role for most: held out where it is so for any.
     roles = {r.family: r.role for r in sorted(every, key=lambda r: _ROLES.index(r.role))}
@@ -78,6 +79,8 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "queries": queries,
         "shots": list(shots),
         "steps": list(steps),
+        "version": version,
+        "is_replaced": version < VERSION,
         "roles": roles,
         "rows": [_row(row, roles) for row in members],
         "over_seeds": _over_seeds(members),

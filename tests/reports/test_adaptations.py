@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import reports
+from benchmark.metatest.protocol import VERSION
 from benchmark.metatest.summary import difference, share, shares
 from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
@@ -103,6 +104,13 @@ def test_the_page_shows_before_after_curves_and_seeds(synthetic):
     assert html.count('<svg class="chart"') == 3
     assert "&lt;b&gt;no" in html
     assert "<b>no" not in html
+
+
+def test_numbers_of_a_version_that_was_replaced_say_so(synthetic):
+    adapt(synthetic, synthetic.cell("pgd-at"), "patch", "held-out", version=VERSION)
+    adapt(synthetic, synthetic.cell("trades"), "patch", "held-out", version=VERSION - 1)
+    html, _ = report(synthetic)
+    assert html.count(f"Version {VERSION - 1} of this protocol, which a newer one replaced") == 1
 
 
 def test_a_family_that_one_was_trained_on_is_not_in_its_mean(synthetic):

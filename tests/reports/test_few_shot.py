@@ -10,6 +10,7 @@ import pytest
 from site_pages import metatest
 
 import reports
+from benchmark.metatest.fewshot.settings import VERSION
 from benchmark.metatest.summary import share
 from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
@@ -27,7 +28,7 @@ def measure(
     shares = {"clean": np.full(EPISODES, 0.8), "robust": robust + spread}
     shares |= {"stored_queries": np.full(EPISODES, 0.7), **(arrays or {})}
     record = {
-        "version": 1,
+        "version": VERSION,
         "readout": readout,
         "protocol_version": PROTOCOL_VERSION,
         "ways": ways,
@@ -94,15 +95,17 @@ def test_several_ways_are_points_of_a_curve_over_ways(synthetic):
         measure(synthetic, cell_id, ways=ways)
     text, (group,) = metatest(synthetic, "few_shot")
     assert [part["ways"] for part in group["parts"]] == [5, 20]
-    assert "1-shot, the read-out that is best on validation classes" in text
+    assert "1-shot, 10 episodes, the read-out that is best on validation classes" in text
 
 
 def test_protocols_of_other_sizes_and_versions_are_apart(synthetic):
     cell_id, other = synthetic.cell("pgd-at"), synthetic.cell("trades")
     measure(synthetic, cell_id)
-    measure(synthetic, other, version=2)
-    _, (group,) = metatest(synthetic, "few_shot")
+    measure(synthetic, other, shots=5, version=VERSION - 1)
+    text, (group,) = metatest(synthetic, "few_shot")
     assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
+    assert "over shots" not in text  # no curve through numbers that don't compare
+    assert text.count(f"Version {VERSION - 1} of this protocol, which a newer one replaced") == 1
 
 
 def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):

@@ -7,7 +7,7 @@ import pytest
 from site_pages import metatest
 
 from benchmark.metatest.sequence.course import Course
-from benchmark.metatest.sequence.settings import Arrivals
+from benchmark.metatest.sequence.settings import VERSION, Arrivals
 from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 
@@ -60,6 +60,15 @@ def test_other_orders_of_arrival_are_apart(synthetic):
     measure(synthetic, synthetic.cell("trades"), families=["l2", "linf"])
     _, (group,) = metatest(synthetic, "sequences")
     assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
+
+
+def test_numbers_of_a_version_that_was_replaced_say_so(synthetic):
+    measure(synthetic, synthetic.cell("pgd-at"))
+    measure(synthetic, synthetic.cell("trades"), version=VERSION - 1)
+    text, (group,) = metatest(synthetic, "sequences")
+    replaced = {part["rows"][0]["label"]: part["is_replaced"] for part in group["parts"]}
+    assert sorted(replaced.values()) == [False, True]
+    assert text.count(f"Version {VERSION - 1} of this protocol, which a newer one replaced") == 1
 
 
 def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):

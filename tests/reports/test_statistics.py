@@ -61,6 +61,14 @@ def test_across_seeds_of_one_seed_is_wilson() -> None:
     assert found.within == pytest.approx(0.8 * 0.2 / 9)
 
 
+def test_shares_of_one_episode_are_not_rounded() -> None:
+    found = across_seeds([[0.4], [0.3], [0.2]])
+
+    assert found.mean == pytest.approx(0.3)
+    assert (found.low, found.high) == wilson(0.3, 1)
+    assert 0 < found.low < 0.3 < found.high < 1
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_across_seeds_without_any_variance_is_still_not_certain(right: bool) -> None:
     found = across_seeds(np.full((3, 100), right))
