@@ -59,3 +59,8 @@ def metatest(synthetic: Any, part: str) -> tuple[str, Any]:
     site = reports.publish(synthetic.store.path).parent
     document = json.loads((site / "data" / "metatest.json").read_text())
     return (site / "metatest.html").read_text(encoding="utf-8"), document[part]
+
+
+def replaced(version):
+    """What is told of numbers of a version of a protocol that a newer one replaced."""
+    return f"Version {version} of this protocol, which a newer one replaced"

@@ -47,7 +47,7 @@ def course(protocol=SMALL):
 
 
 def draw(number=0, protocol=SMALL, **settings):
-    attackers = [course()._attacker(name) for name in protocol.families]
+    attackers = [course().attacker(name) for name in protocol.families]
     return draw_episode(protocol, dataset(), attackers, number=number, seed=0, **settings)
 
 

@@ -89,6 +89,11 @@ def defaults(name: str) -> DatasetDefaults:
     return _parse(name)[1].defaults
 
 
+def budgets(name: str, norm: str, eps: float) -> dict[str, float]:
+    """Norm to budget: this one, and of other norms the data set's own."""
+    return {**defaults(name).eps, norm: eps}
+
+
 def distribution(name: str) -> str | None:
     """Name and version of the other distribution that the data set called `name` comes with."""
     return table.distribution(name.partition(":")[0])

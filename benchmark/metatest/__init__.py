@@ -6,6 +6,7 @@ protocol    how much is measured: shots, steps, episodes; presets and their chec
 episodes    drawing supports and queries, adapting, attacking
 tuning      rate and steps, chosen on the validation family
 summary     curves, areas, forgetting and their intervals
+meeting     with which budgets a cell meets families, one by one or in a row
 course      what one cell is measured with, and what is stored of it
 readouts    heads on a model's features, a package of its own, as are
 fewshot     adaptation to new classes,

@@ -9,51 +9,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.datasets import Dataset
 from benchmark.metatest import families
 from benchmark.metatest.attacks import Attacker
 from benchmark.metatest.episodes import Curves, draw_episode, run_episode
+from benchmark.metatest.meeting import Meeting
 from benchmark.metatest.model import Adaptable
-from benchmark.metatest.protocol import VERSION, Protocol
+from benchmark.metatest.protocol import Protocol
 from benchmark.metatest.summary import area, difference, share, shares
 from benchmark.metatest.tuning import Tuning, choose, tune
 from benchmark.results import Record
+from benchmark.results.records import FamilyRecord
+from benchmark.text import reason_of
 from defenses.cost import Cost
 
 
 @dataclass(frozen=True)
-class Course:
-    """What one cell measures with.
-
-    Args:
-        protocol: how much.
-        dataset: supports of its training part, queries of its test part.
-        norm: of the run.
-        budgets: norm to eps.
-        seed: of the data set's split.
-        met: families that the model was trained on, besides those of norms.
-    """
+class Course(Meeting):
+    """What one cell measures the families with, each by itself."""
 
     protocol: Protocol
-    dataset: Dataset
-    norm: str
-    budgets: Mapping[str, float]
-    seed: int
-    met: tuple[str, ...] = ()
-
-    def attacker(self, name: str) -> Attacker:
-        """A family with its budget."""
-        shape, steps = self.dataset.input_shape, self.protocol.attack_steps
-        return Attacker.within(self.budgets, name, shape, steps=steps)
 
     def seen(self) -> list[Attacker]:
         """The families that a model should not forget; the run's own where none was chosen."""
         seen = [n for n in self.protocol.families if self.role(n) == families.SEEN]
         return [self.attacker(name) for name in seen or [self.norm]]
-
-    def role(self, name: str) -> str:
-        """The part that a family plays for this model."""
-        return families.role(name, self.norm, self.met)
 
     def tuning(self, model: Adaptable) -> Tuning:
         """The model's rate and steps."""
@@ -69,7 +48,7 @@ class Course:
         protocol = self.protocol
         labels = (protocol.support + protocol.queries) * protocol.tuning_episodes
         return {
-            "version": VERSION,
+            "version": FamilyRecord.VERSION,
             "family": families.validation_family(self.norm),
             "rates": list(protocol.rates),
             "shots": list(protocol.shots),
@@ -102,8 +81,7 @@ class Course:
             found = self._episodes(name, model, tuning, progress, numbers)
         except Exception as error:
             traceback.print_exc()
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            return {**record, "status": "failed", "reason": reason}, {}
+            return {**record, "status": "failed", "reason": reason_of(error)}, {}
         arrays = self._arrays(found, tuning)
         costs = {
             "cost": sum((one.adapting for one in found), Cost()).as_record(),
@@ -135,7 +113,7 @@ class Course:
         """What a family's record says before it is measured."""
         protocol, row = self.protocol, families.family(name)
         return {
-            "version": VERSION,
+            "version": FamilyRecord.VERSION,
             "family": name,
             "description": row.description,
             "role": self.role(name),

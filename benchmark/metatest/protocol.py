@@ -24,13 +24,13 @@ from benchmark.metatest.parsing import (
     several,
     told,
 )
+from benchmark.results.records import FamilyRecord
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
 
 
 TUNING = "tuning"  # of a model's rate and steps
-VERSION = 2  # numbers of different versions are never ranked together
 
 
 def _from_zero(counts: tuple[int, ...]) -> tuple[int, ...]:
@@ -84,7 +84,7 @@ class Protocol:
 
     def settings(self) -> dict[str, Any]:
         """Everything but the families, as JSON values: what a stage's key depends on."""
-        return told(self, without=("families",)) | {"version": VERSION}
+        return told(self, without=("families",)) | {"version": FamilyRecord.VERSION}
 
     def keys(self) -> dict[str, str]:
         """Name of a family to its key in the store, and TUNING to that of the tuning."""

@@ -248,7 +248,7 @@ def _usual_parameters(
 def job_of(cell: Cell, suite: Suite, config: RunConfig, meta_test: MetaTest | None = None) -> Job:
     """What a worker is asked to do for a cell."""
     data_dir = None if config.data_dir is None else str(config.data_dir)
-    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
+    budgets = datasets.budgets(cell.dataset, cell.norm, cell.eps)
     attacks = suite.with_budgets(budgets).attacks
     return Job(
         cell,

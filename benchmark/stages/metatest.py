@@ -78,7 +78,6 @@ class Family(Measured):
 
 def course_of(context: Context, protocol: Protocol) -> Course:
     """What the cell's model is measured with."""
-    cell = context.cell
-    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
-    met = context.fitted.defense.families_seen
+    cell, met = context.cell, context.fitted.defense.families_seen
+    budgets = datasets.budgets(cell.dataset, cell.norm, cell.eps)
     return Course(protocol, context.dataset, cell.norm, budgets, cell.split_seed, met)

@@ -46,7 +46,6 @@ class Learner(Measured):
 
 def course_of(context: Context, protocol: Arrivals) -> Course:
     """What the cell's model is measured with."""
-    cell = context.cell
-    budgets = {**datasets.defaults(cell.dataset).eps, cell.norm: cell.eps}
-    met = context.fitted.defense.families_seen
+    cell, met = context.cell, context.fitted.defense.families_seen
+    budgets = datasets.budgets(cell.dataset, cell.norm, cell.eps)
     return Course(protocol, context.dataset, cell.norm, budgets, cell.split_seed, met)

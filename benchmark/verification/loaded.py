@@ -191,7 +191,7 @@ class Loaded:
         found = self.suite(suite, given)
         if found is None:
             return None
-        budgets = {**datasets.defaults(self.cell.dataset).eps, self.cell.norm: self.cell.eps}
+        budgets = datasets.budgets(self.cell.dataset, self.cell.norm, self.cell.eps)
         attacks = found.with_budgets(budgets).attacks
         return (*attacks, TRANSFER) if self.cell.wrapped_in else attacks
 

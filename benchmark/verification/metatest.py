@@ -9,8 +9,9 @@ import numpy as np
 
 from benchmark.errors import StoreError
 from benchmark.metatest.course import Course
-from benchmark.metatest.protocol import TUNING, VERSION, Protocol
+from benchmark.metatest.protocol import TUNING, Protocol
 from benchmark.results import Record
+from benchmark.results.records import FamilyRecord
 from benchmark.stages.metatest import course_of
 from benchmark.verification.comparison import Comparison, unequal
 from benchmark.verification.episodes import ROUNDING, check_costs, check_protocol, some_of
@@ -23,7 +24,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A family's stage, or that of the tuning."""
     record = loaded.stage(f"{FOLDER}/{key}")
     check_protocol(record, found)
-    found.expect("version", record.get("version", 1), VERSION)
+    found.expect("version", record.get("version", 1), FamilyRecord.VERSION)
     if found.differs:  # what another one measured can't be measured again
         return
     family = record.get("family") if "role" in record else None

@@ -7,7 +7,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from benchmark.metatest.domain.settings import VERSION
 from reports.domains import Domain
 from reports.groups import Group, page
 from reports.rows import Row
@@ -56,7 +55,7 @@ def _part(size: tuple[object, ...], members: Sequence[Row]) -> Document:
         "autoattack_episodes": max(one.record.autoattack_episodes for _, one in found),
         "shots": list(record.shots),
         "version": record.version,
-        "is_replaced": record.version < VERSION,
+        "is_replaced": record.is_replaced,
         "rows": rows,
         # With the most labels
         "over_seeds": over_seeds(

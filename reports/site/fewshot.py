@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from benchmark.metatest.fewshot.settings import VERSION
+from benchmark.results.records import FewShotRecord
 from reports.fewshots import FewShot, Size, chosen
 from reports.groups import Group, page
 from reports.rows import Row
@@ -81,7 +81,7 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "queries": queries,
         "attack_steps": steps,
         "version": version,
-        "is_replaced": version < VERSION,
+        "is_replaced": version < FewShotRecord.VERSION,
         "rows": rows,
         "judged": wins.document(judged, "readout", queries=ways * queries),
         "over_seeds": over_seeds(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from benchmark.metatest.protocol import VERSION
+from benchmark.results.records import FamilyRecord
 from reports.adaptations import HELD_OUT, summary
 from reports.groups import Group, page
 from reports.rows import Row, name_in_text
@@ -80,7 +80,7 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "shots": list(shots),
         "steps": list(steps),
         "version": version,
-        "is_replaced": version < VERSION,
+        "is_replaced": version < FamilyRecord.VERSION,
         "roles": roles,
         "rows": [_row(row, roles) for row in members],
         "over_seeds": _over_seeds(members),

@@ -7,7 +7,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from benchmark.metatest.sequence.settings import VERSION
 from reports.groups import Group, page
 from reports.rows import Row
 from reports.sequences import Sequence
@@ -59,7 +58,7 @@ def _part(size: tuple[object, ...], members: Several[Row]) -> Document:
     return {
         **{name: getattr(record, name) for name in names},
         "version": record.version,
-        "is_replaced": record.version < VERSION,
+        "is_replaced": record.is_replaced,
         "rows": rows,
         "over_seeds": over_seeds(
             ((row, one.record.learner, one.worst) for row, one in found if one.worst is not None),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from site_pages import metatest
+from site_pages import metatest, replaced
 
 from benchmark.metatest.domain.course import Course
-from benchmark.metatest.domain.settings import VERSION, Domain
+from benchmark.metatest.domain.settings import Domain
 from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.records import DomainRecord
 
 PROTOCOL = Domain(
     adapt_to="digits",
@@ -75,10 +76,10 @@ def test_resized_images_are_apart_from_those_that_are_not(synthetic):
 
 def test_numbers_of_a_version_that_was_replaced_say_so(synthetic):
     measure(synthetic, synthetic.cell("pgd-at"))
-    measure(synthetic, synthetic.cell("trades"), version=VERSION - 1)
+    measure(synthetic, synthetic.cell("trades"), version=DomainRecord.VERSION - 1)
     text, (group,) = metatest(synthetic, "domains")
     assert sorted(part["is_replaced"] for part in group["parts"]) == [False, True]
-    assert text.count(f"Version {VERSION - 1} of this protocol, which a newer one replaced") == 1
+    assert text.count(replaced(DomainRecord.VERSION - 1)) == 1
 
 
 def test_a_method_that_failed_is_shown_with_its_reason(synthetic):

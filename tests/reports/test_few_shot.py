@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from site_pages import metatest
+from site_pages import metatest, replaced
 
 import reports
-from benchmark.metatest.fewshot.settings import VERSION
 from benchmark.metatest.summary import share
 from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.records import FewShotRecord
 from reports.site import wins
 
 EPISODES, QUERIES, WAYS = 10, 5, 5
@@ -28,7 +28,7 @@ def measure(
     shares = {"clean": np.full(EPISODES, 0.8), "robust": robust + spread}
     shares |= {"stored_queries": np.full(EPISODES, 0.7), **(arrays or {})}
     record = {
-        "version": VERSION,
+        "version": FewShotRecord.VERSION,
         "readout": readout,
         "protocol_version": PROTOCOL_VERSION,
         "ways": ways,
@@ -101,11 +101,11 @@ def test_several_ways_are_points_of_a_curve_over_ways(synthetic):
 def test_protocols_of_other_sizes_and_versions_are_apart(synthetic):
     cell_id, other = synthetic.cell("pgd-at"), synthetic.cell("trades")
     measure(synthetic, cell_id)
-    measure(synthetic, other, shots=5, version=VERSION - 1)
+    measure(synthetic, other, shots=5, version=FewShotRecord.VERSION - 1)
     text, (group,) = metatest(synthetic, "few_shot")
     assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
     assert "over shots" not in text  # no curve through numbers that don't compare
-    assert text.count(f"Version {VERSION - 1} of this protocol, which a newer one replaced") == 1
+    assert text.count(replaced(FewShotRecord.VERSION - 1)) == 1
 
 
 def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):

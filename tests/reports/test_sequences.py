@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from site_pages import metatest
+from site_pages import metatest, replaced
 
 from benchmark.metatest.sequence.course import Course
-from benchmark.metatest.sequence.settings import VERSION, Arrivals
+from benchmark.metatest.sequence.settings import Arrivals
 from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.records import SequenceRecord
 
 PROTOCOL = Arrivals(families=("linf", "l2"), episodes=10, queries=20)
 
@@ -64,11 +65,10 @@ def test_other_orders_of_arrival_are_apart(synthetic):
 
 def test_numbers_of_a_version_that_was_replaced_say_so(synthetic):
     measure(synthetic, synthetic.cell("pgd-at"))
-    measure(synthetic, synthetic.cell("trades"), version=VERSION - 1)
+    measure(synthetic, synthetic.cell("trades"), version=SequenceRecord.VERSION - 1)
     text, (group,) = metatest(synthetic, "sequences")
-    replaced = {part["rows"][0]["label"]: part["is_replaced"] for part in group["parts"]}
-    assert sorted(replaced.values()) == [False, True]
-    assert text.count(f"Version {VERSION - 1} of this protocol, which a newer one replaced") == 1
+    assert sorted(part["is_replaced"] for part in group["parts"]) == [False, True]
+    assert text.count(replaced(SequenceRecord.VERSION - 1)) == 1
 
 
 def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):

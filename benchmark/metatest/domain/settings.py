@@ -25,12 +25,12 @@ from benchmark.metatest.parsing import (
 )
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.scales import SCALES
+from benchmark.results.records import DomainRecord
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
 
 NAME = "domain"  # of the protocol
-VERSION = 2  # numbers of different versions are never ranked together
 
 FINETUNE, ADVERSARIAL, SCRATCH = "finetune", "finetune-adv", "scratch-adv"
 READING = ("centroid", "ridge")  # read-outs, which move no weights
@@ -81,7 +81,7 @@ class Domain:
 
     def settings(self) -> dict[str, Any]:
         """Everything but the methods and the name, as JSON values: what a key depends on."""
-        return told(self, without=("methods", "adapt_to")) | {"version": VERSION}
+        return told(self, without=("methods", "adapt_to")) | {"version": DomainRecord.VERSION}
 
     def keys(self) -> dict[str, str]:
         """Method to the key of its stage in the store."""

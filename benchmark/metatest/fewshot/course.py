@@ -20,13 +20,14 @@ from benchmark.datasets import Dataset
 from benchmark.datasets.dataset import Pool
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot.episodes import Episodes
-from benchmark.metatest.fewshot.settings import VERSION, FewShot
+from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.readouts.model import Adapted, Reading
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import ReadOut, Setting, Support, choose, readout
 from benchmark.metatest.strongest import autoattack
 from benchmark.metatest.summary import share
 from benchmark.results import Record
+from benchmark.results.records import FewShotRecord
 from defenses.heads.spec import Heads
 from defenses.perturbation.spec import Ascent, pgd
 from defenses.threat import Threat
@@ -119,7 +120,7 @@ class Course:
         """What a record says before anything is measured."""
         protocol = self.protocol
         return {
-            "version": VERSION,
+            "version": FewShotRecord.VERSION,
             "readout": name,
             "description": READOUTS[name],
             "ways": ways,

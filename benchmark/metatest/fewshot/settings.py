@@ -25,13 +25,13 @@ from benchmark.metatest.parsing import (
     whole,
 )
 from benchmark.metatest.readouts.names import READOUTS
+from benchmark.results.records import FewShotRecord
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
     from benchmark.datasets.dataset import Pool
 
 NAME = "few-shot"  # of the protocol
-VERSION = 1  # numbers of different versions are never ranked together
 STORED = "stored"
 _QUERIES = 5
 
@@ -85,7 +85,8 @@ class FewShot:
 
     def keys(self) -> dict[tuple[str, int, int], str]:
         """(read-out, ways, shots) to the key of its stage in the store."""
-        shared = told(self, without=("ways", "shots", "readouts")) | {"version": VERSION}
+        shared = told(self, without=("ways", "shots", "readouts"))
+        shared |= {"version": FewShotRecord.VERSION}
         return {
             (name, ways, shots): f"{name}-{ways}way-{shots}shot-{digest([ways, shots, shared])[:8]}"
             for name in self.readouts

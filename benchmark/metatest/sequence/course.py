@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.datasets import Dataset
 from benchmark.metatest import families
-from benchmark.metatest.attacks import Attacker
+from benchmark.metatest.meeting import Meeting
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.sequence.episodes import draw_episode, run_episode
 from benchmark.metatest.sequence.settings import LEARNERS, NONE, Arrivals
@@ -24,24 +23,10 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Course:
-    """What one cell measures with.
-
-    Args:
-        protocol: how much.
-        dataset: supports of its training part, queries of its test part.
-        norm: of the run.
-        budgets: norm to eps.
-        seed: of the data set's split.
-        met: families that the model was trained on, besides those of norms.
-    """
+class Course(Meeting):
+    """What one cell measures the families with, one after the other."""
 
     protocol: Arrivals
-    dataset: Dataset
-    norm: str
-    budgets: Mapping[str, float]
-    seed: int
-    met: tuple[str, ...] = ()
 
     def run(
         self,
@@ -75,8 +60,8 @@ class Course:
             "learner": learner,
             "description": LEARNERS[learner],
             "norm": self.norm,
-            "eps": [self._attacker(name).eps for name in protocol.families],
-            "roles": [families.role(name, self.norm, self.met) for name in protocol.families],
+            "eps": [self.attacker(name).eps for name in protocol.families],
+            "roles": [self.role(name) for name in protocol.families],
             "labels_used": 0 if learner == NONE else protocol.labels * len(protocol.families),
             "status": "ok",
             "reason": "",
@@ -96,17 +81,13 @@ class Course:
             "forgetting": vars(difference(lost)),
         }
 
-    def _attacker(self, name: str) -> Attacker:
-        shape, steps = self.dataset.input_shape, self.protocol.attack_steps
-        return Attacker.within(self.budgets, name, shape, steps=steps)
-
     def _tuned(self, learner: str, model: Adaptable) -> tuple[dict[str, float], Record]:
         """The setting that keeps most of the run's norm and the validation family, in a row."""
         names = (self.norm, families.validation_family(self.norm))
         grid, tried, cost = self.protocol.grid(learner), [], Cost()
         if len(grid) == 1:
             return grid[0], {"families": list(names), "tried": [], "cost": cost.as_record()}
-        attackers = [self._attacker(name) for name in names]
+        attackers = [self.attacker(name) for name in names]
         kept = np.zeros(len(grid))
         for number in range(self.protocol.tuning_episodes):
             episode = draw_episode(
@@ -128,7 +109,7 @@ class Course:
         numbers: Sequence[int],
         progress: Callable[[float], None],
     ) -> tuple[Arrays, Record]:
-        attackers = [self._attacker(name) for name in self.protocol.families]
+        attackers = [self.attacker(name) for name in self.protocol.families]
         found = []
         for done, number in enumerate(numbers, 1):
             episode = draw_episode(

@@ -14,12 +14,12 @@ from benchmark.errors import ConfigError
 from benchmark.metatest import families
 from benchmark.metatest.parsing import Count, Episodes, Rates, fitting, named, names_of, read, told
 from benchmark.metatest.protocol import Families
+from benchmark.results.records import SequenceRecord
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
 
 NAME = "sequence"  # of the protocol
-VERSION = 2  # numbers of different versions are never ranked together
 
 NONE, FINETUNE, DISTANCE, REHEARSAL = "none", "finetune", "logit-distance", "rehearsal"
 LEARNERS: dict[str, str] = {
@@ -74,7 +74,7 @@ class Arrivals:
 
     def settings(self) -> dict[str, Any]:
         """Everything but the learners, as JSON values: what a stage's key depends on."""
-        return told(self, without=("learners",)) | {"version": VERSION}
+        return told(self, without=("learners",)) | {"version": SequenceRecord.VERSION}
 
     def keys(self) -> dict[str, str]:
         """Learner to the key of its stage in the store."""

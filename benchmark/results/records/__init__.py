@@ -15,6 +15,7 @@ from benchmark.results.records.fewshot import ChoiceRecord as ChoiceRecord
 from benchmark.results.records.fewshot import FewShotRecord as FewShotRecord
 from benchmark.results.records.metatest import EstimateRecord as EstimateRecord
 from benchmark.results.records.metatest import FamilyRecord as FamilyRecord
+from benchmark.results.records.metatest import MetaTestRecord as MetaTestRecord
 from benchmark.results.records.metatest import TuningRecord as TuningRecord
 from benchmark.results.records.schema import CostRecord as CostRecord
 from benchmark.results.records.schema import ProtocolRecord as ProtocolRecord

@@ -7,28 +7,28 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from benchmark.portable import dataset_name
-from benchmark.results.records.metatest import EstimateRecord
+from benchmark.results.records.metatest import EstimateRecord, MetaTestRecord
 from benchmark.results.records.schema import (
     Amount,
     CostRecord,
     Count,
     Number,
-    ProtocolRecord,
     Status,
 )
 
 Least = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class DomainRecord(ProtocolRecord):
+class DomainRecord(MetaTestRecord):
     """domains/<method>-<hash>.json; no numbers unless the status is "ok".
 
     setting, labels_used, cost, clean, robust and autoattack, which is of the first episodes alone,
     have an entry for each of `shots`; labels and costs are those of one adaptation.
     """
 
+    VERSION = 2
+
     status: Status
-    version: Count
     adapt_to: Annotated[str, AfterValidator(dataset_name)]
     fingerprint: str
     resize: bool = False

@@ -6,13 +6,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from benchmark.results.records.metatest import EstimateRecord
+from benchmark.results.records.metatest import EstimateRecord, MetaTestRecord
 from benchmark.results.records.schema import (
     Amount,
     CostRecord,
     Count,
     Number,
-    ProtocolRecord,
     Schema,
     Share,
     Status,
@@ -31,14 +30,15 @@ class ChoiceRecord(Schema):
     cost: CostRecord = CostRecord()
 
 
-class FewShotRecord(ProtocolRecord):
+class FewShotRecord(MetaTestRecord):
     """few-shot/<read-out>-<ways>way-<shots>shot-<hash>.json; no numbers unless the status is "ok".
 
     labels_used and cost are those of one adaptation; `autoattack` is of the first episodes alone.
     """
 
+    VERSION = 1
+
     status: Status
-    version: Count
     readout: str
     description: str = ""
     ways: Annotated[int, Field(ge=2, le=1_000_000)]

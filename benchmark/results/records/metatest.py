@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,8 +20,26 @@ from benchmark.results.records.schema import (
 )
 
 
-class TuningRecord(ProtocolRecord):
+class MetaTestRecord(ProtocolRecord):
+    """What the records of all meta-tests have: the version of their own protocol.
+
+    Numbers of different versions are never ranked together; `VERSION` is the one measured now.
+    """
+
+    VERSION: ClassVar[int]
+
+    version: Count
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether a newer version of the protocol has replaced this one."""
+        return self.version < self.VERSION
+
+
+class TuningRecord(MetaTestRecord):
     """adaptations/tuning-<hash>.json; `accuracy` is over rates, shots and steps."""
+
+    VERSION = 2
 
     version: Count = 1
     family: str = ""
@@ -45,8 +63,10 @@ class EstimateRecord(Schema):
     high: Number
 
 
-class FamilyRecord(ProtocolRecord):
+class FamilyRecord(MetaTestRecord):
     """adaptations/<family>-<hash>.json; without numbers where the status is not "ok"."""
+
+    VERSION = TuningRecord.VERSION
 
     status: Status
     version: Count = 1

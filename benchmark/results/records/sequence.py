@@ -6,13 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from benchmark.results.records.metatest import EstimateRecord
+from benchmark.results.records.metatest import EstimateRecord, MetaTestRecord
 from benchmark.results.records.schema import (
     Amount,
     CostRecord,
     Count,
     Number,
-    ProtocolRecord,
     Schema,
     Status,
     Table,
@@ -32,7 +31,7 @@ class LearnerChoiceRecord(Schema):
     cost: CostRecord = CostRecord()
 
 
-class SequenceRecord(ProtocolRecord):
+class SequenceRecord(MetaTestRecord):
     """sequences/<learner>-<hash>.json; no numbers unless the status is "ok".
 
     `accuracy` has a row for each arrival and a column for each family; `mean` and `worst` are over
@@ -41,8 +40,9 @@ class SequenceRecord(ProtocolRecord):
     one episode.
     """
 
+    VERSION = 2
+
     status: Status
-    version: Count
     learner: str
     description: str = ""
     families: Annotated[list[str], Field(min_length=2, max_length=50)]
