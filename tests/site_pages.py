@@ -61,6 +61,6 @@ def metatest(synthetic: Any, part: str) -> tuple[str, Any]:
     return (site / "metatest.html").read_text(encoding="utf-8"), document[part]
 
 
-def replaced(version):
+def replaced(version: int) -> str:
     """What is told of numbers of a version of a protocol that a newer one replaced."""
     return f"Version {version} of this protocol, which a newer one replaced"

@@ -18,10 +18,12 @@ Document = dict[str, Any]
 
 
 def document(groups: Sequence[Group]) -> list[Document]:
-    """For each group a part for each other data set and size; a JSON value."""
+    """For each group a part for each other data set and size, newest versions first; JSON."""
     found = []
     for group in groups:
-        sizes = dict.fromkeys(one.record.size for row in group.rows for one in row.cell.domains)
+        records = [one.record for row in group.rows for one in row.cell.domains]
+        records.sort(key=lambda record: -record.version)
+        sizes = dict.fromkeys(record.size for record in records)
         if sizes:
             parts = [_part(size, group.rows) for size in sizes]
             found.append({**group.summary(), "parts": parts})

@@ -26,7 +26,8 @@ def document(groups: Sequence[Group]) -> list[Document]:
     for group in groups:
         sizes = sorted({one.size for row in group.rows for one in row.cell.few_shot})
         if sizes:
-            parts = [_part(size, group.rows) for size in sizes]
+            newest_first = sorted(sizes, key=lambda size: -size[0])  # by version
+            parts = [_part(size, group.rows) for size in newest_first]
             found.append({**group.summary(), "parts": parts})
     return found
 
@@ -43,8 +44,10 @@ def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
             if len({part[over] for part in mine}) < 2:
                 continue
             series = _series(mine, over, known)
+            version, episodes = (mine[0][name] for name in ("version", "episodes"))
+            protocol = f"version {version}, " if mine[0]["is_replaced"] else ""
             title = (
-                f"{text.format(values[-1])}, {mine[0]['episodes']} episodes, the read-out that is "
+                f"{text.format(values[-1])}, {protocol}{episodes} episodes, the read-out that is "
                 "best on validation classes"
             )
             words = f"{title}: robust accuracy in per cent over {over}: {told(series)}."

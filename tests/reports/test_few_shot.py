@@ -100,9 +100,10 @@ def test_several_ways_are_points_of_a_curve_over_ways(synthetic):
 
 def test_protocols_of_other_sizes_and_versions_are_apart(synthetic):
     cell_id, other = synthetic.cell("pgd-at"), synthetic.cell("trades")
-    measure(synthetic, cell_id)
-    measure(synthetic, other, shots=5, version=FewShotRecord.VERSION - 1)
+    measure(synthetic, cell_id, shots=5)
+    measure(synthetic, other, version=FewShotRecord.VERSION - 1)
     text, (group,) = metatest(synthetic, "few_shot")
+    assert [part["shots"] for part in group["parts"]] == [5, 1]  # the newest version first
     assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
     assert "over shots" not in text  # no curve through numbers that don't compare
     assert text.count(replaced(FewShotRecord.VERSION - 1)) == 1
