@@ -8,6 +8,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # Small tensors: more threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Threads of runs in processes of their own don't spin for each other on CPUs that tests share.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import importlib
 import sys
