@@ -75,7 +75,7 @@ ROWS = {
     "none": ("none", {}),
     "pgd-at": ("pgd-at", {}),
     "pgd-at, tuned": ("pgd-at", {**TUNED, "learning_rate": 0.5, "attack_steps": 3}),
-    "trades, tuned": ("trades", TUNED),
+    "trades, tuned": ("trades", {**TUNED, "learning_rate": 0.5, "attack_steps": 3}),
     "maml, no adversary": ("meta-adv", {**OURS, "clean_weight": 1.0}),
     "adml": ("meta-adv", {"preset": "adml", **FEW, **CROP, "support": 25, "query": 25}),
     "r-maml": ("meta-adv", {"preset": "r-maml", **FEW, **CROP}),
