@@ -84,6 +84,7 @@ ROWS = {
     "aq-anil": ("meta-adv", {**QUERYING, "algorithm": "anil"}),
     "aq-centroid": ("meta-adv", {**QUERYING, "head": "centroid"}),
     "aq-ridge": ("meta-adv", RIDGE),
+    "aq-ridge, trades": ("meta-adv", {**RIDGE, "outer_loss": "trades", "beta": 6.0}),
     # The share of the first phase is chosen by the column of validation classes.
     "two phases, 25 %": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 0.25}),
     "two phases, 50 %": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 0.5}),
