@@ -92,6 +92,8 @@ ROWS = {
     "cosine head alone": ("meta-adv", {**QUERYING, "head": "centroid", "pretrain": 1.0}),
 }
 BASELINES = ("pgd-at", "pgd-at, tuned", "trades, tuned", "cosine head alone")
+# What rows that learn episodes are compared with: the last tells what the loss of TRADES brings.
+COMPARED = (*BASELINES, "aq-ridge")
 
 
 def changed(path):
@@ -173,21 +175,22 @@ def readouts(rows, size):
 
 
 def against(rows):
-    """The rows that learn episodes, each with the baselines at its budget, by name."""
+    """The rows that learn episodes, each with what it is compared with at its budget, by name."""
     for (row, budget), one in rows.items():
         if ROWS[row][0] == "meta-adv" and row not in BASELINES:
-            yield row, budget, one, {b: rows[b, budget] for b in BASELINES if (b, budget) in rows}
+            others = [name for name in COMPARED if name != row and (name, budget) in rows]
+            yield row, budget, one, {name: rows[name, budget] for name in others}
 
 
 def differences(rows, size):
-    """Of the rows that learn episodes to each baseline at the same budget."""
-    there = [name for name in BASELINES if any(row == name for row, _ in rows)]
+    """Of the rows that learn episodes to each they are compared with at the same budget."""
+    there = [name for name in COMPARED if any(row == name for row, _ in rows)]
     for what in ("robust", "clean"):
         about = f"{what.capitalize()}, points, {size[0]}-way {size[1]}-shot"
         head([about, "Budget", *(f"less {name}" for name in there)])
-        for row, budget, one, baselines in against(rows):
+        for row, budget, one, others in against(rows):
             ours = one.shares(size, what)
-            theirs = [baselines[n].shares(size, what) if n in baselines else None for n in there]
+            theirs = [others[n].shares(size, what) if n in others else None for n in there]
             values = [NOTHING if them is None else difference(ours, them) for them in theirs]
             line(row, f"{budget:,}", *values)
 
