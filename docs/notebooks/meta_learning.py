@@ -7,7 +7,7 @@
 # the number of seeds before you believe an answer.
 
 # %%
-# !bench run --defense pgd-at,meta-adv --framework torch --budget-ge 8000 --seed 0,1 \
+# !bench run --defense pgd-at,meta-adv --no-baseline --framework torch --budget-ge 8000 --seed 0,1 \
 #     --examples 50 --protocol brief --out results
 
 # %% [markdown]
