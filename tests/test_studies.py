@@ -32,6 +32,13 @@ def new_domains(studies):
         return load("new_domains")
 
 
+@pytest.fixture(scope="module")
+def few_shot(studies):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "studies", studies)
+        return load("few_shot")
+
+
 def shares(**by_seed):
     return {int(name[1:]): np.array(values) for name, values in by_seed.items()}
 
@@ -75,3 +82,21 @@ def test_a_row_is_judged_by_the_method_that_each_seeds_validation_examples_choos
         1: [0.2, 0.2],
     }
     assert set(new_domains.Judged(found, "any", 0).chosen.values()) == {"finetune-adv"}
+
+
+def test_seeds_that_autoattack_saw_more_episodes_of_are_told_by_those_of_all(few_shot, monkeypatch):
+    cells = [
+        SimpleNamespace(
+            few_shot=[
+                SimpleNamespace(
+                    record=SimpleNamespace(episodes=3, ways=5, shots=1, queries=5, readout="ridge"),
+                    shares={"autoattack": np.full(seen, 0.5 + seed / 5)},
+                    validation=0.5,
+                )
+            ],
+            seed=seed,
+        )
+        for seed, seen in ((0, 2), (1, 3))
+    ]
+    monkeypatch.setattr(few_shot, "seed_of", lambda cell: cell.seed)
+    assert few_shot.Cells(cells, 3).told((5, 1), "autoattack").startswith("60.0 ")

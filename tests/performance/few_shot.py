@@ -141,7 +141,10 @@ class Cells:
     def told(self, size, name, readout=None):
         """The same as a mean with its interval."""
         queries = size[0] * next(mine[0] for mine in self.every.values() if mine).record.queries
-        return percent(self.shares(size, name, readout), queries)
+        found = self.shares(size, name, readout)
+        # AutoAttack may have seen more episodes of one seed than of another
+        least = min(map(len, found.values()), default=0)
+        return percent({seed: values[:least] for seed, values in found.items()}, queries)
 
 
 def _size(one):
