@@ -64,3 +64,10 @@ def metatest(synthetic: Any, part: str) -> tuple[str, Any]:
 def replaced(version: int) -> str:
     """What is told of numbers of a version of a protocol that a newer one replaced."""
     return f"Version {version} of this protocol, which a newer one replaced"
+
+
+def assert_replaced(text: str, groups: Any, version: int) -> None:
+    """The page of the meta-test shows what is of now first, and tells once of what was replaced."""
+    (group,) = groups
+    assert [part["is_replaced"] for part in group["parts"]] == [False, True]
+    assert text.count(replaced(version)) == 1

@@ -7,7 +7,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from benchmark.results.records import FewShotRecord
 from reports.fewshots import FewShot, Size, chosen
 from reports.groups import Group, page
 from reports.rows import Row
@@ -69,7 +68,8 @@ def _series(parts: Sequence[Document], over: str, known: Mapping[str, int]) -> l
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
     """Read-outs of one size, the most robust first."""
-    version, episodes, queries, steps, ways, shots = size
+    _, episodes, queries, steps, ways, shots = size
+    record = next(o.record for row in members for o in row.cell.few_shot if o.size == size)
     rows, judged = [], []
     for row in members:
         mine = [one for one in row.cell.few_shot if one.size == size]
@@ -83,8 +83,8 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "episodes": episodes,
         "queries": queries,
         "attack_steps": steps,
-        "version": version,
-        "is_replaced": version < FewShotRecord.VERSION,
+        "version": record.version,
+        "is_replaced": record.is_replaced,
         "rows": rows,
         "judged": wins.document(judged, "readout", queries=ways * queries),
         "over_seeds": over_seeds(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from benchmark.results.records import FamilyRecord
 from reports.adaptations import HELD_OUT, summary
 from reports.groups import Group, page
 from reports.rows import Row, name_in_text
@@ -70,7 +69,7 @@ def write(document: Document) -> str:
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
     """Rows that were adapted in the same way."""
-    version, episodes, queries, shots, steps = size
+    _, episodes, queries, shots, steps = size
     every = [one.record for row in members for one in row.cell.adaptations]
     # A family's role for most: held out where it is so for any.
     roles = {r.family: r.role for r in sorted(every, key=lambda r: _ROLES.index(r.role))}
@@ -79,8 +78,8 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "queries": queries,
         "shots": list(shots),
         "steps": list(steps),
-        "version": version,
-        "is_replaced": version < FamilyRecord.VERSION,
+        "version": every[0].version,
+        "is_replaced": every[0].is_replaced,
         "roles": roles,
         "rows": [_row(row, roles) for row in members],
         "over_seeds": _over_seeds(members),

@@ -65,7 +65,7 @@ def test_shares_of_one_episode_are_not_rounded() -> None:
     found = across_seeds([[0.4], [0.3], [0.2]])
 
     assert found.mean == pytest.approx(0.3)
-    assert (found.low, found.high) == wilson(0.3, 1)
+    assert (found.low, found.high) == pytest.approx(wilson(0.3, 1))
     assert 0 < found.low < 0.3 < found.high < 1
 
 
