@@ -84,19 +84,37 @@ def test_a_row_is_judged_by_the_method_that_each_seeds_validation_examples_choos
     assert set(new_domains.Judged(found, "any", 0).chosen.values()) == {"finetune-adv"}
 
 
-def test_seeds_that_autoattack_saw_more_episodes_of_are_told_by_those_of_all(few_shot, monkeypatch):
-    cells = [
-        SimpleNamespace(
-            few_shot=[
-                SimpleNamespace(
-                    record=SimpleNamespace(episodes=3, ways=5, shots=1, queries=5, readout="ridge"),
-                    shares={"autoattack": np.full(seen, 0.5 + seed / 5)},
-                    validation=0.5,
-                )
-            ],
-            seed=seed,
-        )
-        for seed, seen in ((0, 2), (1, 3))
-    ]
+def of_episodes(*, episodes=3, ways=5, seen=2, share=0.5):
+    """One read-out's part of a cell, of so many episodes; AutoAttack has seen some."""
+    return SimpleNamespace(
+        record=SimpleNamespace(episodes=episodes, ways=ways, shots=1, queries=5, readout="ridge"),
+        shares={"robust": np.full(episodes, share), "autoattack": np.full(seen, share)},
+        validation=0.5,
+    )
+
+
+def of_seeds(found, few_shot, monkeypatch):
     monkeypatch.setattr(few_shot, "seed_of", lambda cell: cell.seed)
-    assert few_shot.Cells(cells, 3).told((5, 1), "autoattack").startswith("60.0 ")
+    return [SimpleNamespace(few_shot=ones, seed=seed) for seed, ones in found.items()]
+
+
+def test_seeds_that_autoattack_saw_more_episodes_of_are_told_by_those_of_all(few_shot, monkeypatch):
+    found = {0: [of_episodes(seen=2, share=0.5)], 1: [of_episodes(seen=3, share=0.7)]}
+    cells = few_shot.Cells(of_seeds(found, few_shot, monkeypatch), {(5, 1): 3})
+    assert cells.told((5, 1), "autoattack").startswith("60.0 ")
+    assert cells.least((5, 1), "autoattack") == 2
+
+
+def test_of_each_size_the_most_episodes_are_told(few_shot, monkeypatch):
+    """Fewer are of tries, but twenty ways may have fewer episodes than five."""
+    found = {
+        0: [
+            of_episodes(),
+            of_episodes(episodes=2, share=0.1),
+            of_episodes(episodes=2, ways=20, share=0.9),
+        ]
+    }
+    cells = of_seeds(found, few_shot, monkeypatch)
+    rows = few_shot.Cells(cells, few_shot._episodes({"row": cells}))
+    shares = {size: rows.shares(size, "robust")[0].tolist() for size in rows.judged}
+    assert shares == {(5, 1): [0.5] * 3, (20, 1): [0.9] * 2}

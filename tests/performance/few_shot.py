@@ -108,11 +108,11 @@ def changed(path):
 
 
 class Cells:
-    """What the cells of a row at a budget hold of so many episodes, seed by seed."""
+    """What the cells of a row at a budget hold, seed by seed, of so many episodes of each size."""
 
     def __init__(self, cells, episodes):
         self.every = {
-            seed_of(cell): [one for one in cell.few_shot if one.record.episodes == episodes]
+            seed_of(cell): [o for o in cell.few_shot if o.record.episodes == episodes[_size(o)]]
             for cell in cells
         }
         sizes = {_size(one) for found in self.every.values() for one in found}
@@ -141,22 +141,32 @@ class Cells:
     def told(self, size, name, readout=None):
         """The same as a mean with its interval."""
         queries = size[0] * next(mine[0] for mine in self.every.values() if mine).record.queries
+        least = self.least(size, name, readout)
         found = self.shares(size, name, readout)
-        # AutoAttack may have seen more episodes of one seed than of another
-        least = min(map(len, found.values()), default=0)
         return percent({seed: values[:least] for seed, values in found.items()}, queries)
+
+    def least(self, size, name, readout=None):
+        """The episodes that every seed has: AutoAttack may have seen more of one than another."""
+        return min(map(len, self.shares(size, name, readout).values()), default=0)
 
 
 def _size(one):
     return one.record.ways, one.record.shots
 
 
+def _episodes(cells):
+    """The most episodes of each size: fewer are of tries."""
+    most = {}
+    for one in [one for found in cells.values() for cell in found for one in cell.few_shot]:
+        most[_size(one)] = max(one.record.episodes, most.get(_size(one), 0))
+    return most
+
+
 def table(rows, size):
+    """Each row by its read-out; the last episodes are those that AutoAttack saw of each seed."""
     print(f"\n### {size[0]}-way {size[1]}-shot")
-    names = (
-        "Row, Budget, Seeds, Read-out, Validation, Clean, Robust, Stored, AutoAttack, GE, Labels"
-    )
-    head(names.split(", "))
+    names = "Row, Budget, Seeds, Read-out, Validation, Clean, Robust, Stored, AutoAttack, Episodes"
+    head([*names.split(", "), "GE", "Labels"])
     for (row, budget), one in rows.items():
         if not (judged := list(one.judged.get(size, {}).values())):
             continue
@@ -165,7 +175,8 @@ def table(rows, size):
         cost = f"{judged[0].record.cost.gradient_evaluations:.0f}"
         seen = f"{100 * np.mean([o.validation for o in judged]):.1f}"
         labels = judged[0].record.labels_used
-        line(row, f"{budget:,}", len(judged), names, seen, *values, cost, labels)
+        attacked = one.least(size, "autoattack")
+        line(row, f"{budget:,}", len(judged), names, seen, *values, attacked, cost, labels)
 
 
 def readouts(rows, size):
@@ -290,9 +301,7 @@ def main():
     if options.dataset == "omniglot" and not options.report:
         options.data_dir = turned(Path(options.data_dir), options.out / "data")
     cells = measured(options, changed(options.changes), lambda row: settings(options))
-    held = [one for found in cells.values() for cell in found for one in cell.few_shot]
-    episodes = max((one.record.episodes for one in held), default=0)  # fewer are of tries
-    rows = {pair: Cells(found, episodes) for pair, found in cells.items()}
+    rows = {pair: Cells(found, _episodes(cells)) for pair, found in cells.items()}
     for size in sorted({size for one in rows.values() for size in one.judged}):
         for show in (table, readouts, differences, stored):
             show(rows, size)
