@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from markupsafe import Markup
 
 from reports.domains import Domain
-from reports.groups import Group, page
+from reports.groups import Group
 from reports.rows import Row
 from reports.site.charts import Axis, Line, lines, told
-from reports.site.seeds import over_seeds
-
-MOST_ROWS = 6  # that a chart draws; the tables have all
-Document = dict[str, Any]
+from reports.site.protocols import MOST_DRAWN, Document, Size, documents, of_row, over_seeds
 
 
 def document(groups: Sequence[Group]) -> list[Document]:
-    """For each group a part for each other data set and size, newest versions first; JSON."""
-    found = []
-    for group in groups:
-        records = [one.record for row in group.rows for one in row.cell.domains]
-        records.sort(key=lambda record: -record.version)
-        sizes = dict.fromkeys(record.size for record in records)
-        if sizes:
-            parts = [_part(size, group.rows) for size in sizes]
-            found.append({**group.summary(), "parts": parts})
-    return found
+    """For each group a part for each other data set and size; a JSON value."""
+    return documents(groups, lambda row: (one.record.size for one in row.cell.domains), _part)
 
 
 def chart(part: Document) -> Markup | None:
     """Robust accuracy over labels; None where there is no curve to draw."""
-    drawn = [row for row in part["rows"] if row["status"] == "ok"][:MOST_ROWS]
+    drawn = [row for row in part["rows"] if row["status"] == "ok"][:MOST_DRAWN]
     if not drawn or len(part["shots"]) < 2:
         return None
     series = []
@@ -45,7 +33,7 @@ def chart(part: Document) -> Markup | None:
     return lines(across, up, series, words=words)
 
 
-def _part(size: tuple[object, ...], members: Sequence[Row]) -> Document:
+def _part(size: Size, members: Sequence[Row]) -> Document:
     """Methods of one size, the most robust with the most labels first."""
     found = [(row, one) for row in members for one in row.cell.domains if one.record.size == size]
     record = found[0][1].record
@@ -61,12 +49,9 @@ def _part(size: tuple[object, ...], members: Sequence[Row]) -> Document:
         "rows": rows,
         # With the most labels
         "over_seeds": over_seeds(
-            (
-                (row, one.record.method, one.robust[:, -1])
-                for row, one in found
-                if one.robust is not None
-            ),
-            "method",
+            (row, {"method": one.record.method}, one.robust[:, -1])
+            for row, one in found
+            if one.robust is not None
         ),
     }
 
@@ -74,13 +59,8 @@ def _part(size: tuple[object, ...], members: Sequence[Row]) -> Document:
 def _row(row: Row, one: Domain) -> Document:
     record = one.record
     return {
-        "cell_id": row.cell.cell_id,
-        "page": page(row.cell.cell_id),
-        "label": row.label,
+        **of_row(row, record),
         "method": record.method,
-        "description": record.description,
-        "status": record.status,
-        "reason": record.reason,
         "setting": [dict(one) for one in record.setting],
         "labels_used": list(record.labels_used),
         "gradient_evaluations": [one.gradient_evaluations for one in record.cost],

@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from markupsafe import Markup
 
-from reports.fewshots import FewShot, Size, chosen
-from reports.groups import Group, page
+from reports.fewshots import FewShot, chosen
+from reports.groups import Group
 from reports.rows import Row
 from reports.site import wins
 from reports.site.charts import Axis, Line, lines, told
-from reports.site.seeds import over_seeds
+from reports.site.protocols import MOST_DRAWN, Document, Size, documents, of_row, over_seeds
 
-MOST_ROWS = 6  # that a chart draws; the tables have all
-Document = dict[str, Any]
 _ESTIMATES = ("clean", "robust", "stored_queries", "autoattack")
 
 
 def document(groups: Sequence[Group]) -> list[Document]:
     """For each group a part for each ways and shots; a JSON value. White-box numbers are sorted."""
-    found = []
-    for group in groups:
-        sizes = sorted({one.size for row in group.rows for one in row.cell.few_shot})
-        if sizes:
-            newest_first = sorted(sizes, key=lambda size: -size[0])  # by version
-            parts = [_part(size, group.rows) for size in newest_first]
-            found.append({**group.summary(), "parts": parts})
-    return found
+    return documents(groups, lambda row: (one.size for one in row.cell.few_shot), _part)
 
 
 def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
     """Over shots for each number of ways, and over ways for each of shots, where there are two."""
     found = []
     labels = dict.fromkeys(one["label"] for part in parts for one in part["judged"])
-    known = {label: style for style, label in enumerate(list(labels)[:MOST_ROWS])}
+    known = {label: style for style, label in enumerate(list(labels)[:MOST_DRAWN])}
     for over, fixed, text in (("shots", "ways", "{}-way"), ("ways", "shots", "{}-shot")):
         alike = ("version", "episodes", "queries", "attack_steps", fixed)
         for values in dict.fromkeys(tuple(part[name] for name in alike) for part in parts):
@@ -88,13 +78,10 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "rows": rows,
         "judged": wins.document(judged, "readout", queries=ways * queries),
         "over_seeds": over_seeds(
-            (
-                (row, one.record.readout, one.shares["robust"])
-                for row in members
-                for one in row.cell.few_shot
-                if one.size == size and one.shares
-            ),
-            "readout",
+            (row, {"readout": one.record.readout}, one.shares["robust"])
+            for row in members
+            for one in row.cell.few_shot
+            if one.size == size and one.shares
         ),
         # Columns that any row has something in
         "has": [name for name in _ESTIMATES if any(row[name] for row in rows)],
@@ -105,13 +92,8 @@ def _row(row: Row, one: FewShot, *, is_chosen: bool) -> Document:
     record = one.record
     estimates = {name: getattr(record, name) for name in _ESTIMATES}
     return {
-        "cell_id": row.cell.cell_id,
-        "page": page(row.cell.cell_id),
-        "label": row.label,
+        **of_row(row, record),
         "readout": record.readout,
-        "description": record.description,
-        "status": record.status,
-        "reason": record.reason,
         "chosen": is_chosen,
         "setting": dict(record.setting),
         "labels_used": record.labels_used,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from reports.adaptations import HELD_OUT, summary
 from reports.groups import Group, page
-from reports.rows import Row, name_in_text
+from reports.rows import Row
 from reports.site import domain, fewshot, measured, render, sequence
 from reports.site.charts import Axis, Line, lines, told
-from reports.statistics import across_seeds
+from reports.site.protocols import over_seeds
 from reports.styles import is_hollow, styles
 
 MOST_ROWS = 8  # that the charts draw; the table has all
@@ -82,7 +80,12 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         "is_replaced": every[0].is_replaced,
         "roles": roles,
         "rows": [_row(row, roles) for row in members],
-        "over_seeds": _over_seeds(members),
+        # The held-out area
+        "over_seeds": over_seeds(
+            (row, {}, held.area_of_each)
+            for row in members
+            if (held := summary(row.cell.adaptations)) is not None
+        ),
     }
 
 
@@ -128,20 +131,4 @@ def _charts(part: Document, known: Mapping[str, int]) -> list[tuple[str, Markup]
         words = f"{title}, accuracy in per cent over {across}: {told(series)}."
         up = Axis("accuracy in %", 0, 1, percent=True)
         found.append((title, lines(Axis(across, 0, part[points][-1]), up, series, words=words)))
-    return found
-
-
-def _over_seeds(members: Sequence[Row]) -> list[Document]:
-    """The held-out area over training seeds: each seed's model met the same episodes."""
-    trainings: dict[tuple[object, ...], list[Row]] = {}
-    for row in members:
-        trainings.setdefault(row.values.training, []).append(row)
-    found = []
-    for rows in trainings.values():
-        held = [summary(row.cell.adaptations) for row in rows]
-        areas = [one.area_of_each for one in held if one is not None]
-        if len(areas) > 1:
-            name, variant = name_in_text(rows[0].values), rows[0].variant
-            label = f"{name}, {variant}" if variant else name
-            found.append({"label": label, **asdict(across_seeds(np.stack(areas)))})
     return found

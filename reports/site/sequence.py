@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Several
-from typing import Any
 
 from markupsafe import Markup
 
-from reports.groups import Group, page
+from reports.groups import Group
 from reports.rows import Row
 from reports.sequences import Sequence
 from reports.site.charts import Axis, Line, lines, told
-from reports.site.seeds import over_seeds
-
-MOST_ROWS = 6  # that a chart draws; the tables have all
-Document = dict[str, Any]
+from reports.site.protocols import MOST_DRAWN, Document, Size, documents, of_row, over_seeds
 
 
 def document(groups: Several[Group]) -> list[Document]:
-    """For each group a part for each size of the protocol, newest versions first; JSON."""
-    found = []
-    for group in groups:
-        records = [one.record for row in group.rows for one in row.cell.sequences]
-        records.sort(key=lambda record: -record.version)
-        sizes = dict.fromkeys(record.size for record in records)
-        if sizes:
-            parts = [_part(size, group.rows) for size in sizes]
-            found.append({**group.summary(), "parts": parts})
-    return found
+    """For each group a part for each size of the protocol; a JSON value."""
+    return documents(groups, lambda row: (one.record.size for one in row.cell.sequences), _part)
 
 
 def chart(part: Document) -> Markup | None:
     """The worst over all that has arrived, over arrivals; None where nothing was measured."""
-    drawn = [row for row in part["rows"] if row["status"] == "ok"][:MOST_ROWS]
+    drawn = [row for row in part["rows"] if row["status"] == "ok"][:MOST_DRAWN]
     if not drawn:
         return None
     series = [
@@ -50,7 +38,7 @@ def chart(part: Document) -> Markup | None:
     )
 
 
-def _part(size: tuple[object, ...], members: Several[Row]) -> Document:
+def _part(size: Size, members: Several[Row]) -> Document:
     """Learners of one size, those first that keep most under all families together."""
     found = [(row, one) for row in members for one in row.cell.sequences if one.record.size == size]
     record = found[0][1].record
@@ -63,8 +51,9 @@ def _part(size: tuple[object, ...], members: Several[Row]) -> Document:
         "is_replaced": record.is_replaced,
         "rows": rows,
         "over_seeds": over_seeds(
-            ((row, one.record.learner, one.worst) for row, one in found if one.worst is not None),
-            "learner",
+            (row, {"learner": one.record.learner}, one.worst)
+            for row, one in found
+            if one.worst is not None
         ),
     }
 
@@ -73,13 +62,8 @@ def _row(row: Row, one: Sequence) -> Document:
     record = one.record
     forgetting = record.forgetting and record.forgetting.model_dump()
     return {
-        "cell_id": row.cell.cell_id,
-        "page": page(row.cell.cell_id),
-        "label": row.label,
+        **of_row(row, record),
         "learner": record.learner,
-        "description": record.description,
-        "status": record.status,
-        "reason": record.reason,
         "setting": dict(record.setting),
         "rounds": record.rounds,
         "steps": record.steps,
