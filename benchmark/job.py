@@ -146,12 +146,13 @@ class Job:
     def _meta_test(self, needs: Sequence[str]) -> list[Stage]:
         if self.few_shot is not None:
             shown = self.few_shot.keys().items()
-            return [Episodes(self.few_shot, *what, key) for what, key in shown]
+            return [Episodes(self.few_shot, *what, key, needs) for what, key in shown]
         if self.sequence is not None:
             learners = self.sequence.keys().items()
             return [Learner(self.sequence, name, key, needs) for name, key in learners]
         if self.domain is not None:
-            return [Adapting(self.domain, name, key) for name, key in self.domain.keys().items()]
+            methods = self.domain.keys().items()
+            return [Adapting(self.domain, name, key, needs) for name, key in methods]
         if self.adaptation is None:
             return []
         keys = self.adaptation_keys()

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.results import Store
 from benchmark.results.records import DomainRecord
-from reports.keyed import are_shares, read_episodes
+from reports.keyed import are_shares, fullest, read_episodes
 from reports.left_out import LeftOut
 from reports.weakness import is_weakly_attacked
 
@@ -45,8 +45,16 @@ class Domain:
 
 
 def read_domains(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Domain, ...]:
-    """All methods of a cell in the order of their keys; those without a result too."""
-    return tuple(read_episodes(store, cell_id, FOLDER, DomainRecord, _made, left_out))
+    """All methods of a cell in the order of their keys; those without a result too.
+
+    Of one that was run with AutoAttack on more and on fewer episodes the one with more.
+    """
+    found = fullest(
+        read_episodes(store, cell_id, FOLDER, DomainRecord, _made, left_out),
+        alike=lambda one: (one.record.size, one.record.method),
+        has=lambda one: (one.robust is not None, one.record.autoattack_episodes),
+    )
+    return tuple(found)
 
 
 def _made(record: DomainRecord, arrays: dict[str, np.ndarray]) -> Domain | None:

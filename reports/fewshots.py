@@ -9,17 +9,13 @@ import numpy as np
 
 from benchmark.results import Store
 from benchmark.results.records import FewShotRecord
-from reports.keyed import are_shares, read_episodes
+from reports.keyed import are_shares, fullest, read_episodes
 from reports.left_out import LeftOut
 from reports.weakness import is_weakly_attacked
 
 FOLDER = "few-shot"
 # What there is of each episode; the last two where they were asked for.
 SHARES = ("clean", "robust", "stored_queries", "autoattack")
-
-# What read-outs share that stand in one table: version, episodes, queries, attack steps, ways,
-# shots.
-Size = tuple[int, int, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -28,11 +24,6 @@ class FewShot:
 
     record: FewShotRecord
     shares: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def size(self) -> Size:
-        """What it may be compared within."""
-        return (*self.record.size, self.record.shots)
 
     @property
     def validation(self) -> float:
@@ -50,8 +41,15 @@ class FewShot:
 
 
 def read_few_shot(store: Store, cell_id: str, left_out: LeftOut) -> tuple[FewShot, ...]:
-    """All read-outs of a cell, by ways, shots and name; those without a result too."""
-    found = read_episodes(store, cell_id, FOLDER, FewShotRecord, _made, left_out)
+    """All read-outs of a cell, by ways, shots and name; those without a result too.
+
+    Of one that was run with more and with less beside the same numbers the fullest.
+    """
+    found = fullest(
+        read_episodes(store, cell_id, FOLDER, FewShotRecord, _made, left_out),
+        alike=lambda one: (one.record.size, one.record.readout),
+        has=lambda one: (bool(one.shares), one.record.autoattack_episodes, one.record.asks_stored),
+    )
     return tuple(sorted(found, key=lambda o: (o.record.ways, o.record.shots, o.record.readout)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -51,6 +51,21 @@ def read_episodes(
             left_out.add(path, "its episodes are missing, or don't follow the schema")
         else:
             yield found
+
+
+def fullest(
+    found: Iterable[Found],
+    *,
+    alike: Callable[[Found], Hashable],
+    has: Callable[[Found], tuple[int, ...]],
+) -> list[Found]:
+    """One of all that are `alike`, the one that has most, in the order of their first."""
+    kept: dict[Hashable, Found] = {}
+    for one in found:
+        other = kept.setdefault(alike(one), one)
+        if has(one) > has(other):
+            kept[alike(one)] = one
+    return list(kept.values())
 
 
 def are_shares(values: np.ndarray | None, shape: tuple[int, ...]) -> bool:

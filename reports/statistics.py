@@ -13,6 +13,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
 
+# A standard deviation of shares that is less comes of their rounding alone.
+_ROUNDING = 1e-12
+
 Outcomes = Sequence[bool] | np.ndarray  # (n,), true where a model is right
 
 
@@ -145,16 +148,21 @@ def of_differences(values: np.ndarray, *, confidence: float = CONFIDENCE) -> tup
     """The interval, (low, high), of the mean of paired differences, (seeds, n) in [-1, 1].
 
     That of `across_seeds`, whose values are in [0, 1]; of one seed it is Student's over the n.
-    Where all are 0, two that answer alike, it has no width.
+    Where all are 0, two that answer alike, it has no width; where all are the same and not 0, few
+    values agree by chance, and it is as wide as Wilson's of one seed.
     """
     if not values.any():
         return 0.0, 0.0
-    if len(values) == 1:
-        count, mean = values.shape[1], float(values.mean())
-        reach = float(t.isf((1 - confidence) / 2, count - 1) * values.std(ddof=1)) / count**0.5
+    apart, count = float(values.std()) > _ROUNDING, values.shape[1]
+    if len(values) == 1 and apart:
+        mean, spread = float(values.mean()), float(values.std(ddof=1))
+        reach = float(t.isf((1 - confidence) / 2, count - 1)) * spread / count**0.5
         return mean - reach, mean + reach
-    found = across_seeds((values + 1) / 2, confidence=confidence)
-    return 2 * found.low - 1, 2 * found.high - 1
+    if apart:
+        found = across_seeds((values + 1) / 2, confidence=confidence)
+        return 2 * found.low - 1, 2 * found.high - 1
+    low, high = wilson(count * (float(values.mean()) + 1) / 2, count, confidence=confidence)
+    return 2 * low - 1, 2 * high - 1
 
 
 def _mean_squares(right: np.ndarray) -> tuple[float, float, float]:

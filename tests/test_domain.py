@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from benchmark.metatest.domain.settings import METHODS, READING, Domain, check, 
 from benchmark.metatest.domain.target import as_shape
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Reading
-from benchmark.stages.domain import _renewing
+from benchmark.stages import domain as stage
 from defenses.heads import spec
 from defenses.perturbation.spec import pgd
 from defenses.threat import Threat
@@ -121,13 +122,27 @@ def test_a_last_layer_begins_anew_where_validation_says_so():
 def test_a_new_last_layer_is_that_before_training_and_the_rest_stays(framework):
     fitted = defenses.create("none", THREAT).resume(model(framework))
     before = fitted.kernel.weights()
-    renew = _renewing(fitted)
+    renew = stage._renewing(fitted)
     trained = {name: value + 1 for name, value in before.items()}
     fitted.kernel.load_weights(trained)
     renew()
     after, last = fitted.kernel.weights(), list(before)[-2:]
     for name, value in after.items():
         assert np.array_equal(value, (before if name in last else trained)[name]), name
+
+
+@pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)
+def test_from_scratch_all_layers_move_whatever_the_training_moves(framework):
+    context = SimpleNamespace(
+        build=lambda classes: model(framework, classes=classes),
+        defense=defenses.create("meta-adv", THREAT, {"algorithm": "anil"}),
+        wrap=print,
+    )
+    begun, data = stage.beginning(context, course(), "scratch-adv"), dataset()
+    before = begun._kernel.weights()
+    begun.descend(data.x_test[:], data.y_test, steps=1, rate=0.5)
+    after = begun._kernel.weights()
+    assert [name for name, value in before.items() if np.array_equal(after[name], value)] == []
 
 
 def test_costs_are_those_of_attacks_and_descent():

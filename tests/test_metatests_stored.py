@@ -18,6 +18,8 @@ from benchmark.verification import loaded
 from benchmark.verify import sample
 
 SMALL = {"episodes": 3, "attack_steps": 2}
+# A training that leaves its last layer as it was: it is fitted to a support
+FITTED = ("meta-adv", {"preset": "aq-ridge", "ways": 2, "tasks": 1, "support": 4, "query": 4})
 # Folder: the protocol, what is asked for, the record, its arrays, the stage that is changed, and
 # what the model is trained by.
 KINDS = {
@@ -34,7 +36,7 @@ KINDS = {
         FewShotRecord,
         {"clean", "robust", "stored_queries"},
         "centroid",
-        ("pgd-at", {}),
+        FITTED,
     ),
     "sequences": (
         "sequence",
@@ -51,8 +53,7 @@ KINDS = {
         SequenceRecord,
         {"correct", "worst", "clean"},
         "finetune",
-        # Whose last layer is fitted, not trained
-        ("meta-adv", {"preset": "aq-ridge", "ways": 2, "tasks": 1, "support": 4, "query": 4}),
+        FITTED,
     ),
     "domains": (
         "domain",
@@ -110,6 +111,18 @@ def test_each_way_to_adapt_is_a_stage_whose_record_follows_the_schema(whole, kin
         record = schema.read(whole.read_stage(cell_id, f"{kind}/{key}"))
         assert (record.status, record.protocol_version) == ("ok", PROTOCOL_VERSION)
         assert set(whole.read_arrays(cell_id, f"{kind}/{key}", f"{key}.npz")) == names
+
+
+def test_stored_queries_go_through_a_last_layer_that_was_fitted(whole, kind):
+    if kind != "few-shot":
+        pytest.skip("only new classes have stored queries")
+    (cell_id,) = whole.cell_ids()
+    cell = loaded.load_cell(str(whole.path), cell_id, None, loaded.Machine("cpu", 1))
+    context = cell.context
+    attacked, adapted = (one.kernel.weights() for one in (context.readable, context.adapted))
+    assert all(np.array_equal(attacked[name], value) for name, value in adapted.items())
+    trained, last = context.fitted.kernel.weights(), list(adapted)[-2:]
+    assert not np.array_equal(attacked[last[0]], trained[last[0]])
 
 
 SHOWN = {

@@ -28,9 +28,9 @@ MEASURED = {
     "attack": Attack(AttackSpec("fgsm", "fast-gradient", {}), "fgsm-1", 5, needs=()),
     "tuning": TUNING,
     "family": Family("linf", "linf-1", TUNING, 1.0),
-    "read-out": Episodes(FewShot(), "ridge", 5, 1, "ridge-1"),
+    "read-out": Episodes(FewShot(), "ridge", 5, 1, "ridge-1", ()),
     "learner": Learner(Arrivals(), "finetune", "finetune-1", ("training",)),
-    "method": Adapting(Domain(adapt_to="digits"), "finetune", "finetune-1"),
+    "method": Adapting(Domain(adapt_to="digits"), "finetune", "finetune-1", ()),
 }
 CELL = "digits-cnn-torch-none-s0-0123456789"
 

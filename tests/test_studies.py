@@ -56,7 +56,7 @@ def test_models_that_share_no_seed_have_no_difference(studies):
 
 
 def test_only_a_difference_whose_interval_excludes_0_is_bold(studies):
-    raised = {seed: values + 0.2 for seed, values in OURS.items()}
+    raised = {seed: values + np.array([0.19, 0.21]) for seed, values in OURS.items()}
     assert studies.difference(raised, OURS).startswith("**+20.0")
     assert studies.difference(OURS, OURS) == "+0.0 (+0.0 to +0.0)"
 

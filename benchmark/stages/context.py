@@ -174,19 +174,20 @@ class Context:
         memory = frameworks.part(frameworks.MEMORY, self.cell.framework)
         return fitting(self.target.estimator, self.target.x, self.target.y, memory)
 
+    @property
+    def _begins(self) -> defenses.Fitted:
+        """What the meta-test begins with: where training gives no last layer, the support's."""
+        return self.adapted if self.defense.fits_last_layer else self.fitted
+
     @functools.cached_property
     def adaptable(self) -> Adaptable:
-        """A copy of the trained model to adapt again and again; the trained one stays as it is.
-
-        Where training gives no last layer, it has the one that its first support gave.
-        """
-        begins = self.adapted if self.defense.fits_last_layer else self.fitted
-        return Adaptable(begins.kernel.copy(), self.wrap)
+        """A copy of the trained model to adapt again and again; the trained one stays as it is."""
+        return Adaptable(self._begins.kernel.copy(), self.wrap)
 
     @functools.cached_property
     def readable(self) -> Adapted:
         """A copy of the trained model whose features heads are read out of."""
-        return Adapted(self.fitted, self._wrap, self.at_once)
+        return Adapted(self._begins, self._wrap, self.at_once)
 
     def _wrap(self, model: models.Model, classes: int) -> Estimator:
         wrap = frameworks.part(frameworks.ESTIMATORS, self.cell.framework).wrap

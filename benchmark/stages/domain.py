@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import defenses
 from benchmark import datasets, frameworks
+from benchmark.cells import BASELINE
 from benchmark.datasets import Dataset
 from benchmark.errors import DataError
 from benchmark.metatest.domain.course import Course
@@ -19,7 +21,6 @@ from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import DomainRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Measured, Result
-from benchmark.stages.training import TRAINING
 from defenses import Fitted, Threat
 from defenses.errors import DefenseError
 from defenses.heads.spec import Heads
@@ -36,12 +37,13 @@ class Adapting(Measured):
         protocol: how much is measured.
         method: by name.
         key: of the stage.
+        needs: the stages that make the model which is attacked.
     """
 
-    def __init__(self, protocol: Domain, method: str, key: str) -> None:
+    def __init__(self, protocol: Domain, method: str, key: str, needs: Sequence[str]) -> None:
         self.protocol, self.method, self.key = protocol, method, key
         self.path, self.label = f"{FOLDER}/{key}", f"{method} to {protocol.adapt_to}"
-        self.needs = (TRAINING,)
+        self.needs = tuple(needs)
         self.effort = protocol.gradient_evaluations(method)
 
     def run(self, context: Context) -> Result:
@@ -72,9 +74,12 @@ def beginning(context: Context, course: Course, method: str) -> Adaptable | Adap
     if method in READING:
         return context.readable
     made = context.build(classes=course.target.classes)
-    fitted = context.defense.resume(made, context.record("training").get("learned"))
     renew = None
-    if method != SCRATCH:
+    if method == SCRATCH:
+        # Nothing that a training has learned, as rates, and no layer that it leaves as it is
+        fitted = defenses.create(BASELINE, context.defense.threat).resume(made)
+    else:
+        fitted = context.defense.resume(made, context.record("training").get("learned"))
         trained, weights = context.fitted.kernel.weights(), fitted.kernel.weights()
         taken = {
             name: trained[name] if trained[name].shape == value.shape else value

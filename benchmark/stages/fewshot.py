@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmark.metatest.fewshot.course import Course
 from benchmark.metatest.fewshot.settings import NAME, FewShot
 from benchmark.results import npz_writer
@@ -9,7 +11,6 @@ from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import FewShotRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Measured, Result
-from benchmark.stages.training import TRAINING
 from defenses import Threat
 
 
@@ -25,13 +26,22 @@ class Episodes(Measured):
         ways: classes of an episode.
         shots: labelled examples a class.
         key: of the stage.
+        needs: the stages that make the model which is attacked.
     """
 
-    def __init__(self, protocol: FewShot, readout: str, ways: int, shots: int, key: str) -> None:
+    def __init__(
+        self,
+        protocol: FewShot,
+        readout: str,
+        ways: int,
+        shots: int,
+        key: str,
+        needs: Sequence[str],
+    ) -> None:
         self.protocol, self.readout, self.ways, self.shots = protocol, readout, ways, shots
         self.key, self.path = key, f"{NAME}/{key}"
         self.label = f"{readout} {ways}-way {shots}-shot"
-        self.needs = (TRAINING,)
+        self.needs = tuple(needs)
         self.effort = protocol.gradient_evaluations(ways)
 
     def run(self, context: Context) -> Result:

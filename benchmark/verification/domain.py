@@ -18,7 +18,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A method's stage: its settings chosen again, and some episodes measured again."""
     record = loaded.stage(f"{FOLDER}/{key}")
     episodes.check_protocol(record, found)
-    _ = loaded.fitted
+    loaded.check_beginning()
     method = record["method"]
     attacked = record.get("autoattack_episodes", 0)  # a record of version 1 has none
     given = {name: record[name] for name in _SETTINGS}

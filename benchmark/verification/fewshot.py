@@ -14,7 +14,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """A read-out's stage: its setting chosen again, and some episodes measured again."""
     record = loaded.stage(f"{NAME}/{key}")
     episodes.check_protocol(record, found)
-    _ = loaded.fitted
+    loaded.check_beginning()
     what = record["readout"], record["ways"], record["shots"]
     protocol = _protocol(record)
     found.expect("the key", key, protocol.keys()[what])

@@ -115,10 +115,14 @@ class Loaded:
     @property
     def adaptable(self) -> Adaptable:
         """What the meta-test of attack families, and that of their sequence, begin with."""
+        self.check_beginning()
+        return self.context.adaptable
+
+    def check_beginning(self) -> None:
+        """Raises where the weights that the meta-test begins with are not those of the records."""
         self._check_weights("training", "weights")
         if self.defense.fits_last_layer:
             self._check_weights("adaptation", "adapted")
-        return self.context.adaptable
 
     @property
     def defense(self) -> defenses.Defense:

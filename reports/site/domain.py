@@ -39,12 +39,9 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
     record = found[0][1].record
     rows = [_row(row, one) for row, one in found]
     rows.sort(key=lambda row: -row["robust"][-1]["mean"] if row["status"] == "ok" else 1.0)
-    names = ("adapt_to", "resize", "classes", "episodes", "queries", "attack_steps")
     return {
-        **{name: getattr(record, name) for name in names},
+        **{name: getattr(record, name) for name in ("version", "classes", *record.ALIKE)},
         "autoattack_episodes": max(one.record.autoattack_episodes for _, one in found),
-        "shots": list(record.shots),
-        "version": record.version,
         "is_replaced": record.is_replaced,
         "rows": rows,
         # With the most labels

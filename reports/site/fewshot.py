@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from benchmark.results.records import FewShotRecord
 from reports.fewshots import FewShot, chosen
 from reports.groups import Group
 from reports.rows import Row
@@ -18,7 +19,7 @@ _ESTIMATES = ("clean", "robust", "stored_queries", "autoattack")
 
 def document(groups: Sequence[Group]) -> list[Document]:
     """For each group a part for each ways and shots; a JSON value. White-box numbers are sorted."""
-    return documents(groups, lambda row: (one.size for one in row.cell.few_shot), _part)
+    return documents(groups, lambda row: (one.record.size for one in row.cell.few_shot), _part)
 
 
 def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
@@ -27,7 +28,7 @@ def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
     labels = dict.fromkeys(one["label"] for part in parts for one in part["judged"])
     known = {label: style for style, label in enumerate(list(labels)[:MOST_DRAWN])}
     for over, fixed, text in (("shots", "ways", "{}-way"), ("ways", "shots", "{}-shot")):
-        alike = ("version", "episodes", "queries", "attack_steps", fixed)
+        alike = ["version", *(name for name in FewShotRecord.ALIKE if name != over)]
         for values in dict.fromkeys(tuple(part[name] for name in alike) for part in parts):
             mine = [part for part in parts if tuple(part[name] for name in alike) == values]
             if len({part[over] for part in mine}) < 2:
@@ -35,10 +36,8 @@ def charts(parts: Sequence[Document]) -> list[tuple[str, Markup]]:
             series = _series(mine, over, known)
             version, episodes = (mine[0][name] for name in ("version", "episodes"))
             protocol = f"version {version}, " if mine[0]["is_replaced"] else ""
-            title = (
-                f"{text.format(values[-1])}, {protocol}{episodes} episodes, the read-out that is "
-                "best on validation classes"
-            )
+            size = f"{text.format(mine[0][fixed])}, {protocol}{episodes} episodes"
+            title = f"{size}, the read-out that is best on validation classes"
             words = f"{title}: robust accuracy in per cent over {over}: {told(series)}."
             up = Axis("robust accuracy in %", 0, 1, percent=True)
             across = Axis(over, 0, max(part[over] for part in mine), whole=True)
@@ -58,30 +57,25 @@ def _series(parts: Sequence[Document], over: str, known: Mapping[str, int]) -> l
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
     """Read-outs of one size, the most robust first."""
-    _, episodes, queries, steps, ways, shots = size
-    record = next(o.record for row in members for o in row.cell.few_shot if o.size == size)
+    every = [one.record for row in members for one in row.cell.few_shot]
+    record = next(one for one in every if one.size == size)
     rows, judged = [], []
     for row in members:
-        mine = [one for one in row.cell.few_shot if one.size == size]
+        mine = [one for one in row.cell.few_shot if one.record.size == size]
         best = chosen(mine)
         rows += [_row(row, one, is_chosen=one is best) for one in mine]
         judged += [] if best is None else [(row, best.record.readout, best.shares["robust"])]
     rows.sort(key=lambda one: -one["robust"]["mean"] if one["robust"] else 1.0)
     return {
-        "ways": ways,
-        "shots": shots,
-        "episodes": episodes,
-        "queries": queries,
-        "attack_steps": steps,
-        "version": record.version,
+        **{name: getattr(record, name) for name in ("version", *record.ALIKE)},
         "is_replaced": record.is_replaced,
         "rows": rows,
-        "judged": wins.document(judged, "readout", queries=ways * queries),
+        "judged": wins.document(judged, "readout", queries=record.ways * record.queries),
         "over_seeds": over_seeds(
             (row, {"readout": one.record.readout}, one.shares["robust"])
             for row in members
             for one in row.cell.few_shot
-            if one.size == size and one.shares
+            if one.record.size == size and one.shares
         ),
         # Columns that any row has something in
         "has": [name for name in _ESTIMATES if any(row[name] for row in rows)],
@@ -98,6 +92,7 @@ def _row(row: Row, one: FewShot, *, is_chosen: bool) -> Document:
         "setting": dict(record.setting),
         "labels_used": record.labels_used,
         "gradient_evaluations": record.cost.gradient_evaluations,
+        "robust_of_attacked": record.robust_of_attacked,
         "weakly_attacked": one.is_weakly_attacked,
         **{name: value and value.model_dump() for name, value in estimates.items()},
     }

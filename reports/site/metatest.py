@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
 
 from markupsafe import Markup
 
@@ -12,13 +11,11 @@ from reports.groups import Group, page
 from reports.rows import Row
 from reports.site import domain, fewshot, measured, render, sequence
 from reports.site.charts import Axis, Line, lines, told
-from reports.site.protocols import over_seeds
+from reports.site.protocols import Document, Size, over_seeds
 from reports.styles import is_hollow, styles
 
 MOST_ROWS = 8  # that the charts draw; the table has all
 _ROLES = ("seen", "validation", HELD_OUT)
-Document = dict[str, Any]
-Size = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]
 
 
 def document(groups: Sequence[Group]) -> Document:
@@ -67,29 +64,26 @@ def write(document: Document) -> str:
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
     """Rows that were adapted in the same way."""
-    _, episodes, queries, shots, steps = size
     every = [one.record for row in members for one in row.cell.adaptations]
     # A family's role for most: held out where it is so for any.
     roles = {r.family: r.role for r in sorted(every, key=lambda r: _ROLES.index(r.role))}
+    held = [(row, found) for row in members if (found := summary(row.cell.adaptations))]
+    most = {name for _, found in held for name in found.families}
     return {
-        "episodes": episodes,
-        "queries": queries,
-        "shots": list(shots),
-        "steps": list(steps),
-        "version": every[0].version,
+        **{name: getattr(every[0], name) for name in ("version", *every[0].ALIKE)},
         "is_replaced": every[0].is_replaced,
         "roles": roles,
-        "rows": [_row(row, roles) for row in members],
-        # The held-out area
+        "rows": [_row(row, roles, most) for row in members],
+        # The held-out area, of models that have it of the same families
         "over_seeds": over_seeds(
-            (row, {}, held.area_of_each)
-            for row in members
-            if (held := summary(row.cell.adaptations)) is not None
+            (row, {"families": ", ".join(found.families)}, found.area_of_each)
+            for row, found in held
         ),
     }
 
 
-def _row(row: Row, roles: Mapping[str, str]) -> Document:
+def _row(row: Row, roles: Mapping[str, str], most: Set[str]) -> Document:
+    """`most` are the held-out families that any row has a result of."""
     found = measured.metatest(row.cell.adaptations)
     assert found is not None
     families = {one["family"]: one for one in found["families"]}
@@ -100,8 +94,8 @@ def _row(row: Row, roles: Mapping[str, str]) -> Document:
         "defense": row.values.defense,
         "framework": row.values.framework,
         **{name: found[name] for name in ("rate", "tuned_steps", "held_out")},
-        # Whether it was trained on families that are held out for others.
-        "fewer": any(one["role"] != roles[name] for name, one in families.items()),
+        # One was trained on, has failed, or was not reached yet
+        "fewer": bool(found["held_out"]) and set(found["held_out"]["families"]) != most,
         "families": [_family(families.get(name)) for name in roles],
     }
 

@@ -44,10 +44,8 @@ def _part(size: Size, members: Several[Row]) -> Document:
     record = found[0][1].record
     rows = [_row(row, one) for row, one in found]
     rows.sort(key=lambda row: -row["worst"][-1]["mean"] if row["status"] == "ok" else 1.0)
-    names = ("families", "labels", "episodes", "queries", "attack_steps")
     return {
-        **{name: getattr(record, name) for name in names},
-        "version": record.version,
+        **{name: getattr(record, name) for name in ("version", *record.ALIKE)},
         "is_replaced": record.is_replaced,
         "rows": rows,
         "over_seeds": over_seeds(

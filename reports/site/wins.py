@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ NO_MORE = 1.05
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Training:
     """Models that differ in the seed alone: by seed their row, how they adapt, and (episodes,)."""
 
@@ -57,9 +57,9 @@ def document(
     """An entry for each training, the most robust first; a JSON value.
 
     "rival" is the most robust training of another defense that cost no more gradient evaluations,
-    or was given as many, and has a seed in common; None where there is none. The intervals of the
-    differences to the rivals hold together: their confidence is Bonferroni's for as many as there
-    are.
+    or was given as many, and has a seed in common; None where there is none. It is chosen by the
+    same episodes, so that the intervals hold together for every pair that it was chosen from: their
+    confidence is Bonferroni's for as many as there are.
 
     Args:
         found: a model's row, how it adapts, and its accuracy in each episode, (episodes,).
@@ -71,10 +71,12 @@ def document(
         mine = trainings.setdefault(row.values.training, _Training({}))
         mine.models[row.values.seed] = row, way, values
     every = sorted(trainings.values(), key=lambda one: -one.mean)
-    rivals = [_rival(one, every) for one in every]
-    confidence = 1 - (1 - CONFIDENCE) / max(1, sum(rival is not None for rival in rivals))
+    rivals = {one: [other for other in every if _may_be_rival(other, one)] for one in every}
+    pairs = {frozenset((one, other)) for one, others in rivals.items() for other in others}
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(pairs))
     entries = []
-    for one, rival in zip(every, rivals, strict=True):
+    for one, others in rivals.items():
+        rival = next(iter(others), None)  # the most robust
         ways = "/".join(dict.fromkeys(way for _, way, _ in one.models.values()))
         interval = vars(one.interval(queries))
         entry = {"label": one.label, what: ways, "seeds": len(one.models), **interval}
@@ -82,12 +84,10 @@ def document(
     return entries
 
 
-def _rival(one: _Training, every: Sequence[_Training]) -> _Training | None:
-    for other in every:  # the most robust first
-        differs = other.row.values.defense != one.row.values.defense
-        if differs and other.costs_no_more(one) and one.models.keys() & other.models.keys():
-            return other
-    return None
+def _may_be_rival(other: _Training, one: _Training) -> bool:
+    differs = other.row.values.defense != one.row.values.defense
+    in_common = one.models.keys() & other.models.keys()
+    return differs and other.costs_no_more(one) and bool(in_common)
 
 
 def _difference(one: _Training, rival: _Training, confidence: float) -> Document:

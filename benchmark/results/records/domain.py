@@ -26,7 +26,21 @@ class DomainRecord(MetaTestRecord):
     have an entry for each of `shots`; labels and costs are those of one adaptation.
     """
 
-    VERSION = 2
+    VERSION = 3
+    ALIKE = (
+        "adapt_to",
+        "fingerprint",
+        "resize",
+        "episodes",
+        "queries",
+        "attack_steps",
+        "support_attack_steps",
+        "rates",
+        "rounds",
+        "steps",
+        "tuning_episodes",
+        "shots",
+    )
 
     status: Status
     adapt_to: Annotated[str, AfterValidator(dataset_name)]
@@ -70,9 +84,3 @@ class DomainRecord(MetaTestRecord):
         if self.status == "ok" and {len(curve) for curve in curves} != {len(self.shots)}:
             raise ValueError("a curve must have a point for each of shots")
         return self
-
-    @property
-    def size(self) -> tuple[object, ...]:
-        """What two methods share that are of one protocol."""
-        told = self.version, self.adapt_to, self.fingerprint, self.resize
-        return (*told, self.episodes, self.queries, self.attack_steps, tuple(self.shots))

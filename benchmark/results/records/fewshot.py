@@ -36,7 +36,16 @@ class FewShotRecord(MetaTestRecord):
     labels_used and cost are those of one adaptation; `autoattack` is of the first episodes alone.
     """
 
-    VERSION = 1
+    VERSION = 2
+    ALIKE = (
+        "episodes",
+        "queries",
+        "attack_steps",
+        "support_attack_steps",
+        "tuning_episodes",
+        "ways",
+        "shots",
+    )
 
     status: Status
     readout: str
@@ -69,8 +78,3 @@ class FewShotRecord(MetaTestRecord):
         if self.status == "ok" and (self.clean is None or self.robust is None):
             raise ValueError("clean and robust must be there")
         return self
-
-    @property
-    def size(self) -> tuple[int, int, int, int, int]:
-        """What read-outs share that are compared."""
-        return self.version, self.episodes, self.queries, self.attack_steps, self.ways

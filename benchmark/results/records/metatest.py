@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,11 +24,20 @@ class MetaTestRecord(ProtocolRecord):
     """What the records of all meta-tests have: the version of their own protocol.
 
     Numbers of different versions are never ranked together; `VERSION` is the one measured now.
+    `ALIKE` names what else results share that are compared: whatever changes their numbers, but the
+    model and the way of adapting it.
     """
 
     VERSION: ClassVar[int]
+    ALIKE: ClassVar[tuple[str, ...]] = ()
 
     version: Count
+
+    @property
+    def size(self) -> tuple[Any, ...]:
+        """The version, and what `ALIKE` names."""
+        values = (getattr(self, name) for name in ("version", *self.ALIKE))
+        return tuple(tuple(value) if isinstance(value, list) else value for value in values)
 
     @property
     def is_replaced(self) -> bool:
@@ -67,6 +76,7 @@ class FamilyRecord(MetaTestRecord):
     """adaptations/<family>-<hash>.json; without numbers where the status is not "ok"."""
 
     VERSION = TuningRecord.VERSION
+    ALIKE = ("episodes", "queries", "shots", "steps", "attack_steps", "rates", "tuning_episodes")
 
     status: Status
     version: Count = 1
@@ -82,6 +92,8 @@ class FamilyRecord(MetaTestRecord):
     episodes: Annotated[int, Field(ge=2, le=1_000_000)]
     queries: Annotated[int, Field(ge=1, le=1_000_000)]
     attack_steps: Count = 0
+    rates: list[Number] = []
+    tuning_episodes: Count = 0
     labels_used: Count
     seconds: Amount | None = None
     cost: CostRecord = CostRecord()
@@ -110,8 +122,3 @@ class FamilyRecord(MetaTestRecord):
             if any(len(curve) != len(self.steps) for curve in curves):
                 raise ValueError("a curve must have a point for each of steps")
         return self
-
-    @property
-    def size(self) -> tuple[int, int, int, tuple[int, ...], tuple[int, ...]]:
-        """What two families share that are of one protocol."""
-        return self.version, self.episodes, self.queries, tuple(self.shots), tuple(self.steps)

@@ -41,6 +41,18 @@ class SequenceRecord(MetaTestRecord):
     """
 
     VERSION = 2
+    ALIKE = (
+        "episodes",
+        "queries",
+        "attack_steps",
+        "labels",
+        "rounds",
+        "steps",
+        "rates",
+        "distance_weights",
+        "tuning_episodes",
+        "families",
+    )
 
     status: Status
     learner: str
@@ -82,15 +94,3 @@ class SequenceRecord(MetaTestRecord):
         if self.forgetting is None:
             raise ValueError("forgetting is missing")
         return self
-
-    @property
-    def size(self) -> tuple[object, ...]:
-        """What two learners share that are of one protocol."""
-        return (
-            self.version,
-            self.episodes,
-            self.queries,
-            self.attack_steps,
-            self.labels,
-            tuple(self.families),
-        )
