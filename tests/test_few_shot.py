@@ -276,6 +276,36 @@ def test_an_own_head_with_too_few_outputs_is_not_applicable():
     assert "4 classes apart, not 5" in record["reason"]
 
 
+def test_an_own_head_in_closed_form_tells_any_number_of_classes_apart():
+    dataset = data()
+    model = adapted("torch", dataset)
+    model.defense = untrained.defenses.create("meta-adv", untrained.THREAT, {"preset": "aq-ridge"})
+    assert not readout("own", model).moves
+    novel = {part: wide(pool) for part, pool in dataset.novel.items()}
+    course = Course(SMALL, dataclasses.replace(dataset, novel=novel), THREAT, 0, model)
+    record, _ = course.run("own", 5, 2)
+    assert (record["status"], record["clean"] is None) == ("ok", False)
+
+
+def wide(pool):
+    """The same examples as of more classes than the model has outputs."""
+    y = np.arange(len(pool.y_support)) % 5
+    return dataclasses.replace(
+        pool, class_names=tuple("abcde"), y_support=y, y_query=y, shared=True, query=pool.support
+    )
+
+
+@pytest.mark.parametrize("moved", [2 * THREAT.eps, np.nan])
+def test_what_leaves_the_budget_or_is_no_number_breaks_nothing(monkeypatch, moved):
+    dataset = data()
+    model = adapted("torch", dataset)
+    for name in ("attack", "attack_as_trained"):
+        monkeypatch.setattr(model, name, lambda x, *_, **__: x + moved)
+    _, arrays = Course(SMALL, dataset, THREAT, 0, model).run("ridge", 2, 2)
+    assert np.array_equal(arrays["robust"], arrays["clean"])
+    assert np.array_equal(arrays["stored_queries"], arrays["clean"])
+
+
 @pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)
 def test_autoattack_is_run_on_a_part_and_leaves_no_more_than_pgd(framework):
     dataset = data()
@@ -285,6 +315,7 @@ def test_autoattack_is_run_on_a_part_and_leaves_no_more_than_pgd(framework):
     assert arrays["autoattack"].shape == (2,)
     assert (arrays["autoattack"] <= arrays["robust"][:2]).all()
     assert record["robust_of_attacked"] == arrays["robust"][:2].mean()
+    assert record["autoattack_cost"]["forwards"] > 0
 
 
 def test_an_answer_to_the_strongest_attack_that_is_not_finite_is_wrong(monkeypatch):

@@ -190,6 +190,24 @@ def test_a_head_that_tells_nothing_apart_stays_as_it_is(value):
     assert np.array_equal(found.weights, heads.weights, equal_nan=True)
 
 
+def test_a_row_that_is_not_finite_changes_no_other_rows_scale():
+    logits = np.random.default_rng(5).normal(size=(2, 6, WAYS))
+    broken = logits.copy()
+    broken[0, 2], broken[1, :] = np.inf, np.nan
+    without = np.delete(logits, 2, axis=1)
+    found = spec.spreading(10.0, broken)
+    assert found[0] == pytest.approx(spec.spreading(10.0, without)[0])
+    assert found[1] == 1.0
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_features_that_are_not_finite_are_no_change_of_the_last_layer(framework, arrays):
+    made, x = body(framework, arrays), np.full((3, 5), np.nan)
+    assert np.isnan(made.features(x)).all()
+    x[1] = 0.5
+    assert np.isfinite(made.features(x)).all(axis=1).tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_fine_tuning_moves_all_weights_and_a_head_from_zero(framework, arrays):
     x = np.random.default_rng(3).random((len(Y), 5))

@@ -65,6 +65,18 @@ def in_box(points: Array) -> Array:
     return (xp.amin(points, axis=1) >= 0) & (xp.amax(points, axis=1) <= 1)
 
 
+def is_within(points: np.ndarray, x: np.ndarray, norm: str, eps: float) -> np.ndarray:
+    """Which of the examples (n, ...) are finite, in the box and within `eps` of `x`, (n,).
+
+    Of no norm where that is empty. Measured outside of attacks, in float64.
+    """
+    flat, clean = points.reshape(len(x), -1), x.reshape(len(x), -1)
+    within: np.ndarray = np.asarray(in_box(flat))
+    if norm:
+        within &= np.asarray(distances(flat, clean, norm)) <= eps * (1 + BUDGET_TOLERANCE)
+    return within
+
+
 def spread(values: Array, like: Array) -> Array:
     """One value a row, (n,), shaped to broadcast against `like`, (n, ...), and where that is."""
     return beside(values, like).reshape(-1, *[1] * (like.ndim - 1))

@@ -11,7 +11,7 @@ import numpy as np
 from benchmark import frameworks
 from benchmark.attacks.creating import create
 from benchmark.attacks.entry import UNRESTRICTED
-from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box, spread
+from benchmark.attacks.geometry import is_within, spread
 from benchmark.attacks.suites import AttackSpec
 from benchmark.metatest.families import ASCENT, FAMILIES, LIBRARY, SHARED, Family
 from benchmark.metatest.model import Adaptable
@@ -74,7 +74,7 @@ class Attacker:
         """Adversarial examples of the model as it is; those out of budget or box are given up."""
         with np.errstate(all="ignore"):  # weights may have diverged: judged by what comes out
             x_adv = self._perturb(model, x, y, draw)
-        return np.where(self._valid(x, x_adv), x_adv, x)
+        return given_up(x, x_adv, self.family.norm, self.eps)
 
     def _perturb(self, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw) -> np.ndarray:
         family, logits = self.family, model.logits(x)
@@ -113,14 +113,11 @@ class Attacker:
     def _side(self, shape: tuple[int, ...]) -> int:
         return max(1, round(self.family.patch * min(shape[1:3])))
 
-    def _valid(self, x: np.ndarray, x_adv: np.ndarray) -> np.ndarray:
-        """Finite, in the box and in the budget, measured outside the attack; (n, 1, ...)."""
-        flat, clean = x_adv.reshape(len(x), -1), x.reshape(len(x), -1)
-        valid = in_box(flat)
-        if self.family.norm:
-            limit = self.eps * (1 + BUDGET_TOLERANCE)
-            valid &= distances(flat, clean, self.family.norm) <= limit
-        return spread(valid, x)
+
+def given_up(x: np.ndarray, x_adv: np.ndarray, norm: str, eps: float) -> np.ndarray:
+    """The adversarial examples, but `x` in place of those out of budget or box, or not finite."""
+    within = is_within(x_adv, x, norm, eps)
+    return np.where(spread(within, x), x_adv, x)
 
 
 def _universal(
@@ -134,8 +131,8 @@ def _universal(
     eps, size = attacker.eps, default_relative_step(attacker.steps) * attacker.eps
     change = eps * draw["start"]
     for _ in range(attacker.steps):
-        gradient = model.input_gradient(np.clip(x + change, 0, 1), y, scale=scale).sum(axis=0)
-        change = np.clip(change + size * np.sign(gradient), -eps, eps)
+        gradients = _finite(model.input_gradient(np.clip(x + change, 0, 1), y, scale=scale))
+        change = np.clip(change + size * np.sign(gradients.sum(axis=0)), -eps, eps)
     return np.clip(x + change, 0, 1)
 
 
@@ -157,7 +154,11 @@ def _patch(
         return x_adv
 
     for _ in range(attacker.steps):
-        gradients = model.input_gradient(pasted(), y, scale=scale)[place]  # (n, side, side, C)
-        gradient = gradients.sum(axis=0)
-        patch = np.clip(patch + size * np.sign(gradient), 0, 1)
+        gradients = _finite(model.input_gradient(pasted(), y, scale=scale))[place]
+        patch = np.clip(patch + size * np.sign(gradients.sum(axis=0)), 0, 1)  # (side, side, C)
     return pasted()
+
+
+def _finite(gradients: np.ndarray) -> np.ndarray:
+    """0 for what isn't finite: one example's gradient takes no other's with it."""
+    return np.where(np.isfinite(gradients), gradients, 0)

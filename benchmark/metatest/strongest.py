@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmark import frameworks
 from benchmark.attacks.creating import create
-from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box
+from benchmark.attacks.geometry import is_within
 from benchmark.attacks.suites import load_suite
 from benchmark.estimators.estimator import Estimator
 from defenses.labels import labels_of
@@ -34,8 +34,6 @@ def autoattack(
         attack = create(spec, estimator, threat.norm, float(threat.eps))
         x_adv = np.asarray(attack.generate(x=x[rows].copy(), y=y[rows]), np.float32)
         said = labels_of(np.asarray(estimator.predict(x_adv)))  # what isn't finite is wrong
-        flat, clean = x_adv.reshape(len(rows), -1), x[rows].reshape(len(rows), -1)
-        valid = in_box(flat)
-        valid &= distances(flat, clean, threat.norm) <= threat.eps * (1 + BUDGET_TOLERANCE)
-        kept[rows[valid & (said != y[rows])]] = False
+        within = is_within(x_adv, x[rows], threat.norm, float(threat.eps))
+        kept[rows[within & (said != y[rows])]] = False
     return kept

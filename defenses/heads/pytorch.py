@@ -77,8 +77,9 @@ class Body:
         self.kernel.model.eval()
         with torch.inference_mode(), opened(self.layer):
             found = array(self.kernel.logits(self.kernel.images(x)))
-        if not self._gives_logits:
-            self._check(x[:1], found[:1])
+        finite = np.isfinite(found).all(axis=tuple(range(1, found.ndim)))
+        if not self._gives_logits and finite.any():
+            self._check(x[finite][:1], found[finite][:1])
         return found
 
     def _check(self, x: np.ndarray, features: np.ndarray) -> None:

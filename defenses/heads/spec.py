@@ -54,8 +54,8 @@ class Heads:
     def spread(self, scale: float, features: np.ndarray) -> Heads:
         """With logits that on these features, (E, n, d), are so far apart.
 
-        That is, their standard deviation over the classes is `scale` in the mean of an episode.
-        Heads whose logits don't differ, or are not finite, stay as they are.
+        That is, their standard deviation over the classes is `scale` in the mean of an episode's
+        finite rows. Heads whose logits don't differ, or are not finite, stay as they are.
         """
         with np.errstate(all="ignore"):
             factors = spreading(scale, self.logits(features))[:, None]
@@ -70,11 +70,14 @@ class Heads:
 def spreading(scale: float, logits: np.ndarray) -> np.ndarray:
     """What logits (E, n, ways) are to be multiplied by for a standard deviation of `scale`, (E,).
 
-    That is over the classes, in the mean of an episode; 1 where they don't differ, or are not
-    finite.
+    That is over the classes, in the mean of an episode's finite rows; 1 where they don't differ,
+    or none is finite.
     """
     with np.errstate(all="ignore"):
-        factors = scale / logits.std(axis=-1).mean(axis=-1)
+        apart = logits.std(axis=-1)  # (E, n)
+        finite = np.isfinite(apart)
+        mean = np.where(finite, apart, 0).sum(axis=-1) / finite.sum(axis=-1)
+        factors = scale / mean
     return np.where(np.isfinite(factors), factors, 1.0)
 
 

@@ -107,6 +107,21 @@ def test_the_page_shows_before_after_curves_and_seeds(synthetic):
     assert "<b>no" not in html
 
 
+def test_an_area_over_fewer_families_says_which_and_joins_no_others(synthetic):
+    """JSMA failed for one seed: its area is of the patch alone."""
+    for seed in (0, 1, 2):
+        cell_id = synthetic.cell("pgd-at", seed=seed)
+        adapt(synthetic, cell_id, "patch", "held-out", seed=seed)
+        state = {"status": "failed", "reason": "no memory"} if seed == 2 else {}
+        adapt(synthetic, cell_id, "jsma", "held-out", seed=seed + 5, **state)
+    html, _ = report(synthetic)
+    document = json.loads((synthetic.store.path / "report/data/metatest.json").read_text())
+    (part,) = document["groups"][0]["parts"]
+    assert sorted(row["fewer"] for row in part["rows"]) == [False, False, True]
+    assert [(o["families"], o["seeds"]) for o in part["over_seeds"]] == [("jsma, patch", 2)]
+    assert "of patch" in html
+
+
 def test_numbers_of_a_version_that_was_replaced_say_so(synthetic):
     now, before = FamilyRecord.VERSION, FamilyRecord.VERSION - 1
     adapt(synthetic, synthetic.cell("pgd-at"), "patch", "held-out", version=now)

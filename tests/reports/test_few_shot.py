@@ -20,7 +20,16 @@ EPISODES, QUERIES, WAYS = 10, 5, 5
 
 
 def measure(
-    synthetic, cell_id, readout="ridge", *, shots=1, ways=WAYS, robust=0.4, arrays=None, **changes
+    synthetic,
+    cell_id,
+    readout="ridge",
+    *,
+    shots=1,
+    ways=WAYS,
+    robust=0.4,
+    arrays=None,
+    key="1a2b3c4d",
+    **changes,
 ):
     """Writes a read-out whose episodes are spread around a share; returns their arrays."""
     generator = np.random.default_rng(len(readout) + shots)
@@ -48,7 +57,7 @@ def measure(
         **{name: vars(share(values, QUERIES * WAYS)) for name, values in shares.items()},
         **changes,
     }
-    key = f"{readout}-{ways}way-{shots}shot-1a2b3c4d"
+    key = f"{readout}-{ways}way-{shots}shot-{key}"
     files = {f"{key}.npz": npz_writer(shares)}
     synthetic.store.write_stage(cell_id, f"few-shot/{key}", record, files)
     return shares
@@ -115,6 +124,34 @@ def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
     (over,) = group["parts"][0]["over_seeds"]
     assert (over["seeds"], over["readout"]) == (2, "ridge")
     assert over["mean"] == pytest.approx(0.45, abs=0.06)
+
+
+def test_a_read_out_that_was_run_again_with_more_beside_it_counts_once(synthetic):
+    """Of each seed the one that AutoAttack saw more episodes of."""
+    for seed in (0, 1):
+        cell_id = synthetic.cell("pgd-at", seed=seed)
+        for key, seen in (("1a2b3c4d", 4), ("2b3c4d5e", 6), ("3c4d5e6f", 2)):
+            arrays = {"autoattack": np.full(seen, 0.3)}
+            measure(synthetic, cell_id, arrays=arrays, autoattack_episodes=seen, key=key)
+    _, (group,) = metatest(synthetic, "few_shot")
+    (part,) = group["parts"]
+    assert [over["seeds"] for over in part["over_seeds"]] == [2]
+    assert len(part["rows"]) == 2
+    (cell,) = (c for c in reports.records.read(synthetic.store.path).cells if c.cell_id == cell_id)
+    assert [one.record.autoattack_episodes for one in cell.few_shot] == [6]
+
+
+def test_read_outs_that_were_tuned_on_more_are_apart(synthetic):
+    measure(synthetic, synthetic.cell("pgd-at"), tuning_episodes=2)
+    measure(synthetic, synthetic.cell("trades"), tuning_episodes=20)
+    _, (group,) = metatest(synthetic, "few_shot")
+    assert [len(part["rows"]) for part in group["parts"]] == [1, 1]
+
+
+def test_autoattack_stands_beside_what_pgd_left_of_the_same(synthetic):
+    arrays = {"autoattack": np.full(4, 0.3)}
+    measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays, robust_of_attacked=0.415)
+    assert "30.0 of 41.5" in metatest(synthetic, "few_shot")[0]
 
 
 def judged(synthetic):

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.datasets import Dataset
+from benchmark.metatest.attacks import given_up
 from benchmark.metatest.domain.settings import FINETUNE, METHODS, Domain
 from benchmark.metatest.domain.target import as_shape
 from benchmark.metatest.model import Adaptable
@@ -291,4 +292,4 @@ class Course:
         with np.errstate(all="ignore"):  # weights may have diverged: judged by what comes out
             ascent = pgd(self.threat.norm, steps)
             x_adv = model.attack(x, y, start, eps=self.threat.eps, ascent=ascent, scale=scale)
-        return np.where(np.isfinite(x_adv), x_adv, x)
+        return given_up(x, x_adv, self.threat.norm, float(self.threat.eps))

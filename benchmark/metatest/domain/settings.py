@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.digest import digest
 from benchmark.errors import ConfigError
+from benchmark.metatest.effort import of_autoattack
 from benchmark.metatest.parsing import (
     Count,
     Episodes,
@@ -102,7 +103,9 @@ class Domain:
         learned = 10 * max(self.rounds) * (self.support_attack_steps + 1 + self.steps)
         learned = 0 if method in READING else learned
         tried = self.episodes + self.tuning_episodes * len(self.grid(renews=True))
-        return tried * (len(self.shots) * measured + sum(self.shots) * learned)
+        strongest = min(self.autoattack_episodes, self.episodes) * of_autoattack(10)
+        shots = len(self.shots) * self.queries * strongest
+        return tried * (len(self.shots) * measured + sum(self.shots) * learned) + shots
 
 
 def resolve(settings: Mapping[str, Any]) -> Domain:

@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmark.datasets import Dataset
 from benchmark.datasets.dataset import Pool
+from benchmark.metatest.attacks import given_up
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot.episodes import Episodes
 from benchmark.metatest.fewshot.settings import FewShot
@@ -28,6 +29,7 @@ from benchmark.metatest.strongest import autoattack
 from benchmark.metatest.summary import share
 from benchmark.results import Record
 from benchmark.results.records import FewShotRecord
+from defenses.cost import Cost
 from defenses.heads.spec import Heads
 from defenses.perturbation.spec import Ascent, pgd
 from defenses.threat import Threat
@@ -94,12 +96,15 @@ class Course:
     ) -> tuple[Record, Arrays]:
         """The record and the arrays, (episodes,), of a read-out, or of some of its episodes."""
         record = self.about(name, ways, shots)
-        if name == "own" and ways > self.model.body.classes:
+        chosen = readout(name, self.model)
+        # Unless it fits a head in closed form, which moves nothing
+        if name == "own" and chosen.moves and ways > self.model.body.classes:
             told = f"the model's own head tells {self.model.body.classes} classes apart, not {ways}"
             return {**record, "status": "not-applicable", "reason": told}, {}
-        started, chosen = time.perf_counter(), readout(name, self.model)
+        started = time.perf_counter()
         self.model.restore()
         self.model.spent()
+        self.model.autoattack = Cost()
         trial, tuning = self._tuned(chosen, ways, shots)
         tuning["cost"] = self.model.spent().as_record()
         task = self._task("test", ways, shots, chosen)
@@ -113,6 +118,7 @@ class Course:
             "tuning": tuning,
             "cost": cost.as_record(),
             "measuring_cost": self.model.spent().as_record(),
+            "autoattack_cost": self.model.autoattack.as_record(),
             "seconds": time.perf_counter() - started,
         }, arrays
 
@@ -215,13 +221,13 @@ class Course:
             model.restore()
         before = None
         if final and protocol.stored:
-            before = model.attack_as_trained(x, start, **budget)
+            before = self._valid(x, model.attack_as_trained(x, start, **budget))
         support = self._support(task, batch, trial.readout)
         heads = trial.readout.fit(model, support, trial.setting)
         clean = model.features(x) if task.features is None else task.features[1][batch.query]
         heads = heads.spread(trial.scale, clean.reshape(*batch.query.shape, -1))
         right = self._right(heads, clean, batch)
-        x_adv = model.attack(x, y, start, heads, **budget)
+        x_adv = self._valid(x, model.attack(x, y, start, heads, **budget))
         robust = right & self._right(heads, model.features(x_adv), batch)
         answers = {"clean": right, "robust": robust}
         if before is not None:
@@ -231,6 +237,9 @@ class Course:
         if final and attacked.any():
             found |= self._strongest(batch, x, heads, robust, attacked)
         return found
+
+    def _valid(self, x: np.ndarray, x_adv: np.ndarray) -> np.ndarray:
+        return given_up(x, x_adv, self.threat.norm, float(self.threat.eps))
 
     def _support(self, task: Task, batch: Episodes, chosen: ReadOut) -> Support:
         x = task.pool.support[batch.support.ravel()]
@@ -268,4 +277,5 @@ class Course:
                 seed=[self.seed, int(batch.numbers[place])],
             )  # fmt: skip
             left.append(kept.mean())
+            self.model.autoattack += Cost(**estimator.passes.counts())
         return {"autoattack": np.array(left)}

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.digest import digest
 from benchmark.errors import ConfigError, shortened
+from benchmark.metatest.effort import of_autoattack
 from benchmark.metatest.parsing import (
     Count,
     Episodes,
@@ -101,8 +102,9 @@ class FewShot:
 
     def gradient_evaluations(self, ways: int) -> float:
         """About what a read-out takes: attacks on queries of test and of validation classes."""
-        tried = 8 * self.tuning_episodes
-        return (self.episodes + tried) * ways * self.query_shots * (self.attack_steps + 1)
+        tried, queries = 8 * self.tuning_episodes, ways * self.query_shots
+        strongest = min(self.autoattack_episodes, self.episodes) * of_autoattack(ways)
+        return queries * ((self.episodes + tried) * (self.attack_steps + 1) + strongest)
 
 
 def resolve(settings: Mapping[str, Any]) -> FewShot:

@@ -36,6 +36,7 @@ class Adapted:
         self.body = frameworks.part(frameworks.HEADS, fitted.subject.framework).Body(self.kernel)
         self._trained = self.kernel.weights()
         self._cost = Cost()
+        self.autoattack = Cost()  # of estimators, which count by themselves
 
     def restore(self) -> None:
         """Put the trained weights back."""

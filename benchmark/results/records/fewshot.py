@@ -72,6 +72,7 @@ class FewShotRecord(MetaTestRecord):
     seconds: Amount | None = None
     cost: CostRecord = CostRecord()
     measuring_cost: CostRecord = CostRecord()
+    autoattack_cost: CostRecord = CostRecord()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
