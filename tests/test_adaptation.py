@@ -158,6 +158,12 @@ def test_the_interval_of_differences_is_students():
     assert (found.mean, found.low, found.high) == pytest.approx((-0.2, -0.4484, 0.0484), abs=1e-4)
 
 
+def test_differences_that_agree_by_chance_tell_nothing_and_none_is_no_difference():
+    agreed, none = difference(np.full(3, 0.04)), difference(np.zeros(3))
+    assert (agreed.low, agreed.high) == (-1.0, 1.0)
+    assert (none.low, none.high) == (0.0, 0.0)
+
+
 class Forgetful(Recorder):
     """Says 0; after each step of adaptation one more of the answers is 1."""
 

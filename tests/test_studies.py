@@ -84,10 +84,12 @@ def test_a_row_is_judged_by_the_method_that_each_seeds_validation_examples_choos
     assert set(new_domains.Judged(found, "any", 0).chosen.values()) == {"finetune-adv"}
 
 
-def of_episodes(*, episodes=3, ways=5, seen=2, share=0.5):
+def of_episodes(*, episodes=3, ways=5, seen=2, share=0.5, version=1):
     """One read-out's part of a cell, of so many episodes; AutoAttack has seen some."""
     return SimpleNamespace(
-        record=SimpleNamespace(episodes=episodes, ways=ways, shots=1, queries=5, readout="ridge"),
+        record=SimpleNamespace(
+            version=version, episodes=episodes, ways=ways, shots=1, queries=5, readout="ridge"
+        ),
         shares={"robust": np.full(episodes, share), "autoattack": np.full(seen, share)},
         validation=0.5,
     )
@@ -118,3 +120,26 @@ def test_of_each_size_the_most_episodes_are_told(few_shot, monkeypatch):
     rows = few_shot.Cells(cells, few_shot._episodes({"row": cells}))
     shares = {size: rows.shares(size, "robust")[0].tolist() for size in rows.judged}
     assert shares == {(5, 1): [0.5] * 3, (20, 1): [0.9] * 2}
+
+
+def test_a_size_that_a_row_has_not_is_a_dash(few_shot, studies, monkeypatch):
+    """As where one budget was tried with fewer episodes than another has."""
+    found = {0: [of_episodes(episodes=2)]}
+    cells = few_shot.Cells(of_seeds(found, few_shot, monkeypatch), {(5, 1): 3})
+    assert cells.told((5, 1), "robust", "ridge") == studies.NOTHING
+
+
+def test_of_two_versions_of_a_protocol_the_newer_counts(few_shot, monkeypatch):
+    found = {0: [of_episodes(version=2, share=0.9), of_episodes(version=1, share=0.1)]}
+    cells = few_shot.Cells(of_seeds(found, few_shot, monkeypatch), {(5, 1): 3})
+    assert cells.shares((5, 1), "robust")[0].tolist() == [0.9] * 3
+
+
+def test_two_settings_in_one_folder_end_a_study(few_shot, studies, monkeypatch):
+    found = {0: [of_episodes(share=0.9), of_episodes(share=0.1)]}
+    with pytest.raises(SystemExit, match="ridge 5 1 0 was measured with several settings"):
+        few_shot.Cells(of_seeds(found, few_shot, monkeypatch), {(5, 1): 3})
+    cell = SimpleNamespace(record=SimpleNamespace(config=SimpleNamespace(seed=4)))
+    monkeypatch.setattr(studies, "read", lambda out: SimpleNamespace(cells=[cell, cell]))
+    with pytest.raises(SystemExit, match="two cells of training seed 4"):
+        studies._by_seed("results")

@@ -10,6 +10,9 @@ from scipy.stats import t
 
 CONFIDENCE = 0.95
 
+# A standard deviation of shares that is less comes of their rounding alone.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -53,9 +56,13 @@ def share(values: np.ndarray, queries: int) -> Estimate:
 
 
 def difference(values: np.ndarray) -> Estimate:
-    """The mean of one difference an episode, (episodes,), with Student's interval in [-1, 1]."""
-    mean = float(values.mean())
-    if len(values) < 2:
+    """The mean of one difference an episode, (episodes,), with Student's interval in [-1, 1].
+
+    A single one says nothing about others, nor do few that agree by chance; where all are 0, as of
+    what was not moved, there is no width.
+    """
+    mean, spread = float(values.mean()), float(values.std())
+    if len(values) < 2 or (values.any() and spread < _ROUNDING):
         return Estimate(mean, -1.0, 1.0)
     quantile = float(t.isf((1 - CONFIDENCE) / 2, len(values) - 1))
     reach = quantile * float(values.std(ddof=1)) / len(values) ** 0.5

@@ -39,6 +39,7 @@ from studies import (
     parser_of,
     percent,
     seed_of,
+    unique,
 )
 
 from reports.fewshots import chosen
@@ -111,10 +112,11 @@ class Cells:
     """What the cells of a row at a budget hold, seed by seed, of so many episodes of each size."""
 
     def __init__(self, cells, episodes):
-        self.every = {
-            seed_of(cell): [o for o in cell.few_shot if o.record.episodes == episodes[_size(o)]]
-            for cell in cells
-        }
+        self.every = {}
+        for cell in cells:
+            mine = [o for o in cell.few_shot if o.record.episodes == episodes[_size(o)]]
+            found = unique(((o.record.readout, *_size(o), seed_of(cell)), o) for o in mine)
+            self.every[seed_of(cell)] = list(found.values())
         sizes = {_size(one) for found in self.every.values() for one in found}
         self.judged = {size: self._judged(size) for size in sorted(sizes)}
 
@@ -140,10 +142,10 @@ class Cells:
 
     def told(self, size, name, readout=None):
         """The same as a mean with its interval."""
-        queries = size[0] * next(mine[0] for mine in self.every.values() if mine).record.queries
+        every = [one.record for mine in self.every.values() for one in mine if _size(one) == size]
         least = self.least(size, name, readout)
-        found = self.shares(size, name, readout)
-        return percent({seed: values[:least] for seed, values in found.items()}, queries)
+        found = {s: values[:least] for s, values in self.shares(size, name, readout).items()}
+        return percent(found, size[0] * every[0].queries) if found else NOTHING
 
     def least(self, size, name, readout=None):
         """The episodes that every seed has: AutoAttack may have seen more of one than another."""

@@ -46,7 +46,8 @@ class Outcomes:
             seed_of(cell): {one.name: one.outcomes for one in cell.under(SUITE.stem)}
             for cell in ended
         }
-        self.seeds, self.cost = len(ended), ended[0].training.cost.gradient_evaluations
+        self.seeds = len(ended)
+        self.cost = ended[0].training.cost.gradient_evaluations if ended else 0
         # An attack that failed or can't be read has no outcomes
         self.clean = {
             seed: next(there.clean_correct for there in one.values() if there is not None)

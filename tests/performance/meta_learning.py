@@ -124,6 +124,10 @@ class Measured:
         )
         # All of them, also one that a training met: else the rows' means were of different attacks.
         self.families = [{one.record.family: one for one in cell.adaptations} for cell in cells]
+        for seed, found in zip(self.seeds, self.families, strict=True):
+            if lacking := [name for name, one in found.items() if one.correct is None]:
+                where = f"{row}, seed {seed}: {', '.join(lacking)}"
+                raise SystemExit(f"{where} has no result; see {folder(row, options)}")
         met = {one.record.family for one in cells[0].adaptations if not one.held_out}
         self.met = f" (met {', '.join(sorted(met))})" if met else ""
         tuning = [json.loads(p.read_text()) for p in folder(row, options).glob(TUNING)]

@@ -21,7 +21,18 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.datasets import load_digits
-from studies import QUERYING, TUNED, difference, head, line, measured, parser_of, percent, seed_of
+from studies import (
+    QUERYING,
+    TUNED,
+    difference,
+    head,
+    line,
+    measured,
+    parser_of,
+    percent,
+    seed_of,
+    unique,
+)
 
 from benchmark.metatest.domain.settings import ADVERSARIAL, FINETUNE, METHODS, READING, SCRATCH
 
@@ -64,8 +75,9 @@ class Adapted:
     """
 
     def __init__(self, cells, method):
-        found = [(seed_of(cell), one) for cell in cells for one in cell.domains]
-        ones = {s: o for s, o in found if o.record.method == method and o.robust is not None}
+        found = [((method, seed_of(cell)), one) for cell in cells for one in cell.domains]
+        mine = unique((key, o) for key, o in found if o.record.method == method)
+        ones = {seed: one for (_, seed), one in mine.items() if one.robust is not None}
         self.seeds, self.record = len(ones), next(iter(ones.values())).record if ones else None
         self.clean = {seed: one.clean for seed, one in ones.items()}
         self.robust = {seed: one.robust for seed, one in ones.items()}

@@ -16,7 +16,7 @@ earlier families, and none. Each row and budget is a `bench run` into a folder o
 from __future__ import annotations
 
 import numpy as np
-from studies import difference, head, line, measured, parser_of, percent, points, seed_of
+from studies import difference, head, line, measured, parser_of, percent, points, seed_of, unique
 
 # Trained to learn one family without losing another, with rates of its own for each layer
 KEEPING = {"distribution": ["attacks"], "support_family": "other", "learn_rates": True}
@@ -36,8 +36,9 @@ class Learned:
     """One learner of a row at a budget; numbers are (episodes,) by seed, after the last arrival."""
 
     def __init__(self, cells, learner):
-        found = [(seed_of(cell), one) for cell in cells for one in cell.sequences]
-        ones = {s: o for s, o in found if o.record.learner == learner and o.correct is not None}
+        found = [((learner, seed_of(cell)), one) for cell in cells for one in cell.sequences]
+        mine = unique((key, o) for key, o in found if o.record.learner == learner)
+        ones = {seed: one for (_, seed), one in mine.items() if one.correct is not None}
         self.seeds, self.record = len(ones), next(iter(ones.values())).record if ones else None
         self.worst = {seed: one.worst for seed, one in ones.items()}
         self.mean = {seed: one.correct[:, -1].mean(axis=1) for seed, one in ones.items()}

@@ -61,8 +61,37 @@ def measured(options, rows, settings, *, begins=""):
         for (row, budget), out in folders.items():
             _run(out, _configuration(options, rows[row], budget) | settings(row))
     there = {pair: out for pair, out in folders.items() if any(out.glob("cells/*/cell.json"))}
-    found = {pair: {seed_of(cell): cell for cell in read(out).cells} for pair, out in there.items()}
-    return _of_equal_seeds(found)
+    return _of_equal_seeds({pair: _by_seed(out) for pair, out in there.items()})
+
+
+def _by_seed(out):
+    """A folder's cells by their training seed; stops where a seed has two."""
+    found = {}
+    for cell in read(out).cells:
+        if (seed := seed_of(cell)) in found:
+            raise SystemExit(
+                f"{out} holds two cells of training seed {seed}: what was run with other options "
+                "lies there, too; give another --out"
+            )
+        found[seed] = cell
+    return found
+
+
+def unique(found):
+    """Results by their keys, of (key, result) pairs; stops where two of a version share one.
+
+    Of several versions of a protocol the newest.
+    """
+    kept = {}
+    for key, one in found:
+        other = kept.setdefault(key, one)
+        if other is not one and other.record.version == one.record.version:
+            raise SystemExit(
+                f"{' '.join(map(str, key))} was measured with several settings; give each an --out "
+                "of its own"
+            )
+        kept[key] = max(other, one, key=lambda result: result.record.version)
+    return kept
 
 
 def _of_equal_seeds(found):

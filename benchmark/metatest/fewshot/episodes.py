@@ -1,6 +1,6 @@
 """Episodes of new classes: which classes, supports and queries, and where attacks start.
 
-All is drawn in NumPy from the seed of the data's split, ways, shots and the episode's number, and
+All is drawn in NumPy from the seed of the data's split, the ways and the episode's number, and
 neither from the framework nor from the training's seed: every model meets the same episodes.
 Supports of few shots are the beginning of those of more.
 """
