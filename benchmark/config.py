@@ -37,7 +37,13 @@ DEVICES = ("auto", "cpu", "cuda")
 ON_OVERFIT = ("warn", "restore")
 PROTOCOLS = ("brief", "adapt", "few-shot", "sequence", "domain", "none")
 # Options of `bench run` that are settings of the protocol.
-OF_PROTOCOL = ("ways", "shots", "queries", "episodes", "adapt_to")
+OF_PROTOCOL: dict[str, tuple[str, ...]] = {
+    "ways": ("few-shot",),
+    "shots": ("brief", "adapt", "few-shot", "domain"),
+    "queries": ("brief", "adapt", "few-shot", "sequence", "domain"),
+    "episodes": ("brief", "adapt", "few-shot", "sequence", "domain"),
+    "adapt_to": ("domain",),
+}
 
 _FRACTION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*/\s*([0-9]+(?:\.[0-9]*)?)\s*")
 # YAML 1.1 reads 1e-2 as text, because it has no dot.
@@ -247,6 +253,13 @@ def _settle_protocol(merged: dict[str, Any]) -> None:
     if given:
         if "adapt_to" in given:
             merged.setdefault("protocol", "domain")
+        protocol = merged.get("protocol") or "none"
+        for name in given:
+            if protocol in PROTOCOLS and protocol not in OF_PROTOCOL[name]:
+                raise ConfigError(
+                    f"{name} belongs to --protocol {' or '.join(OF_PROTOCOL[name])}; "
+                    f"this run has {protocol}"
+                )
         settings = merged.get("adaptation") or {}
         merged["adaptation"] = settings | given if isinstance(settings, dict) else settings
 

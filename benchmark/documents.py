@@ -109,6 +109,16 @@ class _Loader(yaml.SafeLoader):
             _refuse("half of a character, which no file can hold", node.start_mark)
         return value
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Of two values of one key YAML lets the last win, which nobody means."""
+        seen = set()
+        for key, _ in node.value:
+            told = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+            if told in seen:
+                _refuse(f"{_shortened(key.value)} stands there twice", key.start_mark)
+            seen.add(told)
+        return super().construct_mapping(node, deep=deep)
+
     def construct_date(self, node: yaml.Node) -> NoReturn:
         """Dates have no use here, and `2001-99-99` is none."""
         text = _shortened(str(node.value))

@@ -19,8 +19,10 @@ def checked_data(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
             f"labels must be whole numbers of shape ({len(x)},), got {y.dtype} of shape {y.shape}"
             f"{_way_out(y)}"
         )
-    if len(x) == 0 or not (on_demand or (x.min() >= 0 and x.max() <= 1)):
-        found = f"[{x.min()}, {x.max()}]" if len(x) else "no examples"
+    if not len(x):
+        raise DefenseError("there are no examples; give at least one")
+    if not (on_demand or (x.min() >= 0 and x.max() <= 1)):
+        found = f"[{x.min()}, {x.max()}]"
         raise DefenseError(f"inputs must lie in [0, 1], got {found}; scale them first")
     if y.min() < 0:
         raise DefenseError(f"labels run from {y.min()} to {y.max()}; the first class is 0")

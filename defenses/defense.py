@@ -17,6 +17,7 @@ from defenses.extra import Extra
 from defenses.fitted import Fitted
 from defenses.inputs import Inputs
 from defenses.kernel import Kernel
+from defenses.parameters import checked_seed
 from defenses.recipe import Recipe
 from defenses.subject import Subject, recognise
 from defenses.training import Outcome, train
@@ -65,6 +66,7 @@ class Defense(Recipe):
             DefenseError: the model or the data can't be used.
             TrainingDivergedError: the loss is no longer finite.
         """
+        seed = checked_seed(seed)
         subject = recognise(model)
         x, y = _checked(subject, x, y)
         defense = self.sized_for(len(x))

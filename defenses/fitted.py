@@ -13,7 +13,9 @@ import numpy as np
 from defenses import saved
 from defenses.cost import Cost
 from defenses.data import checked_data, checked_inputs
+from defenses.errors import DefenseError
 from defenses.kernel import Kernel
+from defenses.parameters import checked_seed
 from defenses.recipe import Recipe
 from defenses.subject import Subject
 from defenses.training import Outcome
@@ -77,7 +79,10 @@ class Fitted:
         `defenses.load` puts them into a model that was built anew.
         """
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise DefenseError(f"{folder} is a file; give a folder to save to") from error
         self.kernel.save_weights(folder)
         record = {
             "defense": saved.target_of(type(self.defense)),
@@ -111,20 +116,28 @@ class Fitted:
             steps: gradient steps, by default those of the defense.
             rate: their rate, by default that of the defense.
             seed: of the attack's start on the support.
+
+        Raises:
+            DefenseError: the support, steps, rate or seed can't be used.
         """
         x, y = checked_data(self.subject.channels_last(x), y)
         adaptation = self.defense.adaptation
         adaptation = dataclasses.replace(
             adaptation,
-            steps=adaptation.steps if steps is None else steps,
-            rate=adaptation.rate if rate is None else rate,
+            steps=adaptation.steps if steps is None else _of_python(steps),
+            rate=adaptation.rate if rate is None else _of_python(rate),
         )
-        generator = np.random.default_rng([seed, ADAPTATION_STREAM])
+        generator = np.random.default_rng([checked_seed(seed), ADAPTATION_STREAM])
         start = self.defense.threat.random_starts(generator, x.shape)
         kernel = self.kernel.copy()
         kernel.adapt(x, y, start, eps=self.defense.threat.eps, adaptation=adaptation)
         outcome = Outcome([], adaptation.cost(len(x)), adaptation.steps)
         return Fitted(self.defense, kernel, self.subject, outcome)
+
+
+def _of_python(value: Any) -> Any:
+    """A number of NumPy's as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _remade(

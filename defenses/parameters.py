@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -113,6 +114,17 @@ def _check(
             raise DefenseError(f"{name} must be true or false, got {value!r}")
         return
     check_number(name, value, whole=isinstance(default, int), low=low, high=high)
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed, of Python or NumPy; raises DefenseError for what is no whole number from 0."""
+    try:
+        found = -1 if isinstance(seed, bool) else operator.index(seed)
+    except TypeError:
+        found = -1
+    if found < 0:
+        raise DefenseError(f"seed must be a whole number from 0, got {seed!r}")
+    return found
 
 
 def check_number(

@@ -195,13 +195,19 @@ def check(
         max_drop: how far a worst case may be below that of `against`, as a share.
         allow_flags: whether flagged trust checks are let pass.
 
+    What can't be read of either folder has failed.
+
     Raises `StoreError` for what is no results folder, `ConfigError` where nothing is to be checked.
     """
     from reports.gate import Limits, verdicts
 
     limits = Limits(min_worst_case, min_clean, max_drop, allow_flags)
-    base = None if against is None else leaderboard(against)
-    return verdicts(leaderboard(out), limits, base=base, defenses=defenses)
+    frame, before = load(out), None if against is None else load(against)
+    left_out = list(frame.attrs["left_out"])
+    if before is not None:
+        left_out += [{**one, "path": f"base {one['path']}"} for one in before.attrs["left_out"]]
+    base = None if before is None else leaderboard(before)
+    return verdicts(leaderboard(frame), limits, base=base, defenses=defenses, left_out=left_out)
 
 
 def write_verdicts(verdicts: Sequence[Verdict], path: Path, form: str, *, out: Path) -> None:

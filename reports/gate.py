@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import ConfigError, UnknownName
 from reports.columns import plain_rows
+from reports.left_out import STRAY
 from reports.text import percent
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ Row = Mapping[str, Any]
 
 # Rule to what it asks.
 RULES = {
+    "finished": "No cell of the last run is still to come.",
+    "whole": "Nothing of the folder is damaged, unfinished or of another version.",
     "measured": "The cell ended well, and every attack of its suite has a result.",
     "trusted": "No trust check is flagged.",
     "min-worst-case": "The worst case over the suite is at least what was asked for.",
@@ -40,7 +44,8 @@ class Limits:
     """What is asked for, as shares; None for nothing.
 
     min_worst_case, min_clean: of every model. max_drop: how far a worst case may be below that of
-    the base. allow_flags: whether flagged trust checks are let pass.
+    the base. allow_flags: whether flagged trust checks are let pass;
+    that no check was made is not.
     """
 
     min_worst_case: float | None = None
@@ -66,6 +71,7 @@ def verdicts(
     *,
     base: DataFrame | None = None,
     defenses: Collection[str] = (),
+    left_out: Sequence[Mapping[str, str]] = (),
 ) -> list[Verdict]:
     """The verdicts on the rows of a leaderboard, in its order.
 
@@ -75,21 +81,33 @@ def verdicts(
         base: the leaderboard to compare with. A row of it that `board` has none for has failed; a
             row of `board` that is new is skipped.
         defenses: those that are looked at; empty for all but the undefended twin.
+        left_out: "path" and "reason" of what can't be read of either: each has failed, since nobody
+            knows what it would have said.
 
     Raises:
         ConfigError: there is nothing to look at.
     """
+    found = [_unread(one) for one in left_out if one["reason"] != STRAY]
     rows, before = _rows(board, defenses), [] if base is None else _rows(base, defenses)
     if not rows and not before:
-        raise ConfigError("there is no defended model to check; name others with --defense none")
+        if not found:
+            told = "there is no defended model to check; name others with --defense none"
+            raise ConfigError(told)
+        return found
     old: dict[tuple[Any, ...], list[Row]] = {}
     for row in before:
         old.setdefault(_identity(row), []).append(row)
-    found = [one for row in rows for one in _of_row(row, limits, old.get(_identity(row)))]
+    found += [one for row in rows for one in _of_row(row, limits, old.get(_identity(row)))]
     here = {_identity(row) for row in rows}
     gone = [row for row in before if _identity(row) not in here]
     found += [_verdict(row, "max-drop", False, "the base has it, and it is gone") for row in gone]
     return found
+
+
+def _unread(one: Mapping[str, str]) -> Verdict:
+    """What is left out, as a failure of its cell."""
+    cell_id = "".join(PurePosixPath(one["path"]).parts[1:2])
+    return Verdict("whole", cell_id, "", "failed", f"{one['path']}: {one['reason']}")
 
 
 def _rows(board: DataFrame, defenses: Collection[str]) -> list[Row]:
@@ -111,11 +129,13 @@ def _of_row(row: Row, limits: Limits, before: Sequence[Row] | None) -> Iterator[
     yield _verdict(row, "measured", not without, without or "every attack has a result")
     if not row["attacked"]:
         return
-    flags = "no check was made" if row["trust_flags"] is None else row["trust_flags"]
-    if limits.allow_flags and flags:
+    unchecked = row["trust_flags"] is None
+    flags = "no check was made" if unchecked else row["trust_flags"]
+    if limits.allow_flags and flags and not unchecked:
         yield Verdict("trusted", row["cell_id"], row["suite"], "skipped", f"let pass: {flags}")
     else:
-        told = f"flagged: {flags}" if flags else "no trust check is flagged"
+        flagged = flags if unchecked else f"flagged: {flags}"
+        told = flagged if flags else "no trust check is flagged"
         yield _verdict(row, "trusted", not flags, told)
     if limits.min_worst_case is not None:
         yield _at_least(row, limits.min_worst_case)

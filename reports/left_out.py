@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# The reason of what holds no result: it stands in no one's way.
+STRAY = "half-written or foreign: no whole stage names it"
+
 
 @dataclass
 class LeftOut:

@@ -37,7 +37,7 @@ from reports.curves import Curve, read_curves
 from reports.domains import Domain, read_domains
 from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import of_this_protocol, read_stage
-from reports.left_out import LeftOut
+from reports.left_out import STRAY, LeftOut
 from reports.runs import Run, read_runs
 from reports.sequences import Sequence, read_sequences
 from reports.transfers import read_transfers
@@ -163,7 +163,7 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     for stage in STAGES:
         known |= {f"{stage}.json", *(store.read_stage(cell_id, stage) or {"files": ()})["files"]}
     for name in _names(folder) - known:
-        left_out.add(f"cells/{cell_id}/{name}", "half-written or foreign: no whole stage names it")
+        left_out.add(f"cells/{cell_id}/{name}", STRAY)
     if record.status == "ok" and not any(record.suites.values()):
         left_out.add(f"cells/{cell_id}", "it ended well, but no attack was run on it")
     return Cell(

@@ -48,17 +48,8 @@ COMMAND = re.compile(r"\s*(?:\S*/)?(?:bench|python) ")
 INDENTED = re.compile(r"(?:^|(?<=\n))(?: {4}.*\n)+")
 QUICK = ("list", "schema")  # of the commands; the others need results
 # Runs with these can't be planned here: their libraries, GPUs, clusters or classes aren't there.
-ELSEWHERE = (
-    "--executor",
-    "--devices",
-    "torchvision:",
-    "timm:",
-    "hf:",
-    "keras:",
-    "omniglot",
-    "nets.py",
-    "mine.yaml",
-)
+LIBRARIES = ("torchvision:", "timm:", "hf:", "keras:")
+ELSEWHERE = (*LIBRARIES, "--executor", "--devices", "omniglot", "nets.py", "mine.yaml")
 # Options of data, which digits stand for where they aren't there.
 OF_DATA = ("--data-dir", "--image-size", "--label")
 BENCH: Any = typer.main.get_command(app)
@@ -134,8 +125,11 @@ def carry_out(words: list[str], bench: Any) -> None:
     context = parsed(rest)
     if rest[0] == "run":
         check_run(context, rest, bench)
-    elif rest[0] == "attack" and (suite := context.params.get("suite")):
-        load_suite(suite)
+    elif rest[0] == "attack":
+        # Channels are those of the data, which are grey unless told
+        assert "," not in (context.params.get("mean") or "") or context.params.get("dataset")
+        if suite := context.params.get("suite"):
+            load_suite(suite)
     elif rest[0] in QUICK:
         result = bench(*rest)
         assert result.code == 0, result.err
@@ -152,6 +146,8 @@ def check_run(context: Any, words: list[str], bench: Any) -> None:
     dataset = read(given, **others).dataset
     _, _, path = dataset.partition(":")
     datasets.defaults(dataset)  # raises where there is no such one
+    # Most networks of libraries don't take digits
+    assert "--dataset" in words or not any(word.startswith(LIBRARIES) for word in words)
     missing = [word for word in words if word.startswith(ELSEWHERE)]
     if any(not Path(word.partition(":")[0]).exists() for word in missing):
         return

@@ -34,6 +34,7 @@ REFUSED = {
     "half a character": (r'a: "\ud800"', "half of a character"),
     "beyond Unicode": (r'a: "\Uffffffff"', "too large"),
     "a long tag": ("a: !" + "x" * 5000 + " b", "could not determine"),
+    "a name twice": ("a: 1\nb: {c: 1, c: 2}", "c stands there twice .line 2, column 11"),
     "a list as a name": ("? [a]\n: b", "unhashable key"),
 }
 

@@ -143,7 +143,10 @@ COMMANDS = {
     "shots": (["--ways", "2", "--shots", "500"], "505 shots and queries a class"),
     "split": (["--split", "nowhere.yaml"], "'nowhere.yaml' can't be read"),
     "split without protocol": (["--protocol", "none", "--split", "1"], "--protocol few-shot"),
-    "ways without protocol": (["--protocol", "brief", "--ways", "5"], "adaptation setting 'ways'"),
+    "ways without protocol": (
+        ["--protocol", "brief", "--ways", "5"],
+        "ways belongs to --protocol few-shot; this run has brief",
+    ),
 }
 
 

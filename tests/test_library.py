@@ -117,6 +117,42 @@ def assert_equal(found, fitted, x, y):
     assert np.array_equal(*(one.predict(x) for one in adapted))
 
 
+WRONG = {
+    "steps below 0": ({"steps": -1}, "steps must be at least 0|steps must be from 0"),
+    "half a step": ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
+    "steps in words": ({"steps": "a"}, "steps must be a whole number, got 'a'"),
+    "a rate below 0": ({"rate": -1.0}, "rate must be"),
+    "a rate in words": ({"rate": "a"}, "rate must be a number, got 'a'"),
+    "a seed below 0": ({"seed": -1}, "seed must be a whole number from 0, got -1"),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    x, y = np.random.default_rng(0).random((12, 6, 6, 1), dtype=np.float32), np.arange(12) % 3
+    return defenses.create("none", THREAT).fit(build("torch"), x, y, epochs=1), x, y
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG.values(), ids=WRONG)
+def test_an_adaptation_that_makes_no_sense_is_refused(fitted, given, message):
+    model, x, y = fitted
+    with pytest.raises(defenses.DefenseError, match=message):
+        model.adapt(x, y, **given)
+
+
+def test_numbers_of_numpy_are_taken_and_what_can_not_be_is_told(fitted, tmp_path):
+    model, x, y = fitted
+    adapted = model.adapt(x, y, steps=np.int64(2), rate=np.float32(0.5), seed=np.int32(1))
+    assert adapted.cost == model.adapt(x, y, steps=2, rate=0.5, seed=1).cost
+    with pytest.raises(defenses.DefenseError, match="there are no examples"):
+        model.adapt(x[:0], y[:0])
+    with pytest.raises(defenses.DefenseError, match="seed must be a whole number from 0, got -3"):
+        model.defense.fit(build("torch"), x, y, epochs=1, seed=-3)
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(defenses.DefenseError, match="is a file; give a folder to save to"):
+        model.save(tmp_path / "taken")
+
+
 def test_what_was_saved_is_loaded(trained, framework, tmp_path):
     fitted, x, y = trained
     fitted.save(tmp_path / "here")

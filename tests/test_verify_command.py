@@ -146,6 +146,15 @@ def test_the_command_says_what_was_checked(bench, tmp_path, keys, flags, code, e
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.parametrize("flags", [["--sample", 3], ["--sample-seed", 1], ["--allow-unchecked"]])
+def test_options_of_verify_are_refused_without_it(bench, tmp_path, flags):
+    """Else a check that forgot it would look like one that passed."""
+    small(tmp_path, ["a"])
+    code, _, err = bench("report", tmp_path, *flags)
+    assert (code, f"{flags[0]} belongs to --verify" in err) == (2, True)
+    assert not (tmp_path / "report").exists()
+
+
 def test_the_command_fails_where_a_claim_differs(bench, tmp_path, monkeypatch):
     small(tmp_path, ["a", "b"])
     monkeypatch.setattr(

@@ -236,6 +236,17 @@ def test_other_numbers_make_the_given_stage_anew(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "setting",
+    ["framework=tensorflow", "defense=pgd-at", "epochs=3", "parameters.meta-adv.inner_steps=2"],
+)
+def test_what_is_of_a_training_is_refused_of_a_model_that_is_there(bench, setting):
+    result = bench("attack", "--model", "cnn", "--weights", "w.pt", "--set", setting)
+    name = setting.partition("=")[0].partition(".")[0]
+    told = f"unknown setting of a model that is attacked as it is '{name}'"
+    assert (result.code, told in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         (("--threat", "Linff"), "unknown threat 'Linff'; did you mean 'Linf'"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from benchmark.cli import options
 from benchmark.cli.output import told_if_slow
@@ -17,13 +19,24 @@ if TYPE_CHECKING:
     from benchmark.plans.run import Plan
 
 
+# What `--set` takes, first parts of its paths: the options, and the arguments of attacks.
+SETTINGS = ("attacks", *options.ATTACK)
+
+
 @options.collected(given=options.GIVEN, flags=options.ATTACK)
 def attack(
     given: dict[str, Any],
     flags: dict[str, Any],
     threat: options.Threat = None,
     claims: options.Claims = None,
-    assignment: options.Assignment = None,
+    assignment: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Set one key on top, such as attacks.pgd.max_iter=20; repeatable.",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -38,6 +51,7 @@ def attack(
         from benchmark.external.zoo import DEFAULTS, is_of_zoo
         from benchmark.plans.external import make_plan
 
+        _check_settings(assignment or [])
         asked = _with_threat(flags, threat)
         if is_of_zoo(given.get("model")):
             asked = {**DEFAULTS, **asked}
@@ -48,6 +62,14 @@ def attack(
             return make_plan(config, model, None if claims is None else expanded(claims))
 
     carry_out(planned, options.detail(quiet=quiet, verbose=verbose))
+
+
+def _check_settings(assignments: Sequence[str]) -> None:
+    """Raises `BenchError` for what a model that is there already doesn't take."""
+    for text in assignments:
+        key = text.partition("=")[0].strip().partition(".")[0]
+        if key not in SETTINGS:
+            raise UnknownName("setting of a model that is attacked as it is", key, SETTINGS)
 
 
 def _with_threat(flags: Mapping[str, Any], threat: str | None) -> dict[str, Any]:

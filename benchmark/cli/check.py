@@ -49,11 +49,13 @@ def check(
 ) -> None:
     """Check that stored results hold what is asked of every defended model.
 
-    It ends with exit code 1 where a cell or an attack failed, a trust check is flagged, or a number
-    is below its limit; a worst case that is only an upper bound holds none. The undefended twins
-    are left out.
+    It ends with exit code 1 where a cell or an attack failed or is still to come, something can't
+    be read, a trust check is flagged or none was made, or a number is below its limit; a worst case
+    that is only an upper bound holds none. The undefended twins are left out.
     """
     import reports
+    from benchmark.status import status
+    from reports.gate import Verdict
 
     if ("max_drop" in limits) != ("against" in where):
         raise ConfigError("--max-drop and --against belong together; give both or none")
@@ -62,6 +64,13 @@ def check(
     found = reports.check(
         folder, against=against, defenses=defense or (), allow_flags=allow_flags, **limits
     )
+    found = [
+        *(
+            Verdict("finished", cell_id, "", "failed", "the last run has not measured it yet")
+            for cell_id in status(folder).waiting
+        ),
+        *found,
+    ]
     for form, path in places.items():
         reports.write_verdicts(found, path, form, out=folder)
     failed = [one for one in found if one.state == "failed"]

@@ -56,7 +56,7 @@ def descriptions(what: str) -> dict[str, str]:
     if what in details:
         return details[what](what) or {what: "has no parameters"}
     every = [*_TABLES, *details]
-    raise UnknownName("list", what, every if difflib.get_close_matches(what, every) else _TABLES)
+    raise UnknownName("name", what, every if difflib.get_close_matches(what, every) else _TABLES)
 
 
 def _details() -> dict[str, Callable[[str], dict[str, str]]]:

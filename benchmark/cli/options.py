@@ -196,18 +196,25 @@ RUN: Mapping[str, Any] = {
         "unless given), or the lists train, validation and test of names or patterns.",
     ),
     "ways": option("INTEGERS", "few-shot: classes of an episode; 5 unless given."),
-    "shots": option("INTEGERS", "few-shot: labelled examples a class; 1,5 unless given."),
+    "shots": option(
+        "INTEGERS",
+        "Labelled examples a class (few-shot, 1,5 unless given; domain, 1,5,20), or in all (brief, "
+        "adapt).",
+    ),
     "queries": option(
         "INTEGER[,stored]",
-        "few-shot: examples a class that are attacked after adaptation; 5 unless given. stored: "
-        "besides, the same ones attacked once, before it.",
+        "Examples that are attacked after adaptation, of an episode, or a class (few-shot, 5 "
+        "unless given). stored: few-shot, besides, the same ones attacked once, before it.",
     ),
     "adapt_to": option(
         "DATASET",
         "Also adapt each model to this data set with few labels a class (--shots), beside training "
         "from scratch on them.",
     ),
-    "episodes": option("INTEGER", "few-shot: episodes; 600 unless given."),
+    "episodes": option(
+        "INTEGER",
+        "Of the protocol; brief 3, adapt 100, few-shot 600, sequence 20, domain 10 unless given.",
+    ),
 }
 
 # Of a model that someone else trained: those that have nothing to do with a training.

@@ -55,9 +55,14 @@ Verify = Annotated[
     bool,
     typer.Option("--verify", help="Derive what is stored again and compare instead; see --sample."),
 ]
+_SAMPLE = 20  # stages
 Sample = Annotated[
-    int,
-    typer.Option(metavar="INTEGER", min=0, help="Stages to verify beside all cells; 0 for all."),
+    int | None,
+    typer.Option(
+        metavar="INTEGER",
+        min=0,
+        help=f"Stages to verify beside all cells, {_SAMPLE} unless given; 0 for all.",
+    ),
 ]
 SampleSeed = Annotated[
     int | None,
@@ -111,7 +116,7 @@ def report(
     figures: Figures = None,
     robustbench: Robustbench = None,
     verify: Verify = False,
-    sample: Sample = 20,
+    sample: Sample = None,
     sample_seed: SampleSeed = None,
     allow_unchecked: AllowUnchecked = False,
     data_dir: options.DataDir = None,
@@ -133,10 +138,15 @@ def report(
     given = [name for name, value in chosen.items() if value]
     if downloads and given not in ([], ["--publish"]):
         raise ConfigError(f"--downloads belongs to the site; leave it out beside {given[0]}")
+    asked = {"--sample": sample is not None, "--sample-seed": sample_seed is not None}
+    asked |= {"--allow-unchecked": allow_unchecked}
+    if alone := [name for name, is_there in asked.items() if is_there and not verify]:
+        raise ConfigError(f"{alone[0]} belongs to --verify; give both or none")
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} ask for different things; give one of them")
     if verify:
-        _verify(folder, sample, sample_seed, data_dir, allow_unchecked=allow_unchecked)
+        size = _SAMPLE if sample is None else sample
+        _verify(folder, size, sample_seed, data_dir, allow_unchecked=allow_unchecked)
     elif figures is not None:
         paths = reports.write_figures(folder, expanded(figures))
         tell(f"{len(paths)} files in {expanded(figures)}")

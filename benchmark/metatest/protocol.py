@@ -132,7 +132,7 @@ def resolve(preset: str, settings: Mapping[str, Any]) -> Protocol | None:
         if settings:
             raise ConfigError(
                 "adaptation has settings, but protocol 'none' measures none of it; "
-                "give --protocol brief or adapt"
+                "give --protocol brief, adapt, few-shot, sequence or domain"
             )
         return None
     make = functools.partial(dataclasses.replace, protocol)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from defenses.cost import Cost, gradients
+from defenses.parameters import LARGEST, MOST, check_number
 from defenses.perturbation.spec import Ascent, pgd
 
 
@@ -25,6 +26,9 @@ class Adaptation:
         rate: of plain gradient descent.
         closed_form: whether neither step is made, and a head is fitted to the clean support.
         weights: of the features, as those of a threat.
+
+    Raises:
+        DefenseError: steps or rate are no number, or below 0.
     """
 
     norm: str
@@ -33,6 +37,10 @@ class Adaptation:
     rate: float = 0.01
     closed_form: bool = False
     weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_number("steps", self.steps, whole=True, low=0, high=MOST)
+        check_number("rate", self.rate, whole=False, low=0, high=LARGEST)
 
     @property
     def ascent(self) -> Ascent:

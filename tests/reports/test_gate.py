@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmark.journal import path_in
+
 # The worst case of a synthetic cell of 100 examples whose only attack leaves this share.
 LEFT = 0.6
 CHECK = {"name": "masked gradients", "sentence": "It is.", "evidence": {}}
@@ -83,6 +85,58 @@ def test_what_nobody_may_rely_on_fails_without_any_limit(
 def test_cell_without_trust_checks_fails(bench: Any, synthetic: Any) -> None:
     synthetic.cell("pgd-at")
     assert "no check was made" in bench("check", synthetic.store.path).out
+
+
+@pytest.mark.parametrize("flags", [[], ["--allow-flags"]])
+def test_cell_without_trust_checks_fails_whatever_is_let_pass(
+    bench: Any, synthetic: Any, flags: list[str]
+) -> None:
+    cell_id = cell(synthetic)
+    (synthetic.store.cell_folder(cell_id) / "trust" / "quick.json").unlink()
+    assert bench("check", synthetic.store.path, *flags).code == 1
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "changed": lambda path: path.write_text(path.read_text().replace('"seed"', '"sead"')),
+    "garbage": lambda path: path.write_text("no JSON"),
+    "deleted": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_cannot_be_read_fails_also_in_the_base(
+    bench: Any, synthetic: Any, other: Any, damage: Callable[[Path], Any]
+) -> None:
+    """A cell that would fail is not let pass by damaging it."""
+    for one in (synthetic, other):
+        cell(one)
+    lost = cell(synthetic, "trades", left=0.1)
+    damage(synthetic.store.cell_folder(lost) / "cell.json")
+
+    result = bench("check", synthetic.store.path, "--min-worst-case", "0.5", "--quiet")
+    assert result.code == 1
+    assert f"failed: {lost}  whole: cells/{lost}" in result.out
+
+    options = ["--against", synthetic.store.path, "--max-drop", "0.1", "--quiet"]
+    result = bench("check", other.store.path, *options)
+    assert result.code == 1
+    assert f"whole: base cells/{lost}" in result.out
+
+
+def test_what_names_no_result_stands_in_no_ones_way(bench: Any, synthetic: Any) -> None:
+    cell_id = cell(synthetic)
+    (synthetic.store.cell_folder(cell_id) / "notes.txt").write_text("mine")
+    assert bench("check", synthetic.store.path).code == 0
+
+
+def test_a_cell_of_the_last_run_that_is_still_to_come_fails(bench: Any, synthetic: Any) -> None:
+    cell(synthetic)
+    began = {"what": "began", "cells": {"cell-to-come": "trades, torch, seed 0"}}
+    journal = path_in(synthetic.store.path)
+    journal.parent.mkdir()
+    journal.write_text(json.dumps(began) + "\n")
+    result = bench("check", synthetic.store.path, "--quiet")
+    assert (result.code, "cell-to-come  finished: the last run" in result.out) == (1, True)
 
 
 def test_flags_can_be_let_pass(bench: Any, synthetic: Any) -> None:
