@@ -37,7 +37,8 @@ class Status:
     state: of the last run: "at work", "silent" (its machine gives no sign), "stopped" (it ended
     before its work), "ended", or "unknown" where none left a journal. run: what it says of itself.
     failed: cell to the reason, and where a cell is done without a stage, "cell: stage" to it.
-    labels: cell to what a person calls it.
+    damaged: cells whose record can't be read, or is of another version. labels: cell to what a
+    person calls it.
     """
 
     state: str = "unknown"
@@ -46,6 +47,7 @@ class Status:
     running: list[Running] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -69,7 +71,9 @@ def status(folder: Path | str) -> Status:
         record = store.read_cell(cell_id)
         # While a run is to try a cell again, what it came to before is no news.
         expected = alive and cell_id in found.labels and cell_id not in ended
-        if record is None or expected:
+        if record is None and (store.cell_folder(cell_id) / "cell.json").exists():
+            found.damaged.append(cell_id)
+        elif record is None or expected:
             if record is not None or cell_id in found.labels:
                 found.waiting.append(cell_id)
         elif record["status"] == "ok":

@@ -157,7 +157,7 @@ def of_differences(values: np.ndarray, *, confidence: float = CONFIDENCE) -> tup
     if len(values) == 1 and apart:
         mean, spread = float(values.mean()), float(values.std(ddof=1))
         reach = float(t.isf((1 - confidence) / 2, count - 1)) * spread / count**0.5
-        return mean - reach, mean + reach
+        return max(-1.0, mean - reach), min(1.0, mean + reach)
     if apart:
         found = across_seeds((values + 1) / 2, confidence=confidence)
         return 2 * found.low - 1, 2 * found.high - 1

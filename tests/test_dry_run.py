@@ -27,6 +27,8 @@ def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path)
     assert len(cells) == 4
     assert all(" MB " in line and "to do" in line for line in cells)
     assert "4 of 4 cells to do, about " in result.out
+    assert "16 attacks to do, on up to 359 test examples each, " in result.out
+    assert "among them: fgsm, pgd, apgd, square" in result.out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -48,6 +50,14 @@ def test_dry_run_counts_what_adaptation_takes(bench: Any, options: tuple[str, ..
     result = bench(*RUN, *options, "--dry-run", "--json")
     assert result.code == 0, result.err
     assert json.loads(result.out)["adaptation_gradient_evaluations"] > 0
+
+
+def test_parameters_of_a_defense_that_is_not_in_the_run_are_told(bench: Any) -> None:
+    told = "parameters of trades change nothing: no such defense in this run"
+    result = bench(*RUN, "--set", "parameters.trades.beta=2", "--dry-run")
+    assert (result.code, told in result.err) == (0, True)
+    for name in ("pgd-at.attack_steps=2", "none.learning_rate=0.1"):
+        assert told not in bench(*RUN, "--set", f"parameters.{name}", "--dry-run").err
 
 
 def test_dry_run_knows_what_is_done(bench: Any) -> None:

@@ -112,7 +112,7 @@ def test_show_tells_which_trust_checks_are_flagged(bench: Any, cells: list[str])
     Store.open("bench-results").write_stage(cells[1], "trust/quick", record)
     shown = bench("show", cells[1]).out
     assert "adaptation tuning-" in shown
-    assert "trust checks under quick: 1 of 2 passed" in shown
+    assert "trust checks under quick: 1 of 2 that are stored passed" in shown
     assert "flagged: check flagged: It is." in shown
 
 
@@ -130,7 +130,7 @@ def test_show_does_not_say_that_all_passed_where_an_attack_failed(
 
     shown = bench("show", cells[1]).out
 
-    assert "trust checks under quick: 1 of 2 passed" in shown
+    assert "trust checks under quick: 1 of 2 that are stored passed" in shown
     assert "flagged: every attack of the suite ran: fgsm failed: no memory" in shown
 
 

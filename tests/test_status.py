@@ -97,6 +97,18 @@ def test_a_folder_without_a_journal_tells_what_its_cells_do(store: Store) -> Non
     assert (found.state, len(found.done), found.run) == ("unknown", 1, {})
 
 
+def test_a_damaged_cell_is_told(store: Store, bench: Any) -> None:
+    """Not as done, nor as nothing."""
+    whole, torn = (sleeping_worker.job(store.path, seed) for seed in range(2))
+    end(store, whole)
+    end(store, torn)
+    (store.cell_folder(torn.cell.cell_id) / "cell.json").write_text("torn")
+    found = status(store.path)
+    assert (found.done, found.damaged) == ([whole.cell.cell_id], [torn.cell.cell_id])
+    told = f"damaged, changed, or of another schema: {torn.cell.cell_id}"
+    assert told in bench("status", store.path).out
+
+
 def test_the_command_prints_lines_or_json(store: Store, bench: Any) -> None:
     jobs = [sleeping_worker.job(store.path, seed) for seed in range(25)]
     with store.lock() as held, Journal(held, jobs, {}) as journal:

@@ -19,6 +19,7 @@ from benchmark.plans.run import Plan
 from benchmark.results import Store
 from benchmark.results.records import TrainingRecord
 from benchmark.resume import pending, training_left
+from benchmark.stages.attack import Attack
 from benchmark.stages.certification import Certification
 from benchmark.stages.training import TRAINING
 from benchmark.text import duration
@@ -40,10 +41,17 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
         if isinstance(stage, Certification)
     )
     attacked = max((job.cell.examples for job in plan.jobs), default=0)
+    attacks = [
+        stage.spec.name
+        for job in to_do
+        for stage in (job.pending(store) if store else job.stages)
+        if isinstance(stage, Attack)
+    ]
     if as_json:
         beside = {
             "adaptation_gradient_evaluations": adapting,
             "certification_gradient_evaluations": certifying,
+            "attacks_to_do": len(attacks),
             "examples": attacked,
             "examples_for_2_points": power.examples_for(0.02, rows=len(plan.jobs)),
         }
@@ -59,6 +67,12 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
         f"{len(to_do)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
         f"of training and {adapting:,.0f} of the adaptation protocol; nothing was written"
     )
+    if attacks:
+        names = ", ".join(dict.fromkeys(attacks))
+        tell(
+            f"{len(attacks)} attacks to do, on up to {attacked:,} test examples each, what is not "
+            f"applicable among them: {names}"
+        )
     if attacked:
         tell(power.sentence(attacked, rows=len(plan.jobs)))
     if certifying:

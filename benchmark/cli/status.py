@@ -53,6 +53,8 @@ def _lines(found: Status) -> Iterator[str]:
         )
     for name, reason in found.failed.items():
         yield f"failed: {_name(found, name)}: {reason}"
+    for cell_id in found.damaged:
+        yield f"damaged, changed, or of another schema: {_name(found, cell_id)}"
     for cell_id in found.waiting[:_MOST]:
         yield f"waiting: {_name(found, cell_id)}"
     if len(found.waiting) > _MOST:

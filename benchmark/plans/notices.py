@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import defenses
 from benchmark.attacks.suites import Suite
-from benchmark.cells import BASELINE
+from benchmark.cells import BASELINE, defenses_of
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.datasets.extra import ExtraData
@@ -26,6 +26,9 @@ def notices(
     if not config.baseline and BASELINE not in config.defense:
         told.append("no undefended twin in this run: nothing shows how strong the attacks are")
     bases = dict.fromkeys(wrappers.split(name)[0] for name in config.defense)
+    parts = {part for name in defenses_of(config) for part in name.split(wrappers.SEPARATOR)}
+    if idle := [name for name in config.parameters if name not in parts]:
+        told.append(f"parameters of {', '.join(idle)} change nothing: no such defense in this run")
     others = [name for name in bases if defenses.distribution(name) is not None]
     if others and config.features is not None:
         told.append(
