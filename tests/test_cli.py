@@ -134,7 +134,7 @@ def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> Non
             ["--protocol", "brief", "--set", "adaptation.episodes=0"],
             "must be a whole number from 2 to 1,000,000, got 0",
         ),
-        (["--set", "adaptation.shots=[5]"], "give --protocol brief or adapt"),
+        (["--set", "adaptation.shots=[5]"], "give --protocol brief, adapt, few-shot"),
         (["--set", "adaptation=5"], "adaptation must map names to their settings, got 5"),
         (["--out", "file"], "can't write results to file: file is not a folder"),
         (["--out", "foreign"], "holds other files"),
