@@ -251,8 +251,8 @@ def _settle_protocol(merged: dict[str, Any]) -> None:
     """Moves what is said of the protocol among the options to its settings, where it is kept."""
     given = {name: merged.pop(name) for name in OF_PROTOCOL if merged.get(name) is not None}
     if given:
-        if "adapt_to" in given:
-            merged.setdefault("protocol", "domain")
+        if "adapt_to" in given and merged.get("protocol") is None:
+            merged["protocol"] = "domain"
         protocol = merged.get("protocol") or "none"
         for name in given:
             if protocol in PROTOCOLS and protocol not in OF_PROTOCOL[name]:

@@ -79,6 +79,9 @@ def fault(error: ValidationError) -> tuple[str, str]:
     return path, f"{message[0].lower()}{message[1:]}, got {shortened(first['input'])}"
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with bounds; it makes nothing but what JSON knows."""
 
@@ -112,11 +115,14 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Of two values of one key YAML lets the last win, which nobody means."""
         seen = set()
-        for key, _ in node.value:
-            told = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
-            if told in seen:
-                _refuse(f"{_shortened(key.value)} stands there twice", key.start_mark)
-            seen.add(told)
+        for key, value in node.value:
+            if key.tag == _MERGE and isinstance(value, yaml.MappingNode):
+                self.construct_mapping(value, deep=deep)  # which is looked at before it is merged
+            if isinstance(key, yaml.ScalarNode):
+                told = key.tag if key.tag == _MERGE else self.construct_object(key)
+                if told in seen:
+                    _refuse(f"{_shortened(key.value)} stands there twice", key.start_mark)
+                seen.add(told)
         return super().construct_mapping(node, deep=deep)
 
     def construct_date(self, node: yaml.Node) -> NoReturn:

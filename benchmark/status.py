@@ -17,6 +17,7 @@ from benchmark.results.files import read_json, read_plain
 # Seconds without a sign after which a run of another machine is called silent.
 _SILENT = 4 * lease.HEARTBEAT
 _LARGEST = 1 << 30  # bytes of a journal
+_UNDONE = ("at work", "silent", "stopped")  # states of a run that has work left
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def status(folder: Path | str) -> Status:
         if cell_id in at_work:
             continue
         record = store.read_cell(cell_id)
-        # While a run is to try a cell again, what it came to before is no news.
-        expected = alive and cell_id in found.labels and cell_id not in ended
+        # Where a run is to try a cell again, or was when it stopped, what it came to before is no
+        # news.
+        expected = found.state in _UNDONE and cell_id in found.labels and cell_id not in ended
         if record is None and (store.cell_folder(cell_id) / "cell.json").exists():
             found.damaged.append(cell_id)
         elif record is None or expected:
@@ -93,6 +95,8 @@ def _follow(folder: Path, found: Status) -> tuple[dict[int, Running], set[str]]:
             case {"what": "began", "cells": dict(cells), **about}:
                 found.labels = {str(cell): str(label) for cell, label in cells.items()}
                 found.run = {name: value for name, value in about.items() if name != "cells"}
+                running.clear()
+                ended.clear()
             case {"what": "started", "slot": int(slot), "cell": str(cell), "at": str(at), **more}:
                 where, attempt = str(more.get("where", "")), int(more.get("attempt", 1))
                 running[slot] = Running(cell, "starting", where, at, attempt)

@@ -66,10 +66,12 @@ def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Ada
     ]
     if not found:
         return ()
-    sizes = [one.record.size for one in found]
-    largest = max(sizes, key=lambda size: (size, sizes.count(size)))
+    # Of one size are also those that another rate was chosen for, among other rates
+    alike = [(one.record.size, one.record.rate, one.record.tuned_steps) for one in found]
+    largest = max(alike, key=lambda size: (size[0], alike.count(size), size))
     roles = ("seen", "validation", HELD_OUT)
-    chosen = [one for one in found if one.record.size == largest]
+    mine = zip(found, alike, strict=True)
+    chosen = {one.record.family: one for one, size in mine if size == largest}.values()
     return tuple(sorted(chosen, key=lambda o: (roles.index(o.record.role), o.record.family)))
 
 

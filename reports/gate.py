@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import ConfigError, UnknownName
 from reports.columns import plain_rows
-from reports.left_out import STRAY
+from reports.left_out import HARMLESS
 from reports.text import percent
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 # Rule to what it asks.
 RULES = {
     "finished": "No cell of the last run is still to come.",
-    "whole": "Nothing of the folder is damaged, unfinished or of another version.",
+    "whole": "Nothing of the folder is damaged, unfinished, failed or of another version.",
     "measured": "The cell ended well, and every attack of its suite has a result.",
     "trusted": "No trust check is flagged.",
     "min-worst-case": "The worst case over the suite is at least what was asked for.",
@@ -87,7 +87,7 @@ def verdicts(
     Raises:
         ConfigError: there is nothing to look at.
     """
-    found = [_unread(one) for one in left_out if one["reason"] != STRAY]
+    found = [_unread(one) for one in left_out if one["reason"] not in HARMLESS]
     rows, before = _rows(board, defenses), [] if base is None else _rows(base, defenses)
     if not rows and not before:
         if not found:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-# The reason of what holds no result: it stands in no one's way.
+# Reasons of what holds no result: it stands in no one's way.
 STRAY = "half-written or foreign: no whole stage names it"
+STRAY_OF_ATTACKS = "half-written or foreign: no attack names it"
+NO_CELL = "not a cell of this benchmark"
+HARMLESS = (STRAY, STRAY_OF_ATTACKS, NO_CELL)
 
 
 @dataclass

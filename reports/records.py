@@ -37,7 +37,7 @@ from reports.curves import Curve, read_curves
 from reports.domains import Domain, read_domains
 from reports.fewshots import FewShot, read_few_shot
 from reports.keyed import of_this_protocol, read_stage
-from reports.left_out import STRAY, LeftOut
+from reports.left_out import NO_CELL, STRAY, STRAY_OF_ATTACKS, LeftOut
 from reports.runs import Run, read_runs
 from reports.sequences import Sequence, read_sequences
 from reports.transfers import read_transfers
@@ -133,7 +133,7 @@ def read(out: Source, only: Collection[str] | None = None) -> Results:
     cell_ids = store.cell_ids()
     if only is None:
         for name in _names(store.path / "cells") - set(cell_ids):
-            left_out.add(f"cells/{name}", "not a cell of this benchmark")
+            left_out.add(f"cells/{name}", NO_CELL)
     else:
         cell_ids = [cell_id for cell_id in cell_ids if cell_id in only]
     cells = [_read_cell(store, cell_id, left_out) for cell_id in cell_ids]
@@ -201,7 +201,7 @@ def _read_attacks(
     stored = store.stage_keys(cell_id, "attacks")
     known = {f"{key}{suffix}" for key in stored for suffix in (".json", ".npz")}
     for name in _names(store.cell_folder(cell_id) / "attacks") - known:
-        left_out.add(f"{prefix}/{name}", "half-written or foreign: no attack names it")
+        left_out.add(f"{prefix}/{name}", STRAY_OF_ATTACKS)
     named = {key for keys in record.suites.values() for key in keys}
     for key in set(stored) - named:
         if store.read_stage(cell_id, f"attacks/{key}") is None:

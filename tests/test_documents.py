@@ -35,6 +35,8 @@ REFUSED = {
     "beyond Unicode": (r'a: "\Uffffffff"', "too large"),
     "a long tag": ("a: !" + "x" * 5000 + " b", "could not determine"),
     "a name twice": ("a: 1\nb: {c: 1, c: 2}", "c stands there twice .line 2, column 11"),
+    "a name twice in other letters": ("{yes: 1, true: 2}", "true stands there twice"),
+    "a name twice in what is merged": ("<<: {a: 1, a: 2}", "a stands there twice"),
     "a list as a name": ("? [a]\n: b", "unhashable key"),
 }
 

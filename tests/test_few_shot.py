@@ -9,6 +9,7 @@ import pytest
 import untrained
 
 from benchmark import frameworks
+from benchmark.attacks.geometry import is_within
 from benchmark.datasets import ClassSplit
 from benchmark.datasets.class_split import apply
 from benchmark.datasets.dataset import Pool, Source
@@ -21,6 +22,7 @@ from benchmark.metatest.fewshot.course import Course, Trial
 from benchmark.metatest.fewshot.settings import FewShot, check, resolve
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import readout
+from defenses.perturbation.spec import pgd
 from defenses.threat import Threat
 
 THREAT = Threat("linf", 0.05)
@@ -296,6 +298,20 @@ def wide(pool):
     return dataclasses.replace(
         pool, class_names=tuple("abcde"), y_support=y, y_query=y, shared=True, query=pool.support
     )
+
+
+@pytest.mark.parametrize("eps", [0.25 / 255, 0.5 / 255, 8 / 255])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_what_float32_rounds_is_no_leaving_of_a_small_budget(norm, eps):
+    """Near 1 float32 is as coarse as a hundred thousandth of half a grey level."""
+    x = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1)).astype(np.float32) / 255
+    kernel = untrained.defenses.create("none", THREAT).kernel(
+        untrained.recognise(untrained.model("torch", (8, 8, 1), dtype="float32"))
+    )
+    start = Threat(norm, eps).random_starts(np.random.default_rng(1), x.shape)
+    x_adv = kernel.attack(x, np.zeros(50, int), start, eps=eps, ascent=pgd(norm, 3))
+    assert is_within(x_adv, x, norm, eps).all()
+    assert not is_within(x + np.float32(1.01 * eps), x, norm, eps).any()
 
 
 @pytest.mark.parametrize("moved", [2 * THREAT.eps, np.nan])

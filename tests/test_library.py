@@ -143,7 +143,10 @@ def test_an_adaptation_that_makes_no_sense_is_refused(fitted, given, message):
 def test_numbers_of_numpy_are_taken_and_what_can_not_be_is_told(fitted, tmp_path):
     model, x, y = fitted
     adapted = model.adapt(x, y, steps=np.int64(2), rate=np.float32(0.5), seed=np.int32(1))
-    assert adapted.cost == model.adapt(x, y, steps=2, rate=0.5, seed=1).cost
+    same, other = (model.adapt(x, y, steps=2, rate=rate, seed=1) for rate in (0.5, 0.1))
+    assert adapted.cost == same.cost
+    assert np.array_equal(adapted.predict(x), same.predict(x))
+    assert not np.array_equal(adapted.predict(x), other.predict(x))
     with pytest.raises(defenses.DefenseError, match="there are no examples"):
         model.adapt(x[:0], y[:0])
     with pytest.raises(defenses.DefenseError, match="seed must be a whole number from 0, got -3"):

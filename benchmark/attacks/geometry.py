@@ -68,12 +68,16 @@ def in_box(points: Array) -> Array:
 def is_within(points: np.ndarray, x: np.ndarray, norm: str, eps: float) -> np.ndarray:
     """Which of the examples (n, ...) are finite, in the box and within `eps` of `x`, (n,).
 
-    Of no norm where that is empty. Measured outside of attacks, in float64.
+    Of no norm where that is empty. Measured outside of attacks, in float64; what float32 rounds of
+    values up to 1 is no leaving of a small budget.
     """
     flat, clean = points.reshape(len(x), -1), x.reshape(len(x), -1)
     within: np.ndarray = np.asarray(in_box(flat))
     if norm:
-        within &= np.asarray(distances(flat, clean, norm)) <= eps * (1 + BUDGET_TOLERANCE)
+        width = flat.shape[1]
+        rounded = {"linf": 1.0, "l2": width**0.5, "l1": float(width), "l0": 0.0}[norm] * 2.0**-24
+        most = eps * (1 + BUDGET_TOLERANCE) + rounded
+        within &= np.asarray(distances(flat, clean, norm)) <= most
     return within
 
 

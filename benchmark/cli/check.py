@@ -64,13 +64,10 @@ def check(
     found = reports.check(
         folder, against=against, defenses=defense or (), allow_flags=allow_flags, **limits
     )
-    found = [
-        *(
-            Verdict("finished", cell_id, "", "failed", "the last run has not measured it yet")
-            for cell_id in status(folder).waiting
-        ),
-        *found,
-    ]
+    now = status(folder)
+    to_come = [*now.waiting, *(one.cell_id for one in now.running)]
+    told = "the last run has not measured it yet"
+    found = [*(Verdict("finished", name, "", "failed", told) for name in to_come), *found]
     for form, path in places.items():
         reports.write_verdicts(found, path, form, out=folder)
     failed = [one for one in found if one.state == "failed"]

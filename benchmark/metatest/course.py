@@ -126,8 +126,6 @@ class Course(Meeting):
             "episodes": protocol.episodes,
             "queries": protocol.queries,
             "attack_steps": protocol.attack_steps,
-            "rates": list(protocol.rates),
-            "tuning_episodes": protocol.tuning_episodes,
             "labels_used": protocol.support,
             "status": "ok",
             "reason": "",

@@ -107,6 +107,18 @@ def test_the_page_shows_before_after_curves_and_seeds(synthetic):
     assert "<b>no" not in html
 
 
+def test_families_that_another_rate_was_chosen_for_are_not_mixed(synthetic):
+    """As by a run with other rates: one family each, of the protocol that has more of them."""
+    cell_id = synthetic.cell("pgd-at")
+    for name in ("patch", "jsma"):
+        adapt(synthetic, cell_id, name, "held-out", seed=1)
+    for key in ("2b3c4d5e", "3c4d5e6f"):
+        adapt(synthetic, cell_id, "patch", "held-out", seed=2, rate=0.1, key=key)
+    (cell,) = reports.records.read(synthetic.store.path).cells
+    found = [(one.record.family, one.record.rate) for one in cell.adaptations]
+    assert found == [("jsma", 0.03), ("patch", 0.03)]
+
+
 def test_an_area_over_fewer_families_says_which_and_joins_no_others(synthetic):
     """JSMA failed for one seed: its area is of the patch alone."""
     for seed in (0, 1, 2):

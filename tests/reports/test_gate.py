@@ -126,17 +126,33 @@ def test_what_cannot_be_read_fails_also_in_the_base(
 def test_what_names_no_result_stands_in_no_ones_way(bench: Any, synthetic: Any) -> None:
     cell_id = cell(synthetic)
     (synthetic.store.cell_folder(cell_id) / "notes.txt").write_text("mine")
+    (synthetic.store.path / "cells" / ".DS_Store").write_text("theirs")
     assert bench("check", synthetic.store.path).code == 0
 
 
 def test_a_cell_of_the_last_run_that_is_still_to_come_fails(bench: Any, synthetic: Any) -> None:
     cell(synthetic)
-    began = {"what": "began", "cells": {"cell-to-come": "trades, torch, seed 0"}}
+    assert of_journal(bench, synthetic, "cell-to-come") == (1, True)
+
+
+def test_a_cell_that_the_last_run_was_to_extend_fails(bench: Any, synthetic: Any) -> None:
+    """What an earlier run stored of it doesn't hold what this one was to add."""
+    assert of_journal(bench, synthetic, cell(synthetic)) == (1, True)
+
+
+def of_journal(bench: Any, synthetic: Any, cell_id: str) -> tuple[int, bool]:
+    """The exit code where a run ended a cell, and the next began it and was killed."""
+    lines = [
+        {"what": "began", "lock": 7, "cells": {cell_id: "trades, torch, seed 0"}},
+        {"what": "finished", "slot": 0, "cell": cell_id},
+        {"what": "ended", "at": "2026-01-01T00:00:00"},
+        {"what": "began", "lock": 7, "cells": {cell_id: "trades, torch, seed 0"}},
+    ]
     journal = path_in(synthetic.store.path)
     journal.parent.mkdir()
-    journal.write_text(json.dumps(began) + "\n")
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = bench("check", synthetic.store.path, "--quiet")
-    assert (result.code, "cell-to-come  finished: the last run" in result.out) == (1, True)
+    return result.code, f"{cell_id}  finished: the last run" in result.out
 
 
 def test_flags_can_be_let_pass(bench: Any, synthetic: Any) -> None:

@@ -76,7 +76,7 @@ class FamilyRecord(MetaTestRecord):
     """adaptations/<family>-<hash>.json; without numbers where the status is not "ok"."""
 
     VERSION = TuningRecord.VERSION
-    ALIKE = ("episodes", "queries", "shots", "steps", "attack_steps", "rates", "tuning_episodes")
+    ALIKE = ("episodes", "queries", "shots", "steps", "attack_steps")
 
     status: Status
     version: Count = 1
@@ -92,8 +92,6 @@ class FamilyRecord(MetaTestRecord):
     episodes: Annotated[int, Field(ge=2, le=1_000_000)]
     queries: Annotated[int, Field(ge=1, le=1_000_000)]
     attack_steps: Count = 0
-    rates: list[Number] = []
-    tuning_episodes: Count = 0
     labels_used: Count
     seconds: Amount | None = None
     cost: CostRecord = CostRecord()
