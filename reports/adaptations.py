@@ -8,6 +8,7 @@ the same supports and queries in an episode.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,11 +68,14 @@ def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Ada
     if not found:
         return ()
     # Of one size are also those that another rate was chosen for, among other rates
-    alike = [(one.record.size, one.record.rate, one.record.tuned_steps) for one in found]
-    largest = max(alike, key=lambda size: (size[0], alike.count(size), size))
+    alike: dict[tuple[Any, ...], dict[str, Adaptation]] = {}
+    for one in found:
+        told = one.record
+        mine = alike.setdefault((told.size, told.rate, told.tuned_steps), {})
+        mine[told.family] = one
+    largest = max(alike, key=lambda size: (size[0], len(alike[size]), size))
     roles = ("seen", "validation", HELD_OUT)
-    mine = zip(found, alike, strict=True)
-    chosen = {one.record.family: one for one, size in mine if size == largest}.values()
+    chosen = alike[largest].values()
     return tuple(sorted(chosen, key=lambda o: (roles.index(o.record.role), o.record.family)))
 
 
