@@ -97,7 +97,7 @@ def test_read_outs_take_as_many_rows_at_a_time_as_attacks() -> None:
     cell = SimpleNamespace(framework="torch")
     context = Context(cell, None, "cpu", Reporter(None, ""), batch_size=7)  # type: ignore[arg-type]
     fitted = defenses.create("pgd-at", untrained.THREAT).resume(untrained.model("torch"))
-    context.__dict__["fitted"] = fitted
+    context.__dict__ |= {"fitted": fitted, "defense": fitted.defense}
     assert context.readable.rows == 7
 
 

@@ -276,7 +276,10 @@ def test_images_of_another_size_are_taken_where_that_was_asked_for():
 
 
 COMMANDS = {
-    "another protocol": (["--protocol", "brief"], "unknown adaptation setting 'adapt_to'"),
+    "another protocol": (
+        ["--protocol", "brief"],
+        "adapt_to belongs to --protocol domain; this run has brief",
+    ),
     "unknown data set": (["--adapt-to", "digit"], "unknown dataset 'digit'; did you mean"),
     "too many shots": (["--shots", "5000"], "lower --shots"),
 }
