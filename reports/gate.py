@@ -44,8 +44,7 @@ class Limits:
     """What is asked for, as shares; None for nothing.
 
     min_worst_case, min_clean: of every model. max_drop: how far a worst case may be below that of
-    the base. allow_flags: whether flagged trust checks are let pass;
-    that no check was made is not.
+    the base. allow_flags: whether flagged trust checks are let pass; that none was made is not.
     """
 
     min_worst_case: float | None = None
@@ -129,13 +128,13 @@ def _of_row(row: Row, limits: Limits, before: Sequence[Row] | None) -> Iterator[
     yield _verdict(row, "measured", not without, without or "every attack has a result")
     if not row["attacked"]:
         return
-    unchecked = row["trust_flags"] is None
-    flags = "no check was made" if unchecked else row["trust_flags"]
-    if limits.allow_flags and flags and not unchecked:
+    flags = row["trust_flags"]
+    if flags is None:
+        yield _verdict(row, "trusted", False, "no check was made")
+    elif flags and limits.allow_flags:
         yield Verdict("trusted", row["cell_id"], row["suite"], "skipped", f"let pass: {flags}")
     else:
-        flagged = flags if unchecked else f"flagged: {flags}"
-        told = flagged if flags else "no trust check is flagged"
+        told = f"flagged: {flags}" if flags else "no trust check is flagged"
         yield _verdict(row, "trusted", not flags, told)
     if limits.min_worst_case is not None:
         yield _at_least(row, limits.min_worst_case)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from benchmark.cli import options
 from benchmark.cli.output import told_if_slow
@@ -29,14 +27,7 @@ def attack(
     flags: dict[str, Any],
     threat: options.Threat = None,
     claims: options.Claims = None,
-    assignment: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="Set one key on top, such as attacks.pgd.max_iter=20; repeatable.",
-        ),
-    ] = None,
+    assignment: options.AttackAssignment = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:

@@ -34,19 +34,10 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
     to_do = pending(plan.jobs, store) if store else plan.jobs
     rows = _rows(plan, to_do, store)
     adapting = sum(job.adapting for job in to_do)
-    certifying = sum(
-        stage.effort
-        for job in to_do
-        for stage in (job.pending(store) if store else job.stages)
-        if isinstance(stage, Certification)
-    )
+    stages = [one for job in to_do for one in (job.pending(store) if store else job.stages)]
+    certifying = sum(stage.effort for stage in stages if isinstance(stage, Certification))
     attacked = max((job.cell.examples for job in plan.jobs), default=0)
-    attacks = [
-        stage.spec.name
-        for job in to_do
-        for stage in (job.pending(store) if store else job.stages)
-        if isinstance(stage, Attack)
-    ]
+    attacks = [stage.spec.name for stage in stages if isinstance(stage, Attack)]
     if as_json:
         beside = {
             "adaptation_gradient_evaluations": adapting,

@@ -60,14 +60,16 @@ Config = Annotated[
     Path | None,
     typer.Option(parser=named, metavar="FILE.yaml", help="Options from a file; flags go first."),
 ]
-Assignment = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="Set one key on top, such as parameters.meta-adv.inner_steps=2; repeatable.",
-    ),
-]
+
+
+def assignments(example: str) -> Any:
+    """The option `--set`, with an example that the command takes."""
+    told = f"Set one key on top, such as {example}; repeatable."
+    return Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help=told)]
+
+
+Assignment = assignments("parameters.meta-adv.inner_steps=2")
+AttackAssignment = assignments("attacks.pgd.max_iter=20")
 Threat = option("NAME", "Linf, L2 or L1: the norm, as RobustBench names it.")
 Claims = option(
     "FILE.npz",

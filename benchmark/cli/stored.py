@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -135,15 +136,9 @@ def report(
     folder = expanded(folder)
     chosen: dict[str, object] = {"--format": format, "--publish": publish, "--figures": figures}
     chosen |= {"--robustbench": robustbench, "--verify": verify}
-    given = [name for name, value in chosen.items() if value]
-    if downloads and given not in ([], ["--publish"]):
-        raise ConfigError(f"--downloads belongs to the site; leave it out beside {given[0]}")
-    asked = {"--sample": sample is not None, "--sample-seed": sample_seed is not None}
-    asked |= {"--allow-unchecked": allow_unchecked}
-    if alone := [name for name, is_there in asked.items() if is_there and not verify]:
-        raise ConfigError(f"{alone[0]} belongs to --verify; give both or none")
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} ask for different things; give one of them")
+    of_verify = {"--sample": sample is not None, "--sample-seed": sample_seed is not None}
+    of_verify |= {"--allow-unchecked": allow_unchecked}
+    _check_together(chosen, of_verify, downloads=downloads)
     if verify:
         size = _SAMPLE if sample is None else sample
         _verify(folder, size, sample_seed, data_dir, allow_unchecked=allow_unchecked)
@@ -162,6 +157,19 @@ def report(
             _print(reports.terminal_table(folder))
         else:
             print(reports.formatted(folder, format), end="")
+
+
+def _check_together(
+    chosen: Mapping[str, object], of_verify: Mapping[str, bool], *, downloads: bool
+) -> None:
+    """Raises `ConfigError` for options that don't go together."""
+    given = [name for name, value in chosen.items() if value]
+    if downloads and given not in ([], ["--publish"]):
+        raise ConfigError(f"--downloads belongs to the site; leave it out beside {given[0]}")
+    if not chosen["--verify"] and (alone := [name for name, is_on in of_verify.items() if is_on]):
+        raise ConfigError(f"{alone[0]} belongs to --verify; give both or none")
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} ask for different things; give one of them")
 
 
 def compare(

@@ -159,7 +159,7 @@ def _size(one):
 def _episodes(cells):
     """The most episodes of each size: fewer are of tries."""
     most = {}
-    for one in [one for found in cells.values() for cell in found for one in cell.few_shot]:
+    for one in (one for found in cells.values() for cell in found for one in cell.few_shot):
         most[_size(one)] = max(one.record.episodes, most.get(_size(one), 0))
     return most
 
@@ -303,7 +303,8 @@ def main():
     if options.dataset == "omniglot" and not options.report:
         options.data_dir = turned(Path(options.data_dir), options.out / "data")
     cells = measured(options, changed(options.changes), lambda row: settings(options))
-    rows = {pair: Cells(found, _episodes(cells)) for pair, found in cells.items()}
+    episodes = _episodes(cells)
+    rows = {pair: Cells(found, episodes) for pair, found in cells.items()}
     for size in sorted({size for one in rows.values() for size in one.judged}):
         for show in (table, readouts, differences, stored):
             show(rows, size)

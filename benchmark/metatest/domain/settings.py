@@ -104,8 +104,8 @@ class Domain:
         learned = 0 if method in READING else learned
         tried = self.episodes + self.tuning_episodes * len(self.grid(renews=True))
         strongest = min(self.autoattack_episodes, self.episodes) * of_autoattack(10)
-        shots = len(self.shots) * self.queries * strongest
-        return tried * (len(self.shots) * measured + sum(self.shots) * learned) + shots
+        attacked = tried * measured + self.queries * strongest
+        return len(self.shots) * attacked + tried * sum(self.shots) * learned
 
 
 def resolve(settings: Mapping[str, Any]) -> Domain:
