@@ -246,7 +246,7 @@ def test_both_frameworks_adapt_alike(name):
     found = []
     for model in map(adaptable, frameworks.FRAMEWORKS):
         curves = run_episode(model, episode, PROTOCOL, rate=0.5)
-        x_adv = attacker.perturb(model, *episode.query, episode.own.draw)
+        x_adv, _ = attacker.perturb(model, *episode.query, episode.own.draw)
         found.append((curves, x_adv))
     (ours, our_adv), (theirs, their_adv) = found
     assert np.array_equal(ours.correct, theirs.correct)
@@ -266,7 +266,7 @@ def test_no_scale_of_the_logits_hides_a_gradient_from_the_attack(name, framework
     draw, found = attacker.draw(draws, x.shape), []
     for factor in (1.0, 2.0**-12, 2.0**12):
         model = adaptable(framework, dtype, factor)
-        found.append(attacker.perturb(model, x, model.predict(x), draw))
+        found.append(attacker.perturb(model, x, model.predict(x), draw).x_adv)
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], atol=1e-6)
     assert np.abs(found[0] - x).max() > 0.05
@@ -283,7 +283,7 @@ def test_attacks_of_art_meet_the_weights_as_they_are(framework):
         model.restore()
         model.descend(*episode.support, steps=steps, rate=2.0)
         right = model.predict(x) == y
-        x_adv = attacker.perturb(model, x, y, episode.own.draw)
+        x_adv, _ = attacker.perturb(model, x, y, episode.own.draw)
         moved = (x_adv != x).reshape(len(x), -1).sum(axis=1)
         assert (moved <= 3).all()  # a tenth of 36 values
         assert (moved[right] > 0).any()
@@ -329,6 +329,27 @@ def test_a_rate_that_diverges_counts_as_wrong_everywhere():
     curves = run_episode(model, episode, protocol, rate=1e6)
     assert curves.correct[-1, -1] == curves.clean[-1, -1] == 0
     assert tune(model, protocol, dataset(), attacker, seed=0).rate == 0.1
+
+
+class Broken(untrained.Recorder):
+    """Right about everything of class 0; its attacks give no number for the first query."""
+
+    def predict(self, x):
+        return np.zeros(len(x), int)
+
+    def attack(self, x, *_, **__):
+        return np.where(np.arange(len(x)).reshape(-1, *[1] * (x.ndim - 1)) == 0, np.nan, x)
+
+
+def test_queries_that_the_attack_gave_nothing_for_are_told():
+    data = dataset()
+    data.y_test[:] = 0
+    whole = course(data=data)
+    tuning = choose(PROTOCOL, np.zeros((2, 3, 3)), Cost())
+    record, arrays = whole.family("linf-large", Broken(), tuning)
+    assert (arrays["correct"] == 1).all()
+    assert (arrays["given_up"] == 1 / PROTOCOL.queries).all()
+    assert record["given_up"] == pytest.approx(1 / PROTOCOL.queries)
 
 
 def test_tabular_data_leave_images_families_out():

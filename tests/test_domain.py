@@ -205,10 +205,24 @@ def test_no_scale_of_the_logits_hides_a_gradient_from_the_attack(method, framewo
         model = answering(method, framework, factor)
         logits = model.logits(x)
         measured = Course(SMALL, dataset(), SHAPE, Threat("linf", 0.1), 0)
-        found.append(measured._kept(model, x, logits.argmax(1), np.zeros_like(x), logits))
+        withstood, given_up = measured._withstood(
+            model, x, logits.argmax(1), np.zeros_like(x), logits
+        )
+        assert not given_up.any()
+        found.append(withstood)
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
     assert 0 < found[0].mean() < 1
+
+
+@pytest.mark.parametrize("method", ["finetune", "centroid"])
+def test_queries_that_the_attack_gave_nothing_for_are_told(method, monkeypatch):
+    model = beginning(method, "torch")
+    monkeypatch.setattr(Reading, "attack", lambda self, x, *_, **__: x + np.nan)
+    monkeypatch.setattr(Adaptable, "attack", lambda self, x, *_, **__: x + np.nan)
+    record, arrays = course().run(method, model)
+    assert np.array_equal(arrays["given_up"], arrays["clean"])
+    assert record["given_up"] == arrays["clean"].mean() > 0
 
 
 def test_the_defender_chooses_the_setting_that_the_attack_leaves_most_of():

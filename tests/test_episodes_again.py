@@ -46,6 +46,13 @@ def test_what_is_stored_holds():
     assert found.told == ["2 of 6 episodes run again"]
 
 
+@pytest.mark.parametrize(("again", "differs"), [(0.0, False), (0.2, True)])
+def test_what_was_not_counted_then_must_have_been_none(again, differs):
+    found, parts = Comparison(), {**PARTS, "given_up": np.array([0.0, again])}
+    episodes.check_again(SimpleNamespace(same_machine=True), STORED, parts, SOME, found)
+    assert bool(found.differs) is differs
+
+
 @pytest.mark.parametrize(
     ("stored", "same_machine"),
     [

@@ -177,7 +177,8 @@ def test_both_frameworks_find_the_same(name):
     (ours, arrays), (theirs, others) = found
     for key in ("status", "setting", "tuning", "cost", "measuring_cost", "labels_used", "robust"):
         assert ours[key] == theirs[key], key
-    assert set(arrays) == {"clean", "robust", "stored_queries"}
+    assert set(arrays) == {"clean", "robust", "given_up", "stored_queries"}
+    assert ours["given_up"] == 0
     for key, values in arrays.items():
         assert np.array_equal(values, others[key]), key
         assert values.shape == (4,)
@@ -320,9 +321,10 @@ def test_what_leaves_the_budget_or_is_no_number_breaks_nothing(monkeypatch, move
     model = adapted("torch", dataset)
     for name in ("attack", "attack_as_trained"):
         monkeypatch.setattr(model, name, lambda x, *_, **__: x + moved)
-    _, arrays = Course(SMALL, dataset, THREAT, 0, model).run("ridge", 2, 2)
-    assert np.array_equal(arrays["robust"], arrays["clean"])
-    assert np.array_equal(arrays["stored_queries"], arrays["clean"])
+    record, arrays = Course(SMALL, dataset, THREAT, 0, model).run("ridge", 2, 2)
+    for name in ("robust", "stored_queries", "given_up"):
+        assert np.array_equal(arrays[name], arrays["clean"]), name
+    assert record["given_up"] == arrays["clean"].mean() > 0
 
 
 @pytest.mark.parametrize("framework", frameworks.FRAMEWORKS)

@@ -140,6 +140,21 @@ def test_the_worst_is_over_families_that_have_arrived_together():
     assert (found.worst <= found.correct.min(axis=1)[0]).any()
 
 
+def test_queries_that_the_attack_gave_nothing_for_are_told():
+    class Broken(Recorder):
+        def predict(self, x):
+            return np.zeros(len(x), int)
+
+        def attack(self, x, y, start, *, eps, ascent, scale):
+            return x + np.nan if ascent.norm == "l2" else x
+
+    whole = course()
+    whole.dataset.y_test[:] = 0
+    record, arrays = whole.run("none", Broken())
+    assert (arrays["given_up"] == [0, 1, 0]).all()
+    assert record["given_up"] == pytest.approx(1 / 3)
+
+
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_both_frameworks_find_the_same(learner):
     setting = {"none": {}, "logit-distance": {"rate": 0.5, "distance_weight": 0.1}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,13 @@ Draw = Mapping[str, np.ndarray]
 
 # Kind of a family to how far apart the logits are that it follows.
 SPREADS = {ASCENT: OF_EACH, SHARED: OF_ALL, LIBRARY: OF_EACH}
+
+
+class Kept(NamedTuple):
+    """Adversarial examples that count, (n, ...), and which were given up and are `x`, (n,)."""
+
+    x_adv: np.ndarray
+    given_up: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,11 @@ class Attacker:
         start = generator.random((side, side, *shape[3:]), dtype=np.float32)
         return {"start": start, "rows": places[0], "columns": places[1]}
 
-    def perturb(self, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw) -> np.ndarray:
+    def perturb(self, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw) -> Kept:
         """Adversarial examples of the model as it is; those out of budget or box are given up."""
         with np.errstate(all="ignore"):  # weights may have diverged: judged by what comes out
             x_adv = self._perturb(model, x, y, draw)
-        return given_up(x, x_adv, self.family.norm, self.eps)
+        return kept(x, x_adv, self.family.norm, self.eps)
 
     def _perturb(self, model: Adaptable, x: np.ndarray, y: np.ndarray, draw: Draw) -> np.ndarray:
         family, logits = self.family, model.logits(x)
@@ -114,10 +122,10 @@ class Attacker:
         return max(1, round(self.family.patch * min(shape[1:3])))
 
 
-def given_up(x: np.ndarray, x_adv: np.ndarray, norm: str, eps: float) -> np.ndarray:
-    """The adversarial examples, but `x` in place of those out of budget or box, or not finite."""
+def kept(x: np.ndarray, x_adv: np.ndarray, norm: str, eps: float) -> Kept:
+    """What an attack made that is finite, in budget and box; `x` takes the place of the rest."""
     within = is_within(x_adv, x, norm, eps)
-    return np.where(spread(within, x), x_adv, x)
+    return Kept(np.where(spread(within, x), x_adv, x), ~within)
 
 
 def _universal(

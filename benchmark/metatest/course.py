@@ -15,7 +15,7 @@ from benchmark.metatest.episodes import Curves, draw_episode, run_episode
 from benchmark.metatest.meeting import Meeting
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.protocol import Protocol
-from benchmark.metatest.summary import area, difference, share, shares
+from benchmark.metatest.summary import GIVEN_UP, area, difference, share, shares, unmet
 from benchmark.metatest.tuning import Tuning, choose, tune
 from benchmark.results import Record
 from benchmark.results.records import FamilyRecord
@@ -140,7 +140,8 @@ class Course(Meeting):
             [largest[i] if one.seen is None else one.seen for i, one in enumerate(found)]
         )
         clean = np.stack([one.clean for one in found])
-        return self.derived(correct, clean, seen, tuning)
+        given_up = np.stack([one.given_up for one in found])
+        return self.derived(correct, clean, seen, tuning) | {GIVEN_UP: given_up}
 
     def derived(
         self, correct: np.ndarray, clean: np.ndarray, seen: np.ndarray, tuning: Tuning
@@ -168,4 +169,5 @@ class Course(Meeting):
             **{name: vars(share(arrays[name], queries)) for name in ("area", "area_over_shots")},
             "seen_accuracy": arrays["seen"].mean(axis=0).tolist(),
             "forgetting": [vars(difference(values)) for values in arrays["forgetting"].T],
+            GIVEN_UP: unmet(arrays),
         }

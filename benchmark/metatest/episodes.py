@@ -64,10 +64,12 @@ class Curves:
     """Shares of the queries that stay right, (shots, steps), and what it took.
 
     `seen` is (steps,), at the largest support, the mean over the seen families; None without any.
+    `given_up` is (shots, steps): of what stays right, that for which the attack gave nothing valid.
     """
 
     correct: np.ndarray
     clean: np.ndarray
+    given_up: np.ndarray
     seen: np.ndarray | None
     adapting: Cost
     measuring: Cost
@@ -110,14 +112,14 @@ def draw_episode(
 def run_episode(model: Adaptable, episode: Episode, protocol: Protocol, *, rate: float) -> Curves:
     """Adapt and measure at every n and k; the model is left wherever the last step took it."""
     shape = len(protocol.shots), len(protocol.steps)
-    correct, clean = np.empty(shape), np.empty(shape)
+    correct, clean, given_up = np.empty(shape), np.empty(shape), np.empty(shape)
     seen = np.empty(shape[1]) if episode.seen else None
     model.spent()
     model.restore()
     x, y = episode.support
-    x_adv = episode.own.attacker.perturb(model, x, y, episode.support_draw)
+    x_adv = episode.own.attacker.perturb(model, x, y, episode.support_draw).x_adv
     adapting, measuring = model.spent(), Cost()
-    clean[:], correct[:] = _measure(model, episode.query, episode.own)
+    clean[:], correct[:], given_up[:] = _measure(model, episode.query, episode.own)
     if seen is not None:
         seen[:] = _forgotten(model, episode)
     for row, shots in enumerate(protocol.shots):
@@ -130,19 +132,23 @@ def run_episode(model: Adaptable, episode: Episode, protocol: Protocol, *, rate:
             model.descend(x_adv[:shots], y[:shots], steps=more, rate=rate)
             adapting += model.spent()
             found = _measure(model, episode.query, episode.own)
-            clean[row, column], correct[row, column] = found
+            clean[row, column], correct[row, column], given_up[row, column] = found
             if seen is not None and shots == protocol.support:
                 seen[column] = _forgotten(model, episode)
             measuring += model.spent()
-    return Curves(correct, clean, seen, adapting, measuring + model.spent())
+    return Curves(correct, clean, given_up, seen, adapting, measuring + model.spent())
 
 
-def _measure(model: Adaptable, query: Part, attack: Query) -> tuple[float, float]:
-    """Shares that are right before, and before and after, an attack on the model as it is."""
+def _measure(model: Adaptable, query: Part, attack: Query) -> tuple[float, float, float]:
+    """Shares that are right before an attack on the model as it is, and before and after.
+
+    And of the latter what the attack gave up.
+    """
     x, y = query
     right = model.predict(x) == y
-    stays = right & (model.predict(attack.attacker.perturb(model, x, y, attack.draw)) == y)
-    return float(right.mean()), float(stays.mean())
+    x_adv, given_up = attack.attacker.perturb(model, x, y, attack.draw)
+    stays = right & (model.predict(x_adv) == y)
+    return float(right.mean()), float(stays.mean()), float((stays & given_up).mean())
 
 
 def _forgotten(model: Adaptable, episode: Episode) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import t
 
 CONFIDENCE = 0.95
+# The array of what an attack gave up, by episode.
+GIVEN_UP = "given_up"
 
 # A standard deviation of shares that is less comes of their rounding alone.
 _ROUNDING = 1e-12
@@ -67,6 +69,15 @@ def difference(values: np.ndarray) -> Estimate:
     quantile = float(t.isf((1 - CONFIDENCE) / 2, len(values) - 1))
     reach = quantile * float(values.std(ddof=1)) / len(values) ** 0.5
     return Estimate(mean, max(-1.0, mean - reach), min(1.0, mean + reach))
+
+
+def unmet(arrays: Mapping[str, np.ndarray]) -> float | None:
+    """The share of queries that stayed right because the attack gave nothing valid for them.
+
+    None where the arrays are of a result from before that was counted.
+    """
+    found = arrays.get(GIVEN_UP)
+    return None if found is None else float(found.mean())
 
 
 def shares(values: np.ndarray, queries: int) -> dict[str, list[list[float]]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from benchmark.metatest.summary import GIVEN_UP
 from benchmark.results import Record
 from benchmark.results.identity import PROTOCOL_VERSION, protocol_of
 from benchmark.verification.comparison import Comparison
@@ -38,14 +39,16 @@ def check_again(
     An array may be of the first episodes alone; `parts` then has those among `some`.
     """
     most = 1e-9 if loaded.same_machine else ROUNDING
+    episodes = max(map(len, arrays.values()), default=0)
     for name, values in parts.items():
         stored = arrays.get(name, np.empty(0))
+        if name == GIVEN_UP and name not in arrays:  # from before it was counted: none, then
+            stored = np.zeros((episodes, *values.shape[1:]))
         there = [number for number in some if number < len(stored)]
         again = stored[there]
         # Not the other way round: what is no number isn't close to anything
         if again.shape != values.shape or not (np.abs(again - values) <= most).all():
             found.differs.append(f"run again, {name} of the episodes {some} differ")
-    episodes = max(map(len, arrays.values()), default=0)
     found.told.append(f"{len(some)} of {episodes} episodes run again")
 
 

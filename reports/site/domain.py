@@ -66,4 +66,5 @@ def _row(row: Row, one: Domain) -> Document:
         "autoattack": [value.model_dump() for value in record.autoattack],
         "robust_of_attacked": one.robust_of_attacked,
         "weakly_attacked": one.is_weakly_attacked,
+        "given_up": record.given_up,
     }

@@ -94,5 +94,6 @@ def _row(row: Row, one: FewShot, *, is_chosen: bool) -> Document:
         "gradient_evaluations": record.cost.gradient_evaluations,
         "robust_of_attacked": record.robust_of_attacked,
         "weakly_attacked": one.is_weakly_attacked,
+        "given_up": record.given_up,
         **{name: value and value.model_dump() for name, value in estimates.items()},
     }

@@ -101,7 +101,7 @@ def _row(row: Row, roles: Mapping[str, str], most: Set[str]) -> Document:
 
 
 def _family(one: Document | None) -> Document | None:
-    names = ("family", "role", "status", "reason", "before", "after")
+    names = ("family", "role", "status", "reason", "before", "after", "given_up")
     return one and {name: one[name] for name in names if name in one}
 
 

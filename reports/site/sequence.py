@@ -74,4 +74,5 @@ def _row(row: Row, one: Sequence) -> Document:
             for name in ("clean", "mean", "worst")
         },
         "forgetting": forgetting,
+        "given_up": record.given_up,
     }

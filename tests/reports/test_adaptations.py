@@ -197,3 +197,10 @@ def test_damaged_curves_are_named_and_left_out(synthetic):
     html, rows = report(synthetic, "index.html")
     assert rows[cell_id]["held_out_area"] is None
     assert "it or a file that it names is damaged" in html
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.025, True), (0.0, False), (None, False)])
+def test_what_the_attack_gave_up_is_told_beside_the_numbers(synthetic, share, said):
+    adapt(synthetic, synthetic.cell("pgd-at"), "patch", "held-out", given_up=share)
+    text, _ = report(synthetic)
+    assert ("attack gave up on 2.5 %" in text) is said

@@ -123,3 +123,11 @@ def test_episodes_that_make_no_sense_are_left_out(synthetic, arrays):
     measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays)
     _, domains = metatest(synthetic, "domains")
     assert domains == []
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.025, True), (0.0, False), (None, False)])
+def test_what_the_attack_gave_up_is_told_beside_the_numbers(synthetic, share, said):
+    measure(synthetic, synthetic.cell("pgd-at"), given_up=share)
+    text, (group,) = metatest(synthetic, "domains")
+    assert group["parts"][0]["rows"][0]["given_up"] == share
+    assert ("attack gave up on 2.5 %" in text) is said

@@ -259,3 +259,11 @@ def test_numbers_of_another_protocol_are_named_and_left_out(synthetic):
     assert left["reason"].startswith(
         f"of protocol version {PROTOCOL_VERSION + 1}, not {PROTOCOL_VERSION}"
     )
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.025, True), (0.0, False), (None, False)])
+def test_what_the_attack_gave_up_is_told_beside_the_numbers(synthetic, share, said):
+    measure(synthetic, synthetic.cell("pgd-at"), given_up=share)
+    text, (group,) = metatest(synthetic, "few_shot")
+    assert group["parts"][0]["rows"][0]["given_up"] == share
+    assert ("attack gave up on 2.5 %" in text) is said

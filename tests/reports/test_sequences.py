@@ -103,3 +103,11 @@ def test_a_record_whose_curves_are_too_short_is_left_out(synthetic):
     measure(synthetic, synthetic.cell("pgd-at"), worst=0.4, accuracy=[[0.5, 0.5]])
     _, sequences = metatest(synthetic, "sequences")
     assert sequences == []
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.025, True), (0.0, False), (None, False)])
+def test_what_the_attack_gave_up_is_told_beside_the_numbers(synthetic, share, said):
+    measure(synthetic, synthetic.cell("pgd-at"), given_up=share)
+    text, (group,) = metatest(synthetic, "sequences")
+    assert group["parts"][0]["rows"][0]["given_up"] == share
+    assert ("attack gave up on 2.5 %" in text) is said

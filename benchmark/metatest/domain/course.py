@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.datasets import Dataset
-from benchmark.metatest.attacks import given_up
+from benchmark.metatest.attacks import Kept, kept
 from benchmark.metatest.domain.settings import FINETUNE, METHODS, Domain
 from benchmark.metatest.domain.target import as_shape
 from benchmark.metatest.model import Adaptable
@@ -32,7 +32,7 @@ from benchmark.metatest.readouts.model import Adapted, Reading
 from benchmark.metatest.readouts.table import Setting, Support, readout
 from benchmark.metatest.scales import SCALES
 from benchmark.metatest.strongest import autoattack
-from benchmark.metatest.summary import share
+from benchmark.metatest.summary import GIVEN_UP, share, unmet
 from benchmark.results import Record
 from benchmark.text import reason_of
 from defenses.cost import Cost
@@ -49,10 +49,18 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Episode:
-    """Shares of an episode's queries, None where AutoAttack didn't run, and the adapting's cost."""
+    """Shares of an episode's queries, and the cost of adapting.
+
+    Args:
+        clean: right before an attack.
+        robust: right under PGD, too.
+        given_up: of the robust ones those for which PGD gave nothing that is finite and in budget.
+        autoattack: what AutoAttack leaves; None where it didn't run.
+    """
 
     clean: float
     robust: float
+    given_up: float
     autoattack: float | None
     cost: Cost
 
@@ -119,11 +127,12 @@ class Course:
     def summary(self, arrays: Arrays) -> Record:
         """The means and intervals that follow from a stage's arrays."""
         queries = self.protocol.queries
-        return {
+        found: Record = {
             name: [vars(share(column, queries)) for column in values.T]
             for name, values in arrays.items()
-            if len(values)
+            if len(values) and name != GIVEN_UP
         }
+        return found | {GIVEN_UP: unmet(arrays)}
 
     def _measured(
         self,
@@ -148,7 +157,8 @@ class Course:
 
     def _arrays(self, whole: Sequence[Sequence[Episode]]) -> Arrays:
         """Shares (episodes, shots) of what was found with each number of shots."""
-        names = ("clean", "robust", *(("autoattack",) if self.protocol.autoattack_episodes else ()))
+        names = ["clean", "robust", GIVEN_UP]
+        names += ["autoattack"] if self.protocol.autoattack_episodes else []
         shares = {
             name: [[getattr(one, name) for one in found] for found in whole] for name in names
         }
@@ -198,28 +208,35 @@ class Course:
             answering, cost = model, self._moved(method, model, x, y, setting, generator)
         logits = answering.logits(x_query)
         right = labels_of(logits) == y_query
-        stays, least = right & self._kept(answering, x_query, y_query, start, logits), None
+        withstood, given_up = self._withstood(answering, x_query, y_query, start, logits)
+        stays, least = right & withstood, None
         if not tuning and number < self.protocol.autoattack_episodes:
             seed = [self.seed, number]
             kept = autoattack(answering.estimator, x_query, y_query, stays, self.threat, seed=seed)
             least = float(kept.mean())
-        return Episode(float(right.mean()), float(stays.mean()), least, cost)
+        unmet = float((stays & given_up).mean())
+        return Episode(float(right.mean()), float(stays.mean()), unmet, least, cost)
 
-    def _kept(
+    def _withstood(
         self,
         answering: Adaptable | Reading,
         x: np.ndarray,
         y: np.ndarray,
         start: np.ndarray,
         logits: np.ndarray,
-    ) -> np.ndarray:
-        """Which queries, with these `logits` before, are right under the attack at every scale."""
-        steps, kept = self.protocol.attack_steps, np.ones(len(y), bool)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of queries with these `logits` before: which are right under the attack at every scale.
+
+        And for which it gave nothing valid at one of them.
+        """
+        withstood, given_up = np.ones(len(y), bool), np.zeros(len(y), bool)
+        steps = self.protocol.attack_steps
         for apart in SCALES:
             scale = float(spreading(apart, logits[None])[0])
-            x_adv = self._attacked(answering, x, y, start, steps, scale=scale)
-            kept &= answering.predict(x_adv) == y
-        return kept
+            x_adv, lacking = self._attacked(answering, x, y, start, steps, scale=scale)
+            withstood &= answering.predict(x_adv) == y
+            given_up |= lacking
+        return withstood, given_up
 
     def _moved(
         self,
@@ -237,7 +254,8 @@ class Course:
             x_adv = x
             if method != FINETUNE:
                 drawn = self.threat.random_starts(generator, x.shape)
-                x_adv = self._attacked(model, x, y, drawn, self.protocol.support_attack_steps)
+                steps = self.protocol.support_attack_steps
+                x_adv = self._attacked(model, x, y, drawn, steps).x_adv
             model.descend(x_adv, y, steps=self.protocol.steps, rate=setting["rate"])
         return model.spent()
 
@@ -288,8 +306,8 @@ class Course:
         steps: int,
         *,
         scale: float = 1.0,
-    ) -> np.ndarray:
+    ) -> Kept:
         with np.errstate(all="ignore"):  # weights may have diverged: judged by what comes out
             ascent = pgd(self.threat.norm, steps)
             x_adv = model.attack(x, y, start, eps=self.threat.eps, ascent=ascent, scale=scale)
-        return given_up(x, x_adv, self.threat.norm, float(self.threat.eps))
+        return kept(x, x_adv, self.threat.norm, float(self.threat.eps))

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmark.datasets import Dataset
 from benchmark.datasets.dataset import Pool
-from benchmark.metatest.attacks import given_up
+from benchmark.metatest.attacks import Kept, kept
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot.episodes import Episodes
 from benchmark.metatest.fewshot.settings import FewShot
@@ -26,7 +26,7 @@ from benchmark.metatest.readouts.model import Adapted, Reading
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import ReadOut, Setting, Support, choose, readout
 from benchmark.metatest.strongest import autoattack
-from benchmark.metatest.summary import share
+from benchmark.metatest.summary import GIVEN_UP, share, unmet
 from benchmark.results import Record
 from benchmark.results.records import FewShotRecord
 from defenses.cost import Cost
@@ -148,7 +148,9 @@ class Course:
     def summary(self, arrays: Arrays, ways: int) -> Record:
         """The means and intervals that follow from a stage's arrays."""
         queries = ways * self.protocol.query_shots
-        found: Record = {name: vars(share(values, queries)) for name, values in arrays.items()}
+        shares = {name: values for name, values in arrays.items() if name != GIVEN_UP}
+        found: Record = {name: vars(share(values, queries)) for name, values in shares.items()}
+        found[GIVEN_UP] = unmet(arrays)
         if (strongest := arrays.get("autoattack")) is not None:
             found["robust_of_attacked"] = float(arrays["robust"][: len(strongest)].mean())
         return found
@@ -221,15 +223,16 @@ class Course:
             model.restore()
         before = None
         if final and protocol.stored:
-            before = self._valid(x, model.attack_as_trained(x, start, **budget))
+            before = self._kept(x, model.attack_as_trained(x, start, **budget)).x_adv
         support = self._support(task, batch, trial.readout)
         heads = trial.readout.fit(model, support, trial.setting)
         clean = model.features(x) if task.features is None else task.features[1][batch.query]
         heads = heads.spread(trial.scale, clean.reshape(*batch.query.shape, -1))
         right = self._right(heads, clean, batch)
-        x_adv = self._valid(x, model.attack(x, y, start, heads, **budget))
+        x_adv, given_up = self._kept(x, model.attack(x, y, start, heads, **budget))
         robust = right & self._right(heads, model.features(x_adv), batch)
-        answers = {"clean": right, "robust": robust}
+        given_up = robust & given_up.reshape(robust.shape)
+        answers = {"clean": right, "robust": robust, GIVEN_UP: given_up}
         if before is not None:
             answers["stored_queries"] = right & self._right(heads, model.features(before), batch)
         found = {name: values.mean(axis=1) for name, values in answers.items()}
@@ -238,8 +241,8 @@ class Course:
             found |= self._strongest(batch, x, heads, robust, attacked)
         return found
 
-    def _valid(self, x: np.ndarray, x_adv: np.ndarray) -> np.ndarray:
-        return given_up(x, x_adv, self.threat.norm, float(self.threat.eps))
+    def _kept(self, x: np.ndarray, x_adv: np.ndarray) -> Kept:
+        return kept(x, x_adv, self.threat.norm, float(self.threat.eps))
 
     def _support(self, task: Task, batch: Episodes, chosen: ReadOut) -> Support:
         x = task.pool.support[batch.support.ravel()]

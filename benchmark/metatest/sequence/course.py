@@ -14,7 +14,7 @@ from benchmark.metatest.meeting import Meeting
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.sequence.episodes import draw_episode, run_episode
 from benchmark.metatest.sequence.settings import LEARNERS, NONE, Arrivals
-from benchmark.metatest.summary import difference, share
+from benchmark.metatest.summary import GIVEN_UP, difference, share, unmet
 from benchmark.results import Record
 from benchmark.text import reason_of
 from defenses.cost import Cost
@@ -79,6 +79,7 @@ class Course(Meeting):
             "worst": [vars(share(values, queries)) for values in arrays["worst"].T],
             "clean": [vars(share(values, queries)) for values in arrays["clean"].T],
             "forgetting": vars(difference(lost)),
+            GIVEN_UP: unmet(arrays),
         }
 
     def _tuned(self, learner: str, model: Adaptable) -> tuple[dict[str, float], Record]:
@@ -123,6 +124,6 @@ class Course(Meeting):
         costs = {"cost": adapting.as_record(), "measuring_cost": measuring.as_record()}
         arrays = {
             name: np.stack([getattr(one, name) for one in found])
-            for name in ("correct", "worst", "clean")
+            for name in ("correct", "worst", "clean", GIVEN_UP)
         }
         return arrays, costs

@@ -49,7 +49,7 @@ class Arrival:
 
     def attacked(self, model: Adaptable, turn: int) -> np.ndarray:
         """Its examples, attacked against the model as it is."""
-        return self.attacker.perturb(model, self.x, self.y, self.draws[turn])
+        return self.attacker.perturb(model, self.x, self.y, self.draws[turn]).x_adv
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Found:
         correct: under each family (columns) after each arrival (rows), (T, T).
         worst: under all families that have arrived by then together, (T,).
         clean: before any attack, (T,).
+        given_up: of `correct` that for which the attack gave nothing valid, (T, T).
         adapting: attacks on supports and descent.
         measuring: attacks on queries.
     """
@@ -76,6 +77,7 @@ class Found:
     correct: np.ndarray
     worst: np.ndarray
     clean: np.ndarray
+    given_up: np.ndarray
     adapting: Cost
     measuring: Cost
 
@@ -121,7 +123,7 @@ def run_episode(
     model.spent()
     model.restore()
     adapting, measuring = Cost(), Cost()
-    rows: list[tuple[np.ndarray, np.ndarray]] = []
+    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for place in range(len(episode.arrivals)):
         if learner != NONE:
             _learn(model, episode.arrivals[: place + 1], protocol, learner, setting)
@@ -130,12 +132,14 @@ def run_episode(
             rows.append(_stays(model, episode))
         measuring += model.spent()
     rows *= len(episode.arrivals) if learner == NONE else 1
-    stays, clean = (np.stack(parts) for parts in zip(*rows, strict=True))  # (T, T, n), (T, n)
+    # (T, T, n), (T, n), (T, T, n)
+    stays, clean, given_up = (np.stack(parts) for parts in zip(*rows, strict=True))
     together = [stays[place, : place + 1].all(axis=0) for place in range(len(stays))]
     return Found(
         stays.mean(axis=2),
         np.stack(together).mean(axis=1),
         clean.mean(axis=1),
+        given_up.mean(axis=2),
         adapting,
         measuring,
     )
@@ -164,12 +168,13 @@ def _learn(
         model.descend(x_adv, y, steps=steps, rate=rate)
 
 
-def _stays(model: Adaptable, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
-    """Which queries stay right under each family, (T, n), and which are right before, (n,)."""
+def _stays(model: Adaptable, episode: Episode) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which queries stay right under each family, (T, n), and which are right before, (n,).
+
+    And which of the former the attack gave up, (T, n).
+    """
     x, y = episode.x, episode.y
     right = model.predict(x) == y
-    stays = [
-        right & (model.predict(one.attacker.perturb(model, x, y, one.query_draw)) == y)
-        for one in episode.arrivals
-    ]
-    return np.stack(stays), right
+    made = [one.attacker.perturb(model, x, y, one.query_draw) for one in episode.arrivals]
+    stays = np.stack([right & (model.predict(one.x_adv) == y) for one in made])
+    return stays, right, stays & np.stack([one.given_up for one in made])

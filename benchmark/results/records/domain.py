@@ -13,6 +13,7 @@ from benchmark.results.records.schema import (
     CostRecord,
     Count,
     Number,
+    Share,
     Status,
 )
 
@@ -68,6 +69,7 @@ class DomainRecord(MetaTestRecord):
     clean: list[EstimateRecord] = []
     robust: list[EstimateRecord] = []
     autoattack: list[EstimateRecord] = []
+    given_up: Share | None = None
     seconds: Amount | None = None
 
     @model_validator(mode="after")

@@ -69,6 +69,7 @@ class FewShotRecord(MetaTestRecord):
     stored_queries: EstimateRecord | None = None
     autoattack: EstimateRecord | None = None
     robust_of_attacked: Share | None = None
+    given_up: Share | None = None
     seconds: Amount | None = None
     cost: CostRecord = CostRecord()
     measuring_cost: CostRecord = CostRecord()

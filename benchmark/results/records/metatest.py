@@ -25,7 +25,8 @@ class MetaTestRecord(ProtocolRecord):
 
     Numbers of different versions are never ranked together; `VERSION` is the one measured now.
     `ALIKE` names what else results share that are compared: whatever changes their numbers, but the
-    model and the way of adapting it.
+    model and the way of adapting it. `given_up`, where a record has it, is the share of queries
+    that stayed right because the attack gave nothing finite and within budget for them.
     """
 
     VERSION: ClassVar[int]
@@ -104,6 +105,7 @@ class FamilyRecord(MetaTestRecord):
     area: EstimateRecord | None = None
     area_over_shots: EstimateRecord | None = None
     forgetting: list[EstimateRecord] = []
+    given_up: Share | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -13,6 +13,7 @@ from benchmark.results.records.schema import (
     Count,
     Number,
     Schema,
+    Share,
     Status,
     Table,
 )
@@ -78,6 +79,7 @@ class SequenceRecord(MetaTestRecord):
     worst: list[EstimateRecord] = []
     clean: list[EstimateRecord] = []
     forgetting: EstimateRecord | None = None
+    given_up: Share | None = None
     seconds: Amount | None = None
     cost: CostRecord = CostRecord()
     measuring_cost: CostRecord = CostRecord()
