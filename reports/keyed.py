@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
 from benchmark.results import PROTOCOL_VERSION, Store
+from benchmark.results.identity import protocol_of
 from benchmark.results.records import ProtocolRecord, StageRecord
 from reports.left_out import LeftOut
 
@@ -77,7 +78,7 @@ def are_shares(values: np.ndarray | None, shape: tuple[int, ...]) -> bool:
 
 def of_this_protocol(record: Schema) -> Schema:
     """The same; raises `SchemaError` where its numbers are of another version of the protocol."""
-    if isinstance(record, ProtocolRecord) and record.protocol_version != PROTOCOL_VERSION:
+    if isinstance(record, ProtocolRecord) and protocol_of(record.stored()) != PROTOCOL_VERSION:
         told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
         raise SchemaError(f"{told}: its numbers stand for something else; run again")
     return record

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark import frameworks
+from benchmark.attacks import running
 from benchmark.attacks.measure import measure
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec, load_suite, suite_names
@@ -213,6 +214,17 @@ def test_an_attack_that_raises_is_recorded_as_failed(make_target, capsys):
     assert record["status"] == "failed"
     assert record["reason"].startswith("TypeError")
     assert "robust_accuracy" not in record
+    assert not arrays
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_attack_that_returns_no_number_is_recorded_as_failed(make_target, monkeypatch, capsys):
+    """Its points count for nothing, so that a model would seem robust to it."""
+    monkeypatch.setattr(running, "adversarial", lambda spec, estimator, x, *_, **__: x + np.nan)
+    spec = load_suite("quick").attacks[0]
+    record, arrays = run_attack(spec, make_target("torch"), key="k", norm="linf", eps=0.3, seed=0)
+    assert record["status"] == "failed"
+    assert "the attack returned no point that is finite" in record["reason"]
     assert not arrays
     assert "Traceback" in capsys.readouterr().err
 

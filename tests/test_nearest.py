@@ -244,6 +244,14 @@ def test_what_is_nearest_beyond_the_budget_is_stored_and_is_no_success(name, mak
     assert (arrays[norm][attacked & arrays["adversarial"]] > 1e-3).all()
 
 
+@pytest.mark.parametrize("queries", [1, 100, 20_000])
+def test_the_share_that_sparse_rs_exchanges_is_half_at_most_and_never_grows(make_target, queries):
+    attack = SparseRS(make_target("torch").estimator, eps=5, max_iter=queries)
+    shares = [attack._share(query) for query in range(1, queries + 1)]
+    assert shares == sorted(shares, reverse=True)
+    assert max(shares) <= attack.p_init / 2
+
+
 def test_a_suite_counts_sparse_successes_within_the_budget(make_target):
     target = make_target("torch")
     spec = AttackSpec("s", "sparse-rs", {"max_iter": 100}, norm="l0", eps=20.0)

@@ -13,8 +13,11 @@ from benchmark import frameworks
 frameworks.import_torch_first()
 
 import tensorflow as tf  # noqa: E402
+import torch  # noqa: E402
 
-from benchmark.attacks.autoattack.losses import DLR  # noqa: E402
+from benchmark.attacks.autoattack.losses import DLR, Margin  # noqa: E402
+from benchmark.attacks.creating import create  # noqa: E402
+from benchmark.attacks.judging import ask  # noqa: E402
 from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec, load_suite, recorded_attack, suite_of  # noqa: E402
 from benchmark.attacks.target import _wrapped_target  # noqa: E402
@@ -50,8 +53,83 @@ def test_a_single_draw_is_told_beside_the_mean(make):
     assert record["expected_accuracy"] == pytest.approx(share.mean())
     assert record["clean_expected_accuracy"] == pytest.approx(target.clean.right.mean() / 50)
     assert record["clean_expected_accuracy"] < record["clean_accuracy"]
-    # Where the mean answer is wrong by more than chance, most single ones are.
+    # Where the mean answer is wrong, most single ones are.
     assert share[arrays["success"]].max(initial=0) < 0.9
+
+
+NOISY = {
+    "torch": lambda size: Match(after=lambda z: z + size * torch.randn_like(z)),
+    "tensorflow": lambda size: KerasMatch(after=lambda z: z + size * tf.random.normal(tf.shape(z))),
+}
+
+
+@pytest.mark.parametrize("make", NOISY.values(), ids=NOISY)
+@pytest.mark.parametrize("size", [0.3, 1.0])
+def test_noise_on_the_outputs_makes_no_model_robust(make, size):
+    """Single draws are often wrong by it; what the attack finds of the model below is found."""
+    spec = AttackSpec("apgd", "apgd", {"max_iter": 20})
+    left = []
+    for model in (Match(), make(size)):
+        target = target_of(model, X, Y)
+        record, _ = run_attack(spec, target, key="apgd", norm="linf", eps=0.15, seed=0)
+        left.append(record["robust_accuracy"])
+    plain, noisy = left
+    assert 0.2 < plain < 0.8
+    assert noisy <= plain + 0.05
+
+
+def test_a_point_that_no_attack_moved_has_the_label_that_it_had():
+    """Of a model that guesses, too: clean and attacked points meet the same draws."""
+    target = target_of(Match(after=lambda z: 0 * z + torch.randn_like(z)), X, Y)
+    record, _ = run_attack(
+        AttackSpec("fgsm", "fast-gradient", {}), target, key="f", norm="linf", eps=1e-9, seed=0
+    )
+    assert 0 < record["clean_accuracy"] < 0.4
+    assert record["robust_accuracy"] == record["clean_accuracy"]
+
+
+def test_draws_without_a_finite_answer_are_left_out_of_the_mean():
+    """Of 10 draws one, five and six have none; a label takes half of them."""
+    lacking, drawn = np.array([0, 1, 5, 6]), iter(range(10))
+
+    def predict(x):
+        outputs = np.tile([1.0, 3.0], (len(x), 1))
+        outputs[next(drawn) < lacking] = np.nan
+        return outputs
+
+    found = ask(predict, np.zeros((4, 2)), np.ones(4, int), draws=10)
+    assert found.right.tolist() == [10, 9, 5, 4]
+    assert found.outputs[:3].tolist() == [[1.0, 3.0]] * 3
+    assert np.isnan(found.outputs[3]).all()
+
+
+@pytest.mark.parametrize("attack", ["apgd", "apgd-targeted", "square", "autoattack"])
+def test_no_example_is_spared_because_one_answer_was_wrong_by_chance(attack):
+    frameworks.seed_everything(0)
+    wrapped = _wrapped_target(
+        SimpleNamespace(wrapped_in={"gaussian-augmentation": {"sigma": 0.5}}, seed=0),
+        target_of(Match(), X[:FEW], Y[:FEW]).estimator, X[:FEW], Y[:FEW], np.arange(FEW),
+    )  # fmt: skip
+    x_adv = create(
+        AttackSpec(attack, attack, {"max_iter": 2}), wrapped.estimator, "linf", 0.1
+    ).generate(x=X[:FEW], y=Y[:FEW])
+    assert (x_adv != X[:FEW]).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize(("attack", "more"), [("square", {"max_iter": 400}), ("autoattack", {})])
+def test_a_search_goes_on_from_what_is_misclassified_by_chance(attack, more):
+    """So the points are further in than those which stop at the first."""
+    gains = []
+    for is_random in (False, True):
+        estimator = target_of(Match(), X[:FEW], Y[:FEW]).estimator
+        estimator.is_random = is_random
+        frameworks.seed_everything(0)
+        spec = AttackSpec("a", attack, {"max_iter": 20, **more})
+        made = create(spec, estimator, "linf", 0.25)
+        points = made.generate(x=X[:FEW], y=Y[:FEW])
+        gains.append(Margin(Y[:FEW]).values(estimator.predict(points)))
+    stopped, gone_on = gains
+    assert gone_on[stopped > 0].mean() > stopped[stopped > 0].mean() + 0.01
 
 
 def test_a_random_input_defense_is_attacked_by_as_many_draws():

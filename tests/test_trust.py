@@ -26,7 +26,7 @@ from benchmark.attacks.target import aimed  # noqa: E402
 from benchmark.estimators import pytorch, tensorflow  # noqa: E402
 from benchmark.models import pytorch as torch_models  # noqa: E402
 from benchmark.models import tensorflow as keras_models  # noqa: E402
-from benchmark.trust import checks, roads, search, suite  # noqa: E402
+from benchmark.trust import checks, gradients, roads, search, suite  # noqa: E402
 from benchmark.trust.subject import Attacked, Subject  # noqa: E402
 
 SHAPE, CLASSES, EPS = (8, 8, 1), 10, 0.15
@@ -256,6 +256,44 @@ def test_what_only_square_broke_is_tried_again_by_gradients(around, status, trai
     finding = suite.white_box_beats_black_box(subject)
     assert finding.status == status
     assert finding.evidence["tried_again"] > 0
+
+
+def test_an_attack_on_few_examples_tells_of_masked_gradients_too(trained, data, monkeypatch):
+    """Of many that gradients leave whole it breaks all 9 that it was run on, and ascent none."""
+    subject = subject_of(trained("undefended mlp"), data, attacks=())
+    pgd, decision = records(pgd="gradient", hsj="decision")
+    some = subject.correct & (subject.correct.cumsum() <= 9)
+    few = Attacked(decision.record, {"success": some, "attacked": some})
+    subject = Subject(**{**vars_of(subject), "attacks": [pgd, few]})
+    monkeypatch.setattr(suite, "ascend", lambda subject, rows, **_: np.zeros(len(rows), bool))
+    finding = suite.white_box_beats_black_box(subject)
+    assert subject.correct.sum() > 60
+    assert finding.status == "flagged"
+    assert "9 of 9 examples broke only under attacks without" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("record", "steps"),
+    [
+        ({"attack": "FastGradientMethod", "arguments": {"max_iter": 7}}, 1),
+        ({"attack": "Any", "arguments": {"max_iter": 7}}, 7),
+        ({"attack": "StandardAutoAttack", "arguments": {}}, 100),
+        ({"attack": "Any", "arguments": {"max_iter": 0}}, 100),
+    ],
+    ids=["one step", "told", "not told", "without a limit"],
+)
+def test_the_iterations_of_an_attack_that_are_doubled(record, steps):
+    assert gradients._iterations(Attacked(record, {})) == steps
+
+
+def test_an_attack_that_gives_no_numbers_is_flagged(trained, data):
+    subject = subject_of(trained("undefended mlp"), data, attacks=SUITE[:1])
+    (attack,) = subject.attacks
+    counts = {"budget": 0, "box": 0, "non_finite": 3}
+    lacking = Attacked({**attack.record, "violations": counts}, attack.arrays)
+    finding = suite.budget_and_box(SimpleNamespace(attacks=[lacking], weights=None))
+    assert finding.status == "flagged"
+    assert "3 are not finite" in finding.sentence
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import frameworks
 from benchmark.attacks.outcomes import Generated, outcomes
-from benchmark.attacks.running import judging_seed
 from benchmark.attacks.target import Target
 from benchmark.datasets import Dataset
 from benchmark.digest import digest
@@ -149,15 +147,7 @@ def judge(
         rows, claims.x_adv, claims.x_adv, none >= 0, none, none, np.ones(len(rows), bool)
     )
     everything = np.ones(len(target.x), bool)
-    frameworks.seed_everything(seed)
-    told, arrays = outcomes(
-        target,
-        found,
-        attacked=everything,
-        norm=norm,
-        eps=eps,
-        seed=judging_seed(seed, claims.key),
-    )
+    told, arrays = outcomes(target, found, attacked=everything, norm=norm, eps=eps, seed=seed)
     del arrays["first_query"]  # nobody saw their queries
     about: dict[str, Any] = {
         "key": claims.key,

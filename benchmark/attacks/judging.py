@@ -3,6 +3,9 @@
 A point counts for what a model answers that was asked nothing before: one that remembers its
 queries could repeat, near a clean example, what it said of that. And it counts for what a model
 answers on the whole: one that draws at random is asked many times, and its mean output decides.
+Clean and attacked points are judged from one seed. Where a model draws from the generators that a
+seed reaches, they meet the same draws, so that a point which an attack left as it was has the label
+that it had.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from defenses.labels import labels_of
 DRAWS = 50
 # Of which the mean is what attacks follow (expectation over transformation, Athalye et al. 2018).
 DRAWS_OF_ATTACKS = 10
-# Attacked points count as broken only where they are wrong more often than the clean ones, by
-# Fisher's exact test at this level: of 1,000 examples that chance decides, it lets one pass.
+# Where a check says that points are wrong more often than the clean ones, by Fisher's exact test:
+# of 1,000 examples that chance decides, one passes.
 LEVEL = 1e-3
+# Of the draws that have to give a finite answer, for a point to have a label.
+_ANSWERED = 0.5
 
 # How far outputs of one input may lie apart by rounding, as a share of the largest.
 ROUNDING = 1e-3
@@ -34,8 +39,9 @@ class Answers:
     """What a model says of n points with labels.
 
     Args:
-        outputs: (n, classes), the mean over the draws.
-        right: in how many of them the label was given, (n,).
+        outputs: (n, classes), the mean over the draws that are finite; not finite where fewer than
+            half of them are.
+        right: in how many of all the label was given, (n,).
         draws: their number.
     """
 
@@ -50,7 +56,8 @@ class Answers:
     def worse_than(self, before: Answers) -> np.ndarray | None:
         """Where these are wrong more often, by more than chance explains, (n,); None of one draw.
 
-        Fisher's exact test, one-sided, at `LEVEL`.
+        Fisher's exact test, one-sided, at `LEVEL`: for checks that accuse a model. What attacks
+        broke isn't judged by it, since an undecided point would count as robust.
         """
         if self.draws == 1:
             return None
@@ -131,12 +138,16 @@ def ask(predict: Predict, x: np.ndarray, y: np.ndarray | None = None, *, draws: 
     right = (labels_of(outputs) == y).astype(np.int64)
     if draws == 1:
         return Answers(outputs, right, 1)
-    total = outputs.astype(np.float64)
-    for _ in range(draws - 1):
-        outputs = np.asarray(predict(x))
-        total += outputs
-        right += labels_of(outputs) == y
-    return Answers(total / draws, right, draws)
+    total, answered = np.zeros(outputs.shape), np.zeros((len(x), 1), dtype=np.int64)
+    for drawn in range(draws):
+        if drawn:
+            outputs = np.asarray(predict(x))
+            right += labels_of(outputs) == y
+        finite = np.isfinite(outputs).all(axis=1, keepdims=True)
+        total += np.where(finite, outputs, 0)
+        answered += finite
+    mean = np.where(answered >= _ANSWERED * draws, total / np.maximum(answered, 1), np.nan)
+    return Answers(mean, right, draws)
 
 
 def differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -79,8 +79,8 @@ def measure(
         label: true labels.
         norm: of the budget, a key of `distances`, or "unrestricted".
         eps: the budget.
-        beyond_chance: of a random model, where `x_adv` is wrong more often than `x` by more than
-            chance explains, (n,) bool; only there an attack has done anything.
+        beyond_chance: for a check that accuses a random model, where `x_adv` is wrong more often
+            than `x` by more than chance explains, (n,) bool; only there it counts as wrong.
         weights: of features whose budgets differ, (d,); distances are in their scale.
     """
     clean, flat = x.reshape(len(x), -1), x_adv.reshape(len(x_adv), -1)

@@ -56,7 +56,7 @@ def outcomes(
         attacked: which of the target's rows it was run on, (n,) bool.
         norm: of its budget.
         eps: its budget.
-        seed: of a random pipeline's draws, as it judges.
+        seed: of a random pipeline's draws as it judges, that of its answers to the clean examples.
     """
     x_adv, measurement, share, silent, forgot = _judge(target, found, norm, eps, seed=seed)
     correct = target.clean_prediction == target.y
@@ -126,7 +126,7 @@ def _judge(
 def _measured(
     target: Target, x_adv: np.ndarray, norm: str, eps: float, seed: int
 ) -> tuple[Measurement, np.ndarray, int]:
-    # Its own draws where the pipeline is random: an attack doesn't choose by them.
+    # The draws that the clean examples met, where the pipeline is random; no attack knows them.
     frameworks.seed_everything(seed)
     answers, forgot = target.verdict(x_adv)
     found = measure(
@@ -137,7 +137,6 @@ def _measured(
         label=target.y,
         norm=norm,
         eps=eps,
-        beyond_chance=target.wrong_beyond_chance(answers),
         weights=target.weights,
     )
     return found, (answers.right / answers.draws).astype(np.float32), forgot

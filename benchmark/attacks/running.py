@@ -60,7 +60,7 @@ def run_attack(
         return {**record, "status": "not-applicable", "reason": obstacle}, {}
     if spec.source is not None:
         record["made_on"] = target.others.made_on(spec.source)
-    frameworks.seed_everything(_seed(seed, spec.name))
+    frameworks.seed_everything(seed_of(seed, spec.name))
     started = time.perf_counter()
     try:
         before = replace(passes := target.attacked_by(spec).passes)
@@ -70,8 +70,7 @@ def run_attack(
         reason = explained(error, _fewer(spec, target, error))
         return {**record, "status": "failed", "reason": reason}, {}
     record |= {"seconds": time.perf_counter() - started, **passes.counts(since=before)}
-    judging = judging_seed(seed, spec.name)
-    told, arrays = outcomes(target, found, attacked=attacked, norm=norm, eps=eps, seed=judging)
+    told, arrays = outcomes(target, found, attacked=attacked, norm=norm, eps=eps, seed=seed)
     if spec.entry.is_minimal:  # it knows no budget
         told["violations"]["budget"] = 0
     return record | told, arrays
@@ -125,7 +124,8 @@ def _generate(
     rows = np.flatnonzero(attacked & (target.clean_prediction == target.y))
     estimator = target.attacked_by(spec)
     # What counts is the whole pipeline's answer, and a random model's is the mean of many.
-    leaves = spec.first_success and target.pipeline is None and target.clean is None
+    is_random = target.clean is not None
+    leaves = spec.first_success and target.pipeline is None and not is_random
     watch = Watch(
         norm=norm,
         eps=eps,
@@ -133,7 +133,7 @@ def _generate(
         # What another model says of points tells nothing of this one.
         keeps=not spec.entry.is_universal and spec.source is None,
         nearest=spec.entry.is_minimal,
-        stops=(spec.entry.rows == "one" and not spec.to_the_end) or leaves,
+        stops=(spec.entry.rows == "one" and not (spec.to_the_end or is_random)) or leaves,
         leaves=leaves,
         seconds=timeout,
         weights=target.weights,
@@ -150,7 +150,10 @@ def _generate(
             progress((first + len(part)) / len(rows))
     finally:
         estimator.observer = None
-    return _joined(parts, target)
+    found = _joined(parts, target)
+    if len(rows) and not np.isfinite(found.x_adv.reshape(len(rows), -1)).all(axis=1).any():
+        raise ValueError("the attack returned no point that is finite")
+    return found
 
 
 def _part(
@@ -194,11 +197,6 @@ def _joined(parts: list[Generated], target: Target) -> Generated:
     )
 
 
-def judging_seed(seed: int, attack: str) -> int:
-    """Of the global generators when a random pipeline judges what the attack of this name found."""
-    return _seed(seed, f"{attack}judged")
-
-
-def _seed(seed: int, name: str) -> int:
+def seed_of(seed: int, name: str) -> int:
     """Of the global generators: differs by attack, and is the same in both frameworks."""
     return (seed * 1_000_003 + zlib.crc32(name.encode())) % 2**32

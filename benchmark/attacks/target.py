@@ -98,10 +98,6 @@ class Target:
         """What the whole pipeline says of points in place of the examples; see `Judge.verdict`."""
         return self._judge.verdict(x, self.y)
 
-    def wrong_beyond_chance(self, answers: Answers) -> np.ndarray | None:
-        """Where a random model is wrong more often than on the clean examples; None of others."""
-        return None if self.clean is None else answers.worse_than(self.clean)
-
     def some(self, examples: int | None) -> np.ndarray:
         """So many of the rows, the same for every cell, (n,) bool; all of them for None."""
         count = len(self.x)
@@ -215,7 +211,13 @@ def _wrapped_target(
     frameworks.seed_everything(cell.seed)
     judge, first = judge_of(pipeline.predict, fresh, x, obstacle=obstacle)
     prediction, clean = _clean(judge, first, x, y, cell.seed)
-    seen = functools.partial(wrapped.WrappedClassifier, bare, around, input_shape=x.shape[1:])
+    seen = functools.partial(
+        wrapped.WrappedClassifier,
+        bare,
+        around,
+        input_shape=x.shape[1:],
+        is_random=clean is not None,
+    )
     return Target(
         seen(),
         x,
@@ -261,7 +263,7 @@ def aimed(
     @functools.cache  # one each, which counts its passes
     def mean_of(draws: int) -> BareEstimator:
         found = wrap(averaged(model, draws=draws))
-        found.passes.draws = draws
+        found.passes.draws, found.is_random = draws, True
         return found
 
     is_random = judge.draws > 1

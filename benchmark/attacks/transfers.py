@@ -9,13 +9,13 @@ import numpy as np
 from benchmark import frameworks
 from benchmark.attacks.creating import adversarial
 from benchmark.attacks.measure import measure
-from benchmark.attacks.running import judging_seed
+from benchmark.attacks.running import seed_of
 from benchmark.attacks.suites import AttackSpec
 from benchmark.estimators.estimator import Estimator
 from defenses.labels import labels_of
 
 # Keeps the seed of its attack apart from that of others.
-_STREAM = "transfers"
+_STREAM = "transfersjudged"
 ATTACK = AttackSpec("pgd", "pgd", {"max_iter": 20, "eps_step": "0.125 eps", "num_random_init": 1})
 
 
@@ -49,7 +49,7 @@ def transfer(
     if not len(x):
         return fools
     for made, source in enumerate(estimators):
-        frameworks.seed_everything(judging_seed(seed, _STREAM))
+        frameworks.seed_everything(seed_of(seed, _STREAM))
         x_adv = adversarial(ATTACK, source, x, y, **threat)
         for tried, victim in enumerate(estimators):
             answers = victim.predict(x_adv)

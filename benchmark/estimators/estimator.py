@@ -52,6 +52,9 @@ class Estimator(Classifier, Protocol):
     """One of this project's: it counts what it is asked for, and an observer can look on."""
 
     observer: Observer | None
+    # Whether it answers, or is judged, by the mean of some draws: then the first point that is
+    # misclassified may be so by chance, and a search goes on.
+    is_random: bool
 
     @property
     def model(self) -> Model:

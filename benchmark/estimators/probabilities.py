@@ -29,6 +29,7 @@ class Around(
     ) -> None:
         super().__init__(model=inner.model, clip_values=clip_values, channels_first=False)
         self.nb_classes = inner.nb_classes
+        self.is_random = inner.is_random
         self._input_shape = tuple(input_shape)
 
     @property

@@ -54,6 +54,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
     """
 
     observer: Observer | None = None
+    is_random = False
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)

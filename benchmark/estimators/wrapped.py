@@ -146,7 +146,9 @@ class WrappedClassifier(Around):
         bare: a fast estimator of the model alone; gives logits.
         around: the defenses around it.
         input_shape: (H, W, C) or (d,) of the data, before any encoding.
-        draws: of random defenses, whose mean gradient is given; None for as many as they need.
+        draws: of random defenses, whose mean answer and gradient are given; None for as many as
+            they need.
+        is_random: whether the whole is random, by any of its parts.
     """
 
     observer: Observer | None = None
@@ -158,8 +160,10 @@ class WrappedClassifier(Around):
         *,
         input_shape: tuple[int, ...],
         draws: int | None = None,
+        is_random: bool = False,
     ) -> None:
         super().__init__(bare, input_shape)
+        self.is_random = is_random
         self._bare = bare
         self._around = around
         self._draws = draws or max((stage.wrapper.draws for stage in around.before), default=1)
@@ -170,8 +174,10 @@ class WrappedClassifier(Around):
         return self._bare.passes
 
     def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: object) -> np.ndarray:
-        """Logits below the output defenses, (n, classes), of one draw."""
-        outputs = np.asarray(self._bare.predict(self._around.encode(_float32(x))[-1]))
+        """Logits below the output defenses, (n, classes), the mean of the draws."""
+        inputs = _float32(x)
+        drawn = [self._bare.predict(self._around.encode(inputs)[-1]) for _ in range(self._draws)]
+        outputs = np.asarray(drawn[0] if len(drawn) == 1 else np.mean(drawn, axis=0))
         self._tell(x, outputs)
         return outputs
 

@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from benchmark.results import Record
 from benchmark.trust.search import ascend, inside, judged, noise
 from benchmark.trust.subject import (
+    Attacked,
     Finding,
     Subject,
     flagged,
@@ -29,7 +29,6 @@ UNDERFLOW_SHARE = 0.1
 
 # Iterations of the checks' own attack; twice the suite's where that is not more than this.
 MOST_STEPS = 100
-USUAL_STEPS = 20
 # Iterations at each budget where only their order counts, and at the largest, which has to succeed.
 SHORT_STEPS, LONG_STEPS = 5, 30
 # Examples that many iterations, or several budgets, are tried on.
@@ -109,7 +108,7 @@ def converged(subject: Subject) -> Finding:
     white = [attack for attack in subject.comparable if attack.white_box]
     if not white:
         return not_applicable("The suite has no gradient attack to run longer.")
-    steps = min(MOST_STEPS, 2 * max(_iterations(attack.record) for attack in white))
+    steps = min(MOST_STEPS, 2 * max(_iterations(attack) for attack in white))
     rows = subject.rows[(subject.correct & subject.attacked(white))[subject.rows]]
     left = rows[~subject.broken(subject.comparable)[rows]]
     tried = evenly(left, FEW)
@@ -199,10 +198,12 @@ def evenly(rows: np.ndarray, most: int) -> np.ndarray:
     return chosen
 
 
-def _iterations(record: Record) -> int:
-    """How many an attack made at most; one step is one, and what doesn't tell makes the usual."""
-    found = record.get("arguments", {}).get("max_iter", 1)
-    return int(found) if isinstance(found, int | float) and found >= 1 else USUAL_STEPS
+def _iterations(attack: Attacked) -> int:
+    """How many an attack makes at most; what doesn't tell may make as many as any."""
+    if attack.single_step:
+        return 1
+    found = attack.record.get("arguments", {}).get("max_iter")
+    return int(found) if isinstance(found, int | float) and found >= 1 else MOST_STEPS
 
 
 def _grey(subject: Subject) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 from benchmark.attacks.measure import measure
 from benchmark.trust.search import ascend
 from benchmark.trust.subject import (
+    FLAGGED,
     GRADIENT_FREE,
-    PASSED,
     Attacked,
     Finding,
     Subject,
@@ -54,8 +54,14 @@ def white_box_beats_black_box(subject: Subject) -> Finding:
         lacking = "without gradients" if white else "with gradients"
         return not_applicable(f"The suite has no attack {lacking} under this threat.")
     names = "attacks without this model's gradients", "the gradient attacks"
-    found = _compared(subject, black, white, GRADIENT_FREE_SHARE, *names)
-    return found if found.status == PASSED else _tried_again(subject, black, white, found)
+    findings = []
+    # Each alone, too: one that was run on few examples is lost among those that all others saw.
+    for some in [black, *([one] for one in black)]:
+        found = _compared(subject, some, white, GRADIENT_FREE_SHARE, *names)
+        if found.status == FLAGGED:
+            found = _tried_again(subject, some, white, found)
+        findings.append(found)
+    return next((one for one in findings if one.status == FLAGGED), findings[0])
 
 
 def gradient_free_attack(subject: Subject) -> Finding:
@@ -83,8 +89,8 @@ def silent_success(subject: Subject) -> Finding:
 
 
 def budget_and_box(subject: Subject) -> Finding:
-    """Attacks that know the budget keep it, measured again outside of them."""
-    counts = {"budget": 0, "box": 0}
+    """Attacks that know the budget keep it, measured again outside of them; all give numbers."""
+    counts = {"budget": 0, "box": 0, "non_finite": 0}
     wrong = []
     for attack in subject.attacks:
         if attack.bounded and attack.record["status"] == "ok":
@@ -93,13 +99,14 @@ def budget_and_box(subject: Subject) -> Finding:
             counts = {name: counts[name] + found[name] for name in counts}
             wrong += [attack.name] if any(found.values()) else []
     stored, false = _stored_samples(subject)
-    evidence = {f"outside_{name}": count for name, count in counts.items()}
+    evidence = {f"outside_{name}": counts[name] for name in ("budget", "box")}
+    evidence |= {"not_finite": counts["non_finite"]}
     evidence |= {"stored_examples": stored, "stored_outside": false}
     if any(counts.values()) or false:
         return flagged(
             f"{', '.join(wrong) or 'Stored examples'}: {counts['budget']} points lie outside the "
-            f"budget, {counts['box']} outside [0, 1]; they count for nothing, so the attack is "
-            "weaker than it seems.",
+            f"budget, {counts['box']} outside [0, 1], {counts['non_finite']} are not finite; they "
+            "count for nothing, so the attack is weaker than it seems.",
             **evidence,
         )
     return passed(
@@ -136,8 +143,7 @@ def _compared(
     strong_name: str,
 ) -> Finding:
     """Flagged where the weaker attacks break, example by example, what the stronger ones don't."""
-    # A slow attack may be run on some of the examples only.
-    correct = subject.correct & subject.attacked(strong)
+    correct = _met(subject, weak, strong)
     ours, theirs = subject.broken(weak), subject.broken(strong)
     only = int((ours & ~theirs & correct).sum())
     right = max(1, int(correct.sum()))
@@ -159,14 +165,15 @@ def _tried_again(
     subject: Subject, weak: Sequence[Attacked], strong: Sequence[Attacked], found: Finding
 ) -> Finding:
     """The same once gradient ascent had its chance on what only the weaker attacks broke."""
-    alone = np.flatnonzero(subject.broken(weak) & ~subject.broken(strong) & subject.correct)
+    met = _met(subject, weak, strong)
+    alone = np.flatnonzero(subject.broken(weak) & ~subject.broken(strong) & met)
     rows = alone[np.linspace(0, len(alone) - 1, min(len(alone), TRIED_AGAIN)).astype(np.int64)]
     if subject.lacks_gradients:
         return found
     generator = subject.generator("tried again")
     broken = ascend(subject, rows, eps=subject.eps, steps=STEPS, generator=generator)
     evidence = {**found.evidence, "tried_again": len(rows), "broken_by_ascent": int(broken.sum())}
-    right = max(1, int(subject.correct.sum()))
+    right = max(1, int(met.sum()))
     hidden = len(alone) * float(1 - broken.mean())
     told = (
         f"{len(alone)} of {right} examples broke only under attacks without this model's "
@@ -175,6 +182,12 @@ def _tried_again(
     if hidden > max(ALONE, GRADIENT_FREE_SHARE * right):
         return flagged(f"{told}: gradients are masked.", **evidence)
     return passed(f"{told}: gradients lead there, with another loss.", **evidence)
+
+
+def _met(subject: Subject, weak: Sequence[Attacked], strong: Sequence[Attacked]) -> np.ndarray:
+    """The correct examples that attacks of both kinds were run on: slow ones are on some, (n,)."""
+    met: np.ndarray = subject.correct & subject.attacked(weak) & subject.attacked(strong)
+    return met
 
 
 def _has_kind(subject: Subject, kind: str, words: str) -> Finding:

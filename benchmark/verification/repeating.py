@@ -3,7 +3,7 @@
 On a machine of the same kind (device, threads, processor and versions, as the record has them)
 everything has to be equal to the last bit. On another one an attack may go another way, and of
 very many examples only some are attacked again: then outcomes may differ as `comparison.allowed`
-says.
+says, but not more often for the model than against it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.stats import binom
 
 from benchmark.attacks.running import attacked_rows, describe, run_attack
 from benchmark.attacks.specification import AttackSpec
@@ -26,6 +27,11 @@ from benchmark.verification.loaded import Loaded
 # one example after the other are slow.
 MOST, MOST_OF_SLOW = 500, 50
 SECONDS = 600.0  # that it may take
+
+_OUTCOMES = ("success", "clean_correct")
+# Of the sign test whether outcomes differ on one side: one honest check of 10,000 fails it, and 14
+# that differ to the model's good with none to the contrary do.
+LEVEL = 1e-4
 
 _COUNTS = ("clean_accuracy", "robust_accuracy", "violations", "abstained", "silent")
 _PASSES = ("forwards", "backwards")
@@ -73,7 +79,7 @@ def repeat(
     elif whole and loaded.same_machine:
         _compare_exactly(record, again, stored, arrays, found)
     else:
-        there = {name: stored[name][rows] for name in ("success", "clean_correct")}
+        there = {name: stored[name][rows] for name in _OUTCOMES}
         _compare_roughly(there, arrays, found)
         if whole:
             _compare_counts(record, again, found)
@@ -109,13 +115,20 @@ def _compare_exactly(
 
 def _compare_roughly(stored: Arrays, arrays: Arrays, found: Comparison) -> None:
     count = len(stored["success"])
-    other = int((stored["success"] != arrays["success"]).sum())
+    by_name = {name: stored[name] != arrays[name] for name in _OUTCOMES}
+    other = int(by_name["success"].sum())
     told = (
         f"attacked again on {count} examples, {other} outcomes differ "
         f"({stored['success'].sum()} were broken, {arrays['success'].sum()} are)"
     )
     if other > allowed(count):
         found.differs.append(f"{told}, and {allowed(count)} may")
+    # Chance favours neither side; whoever edits results has a side.
+    held = int((by_name["success"] & arrays["success"]).sum())
+    if binom.sf(held - 1, other, 0.5) <= LEVEL:
+        found.differs.append(f"{told}: {held} that are told to hold break, too many for chance")
+    if (clean := int(by_name["clean_correct"].sum())) > allowed(count):
+        found.differs.append(f"{clean} of {count} clean examples are not as right as told")
     found.told.append(f"{told}; {allowed(count)} may, here")
 
 

@@ -107,13 +107,18 @@ def _climb_open(
     shape: tuple[int, ...],
     generator: np.random.Generator,
 ) -> None:
-    """One run from random starts over what is not found yet, its points added to `found`."""
+    """One run from random starts over what is not found yet, its points added to `found`.
+
+    Of a random model nothing counts as found: each run goes to its end, and the highest point stays
+    (in place of the last misclassified one of the reference's version for such models).
+    """
     rows = np.flatnonzero(~found.success)
     if not len(rows):
         return
     x, loss, region = x[rows], loss.take(rows), attack.region
     step = getattr(attack, "eps_step", None)
-    run = partial(climb, attack.estimator, shape=shape, first_step=step)
+    stops = not attack.is_random
+    run = partial(climb, attack.estimator, shape=shape, first_step=step, stops=stops)
     if region.norm != "l1":
         start = region.random_points(x, generator)
         found.add(rows, run(region, loss, x, start, iterations=attack.max_iter))

@@ -88,7 +88,9 @@ class RegionAttack(ParameterAttack):
             points = placed(self.estimator, x[part]) if self.takes_tensors else x[part]
             logits = outputs_of(self.estimator, points)
             labels = logits.argmax(axis=1) if given is None else given[part]
-            rows = np.flatnonzero(~fooled(logits, labels))
+            # With labels a random model's answer to an example, which is chance, decides nothing.
+            known = self.is_random and given is not None
+            rows = np.flatnonzero(~fooled(logits, labels) | known)
             if len(rows):
                 found = self._search(points[rows], labels[rows], logits[rows], generator)
                 x_adv[first + rows] = host(found.points).reshape(len(rows), *x.shape[1:])

@@ -12,7 +12,7 @@ from benchmark.attacks.autoattack.apgd import APGDCrossEntropy, APGDTargeted
 from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.fab import FABTargeted
 from benchmark.attacks.autoattack.losses import fooled
-from benchmark.attacks.autoattack.square import Square
+from benchmark.attacks.autoattack.square import Square, closeness
 
 # In the reference's order.
 STAGES: dict[str, Callable[..., RegionAttack]] = {
@@ -57,8 +57,8 @@ class StandardAutoAttack(RegionAttack):
     def _search(
         self, x: np.ndarray, y: np.ndarray, logits: np.ndarray, generator: np.random.Generator
     ) -> Best:
-        points = x.copy()
-        left = np.arange(len(x))
+        points, score = x.copy(), np.full(len(x), -np.inf)
+        left, success = np.arange(len(x)), np.zeros(len(x), dtype=bool)
         for name, kind in STAGES.items():
             if not len(left) or (kind is Square and x.ndim != 4):
                 continue
@@ -68,10 +68,14 @@ class StandardAutoAttack(RegionAttack):
                 self.estimator, norm=self.norm, eps=self.eps,
                 batch_size=self.batch_size, seed=seed, max_iter=steps,
             )  # fmt: skip
-            points[left] = attack.generate(x[left], y[left])
-            broken = fooled(np.asarray(self.estimator.predict(points[left])), y[left])
-            self.found[name] += int(broken.sum())
-            left = left[~broken]
-        success = np.ones(len(x), dtype=bool)
-        success[left] = False
-        return Best(success, points, np.zeros(len(x)))
+            made = attack.generate(x[left], y[left])
+            answers = np.asarray(self.estimator.predict(made))
+            broken, near = fooled(answers, y[left]), closeness(answers, y[left])
+            # A random model's example is attacked by all, and keeps the point that is worst for it
+            moved = (made != x[left]).reshape(len(left), -1).any(axis=1)
+            better = (moved & (near > score[left])) | (not self.is_random)
+            points[left[better]], score[left[better]] = made[better], near[better]
+            self.found[name] += int((broken & ~success[left]).sum())
+            success[left] |= broken
+            left = left if self.is_random else left[~broken]
+        return Best(success, points, score)

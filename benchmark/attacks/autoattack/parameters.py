@@ -32,6 +32,11 @@ class ParameterAttack(EvasionAttack):
         self.set_params(**parameters)
 
     @property
+    def is_random(self) -> bool:
+        """Whether a misclassified point may be so by chance, so that the search goes on from it."""
+        return bool(getattr(self.estimator, "is_random", False))
+
+    @property
     def box(self) -> tuple[Bound, Bound]:
         """The least and the greatest values of an input."""
         low, high = (0.0, 1.0) if self.estimator.clip_values is None else self.estimator.clip_values

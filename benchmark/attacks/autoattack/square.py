@@ -55,7 +55,7 @@ class Square(RegionAttack):
 
         found = Best.nothing(images)
         for _ in range(self.nb_restarts):
-            rows = np.flatnonzero(~found.success)
+            rows = np.flatnonzero(~found.success | self.is_random)
             if len(rows):
                 found.add(rows, self._run(images[rows], y[rows], ask, generator))
         found.points = xp.moveaxis(found.points, -1, 1) if first else found.points
@@ -69,7 +69,7 @@ class Square(RegionAttack):
         logits = ask(found.points)
         found.success, found.score = fooled(logits, y), closeness(logits, y)
         for query in range(self.max_iter):
-            rows = np.flatnonzero(~found.success)
+            rows = np.flatnonzero(~found.success | self.is_random)
             if not len(rows):
                 break
             side = self._side(query, tuple(x.shape))

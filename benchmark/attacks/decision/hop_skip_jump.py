@@ -138,14 +138,15 @@ class _Search:
     def _start(self) -> tuple[np.ndarray, np.ndarray]:
         """Examples that are not adversarial themselves, with random images that are."""
         missing = np.arange(len(self.x))
-        missing = missing[~self._ask(missing, self.x)]
+        if not self.attack.is_random:  # whose answer to an example, which is chance, says nothing
+            missing = missing[~self._ask(missing, self.x)]
         points = self.x.copy()
         found = np.zeros(len(self.x), dtype=bool)
         for _ in range(self.attack.init_size):
             if not len(missing):
                 break
-            images = self.generator.random(self.x[missing].shape, dtype=np.float32)
-            images = self.low + (self.high - self.low) * images
+            shares = self.generator.random(self.x[missing].shape, dtype=np.float32)
+            images = self.low + (self.high - self.low) * shares
             adversarial = self._ask(missing, images)
             points[missing[adversarial]] = images[adversarial]
             found[missing[adversarial]] = True

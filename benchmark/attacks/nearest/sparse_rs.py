@@ -43,7 +43,7 @@ class SparseRS(RegionAttack):
         flat = x.reshape(len(x), -1)
         found = Best.nothing(flat)
         for _ in range(self.nb_restarts):
-            rows = np.flatnonzero(~found.success)
+            rows = np.flatnonzero(~found.success | self.is_random)
             if len(rows):
                 found.add(rows, self._run(flat[rows], y[rows], x.shape[1:], generator))
         return found
@@ -63,7 +63,7 @@ class SparseRS(RegionAttack):
             across, score = fooled(logits, search.y), closeness(logits, search.y)
             found.add(search.rows, Best(across, points, score))
             search.take(points, score, back, forth)
-            search.keep(~across)
+            search.keep(~across | self.is_random)
             size = min(max(int(self._share(query) * count), 1), count, others)
             if not len(search.rows) or not size:
                 break
@@ -98,7 +98,8 @@ class SparseRS(RegionAttack):
     def _share(self, query: int) -> float:
         """Of the budget's values, that are exchanged."""
         place = query * SCHEDULED_QUERIES // self.max_iter if self.rescaled else query
-        return self.p_init / max(by for after, by in DIVISORS.items() if place > after)
+        by = [by for after, by in DIVISORS.items() if place > after]  # none yet of many queries
+        return self.p_init / max(by, default=min(DIVISORS.values()))
 
 
 @dataclass
