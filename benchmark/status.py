@@ -76,8 +76,7 @@ def status(folder: Path | str) -> Status:
         if record is None and (store.cell_folder(cell_id) / "cell.json").exists():
             found.damaged.append(cell_id)
         elif record is None or expected:
-            if record is not None or cell_id in found.labels:
-                found.waiting.append(cell_id)
+            found.waiting.append(cell_id)  # of an earlier run, too, which was broken off
         elif record["status"] == "ok":
             found.done.append(cell_id)
             found.failed |= _failed_stages(store, cell_id, record)

@@ -14,6 +14,7 @@ imported when a model of its framework is fitted.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 from collections.abc import Mapping
@@ -96,7 +97,10 @@ def distribution(name: str) -> str | None:
 
 def describe(name: str) -> str:
     """One line about a defense: the first of its docstring."""
-    return (_load(name).__doc__ or "").strip().splitlines()[0]
+    kind = _load(name)
+    told = (kind.__doc__ or "").strip()
+    is_made = told.startswith(f"{kind.__name__}(")  # by `dataclass`, where there is none
+    return "(no description)" if is_made or not told else told.splitlines()[0]
 
 
 def parameter_names(name: str) -> list[str]:
@@ -156,7 +160,10 @@ def _name_of(target: str) -> str:
     """The defense whose class a record names; raises `KeyError` for what no table holds."""
     names_of = {target: name for name, target in TABLE.items()}
     if target not in names_of:
-        names_of = {saved.target_of(_load(name)): name for name in _contributed()}
+        names_of = {}
+        for name in _contributed():
+            with contextlib.suppress(ContributionError):  # another one's, which is told by its name
+                names_of[saved.target_of(_load(name))] = name
     return names_of[target]
 
 
@@ -175,4 +182,19 @@ def _load(name: str) -> type[Defense]:
     found = other.load()
     if not (isinstance(found, type) and issubclass(found, Defense)):
         raise other.unusable(f"is not {KINDS['defenses']}")
+    if why := _fault(found):
+        raise other.unusable(why)
     return found
+
+
+def _fault(kind: type[Defense]) -> str:
+    """Why the parameters of a contributed class can't be used; empty where they can."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for base in kind.__mro__:
+        for name, told in vars(base).get("__annotations__", {}).items():
+            if issubclass(base, Defense) and name not in fields and "ClassVar" not in str(told):
+                return f"has the parameter {name!r}, but no @dataclass(frozen=True, kw_only=True)"
+    for name, field in fields.items():
+        if name != "threat" and field.default is dataclasses.MISSING:
+            return f"has no default for its parameter {name!r}"
+    return ""

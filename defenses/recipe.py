@@ -277,12 +277,21 @@ class Recipe(Optimisation, ABC):
         return Length(epochs, steps, per_epoch, steps * per_step + epochs * check)
 
     def kernel_class(self, framework: str) -> str:
-        """Where the kernel of a framework is, "module:class"."""
+        """Where the kernel of a framework is, "module:class"; DefenseError where it has none."""
+        if framework not in self.kernels:
+            told = f"{type(self).__name__} has no kernel for {framework}"
+            raise DefenseError(f"{told}, only for {' and '.join(self.kernels) or 'no framework'}")
         return self.kernels[framework]
 
     def kernel(self, subject: Subject, x: np.ndarray | None = None) -> Kernel:
         """The kernel of the subject's framework; `x` builds a model that has no weights yet."""
         prepare(subject, x)
-        module, _, attribute = self.kernel_class(subject.framework).partition(":")
-        kernel: Kernel = getattr(importlib.import_module(module), attribute)(subject.model, self)
+        target = self.kernel_class(subject.framework)
+        module, _, attribute = target.partition(":")
+        try:
+            made = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            told = f"its kernel {target} can't be loaded ({type(error).__name__}: {error})"
+            raise DefenseError(f"{type(self).__name__}: {told}") from error
+        kernel: Kernel = made(subject.model, self)
         return kernel

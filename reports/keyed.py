@@ -8,8 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import PROTOCOL_VERSION, Store
-from benchmark.results.identity import protocol_of
+from benchmark.results import PROTOCOL_VERSION, Store, protocol_of
 from benchmark.results.records import ProtocolRecord, StageRecord
 from reports.left_out import LeftOut
 

@@ -145,7 +145,11 @@ def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
     stored = store.read_cell(cell_id)
     if stored is None:
         exists = (folder / "cell.json").exists()
-        reason = "damaged, changed, or of another schema" if exists else "this cell hasn't ended"
+        reason = (
+            "damaged, changed, or of another schema"
+            if exists
+            else "this cell hasn't ended: run it again, or delete its folder"
+        )
         left_out.add(f"cells/{cell_id}" + ("/cell.json" if exists else ""), reason)
         return None
     try:

@@ -150,8 +150,10 @@ def test_what_can_not_be_done_yet_leaves_nothing(context):
         ({}, False),  # written before records told, by the first
         ({"protocol_version": PROTOCOL_VERSION}, True),
         ({"protocol_version": PROTOCOL_VERSION + 1}, False),
+        ({"protocol_version": 3}, True),  # 4 changed what becomes of random models alone
+        ({"protocol_version": 3, "draws": 50}, False),
     ],
-    ids=["untold", "this", "another"],
+    ids=["untold", "this", "another", "before", "before, random"],
 )
 @pytest.mark.parametrize("name", MEASURED)
 def test_what_was_measured_by_another_protocol_is_done_again(context, name, told, stored):

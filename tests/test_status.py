@@ -71,6 +71,16 @@ def test_what_a_killed_run_was_at_is_waiting(store: Store) -> None:
     assert (found.state, found.running, found.waiting) == ("stopped", [], [job.cell.cell_id])
 
 
+def test_what_an_earlier_run_left_half_done_is_not_forgotten_by_the_next(store: Store) -> None:
+    begun, other = (sleeping_worker.job(store.path, seed) for seed in range(2))
+    store.write_stage(begun.cell.cell_id, "training", {"status": "ok"})
+    with store.lock() as held, Journal(held, [other], {}):
+        end(held, other)
+    found = status(store.path)
+    assert (found.state, found.done) == ("ended", [other.cell.cell_id])
+    assert found.waiting == [begun.cell.cell_id]
+
+
 def test_a_machine_that_gives_no_sign_is_called_silent(store: Store) -> None:
     job = sleeping_worker.job(store.path)
     with store.lock() as held, Journal(held, [job], {}):

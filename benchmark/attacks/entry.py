@@ -73,6 +73,22 @@ class AttackEntry:
     label: str = ""
     distribution: str = ""
 
+    def __post_init__(self) -> None:
+        module, _, name = self.target.partition(":")
+        if not (module and name):
+            raise ValueError(f"target {self.target!r} is not 'module:class'")
+        allowed = {
+            "norms": (*LP, "l0", UNRESTRICTED),
+            "kinds": tuple(KINDS),
+            "frameworks": ("torch", "tensorflow"),
+        }
+        for field_name, known in allowed.items():
+            given = getattr(self, field_name)
+            if not given or not set(given) <= set(known):
+                raise ValueError(f"{field_name} is {given!r}; allowed: {', '.join(known)}")
+        if self.rows not in ("chunk", "one", "all"):
+            raise ValueError(f"rows is {self.rows!r}; allowed: chunk, one, all")
+
     @property
     def class_name(self) -> str:
         """Of what makes it, for records."""

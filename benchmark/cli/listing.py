@@ -96,14 +96,14 @@ def _told(tell: Callable[[str], str], name: str, distribution: str | None) -> st
 
     One part that can't be loaded must not hide the others.
     """
-    from defenses import ContributionError
+    from defenses import DefenseError
 
     if distribution is None:
         return tell(name)
     try:
         return f"{tell(name)} [{distribution}]"
-    except ContributionError as error:
-        return f"can't be used: {error}"
+    except DefenseError as error:
+        return f"can't be used: {error} [{distribution}]"
 
 
 def _cost(name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.datasets import table
+from benchmark.datasets import foreign, table
 from benchmark.datasets.class_split import Given, apply, class_split
 from benchmark.datasets.classes import ClassSplit
 from benchmark.datasets.dataset import Dataset, Measured, Request, Source
@@ -69,12 +69,20 @@ def load(
     request = Request(
         name, _found(path, data_dir), data_dir, download, image_size, split_seed, label, keep
     )
-    source, novel = entry.loader(request), None
+    source, novel = _source(entry, request), None
     if classes is not None:
         source, novel = apply(class_split(classes, source.class_names), source)
     dataset = split(source, name, seed=split_seed, before=before, novel=novel)
-    _ = dataset.measured  # goes through everything, so that what can't be read is told here
+    # Goes through everything, so that what can't be read is told here
+    if dataset.measured is not before and distribution(name):
+        foreign.check_values(dataset)
     return dataset
+
+
+def _source(entry: DatasetEntry, request: Request) -> Source:
+    """What the loader gives; of another distribution's it is looked at."""
+    other = distribution(request.name)
+    return entry.loader(request) if other is None else foreign.source(entry, request, other)
 
 
 def _found(path: Path | None, data_dir: Path | None) -> Path | None:

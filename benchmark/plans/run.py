@@ -69,6 +69,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     budgets = features.feature_budgets(config.features, dataset)
     threat = features.threat(config.norm, config.eps, budgets, dataset)
     chosen = _create_defenses(config, dataset, threat)
+    _check_kernels(config, chosen)
     origin, found = tried_origin(config, dataset, list(chosen.values()))
     config = config.model_copy(update={"model": origin.name})
     extra = extra_data(config, dataset, chosen)
@@ -118,6 +119,16 @@ def _cells(
         extra_data=None if extra is None else extra.record(),
         features=budgets,
     )
+
+
+def _check_kernels(config: RunConfig, chosen: Mapping[str, defenses.Defense]) -> None:
+    """Raises `ConfigError` for a defense that is of one framework alone, and asked for in both."""
+    for name, defense in chosen.items():
+        for framework in config.framework:
+            try:
+                defense.kernel_class(framework)
+            except defenses.DefenseError as error:
+                raise ConfigError(f"defense {name!r}: {error}; give another --framework") from error
 
 
 def _check_machine(config: RunConfig) -> None:

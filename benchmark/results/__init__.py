@@ -27,5 +27,6 @@ from benchmark.results.files import write_text as write_text
 from benchmark.results.identity import PROTOCOL_VERSION as PROTOCOL_VERSION
 from benchmark.results.identity import SCHEMA_VERSION as SCHEMA_VERSION
 from benchmark.results.identity import fits as fits
+from benchmark.results.identity import protocol_of as protocol_of
 from benchmark.results.layout import STAGES as STAGES
 from benchmark.results.store import Store as Store

@@ -77,6 +77,7 @@ class TrustChecks(Stage):
             attacks=[_attacked(context, stage) for stage in self.attacks],
             twin=_left_of_twin(context, self.attacks),
             is_twin=cell.defense == BASELINE,
+            trained_here=cell.source is None,
             judge=target.judge,
             clean=target.clean,
             weights=target.weights,
@@ -86,7 +87,9 @@ class TrustChecks(Stage):
 def _attacked(context: Context, stage: Attack) -> Attacked:
     record = context.record(stage.path) or {"name": stage.spec.name, "status": "missing"}
     arrays = _arrays(context.store, context.cell.cell_id, stage, record)
-    return Attacked(record, arrays, bounded=_bounded(stage.spec))
+    # What has failed may be so since its class isn't there, and says nothing of budgets
+    bounded = record["status"] == "ok" and _bounded(stage.spec)
+    return Attacked(record, arrays, bounded=bounded)
 
 
 def _arrays(store: Store, cell_id: str, stage: Attack, record: Record) -> dict[str, np.ndarray]:

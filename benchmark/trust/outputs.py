@@ -55,8 +55,8 @@ def stable_outputs(subject: Subject) -> Finding:
         )
     return flagged(
         f"{told}: the model is random. Attacks followed the mean of {DRAWS_OF_ATTACKS} draws or "
-        f"their gradients, and the label of the mean of {subject.clean.draws} judged. A single draw "
-        "is wrong more often.",
+        f"their gradients, and the label of the mean of {subject.clean.draws} judged; a single "
+        "draw is wrong more often.",
         **evidence,
         draws=subject.clean.draws,
     )

@@ -23,18 +23,24 @@ def clean_accuracy(subject: Subject) -> Finding:
     evidence = {"clean_accuracy": accuracy, "chance": chance, "examples": count}
     if not fits.doubtful(accuracy, chance):
         return passed(f"The model is right on {percent(accuracy)} of clean examples.", **evidence)
-    inputs = {fits.AS_THEY_ARE: subject.x, **dict(fits.usual_inputs(subject.x))}
-    likely = fits.likely(subject.unasked(), inputs, subject.y, accuracy)
-    evidence |= {f"accuracy_{words}": found for words, found in likely.items()}
     told = f"The model is right on {percent(accuracy)} of {count} clean examples"
-    if likely:
-        better = fits.in_words(likely)
-        return flagged(f"{told}, and it would be on {better}: that is what it takes.", **evidence)
+    advice = "train it longer, or at another learning rate"
+    if not subject.trained_here:  # on other inputs, maybe
+        inputs = {fits.AS_THEY_ARE: subject.x, **dict(fits.usual_inputs(subject.x))}
+        likely = fits.likely(subject.unasked(), inputs, subject.y, accuracy)
+        evidence |= {f"accuracy_{words}": found for words, found in likely.items()}
+        if likely:
+            better = fits.in_words(likely)
+            told = f"{told}, and it would be on {better}: that is what it takes."
+            return flagged(told, **evidence)
+        advice = (
+            "no other scale, normalisation or order of channels or classes that was tried fits "
+            "better; check the weights"
+        )
     if _near(accuracy, chance, count):
         return flagged(
             f"{told}, where chance is right on {percent(chance)}: robustness of such answers means "
-            "nothing. No other scale, normalisation or order of channels or classes that was tried "
-            "fits better; check the weights.",
+            f"nothing; {advice}.",
             **evidence,
         )
     return passed(f"{told}, more than chance ({percent(chance)}).", **evidence)

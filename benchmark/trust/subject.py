@@ -114,6 +114,7 @@ class Subject:
         attacks: every attack of the suite.
         twin: share of the undefended twin's correct examples that the same attacks leave right.
         is_twin: whether this is the undefended twin itself.
+        trained_here: whether it was trained on inputs as these are.
         judge: who judged the attacks; the pipeline as it is where there was none.
         clean: what a random model says of `x`.
         weights: of features whose budgets differ, (d,).
@@ -130,6 +131,7 @@ class Subject:
     attacks: Sequence[Attacked]
     twin: float | None = None
     is_twin: bool = False
+    trained_here: bool = False
     judge: Judge | None = None
     clean: Answers | None = None
     weights: np.ndarray | None = None

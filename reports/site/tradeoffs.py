@@ -65,13 +65,15 @@ def _worst_case(point: Document) -> str:
 
 def _mark_front(points: list[Document], name: str, key: str, sign: int) -> None:
     """Marks the points that no other beats in both; lower `sign` times `key` is better."""
-    best = -1.0
     known = [point for point in points if point[key] is not None]
     for point in points:
         point[name] = False
+    best, reached = -1.0, None  # the highest so far, and where on the other axis it was reached
     for point in sorted(known, key=lambda p: (sign * p[key], -p["worst_case"])):
-        point[name] = point["worst_case"] > best
-        best = max(best, point["worst_case"])
+        higher = point["worst_case"] > best
+        point[name] = higher or (point["worst_case"], point[key]) == (best, reached)
+        if higher:
+            best, reached = point["worst_case"], point[key]
 
 
 def _plots(points: list[Document], known: Styles) -> tuple[Markup, Markup | None]:

@@ -1,0 +1,184 @@
+"""Parts of other distributions that are wrong: told in a line, and whose, before anything runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from plugins import distribution
+
+import defenses
+from benchmark import datasets
+from benchmark.attacks.entry import AttackEntry
+from benchmark.cli.listing import descriptions
+from benchmark.config import read
+from benchmark.errors import ConfigError, DataError
+from benchmark.plans.run import make_plan
+from benchmark.stages.trust import _attacked
+from defenses.errors import DefenseError
+from defenses.threat import Threat
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder where modules are looked for."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "one", raising=False)
+    return folder
+
+
+def dry(tmp_path: Path, **given: Any) -> Any:
+    usual = {"framework": "torch", "baseline": False, "examples": 5}
+    return make_plan(read({**usual, "out": str(tmp_path / "out"), **given}), dry_run=True)
+
+
+LOADER = """
+import numpy as np
+from benchmark.datasets import DatasetDefaults, DatasetEntry, Source
+
+EPS = {{"linf": 0.1, "l2": 0.5, "l1": 2.0}}
+ENTRY = DatasetEntry("one:load", "made up", DatasetDefaults(EPS, 1))
+
+def load(request):
+    x = np.random.default_rng(0).random((100, 8, 8, 1), dtype=np.float32)
+    y = np.arange(100) % 2
+    {changes}
+    return Source(x, y, ("a", "b"))
+"""
+DATA = {
+    "raises": ("raise KeyError('colour')", "its loader one:load raises KeyError: 'colour'"),
+    "gives nothing": ("return None", "its loader gives NoneType, not a Source"),
+    "labels of text": ("y = np.array(['a', 'b'] * 50)", "y is <U1 of shape (100,)"),
+    "labels one-hot": ("y = np.eye(2)[y]", "y is float64 of shape (100, 2)"),
+    "a label lacks": ("y = y[:-1]", "x has 100 examples and y 99 labels"),
+    "other labels": ("y = y + 1", "y reaches from 1 to 2; there are 2 class_names"),
+    "no channel": ("x = x[..., 0]", "x is (100, 8, 8); inputs must be (n, H, W, C) or (n, d)"),
+    "0 to 255": ("x = 255 * x", "inputs must be in [0, 1], or bytes"),
+    "no numbers": ("x[3] = np.nan", "holds values that are not finite"),
+}
+
+
+@pytest.mark.parametrize(("changes", "told"), DATA.values(), ids=DATA)
+def test_a_data_set_that_can_not_be_is_one_line(place, tmp_path, changes, told):
+    distribution(
+        place, "one", module=LOADER.format(changes=changes), datasets={"made-up": "one:ENTRY"}
+    )
+
+    with pytest.raises(DataError) as raised:
+        dry(tmp_path, dataset="made-up", defense="pgd-at")
+
+    assert told in str(raised.value)
+    assert "made-up" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_data_set_that_is_right_is_taken_as_it_is(place):
+    module = LOADER.format(changes="x = (255 * x).astype(np.uint8)")
+    distribution(place, "one", module=module, datasets={"made-up": "one:ENTRY"})
+    found = datasets.load("made-up")
+    assert found.input_shape == (8, 8, 1)
+    assert len(found.y_train) + len(found.y_validation) + len(found.y_test) == 100
+
+
+DEFENSE = """
+from dataclasses import dataclass
+from defenses import AdversarialTraining, Defense
+from defenses.parameters import parameter
+
+{text}
+"""
+USABLE = "@dataclass(frozen=True, kw_only=True)\nclass Mine(AdversarialTraining):\n    {body}"
+CLASSES = {
+    "no decorator": (
+        "class Mine(AdversarialTraining):\n    squeeze: float = parameter(1.0, low=0)",
+        "has the parameter 'squeeze', but no @dataclass(frozen=True, kw_only=True)",
+    ),
+    "no default": (
+        USABLE.format(body="squeeze: float"),
+        "has no default for its parameter 'squeeze'",
+    ),
+    "a default out of range": (
+        USABLE.format(body="squeeze: float = parameter(20.0, low=0, high=10)"),
+        "squeeze must be from 0 to 10, got 20",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), CLASSES.values(), ids=CLASSES)
+def test_a_defense_that_can_not_be_is_told_and_hides_no_others(place, text, told):
+    module = DEFENSE.format(text=text)
+    distribution(place, "one", module=module, defenses={"mine": "one:Mine"})
+
+    found = descriptions("defenses")
+
+    assert told in found["mine"]
+    assert "one 1.0" in found["mine"]
+    assert "GE an example" in found["pgd-at"]
+    with pytest.raises(DefenseError, match=told.split("(")[0]):
+        defenses.create("mine", Threat("linf", 0.1))
+
+
+def test_another_distribution_s_fault_does_not_keep_a_model_from_being_loaded(place):
+    module = DEFENSE.format(text=USABLE.format(body="squeeze: float = 1.0") + "\nX = 1")
+    distribution(place, "one", module=module, defenses={"broken": "one:X", "mine": "one:Mine"})
+    assert defenses._name_of("one:Mine") == "mine"
+
+
+KERNELS = {
+    "of one framework": ("{'torch': 'one:Kernel'}", "has no kernel for tensorflow, only for torch"),
+    "of none": ("{}", "has no kernel for torch, only for no framework"),
+}
+
+
+@pytest.mark.parametrize(("kernels", "told"), KERNELS.values(), ids=KERNELS)
+def test_a_defense_of_one_framework_is_refused_in_the_other(place, tmp_path, kernels, told):
+    body = f"kernels = {kernels}"
+    module = DEFENSE.format(text=USABLE.format(body=body))
+    distribution(place, "one", module=module, defenses={"mine": "one:Mine"})
+
+    with pytest.raises(ConfigError, match=told):
+        dry(tmp_path, defense="mine", framework="torch,tensorflow")
+
+
+def test_a_kernel_that_is_not_there_is_told_as_that(place):
+    from untrained import model
+
+    module = DEFENSE.format(text=USABLE.format(body="kernels = {'torch': 'one:Missing'}"))
+    distribution(place, "one", module=module, defenses={"mine": "one:Mine"})
+
+    with pytest.raises(DefenseError, match=r"Mine: its kernel one:Missing can't be loaded"):
+        defenses.create("mine", Threat("linf", 0.1)).resume(model("torch", (8, 8, 1)))
+
+
+ENTRIES = {
+    "norm": ({"norms": ("linf2",)}, "norms is"),
+    "no norm": ({"norms": ()}, "norms is"),
+    "kind": ({"kinds": ("greybox",)}, "kinds is"),
+    "target": ({"target": "module.Class"}, "is not 'module:class'"),
+    "framework": ({"frameworks": ("jax",)}, "frameworks is"),
+    "rows": ({"rows": "some"}, "rows is 'some'; allowed: chunk, one, all"),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), ENTRIES.values(), ids=ENTRIES)
+def test_an_entry_of_an_attack_that_can_not_be_is_refused(change, told):
+    given = {"target": "a:B", "description": "x", "norms": ("linf",), "arguments": ()}
+    with pytest.raises(ValueError, match=told):
+        AttackEntry(**{**given, **change})
+
+
+def test_trust_checks_are_made_beside_an_attack_whose_class_is_missing():
+    spec = SimpleNamespace(name="gone", entry=AttackEntry("gone:X", "x", ("linf",), ()))
+    stage = SimpleNamespace(spec=spec, path="attacks/gone", key="gone")
+    context = SimpleNamespace(
+        record=lambda path: {"name": "gone", "status": "failed"},
+        store=None,
+        cell=SimpleNamespace(cell_id="a"),
+    )
+    found = _attacked(context, stage)
+    assert (found.name, found.bounded) == ("gone", False)
