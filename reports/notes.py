@@ -70,7 +70,13 @@ def _about(attack: Attack) -> Iterator[str]:
             "the worst case is an upper bound"
         )
     if attack.record.silent:
-        yield f"met {attack.record.silent} successes that it did not return; they count"
+        met = attack.record.silent
+        found = (
+            "1 success that it did not return; it counts"
+            if met == 1
+            else (f"{met} successes that it did not return; they count")
+        )
+        yield f"met {found}"
     counts = attack.record.violations
     for count, what in (
         (counts.budget, "left the perturbation budget"),
