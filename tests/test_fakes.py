@@ -207,10 +207,10 @@ def test_a_random_model_falls_to_attacks_on_its_mean(kind):
     assert worst < (target.clean_prediction == target.y).mean() - 0.3
 
 
-def test_chance_is_named():
+def test_what_judges_a_random_model_is_named():
     told = checked(Match(before=drops))["stable outputs"]
     assert "the model is random" in told
-    assert "more than chance" in told
+    assert "the label of the mean of 50 judged" in told
 
 
 def test_an_honest_model_answers_as_it_does_without_a_judge():

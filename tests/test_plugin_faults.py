@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,13 +24,14 @@ from defenses.threat import Threat
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder where modules are looked for."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder where modules are looked for, in which no other test finds its own."""
     folder = tmp_path / "place"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, "one", raising=False)
-    return folder
+    sys.modules.pop("one", None)
+    yield folder
+    sys.modules.pop("one", None)
 
 
 def dry(tmp_path: Path, **given: Any) -> Any:

@@ -118,6 +118,7 @@ def test_the_version_of_a_contribution_is_part_of_a_cells_id(
         folder = tmp_path / version
         distribution(folder, "one", version=version, module=MINE, defenses={"mine": "one:Mine"})
         with monkeypatch.context() as patch:
+            patch.delitem(sys.modules, "one", raising=False)
             patch.syspath_prepend(str(folder))
             ids.append(plan(tmp_path, defense="mine").jobs[0].cell.cell_id)
 
