@@ -26,7 +26,7 @@ from benchmark.attacks.target import aimed  # noqa: E402
 from benchmark.estimators import pytorch, tensorflow  # noqa: E402
 from benchmark.models import pytorch as torch_models  # noqa: E402
 from benchmark.models import tensorflow as keras_models  # noqa: E402
-from benchmark.trust import checks, gradients, roads, search, suite  # noqa: E402
+from benchmark.trust import checks, gradients, roads, scale, search, suite  # noqa: E402
 from benchmark.trust.subject import Attacked, Subject  # noqa: E402
 
 SHAPE, CLASSES, EPS = (8, 8, 1), 10, 0.15
@@ -396,3 +396,26 @@ def test_checks_need_no_example_that_is_left(broken, trained, data):
 
 def vars_of(subject):
     return {name: getattr(subject, name) for name in subject.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("trained_here", [False, True])
+def test_no_other_scale_is_told_of_what_was_trained_here(trained_here):
+    """The model is right on half the examples, and on all of them in 0..255."""
+    x = np.linspace(0, 1, 40, dtype=np.float32).reshape(40, 1, 1, 1)
+    y = np.arange(40) % 2
+
+    def predict(points):
+        flat = points.reshape(len(points))
+        right = flat.max() > 1 if len(flat) else False
+        labels = np.round(flat / flat.max() * 39).astype(int) % 2 if right else np.zeros(len(flat))
+        return np.eye(2)[labels.astype(int)]
+
+    subject = Subject(
+        **{"estimator": None, "pipeline": predict, "x": x, "y": y, "norm": "linf", "eps": 0.1},
+        **{"seed": 0, "attacks": (), "clean_prediction": np.zeros(40, int)},
+        trained_here=trained_here,
+    )
+    finding = scale.clean_accuracy(subject)
+    assert finding.status == "flagged"
+    assert ("that is what it takes" in finding.sentence) is not trained_here
+    assert ("train it longer" in finding.sentence) is trained_here

@@ -14,6 +14,7 @@ import reports
 from benchmark.results import Store, npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 from reports import text
+from reports.site import tradeoffs
 
 
 @pytest.fixture
@@ -171,3 +172,18 @@ def test_every_number_of_a_page_is_in_its_data(synthetic: Any, site: Path) -> No
         assert len(shown) > 5
         missing = shown - numbers(" ".join(told(document(site, data))))
         assert missing <= {"95", "0", "1"}, name  # of "95 % interval" and "[0, 1]"
+
+
+@pytest.mark.parametrize(
+    ("values", "front"),
+    [
+        ([(0.9, 0.4), (0.8, 0.5), (0.7, 0.45)], [True, True, False]),
+        ([(0.9, 0.4), (0.9, 0.4), (0.8, 0.4)], [True, True, False]),
+        ([(0.9, 0.4), (0.9, 0.3)], [True, False]),
+    ],
+    ids=["one behind", "two alike", "equal in one"],
+)
+def test_the_front_is_what_no_other_model_beats(values, front):
+    points = [{"clean_accuracy": clean, "worst_case": worst} for clean, worst in values]
+    tradeoffs._mark_front(points, "front", "clean_accuracy", -1)
+    assert [point["front"] for point in points] == front
