@@ -31,6 +31,11 @@ class _Model:
         return self.rows[0]
 
     @property
+    def has_rank(self) -> bool:
+        """Whether every attack told something of every seed, so that it can be the best."""
+        return not any(row.unranked_reason for row in self.rows)
+
+    @property
     def value(self) -> float:
         """Its worst case, over its seeds where they are complete."""
         mean = self.first.seeds_mean
@@ -65,7 +70,9 @@ def finding(out: Source, cell_ids: Collection[str], suite: str) -> str:
         return f"Nothing was measured{ending}."
     adapted = {cell.cell_id: cell.adaptation for cell in results.cells if cell.adaptation}
     models = _models(rows)
-    best = max(_defended(models), key=lambda one: one.value)
+    best = max(_defended(models), key=lambda one: (one.has_rank, one.value))
+    if without := sum(bool(row.unranked_reason) for row in rows):
+        ending = f"; {without} of {len(chosen)} cells have no rank{ending}"
     told = adapted.get(best.first.cell_id)
     labels = "" if told is None else f", adapted to {told.labels_used} labels,"
     return f"{_name(best)}{labels} keeps {_kept(best, models)}{_ties(best, models)}{ending}."

@@ -174,6 +174,59 @@ def test_an_entry_of_an_attack_that_can_not_be_is_refused(change, told):
         AttackEntry(**{**given, **change})
 
 
+ATTACK = """
+from art.attacks import EvasionAttack
+from benchmark.attacks.arguments import Kind
+from benchmark.attacks.entry import AttackEntry
+
+ENTRY = AttackEntry("one:{target}", "made up", ("linf",), ("reach",),
+                    argument_kinds={{"reach": Kind("a share", 0, 1)}}, defaults={{"reach": 0.5}})
+
+class Right(EvasionAttack):
+    attack_params = [*EvasionAttack.attack_params, "eps", "reach"]
+    def __init__(self, estimator, eps=0.1, reach=0.1):
+        super().__init__(estimator=estimator)
+
+class Deaf(Right):
+    def __init__(self, estimator, eps=0.1):
+        pass
+
+class Greedy(Right):
+    def __init__(self, estimator, steps, reach=0.1):
+        pass
+
+class Stranger:
+    def __init__(self, estimator, reach=0.1):
+        pass
+"""
+MADE = {
+    "missing": ("Gone", "has no class one:Gone: AttributeError"),
+    "without its argument": ("Deaf", "one:Deaf that doesn't take reach"),
+    "with one that nothing gives": ("Greedy", "one:Greedy that needs steps, which nothing gives"),
+    "no attack of ART": ("Stranger", "without attack_params, so no attack of ART"),
+}
+
+
+def attacked_by(place: Path, tmp_path: Path, target: str) -> Any:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("description: one\nattacks:\n  mine: {attack: mine}\n")
+    module = ATTACK.format(target=target)
+    distribution(place, "one", module=module, attacks={"mine": "one:ENTRY"})
+    return dry(tmp_path, dataset="digits", defense="pgd-at", suite=str(suite))
+
+
+@pytest.mark.parametrize(("target", "told"), MADE.values(), ids=MADE)
+def test_an_attack_whose_class_can_not_be_made_is_told_before_a_run(place, tmp_path, target, told):
+    with pytest.raises(DefenseError, match=told) as raised:
+        attacked_by(place, tmp_path, target)
+    assert "attack 'mine' of one 1.0" in str(raised.value)
+
+
+def test_an_attack_whose_class_can_be_made_is_planned(place, tmp_path):
+    plan = attacked_by(place, tmp_path, "Right")
+    assert [spec.name for job in plan.jobs for spec in job.attacks] == ["mine"]
+
+
 def test_trust_checks_are_made_beside_an_attack_whose_class_is_missing():
     spec = SimpleNamespace(name="gone", entry=AttackEntry("gone:X", "x", ("linf",), ()))
     stage = SimpleNamespace(spec=spec, path="attacks/gone", key="gone")

@@ -210,6 +210,17 @@ def test_a_changed_configuration_is_told(store):
     assert text.startswith("its configuration is that of digits-cnn-small-torch-meta-adv-s0-")
 
 
+def test_a_record_of_another_schema_is_told_of_its_own_stage_alone(store):
+    claim = pgd(store)
+    other = claim_of(store, "attacks/fgsm-")
+    path, _ = files(store, claim)
+    reseal(path, stored(path) | {"robust_accuracy": "all"})
+
+    state, text = replay.replay(claim, device="cpu")
+    assert (state, "robust_accuracy" in text) == ("differs", True)
+    assert replay.replay(other, device="cpu")[0] == "holds"
+
+
 def test_a_damaged_attack_differs(store):
     claim = pgd(store)
     files(store, claim)[1].write_bytes(b"torn")

@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import inspect
-from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from benchmark.attacks.arguments import as_art_takes_it
-from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
+from benchmark.attacks.classes import Attack, attack_class, takes
+from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.geometry import ORDERS
 from benchmark.attacks.suites import AttackSpec
 from benchmark.estimators.estimator import Classifier, Estimator
 from benchmark.estimators.passes import rows_at_once
-
-
-class Attack(Protocol):
-    """One of ART's evasion attacks, with its arguments."""
-
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
-        """Adversarial examples for `x`, (n, ...), with labels `y`, (n,)."""
-
-
-class AttackClass(Protocol):
-    """What makes one."""
-
-    attack_params: Sequence[str]
-
-    def __call__(self, estimator: Classifier, **arguments: object) -> Attack:
-        """The attack on an estimator."""
-
-
-def attack_class(entry: AttackEntry) -> AttackClass:
-    """The class of a row of the table, imported."""
-    module, _, name = entry.target.partition(":")
-    found: AttackClass = getattr(importlib.import_module(module), name)
-    return found
 
 
 def create(spec: AttackSpec, estimator: Classifier, norm: str, eps: float) -> Attack:
@@ -50,7 +25,7 @@ def create(spec: AttackSpec, estimator: Classifier, norm: str, eps: float) -> At
     }
     if norm != UNRESTRICTED:
         wanted |= {"norm": ORDERS[norm], "eps": eps}
-    known = {key: value for key, value in wanted.items() if _takes(attack, key)}
+    known = {key: value for key, value in wanted.items() if takes(attack, key)}
     if entry.enough and not spec.to_the_end:
         known[entry.enough] = eps
     given = {
@@ -87,10 +62,3 @@ def adversarial(
     scaled = module.Scaled(estimator, x, scale, eps, marks=spec.entry.takes_marks)
     found = create(spec, scaled, norm, eps).generate(x=scaled.examples, y=y)
     return np.asarray(scaled.back(found))
-
-
-def _takes(attack: AttackClass, argument: str) -> bool:
-    """Whether an attack has this parameter, and its constructor takes it: ART's lists say more."""
-    parameters = inspect.signature(attack).parameters
-    open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    return argument in attack.attack_params and (argument in parameters or open_ended)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
-from benchmark.attacks import foreign
+from benchmark.attacks import classes, foreign
 from benchmark.attacks.arguments import ArgumentKind
 from benchmark.attacks.arguments import kind_of as known_kind
 from benchmark.attacks.entry import AttackEntry
@@ -43,6 +44,17 @@ def entry(name: str) -> AttackEntry:
             raise other.unusable(f"says nothing of {argument} in argument_kinds")
     # The bare name of its class could be that of one of this project's own.
     return replace(found, label=found.target, distribution=other.distribution)
+
+
+def check_made(name: str, given: Collection[str]) -> None:
+    """Raises `ContributionError` where another distribution's attack can't be made with these.
+
+    Its class is imported for that. Those of this project have tests, and classes that a suite names
+    by their place have been read already.
+    """
+    other = _contributed().get(name)
+    if other is not None and (wrong := classes.fault(entry(name), given)):
+        raise other.unusable(wrong)
 
 
 def distribution(name: str) -> str | None:

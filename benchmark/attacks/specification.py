@@ -158,7 +158,12 @@ class Suite:
         ]
 
     def check_fits(self, norm: str, input_shape: tuple[int, ...], classes: int) -> None:
-        """Raises `SuiteError` for what can't be done with such data: attacks, and corruptions."""
+        """Raises for what can't be done with such data: attacks, and corruptions.
+
+        Raises:
+            SuiteError: such data don't suit.
+            ContributionError: another distribution's attack can't be made.
+        """
         if self.corruptions and len(input_shape) != 3:
             raise SuiteError(
                 f"suite {self.name!r} measures corruptions, which are of images; these are tabular "
@@ -168,6 +173,7 @@ class Suite:
             if spec.obstacle(norm, input_shape):
                 continue
             given = {**spec.entry.defaults, **spec.arguments}
+            lookup.check_made(spec.attack, given)
             if wrong := misfit(spec.attack, given, spec.norm or norm, input_shape, classes):
                 raise SuiteError(f"attack {spec.name!r} of suite {self.name!r}: {wrong}")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark import frameworks, models
 from benchmark.attacks import lookup
-from benchmark.attacks.creating import attack_class
+from benchmark.attacks.classes import attack_class
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec, recorded_attack

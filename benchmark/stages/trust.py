@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmark.attacks.creating import attack_class
+from benchmark.attacks.classes import attack_class
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import BASELINE, Cell
 from benchmark.results import Record, Store

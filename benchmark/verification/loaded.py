@@ -16,7 +16,7 @@ from benchmark.attacks.suites import load_suite, recorded_attack, suite_names, s
 from benchmark.attacks.target import Target
 from benchmark.cells import Cell, cell_of
 from benchmark.datasets import Dataset
-from benchmark.errors import BenchError, ConfigError, StoreError
+from benchmark.errors import BenchError, ConfigError, SchemaError, StoreError
 from benchmark.external.loading import ready
 from benchmark.external.model import from_source
 from benchmark.job import Job
@@ -243,8 +243,15 @@ class Loaded:
     def _sources(self) -> dict[str, str]:
         """Defense to the cell on whose model attacks were made, as the records tell."""
         keys = {key for keys in self.suites.values() for key in keys}
-        records = [self.found(f"attacks/{key}") or {} for key in keys]
-        return {one["source"]: one["made_on"] for one in records if one.get("made_on")}
+        told = {}
+        for key in keys:
+            try:
+                record = self.found(f"attacks/{key}") or {}
+            except SchemaError:
+                continue  # told where this attack is checked; it says nothing of the others
+            if record.get("made_on"):
+                told[record["source"]] = record["made_on"]
+        return told
 
     def _external(self, data: Dataset) -> models.Model:
         """A model that someone else trained, from the stored weights; no code of theirs runs."""

@@ -77,7 +77,17 @@ def test_what_did_not_end_well_is_counted_and_bounds_are_bounds(synthetic: Any) 
     synthetic.cell("trades", robust={}, status="diverged")
 
     assert finding(synthetic).startswith("pgd-at keeps at most 60.0 %")
-    assert finding(synthetic).endswith("; 1 of 2 cells have no result.")
+    ending = "; 1 of 2 cells have no rank; 1 of 2 cells have no result."
+    assert finding(synthetic).endswith(ending)
+
+
+def test_what_an_attack_told_nothing_of_is_not_the_best(synthetic: Any) -> None:
+    states = {"square": ("failed", "no memory")}
+    synthetic.cell("pgd-at", robust={"pgd": 0.9, "square": 0.9}, states=states)
+    synthetic.cell("trades", robust={"pgd": 0.5, "square": 0.5})
+
+    assert finding(synthetic).startswith("trades keeps 49.5 %")
+    assert finding(synthetic).endswith("; 1 of 2 cells have no rank.")
 
 
 def test_undefended_models_alone_are_named_so(synthetic: Any) -> None:
