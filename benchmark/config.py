@@ -6,11 +6,8 @@ are checked where the run is planned; everything that can be judged alone is jud
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,9 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-from benchmark import documents, limits
+from benchmark import documents, limits, values
 from benchmark.choices import UserPath, one_of
-from benchmark.errors import ConfigError, UnknownName, shortened
+from benchmark.errors import ConfigError, UnknownName
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.paths import expanded
 from benchmark.placement import Placement
@@ -45,102 +42,17 @@ OF_PROTOCOL: dict[str, tuple[str, ...]] = {
     "adapt_to": ("domain",),
 }
 
-_FRACTION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*/\s*([0-9]+(?:\.[0-9]*)?)\s*")
-# YAML 1.1 reads 1e-2 as text, because it has no dot.
-_EXPONENT = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?[eE][+-]?[0-9]+")
-
-
-def _listed(value: Any) -> list[Any]:
-    """A list from a list, a single value or text such as "a,b"."""
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    parts = [v.split(",") if isinstance(v, str) else [v] for v in values]
-    cleaned = [p.strip() if isinstance(p, str) else p for part in parts for p in part]
-    return [p for p in cleaned if p != ""]
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value) else value
-
-
-def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(values))
-
-
-def _number(value: Any) -> Any:
-    """A number from text such as "8/255" or "1e-2"; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    if fraction := _FRACTION.fullmatch(value):
-        over, under = map(float, fraction.groups())
-        return over / under if under else value
-    return float(value) if _EXPONENT.fullmatch(value) else value
-
-
-def _budget(value: Any) -> float:
-    """A perturbation budget: a finite number above 0."""
-    number = _number(value)
-    if isinstance(number, str):
-        with contextlib.suppress(ValueError):
-            number = float(number)
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ConfigError(f"eps {shortened(value)} is not a number; give one such as 0.15 or 8/255")
-    if not 0 < number < math.inf:
-        raise ConfigError(f"eps {shortened(value)} is not allowed; give a finite number above 0")
-    return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
-
-
-def _plain(value: Any, path: str) -> Any:
-    """`value`, with its numbers read; ConfigError unless it is made of JSON's types only."""
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise ConfigError(f"{path}: key {shortened(key)} is not a name")
-        return {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, path) for item in value]
-    value = _number(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{path}: {shortened(value)} is not a finite number")
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ConfigError(
-        f"{path}: {shortened(value)} is not allowed; give a number, text, true, false or a list"
-    )
-
-
-def _mapping(kind: str, value: Any) -> dict[str, Any]:
-    whole = _plain({} if value is None else value, kind)
-    if not isinstance(whole, dict):
-        raise ConfigError(f"{kind} must map names to their settings, got {shortened(value)}")
-    return whole
-
-
-def _settings(kind: str) -> BeforeValidator:
-    """A mapping of names to mappings: {name: {setting: value}}."""
-
-    def check(value: Any) -> dict[str, dict[str, Any]]:
-        whole = _mapping(kind, value)
-        for name, settings in whole.items():
-            if settings is not None and not isinstance(settings, dict):
-                raise ConfigError(
-                    f"{kind}.{name} must map settings to values, got {shortened(settings)}"
-                )
-        return {name: settings or {} for name, settings in whole.items()}
-
-    return BeforeValidator(check)
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_unique)]
+Names = Annotated[tuple[str, ...], BeforeValidator(values.listed), AfterValidator(values.unique)]
 Frameworks = Annotated[
     tuple[Annotated[str, one_of("framework", FRAMEWORKS)], ...],
-    BeforeValidator(_listed),
-    AfterValidator(_unique),
+    BeforeValidator(values.listed),
+    AfterValidator(values.unique),
 ]
-Seed = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=limits.MAX_SEED)]
-Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_listed), AfterValidator(_unique)]
+Seed = Annotated[int, BeforeValidator(values.whole), Field(strict=True, ge=0, le=limits.MAX_SEED)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(values.listed), AfterValidator(values.unique)]
 Count = Annotated[int, Field(strict=True, gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)]
-Budget = Annotated[float, BeforeValidator(_budget)]
+Budget = Annotated[float, BeforeValidator(values.budget)]
 Settings = dict[str, dict[str, Any]]
 
 
@@ -188,10 +100,10 @@ class RunConfig(Placement, Trainings):
     on_overfit: Annotated[str, one_of("on_overfit", ON_OVERFIT)] | None = None
     protocol: Annotated[str, one_of("protocol", PROTOCOLS)] = "none"
     adaptation: Annotated[
-        dict[str, Any], BeforeValidator(functools.partial(_mapping, "adaptation"))
+        dict[str, Any], BeforeValidator(functools.partial(values.mapping, "adaptation"))
     ] = Field(default_factory=dict)
-    parameters: Annotated[Settings, _settings("parameters")] = Field(default_factory=dict)
-    attacks: Annotated[Settings, _settings("attacks")] = Field(default_factory=dict)
+    parameters: Annotated[Settings, values.settings("parameters")] = Field(default_factory=dict)
+    attacks: Annotated[Settings, values.settings("attacks")] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:

@@ -26,7 +26,7 @@ import numpy as np
 from benchmark.datasets import Dataset
 from benchmark.metatest.attacks import Kept, kept
 from benchmark.metatest.domain.settings import FINETUNE, METHODS, Domain
-from benchmark.metatest.domain.target import as_shape
+from benchmark.metatest.domain.target import drawn
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Adapted, Reading
 from benchmark.metatest.readouts.table import Setting, Support, readout
@@ -198,7 +198,7 @@ class Course:
     ) -> Episode:
         """What an episode leaves of its queries."""
         x, y, x_query, y_query = self.draw(number, shots, tuning=tuning)
-        generator = np.random.default_rng([self.seed, _STREAM, int(tuning), number, 1])
+        generator = self._generator(number, 1, tuning=tuning)
         start = self.threat.random_starts(generator, x_query.shape)
         answering: Adaptable | Reading
         if isinstance(model, Adapted):
@@ -278,24 +278,14 @@ class Course:
     def draw(
         self, number: int, shots: int, *, tuning: bool = False
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Labelled examples and queries of an episode; while tuning, test examples are left alone.
+        """Labelled examples and queries of an episode, as `drawn` gives them."""
+        generator = self._generator(number, 0, tuning=tuning)
+        queries = self.protocol.queries
+        return drawn(self.target, self.shape, generator, shots, queries, tuning=tuning)
 
-        Returns: x (classes * shots, ...), y, x_query (queries, ...), y_query.
-        """
-        target = self.target
-        x, y = (
-            (target.x_validation, target.y_validation) if tuning else (target.x_test, target.y_test)
-        )
-        generator = np.random.default_rng([self.seed, _STREAM, int(tuning), number, 0])
-        query = generator.choice(len(y), self.protocol.queries, replace=False)
-        places = np.concatenate(
-            [
-                generator.permutation(np.flatnonzero(target.y_train == label))[:shots]
-                for label in range(target.classes)
-            ]
-        )
-        support = as_shape(target.x_train[places], self.shape)
-        return support, target.y_train[places], as_shape(x[query], self.shape), y[query]
+    def _generator(self, number: int, of: int, *, tuning: bool) -> np.random.Generator:
+        """Of an episode: of its examples (0) or of where attacks start (1)."""
+        return np.random.default_rng([self.seed, _STREAM, int(tuning), number, of])
 
     def _attacked(
         self,

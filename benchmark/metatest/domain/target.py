@@ -1,12 +1,39 @@
-"""Images of another data set as a model takes them."""
+"""Examples of another data set, drawn for an episode, as a model takes them."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
+from benchmark.datasets import Dataset
+
 # ITU-R 601-2, as Pillow's conversion to grey
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def drawn(
+    target: Dataset,
+    shape: tuple[int, ...],
+    generator: np.random.Generator,
+    shots: int,
+    queries: int,
+    *,
+    tuning: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labelled examples and queries of an episode; while tuning, test examples are left alone.
+
+    Returns: x (classes * shots, *shape), y, x_query (queries, *shape), y_query.
+    """
+    x, y = (target.x_validation, target.y_validation) if tuning else (target.x_test, target.y_test)
+    query = generator.choice(len(y), queries, replace=False)
+    places = np.concatenate(
+        [
+            generator.permutation(np.flatnonzero(target.y_train == label))[:shots]
+            for label in range(target.classes)
+        ]
+    )
+    support = as_shape(target.x_train[places], shape)
+    return support, target.y_train[places], as_shape(x[query], shape), y[query]
 
 
 def as_shape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

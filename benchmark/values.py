@@ -1,0 +1,100 @@
+"""What is written for a value, in YAML or on the command line, as the value that is meant."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from typing import Any
+
+from pydantic import BeforeValidator
+
+from benchmark import limits
+from benchmark.errors import ConfigError, shortened
+
+_FRACTION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*/\s*([0-9]+(?:\.[0-9]*)?)\s*")
+# YAML 1.1 reads 1e-2 as text, because it has no dot.
+_EXPONENT = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?[eE][+-]?[0-9]+")
+
+
+def listed(value: Any) -> list[Any]:
+    """A list from a list, a single value or text such as "a,b"."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    parts = [v.split(",") if isinstance(v, str) else [v] for v in values]
+    cleaned = [p.strip() if isinstance(p, str) else p for part in parts for p in part]
+    return [p for p in cleaned if p != ""]
+
+
+def whole(value: Any) -> Any:
+    """A whole number from text such as "3"; anything else as it is."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value) else value
+
+
+def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Each value once, where it came first."""
+    return tuple(dict.fromkeys(values))
+
+
+def _number(value: Any) -> Any:
+    """A number from text such as "8/255" or "1e-2"; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    if fraction := _FRACTION.fullmatch(value):
+        over, under = map(float, fraction.groups())
+        return over / under if under else value
+    return float(value) if _EXPONENT.fullmatch(value) else value
+
+
+def budget(value: Any) -> float:
+    """A perturbation budget: a finite number above 0."""
+    number = _number(value)
+    if isinstance(number, str):
+        with contextlib.suppress(ValueError):
+            number = float(number)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ConfigError(f"eps {shortened(value)} is not a number; give one such as 0.15 or 8/255")
+    if not 0 < number < math.inf:
+        raise ConfigError(f"eps {shortened(value)} is not allowed; give a finite number above 0")
+    return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
+
+
+def _plain(value: Any, path: str) -> Any:
+    """`value`, with its numbers read; ConfigError unless it is made of JSON's types only."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ConfigError(f"{path}: key {shortened(key)} is not a name")
+        return {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, path) for item in value]
+    value = _number(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path}: {shortened(value)} is not a finite number")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(
+        f"{path}: {shortened(value)} is not allowed; give a number, text, true, false or a list"
+    )
+
+
+def mapping(kind: str, value: Any) -> dict[str, Any]:
+    """Names to what JSON can hold; raises `ConfigError` for anything else."""
+    whole = _plain({} if value is None else value, kind)
+    if not isinstance(whole, dict):
+        raise ConfigError(f"{kind} must map names to their settings, got {shortened(value)}")
+    return whole
+
+
+def settings(kind: str) -> BeforeValidator:
+    """A mapping of names to mappings: {name: {setting: value}}."""
+
+    def check(value: Any) -> dict[str, dict[str, Any]]:
+        whole = mapping(kind, value)
+        for name, settings in whole.items():
+            if settings is not None and not isinstance(settings, dict):
+                raise ConfigError(
+                    f"{kind}.{name} must map settings to values, got {shortened(settings)}"
+                )
+        return {name: settings or {} for name, settings in whole.items()}
+
+    return BeforeValidator(check)
