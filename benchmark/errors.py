@@ -76,7 +76,7 @@ class CellError(BenchError):
 
 
 class CheckError(BenchError):
-    """Stored results that don't hold what they claim, or what was asked of them."""
+    """Stored results that are damaged, or don't hold what they claim or what was asked of them."""
 
     exit_code = 1
 

@@ -33,6 +33,12 @@ class FewShot:
         return max(mine, default=-1.0)
 
     @property
+    def guesses(self) -> bool:
+        """Whether clean queries are answered no better than by guessing, as far as can be told."""
+        clean = self.record.clean
+        return clean is not None and clean.low <= 1 / self.record.ways
+
+    @property
     def is_weakly_attacked(self) -> bool:
         """Whether AutoAttack breaks so many queries that PGD has left, in the same episodes."""
         left = self.shares.get("autoattack", np.empty(0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from reports import shown
@@ -54,7 +55,7 @@ def table_of(board: Leaderboard, cell_ids: Collection[str] | None = None) -> Ter
     partly = any(shown.common(entry) != NONE for entry in entries)
     uneven = any(entry.clean_balanced is not None for entry in entries)
     beside = [name for name, text in _BESIDE.items() if any(text(e) != NONE for e in entries)]
-    several = len({_group(entry) for entry in entries if entry.status == "ok"}) > 1
+    names = _names(entries)
     columns = ["rank", "defense", "framework", "seed", "clean %", *attacks, "worst case %"]
     columns += [_BALANCED] if uneven else []
     columns += [
@@ -65,10 +66,12 @@ def table_of(board: Leaderboard, cell_ids: Collection[str] | None = None) -> Ter
     columns += ["labels", "trust"]
     columns += ["cost GE", "training"]
     rows = [_row(entry, attacks, beside, partly=partly, uneven=uneven) for entry in entries]
-    if several:
+    if len({entry.group for entry in entries if entry.status == "ok"}) > 1:
         columns = ["group", *columns]
-        rows = [[_group(entry), *row] for entry, row in zip(entries, rows, strict=True)]
-    notes = [*_endings(entries), *_over_seeds(entries, several=several)]
+        rows = [[names[entry.group], *row] for entry, row in zip(entries, rows, strict=True)]
+    else:
+        names = {}
+    notes = [*_endings(entries), *_over_seeds(entries, names)]
     notes += [f"left out: {one_line(x['path'])}: {one_line(x['reason'])}" for x in board.left_out]
     return TerminalTable([one_line(name) for name in columns], rows, notes)
 
@@ -117,12 +120,13 @@ def _bounds(bounded: list[BoardRow]) -> Iterator[str]:
         yield f"≤: the worst case is only an upper bound{rank}: {one_line(reason)} ({named}{more})"
 
 
-def _over_seeds(entries: list[BoardRow], *, several: bool) -> Iterator[str]:
+def _over_seeds(entries: list[BoardRow], names: Mapping[tuple[Any, ...], str]) -> Iterator[str]:
+    """A line for each training of several seeds, with the name of its group where it has one."""
     groups: dict[tuple[Any, ...], list[BoardRow]] = {}
     for entry in entries:
         groups.setdefault(entry.group, []).append(entry)
-    for members in groups.values():
-        prefix = f"{_group(members[0])}: " if several else ""
+    for group, members in groups.items():
+        prefix = f"{names[group]}: " if group in names else ""
         for one in over_seeds(members, variants(members)):
             yield (
                 f"{prefix}{one_line(one.label)}: worst case {'≤ ' if one.bounded else ''}"
@@ -130,6 +134,18 @@ def _over_seeds(entries: list[BoardRow], *, several: bool) -> Iterator[str]:
                 f"seeds (95 % interval {percent(one.low)}–{percent(one.high)}; "
                 f"± {percent(one.between)} by seed, ± {percent(one.within)} by test examples)"
             )
+
+
+def _names(entries: Collection[BoardRow]) -> dict[tuple[Any, ...], str]:
+    """A name for each group; with examples and data where others are called the same."""
+    groups = {entry.group: entry for entry in entries}
+    names = {group: _group(entry) for group, entry in groups.items()}
+    used = Counter(names.values())
+    for group, entry in groups.items():
+        if used[names[group]] > 1:
+            data = one_line(entry.dataset_fingerprint)[:8]
+            names[group] += f", {entry.examples} examples of data {data}"
+    return names
 
 
 def _group(entry: BoardRow) -> str:

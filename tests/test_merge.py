@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ def cell(
     threads: int | None = None,
     device: str = "cpu",
     processor: str | None = None,
+    versions: dict[str, str] | None = None,
 ) -> Path:
     """Writes a small cell; returns the results folder."""
     store = Store.create(folder)
@@ -45,7 +48,8 @@ def cell(
         arrays = npz_writer({"success": np.arange(4) > 4 * (accuracy or 0)})
         store.write_stage(name, f"attacks/{key}", record, {f"{key}.npz": arrays})
     record = {"config": {"epochs": epochs}, "status": status, "suites": suites, "seconds": seconds}
-    record |= {"started": f"{seconds}", "versions": {"python": "3"}, "device": device}
+    record |= {"started": f"{seconds}", "versions": versions or {"python": "3"}}
+    record |= {"device": device}
     record |= {} if processor is None else {"processor": processor}
     store.write_cell(name, record)
     return folder
@@ -113,6 +117,11 @@ MACHINES = {
     "threads": ({"threads": 1}, {"threads": 2}, "2 instead of 1 CPU threads"),
     "devices": ({}, {"device": "cuda:0"}, "device cuda:0 instead of cpu"),
     "processors": ({"processor": "A"}, {"processor": "B"}, "processor B instead of A"),
+    "versions": (
+        {"versions": {"python": "3.11", "torch": "2.7"}},
+        {"versions": {"python": "3.11", "torch": "2.8"}},
+        "torch 2.8 instead of 2.7",
+    ),
 }
 
 
@@ -157,6 +166,37 @@ def test_results_of_other_threads_that_are_too_far_apart_are_refused(
     with pytest.raises(StoreError, match=r"2 instead of 1 CPU threads, .* the same --threads"):
         merge([a, b], tmp_path / "all")
     assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "refused"),
+    [
+        ({"mean": 0.55, "low": 0.45, "high": 0.65}, False),
+        ({"mean": 0.9, "low": 0.8, "high": 0.95}, True),
+        (None, True),
+    ],
+    ids=["within the interval", "far outside of it", "without it"],
+)
+def test_meta_tests_of_other_machines_are_compared_too(
+    tmp_path: Path, theirs: dict[str, float] | None, refused: bool
+) -> None:
+    for name, robust in (("a", {"mean": 0.5, "low": 0.4, "high": 0.6}), ("b", theirs)):
+        folder = cell(tmp_path / name, threads=1 + (name == "b"))
+        record = {"seconds": 1.0, "robust": [robust]}
+        Store.open(folder).write_stage("one", "few-shot/ridge-1", record)
+
+    if refused:
+        with pytest.raises(StoreError, match=r"few-shot/ridge-1.json differ \(robust\)"):
+            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    else:
+        assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
+
+
+def test_versions_of_the_project_alone_excuse_nothing(tmp_path: Path) -> None:
+    for name, accuracy in (("a", 0.5), ("b", 0.51)):
+        cell(tmp_path / name, accuracy=accuracy, versions={"meta-adv-bench": f"0.{name}"})
+    with pytest.raises(StoreError, match="find out which one is right"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
 
 
 def test_merging_again_changes_nothing(tmp_path: Path) -> None:
@@ -231,6 +271,9 @@ def test_what_is_broken_or_unfinished_is_named_and_left_out(tmp_path: Path) -> N
     merged = merge([a], tmp_path / "all")
 
     assert merged.added == ["fine"]
+    assert {Path(path).stem for path in merged.lost} == {
+        *("fgsm-1", "torn", "weightless", "shapeless", "unsafe")
+    }
     reasons = {Path(path).name: reason for path, reason in merged.left_out.items()}
     assert reasons.pop("unsafe").startswith("unknown stage 'attacks/../x'")
     assert reasons == {
@@ -254,9 +297,21 @@ def test_a_damaged_copy_is_made_good_by_another(tmp_path: Path) -> None:
     a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
     (a / "cells/one/attacks/pgd-1.npz").write_bytes(b"torn")
 
-    merge([b], a)
+    merged = merge([b], a)
 
     assert Store.open(a).read_stage("one", "attacks/pgd-1") is not None
+    assert (len(merged.left_out), merged.lost) == (1, [])
+
+
+def test_what_no_folder_has_whole_ends_the_command_with_1(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a")
+    cell(a, "two")
+    (a / "cells/two/training.safetensors").unlink()
+    program = [sys.executable, "-m", "benchmark", "merge", str(a), "--out", str(tmp_path / "all")]
+    ended = subprocess.run(program, check=False, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "1 of what was left out is damaged" in ended.stderr
+    assert (tmp_path / "all" / "cells" / "one" / "cell.json").exists()
 
 
 @pytest.mark.parametrize("fails_at", range(2, 8))

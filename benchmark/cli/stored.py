@@ -211,9 +211,10 @@ def merge(
 ) -> None:
     """Join results of several runs or machines; the same cell twice must have the same result.
 
-    Where CPU threads, processors or devices differ, accuracies may be 2 points apart: then the copy
-    in --out, or else in the folder given first, is kept, and a line says how far the other one is
-    from it.
+    Where CPU threads, processors, devices or versions of packages differ, accuracies may be 2
+    points apart: then the copy in --out, or else in the folder given first, is kept, and a line
+    says how far the other one is from it. What is whole is joined; exit code 1 where something
+    damaged is in none of the folders whole.
     """
     from benchmark.results.merge import merge
 
@@ -226,6 +227,11 @@ def merge(
         f"{len(merged.equal)} there already"
     )
     tell(f"report: {write_report(out)}")
+    if merged.lost:
+        raise CheckError(
+            f"{len(merged.lost)} of what was left out is damaged, and no other folder has it "
+            "whole; run it again, or restore it"
+        )
 
 
 def _verify(

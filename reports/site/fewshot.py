@@ -56,7 +56,7 @@ def _series(parts: Sequence[Document], over: str, known: Mapping[str, int]) -> l
 
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
-    """Read-outs of one size, the most robust first."""
+    """Read-outs of one size, the most robust first, and last those that guess."""
     every = [one.record for row in members for one in row.cell.few_shot]
     record = next(one for one in every if one.size == size)
     rows, judged = [], []
@@ -65,12 +65,15 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
         best = chosen(mine)
         rows += [_row(row, one, is_chosen=one is best) for one in mine]
         judged += [] if best is None else [(row, best.record.readout, best.shares["robust"])]
-    rows.sort(key=lambda one: -one["robust"]["mean"] if one["robust"] else 1.0)
+    rows.sort(key=lambda one: (one["guesses"], -one["robust"]["mean"] if one["robust"] else 1.0))
+    guessing = {one["cell_id"] for one in rows if one["chosen"] and one["guesses"]}
     return {
         **{name: getattr(record, name) for name in ("version", *record.ALIKE)},
         "is_replaced": record.is_replaced,
         "rows": rows,
-        "judged": wins.document(judged, "readout", queries=record.ways * record.queries),
+        "judged": wins.document(
+            judged, "readout", queries=record.ways * record.queries, guessing=guessing
+        ),
         "over_seeds": over_seeds(
             (row, {"readout": one.record.readout}, one.shares["robust"])
             for row in members
@@ -94,6 +97,7 @@ def _row(row: Row, one: FewShot, *, is_chosen: bool) -> Document:
         "gradient_evaluations": record.cost.gradient_evaluations,
         "robust_of_attacked": record.robust_of_attacked,
         "weakly_attacked": one.is_weakly_attacked,
+        "guesses": one.guesses,
         "given_up": record.given_up,
         **{name: value and value.model_dump() for name, value in estimates.items()},
     }

@@ -178,6 +178,28 @@ def test_trainings_are_compared_by_their_best_read_out_over_seeds(synthetic):
     assert best["rival"]["low"] == pytest.approx(-other["rival"]["high"])
 
 
+def test_a_constant_answer_wins_nothing_and_nothing_loses_to_it(synthetic):
+    measure(synthetic, synthetic.cell("meta-adv"), robust=0.3)
+    measure(synthetic, synthetic.cell("pgd-at"), robust=0.1)
+    constant = np.full(EPISODES, 1 / WAYS)
+    measure(synthetic, synthetic.cell("trades"), arrays={"clean": constant, "robust": constant},
+            validation=0.9)  # fmt: skip
+    text, document = metatest(synthetic, "few_shot")
+    part = document[0]["parts"][0]
+    found = {one["label"].split()[0].strip(","): one["rival"] for one in part["judged"]}
+    assert found["trades"] is None
+    assert found["pgd-at"]["label"].startswith("meta-adv")
+    assert part["rows"][-1]["guesses"]
+    assert text.count("<b>no better than guessing</b>") == 1
+
+
+def test_answers_that_are_equal_in_each_episode_are_said_to_be(synthetic):
+    same = np.full(EPISODES, 0.4)
+    for defense in ("meta-adv", "pgd-at"):
+        measure(synthetic, synthetic.cell(defense), arrays={"robust": same})
+    assert metatest(synthetic, "few_shot")[0].count("equal in each episode") == 2
+
+
 def test_what_chance_explains_is_no_win(synthetic):
     steps = np.tile([0.0, 0.5], EPISODES // 2)
     measure(synthetic, synthetic.cell("meta-adv"), arrays={"robust": 0.26 + steps})

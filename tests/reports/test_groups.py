@@ -48,6 +48,8 @@ def test_another_model_examples_or_data_are_another_group(synthetic: Any, field:
     board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
 
     assert dict(board["rank"]) == {"a": 1, "b": 1}
+    table = reports.terminal_table(synthetic.store.path)
+    assert len({row[table.columns.index("group")] for row in table.rows}) == 2
 
 
 def test_budgets_of_features_are_told_beside_eps_and_make_the_cell_again(synthetic: Any) -> None:
