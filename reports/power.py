@@ -44,8 +44,8 @@ def sentence(examples: int, *, rows: int) -> str:
     among = f"two of {rows} models" if rows > 2 else "two models"
     told = f"{among} apart from {least:.1%} on" if least < DISCORDANT else f"no {among} apart"
     return (
-        f"{examples:,} examples tell {told}, and 2 points take {wanted:,}, where they differ on "
-        f"{DISCORDANT:.0%} of the examples (95 % confidence, {POWER:.0%} power)"
+        f"where only one of two models is right on {DISCORDANT:.0%} of the examples, {examples:,} "
+        f"tell {told}, and 2 points take {wanted:,} (95 % confidence, {POWER:.0%} power)"
     )
 
 

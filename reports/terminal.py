@@ -132,8 +132,13 @@ def _over_seeds(entries: list[BoardRow], names: Mapping[tuple[Any, ...], str]) -
                 f"{prefix}{one_line(one.label)}: worst case {'≤ ' if one.bounded else ''}"
                 f"{percent(one.mean)} % over {one.seeds} "
                 f"seeds (95 % interval {percent(one.low)}–{percent(one.high)}; "
-                f"± {percent(one.between)} by seed, ± {percent(one.within)} by test examples)"
+                f"{_spread(one.between)} by seed, {_spread(one.within)} by test examples)"
             )
+
+
+def _spread(deviation: float | None) -> str:
+    """A standard deviation; an estimate of 0 only says that chance is as large."""
+    return f"± {percent(deviation)}" if deviation else "none that can be told"
 
 
 def _names(entries: Collection[BoardRow]) -> dict[tuple[Any, ...], str]:

@@ -42,6 +42,8 @@ def execute(plan: Plan, detail: Detail = "usual") -> list[CellFinished]:
             _print_table(plan, results)
         if index is not None:
             tell(f"report: {index}")
+            if plan.config.protocol != "none":
+                tell(f"adaptation: {index.with_name('metatest.html')}")
     if results is not None:
         with _collected(failures), _told_again(store.path):
             _print_finding(plan, results)

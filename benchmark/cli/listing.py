@@ -24,7 +24,7 @@ What = Annotated[
     typer.Argument(
         autocompletion=_completed,
         metavar="defenses|attacks|suites|datasets|models|families|presets|NAME",
-        help="What to list; of a defense, an attack, a suite or a model by its name, the details.",
+        help="What to list, or the name of one part, for its details.",
     ),
 ]
 
@@ -48,7 +48,7 @@ def descriptions(what: str) -> dict[str, str]:
     """Name to one line, of everything of one kind: "defenses", "attacks" and so on.
 
     Of a defense or a model by its own name, the parameters; of an attack, what it needs and takes;
-    of a suite, its attacks.
+    of a suite, its attacks; of a preset, its values for each defense that has it.
     """
     if what in _TABLES:
         return _TABLES[what]()
@@ -65,8 +65,17 @@ def _details() -> dict[str, Callable[[str], dict[str, str]]]:
     from benchmark import models
     from benchmark.attacks.suites import suite_names
 
+    def line(name: str) -> dict[str, str]:
+        """What a table says of a part that takes no parameters."""
+        tables = (_datasets(), _families(), _contributed_models())
+        return next({name: table[name]} for table in tables if name in table)
+
+    def preset(name: str) -> dict[str, str]:
+        return {key: told for key, told in _presets().items() if key.split()[1] == name}
+
     return {
-        **dict.fromkeys(_contributed_models(), lambda name: {}),
+        **dict.fromkeys((key.split()[1] for key in _presets()), preset),
+        **dict.fromkeys([*_datasets(), *_families(), *_contributed_models()], line),
         **dict.fromkeys(suite_names(), _suite),
         **dict.fromkeys(_attacks(), _attack),
         **dict.fromkeys(models.names(), models.parameters),

@@ -16,7 +16,9 @@ from benchmark.errors import CheckError, UnknownName
 def check_plugin(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="A defense, an attack, a data set or a model."),
+        typer.Argument(
+            metavar="NAME", help="A defense, an attack, a data set or a contributed model."
+        ),
     ],
     data_dir: options.DataDir = None,
     as_json: options.Json = False,

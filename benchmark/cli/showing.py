@@ -252,7 +252,10 @@ def _trust(done: TrustRecord, without: list[str]) -> Iterator[str]:
     """
     passed = sum(check.status == "passed" for check in done.checks)
     applied = sum(check.status != "not-applicable" for check in done.checks) + bool(without)
-    yield f"trust checks under {done.suite}: {passed} of {applied} that are stored passed"
+    yield (
+        f"trust checks under {done.suite}: {passed} of {applied} that are stored passed; "
+        "reports add what several records tell together"
+    )
     yield from (f"flagged: {check.name}: {check.sentence}" for check in done.flags)
     if without:
         yield f"flagged: every attack of the suite ran: {'; '.join(without)}"

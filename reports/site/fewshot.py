@@ -69,6 +69,7 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
     guessing = {one["cell_id"] for one in rows if one["chosen"] and one["guesses"]}
     return {
         **{name: getattr(record, name) for name in ("version", *record.ALIKE)},
+        "classes": members[0].cell.record.config.dataset.classes,
         "is_replaced": record.is_replaced,
         "rows": rows,
         "judged": wins.document(

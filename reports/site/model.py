@@ -134,6 +134,7 @@ def _about(cell: Cell) -> Document:
         "defense": config.defense.name,
         "framework": config.framework,
         "dataset": config.dataset.name,
+        "classes": config.dataset.classes,
         "model": config.model,
         "norm": config.threat.norm,
         "eps": config.threat.eps,

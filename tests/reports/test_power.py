@@ -45,10 +45,11 @@ def test_models_that_differ_so_much_are_told_apart_so_often(rows: int) -> None:
 @pytest.mark.parametrize(
     ("examples", "rows", "told"),
     [
-        (1000, 2, "1,000 examples tell two models apart from 2.8% on, and 2 points take 1,960"),
-        (1000, 4, "1,000 examples tell two of 4 models apart from 3.5% on"),
-        (10, 2, "10 examples tell no two models apart, and 2 points take 1,960"),
+        (1000, 2, "1,000 tell two models apart from 2.8% on, and 2 points take 1,960"),
+        (1000, 4, "1,000 tell two of 4 models apart from 3.5% on"),
+        (10, 2, "10 tell no two models apart, and 2 points take 1,960"),
     ],
 )
 def test_it_is_said_in_a_line(examples: int, rows: int, told: str) -> None:
-    assert power.sentence(examples, rows=rows).startswith(told)
+    condition = "where only one of two models is right on 10% of the examples, "
+    assert power.sentence(examples, rows=rows).startswith(condition + told)
