@@ -14,7 +14,10 @@ STATUS_PREFIX = "attack_status."
 ABSENT = "missing"  # the status of an attack that other rows of the group had to stand
 UNDEFENDED = "none"
 # What rows of one training agree in that differ in nothing but the seed.
-TRAINING = ("defense", "framework", "epochs", "budget_ge", "parameters", "extra_data", "precision")
+TRAINING = (
+    *("defense", "framework", "epochs", "budget_ge", "parameters", "extra_data", "precision"),
+    "origin",
+)
 
 _PER_ATTACK = {
     ATTACK_PREFIX: Column(
@@ -27,12 +30,19 @@ _PER_ATTACK = {
 # In this order; those of attacks stand between.
 _BEFORE = (
     *("rank", *GROUP, "defense", "framework", "seed", "epochs", "budget_ge", "parameters"),
-    *("extra_data", "precision"),
+    *("extra_data", "precision", "origin"),
     *("attacked", "clean_correct", "clean_accuracy", "clean_balanced", "worst_case_balanced"),
 )
 _BEHIND = (
     *("worst_case", "worst_case_low", "worst_case_high", "worst_case_complete", "bound_reason"),
-    *("common_examples", "common_worst_case", "common_low", "common_high", "unranked_reason"),
+    *(
+        "attacks_digest",
+        "common_examples",
+        "common_worst_case",
+        "common_low",
+        "common_high",
+        "unranked_reason",
+    ),
     *("group_rows", "best_difference", "best_low", "best_high", "best_p", "labels_used"),
     *("trust_flags", "trust_passed", "trust_checks", "unfit_reason"),
     *("seeds", "seeds_mean", "seeds_low", "seeds_high"),
@@ -56,6 +66,13 @@ class Result(NamedTuple):
     status: str
     accuracy: float | None = None
     claimed: bool = False
+
+
+class Manner(NamedTuple):
+    """How an attack was run on a row: class, arguments and threat as JSON, and passes, summed."""
+
+    told: str
+    passes: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +104,11 @@ class BoardRow(SuiteRow):
     unranked_reason: Annotated[Text, 'why the row has no rank, in words; "" where it has one'] = (
         None
     )
+    attacks_digest: Annotated[
+        Text,
+        "start of the SHA-256 of the attacks with a result and their arguments; rows of equal "
+        "digests stood the same attacks",
+    ] = None
     group_rows: Annotated[
         Whole,
         "how many rows of the group were attacked: all pairs of them are the family that "
@@ -123,6 +145,7 @@ class BoardRow(SuiteRow):
     ] = None
     results: Mapping[str, Result] = field(default_factory=dict)  # by attack
     ran: Mapping[str, str] = field(default_factory=dict)  # the examples: of all under "", by attack
+    how: Mapping[str, Manner] = field(default_factory=dict)  # by attack, of those with a result
 
     @property
     def upper_bound(self) -> bool:

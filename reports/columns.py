@@ -56,6 +56,11 @@ class CellRow:
     precision: Annotated[Text, "floating-point type of the training; NA where that is float32"] = (
         None
     )
+    origin: Annotated[
+        Text,
+        "of a model or defense that is not this project's own, or of weights that a training "
+        "starts from: in short, with a digest of all that tells it from others; NA otherwise",
+    ] = None
     status: Annotated[str, "how the cell ended: ok, failed or diverged"]
     reason: Annotated[str, "why, in words"] = ""
     labels_used: Annotated[
@@ -99,7 +104,7 @@ class CellRow:
     certified_accuracy: Annotated[
         Number,
         "share of the certified examples that the model behind Gaussian noise gets right with an "
-        "L2 certificate that covers the row's threat; of the noise that certifies most; NA where "
+        "L2 certificate that covers the row's threat; of the most examples; NA where "
         "nothing was certified; no part of the worst case",
     ] = None
     certified_low: Annotated[Number, "lower end of its 95 % Wilson interval"] = None

@@ -21,7 +21,7 @@ from reports.frame import outcomes, rows_of
 from reports.identifiers import find_cell
 from reports.paired import LEVEL, pairs
 from reports.paired import compare as paired
-from reports.ranking import leaderboard
+from reports.ranking import leaderboard, manner
 from reports.records import read
 from reports.terminal import TerminalTable
 from reports.text import one_line, p_value, percent
@@ -161,22 +161,32 @@ def _pairs(first: list[TidyRow], second: list[TidyRow]) -> Iterator[_Pair]:
     for suite in dict.fromkeys(ours.suite for ours, _ in common):
         members = [pair for pair in common if pair[0].suite == suite]
         for ours, other in members:
-            yield _Pair(suite, ours.attack, ours, other, "robust_outcomes")
+            same = manner(ours).told == manner(other).told
+            yield _Pair(suite, ours.attack, ours, other, "robust_outcomes", same)
         exposures = [_exposure(entries, suite) for entries in (first, second)]
         comparable = _same_exposure(*exposures)
         yield _Pair(suite, WORST_CASE, *members[0], "worst_case_outcomes", comparable)
 
 
-def _exposure(entries: list[TidyRow], suite: str) -> dict[str, str | None] | None:
-    """Attack to the examples it ran on, None of one that isn't applicable; None if one failed."""
+def _exposure(entries: list[TidyRow], suite: str) -> dict[str, tuple[str, str] | None] | None:
+    """Attack to the examples it ran on, and how; None of one that isn't applicable.
+
+    None for all if one failed.
+    """
     mine = [entry for entry in entries if entry.suite == suite]
     if any(e.status != "ok" or e.attack_status in ("failed", "missing") for e in mine):
         return None
-    return {entry.attack: entry.attack_ran for entry in mine}
+    return {entry.attack: _run(entry) for entry in mine}
 
 
-def _same_exposure(ours: dict[str, str | None] | None, other: dict[str, str | None] | None) -> bool:
-    """Whether two worst cases are over the same attacks on the same examples."""
+def _run(entry: TidyRow) -> tuple[str, str] | None:
+    return None if entry.attack_ran is None else (entry.attack_ran, manner(entry).told)
+
+
+def _same_exposure(
+    ours: dict[str, tuple[str, str] | None] | None, other: dict[str, tuple[str, str] | None] | None
+) -> bool:
+    """Whether two worst cases are over the same attacks, arguments and examples."""
     if ours is None or other is None or ours.keys() != other.keys():
         return False
     return all(None in (ran, other[name]) or ran == other[name] for name, ran in ours.items())
@@ -263,7 +273,7 @@ def _cells(row: dict[str, Any], *, several: bool) -> list[str]:
 def _verdict(row: dict[str, Any]) -> str:
     suite = f"worst case of {one_line(row['suite'])}"
     if row["p_corrected"] is None:
-        return f"{suite}: not compared, an attack failed, is missing or ran on other examples"
+        return f"{suite}: not compared, an attack failed, is missing, or ran otherwise"
     p = p_value(row["p_corrected"])
     told = f"p {p}" if p.startswith("<") else f"p = {p}"
     if row["comparisons"] > 1:

@@ -77,6 +77,7 @@ def _about(cell: Cell) -> CellRow:
         parameters=json.dumps(config.defense.parameters, sort_keys=True),
         extra_data=extra_data(config.extra_data),
         precision=config.precision,
+        origin=config.origin_in_short,
         status=record.status,
         reason=record.reason,
         labels_used=None if cell.adaptation is None else cell.adaptation.labels_used,

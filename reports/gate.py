@@ -32,7 +32,7 @@ RULES = {
 _UNDEFENDED = "none"
 # What a row and that of the base agree in; its parameters, length and weights may have changed.
 _SAME = (
-    *("dataset", "dataset_fingerprint", "model", "norm", "eps", "suite", "examples"),
+    *("dataset", "dataset_fingerprint", "model", "norm", "eps", "features", "suite", "examples"),
     *("defense", "framework", "seed"),
 )
 _STATUS = "attack_status."  # before the names of attacks, in columns
@@ -191,8 +191,9 @@ def _dropped(row: Row, most: float, before: Sequence[Row] | None) -> Verdict:
     (share, told, exact), (was, was_told, was_exact) = _robust(row), _robust(old)
     text = f"worst case {told}, in the base {was_told}; it may drop by {_share(most)}"
     same = row["common_examples"] == old["common_examples"] and _attacks(row) == _attacks(old)
+    same = same and row["attacks_digest"] == old["attacks_digest"]
     if not same:
-        text += "; these are of other attacks or other examples, which can't be compared"
+        text += "; these are of other attacks, arguments or examples, which can't be compared"
     holds = exact and was_exact and same and was - share <= most + _ROUNDING
     return _verdict(row, "max-drop", holds, text)
 

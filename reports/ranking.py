@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reports.board import ABSENT, BoardRow, Result, columns
+from reports.board import ABSENT, BoardRow, Manner, Result, columns
 from reports.columns import SuiteRow, TidyRow, columns_of, table, tidy_rows
 from reports.frame import outcomes, rows_of
 from reports.paired import differences, pairs
@@ -71,6 +73,7 @@ def _entries(tidy: Iterable[TidyRow]) -> list[BoardRow]:
 def _entry(rows: Sequence[TidyRow]) -> BoardRow:
     first = rows[0]
     ran = {row.attack: row.attack_ran for row in rows if row.attack_ran is not None}
+    how = {row.attack: manner(row) for row in rows if row.attack and row.attack_ran is not None}
     return BoardRow(
         **{name: getattr(first, name) for name in _SHARED},
         clean_accuracy=_share(first.clean_correct, first.attacked),
@@ -83,7 +86,20 @@ def _entry(rows: Sequence[TidyRow]) -> BoardRow:
             if row.attack
         },
         ran={"": first.examples_digest or "", **ran} if ran else {},
+        how=how,
+        attacks_digest=_digest(how) if how else None,
     )
+
+
+def manner(row: TidyRow) -> Manner:
+    """How an attack was run, and what it took."""
+    told = (row.attack_class, row.attack_arguments, row.attack_norm, row.attack_eps)
+    return Manner(json.dumps(told), (row.forwards or 0.0) + (row.backwards or 0.0))
+
+
+def _digest(how: Mapping[str, Manner]) -> str:
+    told = json.dumps(sorted((name, one.told) for name, one in how.items()))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _share(correct: int | None, attacked: int | None) -> float | None:
@@ -143,16 +159,23 @@ def _explained(rows: Sequence[BoardRow]) -> list[BoardRow]:
     """The rows with why they have no rank, "" where one means something for them.
 
     An attack that was run on some examples only leaves a worst case that is an upper bound. Those
-    of rows whose attacks were run on the same examples are still the same measure of each.
+    of rows whose attacks were run on the same examples are still the same measure of each. Where
+    attacks were run in other manners, the one that most rows have counts, and of several the one
+    that took most.
     """
     rows = [replace(row, unranked_reason=_obstacle(row)) for row in rows]
-    usual = _usual([row for row in rows if not row.unranked_reason])
+    ranked = [row for row in rows if not row.unranked_reason]
+    usual, manners = _usual(ranked), _usual_manner(ranked)
     found = []
     for row in rows:
         others = [name for name, ran in row.ran.items() if ran != usual.get(name)]
         if others and not row.unranked_reason:
             what = "it was attacked" if "" in others else f"{', '.join(others)} ran"
             row = replace(row, unranked_reason=f"{what} on other examples than most rows")
+        changed = [name for name, how in row.how.items() if how.told != manners.get(name)]
+        if changed and not row.unranked_reason:
+            told = f"{', '.join(changed)} ran with other arguments than in rows with a rank"
+            row = replace(row, unranked_reason=told)
         found.append(row)
     return found
 
@@ -176,6 +199,18 @@ def _usual(rows: Iterable[BoardRow]) -> dict[str, str]:
         for name, ran in row.ran.items():
             seen.setdefault(name, Counter())[ran] += 1
     return {name: max(sorted(ran), key=lambda one: ran[one]) for name, ran in seen.items()}
+
+
+def _usual_manner(rows: Iterable[BoardRow]) -> dict[str, str]:
+    """How each attack ran in most rows."""
+    seen: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        for name, how in row.how.items():
+            seen.setdefault(name, {}).setdefault(how.told, []).append(how.passes)
+    return {
+        name: max(sorted(found), key=lambda told: (len(found[told]), sum(found[told])))
+        for name, found in seen.items()
+    }
 
 
 def _compared_to_best(rows: list[BoardRow]) -> list[BoardRow]:

@@ -64,6 +64,7 @@ def variants(members: Sequence[BoardRow]) -> list[str]:
             "budget": values.budget_ge,
             "extra data": values.extra_data,
             "precision": values.precision,
+            "origin": values.origin,
             **json.loads(values.parameters),
         }
         for values in members

@@ -123,9 +123,9 @@ def _kept(best: _Model, models: Sequence[_Model]) -> str:
 def _ties(best: _Model, models: Sequence[_Model]) -> str:
     """What can't be told apart from the best, and what is wrong with it."""
     alike = _alike(models)
-    tied = [one for one in models if frozenset((id(best), id(one))) in alike]
+    tied = [one for one in models if alike.get(frozenset((id(best), id(one))))]
     other, parts = _counterpart(best, models), []
-    if other is not None:
+    if other is not None and frozenset((id(best), id(other))) in alike:
         same = "can't be told apart" if other in tied else "differ"
         parts.append(f"the two frameworks {same}")
     names = [one_line(one.first.defense) for one in tied if one.first.defense != best.first.defense]
@@ -138,24 +138,25 @@ def _ties(best: _Model, models: Sequence[_Model]) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
-def _alike(models: Sequence[_Model]) -> set[frozenset[int]]:
-    """The pairs that `reports.paired` can't tell apart in every seed that both have."""
-    return {
-        frozenset((id(first), id(second)))
-        for first, second in itertools.combinations(models, 2)
-        if not _told_apart(first, second)
-    }
+def _alike(models: Sequence[_Model]) -> dict[frozenset[int], bool]:
+    """Pairs that can be compared: whether they can't be told apart in every seed that both have."""
+    found = {}
+    for first, second in itertools.combinations(models, 2):
+        told_apart = _told_apart(first, second)
+        if told_apart is not None:
+            found[frozenset((id(first), id(second)))] = not told_apart
+    return found
 
 
-def _told_apart(first: _Model, second: _Model) -> bool:
-    """Whether they differ in every seed that both have; False where they can't be compared."""
+def _told_apart(first: _Model, second: _Model) -> bool | None:
+    """Whether they differ in every seed that both have; None where they can't be compared."""
     others = {row.seed: _worst_case(row) for row in second.rows}
     found = [
         compare(_worst_case(row), others[row.seed], comparisons=pairs(row.group_rows or 0))
         for row in first.rows
         if row.seed in others and row.attacked == len(others[row.seed])
     ]
-    return bool(found) and all(one.told_apart for one in found)
+    return all(one.told_apart for one in found) if found else None
 
 
 def _worst_case(row: BoardRow) -> ndarray:

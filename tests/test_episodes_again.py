@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmark.verification import episodes
+from benchmark.verification import episodes, fewshot
 from benchmark.verification.comparison import Comparison
 
 
@@ -77,6 +77,83 @@ def test_what_was_not_counted_then_must_have_been_none(again, differs):
 def test_what_comes_out_otherwise_is_told(stored, same_machine):
     (told,) = checked(stored, same_machine=same_machine).differs
     assert "of the episodes [1, 4] differ" in told
+
+
+def test_some_of_the_first_episodes_is_always_run_again():
+    drawn = [episodes.some_of(600, first=5, most=20) for _ in range(50)]
+    assert all(some == sorted(set(some)) and len(some) == 20 and some[0] < 5 for some in drawn)
+
+
+def elsewhere(more):
+    """What is found on another machine where the stored shares are so much more."""
+    found, again = Comparison(), np.full(len(more), 0.5)
+    stored = {"robust": again + more}
+    some = list(range(len(more)))
+    episodes.check_again(
+        SimpleNamespace(same_machine=False), stored, {"robust": again}, some, found
+    )
+    return found.differs
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (np.full(20, 0.04), "are told higher 20 times and lower 0 times"),
+        (np.full(3, 0.08), "are told 8.0% higher in the mean"),
+        (np.full(20, -0.04), ""),
+        (np.tile([0.04, -0.04], 10), ""),
+    ],
+    ids=["always by a query", "by much", "to its harm", "either way"],
+)
+def test_what_is_always_told_higher_is_no_rounding(more, told):
+    found = elsewhere(more)
+    assert [told in one for one in found] == ([True] if told else [])
+
+
+TRIED = [
+    *(
+        {"penalty": p, "scale": 10.0, "robust": r}
+        for p, r in ((0.1, 0.40), (1.0, 0.41), (9.0, 0.2))
+    ),
+    *({"penalty": 1.0, "scale": s, "robust": r} for s, r in ((1.0, 0.8), (3.0, 0.42), (30.0, 0.5))),
+]
+
+
+def tuned(setting, tried, *, exact=False):
+    """What is found where this is stored of the tuning, and TRIED comes out again."""
+    found = Comparison()
+    stored = {"setting": setting, "tuning": {"ways": 5, "tried": tried}}
+    again = {"setting": {"penalty": 1.0, "scale": 10.0}, "tuning": {"ways": 5, "tried": TRIED}}
+    fewshot._check_tuning(stored, again, found, exact=exact)
+    return found.differs
+
+
+HAIR = [
+    *(
+        {"penalty": p, "scale": 10.0, "robust": r}
+        for p, r in ((0.1, 0.41), (1.0, 0.40), (9.0, 0.2))
+    ),
+    *({"penalty": 0.1, "scale": s, "robust": r} for s, r in ((1.0, 0.8), (3.0, 0.42), (30.0, 0.5))),
+]
+BETTER = [*({**one, "robust": 0.9} if one["penalty"] == 9.0 else one for one in TRIED)]
+TUNED = {
+    "as it is": ({"penalty": 1.0, "scale": 10.0}, TRIED, ""),
+    "another by a hair": ({"penalty": 0.1, "scale": 10.0}, HAIR, ""),
+    "never tried": ({"penalty": 7.0, "scale": 10.0}, TRIED, "is none of those that are tried"),
+    "not the best": ({"penalty": 9.0, "scale": 10.0}, TRIED, "is not the best of those"),
+    "told better": ({"penalty": 1.0, "scale": 10.0}, BETTER, "does not come out again"),
+    "told beside": (
+        {"penalty": 1.0, "scale": 10.0},
+        [*TRIED, {"penalty": 5.0, "scale": 10.0, "robust": 0.1}],
+        "does not come out again",
+    ),
+}
+
+
+@pytest.mark.parametrize(("setting", "tried", "told"), TUNED.values(), ids=TUNED)
+def test_what_a_setting_was_chosen_by_is_chosen_again_elsewhere(setting, tried, told):
+    found = tuned(setting, tried)
+    assert [told in one for one in found] == ([True] if told else [])
 
 
 def test_rounding_of_another_machine_is_no_difference():

@@ -303,6 +303,18 @@ def test_a_damaged_copy_is_made_good_by_another(tmp_path: Path) -> None:
     assert (len(merged.left_out), merged.lost) == (1, [])
 
 
+def test_what_an_unfinished_cell_measured_is_no_part_of_a_finished_one(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a", weights=b"a"), cell(tmp_path / "b", weights=b"b")
+    Store.open(a).write_stage("one", "few-shot/ridge-1", {"seconds": 1.0})
+    (a / "cells/one/cell.json").unlink()
+
+    merged = merge([b], a)
+
+    assert merged.added == ["one"]
+    assert content(a).keys() == content(b).keys()
+    assert content(a)["cells/one/training.safetensors"] == b"b"
+
+
 def test_what_no_folder_has_whole_ends_the_command_with_1(tmp_path: Path) -> None:
     a = cell(tmp_path / "a")
     cell(a, "two")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 # On new classes and other data, where all are tried.
 SCALES = (1.0, 3.0, 10.0, 30.0)
+MIDDLE = SCALES[len(SCALES) // 2]  # of new classes, that settings are chosen at
 # Of attack families: around those that left the least in tests/performance/logit_scales.py. Of
 # larger logits the sum over examples is of those alone that a shared perturbation is far from.
 OF_EACH, OF_ALL = 5.0, 2.0

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import stat
 from collections.abc import Callable, Mapping
@@ -130,6 +131,17 @@ def sealed(record: Mapping[str, Any]) -> bytes:
     """A record as `write_sealed` writes it; raises `ValueError` for a number that isn't finite."""
     plain: Record = json.loads(_canonical(record))  # as JSON will give it back: keys are strings
     return (_canonical({**plain, "checksum": _checksum(plain)}) + "\n").encode()
+
+
+def remove_folder(path: Path, *, first: str, root: Path) -> None:
+    """Removes a folder, if it is there, and a file of it before all others; refuses links."""
+    check_target(path / first, root=root)
+    for place, folders, _ in os.walk(path):
+        for name in folders:  # a file that is a link is only unlinked
+            check_target(Path(place, name, first), root=root)
+    (path / first).unlink(missing_ok=True)
+    if path.exists():
+        shutil.rmtree(path)
 
 
 def check_target(path: Path, *, root: Path) -> None:

@@ -125,6 +125,8 @@ def _join(target: Store, cell_id: str, copies: Sequence[Copy], merged: Merged) -
     if known and not news and record == copies[0].record:
         merged.equal.append(cell_id)
         return
+    if not known:  # what is left there of an unfinished one may be of other weights
+        target.discard(cell_id)
     for stage, copy in news.items():
         _transfer(target, stage, copy)
     target.write_cell(cell_id, record)

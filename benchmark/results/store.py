@@ -165,6 +165,12 @@ class Store:
             return None
         return record
 
+    def discard(self, cell_id: str) -> None:
+        """Removes what there is of a cell, its record first; there may be nothing."""
+        folder = self.cell_folder(cell_id)
+        with self._writing("remove", folder):
+            disk.remove_folder(folder, first="cell.json", root=self.path)
+
     def write_stage(
         self,
         cell_id: str,

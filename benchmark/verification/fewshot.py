@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from benchmark.metatest.fewshot.settings import NAME, FewShot
+from benchmark.metatest.scales import MIDDLE
 from benchmark.metatest.summary import GIVEN_UP
 from benchmark.results import Record
 from benchmark.stages.fewshot import course_of
 from benchmark.verification import episodes
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.loaded import Loaded
+
+_QUICK = ("centroid", "ridge")  # read-outs in closed form
 
 
 def check(loaded: Loaded, key: str, found: Comparison) -> None:
@@ -20,7 +23,9 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     protocol = _protocol(record)
     found.expect("the key", key, protocol.keys()[what])
     course = course_of(loaded.context, protocol)
-    some = episodes.some_of(protocol.episodes)
+    first, is_quick = protocol.autoattack_episodes, record["readout"] in _QUICK
+    most = episodes.QUICK_EPISODES if is_quick else episodes.EPISODES
+    some = episodes.some_of(protocol.episodes, first=first, most=most)
     again, parts = course.run(*what, numbers=some)
     found.expect_all(record, again, sorted(set(course.about(*what)) - {"reason"}))
     found.expect("the reason", record.get("reason"), again["reason"])
@@ -39,13 +44,34 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
 def _check_tuning(record: Record, again: Record, found: Comparison, *, exact: bool) -> None:
     """What a setting was chosen by, chosen again."""
     stored, chosen = dict(record["tuning"]), dict(again["tuning"])
-    if not exact:
-        for one, other in zip(stored["tried"], chosen["tried"], strict=False):
-            if abs(one["robust"] - other["robust"]) <= episodes.ROUNDING:
-                other["robust"] = one["robust"]
-    else:
+    if exact:
         found.expect("setting", record["setting"], again["setting"])
+        found.expect("tuning", stored, chosen)
+        return
+    tried, now = ([dict(one) for one in tuning.pop("tried")] for tuning in (stored, chosen))
     found.expect("tuning", stored, chosen)
+    shares = {_setting(one): one["robust"] for one in now}
+    # Elsewhere another setting may be best by a hair, and be the one that has all scales
+    for one in tried:
+        again_left = shares.get(_setting(one))
+        if again_left is None:
+            is_told = _setting(one, scale=False) in {_setting(o, scale=False) for o in now}
+        else:
+            is_told = abs(one["robust"] - again_left) <= episodes.ROUNDING
+        if not is_told:
+            found.differs.append(f"{one} of the tuning does not come out again")
+    middle = {_setting(one, scale=False): one["robust"] for one in now if one["scale"] == MIDDLE}
+    left = middle.get(_setting(record["setting"], scale=False))
+    if left is None or _setting(record["setting"]) not in map(_setting, tried):
+        found.differs.append(f"setting {record['setting']} is none of those that are tried")
+    elif left < max(middle.values()) - episodes.ROUNDING:
+        found.differs.append(f"setting {record['setting']} is not the best of those that are tried")
+
+
+def _setting(one: Record, *, scale: bool = True) -> tuple[tuple[str, float], ...]:
+    """What was tried, without what it left, and perhaps without the attacker's part of it."""
+    left_out = {"robust"} if scale else {"robust", "scale"}
+    return tuple(sorted((name, value) for name, value in one.items() if name not in left_out))
 
 
 def _check_passes(record: Record, again: Record, times: float, found: Comparison) -> None:

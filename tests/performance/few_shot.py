@@ -71,6 +71,8 @@ RIDGE = {
     "learning_rate": 0.5,
 }
 OURS = {**studies.OURS, **DESCENT}
+# A character has 20 images: five labels and five queries of each of five ways.
+PUBLISHED = {**FEW, **CROP, "support": 25, "query": 25}
 # Row: defense and its parameters.
 ROWS = {
     "none": ("none", {}),
@@ -78,9 +80,9 @@ ROWS = {
     "pgd-at, tuned": ("pgd-at", {**TUNED, "learning_rate": 0.5, "attack_steps": 3}),
     "trades, tuned": ("trades", {**TUNED, "learning_rate": 0.5, "attack_steps": 3}),
     "maml, no adversary": ("meta-adv", {**OURS, "clean_weight": 1.0}),
-    "adml": ("meta-adv", {"preset": "adml", **FEW, **CROP, "support": 25, "query": 25}),
-    "r-maml": ("meta-adv", {"preset": "r-maml", **FEW, **CROP}),
-    "aq": ("meta-adv", {"preset": "aq", **FEW, **CROP}),
+    "adml": ("meta-adv", {"preset": "adml", **PUBLISHED}),
+    "r-maml": ("meta-adv", {"preset": "r-maml", **PUBLISHED}),
+    "aq": ("meta-adv", {"preset": "aq", **PUBLISHED}),
     "aq-maml": ("meta-adv", QUERYING),
     "aq-anil": ("meta-adv", {**QUERYING, "algorithm": "anil"}),
     "aq-centroid": ("meta-adv", {**QUERYING, "head": "centroid"}),

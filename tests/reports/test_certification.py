@@ -48,11 +48,23 @@ def test_the_frame_has_the_share_that_covers_the_threat_with_its_interval(synthe
     assert rows.loc["none", names].isna().all()
 
 
-def test_the_noise_that_certifies_most_counts(synthetic, certified):
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        ({"sigma": 0.5, "certified": 0.7}, 0.25),
+        ({"sigma": 0.5, "certified": 0.7, "examples": 20}, 0.25),
+        ({"sigma": 0.5, "certified": 0.3, "examples": 500}, 0.5),
+        ({"sigma": 0.5, "certified": 0.3, "n": 100_000}, 0.5),
+    ],
+    ids=["more certified", "fewer examples", "more examples", "more draws"],
+)
+def test_what_was_measured_most_counts_not_what_certifies_most(
+    synthetic, certified, changes, counts
+):
     certified()
-    certified("smoothing-2", sigma=0.5, certified=0.7)
+    certified("smoothing-2", **changes)
     frame = reports.leaderboard(synthetic.store.path)
-    assert frame["certified_sigma"].tolist() == [0.5]
+    assert frame["certified_sigma"].tolist() == [counts]
 
 
 def test_it_is_no_part_of_the_worst_case(synthetic, certified):

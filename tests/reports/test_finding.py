@@ -61,6 +61,20 @@ def test_ties_are_told(synthetic: Any, others: dict[str, float], ending: str) ->
     assert finding(synthetic).endswith(ending)
 
 
+def test_models_without_a_seed_in_common_are_neither_told_apart_nor_tied(synthetic: Any) -> None:
+    for defense, framework, seed, share in (
+        ("pgd-at", "torch", 0, 0.6),
+        ("pgd-at", "tensorflow", 1, 0.3),
+        ("trades", "torch", 2, 0.59),
+    ):
+        synthetic.cell(defense, framework, seed=seed, robust={"pgd": share})
+
+    text = finding(synthetic)
+
+    assert "differ" not in text
+    assert "told apart" not in text
+
+
 def test_seeds_are_told_together(synthetic: Any) -> None:
     for seed, share in enumerate((0.5, 0.6, 0.7)):
         synthetic.cell("pgd-at", seed=seed, robust={"pgd": share})

@@ -120,6 +120,50 @@ def test_the_undefended_twin_is_called_so(synthetic: Any) -> None:
     assert "none (torch)" not in page
 
 
+@pytest.mark.parametrize("weaker", ["a", "b"])
+def test_rows_that_met_a_weaker_attack_have_no_rank_among_others(
+    synthetic: Any, weaker: str
+) -> None:
+    for name in "ab":
+        cell_id = synthetic.cell(
+            "pgd-at" if name == "a" else "trades", robust={"pgd": 0.5}, cell_id=name
+        )
+        arrays = npz_writer(synthetic.arrays(cell_id, "pgd"))
+        passes = {"arguments": {"max_iter": 1}, "forwards": 2.0, "backwards": 1.0}
+        if name != weaker:
+            passes = {"arguments": {"max_iter": 40}, "forwards": 41.0, "backwards": 40.0}
+        synthetic.rewrite(cell_id, "pgd", arrays, **passes)
+
+    board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
+    compared = reports.compare(synthetic.store.path, "a", "b")
+
+    assert board.loc[weaker, "unranked_reason"] == (
+        "pgd ran with other arguments than in rows with a rank"
+    )
+    assert board["rank"].notna().sum() == 1
+    assert board["attacks_digest"].nunique() == 2
+    assert compared.set_index("attack")["p_corrected"].isna().to_dict() == {
+        **{"clean": False, "pgd": True},
+        "worst case": True,
+    }
+
+
+def test_models_that_begin_elsewhere_are_no_seeds_of_one_training(synthetic: Any) -> None:
+    for name in "ab":
+        synthetic.cell("pgd-at", robust={"pgd": 0.5}, cell_id=name)
+    config = synthetic.store.read_cell("b")["config"]
+    synthetic.change(
+        "b", config={**config, "origin": {"init": "w.safetensors", "init_sha256": "1f"}}
+    )
+
+    board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
+    page = reports.publish(synthetic.store.path).read_text()
+
+    assert list(board["seeds"]) == [1, 1]
+    assert board.loc["b", "origin"].startswith("w.safetensors; ")
+    assert "origin=" in page
+
+
 def test_unequal_arguments_are_named(synthetic: Any) -> None:
     synthetic.cell("a", robust={"pgd": 0.8})
     other = synthetic.cell("b", robust={"pgd": 0.7})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.metatest.readouts.model import Adapted
-from benchmark.metatest.scales import SCALES
+from benchmark.metatest.scales import MIDDLE, SCALES
 from defenses.cost import Cost, gradients
 from defenses.heads import spec
 from defenses.heads.spec import Heads
@@ -78,11 +78,10 @@ def choose(chosen: ReadOut, robust: Callable[[Setting, float], float]) -> tuple[
         chosen: the read-out.
         robust: the share that a setting and a scale leave of validation data.
     """
-    middle = SCALES[len(SCALES) // 2]
-    found = [robust(setting, middle) for setting in chosen.grid]
+    found = [robust(setting, MIDDLE) for setting in chosen.grid]
     setting = chosen.grid[int(np.argmax(found))]
-    left = {scale: robust(setting, scale) for scale in SCALES if scale != middle}
-    left[middle] = max(found)
+    left = {scale: robust(setting, scale) for scale in SCALES if scale != MIDDLE}
+    left[MIDDLE] = max(found)
     return setting, min(SCALES, key=lambda scale: left[scale])
 
 

@@ -97,6 +97,21 @@ class Config(Schema):
     extra_data: ExtraDataConfig | None = None
     precision: str | None = None
 
+    @property
+    def origin_in_short(self) -> str | None:
+        """Whose a model, a defense and data are, and what a training starts from; None where ours.
+
+        It ends with a digest, so that nothing else has the same text.
+        """
+        whole = {"defense": self.defense.distribution, "data": self.dataset.distribution}
+        whole = {name: one for name, one in (whole | (self.origin or {})).items() if one}
+        if not whole:
+            return None
+        named = ("init", "defense", "distribution", "data")
+        told = [str(whole[name]) for name in named if name in whole] or ["own code"]
+        told += ["new head"] if "new_head" in whole else []
+        return f"{', '.join(told)}; {digest(whole)[:8]}"
+
 
 CellStatus = Literal["ok", "failed", "diverged"]
 
