@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from benchmark.datasets import Dataset
 
 BASELINE = "none"  # the undefended twin
+CLEAN = "clean"  # of a support that is adapted to as it is
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Cell:
     (`benchmark.datasets.extra.ExtraData.record`). precision: of its training; None for float32.
     defense_from, dataset_from: name and version of the other distribution that contributes it.
     class_split: of the data, where some classes are held out. features: of a table, those whose
-    budget is another multiple of eps than 1; see `benchmark.datasets.features`.
+    budget is another multiple of eps than 1; see `benchmark.datasets.features`. clean_support:
+    whether the defense adapts to its labelled examples as they are.
     """
 
     dataset: str
@@ -71,6 +73,7 @@ class Cell:
     dataset_from: str | None = None
     class_split: ClassSplit | None = None
     features: Mapping[str, float] | None = field(default=None, hash=False)
+    clean_support: bool = False
 
     def config(self) -> Record:
         """The configuration as `cell.json` holds it."""
@@ -79,6 +82,7 @@ class Cell:
         label = {} if self.label_column is None else {"label": self.label_column}
         label |= {} if self.dataset_from is None else {"distribution": self.dataset_from}
         defense = {} if self.defense_from is None else {"distribution": self.defense_from}
+        defense |= {"support": CLEAN} if self.clean_support else {}
         classes = {} if self.class_split is None else {"classes": self.class_split.record()}
         features = {} if self.features is None else {"features": dict(self.features)}
         return {
@@ -161,6 +165,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         extra_data=config.get("extra_data"),
         precision=config.get("precision"),
         defense_from=defense.get("distribution"),
+        clean_support=defense.get("support") == CLEAN,
         dataset_from=dataset.get("distribution"),
         class_split=None if (split := dataset.get("classes")) is None else recorded(split),
         features=threat.get("features"),
@@ -175,6 +180,7 @@ def expand(
     origin: Mapping[str, Any] | None = None,
     extra_data: Mapping[str, Any] | None = None,
     features: Mapping[str, float] | None = None,
+    clean_supports: Collection[str] = (),
 ) -> list[Cell]:
     """The cells of a run, undefended twins first, never one twice.
 
@@ -184,6 +190,7 @@ def expand(
         origin: of the model (`benchmark.models.provided.origin.Origin.record`).
         extra_data: what is trained with beside the data set.
         features: what their budgets are; see `Cell`.
+        clean_supports: the defenses that adapt to clean examples.
     """
     assert run.model is not None
     assert run.eps is not None
@@ -208,6 +215,7 @@ def expand(
             extra_data=extra_data,
             precision=None if run.precision == PRECISIONS[0] else run.precision,
             defense_from=defenses.distribution(wrappers.split(defense)[0]),
+            clean_support=defense in clean_supports,
             dataset_from=datasets.distribution(run.dataset),
             class_split=dataset.class_split,
             features=features,

@@ -107,8 +107,10 @@ class Kernel(ABC):
         self, x: np.ndarray, y: np.ndarray, start: np.ndarray, *, eps: float, adaptation: Adaptation
     ) -> None:
         """Adapt the weights to a support set in place; the steps are those of `adaptation.spec`."""
-        # Step 1
-        x_adv = self.attack(x, y, start, eps=eps, ascent=adaptation.ascent)
+        x_adv = x
+        if adaptation.attacked:
+            # Step 1
+            x_adv = self.attack(x, y, start, eps=eps, ascent=adaptation.ascent)
         # Step 2
         self.descend(x_adv, y, steps=adaptation.steps, rate=adaptation.rate)
 

@@ -361,3 +361,23 @@ def test_tabular_data_leave_images_families_out():
     assert (record["status"], arrays) == ("not-applicable", {})
     record, _ = setting.family("linf", Recorder(), choose(PROTOCOL, np.zeros((2, 3, 3)), Cost()))
     assert record["status"] == "ok"
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize("inner_loss", ["clean", "adversarial"])
+def test_a_defense_adapts_to_its_support_as_it_was_trained_to(framework, inner_loss):
+    parameters = {"inner_loss": inner_loss, "inner_steps": 2, "inner_rate": 0.5}
+    defense = defenses.create("meta-adv", defenses.Threat("linf", 0.3), parameters)
+    fitted = defense.resume(untrained.model(framework, (8, 8, 1)))
+    generator = np.random.default_rng(0)
+    x, y = generator.random((6, 8, 8, 1), dtype=np.float32), np.arange(6) % 3
+    by_hand = fitted.kernel.copy()
+    by_hand.descend(x, y, steps=2, rate=0.5)
+
+    adapted = fitted.adapt(x, y)
+
+    alike = np.allclose(adapted.predict(x), by_hand.predict(x), atol=1e-6)
+    assert alike is (inner_loss == "clean")
+    cost = adapted.outcome.cost
+    gradients = 6 * (2 + (inner_loss != "clean") * defense.support_attack_steps)
+    assert (cost.forwards, cost.backwards) == (gradients, gradients)

@@ -12,7 +12,7 @@ import pytest
 
 from benchmark import checkout
 from benchmark.attacks.suites import AttackSpec
-from benchmark.cells import Cell, cell_record, expand
+from benchmark.cells import Cell, cell_of, cell_record, expand
 from benchmark.config import RunConfig, read
 from benchmark.datasets import Dataset
 from benchmark.job import Job
@@ -162,6 +162,17 @@ def test_no_cell_is_expanded_twice(flags: dict[str, Any], defenses: list[str]) -
 def test_cell_attacks_no_more_examples_than_there_are() -> None:
     assert {cell.examples for cell in expanded(examples=1000)} == {30}
     assert {cell.examples for cell in expanded(examples=20)} == {20}
+
+
+def test_a_defense_that_adapts_to_clean_examples_is_another_cell_than_before() -> None:
+    given = (config(baseline=False, framework=["torch"]), dataset())
+    before, now = (
+        expand(*given, parameters={"pgd-at": {}}, clean_supports=names)[0]
+        for names in ((), ("pgd-at",))
+    )
+    assert before.cell_id != now.cell_id
+    assert cell_of(now.config()) == now
+    assert "support" not in before.config()["defense"]
 
 
 def test_tuple_and_list_are_one_configuration() -> None:

@@ -1,6 +1,7 @@
 """Adaptation of a trained model to a new task: a few labelled examples under an attack.
 
     x_adv     = A(f_theta_0, x, y), attacked once, before any step      (step 1)
+                or x, where the inner loop was trained on clean supports
     theta_k+1 = theta_k - r grad l(f(x_adv; theta_k), y)                (step 2)
 
 l is the cross-entropy, averaged over the support.
@@ -24,6 +25,7 @@ class Adaptation:
         attack_steps: of the attack on the support.
         steps: gradient steps.
         rate: of plain gradient descent.
+        attacked: whether step 1 is made.
         closed_form: whether neither step is made, and a head is fitted to the clean support.
         weights: of the features, as those of a threat.
 
@@ -35,6 +37,7 @@ class Adaptation:
     attack_steps: int = 10
     steps: int = 1
     rate: float = 0.01
+    attacked: bool = True
     closed_form: bool = False
     weights: tuple[float, ...] | None = None
 
@@ -51,4 +54,5 @@ class Adaptation:
         """Of attacking and learning a support of `examples`."""
         if self.closed_form:
             return Cost(forwards=examples)
-        return self.ascent.cost(examples) + gradients(examples) * self.steps
+        attack = self.ascent.cost(examples) if self.attacked else Cost()
+        return attack + gradients(examples) * self.steps

@@ -169,6 +169,7 @@ class MetaAdversarial(MetaParameters):
             attack_steps=self.support_attack_steps,
             steps=self.inner_steps,
             rate=self.inner_rate,
+            attacked=self.inner_loss != "clean",
             closed_form=self.is_closed_form,
             weights=self.threat.weights,
         )

@@ -29,11 +29,16 @@ class DatasetConfig(Schema):
 
 
 class DefenseConfig(Schema):
-    """The defense's name and all of its parameters; `distribution` as that of a data set."""
+    """The defense's name and all of its parameters; `distribution` as that of a data set.
+
+    support: "clean" where labelled examples are adapted to as they are; where they should be and
+    that isn't told, they were attacked first, by an earlier version.
+    """
 
     name: str
     parameters: dict[str, Any] = {}
     distribution: str | None = None
+    support: str | None = None
 
 
 class ThreatConfig(Schema):
@@ -104,10 +109,14 @@ class Config(Schema):
         It ends with a digest, so that nothing else has the same text.
         """
         whole = {"defense": self.defense.distribution, "data": self.dataset.distribution}
+        given = {"head": "linear", **self.defense.parameters}
+        is_clean = (given.get("inner_loss"), given["head"]) == ("clean", "linear")
+        if is_clean and self.defense.support is None:
+            whole["support"] = "an attacked support"
         whole = {name: one for name, one in (whole | (self.origin or {})).items() if one}
         if not whole:
             return None
-        named = ("init", "defense", "distribution", "data")
+        named = ("init", "defense", "distribution", "data", "support")
         told = [str(whole[name]) for name in named if name in whole] or ["own code"]
         told += ["new head"] if "new_head" in whole else []
         return f"{', '.join(told)}; {digest(whole)[:8]}"
