@@ -72,7 +72,7 @@ def test_a_contributed_part_is_listed_with_its_distribution(
     [
         ("half-clean", "clean  "),
         ("corners", "argument max_iter"),
-        ("tiny", "has no parameters"),
+        ("tiny", "one hidden layer of 32"),
         ("glance", "corners  "),
     ],
 )
