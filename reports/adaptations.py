@@ -7,6 +7,8 @@ the same supports and queries in an episode.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +43,8 @@ class Summary:
     """What the held-out families of a cell say together.
 
     `before` and `after` are at 0 and at the tuned steps, with the largest support; `area` is under
-    the curve over steps, `forgetting` what the seen families lose to it (negative), or gain.
+    the curve over steps, `forgetting` what the seen families lose to it (negative), or gain. Where
+    other runs have measured other seen families, it is of the families with most in common.
     """
 
     families: tuple[str, ...]
@@ -87,7 +90,7 @@ def summary(adaptations: tuple[Adaptation, ...]) -> Summary | None:
     record = held[0].record
     tuned = record.steps.index(record.tuned_steps)
     correct = np.mean([one.correct for one in held if one.correct is not None], axis=0)
-    seen = np.mean([one.seen for one in held if one.seen is not None], axis=0)  # (episodes, steps)
+    seen = np.mean(_alike(held), axis=0)  # (episodes, steps)
     largest = correct[:, -1]  # (episodes, steps)
     areas = np.trapezoid(largest, record.steps, axis=1) / record.steps[-1]
     return Summary(
@@ -103,6 +106,17 @@ def summary(adaptations: tuple[Adaptation, ...]) -> Summary | None:
         over_shots=correct[:, :, tuned].mean(axis=0).tolist(),
         seen=seen.mean(axis=0).tolist(),
     )
+
+
+def _alike(held: Sequence[Adaptation]) -> list[np.ndarray]:
+    """What is left of the seen families, where they are those of most of these families."""
+    told = [tuple(one.record.seen_families) for one in held]
+    usual, _ = Counter(sorted(told)).most_common(1)[0]
+    return [
+        one.seen
+        for one, mine in zip(held, told, strict=True)
+        if mine == usual and one.seen is not None
+    ]
 
 
 def _read(store: Store, cell_id: str, key: str, left_out: LeftOut) -> Adaptation | None:

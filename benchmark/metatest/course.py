@@ -126,6 +126,7 @@ class Course(Meeting):
             "episodes": protocol.episodes,
             "queries": protocol.queries,
             "attack_steps": protocol.attack_steps,
+            "seen_families": [one.name for one in self.seen()],
             "labels_used": protocol.support,
             "status": "ok",
             "reason": "",

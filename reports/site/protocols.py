@@ -22,14 +22,24 @@ def documents(
     sizes: Callable[[Row], Iterable[Size]],
     part: Callable[[Size, Sequence[Row]], Document],
 ) -> list[Document]:
-    """For each group a part for each size that a row has, newest versions first; a JSON value."""
+    """For each group a part for each size that a row has, newest versions first; a JSON value.
+
+    Episodes are drawn by the seed of the data's split: rows of another one are a group of their
+    own.
+    """
     found = []
     for group in groups:
-        each = sorted({size for row in group.rows for size in sizes(row)})
-        if each:
+        of_split: dict[int, list[Row]] = {}
+        for row in group.rows:
+            of_split.setdefault(row.cell.record.config.dataset.split_seed, []).append(row)
+        for split_seed, rows in sorted(of_split.items()):
+            each = sorted({size for row in rows for size in sizes(row)})
             newest_first = sorted(each, key=lambda size: -int(size[0]))
-            parts = [part(size, group.rows) for size in newest_first]
-            found.append({**group.summary(), "parts": parts})
+            about = group.summary()
+            if len(of_split) > 1:
+                about["title"] += f", split seed {split_seed}"
+            if each:
+                found.append({**about, "parts": [part(size, rows) for size in newest_first]})
     return found
 
 

@@ -18,12 +18,14 @@ from reports.statistics import over_episodes
 SHOTS, STEPS, EPISODES, QUERIES = [0, 5], [0, 1, 5], 3, 20
 
 
-def adapt(synthetic, cell_id, family, role, *, key="1a2b3c4d", gain=0.1, seed=0, **changes):
+def adapt(
+    synthetic, cell_id, family, role, *, key="1a2b3c4d", gain=0.1, seed=0, lost=0.05, **changes
+):
     """Writes a family whose accuracy rises with the steps; returns its arrays."""
     generator = np.random.default_rng(seed)
     start = generator.integers(4, 8, (changes.get("episodes", EPISODES), 1, 1)) / QUERIES
     correct = start + gain * np.array([[0, 0, 0], [0, 1, 2]])  # (episodes, shots, steps)
-    seen = 0.5 - 0.05 * np.arange(3) * np.ones((len(correct), 1))
+    seen = 0.5 - lost * np.arange(3) * np.ones((len(correct), 1))
     record = {
         "family": family,
         "description": "an attack",
@@ -76,6 +78,19 @@ def test_the_leaderboard_sums_held_out_families_up(synthetic):
     assert row["held_out_forgetting"] == pytest.approx(-0.1)
     assert row["held_out_labels"] == 5
     assert row["held_out_families"] == "patch, spatial; 3 episodes"
+
+
+def test_forgetting_is_of_families_that_keep_the_same_ones(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    for family, seen, lost in (
+        ("patch", ["linf", "l2"], 0.05),
+        ("spatial", ["linf", "l2"], 0.1),
+        ("square", ["linf"], 0.2),
+    ):
+        adapt(synthetic, cell_id, family, "held-out", lost=lost, seen_families=seen)
+    _, rows = report(synthetic)
+    assert rows[cell_id]["held_out_forgetting"] == pytest.approx(-0.15)
+    assert "square" in rows[cell_id]["held_out_families"]
 
 
 @pytest.mark.parametrize(

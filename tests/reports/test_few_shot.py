@@ -193,6 +193,21 @@ def test_a_constant_answer_wins_nothing_and_nothing_loses_to_it(synthetic):
     assert text.count("<b>no better than guessing</b>") == 1
 
 
+def test_episodes_of_another_split_seed_are_not_paired(synthetic):
+    for number, defense in enumerate(("meta-adv", "pgd-at")):
+        cell_id = synthetic.cell(defense)
+        measure(synthetic, cell_id)
+        config = synthetic.store.read_cell(cell_id)["config"]
+        data = {**config["dataset"], "split_seed": number}
+        synthetic.change(cell_id, config={**config, "dataset": data})
+    _, document = metatest(synthetic, "few_shot")
+    assert [group["title"].rpartition(", ")[2] for group in document] == [
+        "split seed 0",
+        "split seed 1",
+    ]
+    assert [one["rival"] for group in document for one in group["parts"][0]["judged"]] == [None] * 2
+
+
 def test_answers_that_are_equal_in_each_episode_are_said_to_be(synthetic):
     same = np.full(EPISODES, 0.4)
     for defense in ("meta-adv", "pgd-at"):

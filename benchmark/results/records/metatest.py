@@ -101,6 +101,7 @@ class FamilyRecord(MetaTestRecord):
     low: Table = []
     high: Table = []
     clean_accuracy: Table = []
+    seen_families: list[str] = []
     seen_accuracy: list[Share] = []
     area: EstimateRecord | None = None
     area_over_shots: EstimateRecord | None = None
