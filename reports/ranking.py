@@ -93,7 +93,9 @@ def _entry(rows: Sequence[TidyRow]) -> BoardRow:
 
 def manner(row: TidyRow) -> Manner:
     """How an attack was run, and what it took."""
-    told = (row.attack_class, row.attack_arguments, row.attack_norm, row.attack_eps)
+    # Records of earlier versions don't tell the threat where it is the cell's
+    threat = (row.attack_norm, row.attack_eps) if row.attack_norm else (row.norm, row.eps)
+    told = (row.attack_class, row.attack_arguments, *threat)
     return Manner(json.dumps(told), (row.forwards or 0.0) + (row.backwards or 0.0))
 
 
@@ -202,15 +204,19 @@ def _usual(rows: Iterable[BoardRow]) -> dict[str, str]:
 
 
 def _usual_manner(rows: Iterable[BoardRow]) -> dict[str, str]:
-    """How each attack ran in most rows."""
-    seen: dict[str, dict[str, list[float]]] = {}
+    """How each attack ran in most rows, of all attacks together, so that some row has them all."""
+    alike: dict[str, list[BoardRow]] = {}
     for row in rows:
-        for name, how in row.how.items():
-            seen.setdefault(name, {}).setdefault(how.told, []).append(how.passes)
-    return {
-        name: max(sorted(found), key=lambda told: (len(found[told]), sum(found[told])))
-        for name, found in seen.items()
-    }
+        alike.setdefault(row.attacks_digest or "", []).append(row)
+
+    def weight(members: list[BoardRow]) -> tuple[int, float, str]:
+        passes = sum(how.passes for row in members for how in row.how.values())
+        return len(members), passes, members[0].attacks_digest or ""
+
+    found: dict[str, str] = {}
+    for members in sorted(alike.values(), key=weight, reverse=True):
+        found = {name: how.told for name, how in members[0].how.items()} | found
+    return found
 
 
 def _compared_to_best(rows: list[BoardRow]) -> list[BoardRow]:

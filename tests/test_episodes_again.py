@@ -86,7 +86,7 @@ def test_some_of_the_first_episodes_is_always_run_again():
 
 def elsewhere(more):
     """What is found on another machine where the stored shares are so much more."""
-    found, again = Comparison(), np.full(len(more), 0.5)
+    found, again = Comparison(), np.full(more.shape, 0.5)
     stored = {"robust": again + more}
     some = list(range(len(more)))
     episodes.check_again(
@@ -99,11 +99,20 @@ def elsewhere(more):
     ("more", "told"),
     [
         (np.full(20, 0.04), "are told higher 20 times and lower 0 times"),
-        (np.full(3, 0.08), "are told 8.0% higher in the mean"),
+        (np.repeat([0.1, -0.04], [16, 4]), "are told 7.2% higher in the mean"),
+        (np.array([0.08]), ""),
+        (np.full((3, 5), 0.04), ""),
         (np.full(20, -0.04), ""),
         (np.tile([0.04, -0.04], 10), ""),
     ],
-    ids=["always by a query", "by much", "to its harm", "either way"],
+    ids=[
+        "always by a query",
+        "by much",
+        "one episode",
+        "parts of few",
+        "to its harm",
+        "either way",
+    ],
 )
 def test_what_is_always_told_higher_is_no_rounding(more, told):
     found = elsewhere(more)

@@ -310,9 +310,29 @@ def test_what_an_unfinished_cell_measured_is_no_part_of_a_finished_one(tmp_path:
 
     merged = merge([b], a)
 
-    assert merged.added == ["one"]
+    assert (merged.added, merged.lost) == (["one"], [])
     assert content(a).keys() == content(b).keys()
     assert content(a)["cells/one/training.safetensors"] == b"b"
+
+
+def test_what_a_damaged_cell_measured_is_told_when_another_takes_its_place(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
+    Store.open(a).write_stage("one", "few-shot/ridge-1", {"seconds": 1.0})
+    (a / "cells/one/training.safetensors").write_bytes(b"torn")
+
+    merged = merge([b], a)
+
+    assert merged.added == ["one"]
+    assert merged.lost == [str(a / "cells/one/few-shot/ridge-1.json")]
+    assert "of other weights" in merged.left_out[merged.lost[0]]
+
+
+def test_records_that_tell_of_what_others_lack_are_equal(tmp_path: Path) -> None:
+    for name, seen in (("a", {}), ("b", {"seen_families": ["linf", "l2"]})):
+        Store.open(cell(tmp_path / name)).write_stage(
+            "one", "adaptations/l1-1", {"seconds": 1.0, **seen}
+        )
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
 
 
 def test_what_no_folder_has_whole_ends_the_command_with_1(tmp_path: Path) -> None:

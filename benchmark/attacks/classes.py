@@ -57,14 +57,14 @@ def fault(entry: AttackEntry, given: Collection[str]) -> str:
         return f"has a class without attack_params, so no attack of ART: {entry.target}"
     try:
         _, *parameters = inspect.signature(found).parameters.values()
-    except ValueError:
+    except (TypeError, ValueError):
         return f"has a class {entry.target} that takes no estimator"
     known = {one.name: one for one in parameters}
     unknown = sorted({*given, *entry.fixed} - set(known))
     if unknown and not _is_open(known):
         return f"has a class {entry.target} that doesn't take {', '.join(unknown)}"
     needed = [name for name, one in known.items() if one.default is one.empty and _has_name(one)]
-    if lacking := sorted(set(needed) - {*given, *entry.fixed, *GIVEN}):
+    if lacking := sorted(set(needed) - {*given, *entry.fixed, *GIVEN, entry.enough}):
         return f"has a class {entry.target} that needs {', '.join(lacking)}, which nothing gives"
     return ""
 

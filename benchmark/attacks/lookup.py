@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from importlib.util import find_spec
 
 from benchmark.attacks import classes, foreign
 from benchmark.attacks.arguments import ArgumentKind
@@ -53,7 +54,9 @@ def check_made(name: str, given: Collection[str]) -> None:
     by their place have been read already.
     """
     other = _contributed().get(name)
-    if other is not None and (wrong := classes.fault(entry(name), given)):
+    if other is None or not any(map(find_spec, entry(name).frameworks)):
+        return
+    if wrong := classes.fault(entry(name), given):
         raise other.unusable(wrong)
 
 

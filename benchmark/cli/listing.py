@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Callable
@@ -176,11 +177,13 @@ def _attack(name: str) -> dict[str, str]:
 def _presets() -> dict[str, str]:
     import defenses
 
-    return {
-        f"{name} {preset}": ", ".join(f"{key}={value}" for key, value in parameters.items())
-        for name in defenses.names()
-        for preset, parameters in defenses.presets(name).items()
-    }
+    found = {}
+    for name in defenses.names():
+        with contextlib.suppress(defenses.DefenseError):  # told where defenses are listed
+            for preset, parameters in defenses.presets(name).items():
+                told = (f"{key}={value}" for key, value in parameters.items())
+                found[f"{name} {preset}"] = ", ".join(told)
+    return found
 
 
 def _suite(name: str) -> dict[str, str]:

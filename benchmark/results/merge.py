@@ -13,7 +13,7 @@ last: a merge that is killed leaves whole cells and unfinished ones, and merging
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,26 @@ def _join(target: Store, cell_id: str, copies: Sequence[Copy], merged: Merged) -
         merged.equal.append(cell_id)
         return
     if not known:  # what is left there of an unfinished one may be of other weights
-        target.discard(cell_id)
+        _discard(target, cell_id, owners, merged)
     for stage, copy in news.items():
         _transfer(target, stage, copy)
     target.write_cell(cell_id, record)
     (merged.extended if known else merged.added).append(cell_id)
+
+
+def _discard(target: Store, cell_id: str, owners: Collection[str], merged: Merged) -> None:
+    """Removes what the target has of a cell that hasn't ended there, or is damaged; and tells."""
+    folder = target.cell_folder(cell_id)
+    has_ended = (folder / "cell.json").exists()
+    for kind in target.stage_folders(cell_id):
+        for stage in (f"{kind}/{key}" for key in target.stage_keys(cell_id, kind)):
+            if stage in owners or target.read_stage(cell_id, stage) is None:
+                continue
+            path = str(folder / f"{stage}.json")
+            merged.left_out[path] = "it may be of other weights than the cell that is taken over"
+            if has_ended:
+                merged.lost.append(path)
+    target.discard(cell_id)
 
 
 def _transfer(target: Store, stage: str, copy: Copy) -> None:

@@ -55,7 +55,7 @@ def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: 
     """What is stored of a family's episodes."""
     protocol, tuning_record = _protocol_of_family(loaded, key, family, record)
     told = record.get("seen_families") or []
-    others = dataclasses.replace(protocol, families=tuple(dict.fromkeys((family, *told))))
+    others = dataclasses.replace(protocol, families=tuple(dict.fromkeys((*told, family))))
     # Records from before they were told have what the families of the folder come to
     course = _course(loaded, others if told else _with_others(loaded, protocol))
     tuning = course.tuned(tuning_record)

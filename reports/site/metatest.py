@@ -11,7 +11,7 @@ from reports.groups import Group, page
 from reports.rows import Row
 from reports.site import domain, fewshot, measured, render, sequence
 from reports.site.charts import Axis, Line, lines, told
-from reports.site.protocols import Document, Size, over_seeds
+from reports.site.protocols import Document, Size, by_split, over_seeds
 from reports.styles import is_hollow, styles
 
 MOST_ROWS = 8  # that the charts draw; the table has all
@@ -24,14 +24,14 @@ def document(groups: Sequence[Group]) -> Document:
     What is of new classes, families in a row and other data sets stands beside it.
     """
     found = []
-    for group in groups:
+    for about, rows in by_split(groups):
         sizes: dict[Size, list[Row]] = {}
-        for row in group.rows:
+        for row in rows:
             if row.cell.adaptations:
                 sizes.setdefault(row.cell.adaptations[0].record.size, []).append(row)
         if sizes:
             parts = [_part(size, sizes[size]) for size in sorted(sizes, reverse=True)]
-            found.append({**group.summary(), "parts": parts})
+            found.append({**about, "parts": parts})
     return {
         "groups": found,
         "few_shot": fewshot.document(groups),

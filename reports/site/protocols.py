@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,25 +22,29 @@ def documents(
     sizes: Callable[[Row], Iterable[Size]],
     part: Callable[[Size, Sequence[Row]], Document],
 ) -> list[Document]:
-    """For each group a part for each size that a row has, newest versions first; a JSON value.
-
-    Episodes are drawn by the seed of the data's split: rows of another one are a group of their
-    own.
-    """
+    """For each group a part for each size that a row has, newest versions first; a JSON value."""
     found = []
-    for group in groups:
-        of_split: dict[int, list[Row]] = {}
-        for row in group.rows:
-            of_split.setdefault(row.cell.record.config.dataset.split_seed, []).append(row)
-        for split_seed, rows in sorted(of_split.items()):
-            each = sorted({size for row in rows for size in sizes(row)})
-            newest_first = sorted(each, key=lambda size: -int(size[0]))
-            about = group.summary()
-            if len(of_split) > 1:
-                about["title"] += f", split seed {split_seed}"
-            if each:
-                found.append({**about, "parts": [part(size, rows) for size in newest_first]})
+    for about, rows in by_split(groups):
+        each = sorted({size for row in rows for size in sizes(row)})
+        newest_first = sorted(each, key=lambda size: -int(size[0]))
+        if each:
+            found.append({**about, "parts": [part(size, rows) for size in newest_first]})
     return found
+
+
+def by_split(groups: Sequence[Group]) -> Iterator[tuple[Document, list[Row]]]:
+    """What a group's rows share and the rows, of each seed of the data's split by themselves.
+
+    Episodes are drawn by that seed: those of another one are other episodes.
+    """
+    for group in groups:
+        found: dict[int, list[Row]] = {}
+        for row in group.rows:
+            found.setdefault(row.cell.record.config.dataset.split_seed, []).append(row)
+        for split_seed, rows in sorted(found.items()):
+            about = group.summary()
+            about["title"] += f", split seed {split_seed}" if len(found) > 1 else ""
+            yield about, rows
 
 
 def of_row(row: Row, record: Any) -> Document:

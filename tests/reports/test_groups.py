@@ -148,6 +148,20 @@ def test_rows_that_met_a_weaker_attack_have_no_rank_among_others(
     }
 
 
+def test_some_row_has_a_rank_whichever_attacks_are_weaker_where(synthetic: Any) -> None:
+    for name, steps in (("a", (40, 1)), ("b", (1, 50))):
+        both = {"pgd": 0.5, "apgd": 0.5}
+        cell_id = synthetic.cell("pgd-at", parameters={"x": name}, robust=both, cell_id=name)
+        for attack, count in zip(both, steps, strict=True):
+            arrays = npz_writer(synthetic.arrays(cell_id, attack))
+            told = {"arguments": {"max_iter": count}, "forwards": float(count)}
+            synthetic.rewrite(cell_id, attack, arrays, **told)
+
+    board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
+
+    assert board["rank"].notna().to_dict() == {"a": False, "b": True}
+
+
 def test_models_that_begin_elsewhere_are_no_seeds_of_one_training(synthetic: Any) -> None:
     for name in "ab":
         synthetic.cell("pgd-at", robust={"pgd": 0.5}, cell_id=name)
