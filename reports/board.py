@@ -35,14 +35,8 @@ _BEFORE = (
 )
 _BEHIND = (
     *("worst_case", "worst_case_low", "worst_case_high", "worst_case_complete", "bound_reason"),
-    *(
-        "attacks_digest",
-        "common_examples",
-        "common_worst_case",
-        "common_low",
-        "common_high",
-        "unranked_reason",
-    ),
+    *("common_examples", "common_worst_case", "common_low", "common_high", "unranked_reason"),
+    "attacks_digest",
     *("group_rows", "best_difference", "best_low", "best_high", "best_p", "labels_used"),
     *("trust_flags", "trust_passed", "trust_checks", "unfit_reason"),
     *("seeds", "seeds_mean", "seeds_low", "seeds_high"),

@@ -34,16 +34,16 @@ def columns(records: tuple[CertificationRecord, ...]) -> dict[str, Any]:
     done = [one for one in records if one.status == "ok" and one.certified is not None]
     if not done:
         return {}
-    best = max(done, key=_effort)
-    assert best.certified is not None
-    assert best.examples is not None
-    low, high = wilson(round(best.certified * best.examples), best.examples)
+    most = max(done, key=_effort)
+    assert most.certified is not None
+    assert most.examples is not None
+    low, high = wilson(round(most.certified * most.examples), most.examples)
     return {
-        "certified_accuracy": best.certified,
+        "certified_accuracy": most.certified,
         "certified_low": low,
         "certified_high": high,
-        "certified_radius": best.radius_needed,
-        "certified_sigma": best.sigma,
+        "certified_radius": most.radius_needed,
+        "certified_sigma": most.sigma,
     }
 
 

@@ -104,8 +104,8 @@ class CellRow:
     certified_accuracy: Annotated[
         Number,
         "share of the certified examples that the model behind Gaussian noise gets right with an "
-        "L2 certificate that covers the row's threat; of the most examples; NA where "
-        "nothing was certified; no part of the worst case",
+        "L2 certificate that covers the row's threat; of several certifications, that of the most "
+        "examples; NA where nothing was certified; no part of the worst case",
     ] = None
     certified_low: Annotated[Number, "lower end of its 95 % Wilson interval"] = None
     certified_high: Annotated[Number, "upper end of its 95 % Wilson interval"] = None

@@ -116,9 +116,9 @@ def as_table(compared: pd.DataFrame) -> TerminalTable:
         f"differs: {one_line(name)}: A {_value(first)}, B {_value(second)}"
         for name, (first, second) in compared.attrs["differs"].items()
     ]
-    pairs = max((row["comparisons"] or 1 for row in rows), default=1)
-    if pairs > 1:
-        notes.append(f"intervals and p: corrected for the {pairs} pairs of the group")
+    comparisons = max((row["comparisons"] or 1 for row in rows), default=1)
+    if comparisons > 1:
+        notes.append(f"intervals and p: corrected for the {comparisons} pairs of the group")
     notes += [_verdict(row) for row in rows if row["attack"] == WORST_CASE and row["suite"]]
     return TerminalTable(columns, [_cells(row, several=several) for row in rows], notes)
 

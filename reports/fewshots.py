@@ -34,7 +34,7 @@ class FewShot:
 
     @property
     def guesses(self) -> bool:
-        """Whether clean queries are answered no better than by guessing, as far as can be told."""
+        """Whether its answers to clean queries can't be told from guessing."""
         clean = self.record.clean
         return clean is not None and clean.low <= 1 / self.record.ways
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from benchmark.metatest.episodes import draw_episode, run_episode
 from benchmark.metatest.protocol import PRESETS, Protocol, resolve, sized_for
 from benchmark.metatest.summary import area, difference, share
 from benchmark.metatest.tuning import choose, tune
+from benchmark.verification.cell import _check_support
+from benchmark.verification.comparison import Comparison
+from defenses.adaptation.spec import Adaptation
 from defenses.cost import Cost
 
 PROTOCOL = Protocol(
@@ -381,3 +385,14 @@ def test_a_defense_adapts_to_its_support_as_it_was_trained_to(framework, inner_l
     cost = adapted.outcome.cost
     gradients = 6 * (2 + (inner_loss != "clean") * defense.support_attack_steps)
     assert (cost.forwards, cost.backwards) == (gradients, gradients)
+
+
+def test_a_cell_that_attacked_labels_which_it_should_not_is_not_checked():
+    stages = {"adaptation": {"cost": {"gradient_evaluations": 7.0}}}
+    defense = SimpleNamespace(adaptation=Adaptation("linf", attacked=False))
+    loaded = SimpleNamespace(
+        stage=stages.get, defense=defense, cell=SimpleNamespace(clean_support=False)
+    )
+    found = Comparison()
+    assert _check_support(loaded, found) == 7.0
+    assert found.verdict()[0] == "not checked"

@@ -8,64 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from merging import cell, content, put
 
 from benchmark.errors import StoreError
-from benchmark.results import Store, npz_writer
+from benchmark.results import Store
 from benchmark.results import files as disk
 from benchmark.results.merge import merge
-
-
-def cell(
-    folder: Path,
-    name: str = "one",
-    *,
-    suites: dict[str, list[str]] | None = None,
-    weights: bytes = b"weights",
-    seconds: float = 1.0,
-    status: str = "ok",
-    accuracy: float | None = 0.5,
-    attack_status: str = "ok",
-    adapted: bool = False,
-    epochs: int = 3,
-    threads: int | None = None,
-    device: str = "cpu",
-    processor: str | None = None,
-    versions: dict[str, str] | None = None,
-) -> Path:
-    """Writes a small cell; returns the results folder."""
-    store = Store.create(folder)
-    suites = {"quick": ["pgd-1"]} if suites is None else suites
-    stages = ["training", "adaptation"] if adapted else ["training"]
-    for stage in stages:
-        file = f"{stage}.safetensors"
-        record = {"seconds": seconds, "steps": 5}
-        record |= {} if threads is None else {"threads": threads}
-        store.write_stage(name, stage, record, {file: lambda path: put(path, weights)})
-    for key in {key for keys in suites.values() for key in keys}:
-        record = {"seconds": seconds, "status": attack_status, "robust_accuracy": accuracy}
-        arrays = npz_writer({"success": np.arange(4) > 4 * (accuracy or 0)})
-        store.write_stage(name, f"attacks/{key}", record, {f"{key}.npz": arrays})
-    record = {"config": {"epochs": epochs}, "status": status, "suites": suites, "seconds": seconds}
-    record |= {"started": f"{seconds}", "versions": versions or {"python": "3"}}
-    record |= {"device": device}
-    record |= {} if processor is None else {"processor": processor}
-    store.write_cell(name, record)
-    return folder
-
-
-def put(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """All files of a results folder but its lock."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".lock")
-    }
 
 
 def test_cells_of_several_folders_come_together_byte_by_byte(tmp_path: Path) -> None:
@@ -89,14 +38,6 @@ def test_every_kind_of_stage_comes_along(tmp_path: Path, stage: str) -> None:
     assert content(tmp_path / "all") == content(a)
 
 
-def test_machines_may_round_trust_checks_differently(tmp_path: Path) -> None:
-    a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
-    for folder, share in ((a, 0.1), (b, 0.1000001)):
-        Store.open(folder).write_stage("one", "trust/quick", {"share": share})
-    merge([a, b], tmp_path / "all")
-    assert Store.open(tmp_path / "all").read_stage("one", "trust/quick")["share"] == 0.1
-
-
 def test_the_same_cell_twice_is_fine_if_only_times_differ(tmp_path: Path) -> None:
     a, b = cell(tmp_path / "a"), cell(tmp_path / "b", seconds=2.0)
 
@@ -106,97 +47,12 @@ def test_the_same_cell_twice_is_fine_if_only_times_differ(tmp_path: Path) -> Non
     assert content(tmp_path / "all") == content(a)
 
 
-def test_equal_results_of_other_threads_are_equal(tmp_path: Path) -> None:
-    a, b = cell(tmp_path / "a", threads=1), cell(tmp_path / "b", threads=2)
-    merged = merge([a, b], tmp_path / "all")
-    assert (merged.added, merged.left_out) == (["one"], {})
-    assert content(tmp_path / "all") == content(a)
-
-
-MACHINES = {
-    "threads": ({"threads": 1}, {"threads": 2}, "2 instead of 1 CPU threads"),
-    "devices": ({}, {"device": "cuda:0"}, "device cuda:0 instead of cpu"),
-    "processors": ({"processor": "A"}, {"processor": "B"}, "processor B instead of A"),
-    "versions": (
-        {"versions": {"python": "3.11", "torch": "2.7"}},
-        {"versions": {"python": "3.11", "torch": "2.8"}},
-        "torch 2.8 instead of 2.7",
-    ),
-}
-
-
-@pytest.mark.parametrize(("ours", "theirs", "between"), MACHINES.values(), ids=MACHINES)
-@pytest.mark.parametrize("swapped", [False, True], ids=["first kept", "the other first"])
-def test_results_of_other_machines_stand_for_the_same_within_a_tolerance(
-    tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any], between: str, swapped: bool
-) -> None:
-    a = cell(tmp_path / "a", weights=b"a", accuracy=0.5, **ours)
-    suites = {"quick": ["pgd-1"], "full": ["pgd-1", "cw-1"]}
-    b = cell(tmp_path / "b", weights=b"b", accuracy=0.515, suites=suites, **theirs)
-    first, second = (b, a) if swapped else (a, b)
-
-    merged = merge([first, second], tmp_path / "all")
-
-    assert content(tmp_path / "all") == content(first)
-    (reason,) = merged.left_out.values()
-    assert list(merged.left_out) == [str(second / "cells" / "one")]
-    assert "up to 1.5% apart" in reason
-    assert swapped or between in reason
-    assert ("its suite full is not taken over" in reason) == (not swapped)
-
-
 def test_what_the_target_holds_already_is_kept(tmp_path: Path) -> None:
     a = cell(tmp_path / "a", weights=b"a", threads=1)
     b = cell(tmp_path / "b", weights=b"b", threads=2)
     before = content(a)
     assert merge([b], a).equal == ["one"]
     assert content(a) == before
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"accuracy": 0.53}, {"attack_status": "failed", "accuracy": None}, {"suites": {"q": ["x-1"]}}],
-    ids=["further apart", "failed", "nothing to compare"],
-)
-def test_results_of_other_threads_that_are_too_far_apart_are_refused(
-    tmp_path: Path, change: dict[str, Any]
-) -> None:
-    a = cell(tmp_path / "a", weights=b"a", threads=1)
-    b = cell(tmp_path / "b", weights=b"b", threads=2, **change)
-    with pytest.raises(StoreError, match=r"2 instead of 1 CPU threads, .* the same --threads"):
-        merge([a, b], tmp_path / "all")
-    assert not (tmp_path / "all").exists()
-
-
-@pytest.mark.parametrize(
-    ("theirs", "refused"),
-    [
-        ({"mean": 0.55, "low": 0.45, "high": 0.65}, False),
-        ({"mean": 0.9, "low": 0.8, "high": 0.95}, True),
-        (None, True),
-    ],
-    ids=["within the interval", "far outside of it", "without it"],
-)
-def test_meta_tests_of_other_machines_are_compared_too(
-    tmp_path: Path, theirs: dict[str, float] | None, refused: bool
-) -> None:
-    for name, robust in (("a", {"mean": 0.5, "low": 0.4, "high": 0.6}), ("b", theirs)):
-        folder = cell(tmp_path / name, threads=1 + (name == "b"))
-        record = {"seconds": 1.0, "robust": [robust]}
-        Store.open(folder).write_stage("one", "few-shot/ridge-1", record)
-
-    if refused:
-        with pytest.raises(StoreError, match=r"few-shot/ridge-1.json differ \(robust\)"):
-            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
-    else:
-        assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
-
-
-def test_versions_of_the_project_alone_excuse_nothing(tmp_path: Path) -> None:
-    for name, accuracy in (("a", 0.5), ("b", 0.51)):
-        cell(tmp_path / name, accuracy=accuracy, versions={"meta-adv-bench": f"0.{name}"})
-    with pytest.raises(StoreError, match="find out which one is right"):
-        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
 
 
 def test_merging_again_changes_nothing(tmp_path: Path) -> None:
@@ -325,14 +181,6 @@ def test_what_a_damaged_cell_measured_is_told_when_another_takes_its_place(tmp_p
     assert merged.added == ["one"]
     assert merged.lost == [str(a / "cells/one/few-shot/ridge-1.json")]
     assert "of other weights" in merged.left_out[merged.lost[0]]
-
-
-def test_records_that_tell_of_what_others_lack_are_equal(tmp_path: Path) -> None:
-    for name, seen in (("a", {}), ("b", {"seen_families": ["linf", "l2"]})):
-        Store.open(cell(tmp_path / name)).write_stage(
-            "one", "adaptations/l1-1", {"seconds": 1.0, **seen}
-        )
-    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
 
 
 def test_what_no_folder_has_whole_ends_the_command_with_1(tmp_path: Path) -> None:

@@ -118,14 +118,8 @@ def _cells(
         origin=origin,
         extra_data=None if extra is None else extra.record(),
         features=budgets,
-        clean_supports=[name for name, defense in chosen.items() if _adapts_to_clean(defense)],
+        clean_supports=[n for n, one in chosen.items() if one.adapts and one.adaptation.is_clean],
     )
-
-
-def _adapts_to_clean(defense: defenses.Defense) -> bool:
-    """Whether its own adaptation moves weights on clean examples."""
-    adaptation = defense.adaptation
-    return defense.adapts and not (adaptation.attacked or adaptation.closed_form)
 
 
 def _check_kernels(config: RunConfig, chosen: Mapping[str, defenses.Defense]) -> None:

@@ -22,9 +22,7 @@ from benchmark.results.store import Store
 # How far clean and robust accuracies may be apart, as shares, where threads or devices differ.
 TOLERANCE = 0.02
 _PROJECT = "meta-adv-bench"  # whose versions are told by those of its protocols
-
 _TOLD_LATER = "seen_families"  # which records of earlier versions lack
-
 # What may differ between two machines that got the same result. An attack's identity is in its key;
 # records of older versions don't hold it.
 _CIRCUMSTANCES = ("seconds", "threads", "taken_from", "peak_memory", "identity")
@@ -82,21 +80,19 @@ def _result(stage: Record) -> Record:
 
 def machines(one: Copy, other: Copy) -> str:
     """How the machines of two copies differ; empty where they round alike."""
-    both = [_threads(one), _threads(other)]
-    if None not in both and both[0] != both[1]:
-        return f"{both[1]} instead of {both[0]} CPU threads"
+    threads = [_threads(one), _threads(other)]
+    if None not in threads and threads[0] != threads[1]:
+        return f"{threads[1]} instead of {threads[0]} CPU threads"
     for name in ("device", "processor"):
         ours, theirs = one.record.get(name), other.record.get(name)
         if ours and theirs and ours != theirs:
             return f"{name} {theirs} instead of {ours}"
-    versions = [copy.record.get("versions") or {} for copy in (one, other)]
-    both = sorted(versions[0].keys() & versions[1].keys() - {_PROJECT})
-    told = [
-        f"{name} {versions[1][name]} instead of {versions[0][name]}"
-        for name in both
-        if versions[0][name] != versions[1][name]
-    ]
-    return ", ".join(told)
+    first, second = (copy.record.get("versions") or {} for copy in (one, other))
+    return ", ".join(
+        f"{name} {second[name]} instead of {first[name]}"
+        for name in sorted(first.keys() & second.keys() - {_PROJECT})
+        if first[name] != second[name]
+    )
 
 
 def _threads(copy: Copy) -> Any:
@@ -154,6 +150,10 @@ def _estimates(value: Any, path: str = "") -> Iterator[tuple[str, Record]]:
 
 
 def contradiction(one: Copy, other: Copy, file: str, what: str, between: str = "") -> StoreError:
+    """The error about two copies that differ in `what` of a `file`, and what to do.
+
+    `between`: how their machines differ, where that alone would not explain it.
+    """
     fix = "find out which one is right and leave the other folder out"
     if between:
         fix = (

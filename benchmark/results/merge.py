@@ -51,9 +51,9 @@ class Merged:
 def merge(sources: Sequence[Path | str], out: Path | str) -> Merged:
     """Joins the results folders `sources` in the folder `out`, which may hold results already.
 
-    A cell that was measured with other threads, or on another device or processor, comes from
-    `out`, or else from the source given first; the others are left out, with how far they are
-    apart.
+    A cell that was measured with other threads or packages, or on another device or processor,
+    comes from `out`, or else from the source given first; the others are left out, with how far
+    they are apart.
 
     Raises `StoreError` if a source is no results folder, `out` can't be written or is being
     written, or the same cell has different results; the error says where. `out` is unchanged then.

@@ -181,8 +181,7 @@ def _check_end(loaded: Loaded, record: Record, found: Comparison) -> None:
 def _check_support(loaded: Loaded, found: Comparison) -> float:
     """The support stage made again: its labels, its cost, and the weights that were attacked."""
     record = loaded.stage("adaptation")
-    adaptation = loaded.defense.adaptation
-    if not (adaptation.attacked or adaptation.closed_form or loaded.cell.clean_support):
+    if loaded.defense.adaptation.is_clean and not loaded.cell.clean_support:
         found.unchecked.append("an earlier version attacked its labelled examples; run it again")
         return float(record["cost"]["gradient_evaluations"])
     support = support_examples(loaded.cell, loaded.data)

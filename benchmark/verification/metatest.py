@@ -54,10 +54,11 @@ def _check_tuning(loaded: Loaded, key: str, record: Record, found: Comparison) -
 def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: Comparison) -> None:
     """What is stored of a family's episodes."""
     protocol, tuning_record = _protocol_of_family(loaded, key, family, record)
-    told = record.get("seen_families") or []
-    others = dataclasses.replace(protocol, families=tuple(dict.fromkeys((*told, family))))
-    # Records from before they were told have what the families of the folder come to
-    course = _course(loaded, others if told else _with_others(loaded, protocol))
+    if told := record.get("seen_families"):
+        families = tuple(dict.fromkeys((*told, family)))
+        course = _course(loaded, dataclasses.replace(protocol, families=families))
+    else:  # of before they were told: what the families of the folder come to
+        course = _course(loaded, _with_others(loaded, protocol))
     tuning = course.tuned(tuning_record)
     numbers = range(protocol.episodes)
     some = some_of(protocol.episodes)

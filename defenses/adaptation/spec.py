@@ -50,6 +50,11 @@ class Adaptation:
         """The attack on the support."""
         return pgd(self.norm, self.attack_steps, weights=self.weights)
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether weights are moved on examples as they are."""
+        return not (self.attacked or self.closed_form)
+
     def cost(self, examples: int) -> Cost:
         """Of attacking and learning a support of `examples`."""
         if self.closed_form:

@@ -20,7 +20,7 @@ Document = dict[str, Any]
 class _Training:
     """Models that differ in the seed alone: by seed their row, how they adapt, and (episodes,).
 
-    `guessing`: of those seeds whose model is before an attack no better than guessing.
+    `guessing`: those seeds whose model can't be told from guessing before an attack.
     """
 
     models: dict[int, tuple[Row, str, np.ndarray]]
@@ -78,7 +78,7 @@ def document(
         found: a model's row, how it adapts, and its accuracy in each episode, (episodes,).
         what: the entry's name of how it adapts.
         queries: of an episode.
-        guessing: ids of the cells that are no better than guessing before an attack.
+        guessing: ids of the cells that can't be told from guessing before an attack.
     """
     trainings: dict[tuple[Any, ...], _Training] = {}
     for row, way, values in found:

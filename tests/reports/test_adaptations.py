@@ -134,6 +134,18 @@ def test_families_that_another_rate_was_chosen_for_are_not_mixed(synthetic):
     assert found == [("jsma", 0.03), ("patch", 0.03)]
 
 
+def test_families_of_another_split_seed_stand_apart(synthetic):
+    for number, seed in enumerate((0, 1)):
+        cell_id = synthetic.cell("pgd-at", seed=seed)
+        adapt(synthetic, cell_id, "patch", "held-out", seed=seed)
+        config = synthetic.store.read_cell(cell_id)["config"]
+        data = {**config["dataset"], "split_seed": number}
+        synthetic.change(cell_id, config={**config, "dataset": data})
+    text, _ = report(synthetic)
+    assert text.count("split seed 0") == text.count("split seed 1") == 1
+    assert "over training seeds" not in text
+
+
 def test_an_area_over_fewer_families_says_which_and_joins_no_others(synthetic):
     """JSMA failed for one seed: its area is of the patch alone."""
     for seed in (0, 1, 2):

@@ -190,7 +190,7 @@ def test_a_constant_answer_wins_nothing_and_nothing_loses_to_it(synthetic):
     assert found["trades"] is None
     assert found["pgd-at"]["label"].startswith("meta-adv")
     assert part["rows"][-1]["guesses"]
-    assert text.count("<b>no better than guessing</b>") == 1
+    assert text.count("<b>not told from guessing</b>") == 1
 
 
 def test_episodes_of_another_split_seed_are_not_paired(synthetic):

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmark.journal import path_in
+from benchmark.results import npz_writer
 
 # The worst case of a synthetic cell of 100 examples whose only attack leaves this share.
 LEFT = 0.6
@@ -216,6 +217,34 @@ def test_numbers_under_other_attacks_are_not_compared(
     given = ("--against", other.store.path, "--max-drop", "0.1", "--json")
 
     assert states(bench("check", synthetic.store.path, *given).out)["max-drop"] == "failed"
+
+
+def test_a_base_that_met_the_attack_with_other_arguments_is_not_compared(
+    bench: Any, synthetic: Any, other: Any
+) -> None:
+    for one, steps in ((synthetic, 1), (other, 40)):
+        cell_id = cell(one)
+        arrays = npz_writer(one.arrays(cell_id, "pgd"))
+        one.rewrite(cell_id, "pgd", arrays, arguments={"max_iter": steps})
+
+    given = ("--against", other.store.path, "--max-drop", "0.1", "--json")
+
+    assert states(bench("check", synthetic.store.path, *given).out)["max-drop"] == "failed"
+
+
+def test_a_base_of_other_budgets_of_features_is_another_model(
+    bench: Any, synthetic: Any, other: Any
+) -> None:
+    cell_id = cell(synthetic)
+    cell(other)
+    config = synthetic.store.read_cell(cell_id)["config"]
+    threat = {**config["threat"], "features": {"age": 0.0}}
+    synthetic.change(cell_id, config={**config, "threat": threat})
+
+    result = bench("check", synthetic.store.path, "--against", other.store.path, "--max-drop", "1")
+
+    assert result.code == 1
+    assert "the base has it, and it is gone" in result.out
 
 
 def test_undefended_twin_is_checked_only_where_it_is_named(bench: Any, synthetic: Any) -> None:

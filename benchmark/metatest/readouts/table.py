@@ -157,7 +157,6 @@ def _own(model: Adapted) -> ReadOut:
     if (head := getattr(defense, "head", None)) in spec.CLOSED_FORMS:
         penalty = _grid(penalty=(defense.head_penalty,))  # type: ignore[attr-defined]
         return ReadOut(_TABLE[head].fit, penalty, _features_cost)
-
     attacks = adaptation.attacked
 
     def fit(model: Adapted, support: Support, setting: Setting) -> Heads:

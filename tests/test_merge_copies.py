@@ -1,0 +1,114 @@
+"""The same cell of two machines: what may differ, and what contradicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from merging import cell, content
+
+from benchmark.errors import StoreError
+from benchmark.results import Store
+from benchmark.results.merge import merge
+
+
+def test_machines_may_round_trust_checks_differently(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
+    for folder, share in ((a, 0.1), (b, 0.1000001)):
+        Store.open(folder).write_stage("one", "trust/quick", {"share": share})
+    merge([a, b], tmp_path / "all")
+    assert Store.open(tmp_path / "all").read_stage("one", "trust/quick")["share"] == 0.1
+
+
+def test_equal_results_of_other_threads_are_equal(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a", threads=1), cell(tmp_path / "b", threads=2)
+    merged = merge([a, b], tmp_path / "all")
+    assert (merged.added, merged.left_out) == (["one"], {})
+    assert content(tmp_path / "all") == content(a)
+
+
+MACHINES = {
+    "threads": ({"threads": 1}, {"threads": 2}, "2 instead of 1 CPU threads"),
+    "devices": ({}, {"device": "cuda:0"}, "device cuda:0 instead of cpu"),
+    "processors": ({"processor": "A"}, {"processor": "B"}, "processor B instead of A"),
+    "versions": (
+        {"versions": {"python": "3.11", "torch": "2.7"}},
+        {"versions": {"python": "3.11", "torch": "2.8"}},
+        "torch 2.8 instead of 2.7",
+    ),
+}
+
+
+@pytest.mark.parametrize(("ours", "theirs", "between"), MACHINES.values(), ids=MACHINES)
+@pytest.mark.parametrize("swapped", [False, True], ids=["first kept", "the other first"])
+def test_results_of_other_machines_stand_for_the_same_within_a_tolerance(
+    tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any], between: str, swapped: bool
+) -> None:
+    a = cell(tmp_path / "a", weights=b"a", accuracy=0.5, **ours)
+    suites = {"quick": ["pgd-1"], "full": ["pgd-1", "cw-1"]}
+    b = cell(tmp_path / "b", weights=b"b", accuracy=0.515, suites=suites, **theirs)
+    first, second = (b, a) if swapped else (a, b)
+
+    merged = merge([first, second], tmp_path / "all")
+
+    assert content(tmp_path / "all") == content(first)
+    (reason,) = merged.left_out.values()
+    assert list(merged.left_out) == [str(second / "cells" / "one")]
+    assert "up to 1.5% apart" in reason
+    assert swapped or between in reason
+    assert ("its suite full is not taken over" in reason) == (not swapped)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"accuracy": 0.53}, {"attack_status": "failed", "accuracy": None}, {"suites": {"q": ["x-1"]}}],
+    ids=["further apart", "failed", "nothing to compare"],
+)
+def test_results_of_other_threads_that_are_too_far_apart_are_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    a = cell(tmp_path / "a", weights=b"a", threads=1)
+    b = cell(tmp_path / "b", weights=b"b", threads=2, **change)
+    with pytest.raises(StoreError, match=r"2 instead of 1 CPU threads, .* the same --threads"):
+        merge([a, b], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "refused"),
+    [
+        ({"mean": 0.55, "low": 0.45, "high": 0.65}, False),
+        ({"mean": 0.9, "low": 0.8, "high": 0.95}, True),
+        (None, True),
+    ],
+    ids=["within the interval", "far outside of it", "without it"],
+)
+def test_meta_tests_of_other_machines_are_compared_too(
+    tmp_path: Path, theirs: dict[str, float] | None, refused: bool
+) -> None:
+    for name, robust in (("a", {"mean": 0.5, "low": 0.4, "high": 0.6}), ("b", theirs)):
+        folder = cell(tmp_path / name, threads=1 + (name == "b"))
+        record = {"seconds": 1.0, "robust": [robust]}
+        Store.open(folder).write_stage("one", "few-shot/ridge-1", record)
+
+    if refused:
+        with pytest.raises(StoreError, match=r"few-shot/ridge-1.json differ \(robust\)"):
+            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    else:
+        assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
+
+
+def test_versions_of_the_project_alone_excuse_nothing(tmp_path: Path) -> None:
+    for name, accuracy in (("a", 0.5), ("b", 0.51)):
+        cell(tmp_path / name, accuracy=accuracy, versions={"meta-adv-bench": f"0.{name}"})
+    with pytest.raises(StoreError, match="find out which one is right"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+
+
+def test_records_that_tell_of_what_others_lack_are_equal(tmp_path: Path) -> None:
+    for name, seen in (("a", {}), ("b", {"seen_families": ["linf", "l2"]})):
+        Store.open(cell(tmp_path / name)).write_stage(
+            "one", "adaptations/l1-1", {"seconds": 1.0, **seen}
+        )
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
