@@ -113,7 +113,7 @@ class Job:
         if self.claims is not None:
             stages.append(ForeignClaims(self.claims, needs))
         if not self.unchecked:
-            stages.append(TrustChecks(self.suite, self.trust_stage, attacks, examples))
+            stages.append(TrustChecks(self.suite, self.trust_stage, attacks, examples, needs))
         if self.curve is not None:
             (attack,) = (one for one in attacks if one.spec.name == self.curve.attack)
             key = self.curve_key()

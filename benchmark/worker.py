@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from pathlib import PurePosixPath
 from typing import Any
 
 import defenses
@@ -134,6 +135,8 @@ def do(stage: Stage, context: Context) -> None:
     if result is None:
         return
     record, files = result
+    if record.status != "failed" and (made_of := _made_of(stage, context)):
+        record = record.model_copy(update={"made_of": made_of})
     if context.device != "cpu":  # which the cell's own record tells
         device = numbered(frameworks.named(context.device))
         record = record.model_copy(update={"device": device})
@@ -141,6 +144,15 @@ def do(stage: Stage, context: Context) -> None:
     stage.clean_up(context)
     if record.status == "failed":
         context.reporter.failed(stage.label, record.reason)
+
+
+def _made_of(stage: Stage, context: Context) -> dict[str, str]:
+    """The files of the stages that it needed, and their checksums."""
+    return {
+        str(PurePosixPath(path).with_name(name)): checksum
+        for path in stage.needs
+        for name, checksum in context.record(path).get("files", {}).items()
+    }
 
 
 def _failed(context: Context, path: str) -> bool:

@@ -96,5 +96,8 @@ def read_stage(
         left_out.add(f"cells/{cell_id}/{path}", str(error))
     else:
         if (store.cell_folder(cell_id) / path).exists():
-            left_out.add(f"cells/{cell_id}/{path}", "it or a file that it names is damaged")
+            left_out.add(
+                f"cells/{cell_id}/{path}",
+                "it or a file that it names is damaged, or its model was trained again",
+            )
     return None

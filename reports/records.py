@@ -248,7 +248,7 @@ def _read_attack(store: Store, cell_id: str, key: str, *, folder: str = "attacks
     try:
         stored = store.read_stage(cell_id, stage)
         if stored is None:
-            return _missing(key, "missing or damaged")
+            return _missing(key, "missing, damaged, or measured on other weights")
         schema = ClaimsRecord if folder == CLAIMS else AttackRecord
         record = of_this_protocol(schema.read(stored))
         if record.status != "ok":

@@ -109,7 +109,7 @@ TOLD = {
     ),
     "torn": (
         lambda folder: (folder / "training.json").write_text("{"),
-        "training: it, or a file of it, is damaged or changed",
+        "training: it, or a file that it names, is damaged or changed",
     ),
 }
 

@@ -176,7 +176,7 @@ def said_of(kind, field):
     """What the document says of a field; the first row that fits."""
     stage = "adaptations" if kind == "tuning" else kind
     for row, pattern, how in documented():
-        if row == stage and fnmatchcase(field, pattern.replace("[", "[[]")):
+        if row in (stage, "all") and fnmatchcase(field, pattern.replace("[", "[[]")):
             return how
     return None
 

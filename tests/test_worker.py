@@ -22,10 +22,12 @@ from benchmark.resume import pending
 frameworks.import_torch_first()
 
 import torch  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from serving import serve  # noqa: E402
 
 from benchmark import worker  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
+from reports import records  # noqa: E402
 
 QUICK = ["attacks.pgd.max_iter=3", "attacks.apgd.max_iter=5", "attacks.square.max_iter=5"]
 
@@ -127,6 +129,34 @@ def test_a_lost_stage_is_done_again_with_the_same_result(tmp_path, framework, lo
     assert done == ["data", *expected.get(lost, ["attack pgd"])]
     assert_same(before, outcomes(store, job))
     assert trusted(store, job) == trust
+
+
+def test_what_was_measured_on_other_weights_is_neither_read_nor_kept(tmp_path):
+    store = Store.create(tmp_path)
+    (job,) = jobs(tmp_path, *LITTLE, protocol="brief")
+    cell_id = job.cell.cell_id
+    serve(job)
+    paths = [stage.path for stage in job.stages if stage.required]
+    before = {path: store.read_stage(cell_id, path) for path in paths}
+    model = {"weights.safetensors", "adapted.safetensors"}
+    expected = {"training": set(), "adaptation": {"weights.safetensors"}}
+    for path, record in before.items():
+        assert set(record.get("made_of", ())) == expected.get(path, model)
+
+    def save(path):
+        weights = load_file(store.cell_folder(cell_id) / "weights.safetensors")
+        save_file({name: value + 1e-3 for name, value in weights.items()}, path)
+
+    store.write_stage(cell_id, "training", before["training"], {"weights.safetensors": save})
+
+    (cell,) = records.read(tmp_path).cells
+    assert {attack.status for attack in cell.attacks.values()} == {"missing"}
+    assert cell.adaptation is None
+    serve(job)
+    for path in before.keys() - {"training"}:
+        again = store.read_stage(cell_id, path)
+        assert again["made_of"].keys() == before[path]["made_of"].keys()
+        assert again["made_of"] != before[path]["made_of"]
 
 
 LITTLE = [

@@ -105,7 +105,7 @@ def _checked(store: Store, cell_id: str, stage: str) -> StageRecord | str | None
     stored = store.read_stage(cell_id, stage)
     if stored is None:
         there = (store.cell_folder(cell_id) / f"{stage}.json").exists()
-        return "it, or a file of it, is damaged or changed" if there else None
+        return "it, or a file that it names, is damaged or changed" if there else None
     try:
         return schema_of(stage).read(stored)
     except SchemaError as error:

@@ -221,21 +221,18 @@ class Store:
     def read_stage(self, cell_id: str, stage: str) -> Record | None:
         """The record of a finished stage, or None if missing, damaged, or a file of it is.
 
+        So it is where a file that it was made of is there no longer, or is another one: numbers
+        stand for the weights that they were measured on, and are never read beside others.
         Its inner values are shared with whoever reads it next, and are not to be changed.
         """
         target = self._stage_path(cell_id, stage)
         record = _record(target)
-        if record is None or not isinstance(record.get("files"), dict):
+        if record is None:
             return None
-        for name, checksum in record["files"].items():
-            if not SAFE_NAME.fullmatch(name):
-                return None
-            try:
-                if self.checksums.of((target.parent / name).absolute()) != checksum:
-                    return None
-            except OSError:
-                return None
-        return record
+        files, made_of = record.get("files"), record.get("made_of", {})
+        if not self._holds(target.parent, files):
+            return None
+        return record if self._holds(self.cell_folder(cell_id), made_of) else None
 
     def read_arrays(
         self, cell_id: str, stage: str, filename: str, *, only: Collection[str] | None = None
@@ -282,6 +279,20 @@ class Store:
         """The keys of all stages that have a JSON file there, sorted; `read_stage` judges each."""
         names = [path.stem for path in (self.cell_folder(cell_id) / folder).glob("*.json")]
         return sorted(filter(SAFE_NAME.fullmatch, names))
+
+    def _holds(self, folder: Path, files: Any) -> bool:
+        """Whether a folder has all these files with these checksums; they may be anything."""
+        if not isinstance(files, dict):
+            return False
+        for name, checksum in files.items():
+            if not all(map(SAFE_NAME.fullmatch, name.split("/"))):
+                return False
+            try:
+                if self.checksums.of((folder / name).absolute()) != checksum:
+                    return False
+            except OSError:
+                return False
+        return True
 
     @contextlib.contextmanager
     def _writing(self, verb: str, path: Path) -> Iterator[None]:

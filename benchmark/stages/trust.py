@@ -34,12 +34,20 @@ class TrustChecks(Stage):
         suite: its name.
         attacks: the stages of its attacks.
         examples: of the cell.
+        needs: the stages that make the model.
     """
 
     label = "trust checks"
 
-    def __init__(self, suite: str, path: str, attacks: Sequence[Attack], examples: int) -> None:
-        self.suite, self.path, self.attacks = suite, path, attacks
+    def __init__(
+        self,
+        suite: str,
+        path: str,
+        attacks: Sequence[Attack],
+        examples: int,
+        needs: tuple[str, ...],
+    ) -> None:
+        self.suite, self.path, self.attacks, self.needs = suite, path, attacks, needs
         self.effort = min(examples, _EXAMPLES) * _EACH
 
     def run(self, context: Context) -> Result:

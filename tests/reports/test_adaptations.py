@@ -223,7 +223,7 @@ def test_damaged_curves_are_named_and_left_out(synthetic):
     (synthetic.store.cell_folder(cell_id) / "adaptations/patch-1a2b3c4d.npz").write_bytes(b"x")
     html, rows = report(synthetic, "index.html")
     assert rows[cell_id]["held_out_area"] is None
-    assert "it or a file that it names is damaged" in html
+    assert "it or a file that it names is damaged, or its model was trained again" in html
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.025, True), (0.0, False), (None, False)])

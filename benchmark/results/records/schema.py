@@ -85,13 +85,15 @@ class Schema(BaseModel):
 class StageRecord(Schema):
     """What all stages have. A stage that failed may have nothing else.
 
-    `files` maps the name of each to its SHA-256; the store writes it. `device`: the GPU that it was
-    made on, where it was one.
+    `files` maps the name of each to its SHA-256; the store writes it. `made_of`: the same of the
+    files of other stages that it was made of, weights above all, by their paths in the cell's
+    folder; earlier versions told nothing. `device`: the GPU that it was made on, where it was one.
     """
 
     status: Status = "ok"
     reason: Reason = ""
     files: dict[str, str] = {}
+    made_of: dict[str, str] = {}
     device: str = ""
 
     @classmethod
