@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import StoreError
+from benchmark.errors import SchemaError, StoreError
 from benchmark.journal import path_in
-from benchmark.results import Store, lease
-from benchmark.results.files import read_json, read_plain
+from benchmark.results import Store, failed_stages, lease, read_plain
+from benchmark.results.records import CellRecord
 
 # Seconds without a sign after which a run of another machine is called silent.
 _SILENT = 4 * lease.HEARTBEAT
@@ -69,7 +70,7 @@ def status(folder: Path | str) -> Status:
     for cell_id in sorted({*store.cell_ids(), *found.labels}):
         if cell_id in at_work:
             continue
-        record = store.read_cell(cell_id)
+        record = _record(store, cell_id)
         # Where a run is to try a cell again, or was when it stopped, what it came to before is no
         # news.
         expected = found.state in _UNDONE and cell_id in found.labels and cell_id not in ended
@@ -77,12 +78,20 @@ def status(folder: Path | str) -> Status:
             found.damaged.append(cell_id)
         elif record is None or expected:
             found.waiting.append(cell_id)  # of an earlier run, too, which was broken off
-        elif record["status"] == "ok":
+        elif record.status == "ok":
             found.done.append(cell_id)
             found.failed |= _failed_stages(store, cell_id, record)
         else:
-            found.failed[cell_id] = f"{record['status']}: {record['reason']}"
+            found.failed[cell_id] = f"{record.status}: {record.reason}"
     return found
+
+
+def _record(store: Store, cell_id: str) -> CellRecord | None:
+    stored = store.read_cell(cell_id)
+    try:
+        return None if stored is None else CellRecord.read(stored)
+    except SchemaError:
+        return None
 
 
 def _follow(folder: Path, found: Status) -> tuple[dict[int, Running], set[str]]:
@@ -97,7 +106,8 @@ def _follow(folder: Path, found: Status) -> tuple[dict[int, Running], set[str]]:
                 running.clear()
                 ended.clear()
             case {"what": "started", "slot": int(slot), "cell": str(cell), "at": str(at), **more}:
-                where, attempt = str(more.get("where", "")), int(more.get("attempt", 1))
+                where, attempt = str(more.get("where", "")), more.get("attempt")
+                attempt = attempt if isinstance(attempt, int) else 1
                 running[slot] = Running(cell, "starting", where, at, attempt)
             case {"what": "stage", "slot": int(slot), "stage": str(stage)} if slot in running:
                 before = running[slot]
@@ -143,15 +153,23 @@ def _state(
         return "stopped"
     if lease.is_here(holder) or holder is None:
         return "at work"
-    seen = (datetime.now(UTC) - datetime.fromisoformat(str(holder["at"]))).total_seconds()
-    return "at work" if seen < _SILENT else "silent"
+    return "at work" if _seconds_since(str(holder.get("at"))) < _SILENT else "silent"
 
 
-def _failed_stages(store: Store, cell_id: str, record: Mapping[str, Any]) -> dict[str, str]:
-    """The attacks that a cell is done without."""
+def _seconds_since(at: str) -> float:
+    """Infinite where it isn't told."""
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    except (ValueError, TypeError):  # the latter without a time zone
+        return math.inf
+
+
+def _failed_stages(store: Store, cell_id: str, record: CellRecord) -> dict[str, str]:
+    """The stages that a cell is done without."""
+    attacks = {key for keys in record.suites.values() for key in keys}
     found = {}
-    for key in sorted({key for keys in record["suites"].values() for key in keys}):
-        attack = read_json(store.cell_folder(cell_id) / "attacks" / f"{key}.json") or {}
-        if attack.get("status") == "failed":
-            found[f"{cell_id}: attack {attack.get('name', key)}"] = str(attack.get("reason", ""))
+    for stage, failed in failed_stages(store, cell_id, attacks=attacks):
+        folder, _, key = stage.rpartition("/")
+        name = f"attack {failed.get('name', key)}" if folder == "attacks" else stage
+        found[f"{cell_id}: {name}"] = str(failed.get("reason", ""))
     return found

@@ -190,7 +190,8 @@ def check(
         out: a results folder.
         against: another one, which `max_drop` is measured from.
         defenses: those that are looked at; all but the undefended twin unless given.
-        min_worst_case: least share that stays right under every attack; an upper bound holds none.
+        min_worst_case: least share that stays right under every attack, of all examples or of those
+            that all attacks ran on; an upper bound holds none.
         min_clean: least clean accuracy, as a share.
         max_drop: how far a worst case may be below that of `against`, as a share.
         allow_flags: whether flagged trust checks are let pass.
@@ -200,6 +201,7 @@ def check(
     Raises `StoreError` for what is no results folder, `ConfigError` where nothing is to be checked.
     """
     from reports.gate import Limits, verdicts
+    from reports.records import failures
 
     limits = Limits(min_worst_case, min_clean, max_drop, allow_flags)
     frame, before = load(out), None if against is None else load(against)
@@ -207,7 +209,14 @@ def check(
     if before is not None:
         left_out += [{**one, "path": f"base {one['path']}"} for one in before.attrs["left_out"]]
     base = None if before is None else leaderboard(before)
-    return verdicts(leaderboard(frame), limits, base=base, defenses=defenses, left_out=left_out)
+    return verdicts(
+        leaderboard(frame),
+        limits,
+        base=base,
+        defenses=defenses,
+        left_out=left_out,
+        failed=failures(out),
+    )
 
 
 def write_verdicts(verdicts: Sequence[Verdict], path: Path, form: str, *, out: Path) -> None:

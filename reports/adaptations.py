@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.errors import StoreError
 from benchmark.results import Store
 from benchmark.results.records import FamilyRecord
-from reports.keyed import read_stage
+from reports.keyed import are_shares, read_stage
 from reports.left_out import LeftOut
 from reports.statistics import Interval, over_episodes
 
@@ -135,13 +135,7 @@ def _read(store: Store, cell_id: str, key: str, left_out: LeftOut) -> Adaptation
         (record.episodes, len(record.shots), len(record.steps)),
         (record.episodes, len(record.steps)),
     )
-    if not (_is_shares(correct, shapes[0]) and _is_shares(seen, shapes[1])):
+    if not (are_shares(correct, shapes[0]) and are_shares(seen, shapes[1])):
         left_out.add(path, "its curves don't follow the schema")
         return None
     return Adaptation(record, correct, seen)
-
-
-def _is_shares(array: np.ndarray | None, shape: tuple[int, ...]) -> bool:
-    if array is None or array.dtype.kind != "f" or array.shape != shape:
-        return False
-    return bool((array >= 0).all() and (array <= 1).all())

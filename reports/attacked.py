@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reports.keyed import are_shares
+
 _NEEDED = ("test_index", "clean_correct", "success")
 # What is read of an attack's file.
 ARRAYS = (*_NEEDED, "attacked", "label", "right_share")
@@ -55,12 +57,6 @@ def outcomes_of(arrays: dict[str, np.ndarray]) -> Outcomes | None:
     if label is not None and (label.dtype.kind != "i" or label.shape != index.shape):
         return None
     share = arrays.get("right_share")
-    if share is not None and not _are_shares(share, index):
+    if share is not None and not are_shares(share, index.shape):
         return None
     return Outcomes(index, correct, correct & ~success, attacked, label, share)
-
-
-def _are_shares(values: np.ndarray, index: np.ndarray) -> bool:
-    if values.dtype.kind != "f" or values.shape != index.shape:
-        return False
-    return bool(((values >= 0) & (values <= 1)).all())

@@ -70,10 +70,8 @@ def _made(record: FewShotRecord, arrays: dict[str, np.ndarray]) -> FewShot | Non
         return FewShot(record)
     shares = {name: arrays[name] for name in SHARES if name in arrays}
     # Only the last is of some of the episodes.
-    lengths = {
-        **dict.fromkeys(SHARES, record.episodes),
-        SHARES[-1]: len(arrays.get(SHARES[-1], ())),
-    }
+    attacked = min(record.autoattack_episodes, record.episodes)
+    lengths = {**dict.fromkeys(SHARES, record.episodes), SHARES[-1]: attacked}
     right = all(are_shares(values, (lengths[name],)) for name, values in shares.items())
     return FewShot(record, shares) if right and {"clean", "robust"} <= set(shares) else None
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import ConfigError, UnknownName
+from reports.board import GROUP, STATUS_PREFIX, UNDEFENDED
 from reports.columns import plain_rows
 from reports.left_out import HARMLESS
 from reports.text import percent
@@ -29,13 +31,8 @@ RULES = {
     "max-drop": "The worst case is not further below that of the base than what was allowed.",
 }
 
-_UNDEFENDED = "none"
 # What a row and that of the base agree in; its parameters, length and weights may have changed.
-_SAME = (
-    *("dataset", "dataset_fingerprint", "model", "norm", "eps", "features", "suite", "examples"),
-    *("defense", "framework", "seed"),
-)
-_STATUS = "attack_status."  # before the names of attacks, in columns
+_SAME = (*GROUP, "defense", "framework", "seed")
 _ROUNDING = 1e-9  # what float arithmetic may add to a difference of two shares
 
 
@@ -71,6 +68,7 @@ def verdicts(
     base: DataFrame | None = None,
     defenses: Collection[str] = (),
     left_out: Sequence[Mapping[str, str]] = (),
+    failed: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> list[Verdict]:
     """The verdicts on the rows of a leaderboard, in its order.
 
@@ -82,12 +80,18 @@ def verdicts(
         defenses: those that are looked at; empty for all but the undefended twin.
         left_out: "path" and "reason" of what can't be read of either: each has failed, since nobody
             knows what it would have said.
+        failed: cell to its stages that failed, beside attacks, and why.
 
     Raises:
         ConfigError: there is nothing to look at.
+        UnknownName: neither board has a defense that is asked for.
     """
     found = [_unread(one) for one in left_out if one["reason"] not in HARMLESS]
-    rows, before = _rows(board, defenses), [] if base is None else _rows(base, defenses)
+    boards = [board] if base is None else [board, base]
+    _check_names(defenses, boards)
+    rows, *more = (_rows(one, defenses) for one in boards)
+    before = [row for one in more for row in one]
+    found += [one for cell_id in _ids(rows) for one in _failed(cell_id, failed.get(cell_id, {}))]
     if not rows and not before:
         if not found:
             told = "there is no defended model to check; name others with --defense none"
@@ -109,13 +113,25 @@ def _unread(one: Mapping[str, str]) -> Verdict:
     return Verdict("whole", cell_id, "", "failed", f"{one['path']}: {one['reason']}")
 
 
-def _rows(board: DataFrame, defenses: Collection[str]) -> list[Row]:
-    """The rows of these defenses."""
-    names = sorted(set(board["defense"]))
+def _failed(cell_id: str, stages: Mapping[str, str]) -> Iterator[Verdict]:
+    for stage, reason in stages.items():
+        yield Verdict("whole", cell_id, "", "failed", f"{stage} failed: {reason}")
+
+
+def _ids(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row["cell_id"] for row in rows))
+
+
+def _check_names(defenses: Collection[str], boards: Sequence[DataFrame]) -> None:
+    names = sorted({name for board in boards for name in board["defense"]})
     for name in defenses:
         if name not in names:
             raise UnknownName("defense", name, names)
-    chosen = defenses or [name for name in names if name != _UNDEFENDED]
+
+
+def _rows(board: DataFrame, defenses: Collection[str]) -> list[Row]:
+    """The rows of these defenses; of all but the undefended twin where none is named."""
+    chosen = defenses or set(board["defense"]) - {UNDEFENDED}
     return [row for row in plain_rows(board) if row["defense"] in chosen]
 
 
@@ -155,9 +171,9 @@ def _without_result(row: Row) -> str:
     if row["status"] != "ok":
         return f"{row['status']}: {row['reason'] or 'no reason given'}"
     failed = [
-        name.removeprefix(_STATUS)
+        name.removeprefix(STATUS_PREFIX)
         for name, status in row.items()
-        if name.startswith(_STATUS) and status in ("failed", "missing")
+        if name.startswith(STATUS_PREFIX) and status in ("failed", "missing")
     ]
     if failed:
         return f"without a result: {', '.join(failed)}"
@@ -203,7 +219,7 @@ def _attacks(row: Row) -> set[str]:
     return {
         name
         for name, status in row.items()
-        if name.startswith(_STATUS) and status not in (None, "missing")
+        if name.startswith(STATUS_PREFIX) and status not in (None, "missing")
     }
 
 

@@ -113,26 +113,35 @@ def _picked(found: Sequence[Choice]) -> tuple[Choice | None, str]:
     sound = [one for one in defended if not one.flagged]
     if not sound:
         return None, "Nothing to pick: trust checks are flagged for every defense."
-    better = [one for one in sound if not (bare and _same(one, bare[0], _worst_case))]
+    better = [one for one in sound if not bare or _is_above(one, bare[0])]
     if sound[0] not in better:
-        return None, (
-            "Nothing to pick: the data can't tell the most robust defense, "
-            f"{sound[0].name}, from the undefended model ({bare[0].told('worst_case')})."
-        )
-    tied = _alike(sound[0], better, _worst_case)
+        undefended = f"the undefended model ({bare[0].told('worst_case')})"
+        told = f"the data can't tell the most robust defense, {sound[0].name}, from {undefended}"
+        if not _same(sound[0], bare[0], _worst_case):
+            told = f"the most robust defense, {sound[0].name}, keeps less than {undefended}"
+        return None, f"Nothing to pick: {told}."
+    near = _alike(sound[0], sound, _worst_case)
+    tied = [one for one in near if one in better]
     cleanest = max(tied, key=lambda one: one.mean("clean_accuracy"))
     accurate = _alike(cleanest, tied, _clean)
     costs = [one.cost for one in accurate]
     picked = accurate[0] if None in costs else min(accurate, key=lambda one: known(one.cost))
     return (
         picked,
-        f"Pick {picked.name}: {_why(picked, defended, tied, accurate)}{_what(picked, bare)}.",
+        f"Pick {picked.name}: {_why(picked, defended, near, tied, accurate)}{_what(picked, bare)}.",
     )
 
 
 def _why(
-    picked: Choice, defended: Sequence[Choice], tied: Sequence[Choice], accurate: Sequence[Choice]
+    picked: Choice,
+    defended: Sequence[Choice],
+    near: Sequence[Choice],
+    tied: Sequence[Choice],
+    accurate: Sequence[Choice],
 ) -> str:
+    """Why it is picked; `near`: what can't be told from the most robust one, `tied`: of that, what
+    is above the undefended model, `accurate`: of that, what can't be told from the most accurate.
+    """
     if len(defended) == 1:
         return "the only defense here, "
     better = [
@@ -141,9 +150,13 @@ def _why(
         if one.flagged and one.mean("worst_case") > picked.mean("worst_case")
     ]
     passed = f"but for {' and '.join(better)}, which trust checks flag, " if better else ""
-    if len(tied) == 1:
+    if len(near) == 1:
         return f"{passed}the most robust one, told apart from all others; "
+    if len(tied) == 1:
+        return f"{passed}the only one that the data tell from the undefended model; "
     among = f"{passed}of {len(tied)} defenses that the data can't tell from the most robust one, "
+    if len(tied) < len(near):
+        among += "but from the undefended model, "
     if len(accurate) == 1:
         return f"{among}the most accurate before an attack; "
     if picked.cost is None:
@@ -175,6 +188,12 @@ def _clean(row: BoardRow) -> str | None:
 
 def _alike(best: Choice, others: Sequence[Choice], of: Measure) -> list[Choice]:
     return [one for one in others if one is best or _same(best, one, of)]
+
+
+def _is_above(one: Choice, bare: Choice) -> bool:
+    """Whether the data tell that it keeps more than the undefended model."""
+    higher = one.mean("worst_case") > bare.mean("worst_case")
+    return higher and not _same(one, bare, _worst_case)
 
 
 def _same(first: Choice, second: Choice, of: Measure) -> bool:

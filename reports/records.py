@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import STAGES, Store, dataset_name, fits
+from benchmark.results import STAGES, Store, dataset_name, failed_stages, fits
 from benchmark.results.records import (
     AttackRecord,
     CellRecord,
@@ -40,6 +40,7 @@ from reports.keyed import of_this_protocol, read_stage
 from reports.left_out import NO_CELL, STRAY, STRAY_OF_ATTACKS, LeftOut
 from reports.runs import Run, read_runs
 from reports.sequences import Sequence, read_sequences
+from reports.text import one_line
 from reports.transfers import read_transfers
 from reports.trust import read_trust
 
@@ -117,6 +118,12 @@ class Results:
     left_out: LeftOut
 
 
+# How the names of claims begin.
+CLAIMED = "claims by "
+
+# Stages whose failures a leaderboard tells.
+_TOLD_ELSEWHERE = ("attacks/", "trust/")
+
 # A results folder, or what was read of it.
 Source = Path | str | Results
 
@@ -138,6 +145,19 @@ def read(out: Source, only: Collection[str] | None = None) -> Results:
         cell_ids = [cell_id for cell_id in cell_ids if cell_id in only]
     cells = [_read_cell(store, cell_id, left_out) for cell_id in cell_ids]
     return Results(store, tuple(cell for cell in cells if cell is not None), left_out)
+
+
+def failures(out: Path | str) -> dict[str, dict[str, str]]:
+    """Cell to its stages that failed, and why; but for attacks and trust checks, told elsewhere."""
+    store = Store.open(out)
+    return {
+        cell_id: {
+            stage: one_line(str(record.get("reason", "")))
+            for stage, record in failed_stages(store, cell_id)
+            if not stage.startswith(_TOLD_ELSEWHERE)
+        }
+        for cell_id in store.cell_ids()
+    }
 
 
 def _read_cell(store: Store, cell_id: str, left_out: LeftOut) -> Cell | None:
@@ -232,7 +252,9 @@ def _read_claims(
     found: dict[str, Attack] = {}
     for key in store.stage_keys(cell_id, CLAIMS):
         one = _read_attack(store, cell_id, key, folder=CLAIMS)
-        if one.outcomes is None or index is None:
+        if not one.name.startswith(CLAIMED):  # it could stand for an attack of the suite
+            left_out.add(f"cells/{cell_id}/{CLAIMS}/{key}.json", "its name is not one of claims")
+        elif one.outcomes is None or index is None:
             left_out.add(f"cells/{cell_id}/{CLAIMS}/{key}.json", one.reason or one.status)
         elif not np.array_equal(one.outcomes.test_index, index):
             left_out.add(f"cells/{cell_id}/{CLAIMS}/{key}.json", "it is of other examples")

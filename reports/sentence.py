@@ -115,9 +115,16 @@ def _kept(best: _Model, models: Sequence[_Model]) -> str:
         return text
     shown = [best, other] if other is not None else [best]
     frameworks = [model.first.framework for model in shown]
-    twins = {m.first.framework: m for m in models if m.first.defense == UNDEFENDED}
+    bare = [model for model in models if model.first.defense == UNDEFENDED]
+    bare.sort(key=lambda model: _shared(model, best))  # of several the one trained most alike
+    twins = {model.first.framework: model for model in bare}
     values = dict.fromkeys(f"{percent(twins[f].value)} %" for f in frameworks if f in twins)
     return text + (f", the undefended twin {' and '.join(values)}" if values else "")
+
+
+def _shared(model: _Model, other: _Model) -> int:
+    """In how much of what makes a training two models agree."""
+    return sum(getattr(model.first, name) == getattr(other.first, name) for name in TRAINING)
 
 
 def _ties(best: _Model, models: Sequence[_Model]) -> str:
@@ -149,7 +156,12 @@ def _alike(models: Sequence[_Model]) -> dict[frozenset[int], bool]:
 
 
 def _told_apart(first: _Model, second: _Model) -> bool | None:
-    """Whether they differ in every seed that both have; None where they can't be compared."""
+    """Whether they differ in every seed that both have; None where they can't be compared.
+
+    A worst case without a rank is over other attacks, or over fewer.
+    """
+    if not (first.has_rank and second.has_rank):
+        return None
     others = {row.seed: _worst_case(row) for row in second.rows}
     found = [
         compare(_worst_case(row), others[row.seed], comparisons=pairs(row.group_rows or 0))

@@ -81,6 +81,8 @@ def budget(eps: float) -> str:
 
 
 def _shows(character: str) -> bool:
+    if ord(character) & 0xFFFE == 0xFFFE:  # no characters, in no XML
+        return False
     return unicodedata.category(character) not in ("Cc", "Cs") and character not in _REVERSING
 
 

@@ -12,10 +12,14 @@ FOLDER = "trust"
 # The check that a row without rank has flagged.
 CLEAN_ACCURACY = "clean accuracy"
 
-PASSED, FLAGGED, NOT_APPLICABLE = "passed", "flagged", "not-applicable"
-
 
 def read_trust(store: Store, cell_id: str, left_out: LeftOut) -> dict[str, TrustRecord]:
-    """The trust checks of a cell by suite; what can't be read is named."""
-    found = read_keyed(store, cell_id, FOLDER, TrustRecord, left_out)
-    return {record.suite: record for _, record in found}
+    """The trust checks of a cell by suite; what can't be read, or could not be made, is named."""
+    found = {}
+    for key, record in read_keyed(store, cell_id, FOLDER, TrustRecord, left_out):
+        if record.status == "ok" and record.checks:
+            found[record.suite] = record
+        else:
+            told = f": {record.reason}" if record.reason else ""
+            left_out.add(f"cells/{cell_id}/{FOLDER}/{key}.json", f"no check was made{told}")
+    return found

@@ -106,6 +106,15 @@ def test_versions_of_the_project_alone_excuse_nothing(tmp_path: Path) -> None:
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
 
 
+def test_records_of_versions_before_and_after_a_field_are_equal(tmp_path: Path) -> None:
+    a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
+    store = Store.open(b)
+    made_of = store.read_stage("one", "training")["files"]
+    Store.open(a).write_stage("one", "curves/pgd-1", {"share": 0.1})
+    store.write_stage("one", "curves/pgd-1", {"share": 0.1, "made_of": made_of})
+    assert merge([a, b], tmp_path / "all").left_out == {}
+
+
 def test_records_that_tell_of_what_others_lack_are_equal(tmp_path: Path) -> None:
     for name, seen in (("a", {}), ("b", {"seen_families": ["linf", "l2"]})):
         Store.open(cell(tmp_path / name)).write_stage(

@@ -294,6 +294,20 @@ def test_unreadable_json_reads_as_missing(store: Store, content: bytes) -> None:
     assert store.read_stage(CELL, "training") is None
 
 
+@pytest.mark.parametrize(("number", "is_read"), [("1e99", True), ("1e999", False)])
+def test_a_number_that_is_read_as_infinity_is_refused(
+    store: Store, number: str, is_read: bool
+) -> None:
+    """Whatever its checksum: no file of a report could hold it."""
+    write_attack(store)
+    path = store.cell_folder(CELL) / f"{ATTACK}.json"
+    first, *lines = [one for one in path.read_text().splitlines() if '"checksum"' not in one]
+    lines.insert(0, f'  "a": {number},')
+    seal = hashlib.sha256("\n".join([first, *lines]).encode()).hexdigest()
+    path.write_text("\n".join([first, f'  "checksum": "{seal}",', *lines]))
+    assert (store.read_stage(CELL, ATTACK) is not None) == is_read
+
+
 def test_cell_copied_under_another_id_reads_as_missing(store: Store) -> None:
     store.write_cell(CELL, {"status": "ok"})
     store.cell_folder(CELL).rename(store.cell_folder("renamed"))

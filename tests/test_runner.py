@@ -207,6 +207,19 @@ def test_worker_that_falls_between_two_cells_costs_none(store: Store) -> None:
     assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
 
 
+def test_worker_that_is_dead_when_its_next_cell_is_sent_costs_none(
+    store: Store,
+) -> None:
+    def slow(event: Any) -> None:
+        if isinstance(event, CellFinished):
+            time.sleep(0.5)  # until it is dead
+
+    jobs = [job(store, "die-after"), job(store, seed=1), job(store, seed=2)]
+    outcomes, _ = work(jobs, store, on_event=slow)
+
+    assert [outcome.status for outcome in outcomes] == ["ok", "ok", "ok"]
+
+
 def test_worker_that_can_not_start_fails_every_cell(store: Store) -> None:
     jobs = [job(store), job(store, seed=1)]
     outcomes, _ = work(jobs, store, serve="fake_worker:fails_to_start")

@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Store:
 
 def end(store: Store, job: Any, state: str = "ok", reason: str = "") -> None:
     suites = {"quick": ["pgd-1"]}
-    record = {"config": {}, "status": state, "reason": reason, "suites": suites}
+    record = {"config": job.cell.config(), "status": state, "reason": reason, "suites": suites}
     store.write_cell(job.cell.cell_id, record)
 
 
@@ -99,6 +99,29 @@ def test_attacks_that_a_done_cell_is_without_are_told(store: Store) -> None:
     found = status(store.path)
     assert found.done == [cell_id]
     assert found.failed == {f"{cell_id}: attack pgd": "no gradient"}
+
+
+@pytest.mark.parametrize("changes", [{"status": None}, {"suites": [1]}, {"config": {}}])
+def test_a_record_that_is_none_is_told_as_damaged(store: Store, changes: dict[str, Any]) -> None:
+    job = sleeping_worker.job(store.path, 0)
+    end(store, job)
+    record = store.read_cell(job.cell.cell_id)
+    assert record is not None
+    store.write_cell(job.cell.cell_id, {**record, **changes})
+    found = status(store.path)
+    assert (found.damaged, found.done) == ([job.cell.cell_id], [])
+
+
+def test_a_journal_and_a_lock_may_say_anything(store: Store) -> None:
+    job = sleeping_worker.job(store.path, 0)
+    with store.lock() as held, Journal(held, [job], {}) as journal:
+        journal.write(CellStarted(job, 0, where="n1"))
+        path = path_in(store.path)
+        path.write_text(path.read_text().replace('"attempt": 1', '"attempt": "many"'))
+        lock = lease.path_of(store.path, lease.newest(store.path))
+        lock.write_text(json.dumps({"held": True, "machine": "x", "at": "yesterday"}))
+        found = status(store.path)
+        assert (found.state, [one.attempt for one in found.running]) == ("silent", [1])
 
 
 def test_a_folder_without_a_journal_tells_what_its_cells_do(store: Store) -> None:

@@ -12,7 +12,7 @@ from benchmark.cli import stored
 from benchmark.cli.attack import attack
 from benchmark.cli.check import check
 from benchmark.cli.listing import list_names
-from benchmark.cli.output import OutputError, guarded, say, tell
+from benchmark.cli.output import OutputError, ReaderGoneError, guarded, say, tell
 from benchmark.cli.plugin import check_plugin
 from benchmark.cli.run import run
 from benchmark.cli.status import status
@@ -48,7 +48,7 @@ def main() -> None:
     except OutputError as error:
         say(f"error: {error}")
         code = error.exit_code
-    except BrokenPipeError:  # the reader has seen enough
+    except ReaderGoneError:  # the reader has seen enough
         code = 1
     sys.exit(code)
 

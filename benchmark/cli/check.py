@@ -49,9 +49,10 @@ def check(
 ) -> None:
     """Check that stored results hold what is asked of every defended model.
 
-    It ends with exit code 1 where a cell or an attack failed or is still to come, something can't
-    be read, a trust check is flagged or none was made, or a number is below its limit; a worst case
-    that is only an upper bound holds none. The undefended twins are left out.
+    It ends with exit code 1 where a cell or a stage of it failed or is still to come, something
+    can't be read, a trust check is flagged or none was made, or a number is below its limit; a
+    worst case that is only an upper bound holds none, and where attacks ran on some of the
+    examples, that of those that all ran on is judged. The undefended twins are left out.
     """
     import reports
     from benchmark.status import status

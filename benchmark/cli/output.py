@@ -68,6 +68,10 @@ def guarded() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+class ReaderGoneError(BrokenPipeError):
+    """Nobody reads standard output any more, as after `| head`."""
+
+
 class _Guarded:
     """A text stream whose failures are `OutputError`s, or nothing at all."""
 
@@ -96,7 +100,7 @@ class _Guarded:
         # Told each time: who only tries a stream out may keep it to himself.
         if self._failure is not None and self._tells:
             if self._failure.errno == errno.EPIPE:  # the reader has seen enough: ends quietly
-                raise self._failure
+                raise ReaderGoneError from self._failure
             reason = self._failure.strerror or self._failure
             raise OutputError(f"standard output can't be written: {reason}") from self._failure
 

@@ -137,7 +137,7 @@ def report(
     chosen: dict[str, object] = {"--format": format, "--publish": publish, "--figures": figures}
     chosen |= {"--robustbench": robustbench, "--verify": verify}
     of_verify = {"--sample": sample is not None, "--sample-seed": sample_seed is not None}
-    of_verify |= {"--allow-unchecked": allow_unchecked}
+    of_verify |= {"--allow-unchecked": allow_unchecked, "--data-dir": data_dir is not None}
     _check_together(chosen, of_verify, downloads=downloads)
     if verify:
         size = _SAMPLE if sample is None else sample

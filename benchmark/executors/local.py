@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import time
@@ -128,7 +129,8 @@ class Local:
         worker = self._workers[slot]
         if what is None:
             self._leaving.append(self._workers.pop(slot))
-        worker.connection.send(what)
+        with contextlib.suppress(OSError):  # its death is told by `listen`
+            worker.connection.send(what)
 
     def listen(self) -> Iterator[tuple[int, Message]]:
         """Waits until one says something or dies."""

@@ -22,7 +22,7 @@ from benchmark.results.store import Store
 # How far clean and robust accuracies may be apart, as shares, where threads or devices differ.
 TOLERANCE = 0.02
 _PROJECT = "meta-adv-bench"  # whose versions are told by those of its protocols
-_TOLD_LATER = "seen_families"  # which records of earlier versions lack
+_TOLD_LATER = ("seen_families", "made_of")  # which records of earlier versions lack
 # What may differ between two machines that got the same result. An attack's identity is in its key;
 # records of older versions don't hold it.
 _CIRCUMSTANCES = ("seconds", "threads", "taken_from", "peak_memory", "identity")
@@ -66,7 +66,7 @@ def difference(one: Copy, other: Copy) -> tuple[str, str] | None:
         if ours["protocol_version"] != theirs["protocol_version"]:
             raise contradiction(one, other, stage, "protocol_version")
         for name in sorted(ours.keys() | theirs.keys()):
-            if name == _TOLD_LATER and not (ours.get(name) and theirs.get(name)):
+            if name in _TOLD_LATER and not (ours.get(name) and theirs.get(name)):
                 continue
             if ours.get(name) != theirs.get(name):
                 return stage, name

@@ -11,6 +11,7 @@ import errno
 import functools
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -197,7 +198,7 @@ def read_sealed(path: Path) -> Record | None:
         # As it was written, or else (which takes longer) in the canonical form of what it says.
         written = hashlib.sha256(_SEAL.sub(b"", content, count=1).rstrip(b"\n")).hexdigest()
         intact = told == written or told == _checksum(record)
-    except (OSError, ValueError, RecursionError):  # such as 1e999, which is read as infinity
+    except (OSError, ValueError, RecursionError):
         return None
     return record if intact else None
 
@@ -240,7 +241,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def _parsed(content: bytes) -> Record:
-    record = json.loads(content, parse_constant=_refuse_constant)
+    record = json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
     if not isinstance(record, dict):
         raise ValueError("it is no JSON object")
     return record
@@ -252,6 +253,13 @@ def _canonical(record: Mapping[str, Any]) -> str:
 
 def _checksum(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(_canonical(record).encode()).hexdigest()
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):  # such as 1e999, which Python reads as infinity
+        raise ValueError(f"{number} is too large")
+    return value
 
 
 def _refuse_constant(constant: str) -> NoReturn:

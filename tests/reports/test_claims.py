@@ -54,6 +54,22 @@ def test_they_lower_the_worst_case_of_their_cell_alone(synthetic, claim):
     assert before.loc["none", "worst_case"] == after.loc["none", "worst_case"]
 
 
+def test_they_do_not_stand_for_an_attack_of_the_suite(synthetic, claim):
+    states = {"apgd": ("failed", "no memory")}
+    cell_id = synthetic.cell("pgd-at", robust={"pgd": 0.5, "apgd": 0.4}, states=states)
+    claim(cell_id, broken=0, name="apgd")
+    assert board(synthetic).loc["pgd-at", "attack_status.apgd"] == "failed"
+    (left_out,) = reports.load(synthetic.store.path).attrs["left_out"]
+    assert left_out["reason"] == "its name is not one of claims"
+
+
+def test_they_keep_no_cell_from_being_compared(synthetic, claim):
+    first, second = synthetic.cell("pgd-at"), synthetic.cell("trades")
+    claim(first, broken=5)
+    rows = reports.compare(synthetic.store.path, first, second)
+    assert rows.set_index("attack").loc["worst case", "p_corrected"] <= 1
+
+
 def test_no_row_becomes_a_bound_or_fails_a_check_by_them(synthetic, claim):
     synthetic.cell("none")
     claim(synthetic.cell("pgd-at"), violations={"budget": 3})

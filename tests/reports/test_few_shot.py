@@ -150,8 +150,22 @@ def test_read_outs_that_were_tuned_on_more_are_apart(synthetic):
 
 def test_autoattack_stands_beside_what_pgd_left_of_the_same(synthetic):
     arrays = {"autoattack": np.full(4, 0.3)}
-    measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays, robust_of_attacked=0.415)
+    told = {"robust_of_attacked": 0.415, "autoattack_episodes": 4}
+    measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays, **told)
     assert "30.0 of 41.5" in metatest(synthetic, "few_shot")[0]
+
+
+@pytest.mark.parametrize("found", [np.full(9, 0.3), np.zeros((4, 1))])
+def test_autoattack_of_other_episodes_than_the_record_tells_is_left_out(synthetic, found):
+    measure(
+        synthetic,
+        synthetic.cell("pgd-at"),
+        arrays={"autoattack": found},
+        autoattack_episodes=4,
+    )
+    reports.publish(synthetic.store.path)
+    (left_out,) = reports.load(synthetic.store.path).attrs["left_out"]
+    assert "don't follow the schema" in left_out["reason"]
 
 
 def judged(synthetic):

@@ -36,6 +36,29 @@ def test_frameworks_that_differ_are_said_to(synthetic: Any) -> None:
     assert finding(synthetic).endswith("in tensorflow; the two frameworks differ.")
 
 
+def test_frameworks_of_other_attacks_are_not_compared(synthetic: Any) -> None:
+    both = {"fgsm": 0.7, "apgd": 0.5}
+    synthetic.cell("pgd-at", "torch", robust=both)
+    states = {"apgd": ("failed", "no memory")}
+    synthetic.cell("pgd-at", "tensorflow", robust=both, states=states)
+
+    told = finding(synthetic)
+
+    assert "in torch and at most 70.0 %" in told
+    assert "frameworks" not in told
+
+
+def test_the_twin_is_the_one_that_was_trained_alike(synthetic: Any) -> None:
+    synthetic.cell("pgd-at", robust={"pgd": 0.6})
+    for epochs, share in ((9, 0.3), (None, 0.2), (7, 0.1)):
+        cell_id = synthetic.cell("none", robust={"pgd": share}, cell_id=f"twin-{epochs}")
+        config = synthetic.store.read_cell(cell_id)["config"]
+        told = config.get("epochs") if epochs is None else epochs
+        synthetic.change(cell_id, config={**config, "epochs": told})
+
+    assert "the undefended twin 20.0 %" in finding(synthetic)
+
+
 @pytest.mark.parametrize(
     ("others", "ending"),
     [

@@ -12,6 +12,8 @@ import pytest
 
 from benchmark.journal import path_in
 from benchmark.results import npz_writer
+from reports.gate import Verdict
+from reports.gate_formats import as_junit
 
 # The worst case of a synthetic cell of 100 examples whose only attack leaves this share.
 LEFT = 0.6
@@ -86,6 +88,21 @@ def test_what_nobody_may_rely_on_fails_without_any_limit(
 def test_cell_without_trust_checks_fails(bench: Any, synthetic: Any) -> None:
     synthetic.cell("pgd-at")
     assert "no check was made" in bench("check", synthetic.store.path).out
+
+
+@pytest.mark.parametrize(
+    "stage", ["trust/quick", "curves/fab-1", "few-shot/5-way-1", "transfers/tensorflow"]
+)
+def test_a_stage_that_failed_fails_its_cell(bench: Any, synthetic: Any, stage: str) -> None:
+    cell_id = cell(synthetic)
+    told = {"suite": "quick", "checks": [], "status": "failed", "reason": "no memory"}
+    synthetic.store.write_stage(cell_id, stage, told)
+
+    result = bench("check", synthetic.store.path)
+
+    assert result.code == 1
+    assert "no memory" in result.out
+    assert f"failed: {cell_id}: {stage}: no memory" in bench("status", synthetic.store.path).out
 
 
 @pytest.mark.parametrize("flags", [[], ["--allow-flags"]])
@@ -208,6 +225,16 @@ def test_model_that_the_base_lacks_is_skipped_and_one_that_is_gone_fails(
     assert "the base has it, and it is gone" in result.out
 
 
+def test_a_defense_that_one_folder_lacks_can_be_asked_for(
+    bench: Any, synthetic: Any, other: Any
+) -> None:
+    cell(synthetic, "candidate")
+    cell(other, "former")
+    where = ("check", synthetic.store.path, "--against", other.store.path, "--max-drop", "0.02")
+    for defense, code in (("candidate", 0), ("former", 1), ("unknown", 2)):
+        assert bench(*where, "--defense", defense).code == code
+
+
 def test_numbers_under_other_attacks_are_not_compared(
     bench: Any, synthetic: Any, other: Any
 ) -> None:
@@ -314,6 +341,12 @@ def test_junit_has_the_shape_of_its_schema(files: Any) -> None:
         needed, more, children = JUNIT[element.tag]
         assert needed <= element.attrib.keys() <= needed | more
         assert {child.tag for child in element} <= children
+
+
+def test_junit_holds_no_character_that_xml_lacks() -> None:
+    text = "".join(map(chr, (0, 11, 27, 0xD800, 0xFFFE, 0xFFFF, 0x1F600)))
+    junit = as_junit([Verdict("whole", text, text, "failed", text)])
+    assert "\U0001f600" in ElementTree.fromstring(junit)[0][0].attrib["classname"]
 
 
 def test_junit_counts_what_it_holds(files: Any) -> None:

@@ -178,6 +178,20 @@ def test_models_that_begin_elsewhere_are_no_seeds_of_one_training(synthetic: Any
     assert "origin=" in page
 
 
+def test_what_stands_around_a_given_model_makes_it_another_one(synthetic: Any) -> None:
+    """A file of weights that was renamed doesn't."""
+    given = {"weights": "net.safetensors", "weights_sha256": "1f", "mean": [0.0]}
+    for name, change in {"a": {}, "b": {"mean": [0.13]}, "c": {"weights": "copy"}}.items():
+        synthetic.cell("net", robust={"pgd": 0.5}, cell_id=name)
+        config = synthetic.store.read_cell(name)["config"]
+        synthetic.change(name, config={**config, "source": {**given, **change}})
+
+    board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
+
+    assert board.loc["a", "origin"] == board.loc["c", "origin"] != board.loc["b", "origin"]
+    assert board.loc["b", "seeds"] == 1
+
+
 def test_unequal_arguments_are_named(synthetic: Any) -> None:
     synthetic.cell("a", robust={"pgd": 0.8})
     other = synthetic.cell("b", robust={"pgd": 0.7})

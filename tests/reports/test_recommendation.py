@@ -47,6 +47,10 @@ CASES = {
         {"a": (0.06, 0.9, 100)},
         ("", "can't tell the most robust defense, a, from the undefended model (5.0 %)"),
     ),
+    "worse than undefended": (
+        {"a": (0.01, 0.9, 100)},
+        ("", "the most robust defense, a, keeps less than the undefended model (5.0 %)"),
+    ),
     "undefended alone": ({}, ("", "no defense has a rank")),
 }
 
@@ -62,6 +66,18 @@ def test_robust_comes_before_accurate_before_cheap(synthetic: Any, case: str) ->
 
     assert found["picked"] == picked
     assert why in found["sentence"]
+
+
+def test_what_ties_with_the_undefended_model_too_is_not_told_apart(synthetic: Any) -> None:
+    for name, share in (("none", 0.50), ("b", 0.53), ("a", 0.56)):
+        synthetic.cell(name, robust={"pgd": share})
+
+    found = recommended(synthetic)
+
+    assert found["picked"] == "a"
+    assert (
+        "the only one that the data tell from the undefended model; it keeps" in found["sentence"]
+    )
 
 
 def test_frameworks_and_seeds_of_a_defense_are_one_choice(synthetic: Any) -> None:

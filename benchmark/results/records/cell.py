@@ -106,18 +106,27 @@ class Config(Schema):
     def origin_in_short(self) -> str | None:
         """Whose a model, a defense and data are, and what a training starts from; None where ours.
 
+        Of a model that someone else trained also what stands around it, such as means of channels.
+
         It ends with a digest, so that nothing else has the same text.
         """
-        whole = {"defense": self.defense.distribution, "data": self.dataset.distribution}
+        whole: dict[str, Any] = {
+            "defense": self.defense.distribution,
+            "data": self.dataset.distribution,
+        }
         given = {"head": "linear", **self.defense.parameters}
         is_clean = (given.get("inner_loss"), given["head"]) == ("clean", "linear")
         if is_clean and self.defense.support is None:
             whole["support"] = "an attacked support"
-        whole = {name: one for name, one in (whole | (self.origin or {})).items() if one}
+        # What a file of weights is called makes no other model
+        source = {name: one for name, one in (self.source or {}).items() if name != "weights"}
+        whole |= {"source": source, **(self.origin or {})}
+        whole = {name: one for name, one in whole.items() if one}
         if not whole:
             return None
         named = ("init", "defense", "distribution", "data", "support")
-        told = [str(whole[name]) for name in named if name in whole] or ["own code"]
+        told = [str(whole[name]) for name in named if name in whole]
+        told = told or ["given" if source else "own code"]
         told += ["new head"] if "new_head" in whole else []
         return f"{', '.join(told)}; {digest(whole)[:8]}"
 
