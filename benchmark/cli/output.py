@@ -17,6 +17,7 @@ from benchmark.text import clean, in_ascii, shortened
 
 _ERRORS = "bench-ascii"  # what becomes of characters that a stream can't encode
 _MOST = 600  # characters of a line on standard error
+SLOW = 1.0  # seconds without a word that a user wonders at
 
 
 class OutputError(BenchError):
@@ -36,9 +37,12 @@ def say(line: object) -> None:
 
 
 @contextlib.contextmanager
-def told_if_slow(doing: str, *, quiet: bool = False, after: float = 1.0) -> Iterator[None]:
-    """Says what is done if it takes longer than `after` seconds, so that no long wait is silent."""
-    timer = threading.Timer(after, say, [doing])
+def told_if_slow(doing: str, *, quiet: bool = False, after: float | None = None) -> Iterator[None]:
+    """Says what is done if it takes longer than `after` seconds, so that no long wait is silent.
+
+    That is SLOW unless given.
+    """
+    timer = threading.Timer(SLOW if after is None else after, say, [doing])
     timer.daemon = True
     if not quiet:
         timer.start()
