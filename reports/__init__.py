@@ -200,23 +200,10 @@ def check(
 
     Raises `StoreError` for what is no results folder, `ConfigError` where nothing is to be checked.
     """
-    from reports.gate import Limits, verdicts
-    from reports.records import failures
+    from reports.gate import Limits, of_folders
 
     limits = Limits(min_worst_case, min_clean, max_drop, allow_flags)
-    frame, before = load(out), None if against is None else load(against)
-    left_out = list(frame.attrs["left_out"])
-    if before is not None:
-        left_out += [{**one, "path": f"base {one['path']}"} for one in before.attrs["left_out"]]
-    base = None if before is None else leaderboard(before)
-    return verdicts(
-        leaderboard(frame),
-        limits,
-        base=base,
-        defenses=defenses,
-        left_out=left_out,
-        failed=failures(out),
-    )
+    return of_folders(out, against, limits, defenses)
 
 
 def write_verdicts(verdicts: Sequence[Verdict], path: Path, form: str, *, out: Path) -> None:

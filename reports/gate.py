@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import ConfigError, UnknownName
 from reports.board import GROUP, STATUS_PREFIX, UNDEFENDED
 from reports.columns import plain_rows
+from reports.frame import load
 from reports.left_out import HARMLESS
+from reports.ranking import of_frame
+from reports.records import failures
 from reports.text import percent
 
 if TYPE_CHECKING:
@@ -59,6 +62,24 @@ class Verdict:
     suite: str
     state: State
     text: str
+
+
+def of_folders(
+    out: Path | str, against: Path | str | None, limits: Limits, defenses: Collection[str] = ()
+) -> list[Verdict]:
+    """The verdicts on a results folder, beside those of another one; see `verdicts`."""
+    frame, before = load(out), None if against is None else load(against)
+    left_out = list(frame.attrs["left_out"])
+    if before is not None:
+        left_out += [{**one, "path": f"base {one['path']}"} for one in before.attrs["left_out"]]
+    return verdicts(
+        of_frame(frame).frame(),
+        limits,
+        base=None if before is None else of_frame(before).frame(),
+        defenses=defenses,
+        left_out=left_out,
+        failed=failures(out),
+    )
 
 
 def verdicts(

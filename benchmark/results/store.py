@@ -229,10 +229,9 @@ class Store:
         record = _record(target)
         if record is None:
             return None
-        files, made_of = record.get("files"), record.get("made_of", {})
-        if not self._holds(target.parent, files):
-            return None
-        return record if self._holds(self.cell_folder(cell_id), made_of) else None
+        there = self.checksums.fit(target.parent, record.get("files"))
+        there = there and self.checksums.fit(self.cell_folder(cell_id), record.get("made_of", {}))
+        return record if there else None
 
     def read_arrays(
         self, cell_id: str, stage: str, filename: str, *, only: Collection[str] | None = None
@@ -279,20 +278,6 @@ class Store:
         """The keys of all stages that have a JSON file there, sorted; `read_stage` judges each."""
         names = [path.stem for path in (self.cell_folder(cell_id) / folder).glob("*.json")]
         return sorted(filter(SAFE_NAME.fullmatch, names))
-
-    def _holds(self, folder: Path, files: Any) -> bool:
-        """Whether a folder has all these files with these checksums; they may be anything."""
-        if not isinstance(files, dict):
-            return False
-        for name, checksum in files.items():
-            if not all(map(SAFE_NAME.fullmatch, name.split("/"))):
-                return False
-            try:
-                if self.checksums.of((folder / name).absolute()) != checksum:
-                    return False
-            except OSError:
-                return False
-        return True
 
     @contextlib.contextmanager
     def _writing(self, verb: str, path: Path) -> Iterator[None]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from benchmark.results.files import open_plain, read_json, write_json
+from benchmark.results.layout import SAFE_NAME
 
 Made = TypeVar("Made")
 State = tuple[int, int, int, int]
@@ -55,6 +56,19 @@ class Checksums(Unchanged[str]):
     def __init__(self) -> None:
         super().__init__(_sha256)
         self.kept: set[Path] = set()
+
+    def fit(self, folder: Path, files: object) -> bool:
+        """Whether `files`, which may be anything, maps paths below a folder to their checksums."""
+        if not isinstance(files, dict):
+            return False
+        try:
+            return all(
+                all(map(SAFE_NAME.fullmatch, name.split("/")))
+                and self.of((folder / name).absolute()) == checksum
+                for name, checksum in files.items()
+            )
+        except OSError:
+            return False
 
     def load(self, file: Path) -> None:
         """Takes what `save` wrote; what can't be read is hashed anew."""
