@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmark.attacks.arrays import Array, beside, host, smallest
 from benchmark.attacks.entry import UNRESTRICTED
-from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box
+from benchmark.attacks.geometry import distances, in_box, limit
 from defenses.labels import labels_of
 
 # Clean examples to try, nearest in l2 first, for a point that no earlier query explains.
@@ -60,7 +60,7 @@ class Watch:
         weights: np.ndarray | None = None,
     ) -> None:
         self._norm = "l2" if norm == UNRESTRICTED else norm
-        self._limit = np.inf if norm == UNRESTRICTED else eps * (1 + BUDGET_TOLERANCE)
+        self._eps = eps
         self._predict = predict
         self._keeps, self._nearest, self._stops, self._leaves = keeps, nearest, stops, leaves
         self._seconds, self._weights = seconds, weights
@@ -71,6 +71,7 @@ class Watch:
         """From now on the attack works on these clean examples, (k, ...), with true labels (k,)."""
         self._shape = x.shape[1:]
         self._clean, self._label = x.reshape(len(x), int(np.prod(self._shape))), y
+        self._limit = limit(self._norm, self._eps, self._clean.shape[1])
         self._beside: Array = self._clean
         self._squares = (self._clean**2).sum(axis=1)
         self._rows: dict[int, np.ndarray] = {}
