@@ -2,7 +2,8 @@
 
 From one minimal-norm attack that has run, whose distances tell all budgets at once; else by running
 the attack at one budget after the other, each on what the smaller ones left: a point within a small
-budget is within a greater one too.
+budget is within a greater one too. Of a random model distances tell nothing, since what it answers
+at the nearest points is chance: any attack is run at each budget, and the firmest point counts.
 """
 
 from __future__ import annotations

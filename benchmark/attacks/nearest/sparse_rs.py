@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.attacks.autoattack.attack import Best, Open, RegionAttack
-from benchmark.attacks.autoattack.losses import fooled
-from benchmark.attacks.autoattack.square import SCHEDULED_QUERIES, closeness
+from benchmark.attacks.autoattack.losses import closeness, fooled
+from benchmark.attacks.autoattack.square import SCHEDULED_QUERIES
 from benchmark.attacks.geometry import limit
 
 # By what `p_init` is divided after these queries.
@@ -60,7 +60,8 @@ class SparseRS(RegionAttack):
         back = forth = np.arange(0)
         for query in range(1, self.max_iter + 1):
             logits = np.asarray(self.estimator.predict(points.reshape(-1, *shape)))
-            across, score = fooled(logits, search.y), closeness(logits, search.y)
+            across = fooled(self.estimator, logits, search.y)
+            score = closeness(logits, search.y)
             found.add(search.rows, Best(across, points, score))
             search.take(points, score, back, forth)
             search.keep(~across | self.is_random)
