@@ -38,7 +38,7 @@ _BEHIND = (
     *("common_examples", "common_worst_case", "common_low", "common_high", "unranked_reason"),
     "attacks_digest",
     *("group_rows", "best_difference", "best_low", "best_high", "best_p", "labels_used"),
-    *("trust_flags", "trust_passed", "trust_checks", "unfit_reason"),
+    *("trust_flags", "trust_too_few", "trust_passed", "trust_checks", "unfit_reason"),
     *("seeds", "seeds_mean", "seeds_low", "seeds_high"),
     *("seeds_variance_between", "seeds_variance_within"),
     *("training_gradient_evaluations", "training_seconds"),

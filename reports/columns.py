@@ -163,6 +163,11 @@ class SuiteRow(CellRow):
         'names of the trust checks that are flagged, with "; " between them; "" where none '
         "is, NA where none were made",
     ] = None
+    trust_too_few: Annotated[
+        Text,
+        "names of the trust checks that could tell nothing since the attacks ran on too few "
+        'examples, with "; " between them; "" where none is, NA where none were made',
+    ] = None
     trust_passed: Annotated[
         Whole, "how many checks it passes: those, and what a report sees in the records themselves"
     ] = None

@@ -134,8 +134,10 @@ def _trust(cell: Cell, suite: str, attacks: list[Attack]) -> dict[str, Any]:
     trust = cell.trust.get(suite)
     made = checks(cell, [one for one in attacks if not one.claimed], trust)
     flags = [] if trust is None else trust.flags
+    few = [] if trust is None else trust.too_few
     return {
         "trust_flags": None if trust is None else "; ".join(check.name for check in flags),
+        "trust_too_few": None if trust is None else "; ".join(check.name for check in few),
         "trust_passed": sum(one["state"] == PASSED for one in made),
         "trust_checks": sum(one["state"] != NOT_APPLICABLE for one in made),
         "unfit_reason": next((one.sentence for one in flags if one.name == CLEAN_ACCURACY), ""),

@@ -172,6 +172,8 @@ def _of_row(row: Row, limits: Limits, before: Sequence[Row] | None) -> Iterator[
         yield Verdict("trusted", row["cell_id"], row["suite"], "skipped", f"let pass: {flags}")
     else:
         told = f"flagged: {flags}" if flags else "no trust check is flagged"
+        if few := row["trust_too_few"]:
+            told += f"; too few examples for: {few}"
         yield _verdict(row, "trusted", not flags, told)
     if limits.min_worst_case is not None:
         yield _at_least(row, limits.min_worst_case)

@@ -23,7 +23,8 @@ def shares(details: Sequence[Detail], norm: str, eps: float) -> dict[str, Docume
 
     "broken" is the share that it breaks of what it was run on and any attack of the same threat
     breaks; "within" are those that it breaks with so many queries each; "distance" is AttackBench's
-    optimality, of minimal-norm attacks. None where it can't be told.
+    optimality, of minimal-norm attacks. None where it can't be told, as of a random model, whose
+    nearest points are so by chance.
 
     Args:
         details: of all attacks of a cell, under whatever suite.
@@ -72,7 +73,7 @@ def _distance(one: Detail, alike: Sequence[Detail], norm: str) -> float | None:
     Budgets go up to the greatest distance of the best known; one that is farther counts as that.
     """
     record = one.attack.record
-    if record is None or MINIMAL not in record.families:
+    if record is None or MINIMAL not in record.families or (record.draws or 1) > 1:
         return None
     rows = one.attacked & one.clean_correct
     own = _reached(one, norm)

@@ -94,6 +94,9 @@ def _endings(entries: list[BoardRow]) -> Iterator[str]:
         if entry.trust_flags:
             flags = one_line(entry.trust_flags)
             yield f"{cell_id}: trust checks are flagged, look there: {flags}"
+        if entry.trust_too_few:
+            few = one_line(entry.trust_too_few)
+            yield f"{cell_id}: too few examples for these trust checks: {few}"
     yield from _bounds([entry for entry in entries if entry.upper_bound])
     if any(entry.clean_balanced is not None for entry in entries):
         yield f"{_BALANCED}: clean and worst case as means over the classes, whose sizes differ"

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from fakes import Match, target_of
 
 from benchmark import frameworks
 from benchmark.attacks import running
@@ -185,6 +186,16 @@ def test_every_quick_attack_runs_within_its_budget(make_target, framework, norm,
     assert record["clean_accuracy"] == 0.5
     assert record["robust_accuracy"] == (arrays["clean_correct"] & ~arrays["success"]).mean()
     assert record["forwards"] >= 12
+
+
+@pytest.mark.parametrize("eps", [0.5 / 255, 1e-4])
+@pytest.mark.parametrize("attack", ["fast-gradient", "pgd", "apgd"])
+def test_a_small_budget_is_kept_but_for_rounding(attack, eps):
+    target = target_of(Match())
+    spec = AttackSpec(attack, attack, {})
+    record, arrays = run_attack(spec, target, key="k", norm="linf", eps=eps, seed=0)
+    assert record["violations"]["budget"] == 0
+    assert arrays["linf"].max() > eps
 
 
 def test_samples_are_named_by_their_index_in_the_data(make_target):

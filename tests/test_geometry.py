@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.attacks.geometry import ORDERS, distances, in_box, lengths, onto_ball, spread
+from benchmark.attacks.geometry import ORDERS, distances, in_box, lengths, limit, onto_ball, spread
 
 ROWS = np.random.default_rng(0).normal(size=(6, 20))
 NORMS = ("linf", "l2", "l1")
@@ -42,6 +42,18 @@ def test_what_is_no_number_is_no_change_under_l0():
 )
 def test_what_is_no_number_is_not_in_the_box(value, inside):
     assert in_box(np.array([[0.5, value]])) == inside
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("eps", [0.3, 0.5 / 255, 1e-5])
+def test_float32_rounding_at_the_edge_is_within_the_limit_and_nothing_further(norm, eps):
+    x = np.random.default_rng(2).random((50, 192), dtype=np.float32)
+    change = np.sign(0.5 - x) / {"linf": 1, "l2": 192**0.5, "l1": 192}[norm]
+    most = limit(norm, eps, 192)
+
+    assert (distances(x + np.float32(eps) * change, x, norm) <= most).all()
+    beyond = np.float32(eps + 2 * (most - eps))
+    assert (distances(x + beyond * change, x, norm) > most).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -114,6 +114,21 @@ def test_the_budget_is_enough_unless_the_search_goes_to_the_end():
         assert create(spec, estimator, "l2", 0.5).enough == enough
 
 
+@pytest.mark.parametrize("is_random", [False, True])
+def test_a_random_model_is_asked_as_far_away_as_at_first_and_never_enough(is_random, monkeypatch):
+    """What it answers nearer to the boundary is chance."""
+    estimator, x, y = digits()
+    monkeypatch.setattr(estimator, "is_random", is_random, raising=False)
+    spec = AttackSpec("h", "hop-skip-jump", {"max_iter": 3})
+    attack = create(spec, estimator, "linf", 0.5)
+    assert attack.enough == (None if is_random else 0.5)
+    generator = np.random.default_rng(0)
+    search = hop_skip_jump._Search(attack, x, y, np.arange(len(x)), generator)
+    rows, points = search._start()
+    first, later = (search._radius(rows, points, iteration) for iteration in (0, 1))
+    assert np.array_equal(first, later) == is_random
+
+
 def test_without_a_start_the_example_comes_back():
     x, *_ = near_plane(3)
 

@@ -83,6 +83,22 @@ def test_the_first_point_is_kept_or_the_nearest():
         assert one.first_query[1] == 1
 
 
+def test_the_firmest_within_the_budget_is_kept():
+    one = watch(firmest=True, nearest=True)
+    for value, margin in [(0.58, 0.2), (0.51, 0.1), (0.55, 0.3), (0.54, 0.25), (0.7, 0.9)]:
+        ask(one, [CLEAN[0], [value, 0.5], CLEAN[2]], [RIGHT, [0.0, margin], RIGHT])
+    assert np.allclose(one.kept[1], [0.55, 0.5])
+    assert one.has_kept.tolist() == [False, True, False]
+    assert one.first_query[1] == 1
+
+
+@pytest.mark.parametrize("outputs", [[0.4, 0.44], [0.44, 0.4]], ids=["for the label", "against it"])
+def test_what_is_given_out_for_outputs_decides(outputs):
+    one = watch(scores=lambda outputs: np.round(outputs[:, ::-1], 2))
+    ask(one, [CLEAN[0], [0.55, 0.5], CLEAN[2]], [WRONG, outputs, WRONG])
+    assert one.has_kept.tolist() == [False, outputs[0] > outputs[1], False]
+
+
 def test_the_nearest_may_lie_beyond_the_budget():
     one = watch(nearest=True)
     ask(one, [CLEAN[0], [0.7, 0.5], CLEAN[2]], [RIGHT, WRONG, RIGHT])

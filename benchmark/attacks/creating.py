@@ -26,7 +26,8 @@ def create(spec: AttackSpec, estimator: Classifier, norm: str, eps: float) -> At
     if norm != UNRESTRICTED:
         wanted |= {"norm": ORDERS[norm], "eps": eps}
     known = {key: value for key, value in wanted.items() if takes(attack, key)}
-    if entry.enough and not spec.to_the_end:
+    # A random model's answer at such a point is chance.
+    if entry.enough and not (spec.to_the_end or getattr(estimator, "is_random", False)):
         known[entry.enough] = eps
     given = {
         name: as_art_takes_it(spec.attack, name, value)

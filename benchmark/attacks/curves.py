@@ -2,7 +2,8 @@
 
 From one minimal-norm attack that has run, whose distances tell all budgets at once; else by running
 the attack at one budget after the other, each on what the smaller ones left: a point within a small
-budget is within a greater one too.
+budget is within a greater one too. Of a random model distances tell nothing, since what it answers
+at the nearest points is chance: any attack is run at each budget, and the firmest point counts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmark.attacks.geometry import BUDGET_TOLERANCE
+from benchmark.attacks.geometry import limit
 from benchmark.attacks.running import attacked_rows, run_attack
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
 from benchmark.attacks.target import Target
@@ -23,10 +24,11 @@ Arrays = dict[str, np.ndarray]
 
 def from_distances(curve: SecurityCurve, record: Record, arrays: Arrays) -> tuple[Record, Arrays]:
     """The curve of a minimal-norm attack, from its stored record and arrays."""
-    budgets = [share * record["eps"] for share in curve.budgets]
-    distance, adversarial = arrays[record["norm"]], arrays["adversarial"] & arrays["clean_correct"]
-    success = [adversarial & (distance <= eps * (1 + BUDGET_TOLERANCE)) for eps in budgets]
-    about = {"attack": record["name"], "norm": record["norm"]}
+    norm, budgets = record["norm"], [share * record["eps"] for share in curve.budgets]
+    size = int(np.prod(arrays["sample_clean"].shape[1:]))
+    adversarial = arrays["adversarial"] & arrays["clean_correct"]
+    success = [adversarial & (arrays[norm] <= limit(norm, eps, size)) for eps in budgets]
+    about = {"attack": record["name"], "norm": norm}
     return _stage(about, arrays, budgets, np.array(success), "minimal-norm")
 
 

@@ -23,8 +23,10 @@ Bound: TypeAlias = "float | np.ndarray"
 # Keeps divisions by a length that is zero.
 TINY = float(np.float32(1e-12))
 
-# Relative room for float32 rounding at the edge of the budget.
+# Room for float32 rounding at the edge of the budget: a share of it, and for each value in [0, 1]
+# what rounds there, which is more than that share of a small budget.
 BUDGET_TOLERANCE = 1e-5
+_VALUE_ROUNDING = 2.0**-24
 
 # Values that differ by less are the same: an attack that works in 8 bits rounds all of them.
 _L0_TOLERANCE = 1e-6
@@ -65,19 +67,21 @@ def in_box(points: Array) -> Array:
     return (xp.amin(points, axis=1) >= 0) & (xp.amax(points, axis=1) <= 1)
 
 
+def limit(norm: str, eps: float, size: int) -> float:
+    """The largest measured distance of examples of `size` values that is within `eps`."""
+    rounded = {"linf": 1.0, "l2": size**0.5, "l1": float(size), "l0": 0.0}[norm] * _VALUE_ROUNDING
+    return eps * (1 + BUDGET_TOLERANCE) + rounded
+
+
 def is_within(points: np.ndarray, x: np.ndarray, norm: str, eps: float) -> np.ndarray:
     """Which of the examples (n, ...) are finite, in the box and within `eps` of `x`, (n,).
 
-    Of no norm where that is empty. Measured outside of attacks, in float64; what float32 rounds of
-    values up to 1 is no leaving of a small budget.
+    Of no norm where that is empty. Measured outside of attacks, in float64.
     """
     flat, clean = points.reshape(len(x), -1), x.reshape(len(x), -1)
     within: np.ndarray = np.asarray(in_box(flat))
     if norm:
-        width = flat.shape[1]
-        rounded = {"linf": 1.0, "l2": width**0.5, "l1": float(width), "l0": 0.0}[norm] * 2.0**-24
-        most = eps * (1 + BUDGET_TOLERANCE) + rounded
-        within &= np.asarray(distances(flat, clean, norm)) <= most
+        within &= np.asarray(distances(flat, clean, norm)) <= limit(norm, eps, flat.shape[1])
     return within
 
 

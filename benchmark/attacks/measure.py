@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmark.attacks.entry import UNRESTRICTED
-from benchmark.attacks.geometry import BUDGET_TOLERANCE, ORDERS, distances, in_box
+from benchmark.attacks.geometry import ORDERS, distances, in_box, limit
 from defenses.labels import NO_LABEL, labels_of
 
 
@@ -88,7 +88,7 @@ def measure(
     in_budget = (
         np.ones(len(x), dtype=bool)
         if norm == UNRESTRICTED
-        else apart[norm] <= eps * (1 + BUDGET_TOLERANCE)
+        else apart[norm] <= limit(norm, eps, flat.shape[1])
     )
     finite, boxed = np.isfinite(flat).all(axis=1), in_box(flat)
     prediction = labels_of(logits)

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from benchmark import frameworks
+from benchmark.attacks.beyond import farther
 from benchmark.attacks.creating import adversarial
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.outcomes import Generated, outcomes
@@ -133,6 +134,8 @@ def _generate(
         # What another model says of points tells nothing of this one.
         keeps=not spec.entry.is_universal and spec.source is None,
         nearest=spec.entry.is_minimal,
+        firmest=is_random,
+        scores=target.estimator.scores,
         stops=(spec.entry.rows == "one" and not (spec.to_the_end or is_random)) or leaves,
         leaves=leaves,
         seconds=timeout,
@@ -169,6 +172,8 @@ def _part(
             x_adv = adversarial(
                 spec, target.attacked_by(spec), x, y, norm=norm, eps=eps, weights=target.weights
             )
+            if spec.entry.is_minimal and x_adv.shape == x.shape and target.decides_beyond:
+                _ask_beyond(target, spec, x, x_adv, norm=norm, eps=eps)
     except FoundError:
         x_adv, whole = x.copy(), False
     if x_adv.shape != x.shape:
@@ -182,6 +187,15 @@ def _part(
         watch.next_query,
         whole & ~watch.left,
     )
+
+
+def _ask_beyond(
+    target: Target, spec: AttackSpec, x: np.ndarray, x_adv: np.ndarray, *, norm: str, eps: float
+) -> None:
+    """Ask, for the watch to see, about points beyond those on the boundary; see `beyond`."""
+    estimator = target.attacked_by(spec)
+    for points in farther(x, x_adv, norm=norm, eps=eps, weights=target.weights):
+        estimator.predict(points)
 
 
 def _joined(parts: list[Generated], target: Target) -> Generated:

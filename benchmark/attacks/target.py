@@ -119,6 +119,11 @@ class Target:
         )
 
     @property
+    def decides_beyond(self) -> bool:
+        """Whether a point where its estimator's outputs cross may be judged to be right."""
+        return self.clean is not None or self.estimator.scores is not None
+
+    @property
     def _judge(self) -> Judge:
         return self.judge or Judge((self.pipeline or self.estimator).predict)
 

@@ -14,8 +14,9 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmark.attacks.arrays import Array, beside, host, smallest
+from benchmark.attacks.autoattack.losses import closeness
 from benchmark.attacks.entry import UNRESTRICTED
-from benchmark.attacks.geometry import BUDGET_TOLERANCE, distances, in_box
+from benchmark.attacks.geometry import distances, in_box, limit
 from defenses.labels import labels_of
 
 # Clean examples to try, nearest in l2 first, for a point that no earlier query explains.
@@ -40,6 +41,9 @@ class Watch:
         keeps: whether points on the way count; not for universal attacks.
         nearest: whether to keep the nearest adversarial point instead of the first one, and one
             beyond the budget too.
+        firmest: whether to keep the one of the highest margin, within the budget: what a random
+            model gets wrong by little it may be judged to get right.
+        scores: what decides, of the outputs, where output defenses change them.
         stops: whether to raise `FoundError` once every example under attack is done.
         leaves: whether an example that is done needs no more gradients; see `open_rows`.
         seconds: after which to raise `AttackTimeoutError`, at the next query; None for no limit.
@@ -54,15 +58,18 @@ class Watch:
         predict: Callable[[Array], np.ndarray],
         keeps: bool = True,
         nearest: bool = False,
+        firmest: bool = False,
+        scores: Callable[[np.ndarray], np.ndarray] | None = None,
         stops: bool = False,
         leaves: bool = False,
         seconds: float | None = None,
         weights: np.ndarray | None = None,
     ) -> None:
         self._norm = "l2" if norm == UNRESTRICTED else norm
-        self._limit = np.inf if norm == UNRESTRICTED else eps * (1 + BUDGET_TOLERANCE)
-        self._predict = predict
-        self._keeps, self._nearest, self._stops, self._leaves = keeps, nearest, stops, leaves
+        self._eps = eps
+        self._predict, self._scores = predict, scores
+        self._nearest, self._firmest = nearest and not firmest, firmest
+        self._keeps, self._stops, self._leaves = keeps, stops, leaves
         self._seconds, self._weights = seconds, weights
         self._started = time.monotonic()
         self.begin(np.empty((0, 1), dtype=np.float32), np.empty(0, dtype=np.int64))
@@ -71,12 +78,13 @@ class Watch:
         """From now on the attack works on these clean examples, (k, ...), with true labels (k,)."""
         self._shape = x.shape[1:]
         self._clean, self._label = x.reshape(len(x), int(np.prod(self._shape))), y
+        self._limit = limit(self._norm, self._eps, self._clean.shape[1])
         self._beside: Array = self._clean
         self._squares = (self._clean**2).sum(axis=1)
         self._rows: dict[int, np.ndarray] = {}
         self._expected = np.empty(0, dtype=np.int64)
         self._queries = np.zeros(len(x), dtype=np.int64)
-        self._best = np.full(len(x), np.inf)
+        self._best = np.full(len(x), -np.inf)
         self.kept = x.copy()
         self.has_kept = np.zeros(len(x), dtype=bool)
         self.first_query = np.full(len(x), -1, dtype=np.int64)
@@ -125,12 +133,14 @@ class Watch:
         outputs: np.ndarray | None,
     ) -> None:
         """Keep what is adversarial; `number` is that of each point's query on its example."""
-        wanted = np.flatnonzero(self._nearest | (self.first_query[rows] < 0))
+        goes_on = self._nearest or self._firmest
+        wanted = np.flatnonzero(goes_on | (self.first_query[rows] < 0))
         if not len(wanted):
             return
-        outputs = self._predict(points) if outputs is None else outputs
-        wrong = labels_of(outputs) != self._label[rows]
-        wanted = wanted[wrong[wanted]]
+        outputs = (self._predict(points) if outputs is None else outputs)[wanted]
+        decisive = outputs if self._scores is None else self._scores(outputs)
+        wrong = labels_of(decisive) != self._label[rows[wanted]]
+        wanted, outputs = wanted[wrong], outputs[wrong]
         if not len(wanted):
             return
         found, row = flat[wanted], rows[wanted]
@@ -138,25 +148,25 @@ class Watch:
         distance = host(distances(found, clean, self._norm, self._weights))
         within = distance <= self._limit
         usable = np.flatnonzero(host(in_box(found)) & (self._nearest | within))
-        self._keep(found, row, distance, usable)
+        worth = -distance if self._nearest else np.zeros(len(row))
+        if self._firmest:
+            worth = closeness(outputs, self._label[row])
+        self._keep(found, row, worth, usable)
         inside = usable[within[usable]]
         asked, first = np.unique(row[inside], return_index=True)
         unknown = self.first_query[asked] < 0
         self.first_query[asked[unknown]] = number[wanted[inside[first[unknown]]]]
 
-    def _keep(
-        self, found: Array, row: np.ndarray, distance: np.ndarray, usable: np.ndarray
-    ) -> None:
-        """Of the usable places among points: each example's first, or its nearest."""
-        if self._nearest:
-            usable = usable[np.argsort(distance[usable], kind="stable")]
+    def _keep(self, found: Array, row: np.ndarray, worth: np.ndarray, usable: np.ndarray) -> None:
+        """Of the usable places among points: each example's most worth, the first of equal ones."""
+        usable = usable[np.argsort(-worth[usable], kind="stable")]
         places = usable[np.unique(row[usable], return_index=True)[1]]
-        better = self._nearest & (distance[places] < self._best[row[places]])
+        better = worth[places] > self._best[row[places]]
         places = places[better | ~self.has_kept[row[places]]]
         if len(places):
             rows = row[places]
             self.kept[rows] = host(found[places]).reshape(-1, *self._shape)
-            self.has_kept[rows], self._best[rows] = True, distance[places]
+            self.has_kept[rows], self._best[rows] = True, worth[places]
 
     def _rows_of(self, flat: np.ndarray) -> np.ndarray:
         """The clean example that each point is about, (m,)."""

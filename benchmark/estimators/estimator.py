@@ -55,6 +55,8 @@ class Estimator(Classifier, Protocol):
     # Whether it answers, or is judged, by the mean of some draws: then the first point that is
     # misclassified may be so by chance, and a search goes on.
     is_random: bool
+    # What is given out for logits, (n, classes), where something else is that decides; or None.
+    scores: Callable[[np.ndarray], np.ndarray] | None
 
     @property
     def model(self) -> Model:

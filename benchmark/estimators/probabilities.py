@@ -29,7 +29,7 @@ class Around(
     ) -> None:
         super().__init__(model=inner.model, clip_values=clip_values, channels_first=False)
         self.nb_classes = inner.nb_classes
-        self.is_random = inner.is_random
+        self.is_random, self.scores = inner.is_random, inner.scores
         self._input_shape = tuple(input_shape)
 
     @property
@@ -52,6 +52,7 @@ class Probabilities(Around):
     def __init__(self, inner: Estimator) -> None:
         box = inner.clip_values
         super().__init__(inner, inner.input_shape, (0.0, 1.0) if box is None else box)
+        self.scores = None  # they are of logits
         self._inner = inner
 
     def predict(self, x: np.ndarray, batch_size: int = 128, **kwargs: object) -> np.ndarray:

@@ -55,6 +55,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
 
     observer: Observer | None = None
     is_random = False
+    scores = None
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)

@@ -57,6 +57,7 @@ class FastTensorFlowV2Classifier(TensorFlowV2Classifier):
 
     observer: Observer | None = None
     is_random = False
+    scores = None
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)

@@ -4,7 +4,8 @@ The two differ on purpose. `Pipeline` is what is deployed, and what success is j
 `WrappedClassifier` is what an adaptive attack sees: the gradient goes straight through input
 defenses that have none (BPDA) and is averaged over those that are random (expectation over
 transformation; both Athalye et al. 2018, "Obfuscated gradients give a false sense of security"),
-and output defenses are left out: the attack works on the logits below them.
+and output defenses are left out: the attack works on the logits below them. Only whether a point is
+misclassified is decided by what is given out for these, unless that is random.
 """
 
 from __future__ import annotations
@@ -88,6 +89,17 @@ class Stages:
             inputs.append(stage.on_inputs(inputs[-1]))
         return inputs
 
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """What is given out for logits, (n, classes): these, or what the output defenses make."""
+        if not self.after:
+            return np.asarray(logits)
+        finite = np.isfinite(logits).all(axis=1)
+        # float64, because ART's reverse sigmoid divides by zero where float32 rounds to 1.
+        scores = softmax(np.where(finite[:, np.newaxis], logits, 0).astype(np.float64))
+        for stage in self.after:
+            scores = stage.on_outputs(scores)
+        return np.where(finite[:, np.newaxis], scores, np.nan)
+
 
 def stages(settings: Mapping[str, Mapping[str, object]]) -> Stages:
     """ART's defenses, built.
@@ -122,15 +134,7 @@ class Pipeline:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Scores, (n, classes): logits, or what the output defenses make of the probabilities."""
-        logits = self._bare.predict(self._around.encode(_float32(x))[-1])
-        if not self._around.after:
-            return np.asarray(logits)
-        finite = np.isfinite(logits).all(axis=1)
-        # float64, because ART's reverse sigmoid divides by zero where float32 rounds to 1.
-        scores = softmax(np.where(finite[:, np.newaxis], logits, 0).astype(np.float64))
-        for stage in self._around.after:
-            scores = stage.on_outputs(scores)
-        return np.where(finite[:, np.newaxis], scores, np.nan)
+        return self._around.scores(self._bare.predict(self._around.encode(_float32(x))[-1]))
 
 
 class WrappedClassifier(Around):
@@ -164,6 +168,7 @@ class WrappedClassifier(Around):
     ) -> None:
         super().__init__(bare, input_shape)
         self.is_random = is_random
+        self.scores = around.scores if around.after and not is_random else None
         self._bare = bare
         self._around = around
         self._draws = draws or max((stage.wrapper.draws for stage in around.before), default=1)

@@ -32,7 +32,10 @@ class Curve(Stage):
         self.effort = count * each * len(curve.budgets)
 
     def run(self, context: Context) -> Result:
-        """From the distances of a minimal-norm attack, or from a run at each budget."""
+        """From the distances of a minimal-norm attack, or from a run at each budget.
+
+        Always the latter of a random model, whose nearest points tell nothing.
+        """
         record, arrays = self.drawn(context)
         files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
         return CurveRecord(**record), files
@@ -44,7 +47,8 @@ class Curve(Stage):
             reason = told["reason"] or "its threat has no budget"
             return {"attack": self.curve.attack, "status": "not-applicable", "reason": reason}, {}
         cell = context.cell
-        if self.attack.spec.entry.is_minimal:
+        is_random = told.get("draws", 1) > 1
+        if self.attack.spec.entry.is_minimal and not is_random:
             name = f"{self.attack.key}.npz"
             arrays = context.store.read_arrays(cell.cell_id, self.attack.path, name)
             return from_distances(self.curve, told, arrays)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
+from benchmark.attacks.geometry import distances, limit
 from benchmark.trust.search import ascend
 from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed
 from defenses.labels import labels_of
@@ -82,7 +83,7 @@ def _changed(subject: Subject, rows: np.ndarray) -> Iterator[tuple[str, np.ndarr
 
 def _is_new(subject: Subject, points: np.ndarray) -> np.ndarray:
     """Which points lie outside the budgets around all examples, (k,) bool."""
-    order = {"linf": np.inf, "l2": 2, "l1": 1}[subject.norm]
+    norm, weights = subject.norm, subject.weights
     flat = subject.x.reshape(len(subject.x), -1)
-    apart = [np.linalg.norm(flat - point.reshape(-1), order, axis=1).min() for point in points]
-    return np.array(apart) > subject.eps
+    nearest = [distances(flat, point.reshape(-1), norm, weights).min() for point in points]
+    return np.array(nearest) > limit(norm, subject.eps, flat.shape[1])

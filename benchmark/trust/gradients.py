@@ -8,14 +8,17 @@ import numpy as np
 
 from benchmark.trust.search import ascend, inside, judged, noise
 from benchmark.trust.subject import (
+    CHANCE,
     Attacked,
     Finding,
     Subject,
+    evenly,
     flagged,
     largest,
     not_applicable,
     passed,
     percent,
+    too_few,
 )
 
 # Above this share of examples without a usable gradient, gradient attacks can't be believed.
@@ -39,8 +42,8 @@ FEW = 24
 # of PGD training on digits). Logits that are scaled up leave more than 20 %.
 MORE_SHARE = 0.15
 
-# What is left to chance: this share of the examples, and at least this many of them.
-CHANCE_SHARE, CHANCE = 0.05, 2
+# What is left to chance: this share of the examples, and at least `CHANCE` of them.
+CHANCE_SHARE = 0.05
 
 # Budgets tried, in multiples of the cell's.
 FACTORS = (0.5, 1.0, 2.0)
@@ -109,8 +112,10 @@ def converged(subject: Subject) -> Finding:
     if not white:
         return not_applicable("The suite has no gradient attack to run longer.")
     steps = min(MOST_STEPS, 2 * max(_iterations(attack) for attack in white))
-    rows = subject.rows[(subject.correct & subject.attacked(white))[subject.rows]]
+    rows = subject.compared(white)
     left = rows[~subject.broken(subject.comparable)[rows]]
+    if few := too_few(len(rows), len(left), MORE_SHARE):
+        return few
     tried = evenly(left, FEW)
     generator = subject.generator("converged")
     more = int(ascend(subject, tried, eps=subject.eps, steps=steps, generator=generator).sum())
@@ -169,14 +174,17 @@ def beats_noise(subject: Subject) -> Finding:
     white = [attack for attack in subject.comparable if attack.white_box]
     if not white:
         return not_applicable("The suite has no gradient attack to compare with noise.")
-    rows = subject.rows[(subject.correct & subject.attacked(white))[subject.rows]]
+    rows = subject.compared(white)
+    whole = ~subject.broken(white)[rows]
+    if few := too_few(len(rows), int(whole.sum()), CHANCE_SHARE):
+        return few
     generator, found = subject.generator("noise"), np.zeros(len(rows), dtype=bool)
     x = subject.x[rows]
-    for _ in range(NOISES if len(rows) else 0):
+    for _ in range(NOISES):
         moved = x + noise(x, subject.norm, subject.eps, generator, subject.weights)
         points = inside(x, moved, subject.norm, subject.eps, subject.weights)
         found |= judged(subject, rows, points, subject.eps)
-    only = int((found & ~subject.broken(white)[rows]).sum())
+    only = int((found & whole).sum())
     evidence = {"examples": len(rows), "broken_by_noise": int(found.sum()), "by_noise_alone": only}
     if only > max(CHANCE, CHANCE_SHARE * len(rows)):
         return flagged(
@@ -188,14 +196,6 @@ def beats_noise(subject: Subject) -> Finding:
         f"Random noise breaks {only} of {len(rows)} examples that no gradient attack broke.",
         **evidence,
     )
-
-
-def evenly(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the rows, evenly from all."""
-    if not len(rows):
-        return rows
-    chosen: np.ndarray = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
-    return chosen
 
 
 def _iterations(attack: Attacked) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmark.attacks.judging import differ
 from benchmark.trust.outputs import stable_outputs
-from benchmark.trust.search import noise
+from benchmark.trust.search import probe_noise
 from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed, percent
 
 # A step is so long that the margin is promised to fall by this share, and at most that of the
@@ -22,7 +22,7 @@ def keeps_its_promise(subject: Subject) -> Finding:
         return not_applicable(subject.lacks_gradients)
     if stable_outputs(subject).status != "passed":
         return not_applicable("Outputs change by themselves, so small steps tell nothing.")
-    away = noise(subject.probe, subject.norm, subject.eps, subject.generator("promise")) / 2
+    away = probe_noise(subject, subject.generator("promise")) / 2
     start = np.clip(subject.probe + away, 0.05, 0.95).astype(np.float32)
     promised, kept = _along(subject, start)
     told = promised > 0
@@ -65,7 +65,9 @@ def _along(subject: Subject, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """By how much a step should lower each margin, and does, (k,) each."""
     logits, gradient = subject.logits_and_margin_gradient(start, subject.labels)
     gradient = np.nan_to_num(gradient, posinf=0, neginf=0).astype(np.float64)
-    slope = np.abs(gradient).reshape(len(start), -1).sum(axis=1)
+    # A feature with a budget of its own goes as far as that says.
+    reach = 1.0 if subject.weights is None else subject.weights
+    slope = np.abs(gradient * reach).reshape(len(start), -1).sum(axis=1)
     row, labels = np.arange(len(start)), subject.labels
     others = logits.copy()
     others[row, labels] = -np.inf
@@ -73,7 +75,7 @@ def _along(subject: Subject, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     margin = logits[row, labels] - logits[row, rival]
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.minimum(SHARE * np.abs(margin) / slope, SHARE * pixel_budget(subject))
-    steps = size.reshape(-1, *[1] * (start.ndim - 1)) * np.sign(gradient)
+    steps = size.reshape(-1, *[1] * (start.ndim - 1)) * np.sign(gradient) * reach
     moved = (start + np.nan_to_num(steps)).astype(np.float32)
     promised = (gradient * (moved - start)).reshape(len(start), -1).sum(axis=1)
     there = np.asarray(subject.estimator.predict(moved))
@@ -84,6 +86,6 @@ def _along(subject: Subject, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def pixel_budget(subject: Subject) -> float:
-    """By how much each pixel can change where all change alike within the budget."""
+    """By how much each pixel can change where all do by one share of their own budgets."""
     size = subject.x[0].size
     return subject.eps / {"linf": 1.0, "l2": size**0.5, "l1": size}[subject.norm]

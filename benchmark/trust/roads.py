@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.trust.gradients import CHANCE, FEW, MORE_SHARE, evenly
+from benchmark.trust.gradients import FEW, MORE_SHARE
 from benchmark.trust.search import ascend, averaged_gradient, direction, inside, judged
-from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed
+from benchmark.trust.subject import (
+    CHANCE,
+    Finding,
+    Subject,
+    evenly,
+    flagged,
+    not_applicable,
+    passed,
+    too_few,
+)
 from defenses.labels import labels_of
 
 # Of the ascent on averaged gradients: iterations, and noisy copies of each point.
@@ -26,8 +35,10 @@ def other_roads(subject: Subject) -> Finding:
         return not_applicable(subject.lacks_gradients)
     if not subject.comparable:
         return not_applicable("The suite has no attack under this threat to compare with.")
-    rows = subject.rows[(subject.correct & subject.attacked(subject.comparable))[subject.rows]]
+    rows = subject.compared(subject.comparable)
     left = rows[~subject.broken(subject.comparable)[rows]]
+    if few := too_few(len(rows), len(left), MORE_SHARE):
+        return few
     looked_at = evenly(left, FEW)
     tried, whole = _left_by_gradients(subject, looked_at)
     averaged = ascend(

@@ -119,6 +119,11 @@ def noise(
     return (eps * draws / _length(draws, norm)).astype(np.float32)
 
 
+def probe_noise(subject: Subject, generator: np.random.Generator) -> np.ndarray:
+    """Random perturbations of the probed examples within the subject's budgets."""
+    return noise(subject.probe, subject.norm, subject.eps, generator, subject.weights)
+
+
 def inside(
     x: np.ndarray, points: np.ndarray, norm: str, eps: float, weights: np.ndarray | None = None
 ) -> np.ndarray:

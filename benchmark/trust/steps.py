@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmark.attacks.geometry import lengths
 from benchmark.trust.outputs import stable_outputs
-from benchmark.trust.search import noise
+from benchmark.trust.search import probe_noise
 from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed, percent
 
 # Changes that are too small to mean anything, in pixel scale: of 255 grey levels even the largest
@@ -40,7 +40,7 @@ def moves_with_its_input(subject: Subject) -> Finding:
         return not_applicable("Outputs change by themselves, so tiny changes can't be told apart.")
     generator = subject.generator("tiny")
     # Away from the data's own grey levels, which may lie on the edges of a quantisation.
-    away = noise(subject.probe, subject.norm, subject.eps, generator) / 2
+    away = probe_noise(subject, generator) / 2
     start = np.clip(subject.probe + away, 0.01, 0.99).astype(np.float32)
     here = np.asarray(subject.unasked()(start))
     slope, least, flat = _slope(subject, start), _least(here), {}

@@ -19,6 +19,9 @@ PASSED, FLAGGED, NOT_APPLICABLE = "passed", "flagged", "not-applicable"
 # Examples that the model is asked about. With so many, a share of 5 % of them is told from none.
 EXAMPLES = 64
 
+# What is left to chance where a check breaks examples that the suite left whole: so many of them.
+CHANCE = 2
+
 # Families of attacks that need no gradient; see `benchmark.attacks.entry`.
 GRADIENT_FREE = ("score", "decision")
 
@@ -139,9 +142,8 @@ class Subject:
     @cached_property
     def rows(self) -> np.ndarray:
         """The examples that the model is asked about: correct ones, evenly from all."""
-        known = np.flatnonzero(self.clean_prediction == self.y)
-        known = known if len(known) else np.arange(len(self.x))
-        return np.unique(known[np.linspace(0, len(known) - 1, EXAMPLES).astype(np.int64)])
+        known = np.flatnonzero(self.correct)
+        return evenly(known if len(known) else np.arange(len(self.x)), EXAMPLES)
 
     @property
     def is_random(self) -> bool:
@@ -179,6 +181,10 @@ class Subject:
         all_of_them = np.ones(len(self.x), dtype=bool)
         found = [attack.arrays.get("attacked", all_of_them) for attack in attacks]
         return np.any(found, axis=0) if found else ~all_of_them
+
+    def compared(self, attacks: Sequence[Attacked]) -> np.ndarray:
+        """Of the correct examples that any of these attacks was run on, some, evenly from all."""
+        return evenly(np.flatnonzero(self.correct & self.attacked(attacks)), EXAMPLES)
 
     @cached_property
     def comparable(self) -> list[Attacked]:
@@ -259,6 +265,31 @@ class Subject:
             f"Asking for a gradient raised {type(error).__name__} ({last}): gradient attacks can't "
             "be run, and nothing is known of the model's gradients."
         )
+
+
+def too_few(examples: int, left: int, share: float) -> Finding | None:
+    """What a check says whose threshold can't be reached, so that it would pass whatever it found.
+
+    Args:
+        examples: that it compares with the suite.
+        left: of these, what the suite left whole, which the check may break.
+        share: of the examples; what it breaks beyond that, and beyond `CHANCE`, is told.
+    """
+    if examples and not share * examples < left <= CHANCE:
+        return None
+    return not_applicable(
+        f"Too few examples to tell: the attacks left {left} whole of {examples} correct ones that "
+        f"they were run on, and {CHANCE} may break by chance.",
+        too_few=examples,
+    )
+
+
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, evenly from all."""
+    if not len(rows):
+        return rows
+    chosen: np.ndarray = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
+    return chosen
 
 
 def largest(values: np.ndarray) -> np.ndarray:

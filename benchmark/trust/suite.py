@@ -9,20 +9,23 @@ import numpy as np
 from benchmark.attacks.measure import measure
 from benchmark.trust.search import ascend
 from benchmark.trust.subject import (
+    CHANCE,
     FLAGGED,
     GRADIENT_FREE,
     Attacked,
     Finding,
     Subject,
+    evenly,
     flagged,
     not_applicable,
     passed,
     percent,
+    too_few,
 )
 
 # An attack that is weaker by design may break this share of the examples alone, by chance, and at
-# least this many: two attacks of equal strength differ by that much.
-ALONE_SHARE, ALONE = 0.02, 2
+# least `CHANCE` of them: two attacks of equal strength differ by that much.
+ALONE_SHARE = 0.02
 # Attacks without gradients may break more: on MNIST under linf Square breaks 3.5 % more of honest
 # models than PGD (TRADES: 96.1 against 92.6 %), on digits 7 % (a small network, five epochs of PGD
 # training). So what they break alone is tried again, by ascent on a margin of logits, and only what
@@ -146,17 +149,19 @@ def _compared(
     correct = _met(subject, weak, strong)
     ours, theirs = subject.broken(weak), subject.broken(strong)
     only = int((ours & ~theirs & correct).sum())
-    right = max(1, int(correct.sum()))
+    right, whole = int(correct.sum()), int((correct & ~theirs).sum())
+    if few := too_few(right, whole, share):
+        return few
     evidence: dict[str, float | str] = {
-        "correct_examples": int(correct.sum()),
+        "correct_examples": right,
         "broken_by_the_weaker_alone": only,
-        "weaker_success": float(ours[correct].mean()) if correct.any() else 0.0,
-        "stronger_success": float(theirs[correct].mean()) if correct.any() else 0.0,
+        "weaker_success": float(ours[correct].mean()),
+        "stronger_success": float(theirs[correct].mean()),
         "weaker": ", ".join(a.name for a in weak),
         "stronger": ", ".join(a.name for a in strong),
     }
     told = f"{only} of {right} examples broke under {weak_name} and not under {strong_name}"
-    if only > max(ALONE, share * right):
+    if only > max(CHANCE, share * right):
         return flagged(f"{told}: gradients are masked, or the stronger attacks fail.", **evidence)
     return passed(f"{told}.", **evidence)
 
@@ -167,19 +172,19 @@ def _tried_again(
     """The same once gradient ascent had its chance on what only the weaker attacks broke."""
     met = _met(subject, weak, strong)
     alone = np.flatnonzero(subject.broken(weak) & ~subject.broken(strong) & met)
-    rows = alone[np.linspace(0, len(alone) - 1, min(len(alone), TRIED_AGAIN)).astype(np.int64)]
+    rows = evenly(alone, TRIED_AGAIN)
     if subject.lacks_gradients:
         return found
     generator = subject.generator("tried again")
     broken = ascend(subject, rows, eps=subject.eps, steps=STEPS, generator=generator)
     evidence = {**found.evidence, "tried_again": len(rows), "broken_by_ascent": int(broken.sum())}
-    right = max(1, int(met.sum()))
+    right = int(met.sum())
     hidden = len(alone) * float(1 - broken.mean())
     told = (
         f"{len(alone)} of {right} examples broke only under attacks without this model's "
         f"gradients; ascent on a margin of logits breaks {int(broken.sum())} of {len(rows)} of them"
     )
-    if hidden > max(ALONE, GRADIENT_FREE_SHARE * right):
+    if hidden > max(CHANCE, GRADIENT_FREE_SHARE * right):
         return flagged(f"{told}: gradients are masked.", **evidence)
     return passed(f"{told}: gradients lead there, with another loss.", **evidence)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmark import frameworks
+from benchmark.attacks.geometry import limit
 from benchmark.attacks.measure import measure
 from benchmark.attacks.outcomes import SAMPLES
 from benchmark.attacks.running import attacked_rows
@@ -55,7 +56,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
         if _check_examples(loaded, spec, record, arrays, found):
             _check_outcomes(loaded, record, arrays, found)
             _check_samples(loaded.cell, record, arrays, loaded.target, found)
-            _check_distances(record, arrays, found)
+            _check_distances(record, arrays, loaded.target.x[0].size, found)
             repeat(loaded, key, spec, record, arrays, found)
     elif not found.differs:
         repeat(loaded, key, spec, record, {}, found)
@@ -164,12 +165,12 @@ def _check_samples(
             found.differs.append(f"stored adversarial examples have another {norm} distance")
 
 
-def _check_distances(record: Record, arrays: Arrays, found: Comparison) -> None:
-    """Successes are adversarial, within the budget, and were met at some query."""
-    success, eps = arrays["success"], record["eps"]
+def _check_distances(record: Record, arrays: Arrays, size: int, found: Comparison) -> None:
+    """Successes on examples of `size` values are adversarial, in budget, and met at some query."""
+    success, norm, eps = arrays["success"], record["norm"], record["eps"]
     if (success & ~arrays["adversarial"]).any():
         found.differs.append("successes are told of points that are not adversarial")
-    if eps is not None and (arrays[record["norm"]][success] > eps * (1 + 1e-4)).any():
+    if eps is not None and (arrays[norm][success] > limit(norm, eps, size)).any():
         found.differs.append("successes are told of points outside the budget")
     if "first_query" in arrays and ((arrays["first_query"] >= 0) & ~success).any():
         found.differs.append("queries are told that met a success where there is none")

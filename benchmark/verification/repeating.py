@@ -35,7 +35,7 @@ LEVEL = 1e-4
 
 _COUNTS = ("clean_accuracy", "robust_accuracy", "violations", "abstained", "silent")
 _PASSES = ("forwards", "backwards")
-_CIRCUMSTANCES = {"seconds", "files", "identity", "device"}
+_CIRCUMSTANCES = {"seconds", "files", "identity", "device", "made_of"}
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -28,7 +28,7 @@ import benchmark.estimators.pytorch as on_torch  # noqa: E402
 import benchmark.models.pytorch as in_torch  # noqa: E402
 import defenses  # noqa: E402
 from benchmark.attacks.autoattack.cascade import StandardAutoAttack  # noqa: E402
-from benchmark.attacks.geometry import BUDGET_TOLERANCE  # noqa: E402
+from benchmark.attacks.geometry import limit  # noqa: E402
 
 TOLERANCE = 0.003
 NORMS = {"linf": ("Linf", np.inf), "l2": ("L2", 2), "l1": ("L1", 1)}
@@ -93,7 +93,7 @@ def robust(classifier, norm, eps, x, y, found):
     """Which examples hold, by this project's own measure of the budget and one judge for all."""
     difference = np.abs(found.astype(np.float64) - x).reshape(len(x), -1)
     order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
-    inside = np.linalg.norm(difference, order, axis=1) <= eps * (1 + BUDGET_TOLERANCE)
+    inside = np.linalg.norm(difference, order, axis=1) <= limit(norm, eps, difference.shape[1])
     inside &= (found.min(axis=(1, 2, 3)) >= 0) & (found.max(axis=(1, 2, 3)) <= 1)
     wrong = classifier.predict(found).argmax(axis=1) != y
     return ~(inside & wrong) & (classifier.predict(x).argmax(axis=1) == y)

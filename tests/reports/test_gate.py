@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import reports
 from benchmark.journal import path_in
 from benchmark.results import npz_writer
 from reports.gate import Verdict
@@ -83,6 +84,20 @@ def test_what_nobody_may_rely_on_fails_without_any_limit(
     assert result.code == 1
     assert [line.split()[3] for line in result.out.splitlines()] == [f"{rule}:"]
     assert "1 of " in result.err
+
+
+def test_checks_that_too_few_examples_allow_are_told(bench: Any, synthetic: Any) -> None:
+    cell_id = cell(synthetic)
+    few = {"name": "white-box beats noise", "status": "not-applicable", "sentence": "Too few."}
+    checks = [{**few, "evidence": {"too_few": 2}}, {**few, "name": "hard-label attack"}]
+    record = {"suite": "quick", "checks": checks, "attacks": {}}
+    synthetic.store.write_stage(cell_id, "trust/quick", record)
+    result = bench("check", synthetic.store.path)
+    assert result.code == 0
+    told = "no trust check is flagged; too few examples for: white-box beats noise"
+    assert [line for line in result.out.splitlines() if line.endswith(told)]
+    (note,) = (one for one in reports.terminal_table(synthetic.store.path).notes if "few" in one)
+    assert note.endswith("too few examples for these trust checks: white-box beats noise")
 
 
 def test_cell_without_trust_checks_fails(bench: Any, synthetic: Any) -> None:

@@ -90,7 +90,7 @@ class RegionAttack(ParameterAttack):
             labels = logits.argmax(axis=1) if given is None else given[part]
             # With labels a random model's answer to an example, which is chance, decides nothing.
             known = self.is_random and given is not None
-            rows = np.flatnonzero(~fooled(logits, labels) | known)
+            rows = np.flatnonzero(~fooled(self.estimator, logits, labels) | known)
             if len(rows):
                 found = self._search(points[rows], labels[rows], logits[rows], generator)
                 x_adv[first + rows] = host(found.points).reshape(len(rows), *x.shape[1:])

@@ -11,8 +11,8 @@ from art.estimators.estimator import BaseEstimator, LossGradientsMixin
 from benchmark.attacks.autoattack.apgd import APGDCrossEntropy, APGDTargeted
 from benchmark.attacks.autoattack.attack import Best, RegionAttack
 from benchmark.attacks.autoattack.fab import FABTargeted
-from benchmark.attacks.autoattack.losses import fooled
-from benchmark.attacks.autoattack.square import Square, closeness
+from benchmark.attacks.autoattack.losses import closeness, fooled
+from benchmark.attacks.autoattack.square import Square
 
 # In the reference's order.
 STAGES: dict[str, Callable[..., RegionAttack]] = {
@@ -70,7 +70,8 @@ class StandardAutoAttack(RegionAttack):
             )  # fmt: skip
             made = attack.generate(x[left], y[left])
             answers = np.asarray(self.estimator.predict(made))
-            broken, near = fooled(answers, y[left]), closeness(answers, y[left])
+            broken = fooled(self.estimator, answers, y[left])
+            near = closeness(answers, y[left])
             # A random model's example is attacked by all, and keeps the point that is worst for it
             moved = (made != x[left]).reshape(len(left), -1).any(axis=1)
             better = (moved & (near > score[left])) | (not self.is_random)

@@ -230,7 +230,7 @@ def climb(
             point = rule.move(search)
             logits, value, gradient = query(estimator, point.reshape(-1, *shape), loss)
             search.arrive(point, value, gradient)
-        done = fooled(logits, loss.y) & stops
+        done = fooled(estimator, logits, loss.y) & stops
         if done.any():
             rows = search.rows[done]
             found.success[rows], found.points[rows] = True, search.point[done]

@@ -12,7 +12,7 @@ from benchmark.attacks.arrays import Array, beside, dot, host, namespace
 from benchmark.attacks.autoattack.attack import Best, Open, RegionAttack
 from benchmark.attacks.autoattack.losses import Difference, fooled, other_classes, query
 from benchmark.attacks.autoattack.planes import towards_plane
-from benchmark.attacks.geometry import Region, lengths
+from benchmark.attacks.geometry import TINY, Region, lengths
 from benchmark.estimators.passes import outputs_of
 
 # Of the paper: overshooting, the way back from a success, and how much of a step may start anew
@@ -24,6 +24,9 @@ LARGEST_BIAS = 0.1
 
 class FABTargeted(RegionAttack):
     """Steps onto the linearised boundary to one class after another, ever nearer to the example.
+
+    Where a point on the boundary may be judged to be right, it looks for the nearest one in any
+    case, and goes on along the same way to the edge of the budget.
 
     Args:
         estimator: with class gradients.
@@ -47,7 +50,7 @@ class FABTargeted(RegionAttack):
         found = Best.nothing(flat)
         for target in other_classes(logits, y)[:, : self.targets].T:
             for restart in range(self.nb_restarts):
-                rows = np.arange(len(x)) if self.minimal else np.flatnonzero(~found.success)
+                rows = np.arange(len(x)) if self._to_the_end else np.flatnonzero(~found.success)
                 if not len(rows):
                     return found
                 start = flat[rows]
@@ -56,7 +59,20 @@ class FABTargeted(RegionAttack):
                     start += (half - start) / 2
                 loss = Difference(y[rows], target[rows])
                 found.add(rows, self._run(flat[rows], start, loss, x.shape[1:]))
+        if self.goes_beyond and not self.minimal:
+            found.points = self._at_the_edge(flat, found.points)
         return found
+
+    @property
+    def _to_the_end(self) -> bool:
+        """Whether to go on where a point is within the budget."""
+        return self.minimal or self.goes_beyond
+
+    def _at_the_edge(self, x: Array, points: Array) -> Array:
+        """The points of the region farthest along the ways to `points`, (n, d)."""
+        change, region = points - x, self.region
+        scale = region.eps / namespace(x).clip(lengths(change, region.norm), TINY, None)
+        return region.project(x, x + change * scale[:, None])
 
     def _run(self, x: Array, start: Array, loss: Difference, shape: tuple[int, ...]) -> Best:
         """One run from `start`, (n, d); a score is minus the distance of a success."""
@@ -66,16 +82,16 @@ class FABTargeted(RegionAttack):
             _, value, gradient = query(self.estimator, search.point.reshape(-1, *shape), loss)
             search.point = _step(search, value, gradient, region)
             logits = outputs_of(self.estimator, search.point.reshape(-1, *shape))
-            across = fooled(logits, loss.y)
+            across = fooled(None, logits, loss.y) | fooled(self.estimator, logits, loss.y)
             distance = host(lengths(search.point - search.x, region.norm))
             inside = across & (distance <= region.eps)
-            taken = across if self.minimal else inside
+            taken = across if self._to_the_end else inside
             rows = search.rows[taken]
             found.add(rows, Best(inside[taken], search.point[taken], -distance[taken]))
             search.point[across] = (
                 search.x[across] + (search.point[across] - search.x[across]) * WAY_BACK
             )
-            if not self.minimal and inside.any():
+            if not self._to_the_end and inside.any():
                 search.keep(~inside)
                 loss = loss.take(~inside)
                 if not len(search.rows):

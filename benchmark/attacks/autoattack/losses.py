@@ -219,6 +219,16 @@ def other_classes(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.argsort(-own_first, axis=1, kind="stable")[:, 1:]
 
 
-def fooled(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which rows are given another label than `y`, or none, a logit not being finite."""
-    return np.asarray(labels_of(logits) != y)
+def fooled(estimator: Classifier | None, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which rows are given another label than `y`, or none, a logit not being finite.
+
+    By what is given out for the logits, where the estimator has output defenses; None has none.
+    """
+    scores = getattr(estimator, "scores", None)
+    return np.asarray(labels_of(logits if scores is None else scores(logits)) != y)
+
+
+def closeness(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The greatest other logit minus the label's, (n,); -infinite where one is not finite."""
+    margins = Margin(y).values(logits)
+    return np.where(np.isfinite(margins), margins, -np.inf)

@@ -37,6 +37,11 @@ class ParameterAttack(EvasionAttack):
         return bool(getattr(self.estimator, "is_random", False))
 
     @property
+    def goes_beyond(self) -> bool:
+        """Whether a point where logits cross may be judged to be right, which lies beyond them."""
+        return self.is_random or getattr(self.estimator, "scores", None) is not None
+
+    @property
     def box(self) -> tuple[Bound, Bound]:
         """The least and the greatest values of an input."""
         low, high = (0.0, 1.0) if self.estimator.clip_values is None else self.estimator.clip_values

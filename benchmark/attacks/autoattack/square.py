@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.attacks.arrays import Array, copied, namespace
 from benchmark.attacks.autoattack.attack import Best, RegionAttack
-from benchmark.attacks.autoattack.losses import Margin, fooled
+from benchmark.attacks.autoattack.losses import closeness, fooled
 from benchmark.attacks.autoattack.squares import propose, start
 from benchmark.estimators.passes import outputs_of
 
@@ -67,7 +67,7 @@ class Square(RegionAttack):
         found = Best.nothing(x)
         found.points = start(x, region, generator)
         logits = ask(found.points)
-        found.success, found.score = fooled(logits, y), closeness(logits, y)
+        found.success, found.score = fooled(self.estimator, logits, y), closeness(logits, y)
         for query in range(self.max_iter):
             rows = np.flatnonzero(~found.success | self.is_random)
             if not len(rows):
@@ -77,7 +77,8 @@ class Square(RegionAttack):
             rows, new = rows[changed], new[changed]
             if len(rows):
                 logits = ask(new)
-                here = Best(fooled(logits, y[rows]), new, closeness(logits, y[rows]))
+                across = fooled(self.estimator, logits, y[rows])
+                here = Best(across, new, closeness(logits, y[rows]))
                 found.add(rows, here)
         return found
 
@@ -91,9 +92,3 @@ class Square(RegionAttack):
         else:
             side = max(side, 3) + (max(side, 3) % 2 == 0)
         return min(side, *shape[1:3])
-
-
-def closeness(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The greatest other logit minus the label's, (n,); -infinite where one is not finite."""
-    margins = Margin(y).values(logits)
-    return np.where(np.isfinite(margins), margins, -np.inf)

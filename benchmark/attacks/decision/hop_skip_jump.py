@@ -124,7 +124,7 @@ class _Search:
         estimator = self.attack.estimator
         announce(estimator, self.number[rows])
         images = points.reshape(len(points), *self.shape)
-        return fooled(np.asarray(estimator.predict(images)), self.y[rows])
+        return fooled(estimator, np.asarray(estimator.predict(images)), self.y[rows])
 
     def _keep(self, rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take note of points on the boundary; those whose examples need a better one."""
@@ -191,7 +191,8 @@ class _Search:
 
     def _radius(self, rows: np.ndarray, points: np.ndarray, iteration: int) -> np.ndarray:
         """How far from the point the directions are tried, (n,)."""
-        if iteration == 0:
+        # Of a random model, whose answers nearer to the point are chance, as at first.
+        if iteration == 0 or self.attack.is_random:
             return np.full(len(rows), 0.1 * np.min(self.high - self.low), dtype=np.float32)
         size = self.x.shape[1]
         factor = self.theta * (size if self.norm == "linf" else np.sqrt(size))

@@ -34,7 +34,7 @@ class NearestAttack(RegionAttack):
             shape: of one example, as the estimator takes it.
         """
         logits, value, gradient = query(self.estimator, points.reshape(-1, *shape), loss)
-        across = fooled(logits, loss.y)
+        across = fooled(self.estimator, logits, loss.y)
         rows = np.flatnonzero(across)
         distance = lengths(points[rows] - x[rows], self.region.norm)
         found.add(rows, Best(across[rows], points[rows], -distance))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.attacks.autoattack.attack import Best, Open, RegionAttack
-from benchmark.attacks.autoattack.losses import fooled
-from benchmark.attacks.autoattack.square import SCHEDULED_QUERIES, closeness
-from benchmark.attacks.geometry import BUDGET_TOLERANCE
+from benchmark.attacks.autoattack.losses import closeness, fooled
+from benchmark.attacks.autoattack.square import SCHEDULED_QUERIES
+from benchmark.attacks.geometry import limit
 
 # By what `p_init` is divided after these queries.
 DIVISORS = {0: 2, 50: 4, 200: 5, 500: 6, 1000: 8, 2000: 10, 4000: 12, 6000: 15, 8000: 20}
@@ -52,7 +52,7 @@ class SparseRS(RegionAttack):
         self, x: np.ndarray, y: np.ndarray, shape: tuple[int, ...], generator: np.random.Generator
     ) -> Best:
         """One search over examples, (n, d), of `shape` each."""
-        count = min(int(self.eps * (1 + BUDGET_TOLERANCE)), x.shape[1])
+        count = min(int(limit("l0", self.eps, x.shape[1])), x.shape[1])
         others = x.shape[1] - count
         found, search = Best.nothing(x), _Choice.begin(x, y, count, generator)
         points = x.copy()
@@ -60,7 +60,8 @@ class SparseRS(RegionAttack):
         back = forth = np.arange(0)
         for query in range(1, self.max_iter + 1):
             logits = np.asarray(self.estimator.predict(points.reshape(-1, *shape)))
-            across, score = fooled(logits, search.y), closeness(logits, search.y)
+            across = fooled(self.estimator, logits, search.y)
+            score = closeness(logits, search.y)
             found.add(search.rows, Best(across, points, score))
             search.take(points, score, back, forth)
             search.keep(~across | self.is_random)

@@ -154,6 +154,12 @@ class TrustRecord(StageRecord):
         """The checks that say that the numbers may be too kind."""
         return [check for check in self.checks if check.status == "flagged"]
 
+    @property
+    def too_few(self) -> list[CheckRecord]:
+        """The checks that say nothing since the attacks ran on too few examples."""
+        aside = [check for check in self.checks if check.status == "not-applicable"]
+        return [check for check in aside if "too_few" in check.evidence]
+
 
 class CurveRecord(StageRecord):
     """curves/<key>.json, a security curve; without numbers where the status is not "ok"."""
