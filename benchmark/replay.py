@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 
 from benchmark import frameworks
 from benchmark.errors import BenchError, SchemaError
+from benchmark.results.identity import made_of
 from benchmark.verification import (
     attack,
     cell,
@@ -53,6 +54,18 @@ def serve(connection: Connection, framework: str, device: str, threads: int) -> 
     serve_claims(connection, functools.partial(replay, device=place, threads=threads))
 
 
+def _check_made_of(loaded: Loaded, stage: str, found: Comparison) -> None:
+    """Finds fault where a stage was made of other weights than those stored.
+
+    What is there no longer leaves nothing to check the stage with, which its check tells.
+    """
+    store, cell_id = loaded.store, loaded.cell_id
+    record = store.read_whole(cell_id, "adaptation" if stage == CELL else stage) or {}
+    for file in store.checksums.others(store.cell_folder(cell_id), made_of(record)):
+        if not file or (store.cell_folder(cell_id) / file).exists():
+            found.differs.append(f"it was made of another {file or 'file'} than the one stored")
+
+
 def replay(claim: Claim, *, device: str, threads: int = 1) -> tuple[str, str]:
     """State and text of a verdict; an error means that the claim can't be checked."""
     found = Comparison()
@@ -64,6 +77,7 @@ def replay(claim: Claim, *, device: str, threads: int = 1) -> tuple[str, str]:
             return DIFFERS, f"its configuration is that of {loaded.cell.cell_id}"
         if folder not in CHECKS:
             return UNCHECKED, f"nothing verifies stages of {folder!r}"
+        _check_made_of(loaded, claim.stage, found)
         CHECKS[folder](loaded, key, found)
     except SchemaError as error:
         found.differs.append(str(error))

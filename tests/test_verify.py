@@ -179,6 +179,7 @@ def test_other_weights_are_told(store):
     state, text = replay.replay(claim, device="cpu")
 
     assert state == "differs"
+    assert "it was made of another adapted.safetensors than the one stored" in text
     assert "clean predictions differ" in text
 
 

@@ -42,6 +42,11 @@ def id_begins(dataset: str, model: str, framework: str, defense: str) -> str:
     return "-".join([_slug(dataset), _safe(model), framework, safe])
 
 
+def made_of(record: Mapping[str, Any]) -> object:
+    """The files that a stage was made of and their checksums; earlier versions told nothing."""
+    return record.get("made_of", {})
+
+
 def fits(cell_id: str, config: Mapping[str, Any]) -> bool:
     """Whether the cell of this configuration, which may be anything, is called so."""
     try:

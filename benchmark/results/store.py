@@ -18,7 +18,7 @@ from benchmark.portable import without_folders
 from benchmark.results import files as disk
 from benchmark.results import lease as leases
 from benchmark.results.files import Record, Writer
-from benchmark.results.identity import SCHEMA_VERSION
+from benchmark.results.identity import SCHEMA_VERSION, made_of
 from benchmark.results.layout import (
     CHECKSUMS,
     LOGS,
@@ -31,7 +31,7 @@ from benchmark.results.layout import (
     plain_path,
     safe,
 )
-from benchmark.results.unchanged import Checksums, Unchanged, checksums_in
+from benchmark.results.unchanged import Checksums, checksums_in, sealed_record
 from defenses.archives import read_arrays
 
 # Bytes that the arrays of a stage may take, packed or not. Those of an attack on 10,000 examples
@@ -41,17 +41,6 @@ LARGEST_ARRAYS = 512 << 20
 
 # Told the cell, the stage, and its files: the temporary names and the final ones, the JSON last.
 HandOver = Callable[[str, str, Mapping[str, str]], None]
-
-# Records that are kept: a cell is read stage by stage, some of them for each other.
-_records = Unchanged(disk.read_sealed, most=16_384)
-
-
-def _record(path: Path) -> Record | None:
-    try:
-        found = _records.of(path.absolute())
-    except OSError:
-        return None
-    return None if found is None else dict(found)
 
 
 @dataclass(frozen=True)
@@ -159,7 +148,7 @@ class Store:
 
     def read_cell(self, cell_id: str) -> Record | None:
         """The record of a cell that ended, or None if missing, damaged or of another schema."""
-        record = _record(self.cell_folder(cell_id) / "cell.json")
+        record = sealed_record(self.cell_folder(cell_id) / "cell.json")
         expected = (SCHEMA_VERSION, cell_id)
         if record is None or (record.get("schema_version"), record.get("cell_id")) != expected:
             return None
@@ -225,13 +214,18 @@ class Store:
         stand for the weights that they were measured on, and are never read beside others.
         Its inner values are shared with whoever reads it next, and are not to be changed.
         """
-        target = self._stage_path(cell_id, stage)
-        record = _record(target)
-        if record is None:
+        record = self.read_whole(cell_id, stage)
+        if record is None or self.checksums.others(self.cell_folder(cell_id), made_of(record)):
             return None
-        there = self.checksums.fit(target.parent, record.get("files"))
-        there = there and self.checksums.fit(self.cell_folder(cell_id), record.get("made_of", {}))
-        return record if there else None
+        return record
+
+    def read_whole(self, cell_id: str, stage: str) -> Record | None:
+        """The same, whatever it was made of: what `--verify` finds fault with or can't check."""
+        target = self._stage_path(cell_id, stage)
+        record = sealed_record(target)
+        if record is None or self.checksums.others(target.parent, record.get("files")):
+            return None
+        return record
 
     def read_arrays(
         self, cell_id: str, stage: str, filename: str, *, only: Collection[str] | None = None
@@ -242,7 +236,7 @@ class Store:
         """
         target = self._stage_path(cell_id, stage)
         path = target.parent / safe(filename, "file name")
-        files = (_record(target) or {}).get("files")
+        files = (sealed_record(target) or {}).get("files")
         if not isinstance(files, dict) or filename not in files:
             raise StoreError(f"the stage {stage!r} of {cell_id} has no file {filename!r}")
         try:

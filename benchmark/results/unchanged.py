@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from benchmark.results.files import open_plain, read_json, write_json
+from benchmark.results.files import Record, open_plain, read_json, read_sealed, write_json
 from benchmark.results.layout import SAFE_NAME
 
 Made = TypeVar("Made")
@@ -50,6 +50,19 @@ class Unchanged(Generic[Made]):
         return made
 
 
+# Records that are kept: a cell is read stage by stage, some of them for each other.
+_records = Unchanged(read_sealed, most=16_384)
+
+
+def sealed_record(path: Path) -> Record | None:
+    """A record that is intact; None where there is none. Its inner values are shared."""
+    try:
+        found = _records.of(path.absolute())
+    except OSError:
+        return None
+    return None if found is None else dict(found)
+
+
 class Checksums(Unchanged[str]):
     """The SHA-256 of files; those of large ones can be kept in a file for the next command."""
 
@@ -57,18 +70,20 @@ class Checksums(Unchanged[str]):
         super().__init__(_sha256)
         self.kept: set[Path] = set()
 
-    def fit(self, folder: Path, files: object) -> bool:
-        """Whether `files`, which may be anything, maps paths below a folder to their checksums."""
+    def others(self, folder: Path, files: object) -> list[str]:
+        """Paths below a folder without the checksums that `files` tells, if it is a dict."""
         if not isinstance(files, dict):
-            return False
+            return [""]
+        return [name for name, checksum in files.items() if self._at(folder, name) != checksum]
+
+    def _at(self, folder: Path, name: str) -> str:
+        """The checksum of a file, empty where there is none, or its path leads elsewhere."""
+        if not all(map(SAFE_NAME.fullmatch, name.split("/"))):
+            return ""
         try:
-            return all(
-                all(map(SAFE_NAME.fullmatch, name.split("/")))
-                and self.of((folder / name).absolute()) == checksum
-                for name, checksum in files.items()
-            )
+            return self.of((folder / name).absolute())
         except OSError:
-            return False
+            return ""
 
     def load(self, file: Path) -> None:
         """Takes what `save` wrote; what can't be read is hashed anew."""

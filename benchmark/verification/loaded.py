@@ -154,10 +154,14 @@ class Loaded:
     def found(self, name: str) -> Record | None:
         """What the schema has of a stage's record, to be compared; None where it is damaged.
 
-        Raises `SchemaError` where it doesn't follow the schema.
+        Without what it was made of, which `replay` looks at. Raises `SchemaError` where it
+        doesn't follow the schema.
         """
-        record = self.store.read_stage(self.cell_id, name)
-        return None if record is None else schema_of(name).read(record).stored()
+        record = self.store.read_whole(self.cell_id, name)
+        if record is None:
+            return None
+        told = schema_of(name).read(record).stored()
+        return {field: value for field, value in told.items() if field != "made_of"}
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of a stage "<folder>/<key>"; raises `StoreError` without them."""

@@ -35,7 +35,7 @@ LEVEL = 1e-4
 
 _COUNTS = ("clean_accuracy", "robust_accuracy", "violations", "abstained", "silent")
 _PASSES = ("forwards", "backwards")
-_CIRCUMSTANCES = {"seconds", "files", "identity", "device", "made_of"}
+_CIRCUMSTANCES = {"seconds", "files", "identity", "device"}
 
 Arrays = Mapping[str, np.ndarray]
 
