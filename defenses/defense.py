@@ -53,7 +53,8 @@ class Defense(Recipe):
                 whose `channels_first` is set. Or `Inputs`, which are read when they are needed.
             y: labels 0 .. classes-1, (n,).
             epochs, budget_ge: passes over the data, or gradient evaluations to spend.
-            seed: of batch order, tasks and attack starts.
+            seed: of batch order, tasks and attack starts, and of what a PyTorch model's layers
+                draw, such as dropout's (those of Keras have seeds of their own in the model).
             validation: of which each epoch's accuracy is recorded; some are attacked where the
                 defense is watched.
             extra: examples that a share of each batch is drawn from instead.
