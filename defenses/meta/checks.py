@@ -25,6 +25,10 @@ def check_combination(defense: MetaParameters) -> None:
         raise DefenseError(
             "outer_loss trades is one loss; leave adversarial_rate and inner_loss crossed out"
         )
+    if separate and not defense.learning_rate:
+        raise DefenseError(
+            "adversarial_rate follows the schedule of learning_rate, which is 0; give a higher one"
+        )
     if defense.rotations and "few-way" not in defense.distribution:
         raise DefenseError(
             "rotations makes other classes of few-way tasks; give distribution few-way"
