@@ -195,7 +195,7 @@ class MetaAdversarial(MetaParameters):
         """What a meta-batch is expected to cost: tasks under different attacks differ."""
         distribution = self.task_distribution
         total = Cost()
-        for pair, share in zip(distribution.attacks, distribution.shares(), strict=True):
+        for pair, share in zip(distribution.attacks, distribution.shares().tolist(), strict=True):
             if share:
                 total += task_cost(self, pair) * (share if share < 1 else 1)
         return total * self.tasks
