@@ -63,6 +63,13 @@ def unbroken(name, shape, framework):
     return *trained(name, shape, framework, progress=seen.append), seen
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    """What was trained for these tests goes with them."""
+    yield
+    unbroken.cache_clear()
+
+
 @pytest.mark.parametrize("framework", BUILDERS)
 @pytest.mark.parametrize("shape", [(6, 6, 1), (7,)], ids=["images", "tabular"])
 @pytest.mark.parametrize("name", SMALL)
