@@ -53,11 +53,12 @@ class ManyStepTraining(AttackedTraining):
 
     Args:
         attack_steps: of the inner maximisation.
-        relative_step: its step size as a share of the norm's eps; by default 2.5 / attack_steps.
+        relative_step: its step size as a share of the norm's eps; by default 2.5 / attack_steps,
+            and 1.25 of a single step.
     """
 
     attack_steps: int = parameter(10, low=1)
-    relative_step: float | None = parameter(None, low=0)
+    relative_step: float | None = parameter(None, low=1e-9)
 
     @property
     def ascent(self) -> Ascent:

@@ -52,8 +52,10 @@ class Defense(Recipe):
             x: inputs in [0, 1]: (n, H, W, C) or (n, d); (n, C, H, W) with an ART classifier
                 whose `channels_first` is set. Or `Inputs`, which are read when they are needed.
             y: labels 0 .. classes-1, (n,).
-            epochs, budget_ge: passes over the data, or gradient evaluations to spend.
-            seed: of batch order, tasks and attack starts.
+            epochs, budget_ge: passes over the data, or gradient evaluations to spend; of these
+                no more than that are expected to be spent (`Length`).
+            seed: of batch order, tasks and attack starts, and of what a PyTorch model's layers
+                draw, such as dropout's (those of Keras have seeds of their own in the model).
             validation: of which each epoch's accuracy is recorded; some are attacked where the
                 defense is watched.
             extra: examples that a share of each batch is drawn from instead.
@@ -97,6 +99,11 @@ class Defense(Recipe):
         self.check_inputs(x.shape[1:])
         if self.early_stopping and validation is None:
             raise DefenseError("early_stopping needs validation data; give validation=(x, y)")
+        if validation is not None and validation[0].shape[1:] != x.shape[1:]:
+            raise DefenseError(
+                f"validation: an example is {validation[0].shape[1:]}, and one of the training "
+                f"data {x.shape[1:]}; both must have the same shape"
+            )
         kernel = self.kernel(subject, x)
         others = [] if validation is None else [validation[1]]
         others += [] if extra is None else [extra.y]

@@ -15,7 +15,7 @@ from defenses.cost import Cost
 from defenses.data import checked_data, checked_inputs
 from defenses.errors import DefenseError
 from defenses.kernel import Kernel
-from defenses.parameters import checked_seed
+from defenses.parameters import checked_seed, of_python
 from defenses.recipe import Recipe
 from defenses.subject import Subject
 from defenses.training import Outcome
@@ -124,8 +124,8 @@ class Fitted:
         adaptation = self.defense.adaptation
         adaptation = dataclasses.replace(
             adaptation,
-            steps=adaptation.steps if steps is None else _of_python(steps),
-            rate=adaptation.rate if rate is None else _of_python(rate),
+            steps=adaptation.steps if steps is None else of_python(steps),
+            rate=adaptation.rate if rate is None else of_python(rate),
         )
         generator = np.random.default_rng([checked_seed(seed), ADAPTATION_STREAM])
         start = self.defense.threat.random_starts(generator, x.shape)
@@ -133,11 +133,6 @@ class Fitted:
         kernel.adapt(x, y, start, eps=self.defense.threat.eps, adaptation=adaptation)
         outcome = Outcome([], adaptation.cost(len(x)), adaptation.steps)
         return Fitted(self.defense, kernel, self.subject, outcome)
-
-
-def _of_python(value: Any) -> Any:
-    """A number of NumPy's as Python's."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _remade(

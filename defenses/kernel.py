@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,14 @@ class Kernel(ABC):
 
         Weights, statistics, losses and what an attack adds up stay in float32.
         """
+
+    def drawing_from(self, seed: int) -> AbstractContextManager[None]:
+        """While entered, the framework's global generator, which layers such as dropout draw from.
+
+        It begins at `seed`, and is the caller's again afterwards. Keras's layers don't draw from
+        one: they have seeds among the model's variables.
+        """
+        return nullcontext()
 
     @abstractmethod
     def room(self) -> int:

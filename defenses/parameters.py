@@ -9,6 +9,8 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from defenses.errors import DefenseError
 
 # Of whole numbers without an end of their own: more than any training gets through.
@@ -125,6 +127,11 @@ def checked_seed(seed: Any) -> int:
     if found < 0:
         raise DefenseError(f"seed must be a whole number from 0, got {seed!r}")
     return found
+
+
+def of_python(value: Any) -> Any:
+    """A number of NumPy's as Python's; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_number(

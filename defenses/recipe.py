@@ -17,7 +17,7 @@ from defenses.cost import Cost
 from defenses.errors import DefenseError, did_you_mean
 from defenses.kernel import Arrays, Kernel
 from defenses.optimisation import Optimisation
-from defenses.parameters import later, parameter
+from defenses.parameters import check_number, later, of_python, parameter
 from defenses.subject import Subject
 from defenses.threat import Threat
 from defenses.trial import prepare
@@ -43,8 +43,9 @@ class Length:
         epochs: passes over the data, the last one possibly cut short.
         steps: updates of the weights in all.
         steps_per_epoch: updates in a whole epoch.
-        gradient_evaluations: what the steps and their robust validation cost, at most: a training
-            that is stopped early costs less.
+        gradient_evaluations: what the steps and their robust validation are expected to cost: a
+            training that is stopped early costs less, and one whose updates cost what they happen
+            to draw (`meta-adv` under several attacks) some per cent more or less.
     """
 
     epochs: int
@@ -252,10 +253,16 @@ class Recipe(Optimisation, ABC):
                 watched, is part of the cost.
 
         Raises:
-            DefenseError: neither or both are given, or nothing can be trained with that.
+            DefenseError: neither or both are given, they are no numbers, or nothing can be trained
+                with that.
         """
+        epochs, budget_ge = of_python(epochs), of_python(budget_ge)
         if (epochs is None) == (budget_ge is None):
             raise DefenseError("give either epochs or a budget of gradient evaluations")
+        if epochs is not None:
+            check_number("epochs", epochs, whole=True, low=0, high=None)
+        if budget_ge is not None:
+            check_number("budget_ge", budget_ge, whole=False, low=0, high=None)
         sized = self.sized_for(examples)
         per_epoch = examples // sized.examples_per_step
         per_step = sized.step_cost().gradient_evaluations

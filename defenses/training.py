@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("float32", "bf16")
 
+# Keeps what a model's layers draw apart from other uses of the same seed.
+LAYERS_STREAM = 0x1A7E5
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -103,8 +106,9 @@ def train(
     if checkpoint is not None:
         course.resume(checkpoint)
     while not course.is_over():
-        entry = course.epoch(progress)
-        course.validate(entry)
+        with kernel.drawing_from(course.layers_seed()):
+            entry = course.epoch(progress)
+            course.validate(entry)
         if (found := course.overfitting()) and found.epoch == entry["epoch"]:
             notify(course.overfitting_notice(found))
         if checkpoint is not None:
@@ -162,6 +166,11 @@ class _Course:
             {"epoch": len(self.history) + 1, "loss": float(np.mean(losses.values()))}
         )
         return self.history[-1]
+
+    def layers_seed(self) -> int:
+        """Of what layers draw in the next epoch; one an epoch, so that no checkpoint keeps it."""
+        sequence = np.random.SeedSequence([self.seed, LAYERS_STREAM, len(self.history)])
+        return int(sequence.generate_state(1, np.uint64)[0])
 
     def _step(self, draws: Arrays, step: int) -> Any:
         """An update; gives the loss before it, which may still be on its way."""
@@ -264,6 +273,8 @@ class _Course:
         """The averaged weights in the model, where the defense averages them."""
         if self.defense.weight_averaging:
             self.kernel.swap_average()
-        yield
-        if self.defense.weight_averaging:
-            self.kernel.swap_average()
+        try:
+            yield
+        finally:
+            if self.defense.weight_averaging:
+                self.kernel.swap_average()

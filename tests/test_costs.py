@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from benchmark import frameworks
@@ -194,6 +195,17 @@ class TestLength:
             for name in SMALL
         ]
         assert all(98_000 < length.gradient_evaluations <= 100_000 for length in lengths)
+
+    def test_numbers_of_numpy_are_taken(self):
+        defense = defenses.create("none", THREAT)
+        assert defense.length(100, epochs=np.int64(2)) == defense.length(100, epochs=2)
+        assert defense.length(300, budget_ge=np.float32(600)) == defense.length(300, budget_ge=600)
+
+    def test_what_tasks_of_several_costs_are_expected_to_cost_is_a_number_of_python(self):
+        settings = {"distribution": "subsets,attacks", "eps_l2": 0.5, "tasks": 2}
+        length = defenses.create("meta-adv", THREAT, settings).length(100, budget_ge=9000)
+        assert type(length.gradient_evaluations) is float
+        assert 8000 < length.gradient_evaluations <= 9000
 
     @pytest.mark.parametrize("given", [{}, {"epochs": 1, "budget_ge": 9}])
     def test_needs_one_length(self, given):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -42,6 +43,33 @@ def recorded_inputs(model, monkeypatch):
     return seen
 
 
+class Killed(BaseException):
+    """Ends a training."""
+
+
+def trained(name, shape, framework, **more):
+    """A small training of which all is asked: a class is told by the first pixel."""
+    x, _ = data(shape)
+    y = (x.reshape(len(x), -1)[:, 0] * 2.999).astype(int)
+    defense = defenses.create(name, THREAT, SMALL[name])
+    model = build(framework, shape)
+    return defense.fit(model, x, y, epochs=3, seed=5, validation=(x, y), **more), x, y
+
+
+@functools.cache
+def unbroken(name, shape, framework):
+    """The same with what was told of its progress, once for all tests, which don't change it."""
+    seen = []
+    return *trained(name, shape, framework, progress=seen.append), seen
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    """What was trained for these tests goes with them."""
+    yield
+    unbroken.cache_clear()
+
+
 @pytest.mark.parametrize("framework", BUILDERS)
 @pytest.mark.parametrize("shape", [(6, 6, 1), (7,)], ids=["images", "tabular"])
 @pytest.mark.parametrize("name", SMALL)
@@ -49,13 +77,7 @@ class TestConformance:
     """Every defense, in both frameworks, on images and on tabular data."""
 
     def test_learns_and_reports(self, name, shape, framework):
-        x, y = data(shape)
-        y = (x.reshape(len(x), -1)[:, 0] * 2.999).astype(int)  # the first pixel tells the class
-        defense = defenses.create(name, THREAT, SMALL[name])
-        seen = []
-        fitted = defense.fit(
-            build(framework, shape), x, y, epochs=3, validation=(x, y), progress=seen.append
-        )
+        fitted, x, y, seen = unbroken(name, shape, framework)
         assert [entry["epoch"] for entry in fitted.history] == [1, 2, 3]
         assert all(math.isfinite(entry["loss"]) for entry in fitted.history)
         assert fitted.history[-1]["validation_accuracy"] == pytest.approx(
@@ -64,18 +86,13 @@ class TestConformance:
         assert seen == sorted(seen)
         assert seen[-1] == 1
         assert fitted.cost.gradient_evaluations == pytest.approx(
-            defense.length(len(x), epochs=3, validation=len(x)).gradient_evaluations
+            fitted.defense.length(len(x), epochs=3, validation=len(x)).gradient_evaluations
         )
 
     def test_an_interrupted_fit_continues_to_the_same_weights(
         self, name, shape, framework, tmp_path
     ):
-        x, y = data(shape)
-        defense = defenses.create(name, THREAT, SMALL[name])
-        whole = defense.fit(build(framework, shape), x, y, epochs=3, seed=5)
-
-        class Killed(BaseException):
-            pass
+        whole, x, *_ = unbroken(name, shape, framework)
 
         def kill(done):
             if done > 0.7:
@@ -83,34 +100,16 @@ class TestConformance:
 
         checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "this one")
         with pytest.raises(Killed):
-            defense.fit(
-                build(framework, shape),
-                x,
-                y,
-                epochs=3,
-                seed=5,
-                checkpoint=checkpoint,
-                progress=kill,
-            )
+            trained(name, shape, framework, checkpoint=checkpoint, progress=kill)
         seen = []
-        continued = defense.fit(
-            build(framework, shape),
-            x,
-            y,
-            epochs=3,
-            seed=5,
-            checkpoint=checkpoint,
-            progress=seen.append,
-        )
+        continued, *_ = trained(name, shape, framework, checkpoint=checkpoint, progress=seen.append)
 
         assert seen[0] > 0.6, "it started from the beginning"
         assert continued.history == whole.history
         assert np.array_equal(continued.predict(x), whole.predict(x))
 
     def test_adapting_leaves_the_fitted_model_alone(self, name, shape, framework):
-        x, y = data(shape)
-        defense = defenses.create(name, THREAT, SMALL[name])
-        fitted = defense.fit(build(framework, shape), x, y, epochs=1)
+        fitted, x, y, _ = unbroken(name, shape, framework)
         before = fitted.predict(x)
         adapted = fitted.adapt(x[:9], y[:9], steps=3, rate=0.5)
         assert np.array_equal(fitted.predict(x), before)

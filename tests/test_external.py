@@ -357,7 +357,8 @@ def test_a_given_model_takes_the_place_of_a_trained_one(tmp_path, monkeypatch, k
         assert replay.replay(claim, device="cpu")[0] == state
 
 
-def test_the_plan_tells_what_the_model_takes_and_attacks_as_asked(tmp_path):
+def test_the_plan_tells_what_the_model_takes_and_attacks_as_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "check", checking.result_of)
     digits = datasets.load("digits")
     x = digits.x_train[:].reshape(-1, 64)
     found = LogisticRegression(max_iter=200).fit(x, digits.y_train)

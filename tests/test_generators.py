@@ -15,6 +15,7 @@ from benchmark import frameworks
 frameworks.import_torch_first()
 
 import keras  # noqa: E402
+import small_defenses as small  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
 
@@ -22,6 +23,8 @@ import defenses  # noqa: E402
 import defenses.generator.pytorch as generator_in_torch  # noqa: E402
 import defenses.losses.pytorch as losses_in_torch  # noqa: E402
 import defenses.losses.tensorflow as losses_in_tensorflow  # noqa: E402
+from defenses.checkpoints import Checkpoint  # noqa: E402
+from defenses.cost import gradients  # noqa: E402
 from defenses.meta_gen.bank import Bank, places  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
 
@@ -349,14 +352,32 @@ class TestBank:
             defense.check_inputs((12,))
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("generator", ["bank", "network"])
+def test_a_part_of_the_batch_may_be_empty(generator, share, framework, tmp_path):
+    """On images, because TensorFlow's convolutions take no batch without examples."""
+    x, y = small.data()
+    settings = {"generator": generator, "pgd_share": share, "batch_size": 24, "attack_steps": 2}
+    defense = defenses.create("meta-gen", small.THREAT, settings)
+    checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "it")
+    fitted = defense.fit(small.build(framework), x, y, epochs=1, checkpoint=checkpoint)
+    # None of the generator's passes, or none of the ascent's two steps
+    assert (fitted.cost == gradients(4 * len(x))) is (share == 1)
+    again = defense.fit(small.build(framework), x, y, epochs=1, checkpoint=checkpoint)
+    assert np.array_equal(again.predict(x), fitted.predict(x))
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"generator": "bank"},
         {"generator": "network"},
         {"generator": "network", "algorithm": "maml"},
+        {"generator": "bank", "pgd_share": 1.0},
+        {"generator": "network", "pgd_share": 1.0},
     ],
-    ids=["bank", "reptile", "maml"],
+    ids=["bank", "reptile", "maml", "no bank", "no network"],
 )
 def test_the_cost_is_that_of_the_passes_that_ran(settings, monkeypatch):
     defense, kernel = made("meta-gen", "torch", batch_size=9, tasks=2, **settings)

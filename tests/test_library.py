@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import keras  # noqa: E402
 import torch  # noqa: E402
 
 import defenses  # noqa: E402
+from defenses.imports import _FIRST  # noqa: E402
 
 THREAT = defenses.Threat("linf", 0.1)
 ROOT = Path(defenses.__file__).parent.parent
@@ -106,6 +108,28 @@ def trained(request, framework):
     y = generator.integers(0, 3, 40)
     defense = defenses.create(request.param, THREAT, parameters)
     return defense.fit(build(framework), x, y, epochs=2, validation=(x, y)), x, y
+
+
+LENGTHS = {
+    "half an epoch": ({"epochs": 1.5}, "epochs must be a whole number, got 1.5"),
+    "epochs in words": ({"epochs": "2"}, "epochs must be a whole number, got '2'"),
+    "a flag": ({"epochs": True}, "epochs must be a whole number, got True"),
+    "a budget in words": ({"budget_ge": "100"}, "budget_ge must be a number, got '100'"),
+    "an endless budget": ({"budget_ge": math.inf}, "budget_ge must be a number, got inf"),
+    "other validation": (
+        {"epochs": 1, "validation": (np.zeros((4, 3, 3, 1)), np.zeros(4, int))},
+        r"an example is \(3, 3, 1\), and one of the training data \(6, 6, 1\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), LENGTHS.values(), ids=LENGTHS)
+def test_a_training_that_can_not_be_is_refused_before_it_starts(given, message):
+    x, y = np.random.default_rng(0).random((12, 6, 6, 1), dtype=np.float32), np.arange(12) % 3
+    done = []
+    with pytest.raises(defenses.DefenseError, match=message):
+        defenses.create("none", THREAT).fit(build("torch"), x, y, progress=done.append, **given)
+    assert not done
 
 
 def assert_equal(found, fitted, x, y):
@@ -219,11 +243,11 @@ except defenses.DefenseError as error:
 @pytest.mark.parametrize(
     ("before", "expected"),
     [
-        ("", "start again with `import torch, triton, torch._dynamo` in front of"),
-        ("import torch, triton, torch._dynamo", "1"),
+        # What it tells to import is what the library's own order is
+        ("", f"start again with `import {', '.join(_FIRST)}` in front of"),
         ("from defenses.imports import import_torch_first; import_torch_first()", "1"),
     ],
-    ids=["keras first", "torch first", "the library's own order"],
+    ids=["keras first", "torch first"],
 )
 def test_keras_then_torch_does_not_crash_the_process(before, expected):
     done = subprocess.run(

@@ -67,6 +67,12 @@ BAD_PARAMETERS = {
         {"inner_loss": "crossed", "outer_loss": "trades"},
         "outer_loss trades is one loss",
     ),
+    "a step of zero": ("pgd-at", {"relative_step": 0}, "relative_step must be at least 1e-09"),
+    "a second rate beside none": (
+        "meta-adv",
+        {"learning_rate": 0, "adversarial_rate": 0.01},
+        "adversarial_rate follows the schedule of learning_rate, which is 0",
+    ),
     "no flag": ("meta-adv", {"learn_rates": 1}, "learn_rates must be true or false, got 1"),
     "share": ("none", {"eps_warmup": 2}, "eps_warmup must be from 0 to 1, got 2"),
 }

@@ -196,6 +196,20 @@ def test_an_l1_step_has_as_many_entries_as_each_budget(framework, on_gpu, monkey
     assert np.count_nonzero(found, axis=1).tolist() == [2, 8, 1]
 
 
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_an_l1_step_rounds_a_budget_that_rises_in_the_models_type(framework):
+    eps = 3.5 - 1e-9  # 3.5 in float32, which rounds to 4; a float64 of it to 3
+    gradient = np.random.default_rng(0).normal(size=(2, SIZE)).astype(np.float32)
+    x_adv = np.full((2, SIZE), 0.5, np.float32)
+    module = {"torch": in_torch, "tensorflow": in_tensorflow}[framework]
+    convert = torch.tensor if framework == "torch" else tf.constant
+    budget = eps if framework == "torch" else tf.constant(eps, tf.float32)
+
+    found = np.asarray(module.direction(convert(gradient), convert(x_adv), budget, "l1"))
+
+    assert np.count_nonzero(found, axis=1).tolist() == [4, 4]
+
+
 class TestMultiSteepestDescent:
     """`msd`'s inner maximisation: every step that of the norm with the highest loss."""
 

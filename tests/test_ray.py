@@ -21,12 +21,12 @@ ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'meta-
 import halting_worker  # noqa: E402
 import sleeping_worker  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
+from serving import serve  # noqa: E402
 
 from benchmark.config import read  # noqa: E402
 from benchmark.errors import ConfigError  # noqa: E402
 from benchmark.events import CellFinished, CellNotice, CellProgress, Event  # noqa: E402
 from benchmark.executors import ray_cluster, scheduler  # noqa: E402
-from benchmark.executors.local import Local  # noqa: E402
 from benchmark.executors.ray import Ray, Resources  # noqa: E402
 from benchmark.executors.ray_node import examine, identity  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
@@ -161,8 +161,7 @@ def test_a_run_that_loses_nodes_in_training_and_in_attacks_ends_as_one_without_a
     connected: Nodes, tmp_path: Path
 ) -> None:
     whole = Store.create(tmp_path / "whole")
-    alone = Local(whole, workers=1, device="cpu", threads=1)
-    scheduler.run(plan(whole.path), whole, alone, on_event=lambda event: None)
+    serve(*plan(whole.path))
     broken = Store.create(tmp_path / "broken")
     killed: list[str] = []
 

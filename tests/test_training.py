@@ -106,6 +106,9 @@ class Scripted:
     def room(self):
         return 0
 
+    def drawing_from(self, seed):
+        return contextlib.nullcontext()
+
     def step(self, draws, *, learning_rate, eps):
         self.steps += 1
         return 1.0
@@ -325,6 +328,23 @@ def test_the_averaged_weights_are_validated_and_returned(framework):
     assert outcome.history[-1]["validation_accuracy"] == pytest.approx(
         (kernel.predict(x).argmax(axis=1) == y).mean()
     )
+
+
+def test_an_error_in_validation_leaves_the_model_its_own_weights(monkeypatch):
+    x, y = data()
+    defense = defenses.create("none", THREAT, {"batch_size": 16, "weight_averaging": 0.7})
+    model, seen = build("torch"), []
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def remember(done):
+        seen.append(copy.deepcopy(model.state_dict()))
+
+    monkeypatch.setattr("defenses.training.accuracy", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        defense.fit(model, x, y, epochs=1, validation=(x, y), progress=remember)
+    assert all(torch.equal(value, seen[-1][name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,17 @@ class Kernel(kernel.Kernel):
         with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
             yield
 
+    @contextmanager
+    def drawing_from(self, seed: int) -> Iterator[None]:
+        gpus = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(gpus):
+            # Not `torch.manual_seed`, which seeds devices that are not put back
+            torch.default_generator.manual_seed(seed)
+            for gpu in gpus:
+                with torch.cuda.device(gpu):
+                    torch.cuda.manual_seed(seed)
+            yield
+
     def room(self) -> int:
         if self.device.type != "cuda":
             return 0

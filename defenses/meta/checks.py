@@ -25,9 +25,19 @@ def check_combination(defense: MetaParameters) -> None:
         raise DefenseError(
             "outer_loss trades is one loss; leave adversarial_rate and inner_loss crossed out"
         )
+    if separate and not defense.learning_rate:
+        raise DefenseError(
+            "adversarial_rate follows the schedule of learning_rate, which is 0; give a higher one"
+        )
     if defense.rotations and "few-way" not in defense.distribution:
         raise DefenseError(
             "rotations makes other classes of few-way tasks; give distribution few-way"
+        )
+    if defense.distribution == ("few-way",) and defense.keeps_best:
+        fix = "leave early_stopping out" if defense.early_stopping else "give on_overfit warn"
+        raise DefenseError(
+            "few-way tasks leave the last layer without a meaning before it is adapted, so that "
+            f"validation has nothing to judge an epoch by; {fix}"
         )
     if defense.support_family == "other":
         _check_other_family(defense)

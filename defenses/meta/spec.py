@@ -170,18 +170,13 @@ class MetaAdversarial(MetaParameters):
             steps=self.inner_steps,
             rate=self.inner_rate,
             attacked=self.inner_loss != "clean",
-            closed_form=self.is_closed_form,
+            closed_form=self.fits_last_layer,
             weights=self.threat.weights,
         )
 
-    @property
-    def is_closed_form(self) -> bool:
-        """Whether each task's head is fitted, and not moved by inner steps."""
-        return self.head in CLOSED_FORMS
-
     def kernel_class(self, framework: str) -> str:
         """One of features alone where heads are fitted in closed form."""
-        return (_HEAD_KERNELS if self.is_closed_form else self.kernels)[framework]
+        return (_HEAD_KERNELS if self.fits_last_layer else self.kernels)[framework]
 
     def check_inputs(self, input_shape: tuple[int, ...]) -> None:
         """Refuse rotations of what is no square image."""
@@ -195,7 +190,7 @@ class MetaAdversarial(MetaParameters):
         """What a meta-batch is expected to cost: tasks under different attacks differ."""
         distribution = self.task_distribution
         total = Cost()
-        for pair, share in zip(distribution.attacks, distribution.shares(), strict=True):
+        for pair, share in zip(distribution.attacks, distribution.shares().tolist(), strict=True):
             if share:
                 total += task_cost(self, pair) * (share if share < 1 else 1)
         return total * self.tasks

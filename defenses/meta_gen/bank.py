@@ -71,7 +71,8 @@ class Bank:
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
-        self._draw(state["bank"].shape[1:])
+        if len(state["bank"]):  # none where no example is made with them
+            self._draw(state["bank"].shape[1:])
         self.values = state["bank"].copy()
 
 

@@ -29,7 +29,8 @@ class MetaGeneratorKernel(Kernel):
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Any:
         """One update of attacker and classifier; returns the classifier's loss before it."""
         x, y = self.images(draws["x"]), self.labels(draws["y"])
-        x_gen = self.generated(draws, x, y, eps)
+        # Layers don't all take a batch without examples
+        x_gen = self.generated(draws, x, y, eps) if self.defense.generates else x[:0]
         batch = {"x": x, "y": y, "start": self.images(draws["start"]), "x_gen": x_gen}
         return self.train_on(batch, learning_rate, eps)
 
@@ -42,7 +43,9 @@ class MetaGeneratorKernel(Kernel):
         x, y, w = batch["x"], batch["y"], self.defense.clean_weight
         # Step 7
         first = [batch[name][: self.defense.attacked] for name in ("x", "y", "start")]
-        x_adv = self.perturbed(*first, eps=eps, ascent=self.defense.ascent)
+        x_adv = first[0]
+        if self.defense.attacked:
+            x_adv = self.perturbed(*first, eps=eps, ascent=self.defense.ascent)
 
         def loss() -> Tensor:
             logits = self.training_logits(torch.cat([x, x_adv, batch["x_gen"]]))

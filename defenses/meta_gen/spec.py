@@ -31,6 +31,8 @@ and for both, with projected gradient ascent in the place of x_gen for the first
 
     x_gen   = A(f_theta, x, y) for a share of the batch                             (step 7)
     theta  <- optimiser(theta, grad [w l(f(x), y) + (1 - w) l(f(x_gen), y)])        (step 8)
+
+Where step 7 takes the whole batch, the generator neither learns nor makes anything.
 """
 
 from __future__ import annotations
@@ -125,6 +127,11 @@ class MetaGenerator(Defense):
         return round(self.pgd_share * self.batch_size)
 
     @property
+    def generates(self) -> int:
+        """How many the generator makes."""
+        return self.batch_size - self.attacked
+
+    @property
     def part(self) -> int:
         """Examples of a task."""
         return self.batch_size // self.tasks
@@ -170,12 +177,12 @@ class MetaGenerator(Defense):
 
     def step_cost(self) -> Cost:
         """Meta-learning, generating, the share of gradient ascent, and both terms of the loss."""
-        generated = self.batch_size - self.attacked
+        generated, made = self.generates, Cost()
         if self.generator == BANK:
-            made = Cost(forwards=self.candidates * generated)
+            made += Cost(forwards=self.candidates * generated)
             made += gradients(generated) * self.bank_steps
-        else:
-            made = self._learning_cost() + gradients(generated) + Cost(forwards=generated)
+        elif generated:
+            made += self._learning_cost() + gradients(generated) + Cost(forwards=generated)
         return made + self.ascent.cost(self.attacked) + gradients(2 * self.batch_size)
 
     def _learning_cost(self) -> Cost:

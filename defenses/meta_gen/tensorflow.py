@@ -28,7 +28,8 @@ class MetaGeneratorKernel(Kernel):
     def step(self, draws: Arrays, *, learning_rate: float, eps: float) -> Any:
         """One update of attacker and classifier; returns the classifier's loss before it."""
         x, y, budget = self.images(draws["x"]), self.labels(draws["y"]), self.scalar(eps)
-        x_gen = self.generated(draws, x, y, budget)
+        # Layers don't all take a batch without examples
+        x_gen = self.generated(draws, x, y, budget) if self.defense.generates else x[:0]
         batch = {"x": x, "y": y, "start": self.images(draws["start"]), "x_gen": x_gen}
         return self.compiled_step(batch, self.scalar(learning_rate), budget)
 
@@ -41,7 +42,9 @@ class MetaGeneratorKernel(Kernel):
         x, y, w = batch["x"], batch["y"], self.defense.clean_weight
         # Step 7
         first = [batch[name][: self.defense.attacked] for name in ("x", "y", "start")]
-        x_adv = self.perturbed(*first, eps=eps, ascent=self.defense.ascent)
+        x_adv = first[0]
+        if self.defense.attacked:
+            x_adv = self.perturbed(*first, eps=eps, ascent=self.defense.ascent)
 
         def loss() -> Tensor:
             logits = self.training_logits(tf.concat([x, x_adv, batch["x_gen"]], axis=0))

@@ -97,7 +97,9 @@ def _sparse_direction(gradient: Tensor, x_adv: Tensor, eps: Budget) -> Tensor:
     magnitudes = flat.abs()
     # A threshold, not the indices: which of two equal entries comes first is the framework's.
     if isinstance(eps, float):
-        count = min(max(1, round(eps)), flat.shape[1])
+        # In the type that is computed with: half an entry more or less decides which way it goes
+        rounded = int(torch.tensor(eps, dtype=flat.dtype).round())
+        count = min(max(1, rounded), flat.shape[1])
         least = magnitudes.topk(count, dim=1).values[:, -1:]
     else:
         counts = eps.to(flat).round().clamp(1, flat.shape[1]).long().reshape(-1, 1)

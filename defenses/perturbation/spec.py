@@ -90,7 +90,9 @@ def pgd(
     weights: tuple[float, ...] | None = None,
 ) -> Ascent:
     """Many steps from a random start, by default of the default size."""
-    return Ascent(norm, steps, relative_step or default_relative_step(steps), weights=weights)
+    if relative_step is None:
+        relative_step = default_relative_step(steps)
+    return Ascent(norm, steps, relative_step, weights=weights)
 
 
 def fgsm(norm: str, *, weights: tuple[float, ...] | None = None) -> Ascent:

@@ -49,7 +49,6 @@ def check_head(defense: MetaParameters) -> None:
         "leave learn_rates out": defense.learn_rates,
         "leave multi_step out": defense.multi_step > 0,
         "leave adversarial_rate out": defense.adversarial_rate is not None,
-        "leave early_stopping out": defense.early_stopping > 0,
         "give query_attack adapted": defense.query_attack != "adapted",
     }
     for fix, wrong in refused.items():

@@ -174,12 +174,15 @@ class InnerLoop:
         return {name: value.expand(tasks, *value.shape).clone() for name, value in buffers}
 
     def state(self) -> dict[str, np.ndarray]:
-        """The size, which decides the chunks, and with them how sums are rounded."""
-        return {} if self.activations is None else {"": np.array(self.activations)}
+        """The size and whether tasks stack, which decide the chunks: how sums are rounded."""
+        if self.activations is None:
+            return {}
+        return {"": np.array(self.activations), "stacks": np.array(self.stacks)}
 
     def load_state(self, state: Arrays) -> None:
         """Take up what `state` returned."""
         self.activations = int(state[""]) if state else None
+        self.stacks = bool(state.get("stacks", True))
 
     @contextmanager
     def _measured(self, examples: int) -> Iterator[None]:
