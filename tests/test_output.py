@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmark import cli, status
 from benchmark.text import in_ascii, shortened
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +58,18 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
         done = bench("list", "attacks", stdout=closed)
 
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_a_reader_who_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(folder: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "to a worker")
+
+    monkeypatch.setattr(status, "status", broken)
+    monkeypatch.setattr(sys, "argv", ["bench", "status", "out"])
+    with pytest.raises(BrokenPipeError, match="to a worker"):
+        cli.main()
 
 
 def test_ascii_terminal_gets_stand_ins(tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def _called() -> int:
     try:
         # None where a command simply ended.
         return app(prog_name="bench", standalone_mode=False) or 0
+    except SystemExit as ended:
+        # Typer takes every broken pipe, also one to a process of ours, for a reader who has left
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
+        raise
     except OutputError:
         raise
     except BenchError as error:
