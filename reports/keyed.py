@@ -76,8 +76,13 @@ def are_shares(values: np.ndarray | None, shape: tuple[int, ...]) -> bool:
 
 
 def of_this_protocol(record: Schema) -> Schema:
-    """The same; raises `SchemaError` where its numbers are of another version of the protocol."""
-    if isinstance(record, ProtocolRecord) and protocol_of(record.stored()) != PROTOCOL_VERSION:
+    """The same; raises `SchemaError` where its numbers are of another version of the protocol.
+
+    One that failed has none, and tells why.
+    """
+    if not isinstance(record, ProtocolRecord) or record.status == "failed":
+        return record
+    if protocol_of(record.stored()) != PROTOCOL_VERSION:
         told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
         raise SchemaError(f"{told}: its numbers stand for something else; run again")
     return record

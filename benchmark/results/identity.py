@@ -13,16 +13,12 @@ SCHEMA_VERSION = 1
 
 # Of how models are attacked, adapted and judged: numbers of different versions are not compared.
 # Records that were written before they told are of the first.
-FIRST_PROTOCOL, PROTOCOL_VERSION = 1, 4
-# Version 4 changed how random models are attacked and judged; of others these are the same.
-_BEFORE_RANDOM = 3
+FIRST_PROTOCOL, PROTOCOL_VERSION = 1, 5
 
 
 def protocol_of(record: Mapping[str, Any]) -> Any:
     """The version of the protocol that a stored record is of, which may be anything."""
-    version = record.get("protocol_version", FIRST_PROTOCOL)
-    same = version == _BEFORE_RANDOM and not record.get("draws")
-    return PROTOCOL_VERSION if same else version
+    return record.get("protocol_version", FIRST_PROTOCOL)
 
 
 def cell_id_of(config: Mapping[str, Any]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from benchmark.attacks.curves import Arrays, from_bounded_runs, from_distances
 from benchmark.attacks.suites import SecurityCurve
 from benchmark.results import Record, npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import CurveRecord
 from benchmark.stages.attack import Attack, effort_each
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Result, Stage
+from benchmark.stages.stage import Measured, Result
 
 
-class Curve(Stage):
+class Curve(Measured):
     """Stage "curves/<key>": a record, and an npz with `success`, (budgets, n) bool.
 
     Where its attack is not applicable or failed, so is the curve.
@@ -38,7 +39,7 @@ class Curve(Stage):
         """
         record, arrays = self.drawn(context)
         files = {f"{self.key}.npz": npz_writer(arrays)} if arrays else {}
-        return CurveRecord(**record), files
+        return CurveRecord(**record, protocol_version=PROTOCOL_VERSION), files
 
     def drawn(self, context: Context) -> tuple[Record, Arrays]:
         """The record, and its arrays where there is a curve."""

@@ -20,7 +20,6 @@ from benchmark.attacks.specification import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.cells import Cell
 from benchmark.results import Record
-from benchmark.results.identity import protocol_of
 from benchmark.verification.comparison import Comparison, allowed
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import repeat, static
@@ -47,8 +46,6 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     if record is None:
         found.differs.append("the stored attack is missing or damaged")
         return
-    if "protocol_version" in record:
-        record = {**record, "protocol_version": protocol_of(record)}
     spec = loaded.attack(key)
     _check_record(loaded, key, spec, record, found)
     if record["status"] == "ok":

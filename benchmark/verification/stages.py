@@ -11,6 +11,7 @@ from benchmark.attacks import curves
 from benchmark.attacks.specification import AttackSpec, SecurityCurve
 from benchmark.errors import StoreError
 from benchmark.results import Record
+from benchmark.results.identity import PROTOCOL_VERSION, protocol_of
 from benchmark.stages.curve import Curve
 from benchmark.stages.transfer import TransferBetweenFrameworks, trained_weights
 from benchmark.stages.trust import TrustChecks
@@ -79,6 +80,7 @@ def check_curve(loaded: Loaded, key: str, found: Comparison) -> None:
     """The security curve drawn again, from a minimal-norm attack or by runs at each budget."""
     record = loaded.stage(f"curves/{key}")
     stored = _arrays(loaded, f"curves/{key}", record)
+    found.expect("protocol_version", protocol_of(record), PROTOCOL_VERSION)
     again, arrays = _drawn(loaded, key, record)
     if again["status"] == "ok" == record["status"]:
         count = int(again["examples"])

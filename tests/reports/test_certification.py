@@ -7,6 +7,7 @@ import json
 import pytest
 
 import reports
+from benchmark.results.identity import PROTOCOL_VERSION
 from reports.terminal import terminal_table
 
 RECORD = {
@@ -88,7 +89,9 @@ def test_the_terminal_has_its_column_where_there_are_certificates(synthetic, cer
 
 def test_the_page_draws_them_under_the_security_curve_in_l2(synthetic, certified, tmp_path):
     cell_id = certified()
-    synthetic.store.write_stage(cell_id, "curves/pgd", {**CURVE, "from": "bounded"})
+    synthetic.store.write_stage(
+        cell_id, "curves/pgd", {**CURVE, "from": "bounded", "protocol_version": PROTOCOL_VERSION}
+    )
     reports.publish(synthetic.store.path, tmp_path / "site")
     board = json.loads((tmp_path / "site/data/index.json").read_text())
     assert board["groups"][0]["rows"][0]["certified_accuracy"] == 0.5

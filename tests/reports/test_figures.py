@@ -31,7 +31,9 @@ SIGNATURES = {"pdf": b"%PDF", "png": b"\x89PNG", "svg": b"<?xml"}
 def adapt(synthetic: Any, cell_id: str) -> None:
     """A security curve and a family of the meta-test."""
     curve = {"attack": "pgd", "norm": "linf", "eps": [0.0, 0.1], "robust_accuracy": [0.9, 0.5]}
-    synthetic.store.write_stage(cell_id, "curves/one", {**curve, "from": "bounded"})
+    synthetic.store.write_stage(
+        cell_id, "curves/one", {**curve, "from": "bounded", "protocol_version": PROTOCOL_VERSION}
+    )
     table = [[0.4, 0.4], [0.4, 0.6]]
     family = {
         **{"family": "patch", "role": "held-out", "status": "ok", "rate": 0.03, "tuned_steps": 5},

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 import reports
+from benchmark.attacks.specification import AttackSpec
 from benchmark.results import npz_writer
+from benchmark.stages.attack import Attack
 
 CELLS: dict[str, dict[str, Any]] = {
     "usual": {},
@@ -102,6 +104,18 @@ def test_an_attack_on_other_examples_is_not_taken_together_with_the_rest(synthet
     assert frame.loc["pgd", "attack_status"] == "missing"
     assert frame.loc["pgd", "attack_reason"] == "attacked other examples than the attacks before it"
     assert not frame["worst_case_complete"].any()
+
+
+def test_an_attack_that_could_not_be_run_tells_why(synthetic: Any) -> None:
+    cell_id = synthetic.cell(robust={"fgsm": 0.8, "pgd": 0.7})
+    key = "pgd-1a2b3c4d"
+    failed = Attack(AttackSpec("pgd", "pgd", {}), key, 5, needs=()).failed("no memory")
+    synthetic.store.write_stage(cell_id, f"attacks/{key}", failed.stored())
+
+    frame = reports.load(synthetic.store.path).set_index("attack")
+
+    assert frame.loc["pgd", "attack_status"] == "failed"
+    assert frame.loc["pgd", "attack_reason"] == "no memory"
 
 
 @pytest.mark.parametrize(

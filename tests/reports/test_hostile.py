@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import reports
+from benchmark.results.identity import PROTOCOL_VERSION
 from reports.text import one_line, plain
 
 TEXTS = {
@@ -90,7 +91,9 @@ def measured(store: Any, text: str) -> None:
     check = {"name": text, "status": "flagged", "sentence": text, "evidence": {text: text}}
     store.write_stage("b", "trust/quick", {"suite": text, "checks": [check]})
     curve = {"attack": text, "norm": text, "eps": [0.0, 0.1], "robust_accuracy": [0.9, 0.5]}
-    store.write_stage("b", "curves/one", {**curve, "from": "bounded"})
+    store.write_stage(
+        "b", "curves/one", {**curve, "from": "bounded", "protocol_version": PROTOCOL_VERSION}
+    )
     failed = {"attack": text, "status": "failed", "reason": text}
     store.write_stage("b", "curves/two", failed)
     corrupted = {"corruptions": [text], "constants": text, "accuracy": [[0.5] * 5]}

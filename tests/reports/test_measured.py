@@ -31,6 +31,7 @@ def curve(synthetic: Any, cell_id: str, key: str = KEY, **changes: Any) -> np.nd
         "from": "bounded",
         "status": "ok",
         "reason": "",
+        "protocol_version": PROTOCOL_VERSION,
         **changes,
     }
     arrays = {"success": ~held, "test_index": np.arange(N), "attacked": np.ones(N, dtype=bool)}

@@ -115,7 +115,8 @@ def store_measured(store: Store, cell_id: str) -> None:
     check = {"name": "one", "status": "flagged", "sentence": "98.4 % vanish", "evidence": evidence}
     store.write_stage(cell_id, "trust/quick", {"suite": "quick", "checks": [check]})
     curve = {"attack": "pgd", "norm": "l2", "eps": [0.0, 0.123], "robust_accuracy": [0.91, 0.457]}
-    store.write_stage(cell_id, "curves/pgd-1", {**curve, "from": "bounded", "examples": 77})
+    curve |= {"from": "bounded", "examples": 77, "protocol_version": PROTOCOL_VERSION}
+    store.write_stage(cell_id, "curves/pgd-1", curve)
     correct = np.array([0.417, 0.523])[:, None, None] + np.array([[0.0, 0.0], [0.0, 0.211]])
     table = correct.mean(axis=0).tolist()
     family = {

@@ -161,7 +161,7 @@ class TrustRecord(StageRecord):
         return [check for check in aside if "too_few" in check.evidence]
 
 
-class CurveRecord(StageRecord):
+class CurveRecord(ProtocolRecord):
     """curves/<key>.json, a security curve; without numbers where the status is not "ok"."""
 
     attack: str
