@@ -17,7 +17,7 @@ from reports.columns import known
 from reports.frame import outcomes
 from reports.paired import compare, pairs
 from reports.rows import Row
-from reports.text import amount, one_line, percent
+from reports.text import amount, listed, one_line, percent
 
 Measure = Callable[[BoardRow], str | None]
 
@@ -149,7 +149,7 @@ def _why(
         for one in defended
         if one.flagged and one.mean("worst_case") > picked.mean("worst_case")
     ]
-    passed = f"but for {' and '.join(better)}, which trust checks flag, " if better else ""
+    passed = f"but for {listed(better)}, which trust checks flag, " if better else ""
     if len(near) == 1:
         return f"{passed}the most robust one, told apart from all others; "
     if len(tied) == 1:

@@ -15,7 +15,7 @@ from reports.frame import outcomes
 from reports.paired import compare, pairs
 from reports.ranking import leaderboard
 from reports.records import Source, read
-from reports.text import budget, norm, one_line, percent
+from reports.text import budget, listed, norm, one_line, percent
 
 _MOST_NAMED = 3
 
@@ -137,7 +137,7 @@ def _ties(best: _Model, models: Sequence[_Model]) -> str:
         parts.append(f"the two frameworks {same}")
     names = [one_line(one.first.defense) for one in tied if one.first.defense != best.first.defense]
     if named := list(dict.fromkeys(names)):
-        shown = " and ".join("the undefended twin" if n == UNDEFENDED else n for n in named)
+        shown = listed(["the undefended twin" if n == UNDEFENDED else n for n in named])
         shown = shown if len(named) <= _MOST_NAMED else f"{len(named)} other defenses"
         parts.append(f"{shown} can't be told apart from it")
     if any(row.trust_flags for row in best.rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 _NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
@@ -26,6 +27,11 @@ def spreadsheet(text: str) -> str:
     """The same for a spreadsheet, which must not take it for a formula."""
     line = one_line(text)
     return f"'{line}" if line.startswith(_FORMULA) or text.startswith(_FORMULA) else line
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a row: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def percent(share: float | None) -> str:

@@ -69,11 +69,15 @@ def test_the_twin_is_the_one_that_was_trained_alike(synthetic: Any) -> None:
             "; the undefended twin and trades can't be told apart from it.",
         ),
         (
+            dict.fromkeys(("awp", "mart", "trades"), 0.69),
+            "; awp, mart and trades can't be told apart from it.",
+        ),
+        (
             dict.fromkeys(("awp", "mart", "msd", "trades"), 0.69),
             "; 4 other defenses can't be told apart from it.",
         ),
     ],
-    ids=["none", "one", "undefended", "many"],
+    ids=["none", "one", "undefended", "three", "many"],
 )
 def test_ties_are_told(synthetic: Any, others: dict[str, float], ending: str) -> None:
     synthetic.cell("pgd-at", robust={"pgd": 0.7})
