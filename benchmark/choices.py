@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
-from benchmark.errors import ConfigError, UnknownName
+from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.paths import expanded
 
 
@@ -25,6 +25,8 @@ def one_of(kind: str, allowed: Sequence[str]) -> BeforeValidator:
 
 
 def _named(path: Any) -> Any:
+    if not isinstance(path, str | Path):
+        raise ValueError(f"{shortened(path)} is no path; put it in quotes if it is a name")
     if isinstance(path, str) and not path.strip():
         raise ConfigError("an empty path was given; give one, such as '.' for the current folder")
     return path

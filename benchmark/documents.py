@@ -1,11 +1,13 @@
 """YAML that people write, read as what JSON knows: small files, shallow, without aliases or tags.
 
 A few lines of aliases can stand for gigabytes, a few thousand brackets overflow the stack, and
-YAML 1.1 sees dates where nobody meant any. None of this belongs into a configuration or a suite.
+YAML 1.1 sees dates, octal numbers and base 60 where nobody meant any. None of this belongs into a
+configuration or a suite.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +22,9 @@ from benchmark.results.files import read_plain
 LARGEST = 128 << 10  # bytes of a file; the longest suite of ours takes 5,000
 DEEPEST = 20  # mappings and lists within each other
 _LONGEST_NUMBER = 100  # digits
+
+# 010 is 8 to YAML 1.1, and 1:30 is 90.
+_ANOTHER_BASE = re.compile(r"[+-]?(0[0-9_]+|[0-9][0-9_]*:.*)")
 
 _JSON_TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
 
@@ -106,6 +111,10 @@ class _Loader(yaml.SafeLoader):
                 raise
             kind = node.tag.rpartition(":")[2]
             _refuse(f"{_shortened(str(node.value))} can't be read as {kind}", node.start_mark)
+        if type(value) in (int, float) and _ANOTHER_BASE.fullmatch(node.value):
+            text = _shortened(node.value)
+            hint = "write the number that is meant, or quotes if it is text"
+            _refuse(f"YAML reads {text} as {value}; {hint}", node.start_mark)
         if type(value) is int and abs(value) >= 10**_LONGEST_NUMBER:
             _refuse(f"a number of more than {_LONGEST_NUMBER} digits", node.start_mark)
         if type(value) is str and any("\ud800" <= c <= "\udfff" for c in value):

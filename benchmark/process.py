@@ -7,6 +7,7 @@ starts without the working directory, and gets the places that this process look
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import io
@@ -107,6 +108,7 @@ def enter(
     _print_to(Path(log))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _lock_within()
     module, _, function = serve.partition(":")
     getattr(importlib.import_module(module), function)(connection, framework, device, threads)
 
@@ -138,6 +140,16 @@ def _print_to(log: Path) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
     faulthandler.enable(sys.stderr)
+
+
+def _lock_within() -> None:
+    """Progress bars, which ART makes, lock this process alone.
+
+    Else they make a semaphore of the system; when we are ended from outside, Python warns of it in
+    the terminal of the user, who pressed Ctrl-C.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
 
 
 def _leave_with_parent() -> None:

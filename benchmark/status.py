@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmark.errors import SchemaError, StoreError
 from benchmark.journal import path_in
-from benchmark.results import Store, failed_stages, lease, read_plain
+from benchmark.results import Store, damaged_stages, failed_stages, lease, read_plain
 from benchmark.results.records import CellRecord
 
 # Seconds without a sign after which a run of another machine is called silent.
@@ -39,8 +39,8 @@ class Status:
     state: of the last run: "at work", "silent" (its machine gives no sign), "stopped" (it ended
     before its work), "ended", or "unknown" where none left a journal. run: what it says of itself.
     failed: cell to the reason, and where a cell is done without a stage, "cell: stage" to it.
-    damaged: cells whose record can't be read, or is of another version. labels: cell to what a
-    person calls it.
+    damaged: cells whose record can't be read, or is of another version, and "cell: stage" where a
+    stage of one that is done can't. labels: cell to what a person calls it.
     """
 
     state: str = "unknown"
@@ -80,7 +80,10 @@ def status(folder: Path | str) -> Status:
             found.waiting.append(cell_id)  # of an earlier run, too, which was broken off
         elif record.status == "ok":
             found.done.append(cell_id)
-            found.failed |= _failed_stages(store, cell_id, record)
+            attacks = {key for keys in record.suites.values() for key in keys}
+            found.failed |= _failed_stages(store, cell_id, attacks)
+            torn = damaged_stages(store, cell_id, attacks=attacks)
+            found.damaged += [f"{cell_id}: {stage}" for stage in torn]
         else:
             found.failed[cell_id] = f"{record.status}: {record.reason}"
     return found
@@ -164,9 +167,8 @@ def _seconds_since(at: str) -> float:
         return math.inf
 
 
-def _failed_stages(store: Store, cell_id: str, record: CellRecord) -> dict[str, str]:
+def _failed_stages(store: Store, cell_id: str, attacks: set[str]) -> dict[str, str]:
     """The stages that a cell is done without."""
-    attacks = {key for keys in record.suites.values() for key in keys}
     found = {}
     for stage, failed in failed_stages(store, cell_id, attacks=attacks):
         folder, _, key = stage.rpartition("/")

@@ -228,7 +228,7 @@ def _dropped(row: Row, most: float, before: Sequence[Row] | None) -> Verdict:
         return Verdict("max-drop", row["cell_id"], row["suite"], "skipped", "the base has no such")
     old = max(attacked, key=lambda one: _robust(one)[0])
     (share, told, exact), (was, was_told, was_exact) = _robust(row), _robust(old)
-    text = f"worst case {told}, in the base {was_told}; it may drop by {_share(most)}"
+    text = f"worst case {told}, in the base {was_told}; it may drop by {percent(most)} points"
     same = row["common_examples"] == old["common_examples"] and _attacks(row) == _attacks(old)
     same = same and row["attacks_digest"] == old["attacks_digest"]
     if not same:

@@ -24,7 +24,7 @@ from reports.groups import Group, board, title
 from reports.records import read
 from reports.rows import Row
 from reports.styles import is_hollow, styles
-from reports.text import budget, norm, one_line
+from reports.text import budget, clipped, norm, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def accuracy(group: Group) -> Figure | None:
     for edge in range(1, len(columns)):
         axes.axhline(edge - 0.5, color="0.85", linewidth=0.8)
     axes.set(xlim=(-1, 101), ylim=(len(columns) - 0.5, -0.5), xlabel="accuracy in %")
-    axes.set_yticks(range(len(columns)), [_clip(name, _ATTACK_LENGTH) for name in columns])
+    axes.set_yticks(range(len(columns)), [clipped(name, _ATTACK_LENGTH) for name in columns])
     axes.tick_params(axis="y", length=0)
     return _finished(figure, axes, grid="x")
 
@@ -243,9 +243,4 @@ def _mark(axes: Axes, style: int, *, hollow: bool) -> dict[str, Any]:
 
 def _label(label: str) -> str:
     # matplotlib leaves a label that starts with an underscore out of the legend
-    return re.sub(r"^_", "\u200b_", _clip(label, _LABEL_LENGTH))
-
-
-def _clip(label: str, length: int) -> str:
-    line = one_line(label)
-    return line if len(line) <= length else line[: length - 1] + "…"
+    return re.sub(r"^_", "\u200b_", clipped(label, _LABEL_LENGTH))

@@ -114,12 +114,20 @@ def _kept(best: _Model, models: Sequence[_Model]) -> str:
     if best.first.defense == UNDEFENDED:
         return text
     shown = [best, other] if other is not None else [best]
-    frameworks = [model.first.framework for model in shown]
     bare = [model for model in models if model.first.defense == UNDEFENDED]
     bare.sort(key=lambda model: _shared(model, best))  # of several the one trained most alike
     twins = {model.first.framework: model for model in bare}
-    values = dict.fromkeys(f"{percent(twins[f].value)} %" for f in frameworks if f in twins)
+    beside = [(twins[one.first.framework], one) for one in shown if one.first.framework in twins]
+    values = dict.fromkeys(f"{percent(_of_twin(twin, one))} %" for twin, one in beside)
     return text + (f", the undefended twin {' and '.join(values)}" if values else "")
+
+
+def _of_twin(twin: _Model, model: _Model) -> float:
+    """What the twin keeps in the seeds of the model, which may have fewer of them."""
+    seeds = {row.seed for row in model.rows}
+    both = [known(row.worst_case) for row in twin.rows if row.seed in seeds]
+    same = twin.first.seeds == model.first.seeds and len(both) == len(twin.rows)
+    return twin.value if same or not both else sum(both) / len(both)
 
 
 def _shared(model: _Model, other: _Model) -> int:

@@ -23,6 +23,13 @@ def one_line(text: str) -> str:
     return " ".join(plain(text).split())
 
 
+def clipped(text: str, length: int) -> str:
+    """The same in so many characters: names that are told apart by their ends stay so."""
+    line = one_line(text)
+    end = length // 2
+    return line if len(line) <= length else f"{line[: length - end - 1]}…{line[-end:]}"
+
+
 def spreadsheet(text: str) -> str:
     """The same for a spreadsheet, which must not take it for a formula."""
     line = one_line(text)

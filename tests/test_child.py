@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from benchmark.child import Child
 
@@ -13,6 +16,8 @@ from benchmark.child import Child
 def serve(connection, framework, device, threads):
     while True:
         message = connection.recv()
+        if message == "show a bar":
+            list(tqdm([0], disable=True))
         if message == "die":
             print("out of memory")
             os._exit(3)
@@ -44,3 +49,31 @@ def test_its_death_is_an_answer_of_none_with_its_last_words(child):
         assert one.ask("die") is None
         assert one.ending() == "ended with exit code 3: out of memory"
         assert one.ask("more") is None
+
+
+ENDED_FROM_OUTSIDE = """
+import os, signal, sys
+from pathlib import Path
+from benchmark.child import Child
+
+if __name__ == "__main__":
+    log, setting = Path(sys.argv[1]), {"framework": "torch", "device": "cpu", "threads": 1}
+    with Child("test_child:serve", log, name="child", **setting) as child:
+        os.kill(child.ask("show a bar")[-1], signal.SIGKILL)
+        assert child.answer() is None
+"""
+
+
+def test_who_is_ended_from_outside_leaves_no_warning_in_the_terminal(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(ENDED_FROM_OUTSIDE)
+    tests = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, program, tmp_path / "child.log"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])},
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -145,6 +145,7 @@ def test_config_is_frozen() -> None:
         ({"epochs": 0}, "epochs must be greater than 0, got 0"),
         ({"epochs": 1.5}, "epochs must be a valid integer, got 1.5"),
         ({"epochs": 3, "budget_ge": 100}, "epochs 3 and budget_ge 100 are both given; give one"),
+        ({"out": 5}, "out 5 is no path; put it in quotes if it is a name"),
         ({"examples": -5}, "examples must be greater than 0, got -5"),
         ({"jobs": 0}, "jobs must be greater than 0, got 0"),
         ({"attack_timeout": 0}, "attack_timeout must be greater than 0, got 0"),

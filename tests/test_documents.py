@@ -25,6 +25,10 @@ REFUSED = {
     "no date": ("a: 2001-99-99", "looks like a date; put it in quotes"),
     "a date": ("a: 2001-01-01", "looks like a date; put it in quotes"),
     "timestamp": ("a: !!timestamp x", "looks like a date"),
+    "octal": ("a: 010", "YAML reads 010 as 8; write the number .* quotes if .* .line 1, column 4"),
+    "a name of zeros": ("a: [00001]", "YAML reads 00001 as 1; write"),
+    "base 60": ("a: 1:30", "YAML reads 1:30 as 90; write"),
+    "base 60 with a fraction": ("a: 1:30.5", "YAML reads 1:30.5 as 90.5; write"),
     "6,000 digits": ("a: " + "9" * 6000, r"9{37}\.\.\. can't be read as int"),
     "9,000 hex digits": ("a: 0x" + "f" * 9000, "a number of more than 100 digits"),
     "no boolean": ("a: !!bool x", "x can't be read as bool"),
@@ -50,9 +54,9 @@ def test_what_is_no_json_is_refused_in_one_short_line(text: str, problem: str) -
 
 
 def test_what_json_knows_is_read() -> None:
-    text = "a: [1, 2.5, true, null, 'x', 2001-1]\nb: {c: &unused 1e3}\n<<: {d: yes}"
+    text = "a: [1, 0, -0.5, 2.5, true, null, 'x', 2001-1]\nb: {c: &unused 1e3}\n<<: {d: yes}"
     assert documents.parse(text) == {
-        "a": [1, 2.5, True, None, "x", "2001-1"],
+        "a": [1, 0, -0.5, 2.5, True, None, "x", "2001-1"],
         "b": {"c": "1e3"},
         "d": True,
     }

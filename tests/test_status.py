@@ -142,6 +142,20 @@ def test_a_damaged_cell_is_told(store: Store, bench: Any) -> None:
     assert told in bench("status", store.path).out
 
 
+def test_a_damaged_stage_of_a_cell_that_is_done_is_told(store: Store, bench: Any) -> None:
+    job = sleeping_worker.job(store.path)
+    cell_id = job.cell.cell_id
+    for stage in ("training", "attacks/pgd-1", "attacks/of-another-suite"):
+        store.write_stage(cell_id, stage, {"status": "ok"})
+        path = store.cell_folder(cell_id) / f"{stage}.json"
+        path.write_text(path.read_text().replace('"ok"', '"OK"'))
+    end(store, job)
+    found = status(store.path)
+    assert (found.done, found.failed) == ([cell_id], {})
+    assert found.damaged == [f"{cell_id}: training", f"{cell_id}: attacks/pgd-1"]
+    assert f"another schema: {cell_id}: attacks/pgd-1" in bench("status", store.path).out
+
+
 def test_the_command_prints_lines_or_json(store: Store, bench: Any) -> None:
     jobs = [sleeping_worker.job(store.path, seed) for seed in range(25)]
     with store.lock() as held, Journal(held, jobs, {}) as journal:

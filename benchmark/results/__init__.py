@@ -13,6 +13,7 @@ What a record holds is in `benchmark.results.records`.
 
 from benchmark.portable import dataset_name as dataset_name
 from benchmark.portable import without_folders as without_folders
+from benchmark.results.failed import damaged_stages as damaged_stages
 from benchmark.results.failed import failed_stages as failed_stages
 from benchmark.results.files import TEMPORARY as TEMPORARY  # these for the writers of reports
 from benchmark.results.files import Record as Record

@@ -1,4 +1,4 @@
-"""The stages of a cell that failed, and why."""
+"""The stages of a cell that failed, and why; and those that can't be read."""
 
 from __future__ import annotations
 
@@ -16,15 +16,26 @@ def failed_stages(
 
     `attacks`: the keys of those to look at, as the suites of a run name them; None for all.
     """
+    for stage, record in _stages(store, cell_id, attacks):
+        if record is not None and record.get("status") == "failed":
+            yield stage, record
+
+
+def damaged_stages(store: Store, cell_id: str, *, attacks: Collection[str]) -> Iterator[str]:
+    """The stages that have a record which can't be read, or that were made of what has changed."""
+    for stage, record in _stages(store, cell_id, attacks):
+        if record is None:
+            yield stage
+
+
+def _stages(
+    store: Store, cell_id: str, attacks: Collection[str] | None
+) -> Iterator[tuple[str, Record | None]]:
+    """Every stage that is there, with what can be read of it."""
     for stage in STAGES:
-        yield from _failed(store, cell_id, stage)
+        if (store.cell_folder(cell_id) / f"{stage}.json").exists():
+            yield stage, store.read_stage(cell_id, stage)
     for folder in store.stage_folders(cell_id):
         for key in store.stage_keys(cell_id, folder):
             if folder != "attacks" or attacks is None or key in attacks:
-                yield from _failed(store, cell_id, f"{folder}/{key}")
-
-
-def _failed(store: Store, cell_id: str, stage: str) -> Iterator[tuple[str, Record]]:
-    record = store.read_stage(cell_id, stage)
-    if record is not None and record.get("status") == "failed":
-        yield stage, record
+                yield f"{folder}/{key}", store.read_stage(cell_id, f"{folder}/{key}")

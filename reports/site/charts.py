@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from reports.accuracies import Series
 from reports.styles import is_hollow
-from reports.text import one_line, percent
+from reports.text import clipped, one_line, percent
 
 SERIES_STYLES = 6
 _WIDTH, _RIGHT, _BOTTOM = 560.0, 14.0, 46.0
@@ -156,7 +156,7 @@ def bands(columns: Sequence[str], series: Sequence[Series], *, words: str) -> Ma
     """A band a column with a mark and its interval for each series; the legend below."""
     pitch = _PITCH if len(series) > _FEW_SERIES else 1.4 * _PITCH
     band = pitch * len(series) + _PITCH
-    names = [_clip(name, _BAND_LABEL_LENGTH) for name in columns]
+    names = [clipped(name, _BAND_LABEL_LENGTH) for name in columns]
     left = 16 + 8.0 * max(map(len, names))
     bottom, x = band * len(columns), Axis("accuracy in %", 0, 1, percent=True)
 
@@ -250,13 +250,9 @@ def _dot(x: Axis, y: Axis, dot: Dot) -> str:
 def _legend(entries: Sequence[tuple[str, Markup]]) -> str:
     if len(entries) < 2:
         return ""
-    items = "".join(f"<li>{mark}{escape(_clip(label))}</li>" for label, mark in entries)
+    short = [(clipped(label, _LABEL_LENGTH), mark) for label, mark in entries]
+    items = "".join(f"<li>{mark}{escape(label)}</li>" for label, mark in short)
     return f'<ul class="legend" aria-hidden="true">{items}</ul>'
-
-
-def _clip(label: str, length: int = _LABEL_LENGTH) -> str:
-    line = one_line(label)
-    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def kind(style: int) -> str:

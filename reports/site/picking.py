@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from reports.site.charts import Axis, Frame, filled_or_hollow, mark, svg
 from reports.styles import is_hollow, styles
-from reports.text import amount, percent
+from reports.text import amount, clipped, percent
 
 Document = dict[str, Any]
 _PITCH = 21.0  # between the labels beside the plot
@@ -111,7 +111,7 @@ def _spread(heights: Sequence[float], frame: Frame) -> list[float]:
 
 
 def _label(one: Document) -> str:
-    name = one["name"] if len(one["name"]) <= 24 else one["name"][:23] + "…"
+    name = clipped(one["name"], 24)
     return name if one["cost"] is None else f"{name} · {amount(one['cost'])}"
 
 

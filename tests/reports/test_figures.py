@@ -22,6 +22,7 @@ from reports.groups import board
 from reports.records import read
 from reports.site.charts import bands, marker
 from reports.statistics import wilson
+from reports.text import clipped
 
 POINT = Point(0.5, 0.4, 0.6)
 LABELS = ["plain", "_underscore", r"$x_{$", r"$\bad{$", "日本 🤖", "a & <b>"]
@@ -83,7 +84,18 @@ def test_the_chart_has_a_mark_and_an_interval_for_each_point() -> None:
     assert chart.count('<path class="s1 hollow" transform') == 2
     assert chart.count(">≤</text>") == 1
     assert "first &lt;b&gt;</li>" in chart
-    assert "a &lt;attack&gt; a &lt;attack&gt; a…</text>" in chart
+    assert "a &lt;attack&gt; …&gt; a &lt;attack&gt;</text>" in chart
+
+
+def test_long_names_that_differ_at_their_end_are_told_apart_in_charts() -> None:
+    long = "pgd-at+spatial-smoothing+jpeg-compression"
+    rows = [Series(f"{long} (torch), seed {n}", 0, False, (POINT, POINT)) for n in (0, 1)]
+    chart = bands([f"projected-gradient-descent-{n}" for n in (1, 2)], rows, words="told")
+    for n in (1, 2):
+        assert f"projected-g…nt-descent-{n}</text>" in chart
+    for n in (0, 1):
+        assert f"pgd-at+spatial-smoothin…pression (torch), seed {n}</li>" in chart
+    assert [clipped("x" * n, 24) for n in (24, 25)] == ["x" * 24, "x" * 11 + "…" + "x" * 12]
 
 
 def test_twenty_defenses_have_marks_of_their_own() -> None:

@@ -48,6 +48,16 @@ def test_frameworks_of_other_attacks_are_not_compared(synthetic: Any) -> None:
     assert "frameworks" not in told
 
 
+def test_the_twin_is_told_in_the_seeds_of_its_defense(synthetic: Any) -> None:
+    cells = [synthetic.cell("pgd-at", robust={"pgd": 0.6})]
+    cells += [synthetic.cell("none", robust={"pgd": 0.1 + 0.2 * n}, seed=n) for n in (0, 1)]
+
+    assert "the undefended twin 10.0 %" in finding(synthetic)
+    assert "the undefended twin 10.0 %" in finding(synthetic, cells[:2])
+    synthetic.cell("pgd-at", robust={"pgd": 0.6}, seed=1)
+    assert "the undefended twin 20.0 %" in finding(synthetic)
+
+
 def test_the_twin_is_the_one_that_was_trained_alike(synthetic: Any) -> None:
     synthetic.cell("pgd-at", robust={"pgd": 0.6})
     for epochs, share in ((9, 0.3), (None, 0.2), (7, 0.1)):

@@ -223,6 +223,7 @@ def test_drop_against_a_base(
     result = bench("check", synthetic.store.path, *given)
 
     assert states(result.out)["max-drop"] == state
+    assert f"it may drop by {float(drop):.1%}".replace("%", " points") in result.out
     assert result.code == (state == "failed")
 
 

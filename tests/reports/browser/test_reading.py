@@ -60,6 +60,28 @@ def test_a_table_that_is_wider_than_its_place_says_so(page: Any, width: int) -> 
     page.wait(lambda: page.run(still) == "none")
 
 
+def test_cards_of_rows_fill_a_phone_and_ask_nobody_to_scroll(page: Any) -> None:
+    page.open("index.html", width=NARROW)
+    place = "const one = document.querySelector('.league').parentElement;"
+    assert page.run(place + "return one.scrollWidth - one.clientWidth") == 0
+    assert page.run(place + "return getComputedStyle(one).maskImage") == "none"
+
+
+def test_names_of_models_break_between_words_on_a_phone(page: Any) -> None:
+    page.open("frameworks.html", width=NARROW)
+    broken = page.run(
+        "const head = document.querySelector('.simple tbody th');"
+        "head.innerHTML = '<a href=\"#\"></a>';"
+        "const text = document.createTextNode('undefended (tensorflow), seed 0');"
+        "head.firstChild.append(text);"
+        "return [...text.data.matchAll(/\\S+/g)].filter((word) => {"
+        " const range = document.createRange();"
+        " range.setStart(text, word.index); range.setEnd(text, word.index + word[0].length);"
+        " return range.getClientRects().length > 1; }).map((word) => word[0])"
+    )
+    assert broken == []
+
+
 def test_every_group_of_the_leaderboard_has_the_heads_of_its_columns(page: Any) -> None:
     page.open("index.html")
     heads = page.run(
