@@ -36,15 +36,18 @@ class Checkpoint:
         self.seconds_before = 0.0
 
     def save(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-        """Replace the file by these arrays and JSON values."""
+        """Replace the file by these arrays and JSON values; a write that fails leaves nothing."""
         seconds = self.seconds_before + time.perf_counter() - self._started
         text = json.dumps({"identity": self._identity, "seconds": seconds, **meta})
         temporary = self._path.with_name(f".tmp-{os.getpid()}-{self._path.name}")
-        with temporary.open("wb") as file:
-            np.savez(file, **{_META: np.array(text), **arrays})  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, **{_META: np.array(text), **arrays})  # type: ignore[arg-type]
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def read(self) -> tuple[Arrays, dict[str, Any]] | None:
         """What was saved, or None where there is nothing of this training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import zipfile
@@ -134,3 +135,21 @@ CHECKPOINTS = {
 def test_a_checkpoint_that_is_none_of_ours_is_not_taken_up(tmp_path: Path, make) -> None:
     make(tmp_path / "checkpoint.npz")
     assert Checkpoint(tmp_path / "checkpoint.npz", "a").read() is None
+
+
+def test_a_checkpoint_that_cannot_be_written_keeps_the_one_before_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.npz"
+    Checkpoint(path, "a").save({"w": np.ones(3)}, {"epoch": 1})
+
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space"):
+        Checkpoint(path, "a").save({"w": np.zeros(3)}, {"epoch": 2})
+    assert list(tmp_path.iterdir()) == [path]
+    arrays, meta = Checkpoint(path, "a").read()
+    assert (arrays["w"].tolist(), meta["epoch"]) == ([1.0, 1.0, 1.0], 1)
