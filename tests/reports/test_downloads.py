@@ -52,10 +52,14 @@ def test_a_suite_is_offered_as_a_file_that_attacks_the_same(
     assert [spec.identity() for spec in again.attacks] == wanted
 
 
-def test_a_model_without_attacks_offers_no_suite(synthetic: Any) -> None:
-    cell_id = synthetic.cell(status="failed", reason="out of memory", robust={})
-    page = reports.publish(synthetic.store.path).parent / f"models/{cell_id}/index.html"
-    assert "<code>--suite</code>" not in page.read_text(encoding="utf-8")
+def test_a_model_without_attacks_offers_no_suite_and_no_comparison(synthetic: Any) -> None:
+    good = synthetic.cell("good")
+    failed = synthetic.cell("bad", status="failed", reason="out of memory", robust={})
+    models = reports.publish(synthetic.store.path).parent / "models"
+    for cell_id, offered in ((good, True), (failed, False)):
+        text = (models / cell_id / "index.html").read_text(encoding="utf-8")
+        assert ("Compare with others" in text) is offered
+    assert "<code>--suite</code>" not in text
 
 
 def test_weights_and_examples_are_on_the_site_when_they_are_asked_for(
