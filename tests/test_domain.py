@@ -267,8 +267,9 @@ REFUSED = {
     "too many queries": ({"queries": 31}, "part of other has 30; lower --queries"),
     "size": ({}, "inputs of 8x8x1, small of 6x6x1; give --set adaptation.resize=true"),
     "tables": ({"resize": True}, "inputs of 5, small of 6x6x1; only images can be resized"),
+    "two channels": ({"resize": True}, "inputs of 6x6x2, small of 6x6x1; only grey is repeated"),
 }
-SHAPES = {"size": (8, 8, 1), "tables": (5,)}
+SHAPES = {"size": (8, 8, 1), "tables": (5,), "two channels": (6, 6, 2)}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -279,6 +280,13 @@ def test_what_cannot_be_is_refused_in_one_line(name):
     with pytest.raises(ConfigError, match=told) as raised:
         check(resolve(whole), dataset(name="small"), target)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_that_no_rule_makes_into_others_are_refused_before_anything_runs(channels):
+    protocol = resolve({"adapt_to": "other", "shots": 1, "queries": 5})
+    with pytest.raises(ConfigError, match=f"6x6x{channels}, small of 6x6x3; only grey"):
+        check(protocol, dataset((6, 6, 3), name="small"), dataset((6, 6, channels)))
 
 
 def test_images_of_another_size_are_taken_where_that_was_asked_for():

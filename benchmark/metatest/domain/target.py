@@ -9,6 +9,8 @@ from benchmark.datasets import Dataset
 
 # ITU-R 601-2, as Pillow's conversion to grey
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
+# Channels of an image in colours; a fourth is its opacity, which is dropped
+_COLOURS = (3, 4)
 
 
 def drawn(
@@ -34,6 +36,11 @@ def drawn(
     )
     support = as_shape(target.x_train[places], shape)
     return support, target.y_train[places], as_shape(x[query], shape), y[query]
+
+
+def converts(channels: int, wanted: int) -> bool:
+    """Whether images of other channels can be made into these: from grey, or from colours to it."""
+    return channels == 1 or (wanted == 1 and channels in _COLOURS)
 
 
 def as_shape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
