@@ -10,7 +10,7 @@ from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.metatest import protocol as families
 from benchmark.metatest.domain import settings as domain
-from benchmark.metatest.domain.settings import Domain
+from benchmark.metatest.domain.settings import READING, Domain
 from benchmark.metatest.domain.target import loaded
 from benchmark.metatest.fewshot import settings as fewshot
 from benchmark.metatest.fewshot.settings import FewShot
@@ -55,6 +55,12 @@ class MetaTest:
             return self
         sized = families.sized_for(self.families, dataset, given=given)
         return MetaTest(families=sized)
+
+    @property
+    def reads(self) -> bool:
+        """Whether heads are fitted to the features of each model."""
+        methods = () if self.domain is None else self.domain.methods
+        return self.few_shot is not None or not set(READING).isdisjoint(methods)
 
     def of(self, cell: Cell) -> dict[str, Any]:
         """The fields of `benchmark.job.Job` that say what a cell is measured with."""
