@@ -89,7 +89,7 @@ class RunConfig(Placement, Trainings):
     download: Annotated[bool, Field(strict=True)] = False
     image_size: Annotated[Count, Field(le=limits.MAX_IMAGE_SIZE)] | None = None
     split_seed: Seed = 0
-    split: int | str | dict[str, Any] | None = None
+    split: Annotated[int | str | dict[str, Any] | None, BeforeValidator(values.split)] = None
     label: str | None = None
     features: str | dict[str, Any] | None = None
     device: Annotated[str, one_of("device", DEVICES)] = "auto"

@@ -4,6 +4,7 @@ BenchError                  exit code 2: wrong input, nothing was written
 ├── ConfigError             a flag, a YAML key or a value
 │   └── UnknownName         a name that no table holds, with "did you mean"
 ├── DataError               a data set that can't be read or makes no sense
+│   └── SizesDiffer         images of several sizes, and none was asked for
 ├── ModelError              a model that can't be built for these data
 ├── SuiteError              a suite file, an attack or its arguments
 ├── StoreError              an output folder that can't be used
@@ -45,6 +46,14 @@ class UnknownName(ConfigError):
 
 class DataError(BenchError):
     """A data set that can't be read, or whose content can't be used."""
+
+
+class SizesDiffer(DataError):
+    """Images of several sizes, and none was asked for."""
+
+    def __init__(self, found: str) -> None:
+        self.found = f"images differ in size: {found}"
+        super().__init__(f"{self.found}; give --image-size N to resize all to NxN")
 
 
 class ModelError(BenchError):

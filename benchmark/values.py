@@ -58,6 +58,16 @@ def budget(value: Any) -> float:
     return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
 
 
+def split(value: Any) -> Any:
+    """A seed, a file or the lists of a split of classes, as they are; none is true or false."""
+    if value is None or (isinstance(value, int | str | dict) and not isinstance(value, bool)):
+        return value
+    raise ConfigError(
+        f"split {shortened(value)} is not allowed; give a seed, a YAML file, or the lists train, "
+        "validation and test"
+    )
+
+
 def _plain(value: Any, path: str) -> Any:
     """`value`, with its numbers read; ConfigError unless it is made of JSON's types only."""
     if isinstance(value, dict):

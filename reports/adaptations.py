@@ -8,7 +8,7 @@ the same supports and queries in an episode.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,8 @@ class Summary:
     """What the held-out families of a cell say together.
 
     `before` and `after` are at 0 and at the tuned steps, with the largest support; `area` is under
-    the curve over steps, `forgetting` what the seen families lose to it (negative), or gain. Where
-    other runs have measured other seen families, it is of the families with most in common.
+    the curve over steps, `forgetting` what the `seen_families` lose to it (negative), or gain.
+    Where other runs have measured other seen families, it is of the families with most in common.
     """
 
     families: tuple[str, ...]
@@ -55,6 +55,7 @@ class Summary:
     area: Interval
     area_of_each: np.ndarray  # (episodes,)
     forgetting: float
+    seen_families: tuple[str, ...]
     over_steps: list[float]  # at the largest support
     over_shots: list[float]  # at the tuned steps
     seen: list[float]
@@ -90,7 +91,8 @@ def summary(adaptations: tuple[Adaptation, ...]) -> Summary | None:
     record = held[0].record
     tuned = record.steps.index(record.tuned_steps)
     correct = np.mean([one.correct for one in held if one.correct is not None], axis=0)
-    seen = np.mean(_alike(held), axis=0)  # (episodes, steps)
+    told, alike = _alike(held)
+    seen = np.mean(alike, axis=0)  # (episodes, steps)
     largest = correct[:, -1]  # (episodes, steps)
     areas = np.trapezoid(largest, record.steps, axis=1) / record.steps[-1]
     return Summary(
@@ -102,17 +104,24 @@ def summary(adaptations: tuple[Adaptation, ...]) -> Summary | None:
         area=over_episodes(areas, queries=record.queries),
         area_of_each=areas,
         forgetting=float((seen[:, tuned] - seen[:, 0]).mean()),
+        seen_families=told,
         over_steps=largest.mean(axis=0).tolist(),
         over_shots=correct[:, :, tuned].mean(axis=0).tolist(),
         seen=seen.mean(axis=0).tolist(),
     )
 
 
-def _alike(held: Sequence[Adaptation]) -> list[np.ndarray]:
-    """What is left of the seen families, where they are those of most of these families."""
-    told = [tuple(one.record.seen_families) for one in held]
+def most_of(told: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The seen families that most have; of as many the first in order."""
     usual, _ = Counter(sorted(told)).most_common(1)[0]
-    return [
+    return usual
+
+
+def _alike(held: Sequence[Adaptation]) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """The seen families of most of these families, and what is left of them there."""
+    told = [tuple(one.record.seen_families) for one in held]
+    usual = most_of(told)
+    return usual, [
         one.seen
         for one, mine in zip(held, told, strict=True)
         if mine == usual and one.seen is not None

@@ -36,6 +36,13 @@ class Domain:
         return found
 
     @property
+    def guesses(self) -> list[bool]:
+        """For each number of shots, whether clean answers can't be told from guessing."""
+        if self.robust is None:
+            return [False for _ in self.record.shots]
+        return [clean.low <= 1 / self.record.classes for clean in self.record.clean]
+
+    @property
     def is_weakly_attacked(self) -> list[bool]:
         """For each number of shots, whether PGD was too weak to judge by."""
         if self.robust is None or self.autoattack is None:

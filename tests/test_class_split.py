@@ -86,6 +86,20 @@ def test_no_class_is_trained_on_and_tested_on(coded):
     assert codes(data.x_train[data.y_train == 2]) == {5}
 
 
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_training_classes_that_a_part_of_the_data_lacks_are_refused(coded, tmp_path, part):
+    """As where a test part holds the new classes alone: nothing is left to attack."""
+    with np.load(coded.removeprefix("npz:")) as file:
+        arrays = dict(file)
+    y = arrays["y_test"]
+    arrays |= {f"x_{part}": arrays["x_test"][y > 1], f"y_{part}": y[y > 1]}
+    path = tmp_path / "lacking.npz"
+    np.savez(path, **arrays)
+    split = ClassSplit(("c0", "c1"), ("c2", "c3"), ("c4", "c5"))
+    with pytest.raises(DataError, match=r"none of the training classes \('c0, c1'\) is in the"):
+        datasets.load(f"npz:{path}", classes=split)
+
+
 def test_supports_and_queries_keep_to_the_parts_that_the_data_came_with(coded):
     pool = datasets.load(coded, classes=0).novel["test"]
     assert (pool.shared, len(pool.y_support), len(pool.y_query)) == (False, 12, 6)

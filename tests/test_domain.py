@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from dataset_files import draw_classes
 from untrained import SHAPE, THREAT, adaptable, adapted, defenses, model
 
 from benchmark import frameworks
@@ -14,7 +15,7 @@ from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
 from benchmark.metatest.domain.course import Course
 from benchmark.metatest.domain.settings import METHODS, READING, Domain, check, resolve
-from benchmark.metatest.domain.target import as_shape
+from benchmark.metatest.domain.target import as_shape, loaded
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Reading
 from benchmark.stages import domain as stage
@@ -267,8 +268,9 @@ REFUSED = {
     "too many queries": ({"queries": 31}, "part of other has 30; lower --queries"),
     "size": ({}, "inputs of 8x8x1, small of 6x6x1; give --set adaptation.resize=true"),
     "tables": ({"resize": True}, "inputs of 5, small of 6x6x1; only images can be resized"),
+    "two channels": ({"resize": True}, "inputs of 6x6x2, small of 6x6x1; only grey is repeated"),
 }
-SHAPES = {"size": (8, 8, 1), "tables": (5,)}
+SHAPES = {"size": (8, 8, 1), "tables": (5,), "two channels": (6, 6, 2)}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -281,12 +283,38 @@ def test_what_cannot_be_is_refused_in_one_line(name):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_that_no_rule_makes_into_others_are_refused_before_anything_runs(channels):
+    protocol = resolve({"adapt_to": "other", "shots": 1, "queries": 5})
+    with pytest.raises(ConfigError, match=f"6x6x{channels}, small of 6x6x3; only grey"):
+        check(protocol, dataset((6, 6, 3), name="small"), dataset((6, 6, channels)))
+
+
 def test_images_of_another_size_are_taken_where_that_was_asked_for():
     protocol = resolve({"adapt_to": "other", "shots": 1, "queries": 5, "resize": True})
     target = dataset((8, 8, 3))
     assert check(protocol, dataset(name="small"), target).fingerprint == target.fingerprint
     x, *_ = course(protocol, target).draw(0, 1)
     assert x.shape == (3, *SHAPE)
+
+
+def test_images_of_several_sizes_are_made_as_high_as_the_model_takes_them(tmp_path):
+    """They have no size of their own, and --image-size is the other data set's."""
+    name = draw_classes(tmp_path, "a", size=(4, 4))
+    draw_classes(tmp_path, "b", size=(6, 8))
+    target = loaded(name, SHAPE, resize=True, label=None)
+    assert target.input_shape == SHAPE
+    with pytest.raises(ConfigError, match=r"4x4 but .* is 6x8; give --set adaptation.resize=true"):
+        loaded(name, SHAPE, resize=False, label=None)
+    with pytest.raises(ConfigError, match="has images, the model takes rows"):
+        loaded(name, (5,), resize=True, label=None)
+
+
+def test_a_table_to_adapt_to_has_its_classes_in_the_column_of_the_one_trained_on(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b,kind\n" + "".join(f"{n},{n % 3},{'uv'[n % 2]}\n" for n in range(40)))
+    target = loaded(f"csv:{path}", (2,), resize=False, label="kind")
+    assert (target.class_names, target.input_shape) == (("u", "v"), (2,))
 
 
 COMMANDS = {

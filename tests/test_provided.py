@@ -28,6 +28,7 @@ from benchmark.errors import BenchError, ConfigError, ModelError  # noqa: E402
 from benchmark.models.provided import checking, origin  # noqa: E402
 from benchmark.models.provided.building import make  # noqa: E402
 from benchmark.models.provided.origin import Origin, origin_of  # noqa: E402
+from benchmark.plans import metatest  # noqa: E402
 from benchmark.plans import model as of_plan  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
 from benchmark.results import Store  # noqa: E402
@@ -59,6 +60,9 @@ BUILDERS = """
 
     def five():
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+
+    def conv():
+        return nn.Sequential(nn.Conv2d(1, 10, 8), nn.Flatten())
 
     def soft():
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(1))
@@ -191,6 +195,26 @@ def test_what_cannot_be_trained_is_told_in_one_line(model, framework, shape, sai
         checking.result_of(trial(model, shape=shape), framework)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_model_that_no_head_can_be_read_out_of_is_refused_before_it_is_trained():
+    asked = trial("nets.py:conv")
+    assert checking.result_of(asked, "torch").framework == "torch"
+    with pytest.raises(ModelError, match="conv': read-outs take the input of the model's last"):
+        checking.result_of(dataclasses.replace(asked, reads=True), "torch")
+
+
+@pytest.mark.parametrize(
+    ("more", "reads"),
+    [
+        ({"protocol": "few-shot", "ways": "2"}, True),
+        ({"adapt_to": "digits"}, True),
+        ({"adapt_to": "digits", "adaptation": {"methods": "finetune"}}, False),
+        ({"protocol": "brief"}, False),
+    ],
+)
+def test_a_run_tells_whether_heads_are_read_out(more, reads):
+    assert metatest.resolve(config(**more)).reads == reads
 
 
 def test_a_defense_that_keras_differentiates_wrongly_through_is_refused():

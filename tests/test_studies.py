@@ -143,3 +143,21 @@ def test_two_settings_in_one_folder_end_a_study(few_shot, studies, monkeypatch):
     monkeypatch.setattr(studies, "read", lambda out: SimpleNamespace(cells=[cell, cell]))
     with pytest.raises(SystemExit, match="two cells of training seed 4"):
         studies._by_seed("results")
+
+
+def test_the_threats_own_family_is_told_of_rows_that_met_no_other(capsys):
+    """Where one was met, that is what the model has to keep, and what was measured in its place."""
+    meta_learning = load("meta_learning")
+    seen = np.array([[0.5, 0.4, 0.3]] * 2)  # (episodes, steps)
+    record = SimpleNamespace(steps=[0, 5, 20], tuned_steps=5)
+    rows = {}
+    for name, met in (("pgd-at", ""), ("bank", " (met universal)")):
+        rows[name] = one = object.__new__(meta_learning.Measured)
+        one.met, one.tuning = met, np.full((1, 3, 3), 0.6)
+        one.families = [{"patch": SimpleNamespace(record=record, seen=seen)}]
+    meta_learning.limits(rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        "| pgd-at | 60.0 | 60.0 | 60.0 | 50.0 | 40.0 |",
+        "| bank | 60.0 | 60.0 | 60.0 | – | – |",
+    ]

@@ -57,7 +57,11 @@ def class_split(given: Given | ClassSplit, names: Sequence[str]) -> ClassSplit:
 
 
 def apply(split: ClassSplit, source: Source) -> tuple[Source, dict[str, Pool]]:
-    """The source with the training classes alone, and a pool of the classes of each other part."""
+    """The source with the training classes alone, and a pool of the classes of each other part.
+
+    Raises `DataError` for tables, and where a part that came with the data has none of the training
+    classes.
+    """
     base = {name: label for label, name in enumerate(split.train)}
     if source.scale is not None:
         raise DataError("split: the columns of tables are scaled by their rows; give images")
@@ -67,6 +71,11 @@ def apply(split: ClassSplit, source: Source) -> tuple[Source, dict[str, Pool]]:
         x, labels = getattr(source, f"x_{part}"), getattr(source, f"y_{part}")
         if x is not None:
             rows, y = _of(base, labels, source.class_names)
+            if not len(rows):
+                raise DataError(
+                    f"split: none of the training classes ({shortened(', '.join(split.train))}) "
+                    f"is in the {part} part that the data came with; give another --split"
+                )
             held |= {f"x_{part}": _some(x, rows), f"y_{part}": y}
     pools = {part: _pool(getattr(split, part), source) for part in PARTS[1:]}
     return replace(source, **held), pools

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmark.datasets.dataset import Request, Source
 from benchmark.datasets.files import Files, look
-from benchmark.errors import DataError
+from benchmark.errors import DataError, SizesDiffer
 
 # What systems leave behind in folders, beside what begins with a dot.
 CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin")
@@ -78,9 +78,7 @@ def source(
     size = request.image_size or image_size
     seen = look(both, hashed=hashed or len(both) > MANY)
     if seen.size is None and size is None:
-        raise DataError(
-            f"images differ in size: {seen.differing}; give --image-size N to resize all to NxN"
-        )
+        raise SizesDiffer(seen.differing)
     height, width = (size, size) if size is not None else seen.size or (0, 0)
     shape = (height, width, 3 if seen.coloured else 1)
     stored, first = [], 0

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark import datasets
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.metatest import protocol as families
 from benchmark.metatest.domain import settings as domain
-from benchmark.metatest.domain.settings import Domain
+from benchmark.metatest.domain.settings import READING, Domain
+from benchmark.metatest.domain.target import loaded
 from benchmark.metatest.fewshot import settings as fewshot
 from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import Protocol
@@ -36,8 +36,11 @@ class MetaTest:
         if self.few_shot is not None:
             fewshot.check(self.few_shot, dataset)
         if self.domain is not None:
-            target = datasets.load(
+            target = loaded(
                 self.domain.adapt_to,
+                dataset.input_shape,
+                resize=self.domain.resize,
+                label=config.label,
                 data_dir=config.data_dir,
                 download=download,
                 split_seed=config.split_seed,
@@ -52,6 +55,12 @@ class MetaTest:
             return self
         sized = families.sized_for(self.families, dataset, given=given)
         return MetaTest(families=sized)
+
+    @property
+    def reads(self) -> bool:
+        """Whether heads are fitted to the features of each model."""
+        methods = () if self.domain is None else self.domain.methods
+        return self.few_shot is not None or not set(READING).isdisjoint(methods)
 
     def of(self, cell: Cell) -> dict[str, Any]:
         """The fields of `benchmark.job.Job` that say what a cell is measured with."""

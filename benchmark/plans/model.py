@@ -18,12 +18,14 @@ from benchmark.models.stored import neutral_weights
 
 
 def tried_origin(
-    config: RunConfig, dataset: Dataset, chosen: Sequence[defenses.Defense]
+    config: RunConfig, dataset: Dataset, chosen: Sequence[defenses.Defense], *, reads: bool
 ) -> tuple[Origin, TrialResult]:
     """The model of a resolved configuration, and what a trial found of it where it took one.
 
+    `reads`: whether the meta-test fits heads to its features.
+
     Raises:
-        BenchError: it can't be built for these data, or trained by a defense.
+        BenchError: it can't be built for these data, trained by a defense, or read out.
     """
     assert config.model is not None
     origin = origin_of(config.model, config.init, new_head=config.new_head)
@@ -36,11 +38,11 @@ def tried_origin(
     if origin.entry is not None:
         check_frameworks(config, origin)
         tried = [
-            check(Trial(origin, x, y, dataset.classes, distinct(chosen), framework))
+            check(Trial(origin, x, y, dataset.classes, distinct(chosen), framework, reads))
             for framework in config.framework
         ]
         return origin, tried[0]
-    found = check(Trial(origin, x, y, dataset.classes, distinct(chosen)))
+    found = check(Trial(origin, x, y, dataset.classes, distinct(chosen), reads=reads))
     check_frameworks(config, origin, found.framework)
     return origin, found
 

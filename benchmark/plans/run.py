@@ -70,7 +70,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     threat = features.threat(config.norm, config.eps, budgets, dataset)
     chosen = _create_defenses(config, dataset, threat)
     _check_kernels(config, chosen)
-    origin, found = tried_origin(config, dataset, list(chosen.values()))
+    origin, found = tried_origin(config, dataset, list(chosen.values()), reads=meta_test.reads)
     config = config.model_copy(update={"model": origin.name})
     extra = extra_data(config, dataset, chosen)
     cells = _cells(config, dataset, chosen, origin.record(found.builder_sha256), extra, budgets)

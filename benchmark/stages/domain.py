@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import defenses
-from benchmark import datasets, frameworks
+from benchmark import frameworks
 from benchmark.cells import BASELINE
 from benchmark.datasets import Dataset
 from benchmark.errors import DataError
 from benchmark.metatest.domain.course import Course
 from benchmark.metatest.domain.settings import READING, SCRATCH, Domain
+from benchmark.metatest.domain.target import loaded
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Adapted
 from benchmark.portable import dataset_name
@@ -58,12 +59,13 @@ class Adapting(Measured):
 
 def course_of(context: Context, protocol: Domain) -> Course:
     """What the cell's model is measured with; raises DataError where the data have changed."""
-    cell = context.cell
-    target = _target(protocol.adapt_to, context.data_dir, cell.split_seed)
+    cell, shape = context.cell, context.dataset.input_shape
+    name, label = protocol.adapt_to, cell.label_column
+    target = _target(name, shape, protocol.resize, label, context.data_dir, cell.split_seed)
     if target.fingerprint != protocol.fingerprint:
         raise DataError(f"data set {protocol.adapt_to} is another than that of this run")
     threat = Threat(cell.norm, cell.eps)
-    return Course(protocol, target, context.dataset.input_shape, threat, cell.split_seed)
+    return Course(protocol, target, shape, threat, cell.split_seed)
 
 
 def beginning(context: Context, course: Course, method: str) -> Adaptable | Adapted:
@@ -104,5 +106,13 @@ def _renewing(fitted: Fitted) -> Callable[[], None] | None:
 
 
 @functools.lru_cache(maxsize=1)
-def _target(name: str, data_dir: str | None, seed: int) -> Dataset:
-    return datasets.load(name, data_dir=Path(data_dir) if data_dir else None, split_seed=seed)
+def _target(
+    name: str,
+    shape: tuple[int, ...],
+    resize: bool,
+    label: str | None,
+    data_dir: str | None,
+    seed: int,
+) -> Dataset:
+    folder = Path(data_dir) if data_dir else None
+    return loaded(name, shape, resize=resize, label=label, data_dir=folder, split_seed=seed)

@@ -34,11 +34,11 @@ def chart(part: Document) -> Markup | None:
 
 
 def _part(size: Size, members: Sequence[Row]) -> Document:
-    """Methods of one size, the most robust with the most labels first."""
+    """Methods of one size, the most robust with the most labels first, last those that guess."""
     found = [(row, one) for row in members for one in row.cell.domains if one.record.size == size]
     record = found[0][1].record
     rows = [_row(row, one) for row, one in found]
-    rows.sort(key=lambda row: -row["robust"][-1]["mean"] if row["status"] == "ok" else 1.0)
+    rows.sort(key=_place)
     return {
         **{name: getattr(record, name) for name in ("version", "classes", *record.ALIKE)},
         "autoattack_episodes": max(one.record.autoattack_episodes for _, one in found),
@@ -51,6 +51,11 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
             if one.robust is not None
         ),
     }
+
+
+def _place(row: Document) -> tuple[bool, float]:
+    """Where a row stands; a constant answer is robust, and useless."""
+    return row["guesses"][-1], -row["robust"][-1]["mean"] if row["status"] == "ok" else 1.0
 
 
 def _row(row: Row, one: Domain) -> Document:
@@ -66,5 +71,6 @@ def _row(row: Row, one: Domain) -> Document:
         "autoattack": [value.model_dump() for value in record.autoattack],
         "robust_of_attacked": one.robust_of_attacked,
         "weakly_attacked": one.is_weakly_attacked,
+        "guesses": one.guesses,
         "given_up": record.given_up,
     }

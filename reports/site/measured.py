@@ -117,6 +117,7 @@ def metatest(families: tuple[Adaptation, ...]) -> Document | None:
             "area_low": held.area.low,
             "area_high": held.area.high,
             "forgetting": held.forgetting,
+            "seen_families": list(held.seen_families),
             "over_steps": held.over_steps,
             "over_shots": held.over_shots,
             "seen": held.seen,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from markupsafe import Markup
 
-from reports.adaptations import HELD_OUT, summary
+from reports.adaptations import HELD_OUT, most_of, summary
 from reports.groups import Group, page
 from reports.rows import Row
 from reports.site import domain, fewshot, measured, render, sequence
@@ -69,11 +69,12 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
     roles = {r.family: r.role for r in sorted(every, key=lambda r: _ROLES.index(r.role))}
     held = [(row, found) for row in members if (found := summary(row.cell.adaptations))]
     most = {name for _, found in held for name in found.families}
+    seen = most_of(found.seen_families for _, found in held) if held else ()
     return {
         **{name: getattr(every[0], name) for name in ("version", *every[0].ALIKE)},
         "is_replaced": every[0].is_replaced,
         "roles": roles,
-        "rows": [_row(row, roles, most) for row in members],
+        "rows": [_row(row, roles, most, seen) for row in members],
         # The held-out area, of models that have it of the same families
         "over_seeds": over_seeds(
             (row, {"families": ", ".join(found.families)}, found.area_of_each)
@@ -82,8 +83,8 @@ def _part(size: Size, members: Sequence[Row]) -> Document:
     }
 
 
-def _row(row: Row, roles: Mapping[str, str], most: Set[str]) -> Document:
-    """`most` are the held-out families that any row has a result of."""
+def _row(row: Row, roles: Mapping[str, str], most: Set[str], seen: Sequence[str]) -> Document:
+    """`most` are the held-out families that any row has a result of, `seen` those most keep."""
     found = measured.metatest(row.cell.adaptations)
     assert found is not None
     families = {one["family"]: one for one in found["families"]}
@@ -96,6 +97,8 @@ def _row(row: Row, roles: Mapping[str, str], most: Set[str]) -> Document:
         **{name: found[name] for name in ("rate", "tuned_steps", "held_out")},
         # One was trained on, has failed, or was not reached yet
         "fewer": bool(found["held_out"]) and set(found["held_out"]["families"]) != most,
+        # It was trained on another besides, or was run beside others: no forgetting of the same
+        "keeps_others": bool(found["held_out"]) and found["held_out"]["seen_families"] != [*seen],
         "families": [_family(families.get(name)) for name in roles],
     }
 
@@ -118,6 +121,8 @@ def _charts(part: Document, known: Mapping[str, int]) -> list[tuple[str, Markup]
     for title, points, curve in kinds if drawn else ():
         series = []
         for row in drawn:
+            if curve == "seen" and row["keeps_others"]:
+                continue
             pairs = list(zip(part[points], row["held_out"][curve], strict=True))
             outline = is_hollow(row["framework"])
             series.append(Line(row["label"], pairs, known[row["defense"]], hollow=outline))

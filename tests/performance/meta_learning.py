@@ -154,7 +154,12 @@ class Measured:
         ])  # fmt: skip
 
     def own(self):
-        """Accuracy under the threat's own family, before and after adapting to the others."""
+        """Accuracy under the threat's own family, before and after adapting to the others.
+
+        None of a row that has met another: that one is then what it should not forget.
+        """
+        if self.met:
+            return None
         before = self.tuned(lambda one, _: one.seen[:, 0])
         after = self.tuned(lambda one, at: one.seen[:, at])
         return before.mean(), after.mean()
@@ -231,8 +236,10 @@ def limits(measured):
     print("| Row | " + " | ".join(heads) + " |")
     print("|---|" + "---|" * len(heads))
     for row, one in measured.items():
-        values = [one.tuning[0, -1, 0], *one.tuning[:, 1:].max(axis=(0, 2)), *one.own()]
-        print(f"| {row} | " + " | ".join(f"{100 * v:.1f}" for v in values) + " |")
+        best = one.tuning[:, 1:].max(axis=(0, 2))
+        values = [one.tuning[0, -1, 0], *best, *(one.own() or (None, None))]
+        told = ["–" if value is None else f"{100 * value:.1f}" for value in values]
+        print(f"| {row} | " + " | ".join(told) + " |")
 
 
 def main():

@@ -161,6 +161,21 @@ def test_an_area_over_fewer_families_says_which_and_joins_no_others(synthetic):
     assert "of patch" in html
 
 
+def test_forgetting_of_other_families_than_most_keep_says_which(synthetic):
+    """As of a training that has met one besides: the row's number stands for something else."""
+    for defense, seen in (("none", ["linf"]), ("pgd-at", ["linf"]), ("meta-gen", ["universal"])):
+        cell_id = synthetic.cell(defense)
+        adapt(synthetic, cell_id, "spatial", "held-out", seed=1, seen_families=seen)
+    html, _ = report(synthetic)
+    document = json.loads((synthetic.store.path / "report/data/metatest.json").read_text())
+    (part,) = document["groups"][0]["parts"]
+    others = {row["defense"]: row["keeps_others"] for row in part["rows"]}
+    assert others == {"none": False, "pgd-at": False, "meta-gen": True}
+    assert html.count(">of universal<") == 1
+    charts = html.split('<svg class="chart"')[1:]
+    assert [chart.count("meta-gen") > 0 for chart in charts] == [True, True, False]
+
+
 def test_numbers_of_a_version_that_was_replaced_say_so(synthetic):
     now, before = FamilyRecord.VERSION, FamilyRecord.VERSION - 1
     adapt(synthetic, synthetic.cell("pgd-at"), "patch", "held-out", version=now)

@@ -58,6 +58,18 @@ def test_methods_are_sorted_by_what_is_robust_with_the_most_labels(synthetic):
     assert "accuracy in per cent over labels a class" in text
 
 
+def test_a_constant_answer_is_said_to_guess_and_stands_last(synthetic):
+    """It is as robust as it is right, and useless."""
+    cell_id = synthetic.cell("pgd-at")
+    clean = [{"mean": 0.9, "low": 0.8, "high": 0.95}, {"mean": 0.12, "low": 0.08, "high": 0.16}]
+    measure(synthetic, cell_id, "scratch-adv", robust=0.12, clean=clean)
+    measure(synthetic, cell_id, "finetune", robust=0.1)
+    text, (group,) = metatest(synthetic, "domains")
+    rows = [(row["method"], row["guesses"]) for row in group["parts"][0]["rows"]]
+    assert rows == [("finetune", [False, False]), ("scratch-adv", [False, True])]
+    assert text.count("<b>not told from guessing</b>") == 1
+
+
 def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
     for seed in (0, 1):
         measure(synthetic, synthetic.cell("pgd-at", seed=seed), robust=0.4 + seed / 10)

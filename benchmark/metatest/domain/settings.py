@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.digest import digest
 from benchmark.errors import ConfigError
+from benchmark.metatest.domain.target import converts
 from benchmark.metatest.effort import of_autoattack
 from benchmark.metatest.parsing import (
     Count,
@@ -126,6 +127,10 @@ def check(protocol: Domain, dataset: Dataset, target: Dataset) -> Domain:
     sizes = f"{target.name} has inputs of {_sizes(other)}, {dataset.name} of {_sizes(shape)}"
     if other != shape and not len(other) == len(shape) == 3:
         raise ConfigError(f"adapt-to: {sizes}; only images can be resized to others")
+    if other[-1] != shape[-1] and not converts(other[-1], shape[-1]):
+        raise ConfigError(
+            f"adapt-to: {sizes}; only grey is repeated to more channels, and colours become grey"
+        )
     if other != shape and not protocol.resize:
         raise ConfigError(
             f"adapt-to: {sizes}; give --set adaptation.resize=true to make them alike, or another "

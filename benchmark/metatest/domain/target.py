@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
+from benchmark import datasets
 from benchmark.datasets import Dataset
+from benchmark.errors import ConfigError, SizesDiffer
 
 # ITU-R 601-2, as Pillow's conversion to grey
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
+# Channels of an image in colours; a fourth is its opacity, which is dropped
+_COLOURS = (3, 4)
+
+
+def loaded(
+    name: str, shape: tuple[int, ...], *, resize: bool, label: str | None, **where: Any
+) -> Dataset:
+    """The other data set, for a model that takes inputs of this shape.
+
+    Images of different sizes are resized and cropped to the model's height where that was asked
+    for, since they have no size of their own.
+
+    Args:
+        label: the column of the classes, where it is a table.
+        where: what else `datasets.load` is told.
+
+    Raises:
+        DataError: it can't be read.
+        ConfigError: its images differ in size, and can't be resized or were not to be.
+    """
+    if name.partition(":")[0] == "csv":
+        where["label"] = label
+    try:
+        return datasets.load(name, **where)
+    except SizesDiffer as error:
+        if len(shape) != 3:
+            raise ConfigError(f"adapt-to: {name} has images, the model takes rows") from error
+        if not resize:
+            fix = "give --set adaptation.resize=true to make them alike"
+            raise ConfigError(f"adapt-to: {error.found}; {fix}") from error
+    return datasets.load(name, image_size=shape[0], **where)
 
 
 def drawn(
@@ -34,6 +69,11 @@ def drawn(
     )
     support = as_shape(target.x_train[places], shape)
     return support, target.y_train[places], as_shape(x[query], shape), y[query]
+
+
+def converts(channels: int, wanted: int) -> bool:
+    """Whether images of other channels can be made into these: from grey, or from colours to it."""
+    return channels == 1 or (wanted == 1 and channels in _COLOURS)
 
 
 def as_shape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -27,6 +27,7 @@ class Trial:
     """What to try: a model, a few examples x (n, ...) with labels, and what is to train it.
 
     framework: of a model that is of several; None where the model tells.
+    reads: whether heads are to be read out of its features.
     """
 
     origin: Origin
@@ -35,6 +36,7 @@ class Trial:
     classes: int
     defenses: Sequence[defenses.Defense]
     framework: str | None = None
+    reads: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ def result_of(trial: Trial, framework: str) -> TrialResult:
             kernel = defense.kernel(recognise(made.model), trial.x)
             try_out(kernel, trial.x, trial.y)
             outputs = kernel.predict(trial.x[:1])
+            if trial.reads:
+                body = frameworks.part(frameworks.HEADS, made.framework).Body(kernel)
+                body.features(trial.x[:1])
         except defenses.DefenseError as error:
             raise ModelError(f"model {name!r}: {error}") from error
         except Exception as error:  # whatever the model's own code raises
