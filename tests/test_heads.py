@@ -99,15 +99,27 @@ def test_gradients_go_through_the_closed_form_to_the_support(framework, kind):
 def test_the_linear_head_is_that_of_plain_gradient_descent():
     rows = features()
     weights, bias = np.zeros((WIDTH, WAYS)), np.zeros(WAYS)
-    rate = 0.5 / np.mean([row @ row for row in rows])
+    rate = 0.5
     for _ in range(3):
         logits = rows @ weights + bias
         wrong = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) - np.eye(WAYS)[Y]
-        weights = weights - rate * rows.T @ wrong / len(Y)
+        of_weights = rate / np.mean([row @ row for row in rows])
+        weights = weights - of_weights * rows.T @ wrong / len(Y)
         bias = bias - rate * wrong.mean(axis=0)
     found = spec.linear(rows[None], Y, WAYS, steps=3, rate=0.5)
     np.testing.assert_allclose(found.weights[0], weights, atol=1e-12)
     np.testing.assert_allclose(found.biases[0], bias, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["centroid", "ridge", "linear"])
+def test_the_scale_of_features_changes_no_answer(kind):
+    """Small features were answered by a bias that went up and down with them."""
+    settings = {"centroid": {}, "ridge": {"penalty": 1.0}, "linear": {"steps": 100, "rate": 3.0}}
+    rows = features()
+    expected = spec.FIT[kind](rows[None], Y, WAYS, **settings[kind]).logits(rows[None])
+    for scale in (0.01, 100.0):
+        heads = spec.FIT[kind](scale * rows[None], Y, WAYS, **settings[kind])
+        np.testing.assert_allclose(heads.logits(scale * rows[None]), expected, atol=1e-8)
 
 
 def body(framework, arrays):

@@ -14,7 +14,8 @@ Both frameworks have these steps as functions of tensors, which gradients go thr
 support; here they are in NumPy, for any leading axes, as is a linear head, which gradient descent
 fits to fixed features:
 
-    linear     W, b from 0 down the mean cross-entropy of f(x) W + b, with the rate r / mean |f|^2
+    linear     W, b from 0 down the mean cross-entropy of f(x) W + b, with the rates r / mean |f|^2
+               and r, so that the scale of features changes no answer
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def linear(features: np.ndarray, y: np.ndarray, ways: int, *, steps: int, rate: 
     for _ in range(steps):
         wrong = (_softmax(features @ weights + biases[:, None]) - targets) / count
         weights -= size[:, None, None] * (across @ wrong)
-        biases -= size[:, None] * wrong.sum(axis=1)
+        biases -= rate * wrong.sum(axis=1)
     return Heads(weights, biases, unit=False)
 
 
