@@ -61,6 +61,8 @@ DATA = {
     "a label lacks": ("y = y[:-1]", "x has 100 examples and y 99 labels"),
     "other labels": ("y = y + 1", "y reaches from 1 to 2; there are 2 class_names"),
     "no channel": ("x = x[..., 0]", "x is (100, 8, 8); inputs must be (n, H, W, C) or (n, d)"),
+    "channels first": ("x = x.repeat(3, 3).transpose(0, 3, 1, 2)", "looks like channels first"),
+    "a list": ("x = x.tolist()", "x is list; give an array"),
     "0 to 255": ("x = 255 * x", "inputs must be in [0, 1], or bytes"),
     "no numbers": ("x[3] = np.nan", "holds values that are not finite"),
 }
