@@ -95,6 +95,13 @@ class Recipe(Optimisation, ABC):
     # Whether an update goes down the gradient of the loss that the kernel gives for it.
     follows_its_loss: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.threat, Threat):
+            raise DefenseError(
+                f'threat must be a Threat, such as Threat("linf", 0.1), got {self.threat!r}'
+            )
+
     @classmethod
     def from_parameters(cls, threat: Threat, parameters: Mapping[str, Any]) -> Self:
         """The defense with `parameters` on top of its defaults; DefenseError where they're off.
