@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from defenses import help, saved, wrappers
+from defenses import foreign, help, saved, wrappers
 from defenses.adversarial.spec import AdversarialTraining, FastTraining, FgsmTraining
 from defenses.awp.spec import WeightPerturbation
 from defenses.contributed import KINDS, Contribution, ContributionError, contributed
@@ -37,6 +37,7 @@ from defenses.threat import Threat
 from defenses.trades.spec import Trades
 
 __all__ = [
+    "NO_DESCRIPTION",
     "TABLE",
     "AdversarialTraining",
     "ContributionError",
@@ -83,6 +84,8 @@ TABLE: dict[str, str] = {
     "seed-listing": "defenses.seed_listing.spec:SeedListing",
 }
 
+NO_DESCRIPTION = "(no description)"
+
 
 def names() -> list[str]:
     """The defenses that can be named on the command line; contributed ones come last."""
@@ -100,7 +103,7 @@ def describe(name: str) -> str:
     kind = _load(name)
     told = (kind.__doc__ or "").strip()
     is_made = told.startswith(f"{kind.__name__}(")  # by `dataclass`, where there is none
-    return "(no description)" if is_made or not told else told.splitlines()[0]
+    return NO_DESCRIPTION if is_made or not told else told.splitlines()[0]
 
 
 def parameter_names(name: str) -> list[str]:
@@ -123,8 +126,12 @@ def create(name: str, threat: Threat, parameters: Mapping[str, Any] | None = Non
 
     Raises:
         DefenseError: unknown name, unknown parameter or a value out of range.
+        ContributionError: another distribution's defense can't be made, or tells no cost.
     """
-    return _load(name).from_parameters(threat, parameters or {})
+    kind = _load(name)
+    if (other := _contributed().get(name)) is None:
+        return kind.from_parameters(threat, parameters or {})
+    return foreign.made(other, kind, threat, parameters or {})
 
 
 def load(path: Path | str, model: Any) -> Fitted:
@@ -182,19 +189,6 @@ def _load(name: str) -> type[Defense]:
     found = other.load()
     if not (isinstance(found, type) and issubclass(found, Defense)):
         raise other.unusable(f"is not {KINDS['defenses']}")
-    if why := _fault(found):
+    if why := foreign.fault(found):
         raise other.unusable(why)
     return found
-
-
-def _fault(kind: type[Defense]) -> str:
-    """Why the parameters of a contributed class can't be used; empty where they can."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for base in kind.__mro__:
-        for name, told in vars(base).get("__annotations__", {}).items():
-            if issubclass(base, Defense) and name not in fields and "ClassVar" not in str(told):
-                return f"has the parameter {name!r}, but no @dataclass(frozen=True, kw_only=True)"
-    for name, field in fields.items():
-        if name != "threat" and field.default is dataclasses.MISSING:
-            return f"has no default for its parameter {name!r}"
-    return ""

@@ -72,7 +72,7 @@ class Defense(Recipe):
         subject = recognise(model)
         x, y = _checked(subject, x, y)
         defense = self.sized_for(len(x))
-        validation = None if validation is None else _checked(subject, *validation)
+        validation = None if validation is None else _checked_pair(subject, validation)
         extra = None if extra is None else defense._checked_extra(subject, extra, x.shape[1:])
         kernel = defense._checked_kernel(subject, x, y, validation, extra)
         held_out = 0 if validation is None else len(validation[1])
@@ -126,3 +126,13 @@ def _checked(
     subject: Subject, x: np.ndarray | Inputs, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     return checked_data(subject.channels_last(x), y)
+
+
+def _checked_pair(
+    subject: Subject, given: tuple[np.ndarray | Inputs, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    if not (isinstance(given, (tuple, list)) and len(given) == 2):
+        many = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
+        told = f"got {type(given).__name__}{many}"
+        raise DefenseError(f"validation must be inputs and labels, (x, y), {told}")
+    return _checked(subject, *given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from defenses.parameters import checked_seed, of_python
 from defenses.recipe import Recipe
 from defenses.subject import Subject
 from defenses.training import Outcome
+from defenses.trial import told_afterwards
 
 # Keeps the draws of an adaptation apart from those of the training under the same seed.
 ADAPTATION_STREAM = 0xADA7
@@ -69,8 +71,11 @@ class Fitted:
         return self.kernel.learned()
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Logits, (n, classes), in evaluation mode."""
-        return self.kernel.predict(checked_inputs(self.subject.channels_last(np.asarray(x))))
+        """Logits, (n, classes), in evaluation mode; DefenseError for what the model can't take."""
+        x = checked_inputs(self.subject.channels_last(np.asarray(x)))
+        if not len(x):
+            raise DefenseError("there are no examples; give at least one")
+        return told_afterwards(self.kernel, x, None, lambda: self.kernel.predict(x))
 
     def save(self, path: Path | str) -> None:
         """Write weights, parameters, history and cost to the folder `path`, without any pickle.
@@ -130,7 +135,8 @@ class Fitted:
         generator = np.random.default_rng([checked_seed(seed), ADAPTATION_STREAM])
         start = self.defense.threat.random_starts(generator, x.shape)
         kernel = self.kernel.copy()
-        kernel.adapt(x, y, start, eps=self.defense.threat.eps, adaptation=adaptation)
+        adapt = partial(kernel.adapt, x, y, start, eps=self.defense.threat.eps)
+        told_afterwards(self.kernel, x, y, lambda: adapt(adaptation=adaptation))
         outcome = Outcome([], adaptation.cost(len(x)), adaptation.steps)
         return Fitted(self.defense, kernel, self.subject, outcome)
 

@@ -69,8 +69,8 @@ class Recipe(Optimisation, ABC):
         crop: pixels of padding around a training image, of which a random window is trained on; 0
             turns it off. On by default for natural images, as the data set says.
         flip: whether training images are mirrored at random; by default as the data set says.
-        rand_augment: operations of RandAugment on each training image, 0 turns it off; of a
-        magnitude: from 0 to 10.
+        rand_augment: operations of RandAugment on each training image; 0 turns it off.
+        magnitude: of these operations, from 0 to 10.
         cutout: side of a square that is blackened in each training image; 0 turns it off.
     """
 
@@ -94,6 +94,13 @@ class Recipe(Optimisation, ABC):
     makes_adversarial_examples: ClassVar[bool] = True
     # Whether an update goes down the gradient of the loss that the kernel gives for it.
     follows_its_loss: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.threat, Threat):
+            raise DefenseError(
+                f'threat must be a Threat, such as Threat("linf", 0.1), got {self.threat!r}'
+            )
 
     @classmethod
     def from_parameters(cls, threat: Threat, parameters: Mapping[str, Any]) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from defenses.imports import refuse_wrong_order
 if TYPE_CHECKING:
     from defenses.kernel import Kernel
     from defenses.subject import Subject
+
+T = TypeVar("T")
 
 # Examples that the model is tried on; the pass is no part of the training's cost.
 EXAMPLES = 2
@@ -55,6 +57,24 @@ def prepare(subject: Subject, x: np.ndarray | None) -> None:
         return
     module = importlib.import_module(_CONVENTIONS[subject.framework])
     explained(x.shape, lambda: module.prepare(subject.model, x[:EXAMPLES]))
+
+
+def told_afterwards(
+    kernel: Kernel, x: np.ndarray, y: np.ndarray | None, call: Callable[[], T]
+) -> T:
+    """What `call` gives; where it fails by inputs or labels that the model can't take, that.
+
+    Costs nothing where it doesn't fail. Raises `DefenseError`, or whatever `call` raises.
+    """
+    try:
+        return call()
+    except (DefenseError, MemoryError):
+        raise
+    except Exception:  # whatever the framework raises
+        outputs = explained(x.shape, lambda: kernel.predict(x[:EXAMPLES]))
+        if y is not None:
+            check_classes(y, outputs.shape[1])
+        raise
 
 
 def try_out(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> None:

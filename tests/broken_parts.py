@@ -102,6 +102,16 @@ class Halved(Sound):
     kernels: ClassVar = {"torch": f"{__name__}:torch_kernel"}
 
 
+class Misnamed(Sound):
+    """Its kernels are of no framework."""
+
+    kernels: ClassVar = {"pytorch": f"{__name__}:torch_kernel"}
+
+
+class Nameless(Sound):
+    __doc__ = None
+
+
 class Noise:
     """Adds noise of the budget, from the estimator's own generator."""
 
@@ -156,3 +166,5 @@ WIDE, SILENT, UNSEEDED, CURIOUS, NARROW, ABSENT = (
     replace(SOUND_NOISE, target=f"{__name__}:{name}")
     for name in ("WideNoise", "SilentNoise", "UnseededNoise", "Curious", "Narrow", "Absent")
 )
+COLOUR = replace(SOUND_NOISE, channels=(3,))
+UNKNOWN = replace(SOUND_NOISE, arguments=("max_iter", "unheard_of"))

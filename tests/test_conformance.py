@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from plugins import TEMPLATE, distribution, install
 
-from benchmark import frameworks
+from benchmark import datasets, frameworks
 
 frameworks.import_torch_first()
 
@@ -28,7 +28,9 @@ from benchmark.conformance.report import (  # noqa: E402
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of `broken_parts`, contributed under short names."""
     names = ("Sound", "Unequal", "Untrue", "Wide", "Cheap", "Unseeded", "Forgets", "Halved")
+    names += ("Misnamed", "Nameless")
     attacks = ("SOUND_NOISE", "WIDE", "SILENT", "UNSEEDED", "CURIOUS", "NARROW", "ABSENT")
+    attacks += ("COLOUR", "UNKNOWN")
     distribution(
         tmp_path / "place",
         "broken",
@@ -58,7 +60,8 @@ def test_a_sound_part_passes(kind: str, name: str) -> None:
 
 
 FAULTY_DEFENSES = {
-    "halved": ("declaration", "no kernel for tensorflow"),
+    "misnamed": ("declaration", "a kernel for 'pytorch'; frameworks are torch and tensorflow"),
+    "nameless": ("declaration", "its class has no docstring"),
     "unequal": ("parity", "update 1: losses or weights are .* apart"),
     "untrue": ("gradient", "in torch the update has length"),
     "wide": ("budget", "points that use 2 of the budget"),
@@ -93,6 +96,56 @@ def test_a_faulty_attack_is_found(name: str, fault: tuple[str, str]) -> None:
 
     with pytest.raises(Broken, match=told):
         attack.checks(name)[check]()
+
+
+@pytest.mark.usefixtures("given")
+def test_a_defense_of_one_framework_passes_what_can_be_checked() -> None:
+    found = states(rows("defenses", "halved"))
+
+    assert found.pop("parity") == "not applicable"
+    assert set(found.values()) == {PASSED}
+
+
+@pytest.mark.usefixtures("given")
+def test_an_attack_on_colours_is_tried_on_colours() -> None:
+    assert "left under linf in tensorflow" in attack.checks("colour")["runs"]()
+
+
+@pytest.mark.usefixtures("given")
+def test_a_part_that_can_not_be_used_is_told_once(bench: Any) -> None:
+    ended = bench("check-plugin", "unknown")
+
+    assert ended.code == 1
+    assert ended.err.splitlines() == [
+        "bench: error: attack 'unknown' of broken 1.0 says nothing of unheard_of in "
+        "argument_kinds; mend or uninstall it"
+    ]
+
+
+def test_who_asks_for_a_suite_is_told_what_reads_it(bench: Any) -> None:
+    ended = bench("check-plugin", "quick")
+
+    assert ended.code == 2
+    assert "bench list quick reads it" in ended.err
+
+
+DEFAULTS = {
+    "eps of bytes": ({"linf": 8.0}, 1, "eps 8 is above 1 under linf.*did you mean 8/255"),
+    "no eps at all": ({"l0": 0.0}, 1, "default under l0: eps 0 is not allowed"),
+    "no epochs": ({}, 0, "0 default epochs"),
+}
+
+
+@pytest.mark.parametrize(("eps", "epochs", "told"), DEFAULTS.values(), ids=DEFAULTS)
+def test_defaults_of_a_data_set_that_no_run_takes_are_found(
+    monkeypatch: pytest.MonkeyPatch, eps: dict[str, float], epochs: int, told: str
+) -> None:
+    usual = {"linf": 0.1, "l2": 0.5, "l1": 3.0}
+    defaults = datasets.DatasetDefaults(eps={**usual, **eps}, epochs=epochs)
+    monkeypatch.setattr(datasets, "defaults", lambda name: defaults)
+
+    with pytest.raises(Broken, match=told):
+        parts.dataset_checks("digits")["declaration"]()
 
 
 @pytest.mark.usefixtures("given")

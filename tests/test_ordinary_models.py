@@ -266,6 +266,49 @@ def test_labels_from_one_are_named(framework):
         fit("pgd-at", model, x, y % 3 + 1)
 
 
+ASKED = {
+    "labels that the model has not": (
+        lambda fitted, x, y: fitted.adapt(x, y + 1),
+        "labels run from 1 to 3, expected 0 to 2; subtract 1",
+    ),
+    "a support of another shape": (
+        lambda fitted, x, y: fitted.adapt(x[:, :5], y),
+        "can't take 2 NHWC images of shape \\(5, 6, 1\\)",
+    ),
+    "inputs of another shape": (
+        lambda fitted, x, y: fitted.predict(x[:, :5]),
+        "can't take 2 NHWC images of shape \\(5, 6, 1\\)",
+    ),
+    "no inputs": (lambda fitted, x, y: fitted.predict(x[:0]), "there are no examples"),
+}
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize(("ask", "told"), ASKED.values(), ids=ASKED)
+def test_what_a_trained_model_can_not_take_is_told_in_one_line(framework, ask, told):
+    model = nn.Sequential(nn.Flatten(), dense()) if framework == "torch" else sequential()
+    x, y = data()
+    fitted = fit("pgd-at", model, x, y)
+
+    with pytest.raises(defenses.DefenseError, match=told) as caught:
+        ask(fitted, x[:9], y[:9] % 3)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given", [np.zeros((9, 6, 6, 1)), (1, 2, 3), 0.1], ids=["array", "three", "number"]
+)
+def test_validation_that_is_no_pair_is_told(given):
+    model, defense = nn.Sequential(nn.Flatten(), dense()), defenses.create("none", THREAT)
+    with pytest.raises(defenses.DefenseError, match=r"inputs and labels, \(x, y\), got "):
+        defense.fit(model, *data(), epochs=1, validation=given)
+
+
+def test_a_threat_that_is_none_is_told():
+    with pytest.raises(defenses.DefenseError, match=r"threat must be a Threat, .* got 'linf'"):
+        defenses.AdversarialTraining(threat="linf")
+
+
 class Subclass(keras.Model):
     """Flatten and dense, with a layer that is never called."""
 

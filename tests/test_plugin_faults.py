@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,8 @@ DATA = {
     "a label lacks": ("y = y[:-1]", "x has 100 examples and y 99 labels"),
     "other labels": ("y = y + 1", "y reaches from 1 to 2; there are 2 class_names"),
     "no channel": ("x = x[..., 0]", "x is (100, 8, 8); inputs must be (n, H, W, C) or (n, d)"),
+    "channels first": ("x = x.repeat(3, 3).transpose(0, 3, 1, 2)", "looks like channels first"),
+    "a list": ("x = x.tolist()", "x is list; give an array"),
     "0 to 255": ("x = 255 * x", "inputs must be in [0, 1], or bytes"),
     "no numbers": ("x[3] = np.nan", "holds values that are not finite"),
 }
@@ -108,6 +111,22 @@ CLASSES = {
         USABLE.format(body="squeeze: float = parameter(20.0, low=0, high=10)"),
         "squeeze must be from 0 to 10, got 20",
     ),
+    "a cost that is a number": (
+        USABLE.format(body="def step_cost(self): return 100"),
+        "has a step_cost that gives int, not a Cost",
+    ),
+    "a cost of nothing": (
+        USABLE.format(body="def step_cost(self): return super().step_cost() * 0"),
+        "has updates that cost 0 gradient evaluations",
+    ),
+    "a cost that can't be told": (
+        USABLE.format(body="def step_cost(self): return self.batches"),
+        "can't be made (AttributeError: 'Mine' object has no attribute 'batches')",
+    ),
+    "a list of kernels": (
+        USABLE.format(body="kernels = ['one:Kernel']"),
+        "has kernels ['one:Kernel']; they map a framework to module:function",
+    ),
 }
 
 
@@ -121,8 +140,22 @@ def test_a_defense_that_can_not_be_is_told_and_hides_no_others(place, text, told
     assert told in found["mine"]
     assert "one 1.0" in found["mine"]
     assert "GE an example" in found["pgd-at"]
-    with pytest.raises(DefenseError, match=told.split("(")[0]):
+    with pytest.raises(DefenseError, match=re.escape(told)):
         defenses.create("mine", Threat("linf", 0.1))
+
+
+def test_a_suite_that_can_not_be_read_hides_no_others(place):
+    folder = place / "suites_of_one"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "odd.yaml").write_text("description: odd\nattacks:\n  a: {attack: fast-gradeint}\n")
+    distribution(place, "one", suites={"odd": "suites_of_one"})
+
+    found = descriptions("suites")
+
+    assert "can't be used: attack 'a' names the unknown attack 'fast-gradeint'" in found["odd"]
+    assert "one 1.0" in found["odd"]
+    assert "quick" in found
 
 
 def test_another_distribution_s_fault_does_not_keep_a_model_from_being_loaded(place):

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.output import tell
-from benchmark.errors import UnknownName
+from benchmark.errors import BenchError, UnknownName
 
 _COST_EXAMPLES = 50_000  # enough for whole batches to hardly matter
 
@@ -112,7 +112,7 @@ def _told(tell: Callable[[str], str], name: str, distribution: str | None) -> st
         return tell(name)
     try:
         return f"{tell(name)} [{distribution}]"
-    except DefenseError as error:
+    except (BenchError, DefenseError) as error:
         return f"can't be used: {error} [{distribution}]"
 
 

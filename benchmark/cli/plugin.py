@@ -10,7 +10,7 @@ import typer
 
 from benchmark.cli import options
 from benchmark.cli.output import tell
-from benchmark.errors import CheckError, UnknownName
+from benchmark.errors import CheckError, ConfigError, UnknownName
 
 
 def check_plugin(
@@ -48,6 +48,7 @@ def _kinds(name: str) -> list[str]:
     """What there is of this name; several parts of different kinds may share it."""
     import defenses
     from benchmark.attacks import lookup
+    from benchmark.attacks.suites import suite_names
     from benchmark.datasets import table
     from benchmark.models.entry import contributions
 
@@ -58,6 +59,9 @@ def _kinds(name: str) -> list[str]:
         "models": list(contributions()),
     }
     kinds = [kind for kind, names in tables.items() if name.partition(":")[0] in names]
+    if not kinds and name in suite_names():
+        told = f"bench list {name} reads it, and bench run --suite {name} --dry-run tries it"
+        raise ConfigError(f"{name!r} is a suite, and such have no checks of their own; {told}")
     if not kinds:
         raise UnknownName("part", name, [one for names in tables.values() for one in names])
     return kinds

@@ -19,7 +19,7 @@ from benchmark.conformance.report import Broken, Check, NotApplicable
 from benchmark.digest import digest
 from benchmark.results import Record
 
-_SHAPE, _CLASSES, _COUNT = (8, 8, 1), 3, 24
+_SIZE, _CLASSES, _COUNT = 8, 3, 24
 _EPS = {"linf": 0.2, "l2": 1.0, "l1": 6.0, "l0": 6.0, UNRESTRICTED: 1.0}
 # The share of examples that must end alike in both frameworks: float32 rounds near boundaries.
 _ALIKE = 0.9
@@ -51,18 +51,24 @@ class _Subject:
         self.spec = AttackSpec("tried", name, {})
         self._ran: dict[tuple[str, str, int], Ran] = {}
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of images that it works on: grey ones unless it says that it needs others."""
+        channels = self.entry.channels
+        return _SIZE, _SIZE, 1 if not channels or 1 in channels else min(channels)
+
     @functools.cached_property
     def specification(self) -> models.ModelSpecification:
         """Of the network."""
-        return models.specification("cnn", _SHAPE, _CLASSES)
+        return models.specification("cnn", self.shape, _CLASSES)
 
     def target(self, framework: str) -> Target:
         """The network in one framework, and every other example with its own answer as label."""
         weights = self.specification.initial_weights(0)
         model = models.built(framework, self.specification, weights)
         kernel = frameworks.part(frameworks.ESTIMATORS, framework)
-        estimator = kernel.wrap(model, input_shape=_SHAPE, classes=_CLASSES, device="cpu")
-        x = np.random.default_rng(0).random((_COUNT, *_SHAPE), dtype=np.float32)
+        estimator = kernel.wrap(model, input_shape=self.shape, classes=_CLASSES, device="cpu")
+        x = np.random.default_rng(0).random((_COUNT, *self.shape), dtype=np.float32)
         found = estimator.predict(x).argmax(axis=1)
         y = np.where(np.arange(_COUNT) % 2 == 0, found, (found + 1) % _CLASSES)
         return Target(estimator, x, y, found, np.arange(_COUNT), framework=framework)

@@ -36,6 +36,7 @@ _PLAIN: dict[str, Any] = {
 
 def checks(name: str, **parameters: Any) -> Mapping[str, Check]:
     """The checks of the defense `name`, by their names."""
+    defenses.parameter_names(name)  # one that can't be used is told once, not by every check
     subject = _Subject(name, parameters)
     return {
         "declaration": subject.declaration,
@@ -68,6 +69,16 @@ class _Subject:
         threat = defenses.Threat("linf", _EPS["linf"])
         return defenses.create(self.name, threat, {**given, **self.parameters}).sized_for(COUNT)
 
+    @property
+    def frameworks(self) -> tuple[str, ...]:
+        """Those that it has a kernel for; runs in others refuse it."""
+        return tuple(one for one in frameworks.FRAMEWORKS if one in self.defense.kernels)
+
+    def needs(self, framework: str) -> None:
+        """Raises `NotApplicable` without a kernel for a framework that a check looks into."""
+        if framework not in self.frameworks:
+            raise NotApplicable(f"looked at in {framework} alone, and it has no kernel for that")
+
     def model(self, framework: str, **settings: Any) -> Any:
         """The model, with its first weights."""
         more = settings if framework == "torch" else {"shape": SHAPE}
@@ -85,20 +96,25 @@ class _Subject:
         return defense.at(defense.draw_augmented(generator, *pool), done)
 
     def declaration(self) -> str:
-        """A line about it, both frameworks, a length, and help for its parameters."""
+        """A line about it, the frameworks that it has kernels for, and help for its parameters."""
         line = defenses.describe(self.name)
-        if not line:
+        if line == defenses.NO_DESCRIPTION:
             raise Broken("its class has no docstring, whose first line is its description")
-        if missing := set(frameworks.FRAMEWORKS) - self.defense.kernels.keys():
-            raise Broken(f"it has no kernel for {' and '.join(sorted(missing))}")
+        if unknown := self.defense.kernels.keys() - {*frameworks.FRAMEWORKS}:
+            known = " and ".join(frameworks.FRAMEWORKS)
+            raise Broken(f"it has a kernel for {min(unknown)!r}; frameworks are {known}")
+        if not self.frameworks:
+            raise Broken("it has no kernel")
         untold = [key for key, text in defenses.parameter_help(self.name).items() if not text]
         if untold:
             raise Broken(f"its docstring says nothing of {', '.join(untold)} under Args")
-        return line
+        return line if len(self.frameworks) > 1 else f"{line} (for {self.frameworks[0]} alone)"
 
     def parity(self) -> str:
         """Equal losses and weights in both frameworks after each of some updates."""
-        kernels = [self.kernel(framework) for framework in frameworks.FRAMEWORKS]
+        if len(self.frameworks) < 2:
+            raise NotApplicable(f"it has a kernel for {self.frameworks[0]} alone")
+        kernels = [self.kernel(framework) for framework in self.frameworks]
         generator, apart, moved = np.random.default_rng(1), 0.0, 0.0
         for step in range(STEPS):
             draws = self.draws(generator, step / STEPS)
@@ -118,7 +134,7 @@ class _Subject:
         if not self.defense.follows_its_loss:
             raise NotApplicable("it says that its updates follow something else than its loss")
         told = []
-        for framework in frameworks.FRAMEWORKS:
+        for framework in self.frameworks:
             kernel = self.kernel(framework, dataclasses.replace(self.defense, **_PLAIN))
             draws = self.draws(np.random.default_rng(2))
             before = kernel.state()
@@ -146,6 +162,7 @@ class _Subject:
         """What the model is trained on stays within the budget around the batch, and the box."""
         if not self.defense.makes_adversarial_examples:
             raise NotApplicable("it makes no adversarial examples")
+        self.needs("torch")
         kernel, seen = self.kernel("torch"), []
         forward = kernel.training_logits  # type: ignore[attr-defined]
 
@@ -165,7 +182,7 @@ class _Subject:
 
     def determinism(self) -> str:
         """Equal seeds give equal weights, others don't."""
-        for framework in frameworks.FRAMEWORKS:
+        for framework in self.frameworks:
             first, again, other = (self._trained(framework, seed) for seed in (0, 0, 1))
             if not all(np.array_equal(a, b) for a, b in zip(first, again, strict=True)):
                 raise Broken(f"two trainings in {framework} with one seed end in other weights")
@@ -175,6 +192,7 @@ class _Subject:
 
     def cost(self) -> str:
         """The passes that ran are those that `step_cost`, or `cost_of`, declares."""
+        self.needs("torch")
         counted = frameworks.part(_PARTS, "torch").Counted.ran
         model = self.model("torch", counted=True)
         counted.update(forwards=0, backwards=0)
@@ -190,7 +208,7 @@ class _Subject:
 
     def save_and_load(self) -> str:
         """A saved model gives the same logits when it is loaded."""
-        for framework in frameworks.FRAMEWORKS:
+        for framework in self.frameworks:
             model = self.model(framework)
             fitted = self.defense.fit(model, self.x, self.y, budget_ge=self._ge(2))
             with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:

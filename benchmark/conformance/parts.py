@@ -14,7 +14,7 @@ from benchmark import datasets
 from benchmark.conformance.report import Broken, Check
 from benchmark.datasets import Dataset
 from benchmark.errors import ModelError
-from benchmark.limits import eps_fault
+from benchmark.limits import MAX_EPOCHS, eps_fault
 from benchmark.models.provided.building import make
 from benchmark.models.provided.origin import origin_of
 
@@ -24,16 +24,19 @@ _SHAPE, _CLASSES, _COUNT = (8, 8, 1), 4, 32
 def dataset_checks(name: str, data_dir: str | None = None) -> Mapping[str, Check]:
     """The checks of the data set `name`, whose files are in `data_dir` where it has some."""
 
+    defaults = datasets.defaults(name)  # a set that can't be used is told once, not by every check
+
     def load() -> Dataset:
         return datasets.load(name, data_dir=Path(data_dir) if data_dir else None)
 
     def declaration() -> str:
-        defaults = datasets.defaults(name)
         if missing := {"linf", "l2", "l1"} - defaults.eps.keys():
             raise Broken(f"it has no default eps under {', '.join(sorted(missing))}")
         for norm, eps in defaults.eps.items():
-            if not eps > 0 or (norm != "l0" and eps_fault(norm, eps)):
-                raise Broken(f"its eps under {norm} is {eps}")
+            if why := eps_fault(norm, eps) if norm != "l0" or not eps > 0 else "":
+                raise Broken(f"its default under {norm}: {why}")
+        if not (isinstance(defaults.epochs, int) and 1 <= defaults.epochs <= MAX_EPOCHS):
+            raise Broken(f"it has {defaults.epochs!r} default epochs; give 1 or more")
         return f"eps {defaults.eps['linf']:.3g} under linf, {defaults.epochs} epochs"
 
     def values() -> str:
@@ -93,8 +96,11 @@ class _Model:
         """A model of its framework, with an output a class."""
         for framework in self.frameworks:
             outputs = self.fitted(framework).predict(self.x)
-            if outputs.shape != (_COUNT, _CLASSES) or not np.isfinite(outputs).all():
-                raise Broken(f"in {framework} it gives outputs of shape {outputs.shape}")
+            if outputs.shape != (_COUNT, _CLASSES):
+                told = f"{outputs.shape}, not {(_COUNT, _CLASSES)}"
+                raise Broken(f"in {framework} it gives outputs of shape {told}")
+            if not np.isfinite(outputs).all():
+                raise Broken(f"in {framework} it gives outputs that are not finite")
         return f"in {' and '.join(self.frameworks)}, with finite logits"
 
     def determinism(self) -> str:

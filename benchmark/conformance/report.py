@@ -13,8 +13,9 @@ from typing import Any
 
 from benchmark import frameworks
 from benchmark.child import Child
-from benchmark.errors import CheckError
+from benchmark.errors import BenchError, CheckError
 from benchmark.text import reason_of
+from defenses.errors import DefenseError
 
 SERVE = "benchmark.conformance.report:serve"
 
@@ -39,6 +40,13 @@ class Row:
     text: str
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """Why a part can't be tried at all."""
+
+    text: str
+
+
 class NotApplicable(Exception):
     """Why a check says nothing of this part."""
 
@@ -58,6 +66,9 @@ def rows(kind: str, name: str, **given: Any) -> Iterator[Row]:
         kind: of `KINDS`.
         name: of the part.
         given: what its checks want to know beside.
+
+    Raises:
+        BenchError, DefenseError: the part can't be used, so that nothing can be checked.
     """
     module, _, function = _CHECKS[kind].partition(":")
     checks: Mapping[str, Check] = getattr(importlib.import_module(module), function)(name, **given)
@@ -74,7 +85,7 @@ def rows(kind: str, name: str, **given: Any) -> Iterator[Row]:
 
 
 def checked(kind: str, name: str, **given: Any) -> Iterator[Row]:
-    """`rows`, of a process of its own; raises `CheckError` where that dies."""
+    """`rows`, of a process of its own; raises `CheckError` where it dies or can't try the part."""
     with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
         log = Path(folder) / "check.log"
         with Child(
@@ -84,6 +95,8 @@ def checked(kind: str, name: str, **given: Any) -> Iterator[Row]:
             while isinstance(answer, Row):
                 yield answer
                 answer = child.answer()
+            if isinstance(answer, Unusable):
+                raise CheckError(answer.text)
             if answer != "done":
                 raise CheckError(f"{kind[:-1]} {name!r}: the process of its check {child.ending()}")
 
@@ -93,6 +106,9 @@ def serve(connection: Connection, framework: str, device: str, threads: int) -> 
     kind, name, given = connection.recv()
     for one in frameworks.FRAMEWORKS:
         frameworks.prepare(one, device=device, threads=threads)
-    for row in rows(kind, name, **given):
-        connection.send(row)
+    try:
+        for row in rows(kind, name, **given):
+            connection.send(row)
+    except (BenchError, DefenseError) as error:
+        connection.send(Unusable(str(error)))
     connection.send("done")

@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmark.datasets.dataset import Dataset, Request, Source
 from benchmark.datasets.entry import DatasetEntry
+from benchmark.datasets.npz import looks_channels_first
 from benchmark.errors import BenchError, DataError
 from benchmark.text import reason_of
 
@@ -26,6 +27,8 @@ def source(entry: DatasetEntry, request: Request, distribution: str) -> Source:
         x, y = getattr(found, f"x{end}"), getattr(found, f"y{end}")
         if (x is None) != (y is None):
             raise DataError(f"{whose}: of x{end} and y{end} one is missing")
+        if x is not None and not hasattr(x, "shape"):
+            raise DataError(f"{whose}: x{end} is {type(x).__name__}; give an array")
         if x is not None and y is not None and (why := _fault(x.shape, y, len(found.class_names))):
             raise DataError(f"{whose}: {why.format(x=f'x{end}', y=f'y{end}')}")
         if x is not None and x.shape[1:] != found.x.shape[1:]:
@@ -37,6 +40,11 @@ def _fault(shape: tuple[int, ...], y: np.ndarray, classes: int) -> str:
     """Why inputs of this shape and these labels can't be used; empty where they can."""
     if len(shape) not in (2, 4):
         return f"{{x}} is {shape}; inputs must be (n, H, W, C) or (n, d)"
+    if looks_channels_first(shape):
+        return (
+            f"{{x}} is {shape}, which looks like channels first; "
+            "move them last with x.transpose(0, 2, 3, 1)"
+        )
     if not isinstance(y, np.ndarray) or y.ndim != 1 or y.dtype.kind not in "iu":
         told = f"{y.dtype} of shape {y.shape}" if isinstance(y, np.ndarray) else type(y).__name__
         return f"{{y}} is {told}; labels must be whole numbers, (n,)"

@@ -183,6 +183,11 @@ def _names(found: list[str], name: str) -> dict[str, str]:
     return {key: called[key] for key in (*KEYS, *parts)}
 
 
+def looks_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether inputs of this shape are images (n, C, H, W)."""
+    return len(shape) == 4 and shape[1] <= 4 < min(shape[2:])
+
+
 def checked_images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
     """`x` with a channel axis, after checking its type, shape and range."""
     if x.dtype not in (np.uint8, np.float16, np.float32, np.float64):
@@ -191,7 +196,7 @@ def checked_images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
         raise DataError(
             f"{where} has shape {x.shape}; allowed are (n, H, W), (n, H, W, C) or (n, d), not empty"
         )
-    if x.ndim == 4 and x.shape[1] <= 4 < min(x.shape[2:]):
+    if looks_channels_first(x.shape):
         raise DataError(
             f"{where} has shape {x.shape}, which looks like channels first; "
             "move them last with x.transpose(0, 2, 3, 1)"
