@@ -17,7 +17,8 @@ from defenses.ahead import ahead
 from defenses.extra import Extra, Mixture
 from defenses.inputs import Chosen, Inputs
 from defenses.kernel import Arrays, Kernel
-from defenses.recipe import Length, Recipe
+from defenses.length import Length
+from defenses.recipe import Recipe
 from defenses.resident.spec import Held, Rows, chunks, size
 
 # Keeps the training's draws apart from other uses of the same seed.

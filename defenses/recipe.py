@@ -1,4 +1,4 @@
-"""What a defense is before it trains: parameters, draws, cost, and the length of its training."""
+"""What a defense is before it trains: parameters, draws, cost, and how long it trains."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from defenses.augmentation import Augmentation
 from defenses.cost import Cost
 from defenses.errors import DefenseError, did_you_mean
 from defenses.kernel import Arrays, Kernel
+from defenses.length import Length
 from defenses.optimisation import Optimisation
-from defenses.parameters import check_number, later, of_python, parameter
+from defenses.parameters import later, parameter
 from defenses.subject import Subject
 from defenses.threat import Threat
 from defenses.trial import prepare
@@ -33,25 +34,6 @@ def kernels_of(family: str, name: str) -> dict[str, str]:
     """Framework to "module:class" of a family's kernel, which has one name in both."""
     modules = {"torch": "pytorch", "tensorflow": "tensorflow"}
     return {framework: f"defenses.{family}.{file}:{name}" for framework, file in modules.items()}
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a training runs.
-
-    Args:
-        epochs: passes over the data, the last one possibly cut short.
-        steps: updates of the weights in all.
-        steps_per_epoch: updates in a whole epoch.
-        gradient_evaluations: what the steps and their robust validation are expected to cost: a
-            training that is stopped early costs less, and one whose updates cost what they happen
-            to draw (`meta-adv` under several attacks) some per cent more or less.
-    """
-
-    epochs: int
-    steps: int
-    steps_per_epoch: int
-    gradient_evaluations: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,32 +245,15 @@ class Recipe(Optimisation, ABC):
             DefenseError: neither or both are given, they are no numbers, or nothing can be trained
                 with that.
         """
-        epochs, budget_ge = of_python(epochs), of_python(budget_ge)
-        if (epochs is None) == (budget_ge is None):
-            raise DefenseError("give either epochs or a budget of gradient evaluations")
-        if epochs is not None:
-            check_number("epochs", epochs, whole=True, low=0, high=None)
-        if budget_ge is not None:
-            check_number("budget_ge", budget_ge, whole=False, low=0, high=None)
         sized = self.sized_for(examples)
-        per_epoch = examples // sized.examples_per_step
-        per_step = sized.step_cost().gradient_evaluations
         watched = watched_examples(examples, validation) if self.watched else 0
-        check = validation_cost(self.threats, watched).gradient_evaluations
-        if epochs is not None:
-            steps = epochs * per_epoch
-        else:
-            whole, rest = divmod(budget_ge or 0, per_epoch * per_step + check)
-            steps = int(whole * per_epoch + max(0, rest - check) // per_step)
-        if steps < 1:
-            given = f"epochs {epochs}" if epochs is not None else f"a budget of {budget_ge}"
-            checked = f" and its check on validation data {check:g}" if check else ""
-            raise DefenseError(
-                f"{given} trains nothing: one update costs {per_step:g} gradient evaluations, "
-                f"an epoch has {per_epoch} updates{checked}; give more"
-            )
-        epochs = -(-steps // per_epoch)
-        return Length(epochs, steps, per_epoch, steps * per_step + epochs * check)
+        return Length.of(
+            epochs=epochs,
+            budget_ge=budget_ge,
+            per_epoch=examples // sized.examples_per_step,
+            per_step=sized.step_cost().gradient_evaluations,
+            check=validation_cost(self.threats, watched).gradient_evaluations,
+        )
 
     def kernel_class(self, framework: str) -> str:
         """Where the kernel of a framework is, "module:class"; DefenseError where it has none."""

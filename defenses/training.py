@@ -21,7 +21,8 @@ from defenses.errors import DefenseError, did_you_mean
 from defenses.extra import Extra
 from defenses.fetching import Losses
 from defenses.kernel import Arrays, Kernel
-from defenses.recipe import Length, Recipe
+from defenses.length import Length
+from defenses.recipe import Recipe
 from defenses.schedules import averaging_decay, ramp
 from defenses.states import divided, joined
 from defenses.validation import (
