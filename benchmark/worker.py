@@ -66,7 +66,7 @@ def _run(
                 do(stage, context)
     except defenses.TrainingDivergedError as error:
         status, reason = "diverged", str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # other people's code may try to end the process
         traceback.print_exc()
         status, reason = "failed", explained(error, _smaller(cell))
     if status == "ok" and not task.ends:
@@ -127,7 +127,7 @@ def do(stage: Stage, context: Context) -> None:
     try:
         lacking = [path for path in stage.needs if _failed(context, path)]
         result = (stage.failed(_reason(context, lacking[0])), {}) if lacking else stage.run(context)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if stage.essential:
             raise
         traceback.print_exc()

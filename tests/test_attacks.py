@@ -229,6 +229,17 @@ def test_an_attack_that_raises_is_recorded_as_failed(make_target, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_an_attack_that_ends_the_process_fails_alone(make_target, monkeypatch, capsys):
+    def ending(*_, **__):
+        raise SystemExit(3)
+
+    monkeypatch.setattr(running, "adversarial", ending)
+    spec = load_suite("quick").attacks[0]
+    record, arrays = run_attack(spec, make_target("torch"), key="k", norm="linf", eps=0.3, seed=0)
+    assert (record["status"], record["reason"], arrays) == ("failed", "SystemExit: 3", {})
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_an_attack_that_returns_no_number_is_recorded_as_failed(make_target, monkeypatch, capsys):
     """Its points count for nothing, so that a model would seem robust to it."""
     monkeypatch.setattr(running, "adversarial", lambda spec, estimator, x, *_, **__: x + np.nan)

@@ -66,7 +66,7 @@ def run_attack(
     try:
         before = replace(passes := target.attacked_by(spec).passes)
         found = _generate(spec, target, attacked, norm, eps, progress, timeout)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # other people's code may try to end the process
         traceback.print_exc()
         reason = explained(error, _fewer(spec, target, error))
         return {**record, "status": "failed", "reason": reason}, {}
@@ -77,7 +77,7 @@ def run_attack(
     return record | told, arrays
 
 
-def _fewer(spec: AttackSpec, target: Target, error: Exception) -> str:
+def _fewer(spec: AttackSpec, target: Target, error: BaseException) -> str:
     """What to ask for where memory ran out: a batch size that was tried and fits, if any does."""
     if not ran_out_of_memory(error):
         return ""
