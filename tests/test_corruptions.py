@@ -186,6 +186,21 @@ def test_a_lens_out_of_focus_keeps_what_is_even_and_spreads_a_point_evenly(setti
     assert (found > 1e-3 / setting[0]).sum() >= np.pi * int(setting[0]) ** 2
 
 
+@pytest.mark.parametrize(
+    ("setting", "middle", "beside"),
+    # One pixel behind three taps each way: t = exp(-1 / (2 softness^2)), over (1 + 2 t)^2
+    [((0.3, 0.4), 0.844973, 0.037126), ((0.5, 0.6), 0.445213, 0.111015)],
+    ids=str,
+)
+def test_a_lens_is_as_much_out_of_focus_as_published(setting, middle, beside):
+    point = np.zeros((41, 41, 1))
+    point[20, 20] = 1
+    found = blur.defocus_blur(point, setting, None)[..., 0]
+    assert found[20, 20] == pytest.approx(middle, abs=1e-6)
+    assert found[20, 21] == pytest.approx(beside, abs=1e-6)
+    assert found.sum() == pytest.approx(1)
+
+
 def test_fog_is_a_fractal_whose_brightest_value_stays():
     clouds = weather.plasma(20, 3, np.random.default_rng(0))
     assert clouds.shape == (32, 32)

@@ -26,14 +26,21 @@ def defocus_blur(
 
 
 def _disk(radius: float, softness: float) -> np.ndarray:
-    """A disk of this radius with the sum 1, smoothed by a Gaussian of 3 taps, or 5 of a large."""
-    reach, taps = (int(radius) + 1, 1) if radius <= 8 else (int(radius), 2)
+    """A disk of this radius with the sum 1, smoothed by a Gaussian of 3 taps, or 5 of a large.
+
+    It is smoothed within 17 pixels, or the width of a larger disk, as published; what is 0 around
+    it is cut off afterwards.
+    """
+    reach, taps = (8, 1) if radius <= 8 else (int(radius), 2)
     steps = np.arange(-reach, reach + 1)
     inside = (steps[:, None] ** 2 + steps**2 <= radius**2).astype(np.float64)
     tap = np.exp(-(np.arange(-taps, taps + 1) ** 2) / (2 * softness**2))
     for axis in (0, 1):
         inside = ndimage.correlate1d(inside, tap / tap.sum(), axis=axis, mode="mirror")
-    return inside / inside.sum()
+    around = max(0, reach - int(radius) - taps)
+    kept = inside[around : len(steps) - around, around : len(steps) - around]
+    found: np.ndarray = kept / kept.sum()
+    return found
 
 
 def glass_blur(
