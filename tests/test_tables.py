@@ -180,6 +180,23 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes) -> None:
         datasets.load(f"csv:{tmp_path / 't.csv'}", label="class")
 
 
+def written(folder: Path, header: str, end: str = "") -> str:
+    rows = [f"{row},{row % 7},{'ab'[row % 2]}{end}" for row in range(ROWS)]
+    (folder / "t.csv").write_text("\n".join([header, *rows]))
+    return f"csv:{folder / 't.csv'}"
+
+
+def test_rows_longer_than_the_header_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="rows have more cells than the header has names"):
+        datasets.load(written(tmp_path, "size,class"), label="class")
+
+
+def test_a_comma_at_the_end_of_rows_moves_no_column(tmp_path: Path) -> None:
+    data = datasets.load(written(tmp_path, "size,share,class", ","), label="class")
+    assert data.class_names == ("a", "b")
+    assert data.input_shape == (2,)
+
+
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no file"):
         datasets.load(f"csv:{tmp_path / 'none.csv'}", label="class")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -82,7 +83,14 @@ def _read(path: Path, name: str) -> pd.DataFrame:
             "and test.csv, or --data-dir with the folder that holds it"
         )
     try:
-        frame = pd.read_csv(path, low_memory=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Else the first cells of rows that are longer than the header would name the rows
+            frame = pd.read_csv(path, low_memory=False, index_col=False)
+    except pd.errors.ParserWarning as error:
+        raise DataError(
+            f"{name}: rows have more cells than the header has names; give every column a name"
+        ) from error
     except _UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise DataError(
