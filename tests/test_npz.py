@@ -128,6 +128,11 @@ BAD_NPZ = [
     ),
     pytest.param(changed(x_train=with_value(np.nan)), "x_train holds NaN", id="NaN"),
     pytest.param(changed(x_train=with_value(np.inf)), "from 0 to inf", id="infinity"),
+    pytest.param(
+        changed(x_train=np.eye(3, dtype=np.uint8)[np.newaxis].repeat(40, 0)),
+        r"x_train is uint8 and holds 0 and 1 alone, .*; save x.astype\('float32'\)",
+        id="bytes up to 1",
+    ),
     pytest.param(changed(x_train=with_value(-0.5)), "from -0.5 to 0; .*: rescale", id="below 0"),
     pytest.param(changed(x_train=with_value(255)), "from 0 to 255; .*: divide", id="up to 255"),
     pytest.param(changed(x_train=np.zeros(40)), r"x_train has shape \(40,\)", id="no image axes"),

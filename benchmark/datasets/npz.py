@@ -208,6 +208,11 @@ def checked_images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
 def _in_range(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
     """`x` after a check that it lies in [0, 1], what is outside by rounding alone clipped."""
     if x.dtype == np.uint8:
+        if x.max() == 1:
+            raise DataError(
+                f"{where} is uint8 and holds 0 and 1 alone, and bytes are divided by 255; save "
+                "x.astype('float32'), or 255 * x"
+            )
         return x
     low, high = float(x.min()), float(x.max())  # a NaN anywhere makes both NaN
     if np.isnan(low):
