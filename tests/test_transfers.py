@@ -7,11 +7,18 @@ import importlib
 import numpy as np
 import pytest
 
-from benchmark import models
-from benchmark.attacks import creating, transfers
-from benchmark.errors import ModelError
-from benchmark.frameworks import BUILDERS, WEIGHTS_SUFFIXES
-from benchmark.models.stored import neutral_weights
+from benchmark import frameworks
+
+frameworks.import_torch_first()
+
+import torch  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from benchmark import models  # noqa: E402
+from benchmark.attacks import creating, transfers  # noqa: E402
+from benchmark.errors import ModelError  # noqa: E402
+from benchmark.frameworks import BUILDERS, WEIGHTS_SUFFIXES  # noqa: E402
+from benchmark.models.stored import neutral_weights  # noqa: E402
 
 SPECIFICATION = models.specification("cnn-small", (8, 8, 1), 10)
 
@@ -39,6 +46,28 @@ def test_weights_of_another_model_are_refused(tmp_path, framework):
 
     with pytest.raises(ModelError, match="don't fit the model"):
         neutral_weights(saved(framework, tmp_path), other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64], ids=str)
+def test_weights_of_another_width_are_read_as_float32(tmp_path, dtype):
+    read = neutral_weights(saved_as(dtype, tmp_path), SPECIFICATION)
+
+    for name, expected in SPECIFICATION.initial_weights(3).items():
+        assert read[name].dtype == np.float32
+        np.testing.assert_allclose(read[name], expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8], ids=str)
+def test_weights_of_a_type_that_is_not_read_are_refused(tmp_path, dtype):
+    with pytest.raises(ModelError, match=r"as float32$"):
+        neutral_weights(saved_as(dtype, tmp_path), SPECIFICATION)
+
+
+def saved_as(dtype, folder):
+    path = saved("torch", folder)
+    weights = {name: value.to(dtype) for name, value in load_file(path).items()}
+    save_file(weights, path)
+    return path
 
 
 class _Threshold:

@@ -26,7 +26,7 @@ _KERAS_KINDS = {
 def neutral_weights(
     path: Path, specification: ModelSpecification, *, new_head: bool = False
 ) -> dict[str, np.ndarray]:
-    """The arrays by name, in the neutral layout.
+    """The arrays by name, in the neutral layout, as float32 whatever real numbers the file has.
 
     Args:
         path: what a builder's `save_weights` wrote: safetensors, or Keras's `.weights.h5`.
@@ -41,6 +41,8 @@ def neutral_weights(
         weights = read(path, specification)
     except (OSError, KeyError, SafetensorError) as error:
         raise ModelError(f"weights {path.name} don't fit the model: {error}") from error
+    except TypeError as error:  # NumPy has no such type
+        raise ModelError(f"weights {path.name}: {error}; save them as float32") from error
     expected = {name: array.shape for name, array in specification.arrays().items()}
     if new_head:
         head = f"{specification.head}."
@@ -49,7 +51,10 @@ def neutral_weights(
     shapes = {name: value.shape for name, value in weights.items()}
     if shapes != expected:
         raise ModelError(f"weights {path.name} don't fit the model: {shapes}")
-    return weights
+    for name, value in weights.items():
+        if value.dtype.kind != "f":
+            raise ModelError(f"weights {path.name}: {name} is {value.dtype}; save it as float32")
+    return {name: value.astype(np.float32, copy=False) for name, value in weights.items()}
 
 
 def _from_torch(path: Path, specification: ModelSpecification) -> dict[str, np.ndarray]:
