@@ -287,11 +287,37 @@ def test_the_small_sets_of_omniglot_are_taken_together_once(tmp_path: Path, fold
     assert sum(len(getattr(data, f"y_{part}")) for part in PARTS) == 15
 
 
+@pytest.mark.parametrize(
+    ("name", "write", "says"),
+    [
+        ("gtsrb", gtsrb, "86 training and 43 test images, published are 26,640 and 12,630"),
+        ("omniglot", omniglot, "40 of 19,280 images"),
+        ("imagenette", imagenette, "20 training and 10 test images, published are 9,469 and 3,925"),
+    ],
+)
+def test_a_set_that_was_unpacked_in_part_is_told(
+    tmp_path: Path, name: str, write: Callable[[Path], None], says: str
+) -> None:
+    write(tmp_path)
+    data = datasets.load(name, data_dir=tmp_path)
+    assert data.record()["incomplete"] == says
+    told = f"{name} is not as published: {says}; where a download was interrupted"
+    assert data.notices()[0].startswith(told)
+
+
+def test_a_whole_set_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.datasets.image_sets._GTSRB", (86, 43))
+    gtsrb(tmp_path)
+    data = datasets.load("gtsrb", data_dir=tmp_path)
+    assert "incomplete" not in data.record()
+    assert data.notices() == []
+
+
 def test_images_of_signs_are_not_squashed_and_it_is_told(tmp_path: Path) -> None:
     gtsrb(tmp_path)
     data = datasets.load("gtsrb", data_dir=tmp_path)
     told = "centre-cropped to a square, resized to 32x32 pixels (bilinear)"
-    assert data.about == {"transform": told}
+    assert data.about["transform"] == told
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,11 @@ class Dataset:
     def notices(self) -> list[str]:
         """What the user should know of the data, a line each."""
         lines = []
+        if counts := self.about.get("incomplete"):
+            lines.append(
+                f"{self.name} is not as published: {counts}; where a download was interrupted, "
+                "remove its folder and give --download"
+            )
         if count := self.about.get("rows_without_label"):
             lines.append(f"rows of {self.name} without a label, left out: {count}")
         if count := self.measured.known_test:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.datasets.dataset import Request, Source
@@ -41,6 +42,9 @@ OBJECTS = {
 _ALL_CHARACTERS = "omniglot-py/images_background"
 _SMALL = ("images_background_small1", "images_background_small2")
 
+# Training and test images that are published.
+_GTSRB, _OMNIGLOT, _IMAGENETTE = (26_640, 12_630), (19_280, 0), (9_469, 3_925)
+
 
 def gtsrb(request: Request) -> Source:
     """26,640 training and the official 12,630 test images of 43 traffic signs, 32x32 colour.
@@ -59,7 +63,21 @@ def gtsrb(request: Request) -> Source:
     test: dict[str, list[str]] = {name: [] for name in train}
     for file, label in _rows(table, request.name):
         test[f"{label:05d}"].append(str(images / file))
-    return source(request, train, test, names=SIGNS, image_size=32, hashed=True)
+    found = source(request, train, test, names=SIGNS, image_size=32, hashed=True)
+    return _counted(found, *_GTSRB)
+
+
+def _counted(found: Source, training: int, test: int) -> Source:
+    """Says where images are missing: unpacking that was interrupted leaves some of the files.
+
+    torchvision takes the folder for a whole one then, and never goes on.
+    """
+    held = len(found.y), 0 if found.y_test is None else len(found.y_test)
+    if held == (training, test):
+        return found
+    told = "{:,} training and {:,} test images, published are {:,} and {:,}"
+    counts = told.format(*held, training, test) if test else f"{held[0]:,} of {training:,} images"
+    return replace(found, about={**found.about, "incomplete": counts})
 
 
 def _rows(table: Path, name: str) -> list[tuple[str, int]]:
@@ -102,7 +120,8 @@ def omniglot(request: Request) -> Source:
                 # The small sets share alphabets, drawing for drawing.
                 found.setdefault(f"{alphabet.name}/{character}", files)
     train = dict(sorted(found.items()))
-    return source(request, train, None, names=tuple(train), image_size=28, hashed=True)
+    whole = source(request, train, None, names=tuple(train), image_size=28, hashed=True)
+    return whole if folders == small else _counted(whole, *_OMNIGLOT)
 
 
 def imagenette(request: Request) -> Source:
@@ -122,4 +141,5 @@ def imagenette(request: Request) -> Source:
             f"{', '.join(list(OBJECTS)[:2])}, ...; give --download to fetch them"
         )
     names = tuple(OBJECTS.values())
-    return source(request, train, test, names=names, image_size=128, hashed=True)
+    found = source(request, train, test, names=names, image_size=128, hashed=True)
+    return _counted(found, *_IMAGENETTE)
