@@ -147,7 +147,7 @@ def test_what_is_held_out_is_left_out_and_told(digits: Any) -> None:
     x = np.concatenate([held_out.x_test[:3], held_out.x_validation[:2], held_out.x_train[:4]])
     name = digits(x=x, y=np.zeros(9, np.int64))
     made = plan(extra_data=name)
-    assert "5 of 9 examples of npz:more.npz are also in the test or validation part, left out" in (
+    assert "5 of 9 examples of npz:more.npz are also held out for validation or test, left out" in (
         made.notices
     )
     told = made.jobs[0].cell.extra_data
@@ -161,6 +161,29 @@ def test_texts_name_classes(digits: Any) -> None:
         for y in (np.array([3, 0, 9]), np.array(["3", "0", "9"]))
     )
     assert numbers == texts
+
+
+FEW_SHOT: dict[str, Any] = {"protocol": "few-shot", "split": 0, "ways": 2}
+
+
+def test_examples_of_classes_that_are_held_out_are_left_out(digits: Any) -> None:
+    from benchmark import datasets
+
+    whole = datasets.load("digits")
+    split = datasets.load("digits", classes=0).class_split
+    assert split is not None
+    held_out = np.isin(whole.y_train, [int(name) for name in (*split.test, *split.validation)])
+    x = np.concatenate([whole.x_train[held_out][:7], np.ones((3, 8, 8, 1), np.float32)])
+    made = plan(extra_data=digits(x=x, y=np.array([split.train[0]] * 10)), **FEW_SHOT)
+    told = made.jobs[0].cell.extra_data
+    assert told is not None
+    assert (told["examples"], told["left_out"]) == (3, 7)
+
+
+def test_numbers_name_no_classes_where_some_are_held_out(digits: Any) -> None:
+    name = digits(x=np.ones((3, 8, 8, 1), np.float32), y=np.array([0, 1, 2]))
+    with pytest.raises(DataError, match="have new places; give each class's name, of 1, 4, 5"):
+        plan(extra_data=name, **FEW_SHOT)
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

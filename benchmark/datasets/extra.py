@@ -30,7 +30,7 @@ class ExtraData:
 
     name: as it was given, "npz:FILE". path: of the file, on this machine. share: of each batch.
     fingerprint: start of the SHA-256 of inputs and labels. examples: that are trained with.
-    left_out: that are also in the test or validation part.
+    left_out: that are also held out for validation or test, by themselves or with their class.
     """
 
     name: str
@@ -56,7 +56,7 @@ class ExtraData:
             return []
         return [
             f"{self.left_out} of {self.examples + self.left_out} examples of "
-            f"{dataset_name(self.name)} are also in the test or validation part, left out"
+            f"{dataset_name(self.name)} are also held out for validation or test, left out"
         ]
 
 
@@ -102,12 +102,19 @@ def _read(found: ExtraData, dataset: Dataset) -> tuple[Examples, Labels, str, in
     digest = hashlib.sha256(f"{x.dtype.str}{x.shape}".encode())
     digest.update(np.ascontiguousarray(x).data.cast("B"))
     digest.update(y.tobytes())
-    held_out = {one for part in (dataset.x_test, dataset.x_validation) for one in _digests(part)}
+    held_out = {one for part in _held_out(dataset) for one in _digests(part)}
     kept = np.array([one not in held_out for one in _digests(Examples(x))])
     if not kept.any():
-        raise DataError(f"{where}: every example is also in the test or validation part")
+        raise DataError(f"{where}: every example is also held out for validation or test")
     rows = np.flatnonzero(kept)
     return Examples(x, rows), y[rows], digest.hexdigest()[:16], len(x) - len(rows)
+
+
+def _held_out(dataset: Dataset) -> Iterator[Examples]:
+    """What no model is trained on, the examples of classes that are held out included."""
+    yield from (dataset.x_test, dataset.x_validation)
+    for pool in dataset.novel.values():
+        yield from (pool.support, pool.query)
 
 
 def _digests(x: Examples) -> Iterator[bytes]:
@@ -127,6 +134,12 @@ def _places(y: NDArray[Any], dataset: Dataset, where: str) -> Labels:
                 f"{', '.join(names[:10])}{', ...' if classes > 10 else ''}"
             )
         return np.array([place[name] for name in y.tolist()], np.int64)
+    if dataset.novel:
+        raise DataError(
+            f"{where}: labels are numbers, and where classes are held out the others have new "
+            f"places; give each class's name, of {', '.join(names[:10])}"
+            f"{', ...' if classes > 10 else ''}"
+        )
     if y.min() < 0 or y.max() >= classes:
         raise DataError(
             f"{where}: labels run from {y.min()} to {y.max()}, and those of {dataset.name} from 0 "
