@@ -163,6 +163,17 @@ def test_texts_name_classes(digits: Any) -> None:
     assert numbers == texts
 
 
+def test_what_is_held_out_is_known_whichever_way_bytes_became_floats(digits: Any) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    y = np.arange(40) % 2
+    np.savez("bytes.npz", x_train=x[:30], y_train=y[:30], x_test=x[30:], y_test=y[30:])
+    multiplied = np.concatenate([x[30:], 255 - x[30:]]).astype(np.float32) * np.float32(1 / 255)
+    made = plan(dataset="npz:bytes.npz", extra_data=digits(x=multiplied, y=np.zeros(20, int)))
+    told = made.jobs[0].cell.extra_data
+    assert told is not None
+    assert (told["examples"], told["left_out"]) == (10, 10)
+
+
 FEW_SHOT: dict[str, Any] = {"protocol": "few-shot", "split": 0, "ways": 2}
 
 
