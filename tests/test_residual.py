@@ -220,6 +220,7 @@ def in_keras_along(model, x, y):
     ("given", "name"),
     [
         ("preact-resnet18(width=64)", "preact-resnet18"),
+        ("preact-resnet18(std=0.00001)", "preact-resnet18(std=1.0e-05)"),
         (" preact-resnet18( width = 8, norm=group )", "preact-resnet18(norm=group,width=8)"),
         ("wrn-16-2(mean=[0.5])", "wrn-16-2"),
         ("wrn-16-2(mean=[0.25,0.5,0.75])", "wrn-16-2(mean=[0.25,0.5,0.75])"),
@@ -227,6 +228,7 @@ def in_keras_along(model, x, y):
 )
 def test_equal_models_have_one_name(given, name):
     assert models.canonical(given) == name
+    assert models.canonical(name) == name
 
 
 @pytest.mark.parametrize(

@@ -45,4 +45,6 @@ def joined(base: str, given: Mapping[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple | list):
         return _shown(value[0]) if len(value) == 1 else f"[{','.join(map(_shown, value))}]"
+    if isinstance(value, float):
+        return re.sub(r"^(-?\d+)e", r"\1.0e", str(value))  # YAML reads 1e-05 as a text
     return str(value).lower() if isinstance(value, bool) else str(value)
