@@ -15,6 +15,7 @@ from benchmark.reporter import Reporter
 from benchmark.results import PROTOCOL_VERSION, Store
 from benchmark.results.records import StageRecord
 from benchmark.stages.attack import Attack
+from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
 from benchmark.stages.domain import Adapting
 from benchmark.stages.fewshot import Episodes
@@ -33,6 +34,7 @@ MEASURED = {
         Attack(AttackSpec("fgsm", "fast-gradient", {}), "fgsm-1", 5, needs=()),
         examples=5,
     ),
+    "corruptions": Corruptions(5, ()),
     "tuning": TUNING,
     "family": Family("linf", "linf-1", TUNING, 1.0),
     "read-out": Episodes(FewShot(), "ridge", 5, 1, "ridge-1", ()),

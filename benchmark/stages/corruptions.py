@@ -10,16 +10,17 @@ from benchmark import frameworks
 from benchmark.corruptions import CORRUPTIONS, constants, corrupt
 from benchmark.metatest.summary import Estimate, share
 from benchmark.results import Record, npz_writer
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import CorruptionsRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Result, Stage
+from benchmark.stages.stage import Measured, Result
 from defenses.labels import labels_of
 
 PATH = "corruptions/common"
 LEVELS = 5  # severities
 
 
-class Corruptions(Stage):
+class Corruptions(Measured):
     """Stage "corruptions/common": a record, and common.npz.
 
     It holds `prediction`, (corruptions, severities, n) int64, `correct`, bool of the same shape,
@@ -42,7 +43,8 @@ class Corruptions(Stage):
         started = time.perf_counter()
         record, arrays = self.measured(context)
         record["seconds"] = time.perf_counter() - started
-        return CorruptionsRecord(**record), {"common.npz": npz_writer(arrays)}
+        made = CorruptionsRecord(**record, protocol_version=PROTOCOL_VERSION)
+        return made, {"common.npz": npz_writer(arrays)}
 
     def measured(self, context: Context) -> tuple[Record, dict[str, np.ndarray]]:
         """The record without its seconds, and the arrays."""

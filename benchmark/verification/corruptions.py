@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmark.results.identity import PROTOCOL_VERSION, protocol_of
 from benchmark.stages.corruptions import PATH, Corruptions, summary
 from benchmark.verification.comparison import Comparison, allowed
 from benchmark.verification.loaded import Loaded
@@ -16,6 +17,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     """All predictions again; the rest of the stage follows from them."""
     found.expect("the stage", f"corruptions/{key}", PATH)
     record, stored = loaded.stage(PATH), loaded.arrays(PATH)
+    found.expect("protocol_version", protocol_of(record), PROTOCOL_VERSION)
     _ = loaded.target
     again, arrays = Corruptions(loaded.cell.examples, ()).measured(loaded.context)
     found.expect_all(record, again, _DERIVED)

@@ -7,11 +7,13 @@ import json
 import pytest
 
 import reports
+from benchmark.results.identity import PROTOCOL_VERSION
 from reports.terminal import terminal_table
 
 RECORD = {
     "status": "ok",
     "corruptions": ["gaussian_noise", "fog"],
+    "protocol_version": PROTOCOL_VERSION,
     "constants": "CIFAR-10-C",
     "accuracy": [[0.9, 0.8, 0.7, 0.6, 0.5], [0.4, 0.4, 0.4, 0.4, 0.4]],
     "mean": 0.55,

@@ -98,6 +98,7 @@ def measured(store: Any, text: str) -> None:
     store.write_stage("b", "curves/two", failed)
     corrupted = {"corruptions": [text], "constants": text, "accuracy": [[0.5] * 5]}
     corrupted |= {"mean": 0.5, "low": 0.4, "high": 0.6, "clean_accuracy": 0.9, "examples": 200}
+    corrupted |= {"protocol_version": PROTOCOL_VERSION}
     store.write_stage("b", "corruptions/common", corrupted)
     certified = {"sigma": 0.1, "n0": 10, "n": 100, "alpha": 0.001, "examples": 3, "abstained": 0}
     certified |= {"radii": [0.0, 0.1], "certified_accuracy": [0.5, 0.5], "certified": 0.5}

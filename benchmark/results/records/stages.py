@@ -183,7 +183,7 @@ class CurveRecord(ProtocolRecord):
         return self
 
 
-class CorruptionsRecord(StageRecord):
+class CorruptionsRecord(ProtocolRecord):
     """corruptions/common.json
 
     Args:
