@@ -156,6 +156,13 @@ def test_episodes_that_agree_claim_no_more_than_their_queries():
     assert (found.mean, found.low, found.high) == pytest.approx((0, 0, 0.8898), abs=1e-4)
 
 
+def test_episodes_that_nearly_agree_claim_no_more_than_their_queries():
+    # s^2 / 2 = 0.0025, as of 0.2475 / 0.0025 = 99 queries, but there were 20: z^2 / n = 8.072,
+    # centre 4.486 / 9.072 and reach sqrt(8.072 (0.2475 + 8.072 / 4)) / 9.072 = 0.4714
+    found = share(np.array([0.4, 0.5]), queries=10)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.45, 0.0231, 0.9659), abs=1e-4)
+
+
 def test_the_interval_of_differences_is_students():
     # s = 0.1, quantile for 2 degrees of freedom 4.3027: 4.3027 x 0.1 / sqrt(3) = 0.2484
     found = difference(np.array([-0.1, -0.2, -0.3]))
@@ -194,6 +201,20 @@ def test_forgetting_is_what_seen_families_lose():
     assert record["accuracy"][0] == pytest.approx([1, 1, 1])  # no labels, no adaptation
 
 
+def test_forgetting_is_of_the_largest_support():
+    class MoreForgetful(Forgetful):
+        """Of each example that it adapts to."""
+
+        def descend(self, x, y, *, steps, rate):
+            self.done = len(x)
+
+    data = dataset()
+    data.y_test[:] = 0
+    tuning = choose(PROTOCOL, np.zeros((2, 3, 3)), Cost())
+    record, _ = course(data=data).family("linf-large", MoreForgetful(), tuning)
+    assert record["seen_accuracy"] == pytest.approx([1, 1 / 5, 1 / 5])
+
+
 @pytest.mark.parametrize("chosen", [("universal",), ("linf", "universal")])
 def test_what_may_be_forgotten_is_measured_also_where_it_was_not_chosen(chosen):
     protocol = dataclasses.replace(PROTOCOL, families=chosen)
@@ -209,6 +230,8 @@ def test_the_best_curve_gives_the_rate_and_its_peak_the_steps():
     assert (chosen.rate, chosen.steps) == (0.5, 1)
     none = choose(PROTOCOL, np.full((2, 3, 3), 0.3), Cost())
     assert (none.rate, none.steps) == (0.1, 0)
+    accuracy[0, 1:] = [0.9, 0.2, 0.2]  # the other rate's peak has none either
+    assert choose(PROTOCOL, accuracy, Cost()).steps == 1
 
 
 BAD_SETTINGS = {
@@ -315,6 +338,15 @@ def test_costs_are_the_passes_that_ran(name):
     assert sum(cost["backwards"] for cost in stored) == sum(backwards)
 
 
+def test_adapting_costs_the_attack_on_the_support_and_the_descents():
+    episode = draw_episode(PROTOCOL, dataset(), course().attacker("linf"), number=0, seed=0)
+    found = run_episode(adaptable("torch"), episode, PROTOCOL, rate=0.5)
+    # Two steps of attack on 4; then three steps of descent on 2, and on 4
+    assert found.adapting.backwards == 2 * 4 + 3 * 2 + 3 * 4
+    # Two steps of attack on 5 queries: before, and at two checkpoints of two supports
+    assert found.measuring.backwards == 2 * 5 * (1 + 2 * 2)
+
+
 def test_adapting_leaves_the_trained_weights_as_they_were():
     model = adaptable("torch")
     x = dataset().x_test[:]
@@ -354,6 +386,24 @@ def test_queries_that_the_attack_gave_nothing_for_are_told():
     assert (arrays["correct"] == 1).all()
     assert (arrays["given_up"] == 1 / PROTOCOL.queries).all()
     assert record["given_up"] == pytest.approx(1 / PROTOCOL.queries)
+
+
+class Turning(untrained.Recorder):
+    """Wrong about test images as they are, right about what an attack moved."""
+
+    def predict(self, x):
+        return np.all(x == np.float32(PARTS["test"]), axis=(1, 2, 3)).astype(int)
+
+    def attack(self, x, y, start, *, eps, **_):
+        return x - np.float32(eps / 2)
+
+
+def test_what_was_wrong_before_an_attack_does_not_count_as_right_after_it():
+    data = dataset(random=False)
+    data.y_test[:] = 0
+    tuning = choose(PROTOCOL, np.zeros((2, 3, 3)), Cost())
+    _, arrays = course(data=data).family("linf-large", Turning(), tuning)
+    assert (arrays["correct"] == 0).all()
 
 
 def test_tabular_data_leave_images_families_out():

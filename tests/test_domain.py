@@ -226,6 +226,16 @@ def test_queries_that_the_attack_gave_nothing_for_are_told(method, monkeypatch):
     assert record["given_up"] == arrays["clean"].mean() > 0
 
 
+@pytest.mark.parametrize("method", ["finetune", "centroid"])
+def test_what_was_wrong_before_an_attack_does_not_count_as_right_after_it(method, monkeypatch):
+    target = dataclasses.replace(dataset(), y_test=np.zeros(30, int))
+    for kind in (Adaptable, Reading):
+        monkeypatch.setattr(kind, "logits", lambda self, x: np.eye(3)[np.ones(len(x), int)])
+        monkeypatch.setattr(kind, "predict", lambda self, x: np.zeros(len(x), int))
+    _, arrays = course(target=target).run(method, beginning(method, "torch"))
+    assert (arrays["robust"] == 0).all()
+
+
 def test_the_defender_chooses_the_setting_that_the_attack_leaves_most_of():
     record, _ = course().run("ridge", beginning("ridge", "torch"))
     for shots, chosen in zip(record["shots"], record["setting"], strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -242,6 +243,21 @@ def test_small_logits_hide_no_gradient_from_the_attack():
         found.append(course._measured(task, range(4), trial)["robust"])
     assert np.array_equal(*found)
     assert 0 < found[0].mean() < 1
+
+
+def test_what_was_wrong_before_an_attack_does_not_count_as_right_after_it(monkeypatch):
+    dataset, right = data(), itertools.cycle([False, True, True])  # before, attacked, stored
+    course = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
+    chosen = readout("centroid", course.model)
+    monkeypatch.setattr(
+        Course,
+        "_right",
+        lambda self, heads, features, batch: np.full(batch.query.shape, next(right)),
+    )
+    task, trial = course._task("test", 2, 2, chosen), Trial(chosen, {}, 10.0)
+    found = course._measured(task, range(4), trial, final=True)
+    assert not found["robust"].any()
+    assert not found["stored_queries"].any()
 
 
 def test_settings_are_chosen_on_validation_classes_alone():

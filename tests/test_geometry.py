@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.attacks.geometry import ORDERS, distances, in_box, lengths, limit, onto_ball, spread
+from benchmark.attacks.geometry import (
+    ORDERS,
+    distances,
+    in_box,
+    is_within,
+    lengths,
+    limit,
+    onto_ball,
+    spread,
+)
 
 ROWS = np.random.default_rng(0).normal(size=(6, 20))
 NORMS = ("linf", "l2", "l1")
@@ -38,10 +47,17 @@ def test_what_is_no_number_is_no_change_under_l0():
 
 
 @pytest.mark.parametrize(
-    ("value", "inside"), [(0, True), (1, True), (-1e-7, False), (1.1, False), (np.nan, False)]
+    ("value", "inside"), [(0, True), (1, True), (-1e-7, False), (1 + 1e-7, False), (np.nan, False)]
 )
 def test_what_is_no_number_is_not_in_the_box(value, inside):
     assert in_box(np.array([[0.5, value]])) == inside
+
+
+@pytest.mark.parametrize("norm", ["linf", ""])
+def test_what_is_within_is_in_the_box_and_in_the_budget_of_a_norm(norm):
+    x = np.full((4, 1, 1, 2), 0.95)
+    points = x + np.array([0.04, 0.06, np.nan, -0.2]).reshape(-1, 1, 1, 1)
+    assert is_within(points, x, norm, 0.1).tolist() == [True, False, False, not norm]
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -133,6 +133,38 @@ def test_mean_worst_and_forgetting_follow_from_what_stays():
     assert record["forgetting"]["mean"] == pytest.approx((-2 / 6 - 1 / 6) / 2)
 
 
+class Slow(Forgetful):
+    """Of one rate right at first and then half of the time, of the other right in the end only."""
+
+    right = (6, 6)  # of the queries, after the first arrival and after the second
+
+    def descend(self, x, y, *, rate, **settings):
+        self.done, self.right = self.done + 1, {0.1: (6, 3), 0.5: (0, 4)}[rate]
+
+    def predict(self, x):
+        return (np.arange(len(x)) >= self.right[self.done > 3]).astype(int)
+
+
+def test_a_setting_is_chosen_by_what_stays_in_the_end():
+    whole = course()
+    whole.dataset.y_validation[:] = 0
+    setting, tuning = whole._tuned("finetune", Slow())
+    assert [one["mean"] for one in tuning["tried"]] == pytest.approx([3 / 6, 4 / 6])
+    assert setting["rate"] == 0.5
+
+
+def test_each_round_attacks_from_starts_of_its_own():
+    class Starting(Recorder):
+        def attack(self, x, y, start, **_):
+            self.asked.append(("start", start.tobytes()) if len(x) == SMALL.labels else ("query",))
+            return x
+
+    model = Starting()
+    run_episode(model, draw(), SMALL, "finetune", {"rate": 0.1})
+    starts = model.of("start")
+    assert len(starts) == len(set(starts)) == 2 * SMALL.rounds  # of the third there are none
+
+
 def test_the_worst_is_over_families_that_have_arrived_together():
     found = run_episode(adaptable("torch"), draw(), SMALL, "none", {})
     assert found.worst[0] == found.correct[0, 0]
@@ -153,6 +185,21 @@ def test_queries_that_the_attack_gave_nothing_for_are_told():
     record, arrays = whole.run("none", Broken())
     assert (arrays["given_up"] == [0, 1, 0]).all()
     assert record["given_up"] == pytest.approx(1 / 3)
+
+
+def test_what_was_wrong_before_an_attack_does_not_count_as_right_after_it():
+    class Turning(Recorder):
+        def predict(self, x):
+            return np.all(x == 0.75, axis=(1, 2, 3)).astype(int)
+
+        def attack(self, x, y, start, *, eps, **_):
+            return x - np.float32(eps / 8)
+
+    flat = {"x_test": np.full((20, 6, 6, 1), 0.75, np.float32), "y_test": np.zeros(20, int)}
+    data = dataclasses.replace(dataset(), **flat)
+    _, arrays = Course(SMALL, data, "linf", BUDGETS, 0).run("none", Turning())
+    assert (arrays["correct"] == 0).all()
+    assert (arrays["given_up"] == 0).all()
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

@@ -146,8 +146,14 @@ def test_an_answer_that_is_not_finite_counts_for_no_class(inputs):
 
 @pytest.mark.parametrize(
     ("counts", "expected"),
-    [([0, 10, 1], 1), ([6, 4, 0], ABSTAINED), ([0, 0, 0], ABSTAINED), ([8, 0, 0], 0)],
-    ids=["clear", "two are near", "no answers", "one class"],
+    [
+        ([0, 10, 1], 1),
+        ([6, 4, 0], ABSTAINED),
+        ([7, 1, 0], ABSTAINED),  # p = 2 * 9 / 2**8 = 0.07
+        ([0, 0, 0], ABSTAINED),
+        ([8, 0, 0], 0),
+    ],
+    ids=["clear", "two are near", "two are nearly apart", "no answers", "one class"],
 )
 def test_a_prediction_abstains_where_two_classes_can_not_be_told_apart(counts, expected):
     first, second = sorted(counts)[-1], sorted(counts)[-2]

@@ -37,6 +37,32 @@ def test_rows_that_the_data_cannot_tell_apart_share_a_rank(synthetic: Any) -> No
     assert list(board["cell_id"]) == [best, near, far]
 
 
+def test_the_first_of_a_group_is_taken_from_the_others(synthetic: Any) -> None:
+    best = synthetic.cell("a", robust=worst(0.80))
+    far = synthetic.cell("b", robust=worst(0.68))
+
+    board = reports.leaderboard(synthetic.store.path).set_index("cell_id")
+
+    assert board["best_difference"].isna()[best]
+    found = board.loc[far, ["best_low", "best_difference", "best_high"]].tolist()
+    assert found[1] == pytest.approx(-0.12)
+    assert found == sorted(found)
+    assert found[2] < 0
+
+
+def test_rows_without_a_rank_count_in_the_correction_too(synthetic: Any) -> None:
+    # 6 discordant examples, all on one side: p = 2/2**6, of a pair alone told apart
+    both = [synthetic.cell(name, robust=dict.fromkeys(("pgd", "fgsm"), share))
+            for name, share in (("a", 0.53), ("b", 0.50))]  # fmt: skip
+    assert list(ranks(reports.leaderboard(synthetic.store.path)).values()) == [1, 2]
+
+    states = {"fgsm": ("failed", "no memory")}
+    synthetic.cell("c", robust=dict.fromkeys(("pgd", "fgsm"), 0.2), states=states)
+
+    found = ranks(reports.leaderboard(synthetic.store.path))
+    assert [found[cell] for cell in both] == [1, 1]
+
+
 def test_incomplete_and_failed_rows_have_no_rank(synthetic: Any) -> None:
     whole = synthetic.cell("a", robust=worst(0.5))
     part = synthetic.cell("b", robust=worst(0.9), states={"pgd": ("failed", "why")})

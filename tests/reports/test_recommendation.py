@@ -92,6 +92,24 @@ def test_frameworks_and_seeds_of_a_defense_are_one_choice(synthetic: Any) -> Non
     assert "keeps 50.0 to 65.0 % under attack" in recommended(synthetic)["sentence"]
 
 
+SEEDS = {
+    # defense: [(worst case, cost) of seed 0, of seed 1, ...] -> the pick
+    "other seeds are not compared": ({"a": [(0.8, 9), (0.6, 9)], "b": [(0.6, 1), (0.4, 1)]}, "a"),
+    "alike in one seed": ({"a": [(0.8, 9), (0.6, 9)], "b": [(0.6, 1), (0.59, 1)]}, "b"),
+    "the cost is that of one training": ({"a": [(0.6, 7), (0.6, 9)], "b": [(0.6, 10)]}, "a"),
+}
+
+
+@pytest.mark.parametrize("case", SEEDS)
+def test_seeds_are_compared_one_by_one(synthetic: Any, case: str) -> None:
+    defenses, picked = SEEDS[case]
+    for name, trainings in defenses.items():
+        for seed, (robust, cost) in enumerate(trainings):
+            trained(synthetic, name, cost, seed=seed, robust={"pgd": robust})
+
+    assert recommended(synthetic)["picked"] == picked
+
+
 def test_the_chart_names_every_defense_once_and_marks_it_in_both_frameworks(
     synthetic: Any,
 ) -> None:

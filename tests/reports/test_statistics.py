@@ -53,6 +53,16 @@ def test_across_equal_examples_only_the_seeds_count() -> None:
     assert (found.low, found.high) == pytest.approx((0.00154, 0.99846), abs=1e-5)
 
 
+def test_no_variance_is_taken_for_negative() -> None:
+    # S = 2, n = 3, mean 2/3; mean squares 0, 1/6, 1/2: between and of an example 0; of the mean
+    # 1/2 / 2 / 3 = 1/12, as if of 8/3 examples; degrees of freedom of 0 + 1/6 - 1/2, at least 1/2:
+    # (1/4) / (1/36 / 2 + 1/4 / 2) = 1.8, so t = 4.79488 and q² = 22.9909
+    found = across_seeds([[True, False, True], [False, True, True]])
+
+    assert (found.between, found.within) == (0, pytest.approx(1 / 6))
+    assert (found.low, found.high) == pytest.approx((0.04676, 0.98789), abs=1e-5)
+
+
 def test_across_seeds_of_one_seed_is_wilson() -> None:
     found = across_seeds([first(8, 10)])
 
@@ -143,6 +153,16 @@ def test_the_interval_of_a_difference_worked_by_hand(
     assert differences(*counts)[:3] == pytest.approx(expected, abs=1e-5)
 
 
+def test_both_parts_of_an_interval_are_corrected_for_the_family() -> None:
+    level = 0.05 / 3
+    share = stats.binomtest(10, 40).proportion_ci(1 - level, "exact")
+    least = 2 * (level / 2) ** (1 / 10) - 1
+
+    found = differences(10, 0, 40, comparisons=3)
+
+    assert found[1:3] == pytest.approx((least * share.low, share.high))
+
+
 def test_the_interval_excludes_0_exactly_where_the_test_tells_two_apart() -> None:
     random = np.random.default_rng(0)
     told = set()
@@ -199,6 +219,14 @@ def test_unequal_examples_are_no_pairs(a: list[bool], b: list[bool]) -> None:
 )
 def test_ranks_tie_where_the_data_cannot_tell(right: list[int], expected: list[int]) -> None:
     assert ranks.with_ties([first(count, 40) for count in right]) == expected
+
+
+@pytest.mark.parametrize(("comparisons", "expected"), [(None, [1, 2]), (2, [1, 1])], ids=str)
+def test_ranks_are_corrected_for_the_family_that_is_given(
+    comparisons: int | None, expected: list[int]
+) -> None:
+    rows = [first(count, 40) for count in (30, 24)]  # p = 2/2**6
+    assert ranks.with_ties(rows, comparisons=comparisons) == expected
 
 
 def test_no_row_ranks_below_a_less_accurate_one() -> None:
