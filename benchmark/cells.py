@@ -15,6 +15,7 @@ import defenses
 from benchmark import datasets
 from benchmark.checkout import git_state
 from benchmark.datasets.classes import ClassSplit, recorded
+from benchmark.datasets.features import fingerprint
 from benchmark.frameworks import processor, versions
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Record
@@ -35,7 +36,8 @@ CLEAN = "clean"  # of a support that is adapted to as it is
 class Cell:
     """One model to train and to attack.
 
-    dataset: its name, without the folders of a path: the fingerprint says which data are meant.
+    dataset: its name, without the folders of a path: the fingerprint says which data are meant,
+    and where features have budgets, under which names (`benchmark.datasets.features.fingerprint`).
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
@@ -197,7 +199,7 @@ def expand(
     return [
         Cell(
             dataset=dataset_name(dataset.name),
-            dataset_fingerprint=dataset.fingerprint,
+            dataset_fingerprint=fingerprint(dataset, features),
             image_size=run.image_size,
             split_seed=run.split_seed,
             model=run.model,

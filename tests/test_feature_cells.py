@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from real_results import make, restored, rewrite
 from benchmark import replay
 from benchmark.config import read
 from benchmark.plans.run import make_plan
+from benchmark.stages.context import load_dataset
 from benchmark.verify import sample
 
 IMMUTABLE, BUDGET = [0, 3], {"1": 0.5, "2": 2}
@@ -75,6 +77,40 @@ def test_weights_of_1_alone_are_the_ordinary_cell(table):
     _, ordinary = planned(table, features=None)
     _, ours = planned(table, features={"budget": {"0": 1}})
     assert ours == ordinary
+
+
+@pytest.fixture
+def csv_table(tmp_path):
+    """Writes one and the same numbers under the names of columns that are given."""
+
+    def write(*columns):
+        rows = np.random.default_rng(0).random((60, len(columns) - 1)).round(3)
+        lines = [",".join([*map(str, row), "a" if row[0] > 0.5 else "b"]) for row in rows]
+        (tmp_path / "table.csv").write_text("\n".join([",".join(columns), *lines]))
+        return {"dataset": f"csv:{tmp_path / 'table.csv'}", "label": "y", "model": "mlp"}
+
+    return write
+
+
+def test_a_budget_is_of_another_cell_where_its_column_has_moved(csv_table):
+    held, free = {"features": {"immutable": ["age"]}, "eps": EPS, "baseline": False}, {"eps": EPS}
+    table = csv_table("age", "sex", "y")
+    (ours,), ordinary = planned(table, **held)[1], planned(table, **free)[1]
+    moved = csv_table("sex", "age", "y")
+    (other,) = planned(moved, **held)[1]
+    assert other.cell_id != ours.cell_id
+    assert planned(moved, **free)[1] == ordinary, "without budgets names say nothing"
+    with pytest.raises(RuntimeError, match="changed while the run was going on"):
+        load_dataset(ours, None, moved["dataset"])
+    load_dataset(other, None, moved["dataset"])
+
+
+def test_data_are_those_of_a_cell_from_before_its_columns_counted(csv_table):
+    table = csv_table("age", "sex", "y")
+    (cell,) = planned(table, features={"immutable": ["age"]}, eps=EPS, baseline=False)[1]
+    plain = planned(table, eps=EPS)[1][0].dataset_fingerprint
+    earlier = replace(cell, dataset_fingerprint=plain)
+    assert load_dataset(earlier, None, table["dataset"]).fingerprint == plain
 
 
 def test_what_knows_no_such_budgets_is_told_beforehand(table):

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark import documents
 from benchmark.datasets.dataset import Dataset
+from benchmark.digest import digest
 from benchmark.errors import ConfigError, shortened
 from benchmark.results.records import ThreatConfig
 from defenses.errors import did_you_mean
@@ -73,6 +74,17 @@ def weights(budgets: Mapping[str, float] | None, dataset: Dataset) -> np.ndarray
     if unknown := [name for name in budgets if name not in known]:
         raise ConfigError(f"{dataset.name} has no feature {unknown[0]!r}, which has a budget")
     return np.array([budgets.get(name, 1.0) for name in known])
+
+
+def fingerprint(dataset: Dataset, budgets: Mapping[str, float] | None) -> str:
+    """Of the data as a cell has it: where budgets go by names of columns, with these in order.
+
+    The arrays alone don't tell which of them a budget is of.
+    """
+    named = [name for _, name in _columns(dataset)]
+    if budgets is None or not named:
+        return dataset.fingerprint
+    return digest([dataset.fingerprint, named])[:16]
 
 
 def notices(budgets: Mapping[str, float] | None) -> list[str]:

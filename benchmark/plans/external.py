@@ -95,11 +95,12 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         builder_sha256=found.builder_sha256,
     )
     assert config.eps is not None
+    budgets = features.feature_budgets(config.features, dataset)
     # Tells rows of one name and other weights apart.
     digest = origin["weights_sha256"] or origin["builder_sha256"] or ""
     return Cell(
         dataset=dataset_name(dataset.name),
-        dataset_fingerprint=dataset.fingerprint,
+        dataset_fingerprint=features.fingerprint(dataset, budgets),
         image_size=config.image_size,
         split_seed=config.split_seed,
         model=external.architecture,
@@ -115,7 +116,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         source=origin,
         label_column=config.label,
         dataset_from=datasets.distribution(config.dataset),
-        features=features.feature_budgets(config.features, dataset),
+        features=budgets,
     )
 
 

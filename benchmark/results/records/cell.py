@@ -16,7 +16,8 @@ _LONGEST_TOLD = 100  # characters in which features are named; others are counte
 class DatasetConfig(Schema):
     """The data set's name, the fingerprint of its arrays, and how it was made ready.
 
-    distribution: name and version of the other distribution that contributes it.
+    fingerprint: of the names of columns, too, where budgets go by them. distribution: name and
+    version of the other distribution that contributes it.
     """
 
     name: Annotated[str, AfterValidator(dataset_name)]
