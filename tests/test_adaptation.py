@@ -8,18 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import untrained
-from untrained import adaptable
+from untrained import PARTS, adaptable, dataset
 
 import defenses
 from benchmark import frameworks
-from benchmark.datasets import Dataset
-from benchmark.errors import ConfigError
 from benchmark.metatest import families
 from benchmark.metatest.attacks import Attacker
 from benchmark.metatest.course import Course
 from benchmark.metatest.episodes import draw_episode, run_episode
-from benchmark.metatest.protocol import PRESETS, Protocol, resolve, sized_for
-from benchmark.metatest.summary import area, difference, share
+from benchmark.metatest.protocol import Protocol, resolve
 from benchmark.metatest.tuning import choose, tune
 from benchmark.verification.cell import _check_support
 from benchmark.verification.comparison import Comparison
@@ -37,18 +34,6 @@ PROTOCOL = Protocol(
     tuning_episodes=2,
 )
 BUDGETS = {"linf": 0.1, "l2": 0.5, "l1": 1.0}
-PARTS = {"train": 0.1, "validation": 0.5, "test": 0.9}
-
-
-def dataset(shape=(6, 6, 1), *, examples=20, classes=3, random=True):
-    """Three parts of random images; or each flat, of its part's grey in PARTS."""
-    generator = np.random.default_rng(7)
-    arrays = {}
-    for part, grey in PARTS.items():
-        x = generator.random((examples, *shape), dtype=np.float32)
-        arrays[f"x_{part}"] = x if random else np.full_like(x, grey)
-        arrays[f"y_{part}"] = generator.integers(0, classes, examples)
-    return Dataset(name="made-up", class_names=("a", "b", "c")[:classes], **arrays)
 
 
 def course(protocol=PROTOCOL, data=None):
@@ -112,69 +97,6 @@ def test_episodes_measure_on_test_examples():
     assert model.greys("predict") == {"test"}
 
 
-@pytest.mark.parametrize("norm", BUDGETS)
-def test_no_family_is_tuned_on_and_held_out(norm):
-    roles = {name: families.role(name, norm) for name in families.FAMILIES}
-    assert [name for name, role in roles.items() if role == "validation"] == [
-        families.validation_family(norm)
-    ]
-    assert roles[norm] == "seen"
-    assert {"universal", "patch", "linf-large"} <= {n for n, r in roles.items() if r == "held-out"}
-
-
-@pytest.mark.parametrize(
-    ("settings", "seen"),
-    [({}, "universal"), ({"pattern": "patch"}, "patch"), ({"generator": "network"}, None)],
-    ids=["bank", "patches", "network"],
-)
-def test_what_a_model_was_trained_on_is_not_held_out_for_it(settings, seen):
-    defense = defenses.create("meta-gen", defenses.Threat("linf", 0.1), settings)
-    found = [
-        name
-        for name in ("universal", "patch", "spatial")
-        if families.role(name, "linf", defense.families_seen) == "seen"
-    ]
-    assert found == ([seen] if seen else [])
-
-
-def test_the_area_is_that_of_the_trapezoids():
-    # (0.2 + 0.4) / 2 over 1 step, then 0.4 over 4: 1.9 of 5
-    assert area(np.array([0.2, 0.4, 0.4]), (0, 1, 5)) == pytest.approx(0.38)
-    assert area(np.array([[1.0, 1.0], [0.0, 1.0]]), (0, 20)) == pytest.approx([1.0, 0.5])
-
-
-def test_the_interval_of_shares_is_that_worked_by_hand():
-    # 0.4 and 0.6: s^2 / 2 = 0.01, as of 0.25 / 0.01 = 25 queries; Student's quantile for 1 degree
-    # of freedom is 12.706, so z^2 / n = 6.458 and reach = sqrt(6.458 (0.25 + 6.458 / 4)) / 7.458
-    found = share(np.array([0.4, 0.6]), queries=100)
-    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.0347, 0.9653), abs=1e-4)
-
-
-def test_episodes_that_agree_claim_no_more_than_their_queries():
-    # as of 2 x 10 = 20 queries: z^2 / n = 8.072, so 8.072 / 9.072 at the upper end
-    found = share(np.array([0.0, 0.0]), queries=10)
-    assert (found.mean, found.low, found.high) == pytest.approx((0, 0, 0.8898), abs=1e-4)
-
-
-def test_episodes_that_nearly_agree_claim_no_more_than_their_queries():
-    # s^2 / 2 = 0.0025, as of 0.2475 / 0.0025 = 99 queries, but there were 20: z^2 / n = 8.072,
-    # centre 4.486 / 9.072 and reach sqrt(8.072 (0.2475 + 8.072 / 4)) / 9.072 = 0.4714
-    found = share(np.array([0.4, 0.5]), queries=10)
-    assert (found.mean, found.low, found.high) == pytest.approx((0.45, 0.0231, 0.9659), abs=1e-4)
-
-
-def test_the_interval_of_differences_is_students():
-    # s = 0.1, quantile for 2 degrees of freedom 4.3027: 4.3027 x 0.1 / sqrt(3) = 0.2484
-    found = difference(np.array([-0.1, -0.2, -0.3]))
-    assert (found.mean, found.low, found.high) == pytest.approx((-0.2, -0.4484, 0.0484), abs=1e-4)
-
-
-def test_differences_that_agree_by_chance_tell_nothing_and_none_is_no_difference():
-    agreed, none = difference(np.full(3, 0.04)), difference(np.zeros(3))
-    assert (agreed.low, agreed.high) == (-1.0, 1.0)
-    assert (none.low, none.high) == (0.0, 0.0)
-
-
 class Forgetful(Recorder):
     """Says 0; after each step of adaptation one more of the answers is 1."""
 
@@ -219,51 +141,6 @@ def test_forgetting_is_of_the_largest_support():
 def test_what_may_be_forgotten_is_measured_also_where_it_was_not_chosen(chosen):
     protocol = dataclasses.replace(PROTOCOL, families=chosen)
     assert [one.name for one in course(protocol=protocol).seen()] == ["linf"]
-
-
-def test_the_best_curve_gives_the_rate_and_its_peak_the_steps():
-    accuracy = np.zeros((2, 3, 3))
-    accuracy[0, 1:] = [0.5, 0.6, 0.5]
-    accuracy[1, 1:] = [0.5, 0.9, 0.9]
-    accuracy[0, 0] = 1  # n = 0 has no part in it
-    chosen = choose(PROTOCOL, accuracy, Cost())
-    assert (chosen.rate, chosen.steps) == (0.5, 1)
-    none = choose(PROTOCOL, np.full((2, 3, 3), 0.3), Cost())
-    assert (none.rate, none.steps) == (0.1, 0)
-    accuracy[0, 1:] = [0.9, 0.2, 0.2]  # the other rate's peak has none either
-    assert choose(PROTOCOL, accuracy, Cost()).steps == 1
-
-
-BAD_SETTINGS = {
-    "unknown-setting": ({"shot": [1]}, "did you mean 'shots'"),
-    "unknown-family": ({"families": ["linf", "pach"]}, "did you mean 'patch'"),
-    "no-families": ({"families": []}, "families is empty"),
-    "zero-shots": ({"shots": [0]}, "nothing above 0"),
-    "negative-steps": ({"steps": [-1]}, "whole number from 0"),
-    "one-episode": ({"episodes": 1}, "whole number from 2"),
-    "zero-queries": ({"queries": 0}, "whole number from 1"),
-    "zero-rate": ({"rates": [0]}, "above 0"),
-    "rate-no-number": ({"rates": ["fast"]}, "above 0"),
-    "too-many-shots": ({"shots": [100]}, "the training part of made-up has 20"),
-    "too-many-queries": ({"queries": 21}, "has 20; lower it"),
-}
-
-
-@pytest.mark.parametrize(("settings", "told"), BAD_SETTINGS.values(), ids=BAD_SETTINGS)
-def test_settings_that_cannot_be_are_refused_in_one_line(settings, told):
-    with pytest.raises(ConfigError, match=told) as raised:
-        sized_for(resolve("brief", settings), dataset(), given=settings)
-    assert "\n" not in str(raised.value)
-
-
-def test_settings_are_taken_from_the_text_of_options():
-    found = resolve("brief", {"shots": "3, 1", "episodes": "4", "families": "linf,patch"})
-    assert (found.shots, found.episodes, found.families) == ((0, 1, 3), 4, ("linf", "patch"))
-
-
-def test_presets_fit_small_data_by_themselves():
-    fitted = sized_for(PRESETS["adapt"], dataset(), given=())
-    assert (fitted.shots, fitted.queries) == ((0, 5, 10, 20), 20)
 
 
 @pytest.mark.parametrize("name", ["linf", "l2", "l1", "linf-large", "universal", "patch"])

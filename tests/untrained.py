@@ -1,4 +1,4 @@
-"""Models that were not trained, the same in both frameworks, as meta-tests adapt them."""
+"""Models that were not trained, the same in both frameworks, as meta-tests adapt them; and data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmark import frameworks, models
+from benchmark.datasets import Dataset
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Adapted
 from defenses.cost import Cost
@@ -20,6 +21,18 @@ from defenses.subject import recognise  # noqa: E402
 
 SHAPE = (6, 6, 1)
 THREAT = defenses.Threat("linf", 0.1)
+PARTS = {"train": 0.1, "validation": 0.5, "test": 0.9}  # greys of `dataset`, where not random
+
+
+def dataset(shape=(6, 6, 1), *, examples=20, classes=3, random=True):
+    """Three parts of random images; or each flat, of its part's grey in PARTS."""
+    generator = np.random.default_rng(7)
+    arrays = {}
+    for part, grey in PARTS.items():
+        x = generator.random((examples, *shape), dtype=np.float32)
+        arrays[f"x_{part}"] = x if random else np.full_like(x, grey)
+        arrays[f"y_{part}"] = generator.integers(0, classes, examples)
+    return Dataset(name="made-up", class_names=("a", "b", "c")[:classes], **arrays)
 
 
 def model(framework, shape=SHAPE, classes=3, dtype="float64"):
