@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from benchmark.errors import SchemaError, StoreError
-from benchmark.results import PROTOCOL_VERSION, Store, protocol_of
-from benchmark.results.records import ProtocolRecord, StageRecord
+from benchmark.results import Store
+from benchmark.results.records import StageRecord
 from reports.left_out import LeftOut
 
 Schema = TypeVar("Schema", bound=StageRecord)
@@ -75,16 +75,13 @@ def are_shares(values: np.ndarray | None, shape: tuple[int, ...]) -> bool:
     return bool(((values >= 0) & (values <= 1)).all())
 
 
-def of_this_protocol(record: Schema) -> Schema:
-    """The same; raises `SchemaError` where its numbers are of another version of the protocol.
+def of_this_version(record: Schema) -> Schema:
+    """The same; raises `SchemaError` where it is of other attacks or trust checks than now.
 
-    One that failed has none, and tells why.
+    One that failed has no numbers, and tells why.
     """
-    if not isinstance(record, ProtocolRecord) or record.status == "failed":
-        return record
-    if protocol_of(record.stored()) != PROTOCOL_VERSION:
-        told = f"of protocol version {record.protocol_version}, not {PROTOCOL_VERSION}"
-        raise SchemaError(f"{told}: its numbers stand for something else; run again")
+    if isinstance(record, StageRecord) and record.status != "failed" and record.outdated:
+        raise SchemaError(f"{record.outdated}: what it says stands for something else; run again")
     return record
 
 
@@ -96,7 +93,7 @@ def read_stage(
     stored = store.read_stage(cell_id, stage)
     try:
         if stored is not None:
-            return of_this_protocol(schema.read(stored))
+            return of_this_version(schema.read(stored))
     except SchemaError as error:
         left_out.add(f"cells/{cell_id}/{path}", str(error))
     else:

@@ -36,7 +36,7 @@ from reports.corruptions import read_corruptions
 from reports.curves import Curve, read_curves
 from reports.domains import Domain, read_domains
 from reports.fewshots import FewShot, read_few_shot
-from reports.keyed import of_this_protocol, read_stage
+from reports.keyed import of_this_version, read_stage
 from reports.left_out import NO_CELL, STRAY, STRAY_OF_ATTACKS, LeftOut
 from reports.runs import Run, read_runs
 from reports.sequences import Sequence, read_sequences
@@ -272,7 +272,7 @@ def _read_attack(store: Store, cell_id: str, key: str, *, folder: str = "attacks
         if stored is None:
             return _missing(key, "missing, damaged, or measured on other weights")
         schema = ClaimsRecord if folder == CLAIMS else AttackRecord
-        record = of_this_protocol(schema.read(stored))
+        record = of_this_version(schema.read(stored))
         if record.status != "ok":
             return Attack(key, record.name or key, record.status, record.reason, record)
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz", only=ARRAYS)

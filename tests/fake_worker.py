@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmark.cells import Cell, cell_record
 from benchmark.job import Job
 from benchmark.results import Store
-from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.identity import CHECKS_VERSION, PROTOCOL_VERSION
 
 
 def serve(connection: Connection, framework: str, device: str, threads: int) -> None:
@@ -82,7 +82,13 @@ def finish_stages(job: Job, failed: Collection[str] = ()) -> None:
         record |= {"status": "failed", "reason": "no good"} if name in failed else {}
         store.write_stage(job.cell.cell_id, f"attacks/{key}", record)
     looked_at = {key: [] for key in job.attack_keys().values()}  # its attacks have no files
-    trust = {"suite": job.suite, "attacks": looked_at, "checks": [], "status": "ok"}
+    trust = {
+        "suite": job.suite,
+        "checks_version": CHECKS_VERSION,
+        "attacks": looked_at,
+        "checks": [],
+        "status": "ok",
+    }
     store.write_stage(job.cell.cell_id, job.trust_stage, trust)
     for name, key in job.adaptation_keys().items():
         record = {"family": name, "status": "ok", "rate": 0.1, "tuned_steps": 1}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.results import Store
+from benchmark.results import CHECKS_VERSION, Store
 
 
 @pytest.fixture(autouse=True)
@@ -108,12 +108,17 @@ def test_show_tells_which_trust_checks_are_flagged(bench: Any, cells: list[str])
     common = {"sentence": "It is.", "evidence": {}}
     statuses = ("passed", "flagged", "not-applicable")
     found = [{"name": f"check {status}", "status": status, **common} for status in statuses]
-    record = {"suite": "quick", "checks": found}
+    record = {"suite": "quick", "checks": found, "checks_version": CHECKS_VERSION - 1}
     Store.open("bench-results").write_stage(cells[1], "trust/quick", record)
     shown = bench("show", cells[1]).out
     assert "adaptation tuning-" in shown
     assert "trust checks under quick: 1 of 2 that are stored passed" in shown
     assert "flagged: check flagged: It is." in shown
+    assert shown.count("of trust checks version") == 1
+    Store.open("bench-results").write_stage(
+        cells[1], "trust/quick", record | {"checks_version": CHECKS_VERSION}
+    )
+    assert "of trust checks version" not in bench("show", cells[1]).out
 
 
 def test_show_does_not_say_that_all_passed_where_an_attack_failed(

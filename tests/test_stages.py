@@ -12,7 +12,7 @@ from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import PRESETS
 from benchmark.metatest.sequence.settings import Arrivals
 from benchmark.reporter import Reporter
-from benchmark.results import PROTOCOL_VERSION, Store
+from benchmark.results import CHECKS_VERSION, PROTOCOL_VERSION, Store
 from benchmark.results.records import StageRecord
 from benchmark.stages.attack import Attack
 from benchmark.stages.corruptions import Corruptions
@@ -22,6 +22,7 @@ from benchmark.stages.fewshot import Episodes
 from benchmark.stages.metatest import Family, Tuning
 from benchmark.stages.sequence import Learner
 from benchmark.stages.stage import Stage
+from benchmark.stages.trust import TrustChecks
 from benchmark.worker import do
 
 TUNING = Tuning(PRESETS["brief"], "tuning-1", ("training",), 1.0)
@@ -167,5 +168,14 @@ def test_what_can_not_be_done_yet_leaves_nothing(context):
 def test_what_was_measured_by_another_protocol_is_done_again(context, name, told, stored):
     stage = MEASURED[name]
     context.store.write_stage("cell", stage.path, {"status": "ok", **told})
+
+    assert stage.is_stored(context.store, "cell") == stored
+
+
+@pytest.mark.parametrize(("version", "stored"), [(None, False), (CHECKS_VERSION, True), (1, False)])
+def test_trust_checks_of_another_version_are_made_again(context, version, stored):
+    stage = TrustChecks("quick", "trust/quick", (), examples=10, needs=())
+    told = {} if version is None else {"checks_version": version}
+    context.store.write_stage("cell", stage.path, {"status": "ok", "attacks": {}, **told})
 
     assert stage.is_stored(context.store, "cell") == stored

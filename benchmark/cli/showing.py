@@ -116,6 +116,8 @@ def _told(record: StageRecord) -> Iterator[str]:
     if record.status != "ok":
         yield f"{record.status}: {record.reason}"
         return
+    if record.outdated:
+        yield f"{record.outdated}: reports leave it out; run again"
     match record:
         case ExternalRecord():
             yield from _published(record)
@@ -226,6 +228,8 @@ def _trusts(store: Store, cell_id: str, suites: Mapping[str, list[str]]) -> Iter
     for key in store.stage_keys(cell_id, "trust"):
         record = _checked(store, cell_id, f"trust/{key}")
         if isinstance(record, TrustRecord):
+            if record.outdated:
+                yield f"trust {key}: {record.outdated}: reports leave it out; run again"
             keys = suites.get(record.suite, [])
             yield from _trust(record, list(_without_result(store, cell_id, keys)))
             missing.discard(record.suite)

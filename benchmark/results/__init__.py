@@ -26,6 +26,7 @@ from benchmark.results.files import open_plain as open_plain
 from benchmark.results.files import read_plain as read_plain
 from benchmark.results.files import sweep as sweep
 from benchmark.results.files import write_text as write_text
+from benchmark.results.identity import CHECKS_VERSION as CHECKS_VERSION
 from benchmark.results.identity import PROTOCOL_VERSION as PROTOCOL_VERSION
 from benchmark.results.identity import SCHEMA_VERSION as SCHEMA_VERSION
 from benchmark.results.identity import fits as fits

@@ -14,6 +14,8 @@ SCHEMA_VERSION = 1
 # Of how models are attacked, adapted and judged: numbers of different versions are not compared.
 # Records that were written before they told are of the first.
 FIRST_PROTOCOL, PROTOCOL_VERSION = 1, 5
+# Of the trust checks, which take the attacks as they are stored; likewise.
+FIRST_CHECKS, CHECKS_VERSION = 1, 2
 
 
 def protocol_of(record: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from benchmark.attacks.classes import attack_class
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import BASELINE, Cell
 from benchmark.results import Record, Store
+from benchmark.results.identity import CHECKS_VERSION, FIRST_CHECKS
 from benchmark.results.records import TrustRecord
 from benchmark.stages.attack import Attack
 from benchmark.stages.context import Context
@@ -28,7 +29,8 @@ _SHARED = ("dataset", "model", "framework", "threat", "seed", "examples", "extra
 class TrustChecks(Stage):
     """Stage "trust/<suite>": every check of `benchmark.trust.checks`, with its evidence.
 
-    It is made again where the attacks have other outcomes than those that it looked at.
+    It is made again where the attacks have other outcomes than those that it looked at, and where
+    the checks are of another version.
 
     Args:
         suite: its name.
@@ -55,10 +57,19 @@ class TrustChecks(Stage):
         progress = context.reporter.stage(self.label)
         record = run(self.subject(context), progress=progress)
         attacks = self._checksums(context.store, context.cell.cell_id)
-        return TrustRecord(suite=self.suite, attacks=attacks, status="ok", **record), {}
+        made = TrustRecord(
+            suite=self.suite,
+            attacks=attacks,
+            status="ok",
+            checks_version=CHECKS_VERSION,
+            **record,
+        )
+        return made, {}
 
     def fits(self, record: Record, store: Store, cell_id: str) -> bool:
-        """Whether the attacks have the outcomes that they had."""
+        """Whether the checks are these, and the attacks have the outcomes that they had."""
+        if record.get("checks_version", FIRST_CHECKS) != CHECKS_VERSION:
+            return False
         return bool(record.get("attacks") == self._checksums(store, cell_id))
 
     def failed(self, reason: str) -> TrustRecord:

@@ -11,7 +11,7 @@ from benchmark.attacks import curves
 from benchmark.attacks.specification import AttackSpec, SecurityCurve
 from benchmark.errors import StoreError
 from benchmark.results import Record
-from benchmark.results.identity import PROTOCOL_VERSION, protocol_of
+from benchmark.results.identity import CHECKS_VERSION, PROTOCOL_VERSION, protocol_of
 from benchmark.stages.curve import Curve
 from benchmark.stages.transfer import TransferBetweenFrameworks, trained_weights
 from benchmark.stages.trust import TrustChecks
@@ -37,7 +37,7 @@ def check_trust(loaded: Loaded, key: str, found: Comparison) -> None:
     (stage_again,) = (one for one in loaded.job(suites[0]).stages if isinstance(one, TrustChecks))
     _ = loaded.target
     again = checks.run(stage_again.subject(loaded.context))
-    found.expect_all(record, {"suite": suites[0], "status": "ok"})
+    found.expect_all(record, {"suite": suites[0], "status": "ok", "checks_version": CHECKS_VERSION})
     if loaded.same_machine:
         found.expect_all(record, again, ("forwards", "backwards"))
     stored = record["checks"]

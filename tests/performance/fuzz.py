@@ -39,7 +39,7 @@ from benchmark.errors import BenchError
 from benchmark.plans.run import make_plan
 from benchmark.results import Store
 from benchmark.results.files import read_sealed, write_sealed
-from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.identity import CHECKS_VERSION, PROTOCOL_VERSION
 
 SECONDS = 20.0
 LONGEST_LINE = 2000
@@ -369,7 +369,12 @@ def written(folder: Path) -> Store:
             "sentence": "they vanish",
             "evidence": {},
         }
-        trust = {"suite": "quick", "status": "ok", "checks": [check]}
+        trust = {
+            "suite": "quick",
+            "checks_version": CHECKS_VERSION,
+            "status": "ok",
+            "checks": [check],
+        }
         store.write_stage(cell_id, "trust/quick", trust)
     return store
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import reports
-from benchmark.results import npz_writer
+from benchmark.results import CHECKS_VERSION, npz_writer
 from reports.statistics import wilson
 
 RUN_ON = 15
@@ -205,7 +205,11 @@ def test_labels_and_trust_are_columns(synthetic: Any, output: Callable[[Path], s
     adapted = {"seconds": 1.0, "labels_used": 137, "steps": 5}
     synthetic.store.write_stage(cell_id, "adaptation", adapted)
     flagged = {"name": "finite outputs", "status": "flagged", "sentence": "No.", "evidence": {}}
-    synthetic.store.write_stage(cell_id, "trust/quick", {"suite": "quick", "checks": [flagged]})
+    synthetic.store.write_stage(
+        cell_id,
+        "trust/quick",
+        {"suite": "quick", "checks_version": CHECKS_VERSION, "checks": [flagged]},
+    )
 
     text = output(synthetic.store.path)
 
@@ -220,7 +224,11 @@ def unfit(synthetic: Any) -> Any:
     """A sound cell, and one whose clean accuracy is that of chance."""
     synthetic.cell("sound", robust={"pgd": 0.5})
     cell_id = synthetic.cell("wrong-scale", clean=0.1, robust={"pgd": 0.1})
-    synthetic.store.write_stage(cell_id, "trust/quick", {"suite": "quick", "checks": [UNFIT]})
+    synthetic.store.write_stage(
+        cell_id,
+        "trust/quick",
+        {"suite": "quick", "checks_version": CHECKS_VERSION, "checks": [UNFIT]},
+    )
     return synthetic
 
 
@@ -241,7 +249,11 @@ def test_the_reason_stands_in_every_table(unfit: Any, name: str) -> None:
 
 def test_a_lone_row_whose_clean_accuracy_is_flagged_is_not_called_best(synthetic: Any) -> None:
     cell_id = synthetic.cell("wrong-scale", clean=0.1, robust={"pgd": 0.1})
-    synthetic.store.write_stage(cell_id, "trust/quick", {"suite": "quick", "checks": [UNFIT]})
+    synthetic.store.write_stage(
+        cell_id,
+        "trust/quick",
+        {"suite": "quick", "checks_version": CHECKS_VERSION, "checks": [UNFIT]},
+    )
 
     page = reports.publish(synthetic.store.path).read_text()
 

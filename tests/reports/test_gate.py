@@ -12,7 +12,7 @@ import pytest
 
 import reports
 from benchmark.journal import path_in
-from benchmark.results import npz_writer
+from benchmark.results import CHECKS_VERSION, npz_writer
 from reports.gate import Verdict
 from reports.gate_formats import as_junit
 
@@ -27,7 +27,11 @@ def cell(synthetic: Any, defense: str = "pgd-at", left: float = LEFT, **changes:
     one = {"robust": {"pgd": left}, "examples": 100, "clean": 0.9, **changes}
     cell_id: str = synthetic.cell(defense, **one)
     check = {**CHECK, "status": "flagged" if flagged else "passed"}
-    synthetic.store.write_stage(cell_id, "trust/quick", {"suite": "quick", "checks": [check]})
+    synthetic.store.write_stage(
+        cell_id,
+        "trust/quick",
+        {"suite": "quick", "checks_version": CHECKS_VERSION, "checks": [check]},
+    )
     return cell_id
 
 
@@ -90,7 +94,7 @@ def test_checks_that_too_few_examples_allow_are_told(bench: Any, synthetic: Any)
     cell_id = cell(synthetic)
     few = {"name": "white-box beats noise", "status": "not-applicable", "sentence": "Too few."}
     checks = [{**few, "evidence": {"too_few": 2}}, {**few, "name": "hard-label attack"}]
-    record = {"suite": "quick", "checks": checks, "attacks": {}}
+    record = {"suite": "quick", "checks_version": CHECKS_VERSION, "checks": checks, "attacks": {}}
     synthetic.store.write_stage(cell_id, "trust/quick", record)
     result = bench("check", synthetic.store.path)
     assert result.code == 0
@@ -110,7 +114,13 @@ def test_cell_without_trust_checks_fails(bench: Any, synthetic: Any) -> None:
 )
 def test_a_stage_that_failed_fails_its_cell(bench: Any, synthetic: Any, stage: str) -> None:
     cell_id = cell(synthetic)
-    told = {"suite": "quick", "checks": [], "status": "failed", "reason": "no memory"}
+    told = {
+        "suite": "quick",
+        "checks_version": CHECKS_VERSION,
+        "checks": [],
+        "status": "failed",
+        "reason": "no memory",
+    }
     synthetic.store.write_stage(cell_id, stage, told)
 
     result = bench("check", synthetic.store.path)

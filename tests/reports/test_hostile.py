@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import reports
-from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.identity import CHECKS_VERSION, PROTOCOL_VERSION
 from reports.text import one_line, plain
 
 TEXTS = {
@@ -89,7 +89,9 @@ def results(synthetic: Any, text: str) -> None:
 def measured(store: Any, text: str) -> None:
     """What else a cell may hold with texts in it: checks, security curves, adaptation."""
     check = {"name": text, "status": "flagged", "sentence": text, "evidence": {text: text}}
-    store.write_stage("b", "trust/quick", {"suite": text, "checks": [check]})
+    store.write_stage(
+        "b", "trust/quick", {"suite": text, "checks_version": CHECKS_VERSION, "checks": [check]}
+    )
     curve = {"attack": text, "norm": text, "eps": [0.0, 0.1], "robust_accuracy": [0.9, 0.5]}
     store.write_stage(
         "b", "curves/one", {**curve, "from": "bounded", "protocol_version": PROTOCOL_VERSION}

@@ -12,7 +12,7 @@ from site_pages import Page, document
 
 import reports
 from benchmark.results import Store, npz_writer
-from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.identity import CHECKS_VERSION, PROTOCOL_VERSION
 from reports import text
 from reports.site import tradeoffs
 
@@ -113,7 +113,11 @@ def store_measured(store: Store, cell_id: str) -> None:
     """Trust checks, a security curve and a family of the adaptation protocol."""
     evidence = {"share": 0.98437, "examples": 64}
     check = {"name": "one", "status": "flagged", "sentence": "98.4 % vanish", "evidence": evidence}
-    store.write_stage(cell_id, "trust/quick", {"suite": "quick", "checks": [check]})
+    store.write_stage(
+        cell_id,
+        "trust/quick",
+        {"suite": "quick", "checks_version": CHECKS_VERSION, "checks": [check]},
+    )
     curve = {"attack": "pgd", "norm": "l2", "eps": [0.0, 0.123], "robust_accuracy": [0.91, 0.457]}
     curve |= {"from": "bounded", "examples": 77, "protocol_version": PROTOCOL_VERSION}
     store.write_stage(cell_id, "curves/pgd-1", curve)

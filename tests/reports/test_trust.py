@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import reports
+from benchmark.results import CHECKS_VERSION
 
 FLAGGED = {
     "name": "usable gradients",
@@ -26,7 +27,12 @@ def out(synthetic: Any) -> Path:
     """A flagged cell, a clean one, and one without checks."""
     for defense, found in (("trades", [FLAGGED, PASSED, ASIDE]), ("mart", [PASSED])):
         cell_id = synthetic.cell(defense)
-        record = {"suite": "quick", "checks": found, "attacks": {}}
+        record = {
+            "suite": "quick",
+            "checks_version": CHECKS_VERSION,
+            "checks": found,
+            "attacks": {},
+        }
         synthetic.store.write_stage(cell_id, "trust/quick", record)
     synthetic.cell("pgd-at")
     path: Path = synthetic.store.path
@@ -79,8 +85,17 @@ def test_the_site_counts_what_applies(out: Path, tmp_path: Path) -> None:
     "record",
     [
         {"suite": "quick"},
-        {"suite": "quick", "checks": [{**PASSED, "status": "fine"}]},
-        {"suite": "quick", "checks": [{**PASSED, "evidence": {"x": [1]}}]},
+        {"suite": "quick", "checks": [PASSED]},  # of an earlier version
+        {
+            "suite": "quick",
+            "checks_version": CHECKS_VERSION,
+            "checks": [{**PASSED, "status": "fine"}],
+        },
+        {
+            "suite": "quick",
+            "checks_version": CHECKS_VERSION,
+            "checks": [{**PASSED, "evidence": {"x": [1]}}],
+        },
     ],
 )
 def test_what_is_no_trust_check_is_left_out(synthetic: Any, record: dict[str, Any]) -> None:

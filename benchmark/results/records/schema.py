@@ -26,7 +26,7 @@ from pydantic import (
 from benchmark.errors import SchemaError
 from benchmark.portable import without_folders
 from benchmark.results.files import Record
-from benchmark.results.identity import FIRST_PROTOCOL
+from benchmark.results.identity import FIRST_PROTOCOL, PROTOCOL_VERSION
 from benchmark.text import one_line
 
 _READING = "reading"
@@ -96,6 +96,11 @@ class StageRecord(Schema):
     made_of: dict[str, str] = {}
     device: str = ""
 
+    @property
+    def outdated(self) -> str:
+        """Of which version it is that isn't that of now, in words; "" where it is of no other."""
+        return ""
+
     @classmethod
     def read(cls, stored: Record) -> Self:
         """The same; of a stage that failed with less than this, the error tells why it failed."""
@@ -112,6 +117,16 @@ class ProtocolRecord(StageRecord):
     """What stages have whose numbers are of a version of the protocol."""
 
     protocol_version: Count = FIRST_PROTOCOL
+
+    @property
+    def outdated(self) -> str:
+        """As of any stage."""
+        return other_version("protocol", self.protocol_version, PROTOCOL_VERSION)
+
+
+def other_version(what: str, found: int, now: int) -> str:
+    """That this isn't of the version of now, in words; "" where it is."""
+    return "" if found == now else f"of {what} version {found}, not {now}"
 
 
 class CostRecord(Schema):

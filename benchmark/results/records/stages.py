@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from benchmark.results.identity import CHECKS_VERSION, FIRST_CHECKS
 from benchmark.results.records.schema import (
     Amount,
     CostRecord,
@@ -16,6 +17,7 @@ from benchmark.results.records.schema import (
     StageRecord,
     Status,
     Table,
+    other_version,
 )
 
 
@@ -142,12 +144,18 @@ class CheckRecord(Schema):
 class TrustRecord(StageRecord):
     """trust/<suite>.json; `attacks` maps the key of each to the checksums of its outcomes."""
 
+    checks_version: Count = FIRST_CHECKS
     suite: str
     attacks: dict[str, list[str]] = {}
     checks: Annotated[list[CheckRecord], Field(max_length=100)]
     seconds: Amount | None = None
     forwards: Amount | None = None
     backwards: Amount | None = None
+
+    @property
+    def outdated(self) -> str:
+        """As of any stage."""
+        return other_version("trust checks", self.checks_version, CHECKS_VERSION)
 
     @property
     def flags(self) -> list[CheckRecord]:
