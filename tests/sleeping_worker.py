@@ -18,7 +18,7 @@ from benchmark.executors.interface import Task
 from benchmark.job import Job
 from benchmark.results import Store
 from benchmark.results.files import write_bytes
-from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.identity import CHECKS_VERSION, PROTOCOL_VERSION
 from benchmark.worker import hand_over
 
 ATTACKS = ("fgsm", "pgd")
@@ -100,5 +100,6 @@ def _record(job: Job, path: str, store: Store) -> dict[str, object]:
         return {"seconds": float(job.cell.parameters.get("training", 0.0)), "cost": cost}
     (trust,) = [stage for stage in job.stages if stage.path.startswith("trust/")]
     if path == trust.path:
-        return {"status": "ok", "attacks": trust._checksums(store, job.cell.cell_id)}
+        looked_at = trust._checksums(store, job.cell.cell_id)
+        return {"status": "ok", "attacks": looked_at, "checks_version": CHECKS_VERSION}
     return {"status": "ok", "protocol_version": PROTOCOL_VERSION}
