@@ -23,7 +23,7 @@ from benchmark.cells import cell_record
 from benchmark.config import read
 from benchmark.plans.run import make_plan
 from benchmark.results import Store, npz_writer
-from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.identity import CHECKS_VERSION, PROTOCOL_VERSION
 
 SECONDS = 5.0
 COST = {"forwards": 1.0, "backwards": 1.0, "second_order": 0.0, "gradient_evaluations": 1.0}
@@ -86,7 +86,8 @@ def fill(folder: Path, seeds: str) -> None:
             key: sorted((store.read_stage(cell_id, f"attacks/{key}") or {})["files"].values())
             for key in job.attack_keys().values()
         }
-        store.write_stage(cell_id, job.trust_stage, {"status": "ok", "attacks": checksums})
+        trust = {"status": "ok", "attacks": checksums, "checks_version": CHECKS_VERSION}
+        store.write_stage(cell_id, job.trust_stage, trust)
         record = cell_record(
             job.cell,
             status="ok",
