@@ -20,6 +20,7 @@ from reports.rows import Row
 from reports.text import amount, listed, one_line, percent
 
 Measure = Callable[[BoardRow], str | None]
+_MOST_LACKING = 3  # defenses that are named where they lack trainings
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def document(members: Sequence[Row]) -> dict[str, Any]:
     found = choices(members)
     picked, sentence = _picked(found)
     return {
-        "sentence": sentence,
+        "sentence": sentence + _unequal(found) if picked else sentence,
         "picked": picked.name if picked else "",
         "choices": [
             {
@@ -176,6 +177,25 @@ def _what(picked: Choice, bare: Sequence[Choice]) -> str:
     beside = f" (undefended: {bare[0].told('worst_case')})" if bare else ""
     clean = f"is right on {picked.told('clean_accuracy')} before it"
     return f"{adapted} keeps {picked.told('worst_case')} under attack{beside} and {clean}"
+
+
+def _unequal(found: Sequence[Choice]) -> str:
+    """A sentence where some defenses lack trainings that others have: a mean may be one's luck."""
+    has = {
+        one.name: {(row.values.framework, row.values.seed) for row in one.rows}
+        for one in found
+        if not one.undefended
+    }
+    every = set().union(*has.values())
+    lacking = [f"{name} has {len(one)}" for name, one in has.items() if one != every]
+    if not lacking:
+        return ""
+    told = lacking[:_MOST_LACKING]
+    told += [f"{len(lacking) - len(told)} more lack some"] if len(lacking) > len(told) else []
+    return (
+        f" Of {len(every)} trainings (seeds and frameworks) {listed(told)}: run the rest, since a "
+        "mean over other seeds may differ by luck."
+    )
 
 
 def _worst_case(row: BoardRow) -> str | None:

@@ -68,6 +68,30 @@ def test_robust_comes_before_accurate_before_cheap(synthetic: Any, case: str) ->
     assert why in found["sentence"]
 
 
+SEEDS = {
+    # seeds of a and b -> what the pick says of them
+    "the same": ((0, 1), (0, 1), None),
+    "fewer": ((0, 1), (0,), "Of 2 trainings (seeds and frameworks) b has 1: run the rest"),
+    "others": ((0, 1), (2,), "Of 3 trainings (seeds and frameworks) a has 2 and b has 1: run"),
+}
+
+
+@pytest.mark.parametrize(("of_a", "of_b", "told"), SEEDS.values(), ids=SEEDS)
+def test_a_pick_among_unequal_trainings_says_so(
+    synthetic: Any, of_a: tuple[int, ...], of_b: tuple[int, ...], told: str | None
+) -> None:
+    synthetic.cell("none", robust={"pgd": 0.05})  # of one seed: nothing is compared with its mean
+    for name, share, seeds in (("a", 0.8, of_a), ("b", 0.4, of_b)):
+        for seed in seeds:
+            synthetic.cell(name, robust={"pgd": share}, seed=seed)
+
+    found = recommended(synthetic)
+
+    assert found["picked"] == "a"
+    assert (told or "Pick a") in found["sentence"]
+    assert ("trainings" in found["sentence"]) == (told is not None)
+
+
 def test_what_ties_with_the_undefended_model_too_is_not_told_apart(synthetic: Any) -> None:
     for name, share in (("none", 0.50), ("b", 0.53), ("a", 0.56)):
         synthetic.cell(name, robust={"pgd": share})
