@@ -96,7 +96,7 @@ def gtsrb(root: Path) -> None:
     for label in range(43):
         training = folder / "Training" / f"{label:05d}"
         for number in range(2):
-            image(training / f"{number}.ppm", (25 + label, 30))
+            image(training / f"{number:05d}_00000.ppm", (25 + label, 30))
         (training / "GT-x.csv").write_text("Filename;ClassId")
         image(folder / "Final_Test" / "Images" / f"{label:05d}.ppm", (40, 40 + label))
     rows = "".join(f"{label:05d}.ppm;40;{label}\n" for label in range(43))

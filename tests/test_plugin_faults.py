@@ -63,6 +63,10 @@ DATA = {
     "no channel": ("x = x[..., 0]", "x is (100, 8, 8); inputs must be (n, H, W, C) or (n, d)"),
     "channels first": ("x = x.repeat(3, 3).transpose(0, 3, 1, 2)", "looks like channels first"),
     "a list": ("x = x.tolist()", "x is list; give an array"),
+    "groups are too few": (
+        "return Source(x, y, ('a', 'b'), groups=y[:9])",
+        "groups must be an array, (n,), of what",
+    ),
     "0 to 255": ("x = 255 * x", "inputs must be in [0, 1], or bytes"),
     "no numbers": ("x[3] = np.nan", "holds values that are not finite"),
 }

@@ -66,7 +66,9 @@ def apply(split: ClassSplit, source: Source) -> tuple[Source, dict[str, Pool]]:
     if source.scale is not None:
         raise DataError("split: the columns of tables are scaled by their rows; give images")
     rows, y = _of(base, source.y, source.class_names)
-    held: dict[str, Any] = {"x": _some(source.x, rows), "y": y, "class_names": split.train}
+    groups = None if source.groups is None else source.groups[rows]
+    held: dict[str, Any] = {"x": _some(source.x, rows), "y": y, "groups": groups}
+    held["class_names"] = split.train
     for part in ("test", "validation"):
         x, labels = getattr(source, f"x_{part}"), getattr(source, f"y_{part}")
         if x is not None:

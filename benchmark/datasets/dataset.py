@@ -66,6 +66,8 @@ class Source:
     x_test, y_test: the official test part, or None where it is to be split off by seed.
     x_validation, y_validation: the part for choosing that came with the data, or None.
     validation: else, the share of the training part that is held out for choosing.
+    groups: of x, (n,): examples with equal values belong together, as the frames of one film or
+    the images of one patient do, and no split parts them. None where each stands for itself.
     about: what the record should say of the data.
     files: that were read, or will be.
     scale: of the rows that are trained on, what scales any rows into [0, 1], and what the record
@@ -80,6 +82,7 @@ class Source:
     x_validation: Stored | None = None
     y_validation: Labels | None = None
     validation: float = 0.1
+    groups: NDArray[Any] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     files: Sequence[str] = ()
     scale: Callable[[Any], tuple[Callable[[Any], NDArray[Any]], Mapping[str, Any]]] | None = None

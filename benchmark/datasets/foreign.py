@@ -33,6 +33,9 @@ def source(entry: DatasetEntry, request: Request, distribution: str) -> Source:
             raise DataError(f"{whose}: {why.format(x=f'x{end}', y=f'y{end}')}")
         if x is not None and x.shape[1:] != found.x.shape[1:]:
             raise DataError(f"{whose}: x{end} is {x.shape}, but x is {found.x.shape}")
+    groups = found.groups
+    if groups is not None and getattr(groups, "shape", None) != found.y.shape:
+        raise DataError(f"{whose}: groups must be an array, (n,), of what each example belongs to")
     return found
 
 

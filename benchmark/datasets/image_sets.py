@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmark.datasets.dataset import Request, Source
 from benchmark.datasets.folder import class_files, entries, source
@@ -49,6 +53,8 @@ _GTSRB, _OMNIGLOT, _IMAGENETTE = (26_640, 12_630), (19_280, 0), (9_469, 3_925)
 def gtsrb(request: Request) -> Source:
     """26,640 training and the official 12,630 test images of 43 traffic signs, 32x32 colour.
 
+    The 30 frames of one sign, as a car came nearer, are in training or in validation together.
+
     J. Stallkamp, M. Schlipsing, J. Salmen, C. Igel, "Man vs. computer: Benchmarking machine
     learning algorithms for traffic sign recognition", Neural Networks 32, 2012.
     """
@@ -64,7 +70,18 @@ def gtsrb(request: Request) -> Source:
     for file, label in _rows(table, request.name):
         test[f"{label:05d}"].append(str(images / file))
     found = source(request, train, test, names=SIGNS, image_size=32, hashed=True)
-    return _counted(found, *_GTSRB)
+    return _counted(replace(found, groups=_tracks(train)), *_GTSRB)
+
+
+def _tracks(classes: Mapping[str, Sequence[str]]) -> NDArray[np.str_]:
+    """Of each training image, the sign that it is a frame of: "class/track_frame.ppm"."""
+    return np.array(
+        [
+            f"{name}/{os.path.basename(path).rpartition('_')[0] or path}"
+            for name, files in classes.items()
+            for path in files
+        ]
+    )
 
 
 def _counted(found: Source, training: int, test: int) -> Source:

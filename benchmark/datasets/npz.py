@@ -27,6 +27,8 @@ ALIASES = {
     "x_val": "val_images",
     "y_val": "val_labels",
 }
+# Which training examples belong together, where the file tells.
+GROUPS = "groups_train"
 # What the classes' names are called; the second only where it holds as many texts as classes.
 NAMES = ("class_names", "classes")
 # How far floats may be outside [0, 1] by rounding; they are clipped then.
@@ -36,11 +38,13 @@ ROUNDING = 1e-6
 def load(request: Request) -> Source:
     """x_train, y_train, x_test, y_test from FILE, and x_val, y_val where it has them.
 
-    Without these, 10 % of the training part become validation. MedMNIST's names (train_images, ...)
-    are taken too; other arrays are left out. x: (n, H, W), (n, H, W, C) or tabular (n, d); uint8,
-    or float in [0, 1]. y: (n,) or (n, 1) integers or texts of any values; each training value is a
-    class, in rising order. Other parts may lack some. A class is called by its value unless the
-    file has `class_names` (or `classes`), a text for each.
+    Without these, 10 % of the training part become validation; of examples with one value in
+    `groups_train` (frames of a film, images of a patient) all do so or none. MedMNIST's names
+    (train_images, ...) are taken too; other arrays are left out. x: (n, H, W), (n, H, W, C) or
+    tabular (n, d); uint8, or float in [0, 1]. y: (n,) or (n, 1) integers or texts of any values;
+    each training value is a class, in rising order. Other parts may lack some. A class is called by
+    its value unless the file has `class_names` (or `classes`), a text for each. groups_train: (n,)
+    integers or texts.
     """
     assert request.path is not None
     return read(request.path, request.name)
@@ -64,7 +68,20 @@ def read(path: Path, name: str, *, names: tuple[str, ...] | None = None) -> Sour
         called = tuple(names[value] for value in values)
     else:
         called = _class_names(arrays, values, name)
-    return Source(x, y.astype(np.int64), called, files=[str(path)], **others)
+    groups = _groups(arrays.get(GROUPS), len(y), name)
+    return Source(x, y.astype(np.int64), called, files=[str(path)], groups=groups, **others)
+
+
+def _groups(
+    given: NDArray[np.generic] | None, examples: int, name: str
+) -> NDArray[np.generic] | None:
+    """What the file tells of groups, checked."""
+    if given is not None and (given.shape != (examples,) or given.dtype.kind not in "iuUS"):
+        raise DataError(
+            f"{name}: {GROUPS} is {given.dtype} of shape {given.shape}; save a whole number or a "
+            f"text for each of the {examples} training examples"
+        )
+    return given
 
 
 def _part(
@@ -180,7 +197,9 @@ def _names(found: list[str], name: str) -> dict[str, str]:
             f"{name} holds {called[parts[0]]!r} alone; both {' and '.join(VALIDATION)} "
             "are needed, or neither"
         )
-    return {key: called[key] for key in (*KEYS, *parts)}
+    return {key: called[key] for key in (*KEYS, *parts)} | {
+        key: key for key in (GROUPS,) if key in found
+    }
 
 
 def looks_channels_first(shape: tuple[int, ...]) -> bool:

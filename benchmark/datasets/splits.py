@@ -2,11 +2,14 @@
 
 scikit-learn's `train_test_split` may leave a rare class without a validation example; here every
 class gets at least one in every part, and the draw doesn't depend on that library's version.
+Examples that belong together stay together, as in its `StratifiedGroupKFold`, which has folds of
+equal size alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,22 +32,22 @@ def split(
     """Split off the test part (20 %) and the validation part, where the data come without them.
 
     Raises DataError for fewer than two classes, and for a class with too few examples to be in
-    every part that is split off. A part that comes with the data may lack classes. `before` is
+    every part that is split off, or in one group alone. A part that comes with the data may lack
+    classes. `before` is
     what was found in the same data. `novel` are classes that stay apart.
     """
     _check_classes(source, name)
     rng = np.random.default_rng(seed)
     x, y, train = source.x, source.y, np.arange(len(source.y))
     if source.x_test is None or source.y_test is None:
-        test = stratified(y, round(TEST_SHARE * len(train)), rng=rng)
+        test = _held_out(source, train, TEST_SHARE, name, rng)
         train = np.setdiff1d(train, test)
         x_test, y_test = x, y[test]
     else:
         x_test, test, y_test = source.x_test, np.arange(len(source.y_test)), source.y_test
     if source.x_validation is None or source.y_validation is None:
-        size = round(source.validation * len(train))
-        held_out = stratified(y[train], size, rng=rng)
-        validation, train = train[held_out], np.delete(train, held_out)
+        validation = _held_out(source, train, source.validation, name, rng)
+        train = np.setdiff1d(train, validation)
         x_validation, y_validation = x, y[validation]
     else:
         x_validation, y_validation = source.x_validation, source.y_validation
@@ -68,6 +71,46 @@ def split(
         before=before,
         novel=novel or {},
     )
+
+
+def _held_out(
+    source: Source, rows: NDArray[np.int64], share: float, name: str, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Those of the rows that a part takes, in random order."""
+    y, size = source.y[rows], round(share * len(rows))
+    if source.groups is None:
+        return rows[stratified(y, size, rng=rng)]
+    taken = whole_groups(y, source.groups[rows], size, rng=rng)
+    for label, called in enumerate(source.class_names):
+        if len(set(taken[y == label])) < 2:
+            raise DataError(
+                f"{name}: the groups of class {called!r} can't be split into two parts that both "
+                "have it; leave the groups out, or give the parts"
+            )
+    return rows[rng.permutation(np.flatnonzero(taken))]
+
+
+def whole_groups(
+    y: Labels, groups: NDArray[Any], size: int, *, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Whether each example is in a part of about `size` of whole groups, classes in proportion.
+
+    Groups are gone through in random order: one is taken where that brings the counts of classes
+    nearer to what is wanted, or as the smallest of a class that would be left out.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    held = np.zeros((group.max() + 1, y.max() + 1), np.int64)  # of each group, by class
+    np.add.at(held, (group, y), 1)
+    wanted, taken = _allot(held.sum(axis=0), size), np.zeros(len(held), bool)
+    missing = wanted.copy()
+    for one in rng.permutation(len(held)):
+        if np.abs(missing - held[one]).sum() < np.abs(missing).sum():
+            taken[one], missing = True, missing - held[one]
+    for label in np.flatnonzero(missing == wanted):
+        those = np.flatnonzero(held[:, label])
+        taken[those[held[those].sum(axis=1).argmin()]] = True
+    found: NDArray[np.bool_] = taken[group]
+    return found
 
 
 def stratified(y: Labels, size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
