@@ -28,8 +28,12 @@ LEVEL = 1e-3
 # Of the draws that have to give a finite answer, for a point to have a label.
 _ANSWERED = 0.5
 
-# How far outputs of one input may lie apart by rounding, as a share of the largest.
-ROUNDING = 1e-3
+# How far outputs of one input may lie apart by rounding, as a share of the largest; and that is no
+# more than so many times what the first usually leads the second by: a number that is added to
+# all outputs, or -1e9 for a class that is ruled out, would make any difference a small one.
+ROUNDING, MOST_LEADS = 1e-3, 30
+# Of float32's spacings at an output, which it is rounded by in any case.
+_SPACINGS = 8
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -152,13 +156,25 @@ def ask(predict: Predict, x: np.ndarray, y: np.ndarray | None = None, *, draws: 
 
 def differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Which rows of outputs (n, classes) differ by more than rounding, (n,) bool."""
+    one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
     finite = np.isfinite(one) & np.isfinite(other)
-    scale = max(float(np.abs(one[finite]).max(initial=0)), 1e-30)
+    spacing = np.finfo(np.float32).eps * np.maximum(np.abs(one), np.abs(other))
     with np.errstate(invalid="ignore"):
-        apart = np.abs(one.astype(np.float64) - other) > ROUNDING * scale
+        apart = np.abs(one - other) > np.maximum(ROUNDING * _scale(one), _SPACINGS * spacing)
     changed = (np.isfinite(one) != np.isfinite(other)).any(axis=1)
     found: np.ndarray = (apart & finite).any(axis=1) | changed
     return found
+
+
+def _scale(outputs: np.ndarray) -> float:
+    """What rounding is a share of: the largest output, where answers don't hang on far less."""
+    largest = float(np.abs(outputs[np.isfinite(outputs)]).max(initial=0))
+    rows = outputs[np.isfinite(outputs).all(axis=1)]
+    if len(rows) and rows.shape[1] > 1:
+        second, first = np.partition(rows, -2, axis=1)[:, -2:].T
+        lead = float(np.median(first - second))
+        largest = min(largest, MOST_LEADS * lead) if lead > 0 else largest
+    return max(largest, 1e-30)
 
 
 def turned(one: np.ndarray, other: np.ndarray) -> np.ndarray:
