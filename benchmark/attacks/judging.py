@@ -25,6 +25,8 @@ DRAWS_OF_ATTACKS = 10
 # Where a check says that points are wrong more often than the clean ones, by Fisher's exact test:
 # of 1,000 examples that chance decides, one passes.
 LEVEL = 1e-3
+# Examples that are asked about before any attack, and how far towards the next ones.
+_ASKED_FIRST, _SHARES = 64, (0.02, 0.1, 0.5)
 # Of the draws that have to give a finite answer, for a point to have a label.
 _ANSWERED = 0.5
 
@@ -81,6 +83,8 @@ class Judge:
         draws: of each answer; 1 for a model that isn't random.
         rebuilt: gives `predict` of the model built again by its builder, which is slow; None where
             there is no builder, or it builds another one each time.
+        beginning: points, and what a copy said of them before any attack; None where there is no
+            copy, and of a random model.
     """
 
     predict: Predict
@@ -88,6 +92,7 @@ class Judge:
     obstacle: str = ""
     draws: int = 1
     rebuilt: Callable[[], Predict] | None = None
+    beginning: tuple[np.ndarray, np.ndarray] | None = None
 
     def answers(self, x: np.ndarray, y: np.ndarray | None = None) -> Answers:
         """Of one fresh copy to all of `x`, (n, ...), with labels `y`, if any count."""
@@ -132,7 +137,17 @@ def judge_of(
         # A model that counts its queries answers otherwise too, but each fresh copy does the same.
         one, other = (np.asarray(fresh()(x)) if fresh else answer for answer in (first, again))
         draws = DRAWS if differ(one, other).any() else 1
-    return Judge(predict, fresh, obstacle, draws, rebuilt), first
+    beginning = None
+    if fresh is not None and draws == 1:
+        points = _around(x[:_ASKED_FIRST])
+        beginning = points, np.asarray(fresh()(points))
+    return Judge(predict, fresh, obstacle, draws, rebuilt, beginning), first
+
+
+def _around(x: np.ndarray) -> np.ndarray:
+    """Examples, (n, ...), and points on the way from each to the next, (4 n, ...)."""
+    way = np.roll(x, 1, axis=0) - x
+    return np.concatenate([(x + share * way).astype(np.float32) for share in (0, *_SHARES)])
 
 
 def ask(predict: Predict, x: np.ndarray, y: np.ndarray | None = None, *, draws: int) -> Answers:
