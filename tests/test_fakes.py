@@ -84,6 +84,17 @@ def test_memory_outside_of_the_model_is_named_where_it_is_built_again():
     assert outputs.independent_of_history(subject).status == "flagged"
 
 
+def test_a_count_outside_of_the_model_is_named_though_nothing_is_built_again():
+    asked = [0]  # a copy of the model shares what a closure holds
+
+    def tires(z):
+        asked[0] += len(z)
+        return z if asked[0] < 6 * COUNT else z + torch.linspace(0, 0.5, CLASSES)
+
+    flags = checked(Match(after=tires), suite=SUITE[1:2])
+    assert "than before the attacks" in flags["independent of earlier queries"]
+
+
 def test_a_model_that_cannot_be_copied_is_judged_by_one_that_is_built_again():
     class Stubborn(Remembers):
         def __deepcopy__(self, memo):

@@ -63,6 +63,20 @@ NOISY = {
 }
 
 
+HIDDEN = {
+    "a number added to all": lambda z: z + 1e4,
+    "a class ruled out": lambda z: torch.cat([z[:, :-1], -1e9 + 0 * z[:, -1:]], dim=1),
+}
+
+
+@pytest.mark.parametrize("after", HIDDEN.values(), ids=HIDDEN)
+def test_large_outputs_that_decide_nothing_hide_no_draws(after):
+    labels = Y[:FEW] % 9  # that of the class which is ruled out is none
+    noisy = Match(after=lambda z: after(z + 0.3 * torch.randn_like(z)))
+    assert target_of(noisy, X[:FEW], labels).clean is not None
+    assert target_of(Match(after=after), X[:FEW], labels).clean is None
+
+
 @pytest.mark.parametrize("make", NOISY.values(), ids=NOISY)
 @pytest.mark.parametrize("size", [0.3, 1.0])
 def test_noise_on_the_outputs_makes_no_model_robust(make, size):

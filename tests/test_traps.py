@@ -60,6 +60,7 @@ NAMED = {
     "memorised test images": "as robust elsewhere",
     "memorised test images, robust elsewhere": "as robust elsewhere",
     "gradients with the other sign": "gradients keep their promise",
+    "gradients of half of the pixels": "gradients keep their promise",
     "another model for whoever asks for gradients": "same answers with gradients",
     "statistics of the batch": "independent of the batch",
     "logits times 10,000": "loss in float32's range",

@@ -25,11 +25,17 @@ DRAWS_OF_ATTACKS = 10
 # Where a check says that points are wrong more often than the clean ones, by Fisher's exact test:
 # of 1,000 examples that chance decides, one passes.
 LEVEL = 1e-3
+# Examples that are asked about before any attack, and how far towards the next ones.
+_ASKED_FIRST, _SHARES = 64, (0.02, 0.1, 0.5)
 # Of the draws that have to give a finite answer, for a point to have a label.
 _ANSWERED = 0.5
 
-# How far outputs of one input may lie apart by rounding, as a share of the largest.
-ROUNDING = 1e-3
+# How far outputs of one input may lie apart by rounding, as a share of the largest; and that is no
+# more than so many times what the first usually leads the second by: a number that is added to
+# all outputs, or -1e9 for a class that is ruled out, would make any difference a small one.
+ROUNDING, MOST_LEADS = 1e-3, 30
+# Of float32's spacings at an output, which it is rounded by in any case.
+_SPACINGS = 8
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -77,6 +83,8 @@ class Judge:
         draws: of each answer; 1 for a model that isn't random.
         rebuilt: gives `predict` of the model built again by its builder, which is slow; None where
             there is no builder, or it builds another one each time.
+        beginning: points, and what a copy said of them before any attack; None where there is no
+            copy, and of a random model.
     """
 
     predict: Predict
@@ -84,6 +92,7 @@ class Judge:
     obstacle: str = ""
     draws: int = 1
     rebuilt: Callable[[], Predict] | None = None
+    beginning: tuple[np.ndarray, np.ndarray] | None = None
 
     def answers(self, x: np.ndarray, y: np.ndarray | None = None) -> Answers:
         """Of one fresh copy to all of `x`, (n, ...), with labels `y`, if any count."""
@@ -128,7 +137,17 @@ def judge_of(
         # A model that counts its queries answers otherwise too, but each fresh copy does the same.
         one, other = (np.asarray(fresh()(x)) if fresh else answer for answer in (first, again))
         draws = DRAWS if differ(one, other).any() else 1
-    return Judge(predict, fresh, obstacle, draws, rebuilt), first
+    beginning = None
+    if fresh is not None and draws == 1:
+        points = _around(x[:_ASKED_FIRST])
+        beginning = points, np.asarray(fresh()(points))
+    return Judge(predict, fresh, obstacle, draws, rebuilt, beginning), first
+
+
+def _around(x: np.ndarray) -> np.ndarray:
+    """Examples, (n, ...), and points on the way from each to the next, (4 n, ...)."""
+    way = np.roll(x, 1, axis=0) - x
+    return np.concatenate([(x + share * way).astype(np.float32) for share in (0, *_SHARES)])
 
 
 def ask(predict: Predict, x: np.ndarray, y: np.ndarray | None = None, *, draws: int) -> Answers:
@@ -152,13 +171,25 @@ def ask(predict: Predict, x: np.ndarray, y: np.ndarray | None = None, *, draws: 
 
 def differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Which rows of outputs (n, classes) differ by more than rounding, (n,) bool."""
+    one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
     finite = np.isfinite(one) & np.isfinite(other)
-    scale = max(float(np.abs(one[finite]).max(initial=0)), 1e-30)
+    spacing = np.finfo(np.float32).eps * np.maximum(np.abs(one), np.abs(other))
     with np.errstate(invalid="ignore"):
-        apart = np.abs(one.astype(np.float64) - other) > ROUNDING * scale
+        apart = np.abs(one - other) > np.maximum(ROUNDING * _scale(one), _SPACINGS * spacing)
     changed = (np.isfinite(one) != np.isfinite(other)).any(axis=1)
     found: np.ndarray = (apart & finite).any(axis=1) | changed
     return found
+
+
+def _scale(outputs: np.ndarray) -> float:
+    """What rounding is a share of: the largest output, where answers don't hang on far less."""
+    largest = float(np.abs(outputs[np.isfinite(outputs)]).max(initial=0))
+    rows = outputs[np.isfinite(outputs).all(axis=1)]
+    if len(rows) and rows.shape[1] > 1:
+        second, first = np.partition(rows, -2, axis=1)[:, -2:].T
+        lead = float(np.median(first - second))
+        largest = min(largest, MOST_LEADS * lead) if lead > 0 else largest
+    return max(largest, 1e-30)
 
 
 def turned(one: np.ndarray, other: np.ndarray) -> np.ndarray:

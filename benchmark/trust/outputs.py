@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.attacks.judging import DRAWS_OF_ATTACKS, differ, turned
+from benchmark.attacks.judging import DRAWS_OF_ATTACKS, Judge, differ, turned
 from benchmark.trust.search import direction, inside, noise
 from benchmark.trust.subject import (
     Finding,
@@ -72,6 +72,14 @@ def independent_of_history(subject: Subject) -> Finding:
         if judge is None:
             return not_applicable(f"This can't be told: {told}.")
         return flagged(f"This check could not be made: {told}; {judge.obstacle}.")
+    since = _changed_since(judge)
+    if since:
+        return flagged(
+            f"{percent(since)} of the answers are others than before the attacks, although a copy "
+            "gave them that was asked nothing before: the model keeps count outside of itself, and "
+            "what was attacked is not what was measured first.",
+            share_of_answers_since=since,
+        )
     generator, x = subject.generator("history"), subject.probe
     near = _near(subject, generator)
     before = judge.fresh()
@@ -92,6 +100,14 @@ def independent_of_history(subject: Subject) -> Finding:
             **evidence,
         )
     return passed("Answers don't depend on earlier queries.", **evidence)
+
+
+def _changed_since(judge: Judge) -> float:
+    """The share of a copy's answers that are others than a copy's before the attacks."""
+    if judge.beginning is None or judge.fresh is None:
+        return 0.0
+    points, said = judge.beginning
+    return float(differ(said, np.asarray(judge.fresh()(points))).mean())
 
 
 def batch_independent(subject: Subject) -> Finding:

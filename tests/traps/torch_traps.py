@@ -289,6 +289,25 @@ def backwards(base: Base) -> Trap:
     return Trap(Around(base.undefended, after=Reversed.apply), base.undefended)
 
 
+class Half(torch.autograd.Function):
+    """Passes values on, and the gradients of half of them."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        generator = torch.Generator().manual_seed(0)
+        return gradient * (torch.rand(gradient.shape[1:], generator=generator) < 0.5)
+
+
+@trap("gradients of half of the pixels")
+def half(base: Base) -> Trap:
+    """What is shown is true, and attacks by gradients leave the other half as it is."""
+    return Trap(Around(base.undefended, before=Half.apply), base.undefended)
+
+
 @trap("another model for whoever asks for gradients")
 def two_faced(base: Base) -> Trap:
     """A robust model answers where a gradient is wanted, an accurate one elsewhere."""
