@@ -108,6 +108,10 @@ def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> Non
     [
         (["--defense", "pgd-att"], "unknown defense 'pgd-att'; did you mean 'pgd-at'?"),
         (["--framework", "jax"], "unknown framework 'jax'; allowed: tensorflow, torch"),
+        (["--framework", "tf"], "unknown framework 'tf'; did you mean 'tensorflow'?"),
+        (["--framework", "keras"], "unknown framework 'keras'; did you mean 'tensorflow'?"),
+        (["--device", "gpu"], "unknown device 'gpu'; did you mean 'cuda'?"),
+        (["--dataset", "CIFAR10"], "unknown dataset 'CIFAR10'; did you mean 'cifar10'?"),
         (["--dataset", "digit"], "unknown dataset 'digit'; did you mean 'digits'?"),
         (["--dataset", "npz:no.npz"], "no.npz"),
         (["--model", "cnnn"], "unknown model 'cnnn'; did you mean 'cnn'?"),
