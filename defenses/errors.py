@@ -12,6 +12,9 @@ from collections.abc import Iterable
 # Of a name that is looked for: what is longer is no slip of the hand, and takes seconds to compare.
 _LONGEST = 80
 
+# Other words for names, whose letters are nearer to a wrong one ("gpu" to "cpu") or to none.
+_ALSO_CALLED = {"gpu": "cuda", "tf": "tensorflow", "tf2": "tensorflow", "keras": "tensorflow"}
+
 
 class DefenseError(ValueError):
     """Says what was given, what is allowed and the likely fix, in one line."""
@@ -24,5 +27,9 @@ class TrainingDivergedError(ArithmeticError):
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """The end of an error line: the nearest allowed name, or all of them."""
     allowed = sorted(allowed)
-    close = difflib.get_close_matches(name[:_LONGEST], allowed, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(allowed)}"
+    asked = name[:_LONGEST].lower()
+    if (meant := _ALSO_CALLED.get(asked)) in allowed:
+        return f"; did you mean {meant!r}?"
+    plain = {one.lower(): one for one in allowed}
+    close = difflib.get_close_matches(asked, plain, n=1, cutoff=0.5)
+    return f"; did you mean {plain[close[0]]!r}?" if close else f"; allowed: {', '.join(allowed)}"

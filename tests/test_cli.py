@@ -108,8 +108,15 @@ def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> Non
     [
         (["--defense", "pgd-att"], "unknown defense 'pgd-att'; did you mean 'pgd-at'?"),
         (["--framework", "jax"], "unknown framework 'jax'; allowed: tensorflow, torch"),
+        (["--framework", "tf"], "unknown framework 'tf'; did you mean 'tensorflow'?"),
+        (["--framework", "keras"], "unknown framework 'keras'; did you mean 'tensorflow'?"),
+        (["--device", "gpu"], "unknown device 'gpu'; did you mean 'cuda'?"),
+        (["--dataset", "CIFAR10"], "unknown dataset 'CIFAR10'; did you mean 'cifar10'?"),
         (["--dataset", "digit"], "unknown dataset 'digit'; did you mean 'digits'?"),
         (["--dataset", "npz:no.npz"], "no.npz"),
+        (["--dataset", "mine.npz"], "unknown dataset 'mine.npz'; did you mean 'npz:mine.npz'?"),
+        (["--dataset", "./pets"], "unknown dataset './pets'; did you mean 'folder:./pets'?"),
+        (["--model", "nets.py"], "unknown model 'nets.py'; did you mean 'nets.py:build'?"),
         (["--model", "cnnn"], "unknown model 'cnnn'; did you mean 'cnn'?"),
         (["--suite", "quik"], "did you mean 'quick'?"),
         (["--norm", "l3"], "unknown norm 'l3'; did you mean 'l2'?"),
@@ -214,6 +221,26 @@ def test_a_defense_without_its_option_is_told_where_it_belongs(bench: Any) -> No
 
     assert result.code == 2
     assert result.err.endswith("did you mean bench run --defense meta-adv --defense trades?\n")
+
+
+def test_a_second_defense_without_its_option_is_told_beside_the_first(bench: Any) -> None:
+    result = bench("run", "--defense", "meta-adv", "trades")
+
+    assert result.err.endswith("did you mean bench run --defense meta-adv --defense trades?\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["run", "--budget-ge", "420k"], "--budget-ge': .*; got '420k'"),
+        (["check", "results", "--min-worst-case", "40"], "--min-worst-case': .*; got '40'"),
+    ],
+    ids=["no-number", "out-of-range"],
+)
+def test_a_wrong_number_is_told_as_it_was_given(bench: Any, words: list[str], given: str) -> None:
+    result = bench(*words)
+
+    assert re.search(given, result.err)
 
 
 def test_control_characters_are_never_printed_back(bench: Any) -> None:

@@ -33,6 +33,7 @@ RUN = ("run", "--defense", "pgd-at", "--framework", "torch", "--epochs", "1")
         ("standard", {"pgd", "deepfool", "hop-skip-jump"}),
         ("preact-resnet18", {"norm", "width"}),
         ("cnn", {"cnn"}),
+        ("+jpeg", {"+jpeg"}),
         ("meta-adv", {"preset", "algorithm", "inner_steps", "batch_size"}),
     ],
 )
@@ -51,6 +52,13 @@ def test_list_of_a_defense_tells_its_cost_and_of_an_attack_its_defaults(bench: A
     assert "(0.1 eps)" in bench("list", "bim").out
     assert "one of cross-entropy, dlr, margin, probability-margin" in bench("list", "apgd").out
     assert "left out: " in bench("list", "GRAPHITEBlackbox").out
+
+
+def test_a_name_of_an_attack_and_of_a_suite_tells_both(bench: Any) -> None:
+    told = bench("list", "autoattack").out
+
+    assert "argument queries" in told
+    assert "apgd-ce; apgd-targeted; fab-targeted; square" in told
 
 
 @pytest.mark.parametrize("what", ["defenses", "suites", "presets", "pgd", "trades"])

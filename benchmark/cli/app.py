@@ -86,6 +86,9 @@ def _called() -> int:
 def _explain(error: Any) -> None:
     """How a command line is wrong, as Typer words it; what was typed in it is made harmless."""
     words = io.StringIO()
+    # Of a number, Typer tells what it should be and not what was given
+    if (errors := getattr(error.__cause__, "errors", None)) is not None:
+        error.message += f"; got {errors()[0]['input']!r}"
     error.show(file=words)
     for line in words.getvalue().splitlines():
         print(shortened(clean(line), 500), file=sys.stderr)

@@ -68,7 +68,7 @@ def _details() -> dict[str, Callable[[str], dict[str, str]]]:
 
     def line(name: str) -> dict[str, str]:
         """What a table says of a part that takes no parameters."""
-        tables = (_datasets(), _families(), _contributed_models())
+        tables = (_datasets(), _families(), _contributed_models(), _attached())
         return next({name: table[name]} for table in tables if name in table)
 
     def preset(name: str) -> dict[str, str]:
@@ -76,7 +76,7 @@ def _details() -> dict[str, Callable[[str], dict[str, str]]]:
 
     return {
         **dict.fromkeys((key.split()[1] for key in _presets()), preset),
-        **dict.fromkeys([*_datasets(), *_families(), *_contributed_models()], line),
+        **dict.fromkeys([*_datasets(), *_families(), *_contributed_models(), *_attached()], line),
         **dict.fromkeys(suite_names(), _suite),
         **dict.fromkeys(_attacks(), _attack),
         **dict.fromkeys(models.names(), models.parameters),
@@ -86,13 +86,17 @@ def _details() -> dict[str, Callable[[str], dict[str, str]]]:
 
 def _defenses() -> dict[str, str]:
     import defenses
-    from defenses import wrappers
 
     trained = {
         name: _told(_defense, name, defenses.distribution(name)) for name in defenses.names()
     }
-    attached = {f"+{name}": wrappers.describe(name) for name in wrappers.WRAPPERS}
-    return trained | attached
+    return trained | _attached()
+
+
+def _attached() -> dict[str, str]:
+    from defenses import wrappers
+
+    return {f"+{name}": wrappers.describe(name) for name in wrappers.WRAPPERS}
 
 
 def _defense(name: str) -> str:
@@ -147,6 +151,7 @@ def _attacks() -> dict[str, str]:
 def _attack(name: str) -> dict[str, str]:
     """What an attack is and needs, and the arguments that a suite or --set may give it."""
     from benchmark.attacks import lookup
+    from benchmark.attacks.suites import suite_names
 
     if name not in lookup.names():
         return {name: _attacks()[name]}
@@ -171,6 +176,8 @@ def _attack(name: str) -> dict[str, str]:
         allowed = entry.options.get(argument, ())
         one_of = f"; one of {', '.join(allowed)}" if allowed else ""
         found[f"argument {argument}"] = f"({default}){one_of}"
+    if name in suite_names():
+        found["as a suite"] = "; ".join(_suite(name))
     return {key: text for key, text in found.items() if text}
 
 

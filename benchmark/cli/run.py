@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """Train defenses, attack them, and write the leaderboard."""
     if words := context.args:
-        names = " ".join(f"--defense {word}" for word in words)
+        names = " ".join(f"--defense {word}" for word in [*flags.get("defense", []), *words])
         raise ConfigError(f"{words[0]!r} belongs to no option; did you mean bench run {names}?")
     if as_json and not dry_run:
         raise ConfigError("--json prints a plan; give it with --dry-run")

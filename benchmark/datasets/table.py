@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from benchmark.datasets.entry import DatasetDefaults, DatasetEntry
 from benchmark.errors import UnknownName
 from defenses.contributed import KINDS, Contribution, contributed
@@ -105,6 +107,14 @@ def names() -> list[str]:
     return [*TABLE, *_contributed()]
 
 
+def _of_a_file(name: str) -> list[str]:
+    """How a path that was given bare is named; nothing for what is no path."""
+    suffix = PurePath(name).suffix.lower()
+    if suffix in (".npz", ".csv"):
+        return [f"{suffix[1:]}:{name}"]
+    return [f"folder:{name}"] if "/" in name else []
+
+
 def entry(name: str) -> DatasetEntry:
     """A row by its name.
 
@@ -115,7 +125,7 @@ def entry(name: str) -> DatasetEntry:
     if name in TABLE:
         return TABLE[name]
     if (other := _contributed().get(name)) is None:
-        raise UnknownName("dataset", name, names())
+        raise UnknownName("dataset", name, _of_a_file(name) or names())
     found = other.load()
     if not isinstance(found, DatasetEntry):
         raise other.unusable(f"is not {KINDS['datasets']}")

@@ -165,7 +165,8 @@ def _architecture(base: str) -> Architecture:
     if base in ARCHITECTURES:
         return ARCHITECTURES[base]
     if (wide := _WIDE.fullmatch(base)) is None:
-        raise UnknownName("model", base, ARCHITECTURES)
+        builder = [f"{base}:build"] if base.endswith(".py") else ARCHITECTURES
+        raise UnknownName("model", base, builder)
     depth, width = map(int, wide.groups())
     if depth < 10 or (depth - 4) % 6 or not width or base != f"wrn-{depth}-{width}":
         raise ConfigError(
