@@ -60,6 +60,24 @@ def test_results_of_other_machines_stand_for_the_same_within_a_tolerance(
     assert ("its suite full is not taken over" in reason) == (not swapped)
 
 
+@pytest.mark.parametrize("name", ["clean_accuracy", "robust_accuracy"])
+@pytest.mark.parametrize(("accuracy", "refused"), [(0.52, False), (0.521, True), (0.479, True)])
+def test_clean_and_robust_accuracies_may_be_two_points_apart(
+    tmp_path: Path, name: str, accuracy: float, refused: bool
+) -> None:
+    for threads, folder in enumerate((tmp_path / "a", tmp_path / "b")):
+        accuracies = {"clean_accuracy": 0.5, "robust_accuracy": 0.5}
+        store = Store.open(cell(folder, threads=threads))
+        record = {"status": "ok", **accuracies, **({name: accuracy} if threads else {})}
+        store.write_stage("one", "attacks/pgd-1", record)
+    if refused:
+        with pytest.raises(StoreError, match="accuracies are more than 2% apart"):
+            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    else:
+        merged = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+        assert "up to 2.0% apart" in next(iter(merged.left_out.values()))
+
+
 @pytest.mark.parametrize(
     "change",
     [{"accuracy": 0.53}, {"attack_status": "failed", "accuracy": None}, {"suites": {"q": ["x-1"]}}],
@@ -80,9 +98,11 @@ def test_results_of_other_threads_that_are_too_far_apart_are_refused(
     [
         ({"mean": 0.55, "low": 0.45, "high": 0.65}, False),
         ({"mean": 0.9, "low": 0.8, "high": 0.95}, True),
+        ({"mean": 0.3, "low": 0.1, "high": 0.9}, True),
+        ({"mean": 0.55, "low": 0.54, "high": 0.56}, True),
         (None, True),
     ],
-    ids=["within the interval", "far outside of it", "without it"],
+    ids=["within", "far outside", "alone outside", "within, the first one outside", "without it"],
 )
 def test_meta_tests_of_other_machines_are_compared_too(
     tmp_path: Path, theirs: dict[str, float] | None, refused: bool
