@@ -172,6 +172,10 @@ class TestCatastrophicOverfitting:
         assert "in epoch 5" in told[0]
         assert "the training went on" in told[0]
 
+    def test_not_seen_while_the_budget_rises(self):
+        _, outcome, told = scripted(COLLAPSE, eps_warmup=1.0)
+        assert (outcome.overfitting, told) == (None, [])
+
     def test_undone(self):
         kernel, outcome, told = scripted(COLLAPSE, on_overfit="restore")
         assert kernel.steps == 4, "the weights after epoch 2"
