@@ -141,3 +141,41 @@ def test_records_that_tell_of_what_others_lack_are_equal(tmp_path: Path) -> None
             "one", "adaptations/l1-1", {"seconds": 1.0, **seen}
         )
     assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
+
+
+def test_records_that_both_tell_of_other_families_differ(tmp_path: Path) -> None:
+    for name, seen in (("a", ["linf"]), ("b", ["linf", "l2"])):
+        Store.open(cell(tmp_path / name)).write_stage(
+            "one", "adaptations/l1-1", {"seen_families": seen}
+        )
+    with pytest.raises(StoreError, match="seen_families"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+
+
+def test_memory_may_differ(tmp_path: Path) -> None:
+    for name, peak in (("a", 1000), ("b", 2000)):
+        Store.open(cell(tmp_path / name)).write_stage("one", "curves/pgd-1", {"peak_memory": peak})
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").left_out == {}
+
+
+def test_a_failed_cell_may_have_got_less_far(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", status="failed", adapted=True)
+    b = cell(tmp_path / "b", status="failed")
+    assert merge([a, b], tmp_path / "all").added == ["one"]
+
+
+def test_a_processor_that_one_alone_tells_excuses_nothing(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", accuracy=0.5, processor="A")
+    b = cell(tmp_path / "b", accuracy=0.51)
+    with pytest.raises(StoreError, match="find out which one is right"):
+        merge([a, b], tmp_path / "all")
+
+
+def test_threads_are_those_of_the_cell_where_the_training_tells_none(tmp_path: Path) -> None:
+    for threads, accuracy in ((1, 0.5), (2, 0.51)):
+        store = Store.open(cell(tmp_path / str(threads), accuracy=accuracy))
+        record = store.read_cell("one")
+        assert record is not None
+        store.write_cell("one", {**record, "threads": threads})
+    merged = merge([tmp_path / "1", tmp_path / "2"], tmp_path / "all")
+    assert "2 instead of 1 CPU threads" in next(iter(merged.left_out.values()))
