@@ -26,6 +26,8 @@ import defenses.losses.tensorflow as losses_in_tensorflow  # noqa: E402
 from defenses.checkpoints import Checkpoint  # noqa: E402
 from defenses.cost import gradients  # noqa: E402
 from defenses.meta_gen.bank import Bank, places  # noqa: E402
+from defenses.meta_gen.snapshots import Snapshots  # noqa: E402
+from defenses.states import Parts  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
 
 FRAMEWORKS = ("torch", "tensorflow")
@@ -285,6 +287,15 @@ class TestNetwork:
             assert np.array_equal(value, continued.state()[name]), name
 
 
+def test_the_latest_snapshots_are_learned_from():
+    """Of eight updates every third, of these the last two."""
+    snapshots = Snapshots(Parts(), count=2, every=3)
+    for update in range(8):
+        snapshots.keep(lambda update=update: [np.array(update)])
+    chosen = [snapshots.chosen(number)[0] for number in (0.0, 0.49, 0.5, 0.999)]
+    assert chosen == [3, 3, 6, 6]
+
+
 class TestBank:
     """The bank of meta-gen."""
 
@@ -345,6 +356,20 @@ class TestBank:
             expected = x[n].copy()
             expected[np.ix_(row, column)] = patches[n]
             assert np.abs(pasted[n] - expected).max() < 1e-12
+
+    def test_patches_may_be_anywhere(self):
+        drawn = places(np.random.default_rng(0), 400, (6, 7), 3)
+        firsts = [set(drawn[n][:, :, 0].argmax(axis=1).tolist()) for n in ("rows", "columns")]
+        assert firsts == [set(range(4)), set(range(5))]
+
+    @pytest.mark.parametrize("framework", FRAMEWORKS)
+    def test_patches_stay_pixels(self, framework):
+        _, kernel = made("meta-gen", framework, pattern="patch")
+        patch = np.array([0.05, 0.5, 0.5, 0.95]).reshape(1, 2, 2, 1)
+        gradient = np.array([-1.0, -2.0, 3.0, 4.0]).reshape(1, 2, 2, 1)
+        given = [kernel.images(value) for value in (patch, gradient, np.array([0.1]))]
+        moved = array(kernel.moved(*given, EPS)).ravel()
+        assert moved == pytest.approx([0, 0.4, 0.6, 1])
 
     def test_patches_are_refused_for_tabular_data(self):
         defense = defenses.create("meta-gen", defenses.Threat("linf", EPS), {"pattern": "patch"})

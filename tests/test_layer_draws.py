@@ -77,3 +77,19 @@ def test_the_seed_tells_what_is_drawn_and_the_callers_draws_stay():
     assert np.array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_each_epoch_draws_anew():
+    """Of a model that notes what its passes in training mode draw, one an epoch."""
+
+    class Noting(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                drawn.append(torch.rand(()).item())
+            return super().forward(x.flatten(1))
+
+    drawn: list[float] = []
+    x, y = data()
+    defense = defenses.create("none", THREAT, {"batch_size": len(x)})
+    defense.fit(Noting(36, 3), x, y, epochs=4, seed=0)
+    assert len(drawn) == len(set(drawn)) == 4

@@ -60,6 +60,24 @@ def test_results_of_other_machines_stand_for_the_same_within_a_tolerance(
     assert ("its suite full is not taken over" in reason) == (not swapped)
 
 
+@pytest.mark.parametrize("name", ["clean_accuracy", "robust_accuracy"])
+@pytest.mark.parametrize(("accuracy", "refused"), [(0.52, False), (0.521, True), (0.479, True)])
+def test_clean_and_robust_accuracies_may_be_two_points_apart(
+    tmp_path: Path, name: str, accuracy: float, refused: bool
+) -> None:
+    for threads, folder in enumerate((tmp_path / "a", tmp_path / "b")):
+        accuracies = {"clean_accuracy": 0.5, "robust_accuracy": 0.5}
+        store = Store.open(cell(folder, threads=threads))
+        record = {"status": "ok", **accuracies, **({name: accuracy} if threads else {})}
+        store.write_stage("one", "attacks/pgd-1", record)
+    if refused:
+        with pytest.raises(StoreError, match="accuracies are more than 2% apart"):
+            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    else:
+        merged = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+        assert "up to 2.0% apart" in next(iter(merged.left_out.values()))
+
+
 @pytest.mark.parametrize(
     "change",
     [{"accuracy": 0.53}, {"attack_status": "failed", "accuracy": None}, {"suites": {"q": ["x-1"]}}],
@@ -80,9 +98,11 @@ def test_results_of_other_threads_that_are_too_far_apart_are_refused(
     [
         ({"mean": 0.55, "low": 0.45, "high": 0.65}, False),
         ({"mean": 0.9, "low": 0.8, "high": 0.95}, True),
+        ({"mean": 0.3, "low": 0.1, "high": 0.9}, True),
+        ({"mean": 0.55, "low": 0.54, "high": 0.56}, True),
         (None, True),
     ],
-    ids=["within the interval", "far outside of it", "without it"],
+    ids=["within", "far outside", "alone outside", "within, the first one outside", "without it"],
 )
 def test_meta_tests_of_other_machines_are_compared_too(
     tmp_path: Path, theirs: dict[str, float] | None, refused: bool
@@ -121,3 +141,41 @@ def test_records_that_tell_of_what_others_lack_are_equal(tmp_path: Path) -> None
             "one", "adaptations/l1-1", {"seconds": 1.0, **seen}
         )
     assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
+
+
+def test_records_that_both_tell_of_other_families_differ(tmp_path: Path) -> None:
+    for name, seen in (("a", ["linf"]), ("b", ["linf", "l2"])):
+        Store.open(cell(tmp_path / name)).write_stage(
+            "one", "adaptations/l1-1", {"seen_families": seen}
+        )
+    with pytest.raises(StoreError, match="seen_families"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+
+
+def test_memory_may_differ(tmp_path: Path) -> None:
+    for name, peak in (("a", 1000), ("b", 2000)):
+        Store.open(cell(tmp_path / name)).write_stage("one", "curves/pgd-1", {"peak_memory": peak})
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").left_out == {}
+
+
+def test_a_failed_cell_may_have_got_less_far(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", status="failed", adapted=True)
+    b = cell(tmp_path / "b", status="failed")
+    assert merge([a, b], tmp_path / "all").added == ["one"]
+
+
+def test_a_processor_that_one_alone_tells_excuses_nothing(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", accuracy=0.5, processor="A")
+    b = cell(tmp_path / "b", accuracy=0.51)
+    with pytest.raises(StoreError, match="find out which one is right"):
+        merge([a, b], tmp_path / "all")
+
+
+def test_threads_are_those_of_the_cell_where_the_training_tells_none(tmp_path: Path) -> None:
+    for threads, accuracy in ((1, 0.5), (2, 0.51)):
+        store = Store.open(cell(tmp_path / str(threads), accuracy=accuracy))
+        record = store.read_cell("one")
+        assert record is not None
+        store.write_cell("one", {**record, "threads": threads})
+    merged = merge([tmp_path / "1", tmp_path / "2"], tmp_path / "all")
+    assert "2 instead of 1 CPU threads" in next(iter(merged.left_out.values()))

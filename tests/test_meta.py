@@ -324,6 +324,20 @@ def test_anil_s_inner_loop_moves_the_head_alone(framework):
     assert kernel.rate_factors() == pytest.approx([0, 0, np.exp(0.5), np.exp(0.5)])
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(("algorithm", "log_rates"), [("maml", [0.3, -0.2]), ("anil", [0.5])])
+def test_adapting_after_training_takes_the_learned_rates(algorithm, log_rates, framework):
+    kernel = kernel_of(framework, {"algorithm": algorithm, "learn_rates": True}, log_rates)
+    x, y, _ = task()
+    kernel.descend(x, y, steps=3, rate=BASE["inner_rate"])
+    if framework == "torch":
+        moved = [value.detach().numpy().T for value in kernel.model.parameters()]
+    else:
+        moved = kernel.model.get_weights()
+    expected = adapted(initial_weights(), np.array(log_rates), x, y, kernel.defense)[-1]
+    assert distance(moved, expected) < 1e-12
+
+
 @pytest.mark.parametrize(
     "settings",
     [

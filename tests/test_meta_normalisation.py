@@ -96,6 +96,19 @@ def test_running_statistics_are_those_of_the_initialisation_on_its_supports(case
         assert kernel.model[0].num_batches_tracked == 2
 
 
+def test_statistics_behind_weights_are_those_before_the_first_inner_step():
+    """Behind a layer that the inner steps move, each of their passes has others."""
+    model = torch.nn.Sequential(
+        torch.nn.Linear(INPUTS, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, CLASSES)
+    ).double()
+    defense = defenses.create("meta-adv", defenses.Threat("linf", 0.1), {**SETTINGS, "tasks": 1})
+    kernel = defense.kernel(recognise(model))
+    x, y = torch.rand(1, SHOTS, INPUTS).double(), torch.arange(SHOTS)[None] % CLASSES
+    expected = 0.1 * model[0](x[0]).mean(dim=0)
+    found = kernel.inner.adapt(x, y).buffers["1.running_mean"][0]
+    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
 def test_derivatives_through_normalisation_are_those_of_finite_differences(framework):
     """In torch of second order; in Keras of "anil", whose inner gradient ends before it."""

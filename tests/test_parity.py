@@ -183,10 +183,13 @@ def test_ten_steps_on_a_smooth_network_agree(case, norm, dtype, tolerance):
     torch_model, keras_model = smooth_pair(dtype)
     start = [value.copy() for value, _ in smooth_weights(torch_model, keras_model)]
 
+    losses = []
     for model in (torch_model, keras_model):
         fitted = defense.fit(model, x, y, budget_ge=ten_steps(defense, len(x)), seed=3)
         assert fitted.outcome.steps == 10
+        losses.append([entry["loss"] for entry in fitted.history])
 
+    assert losses[0] == pytest.approx(losses[1], abs=tolerance)
     for before, (ours, theirs) in zip(start, smooth_weights(torch_model, keras_model), strict=True):
         assert np.abs(ours - before).max() > 1e-3
         assert np.abs(ours - theirs).max() <= tolerance
@@ -205,6 +208,8 @@ def test_meta_steps_on_a_smooth_network_agree(case):
     # 8 updates cover the whole length of a `multi_step` and what follows it.
     fitted = [defense.fit(model, x, y, epochs=4, seed=3) for model in pair]
 
+    losses = [[entry["loss"] for entry in value.history] for value in fitted]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-8)
     for before, (ours, theirs) in zip(start, smooth_weights(*pair), strict=True):
         assert np.abs(ours - before).max() > 1e-3
         assert np.abs(ours - theirs).max() <= 1e-8

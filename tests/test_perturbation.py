@@ -260,6 +260,14 @@ class TestMultiSteepestDescent:
             alone, _ = self.reference(x, y, weights, [norm])
             assert np.abs(found - alone).max() > 0.05
 
+    @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+    def test_takes_the_first_norm_where_losses_are_equal(self, framework):
+        x, y, weights = problem()
+        kernel = self.kernel(framework, 0 * weights)
+        first, second = kernel.images(x), kernel.images(x / 2)
+        found = kernel._worst([first, second], kernel.labels(y))
+        assert np.array_equal(found.numpy(), first.numpy())
+
 
 class TestRandomNorm:
     def running(self, **parameters):
@@ -274,6 +282,11 @@ class TestRandomNorm:
         drawn = [running.pick(number) for number in numbers]
 
         assert [drawn.count(norm) for norm in ORDERS] == [100, 500, 400]
+
+    def test_a_norm_that_is_resisted_is_not_drawn(self):
+        running = self.running()
+        running.values = np.array([1.0, 0.5, 0.5])
+        assert [running.pick(number) for number in (0.0, 0.5)] == ["l2", "l1"]
 
     def test_all_norms_are_equal_where_nothing_is_left_to_gain(self):
         running = self.running()

@@ -96,6 +96,14 @@ def test_few_way_tasks_hold_as_many_of_each_class_and_renumber_them():
     assert len(meanings) == 6, "the labels mean the same in several tasks"
 
 
+def test_classes_with_too_few_examples_are_in_no_few_way_task():
+    defense, _ = drawn("few-way")
+    y = np.repeat(np.arange(6), [20, 20, 20, 20, 20, 2])
+    x = np.arange(len(y), dtype=np.float32)[:, None]
+    draws = defense.draw(np.random.default_rng(0), x, y)
+    assert set(y[draws["x"].astype(int)].ravel()) == set(range(5))
+
+
 def test_a_mixture_draws_each_task_from_one_of_its_distributions():
     kinds = {"few-way": 0, "attacks": 0, "subsets": 0}
     for seed in range(30):
@@ -136,6 +144,19 @@ def test_a_support_under_another_family_has_that_family_s_budget():
         (support, query) for support in budgets for query in budgets if support != query
     }
     assert (draws["attack"] > 0).all()
+
+
+def test_support_and_query_start_each_where_its_own_attack_does():
+    parameters = {"attacks": "fgsm,pgd-l2", "eps_l2": 0.5, "support_family": "other"}
+    found = set()
+    for seed in range(5):
+        defense, draws = drawn("attacks", seed=seed, **parameters)
+        for which, start in zip(draws["attack"], draws["start"], strict=True):
+            pair = defense.task_distribution.attacks[which]
+            moved = bool(start[:4].any()), bool(start[4:].any())
+            assert moved == (pair.support.random_start, pair.query.random_start)
+            found.add(moved)
+    assert found == {(False, True), (True, False)}
 
 
 @pytest.mark.parametrize(

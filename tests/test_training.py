@@ -172,6 +172,10 @@ class TestCatastrophicOverfitting:
         assert "in epoch 5" in told[0]
         assert "the training went on" in told[0]
 
+    def test_not_seen_while_the_budget_rises(self):
+        _, outcome, told = scripted(COLLAPSE, eps_warmup=1.0)
+        assert (outcome.overfitting, told) == (None, [])
+
     def test_undone(self):
         kernel, outcome, told = scripted(COLLAPSE, on_overfit="restore")
         assert kernel.steps == 4, "the weights after epoch 2"
@@ -242,6 +246,38 @@ def test_validation_attacks_are_part_of_the_budget():
     assert length.steps == 13
     assert length.epochs == 2
     assert length.gradient_evaluations == pytest.approx(13 * 200 + 2 * check)
+
+
+# Of four updates: the rate in the middle of each, and the budget at its end.
+COURSES = {
+    "up and down": ({"schedule": "triangular"}, [0.25, 0.75, 0.75, 0.25], [1, 1, 1, 1]),
+    "a rising budget": ({"schedule": "constant", "eps_warmup": 0.5}, [1] * 4, [0.5, 1, 1, 1]),
+}
+
+
+@pytest.mark.parametrize(("parameters", "rates", "budgets"), COURSES.values(), ids=COURSES)
+@pytest.mark.parametrize("epochs", [1, 2, 4])
+def test_rates_and_budgets_move_over_the_whole_training(epochs, parameters, rates, budgets):
+    """Neither is ever zero, and an epoch's end is no end of them."""
+    settings = {"learning_rate": 0.2, "eps_warmup": 0.0, "batch_size": 48 * epochs // 4}
+    defense = defenses.create("pgd-at", THREAT, settings | parameters)
+    x, y = data()
+    kernel, told = Scripted([(1.0, 1.0)] * epochs), []
+    kernel.step = lambda draws, **given: told.append(given) or 1.0
+    train(defense, kernel, x, y, length=defense.length(len(x), epochs=epochs), seed=0)
+    assert [one["learning_rate"] for one in told] == pytest.approx([0.2 * r for r in rates])
+    assert [one["eps"] for one in told] == pytest.approx([THREAT.eps * b for b in budgets])
+
+
+def test_the_weights_of_the_losses_move_over_the_whole_training():
+    """From those of the first update, with nothing of the training behind it."""
+    settings = {"tasks": 2, "support": 6, "query": 6, "inner_steps": 2, "multi_step": 1.0}
+    defense = defenses.create("meta-adv", THREAT, settings)
+    x, y = data()
+    kernel, told = Scripted([(1.0, 1.0)] * 2), []
+    kernel.step = lambda draws, **given: told.append(draws["step_weights"].tolist()) or 1.0
+    train(defense, kernel, x, y, length=defense.length(len(x), epochs=2), seed=0)
+    assert told == [[0.5, 0.5], [0.375, 0.625], [0.25, 0.75], [0.125, 0.875]]
 
 
 _MORE = {"decayed": "weights", "gradient_clipping": 0.5, "crop": 1, "flip": True}

@@ -111,7 +111,9 @@ def apart(one: Copy, other: Copy) -> float:
             if both == [None, None]:
                 continue
             numbers = [float(value) for value in both if isinstance(value, int | float)]
-            found.append(abs(numbers[0] - numbers[1]) if len(numbers) == 2 else math.inf)
+            # Rounded, because 0.52 - 0.5 is more than 0.02 in binary
+            both_told = len(numbers) == 2
+            found.append(round(abs(numbers[0] - numbers[1]), 9) if both_told else math.inf)
     return max(found, default=math.inf)
 
 
