@@ -20,9 +20,9 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 import defenses  # noqa: E402
+from benchmark.attacks.aiming import aimed  # noqa: E402
 from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec  # noqa: E402
-from benchmark.attacks.target import aimed  # noqa: E402
 from benchmark.estimators import pytorch, tensorflow  # noqa: E402
 from benchmark.models import pytorch as torch_models  # noqa: E402
 from benchmark.models import tensorflow as keras_models  # noqa: E402

@@ -12,7 +12,8 @@ import numpy as np
 from torch import nn
 
 import benchmark
-from benchmark.attacks.target import Target, aimed
+from benchmark.attacks.aiming import aimed
+from benchmark.attacks.target import Target
 from benchmark.estimators import pytorch, tensorflow
 from benchmark.results import Store
 from benchmark.trust.search import ascend
