@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from benchmark import frameworks
 from benchmark.results import Record
 from benchmark.trust import elsewhere, gradients, outputs, promises, roads, scale, steps, suite
-from benchmark.trust.subject import Finding, Subject, flagged
+from benchmark.trust.finding import Finding, flagged
+from benchmark.trust.subject import Subject
 
 CHECKS: Mapping[str, Callable[[Subject], Finding]] = {
     "clean accuracy": scale.clean_accuracy,

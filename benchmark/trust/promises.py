@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.attacks.judging import differ
+from benchmark.trust.finding import Finding, flagged, not_applicable, passed, percent
 from benchmark.trust.outputs import stable_outputs
 from benchmark.trust.search import probe_noise
-from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed, percent
+from benchmark.trust.subject import Subject
 
 # A step is so long that the margin is promised to fall by this share, and at most that of the
 # budget: smooth models are nearly linear along it.
