@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from benchmark.attacks.autoattack.losses import Margin
 from benchmark.attacks.judging import Answers, Judge, Predict, ask
 from benchmark.estimators.estimator import Estimator
 from benchmark.results import Record
@@ -190,27 +191,16 @@ class Subject:
         Unlike the cross-entropy's, this gradient doesn't vanish where the model is very sure.
         """
         logits, gradient = self.logits_and_margin_gradient(x, y)
-        row = np.arange(len(logits))
-        others = logits.copy()
-        others[row, y] = -np.inf
-        return logits[row, y] - others.max(axis=1), gradient
+        return -Margin(y).values(logits), gradient
 
     def logits_and_margin_gradient(
         self, x: np.ndarray, y: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The logits as they are where a gradient is asked for, (k, classes), and that gradient."""
-
-        def weights(logits: np.ndarray, part: slice) -> np.ndarray:
-            labels = y[part]
-            others = logits.copy()
-            row = np.arange(len(logits))
-            others[row, labels] = -np.inf
-            rival = others.argmax(axis=1)
-            pull = np.zeros_like(logits)
-            pull[row, rival], pull[row, labels] = 1, -1
-            return pull
-
-        return self.estimator.logits_and_gradient(x, weights)
+        margin = Margin(y)
+        return self.estimator.logits_and_gradient(
+            x, lambda logits, part: margin.take(part).weights(logits)
+        )
 
     @cached_property
     def loss_gradients(self) -> np.ndarray | Exception:
