@@ -42,7 +42,7 @@ class Course(EpisodeRunner):
         numbers = range(self.protocol.episodes) if numbers is None else numbers
         try:
             found = self._measured(method, model, numbers, progress)
-        except Exception as error:
+        except Exception as error:  # other people's model may raise anything
             traceback.print_exc()
             return {**record, "status": "failed", "reason": reason_of(error)}, {}
         told, arrays = found
