@@ -7,7 +7,6 @@ are checked where the run is planned; everything that can be judged alone is jud
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +24,7 @@ from benchmark import documents, limits, values
 from benchmark.choices import UserPath, one_of
 from benchmark.errors import ConfigError, UnknownName
 from benchmark.frameworks import FRAMEWORKS
-from benchmark.paths import expanded
+from benchmark.paths import data_folder, expanded
 from benchmark.placement import Placement
 from benchmark.trainings import Trainings
 
@@ -146,8 +145,8 @@ def read(
     for key in merged:
         if key not in RunConfig.model_fields:
             raise UnknownName("configuration key", str(key), RunConfig.model_fields)
-    if merged.get("data_dir") is None and (found := os.environ.get("BENCH_DATA_DIR")):
-        merged["data_dir"] = found
+    if merged.get("data_dir") is None:
+        merged["data_dir"] = data_folder(None)
     # A null in YAML asks for the default, as leaving the key out does.
     given = {key: value for key, value in merged.items() if value is not None}
     if "defense" not in given:

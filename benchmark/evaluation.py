@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark import datasets
+from benchmark.attacks.aiming import target
 from benchmark.attacks.suites import load_suite
-from benchmark.attacks.target import target
 from benchmark.cells import Cell, cell_record
 from benchmark.datasets import Dataset
 from benchmark.datasets.examples import Examples

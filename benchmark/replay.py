@@ -83,7 +83,7 @@ def replay(claim: Claim, *, device: str, threads: int = 1) -> tuple[str, str]:
         found.differs.append(str(error))
     except BenchError as error:
         found.unchecked.append(why_not(error))
-    except Exception as error:
+    except Exception as error:  # what is stored, and code that builds a model, may be anything
         traceback.print_exc()
         if not found.differs:
             return UNCHECKED, why_not(error)

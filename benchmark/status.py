@@ -62,7 +62,7 @@ def status(folder: Path | str) -> Status:
     store = Store.open(folder)
     found = Status()
     running, ended = _follow(store.path, found)
-    found.state = _state(store.path, found.run, running, ended)
+    found.state = _state(store.path, found.run)
     alive = found.state in ("at work", "silent")
     if alive:
         found.running = list(running.values())
@@ -143,9 +143,7 @@ def _lines(folder: Path) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def _state(
-    folder: Path, run: Mapping[str, Any], running: Mapping[int, Running], ended: set[str]
-) -> str:
+def _state(folder: Path, run: Mapping[str, Any]) -> str:
     if not run:
         return "unknown"
     if "ended" in run:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from benchmark import datasets, frameworks, models
 
 frameworks.import_torch_first()
+
+import torch  # noqa: E402
 
 import benchmark.estimators.pytorch as on_torch  # noqa: E402
 import benchmark.estimators.tensorflow as on_tensorflow  # noqa: E402
@@ -46,3 +50,21 @@ def right(count):
 
 def broken(found, y, model=None):
     return (model or estimator()).predict(found).argmax(axis=1) != y
+
+
+def abstaining(above):
+    """One that gives no number where the mean of a point is above this, and no gradient at all."""
+
+    class Abstaining(type(estimator())):
+        def predict(self, x, **kwargs):
+            mean = x.mean(axis=(1, 2, 3))[:, np.newaxis]
+            return np.where(mean > above, np.nan, 0) + np.eye(10)[:1]
+
+        def logits_and_gradient(self, x, weights):
+            return self.predict(x), np.full_like(x, np.nan)
+
+    data, specification, weights = trained()
+    return Abstaining(
+        on_torch.ChannelsLast(in_torch.build(specification, weights)), torch.nn.CrossEntropyLoss(),
+        data.input_shape, 10, channels_first=False, clip_values=(0.0, 1.0), device_type="cpu",
+    )  # fmt: skip

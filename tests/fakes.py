@@ -15,9 +15,9 @@ import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
+from benchmark.attacks.aiming import aimed  # noqa: E402
 from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec  # noqa: E402
-from benchmark.attacks.target import aimed  # noqa: E402
 from benchmark.estimators import pytorch, tensorflow  # noqa: E402
 from benchmark.trust import checks  # noqa: E402
 from benchmark.trust.subject import Attacked, Subject  # noqa: E402

@@ -12,8 +12,10 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from progressing import CELL
+
 from benchmark.attacks.suites import AttackSpec
-from benchmark.cells import Cell, cell_record
+from benchmark.cells import cell_record
 from benchmark.executors.interface import Task
 from benchmark.job import Job
 from benchmark.results import Store
@@ -29,22 +31,7 @@ def job(
     out: Path, seed: int = 0, *, framework: str = "torch", attacks: int = 2, **seconds: float
 ) -> Job:
     """A cell that takes these seconds."""
-    cell = Cell(
-        dataset="digits",
-        dataset_fingerprint="0123456789abcdef",
-        image_size=None,
-        split_seed=0,
-        model="cnn",
-        framework=framework,
-        defense="none",
-        parameters=seconds,
-        norm="linf",
-        eps=0.15,
-        seed=seed,
-        epochs=1,
-        budget_ge=None,
-        examples=10,
-    )
+    cell = replace(CELL, framework=framework, parameters=seconds, seed=seed, examples=10)
     specs = tuple(AttackSpec(name, "pgd", {}) for name in ATTACKS[:attacks])
     return Job(cell, "quick", specs, str(out), None)
 

@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from attacked_digits import broken, estimator, right, trained
+from attacked_digits import abstaining, broken, estimator, right, trained
 from scipy.optimize import linprog, minimize
 
 from benchmark import frameworks, models
@@ -315,20 +315,7 @@ def test_fab_comes_nearer_to_the_example_with_more_steps():
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_outputs_that_are_no_numbers_end_the_search_at_finite_points(name):
-    class Abstaining(type(estimator())):
-        """Gives no number once a point is far from every pixel's end."""
-
-        def predict(self, x, **kwargs):
-            return np.where(x.mean(axis=(1, 2, 3))[:, np.newaxis] > 0, np.nan, 0) + np.eye(10)[:1]
-
-        def logits_and_gradient(self, x, weights):
-            return self.predict(x), np.full_like(x, np.nan)
-
-    data, specification, weights = trained()
-    model = Abstaining(
-        on_torch.ChannelsLast(in_torch.build(specification, weights)), torch.nn.CrossEntropyLoss(),
-        data.input_shape, 10, channels_first=False, clip_values=(0.0, 1.0), device_type="cpu",
-    )  # fmt: skip
+    model = abstaining(above=0)
     kind, arguments = ATTACKS[name]
     x, _ = examples()
     y = np.zeros(len(x), dtype=int)

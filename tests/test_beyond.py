@@ -15,11 +15,11 @@ frameworks.import_torch_first()
 import torch  # noqa: E402
 
 from benchmark.attacks import curves  # noqa: E402
+from benchmark.attacks.aiming import _wrapped_target  # noqa: E402
 from benchmark.attacks.beyond import SHARES, farther  # noqa: E402
 from benchmark.attacks.geometry import distances, limit  # noqa: E402
 from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec, SecurityCurve  # noqa: E402
-from benchmark.attacks.target import _wrapped_target  # noqa: E402
 from benchmark.stages import curve as stage  # noqa: E402
 
 EPS = 0.15

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import progressing
 import pytest
+from progressing import spec
 
 from benchmark import checkout
 from benchmark.attacks.suites import AttackSpec
@@ -18,26 +20,9 @@ from benchmark.datasets import Dataset
 from benchmark.job import Job
 from benchmark.results import identity
 
-CELL = Cell(
-    dataset="digits",
-    dataset_fingerprint="0123456789abcdef",
-    image_size=None,
-    split_seed=0,
-    model="cnn",
-    framework="torch",
-    defense="pgd-at",
-    parameters={"steps": 10},
-    norm="linf",
-    eps=0.15,
-    seed=0,
-    epochs=30,
-    budget_ge=None,
-    examples=360,
+CELL = dataclasses.replace(
+    progressing.CELL, defense="pgd-at", parameters={"steps": 10}, epochs=30, examples=360
 )
-
-
-def spec(name: str = "pgd", attack: str = "pgd", **arguments: Any) -> AttackSpec:
-    return AttackSpec(name, attack, arguments)
 
 
 def dataset(test_examples: int = 30) -> Dataset:

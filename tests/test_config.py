@@ -127,7 +127,7 @@ def test_config_is_frozen() -> None:
         ({"framework": ["pytorch"]}, "unknown framework 'pytorch'; did you mean 'torch'?"),
         ({"norm": "linff"}, "unknown norm 'linff'; did you mean 'linf'?"),
         ({"on_overfit": "wran"}, "unknown on_overfit 'wran'; did you mean 'warn'?"),
-        ({"device": "gpu"}, "unknown device 'gpu'; did you mean 'cpu'?"),
+        ({"device": "gpu"}, "unknown device 'gpu'; did you mean 'cuda'?"),
         ({"eps": "-0.1"}, "eps '-0.1' is not allowed; give a finite number above 0"),
         ({"eps": "0"}, "eps '0' is not allowed; give a finite number above 0"),
         ({"eps": "nan"}, "eps 'nan' is not allowed; give a finite number above 0"),

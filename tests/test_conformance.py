@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dataset_files import save
 from plugins import TEMPLATE, distribution, install
 
 from benchmark import datasets, frameworks
 
 frameworks.import_torch_first()
 
-from benchmark.conformance import attack, defense, parts  # noqa: E402
+from benchmark.conformance import attack, defense, parts, report  # noqa: E402
 from benchmark.conformance.report import (  # noqa: E402
     FAILED,
     PASSED,
@@ -198,6 +199,19 @@ def test_the_command_ends_with_1_where_a_check_fails(bench: Any) -> None:
     assert ended.code == 1
     assert "cost           failed" in ended.out
     assert "silent fails 1 of 8 checks: cost" in ended.err
+
+
+def test_data_are_found_where_the_environment_says(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path)
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(report, "checked", rows)  # in this process
+
+    ended = bench("check-plugin", "npz:data.npz")
+
+    assert (ended.code, ended.err) == (0, "")
+    assert "values         passed" in ended.out
 
 
 def test_an_unknown_part_is_refused(bench: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -80,14 +79,8 @@ BUILDERS = """
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path, monkeypatch):
-    """A folder with builders in `nets.py`; what they import is forgotten afterwards."""
-    (tmp_path / "nets.py").write_text(textwrap.dedent(BUILDERS))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    sys.modules.pop("nets", None)
-    sys.modules.pop("given_nets", None)
+def _here(write_builders):
+    write_builders(BUILDERS)
 
 
 def mlp(seed=0):

@@ -36,8 +36,8 @@ from fakes import (  # noqa: E402
 )
 from torch import nn  # noqa: E402
 
+from benchmark.attacks.aiming import aimed  # noqa: E402
 from benchmark.attacks.running import run_attack  # noqa: E402
-from benchmark.attacks.target import aimed  # noqa: E402
 from benchmark.estimators import pytorch  # noqa: E402
 from benchmark.trust import outputs  # noqa: E402
 from benchmark.trust.subject import Subject  # noqa: E402

@@ -7,7 +7,8 @@ import pytest
 from fakes import Match, target_of
 
 from benchmark.trust import gradients, roads, suite
-from benchmark.trust.subject import Attacked, Subject, too_few
+from benchmark.trust.finding import too_few
+from benchmark.trust.subject import Attacked, Subject
 
 EPS = 0.5
 CHECKS = {

@@ -14,6 +14,7 @@ frameworks.import_torch_first()
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
+from tanh_networks import CLASSES, INPUTS, build, initial_weights  # noqa: E402
 
 import defenses  # noqa: E402
 import defenses.meta.inner.pytorch as inner_in_torch  # noqa: E402
@@ -23,7 +24,7 @@ from defenses.meta.steps import step_weights  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
 
 FRAMEWORKS = ("torch", "tensorflow")
-INPUTS, HIDDEN, CLASSES, SHOTS, QUERIES = 12, 10, 4, 6, 8
+SHOTS, QUERIES = 6, 8
 BASE = {
     "tasks": 1,
     "support": SHOTS,
@@ -32,30 +33,6 @@ BASE = {
     "inner_rate": 0.7,
     "clean_weight": 0.3,
 }
-
-
-def initial_weights():
-    generator = np.random.default_rng(5)
-    shapes = [(INPUTS, HIDDEN), (HIDDEN,), (HIDDEN, CLASSES), (CLASSES,)]
-    return [generator.normal(0, 0.5, shape) for shape in shapes]
-
-
-def build(framework):
-    """Dense, tanh, dense in float64."""
-    arrays = initial_weights()
-    if framework == "torch":
-        layers = [torch.nn.Linear(INPUTS, HIDDEN), torch.nn.Tanh()]
-        model = torch.nn.Sequential(*layers, torch.nn.Linear(HIDDEN, CLASSES)).double()
-        with torch.no_grad():
-            for parameter, array in zip(model.parameters(), arrays, strict=True):
-                parameter.copy_(torch.tensor(array.T))
-        return model
-    layers = [keras.Input((INPUTS,), dtype="float64")]
-    layers.append(keras.layers.Dense(HIDDEN, activation="tanh", dtype="float64"))
-    layers.append(keras.layers.Dense(CLASSES, dtype="float64"))
-    model = keras.Sequential(layers)
-    model.set_weights(arrays)
-    return model
 
 
 def task():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,7 @@ from benchmark import frameworks
 
 frameworks.import_torch_first()
 
-import keras  # noqa: E402
-import torch  # noqa: E402
+from tanh_networks import build, initial_weights, weights_of  # noqa: E402
 
 import defenses  # noqa: E402
 from defenses.heads import spec as heads  # noqa: E402
@@ -18,6 +19,7 @@ from defenses.subject import recognise  # noqa: E402
 
 FRAMEWORKS = ("torch", "tensorflow")
 INPUTS, WIDTH, CLASSES = 6, 5, 7
+arrays = functools.partial(initial_weights, INPUTS, WIDTH, CLASSES, scale=0.7)
 THREAT = defenses.Threat("linf", 0.1)
 BASE = {
     "distribution": "few-way",
@@ -35,35 +37,6 @@ BASE = {
 }
 
 
-def arrays():
-    generator = np.random.default_rng(5)
-    shapes = [(INPUTS, WIDTH), (WIDTH,), (WIDTH, CLASSES), (CLASSES,)]
-    return [generator.normal(0, 0.7, shape) for shape in shapes]
-
-
-def build(framework):
-    """Dense, tanh, dense in float64."""
-    if framework == "torch":
-        layers = [torch.nn.Linear(INPUTS, WIDTH), torch.nn.Tanh(), torch.nn.Linear(WIDTH, CLASSES)]
-        model = torch.nn.Sequential(*layers).double()
-        with torch.no_grad():
-            for parameter, array in zip(model.parameters(), arrays(), strict=True):
-                parameter.copy_(torch.tensor(array.T))
-        return model
-    layers = [keras.Input((INPUTS,), dtype="float64")]
-    layers.append(keras.layers.Dense(WIDTH, activation="tanh", dtype="float64"))
-    layers.append(keras.layers.Dense(CLASSES, dtype="float64"))
-    model = keras.Sequential(layers)
-    model.set_weights(arrays())
-    return model
-
-
-def weights_of(model):
-    if isinstance(model, torch.nn.Module):
-        return [value.detach().numpy().T.copy() for value in model.parameters()]
-    return [value.copy() for value in model.get_weights()]
-
-
 def create(**settings):
     return defenses.create("meta-adv", THREAT, {**BASE, **settings})
 
@@ -78,7 +51,7 @@ def examples(count=84):
 
 def gradient_of(framework, defense, draws):
     """By what one step of rate 1 changes."""
-    model = build(framework)
+    model = build(framework, arrays())
     kernel = defense.kernel(recognise(model))
     loss = kernel.step(draws, learning_rate=1.0, eps=THREAT.eps)
     return loss, [a - b for a, b in zip(arrays(), weights_of(model), strict=True)]
@@ -177,7 +150,7 @@ def test_both_frameworks_take_the_same_steps(settings):
     defense = create(**settings, learning_rate=0.1)
     found = []
     for framework in FRAMEWORKS:
-        model = build(framework)
+        model = build(framework, arrays())
         defense.fit(model, *examples(), epochs=2, seed=3)
         found.append(weights_of(model))
     assert np.abs(found[0][0] - arrays()[0]).max() > 1e-3
@@ -200,7 +173,7 @@ def test_the_first_phase_ends_where_it_should_and_costs_no_more(tasks):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_adapting_fits_the_last_layer_to_a_clean_support(framework):
     defense = create(head="ridge")
-    fitted = defense.resume(build(framework))
+    fitted = defense.resume(build(framework, arrays()))
     x, y = examples(28)
     adapted = fitted.adapt(x, y)
     features = np.tanh(x @ arrays()[0] + arrays()[1])

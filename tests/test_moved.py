@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from progressing import CELL
 
 from benchmark.attacks.suites import AttackSpec
-from benchmark.cells import Cell
 from benchmark.errors import MovedError
 from benchmark.events import CellProgress
 from benchmark.executors.local import Local
@@ -64,20 +65,5 @@ def test_run_ends_with_exit_code_1_and_leaves_what_is_done(
 
 
 def job(store: Store, seed: int) -> Job:
-    cell = Cell(
-        dataset="digits",
-        dataset_fingerprint="0123456789abcdef",
-        image_size=None,
-        split_seed=0,
-        model="cnn",
-        framework="torch",
-        defense="none",
-        parameters={"behaviour": "slow"},
-        norm="linf",
-        eps=0.15,
-        seed=seed,
-        epochs=1,
-        budget_ge=None,
-        examples=10,
-    )
+    cell = replace(CELL, parameters={"behaviour": "slow"}, seed=seed, examples=10)
     return Job(cell, "quick", (AttackSpec("pgd", "pgd", {}),), str(store.path), None)

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 import pytest
-from attacked_digits import broken, estimator, right, trained
+from attacked_digits import abstaining, broken, estimator, right
 
 from benchmark import frameworks
 
@@ -15,7 +15,6 @@ frameworks.import_torch_first()
 import torch  # noqa: E402
 
 import benchmark.estimators.pytorch as on_torch  # noqa: E402
-import benchmark.models.pytorch as in_torch  # noqa: E402
 from benchmark.attacks.geometry import distances  # noqa: E402
 from benchmark.attacks.nearest.decoupled_direction_norm import (  # noqa: E402
     DecoupledDirectionNorm,
@@ -198,20 +197,7 @@ def test_a_restart_breaks_what_the_first_search_left():
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_outputs_that_are_no_numbers_end_the_search_at_finite_points(name):
-    class Abstaining(type(estimator())):
-        """Gives no number once a point is far from every value's end."""
-
-        def predict(self, x, **kwargs):
-            return np.where(x.mean(axis=(1, 2, 3))[:, np.newaxis] > 0.3, np.nan, 0) + np.eye(10)[:1]
-
-        def logits_and_gradient(self, x, weights):
-            return self.predict(x), np.full_like(x, np.nan)
-
-    data, specification, weights = trained()
-    model = Abstaining(
-        on_torch.ChannelsLast(in_torch.build(specification, weights)), torch.nn.CrossEntropyLoss(),
-        data.input_shape, 10, channels_first=False, clip_values=(0.0, 1.0), device_type="cpu",
-    )  # fmt: skip
+    model = abstaining(above=0.3)
     kind, _, arguments = ATTACKS[name]
     x, _ = examples()
     found = kind(model, seed=0, **arguments).generate(x, np.zeros(len(x), dtype=int))

@@ -1,4 +1,4 @@
-"""Models as people bring them: each trains, or one line says what does."""
+"""Torch models as people bring them: each trains, or one line says what does."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from benchmark import frameworks
 
 frameworks.import_torch_first()
 
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
+from ordinary_models import META_GEN, SETTINGS, THREAT, data, dense, fit, sequential  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 
@@ -19,30 +18,6 @@ import defenses  # noqa: E402
 from defenses.conventions.pytorch import Caller, copied  # noqa: E402
 from defenses.meta.inner.pytorch import StackError  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
-
-THREAT = defenses.Threat("linf", 0.1)
-SETTINGS = {
-    "none": {"batch_size": 16},
-    "pgd-at": {"batch_size": 16, "attack_steps": 2},
-    "trades": {"batch_size": 16, "attack_steps": 2},
-    "awp": {"batch_size": 16, "attack_steps": 2},
-    "free-at": {"batch_size": 16, "replays": 2},
-    "mng-ac": {"batch_size": 16, "attack_steps": 2, "eps_l2": 0.2, "width": 2},
-    "meta-gen": {"batch_size": 16, "generator": "network", "width": 2, "attack_steps": 2},
-    "meta-adv": {"tasks": 3, "support": 3, "query": 4, "query_attack_steps": 2},
-}
-META_GEN = {"algorithm": "maml"}
-
-
-def data(channels=1, classes=3, count=42):
-    generator = np.random.default_rng(0)
-    x = generator.random((count, 6, 6, channels), dtype=np.float32)
-    return x, generator.integers(0, classes, count)
-
-
-def fit(name, model, x, y, **parameters):
-    defense = defenses.create(name, THREAT, {**SETTINGS[name], **parameters})
-    return defense.fit(model, x, y, epochs=1)
 
 
 class Net(nn.Module):
@@ -56,10 +31,6 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.work(self, x)
-
-
-def dense(inputs=36, outputs=3):
-    return nn.Linear(inputs, outputs)
 
 
 def attention():
@@ -307,131 +278,6 @@ def test_validation_that_is_no_pair_is_told(given):
 def test_a_threat_that_is_none_is_told():
     with pytest.raises(defenses.DefenseError, match=r"threat must be a Threat, .* got 'linf'"):
         defenses.AdversarialTraining(threat="linf")
-
-
-class Subclass(keras.Model):
-    """Flatten and dense, with a layer that is never called."""
-
-    def __init__(self):
-        super().__init__()
-        self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(3)
-        self.unused = keras.layers.Dense(2)
-        self.unused.build((None, 5))
-
-    def call(self, x):
-        return self.dense(self.flatten(x))
-
-
-def sequential(policy="float32", shape=(6, 6, 1), **settings):
-    layers = [keras.layers.Flatten(dtype=policy)]
-    layers += [keras.layers.Dense(3, dtype=policy, **settings)]
-    inputs = [] if shape is None else [keras.Input(shape, dtype=policy.removeprefix("mixed_"))]
-    return keras.Sequential([*inputs, *layers])
-
-
-def under_logits():
-    inputs = keras.Input((6, 6, 1))
-    flat = keras.layers.Flatten()(inputs)
-    return keras.Model(inputs, {"logits": keras.layers.Dense(3)(flat)})
-
-
-def mixed(policy):
-    return lambda: keras.Sequential(
-        [
-            keras.Input((6, 6, 1)),
-            keras.layers.Flatten(dtype=policy),
-            keras.layers.Dense(3, dtype=policy),
-        ]
-    )
-
-
-KERAS = {
-    "unbuilt": lambda: sequential(shape=None),
-    "unbuilt subclass, unused layer": Subclass,
-    "mixed_float16": mixed("mixed_float16"),
-    "mixed_bfloat16": mixed("mixed_bfloat16"),
-    "float64": lambda: sequential("float64"),
-    "under logits": under_logits,
-    "regularised": lambda: sequential(kernel_regularizer="l2", bias_regularizer="l1"),
-}
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("case", KERAS)
-def test_a_keras_model_trains_and_adapts(case, name):
-    x, y = data()
-    fitted = fit(name, KERAS[case](), x, y, **(META_GEN if name == "meta-gen" else {}))
-    outputs = fitted.predict(x)
-    assert outputs.shape == (len(x), 3)
-    assert outputs.dtype == (np.float64 if case == "float64" else np.float32)
-    assert np.isfinite(outputs).all()
-    adapted = fitted.adapt(x[:9], y[:9], rate=0.5)
-    assert np.array_equal(fitted.predict(x), outputs)
-    assert np.abs(adapted.predict(x) - outputs).max() > 1e-3
-
-
-class Needs(Subclass):
-    def __init__(self, work):
-        super().__init__()
-        self.work = work
-
-
-def frozen_keras():
-    model = sequential()
-    model.trainable = False
-    return model
-
-
-class GivesShares(Subclass):
-    def call(self, x):
-        return tf.nn.softmax(super().call(x))
-
-
-KERAS_REFUSED = {
-    "frozen": (frozen_keras, "no weight of the model is trainable"),
-    "float16": (lambda: sequential("float16"), "float16, whose updates underflow; .*mixed_float16"),
-    "activity": (lambda: sequential(activity_regularizer="l2"), "has an activity_regularizer"),
-    "softmax subclass": (GivesShares, "gives probabilities"),
-}
-
-
-@pytest.mark.parametrize(("build", "message"), KERAS_REFUSED.values(), ids=KERAS_REFUSED)
-def test_a_keras_model_is_refused_in_one_line(build, message):
-    with pytest.raises(defenses.DefenseError, match=message) as caught:
-        fit("pgd-at", build(), *data())
-    assert "\n" not in str(caught.value)
-
-
-def test_a_model_that_keras_can_not_make_again_is_not_adapted():
-    x, y = data()
-    fitted = fit("none", Needs(lambda x: x), x, y)
-    with pytest.raises(defenses.DefenseError, match="can't make Needs again; give the class get_c"):
-        fitted.adapt(x[:9], y[:9])
-
-
-@pytest.mark.parametrize("name", ["none", "pgd-at", "trades", "awp", "free-at", "meta-adv"])
-def test_a_keras_penalty_is_part_of_the_loss(name):
-    """`l2` adds 0.01 w^2: in plain gradient descent, a step more by 0.02 w and nothing else."""
-    x, y = data()
-    strength, settings = 0.01, {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "constant"}
-    if name == "free-at":
-        settings["replays"] = 1
-    if name == "awp":
-        settings["gamma"] = 0.0
-    moved = []
-    for regularizer in (None, keras.regularizers.L2(strength)):
-        keras.utils.set_random_seed(0)
-        model = sequential(kernel_regularizer=regularizer)
-        before = model.get_weights()[0]
-        defense = defenses.create(name, THREAT, {**SETTINGS[name], **settings})
-        defense.fit(model, x, y, budget_ge=int(defense.step_cost().gradient_evaluations) + 1)
-        moved.append(model.get_weights()[0])
-    if name == "meta-adv":  # through the inner step as well, which has the penalty too
-        rate = 0.05
-        assert np.abs(moved[1] - moved[0]).max() > 0.4 * 2 * strength * np.abs(before).max()
-        assert np.abs(moved[1] - moved[0]).max() < 0.5 * 2 * strength * (1 + rate)
-        return
-    assert np.allclose(moved[1] - moved[0], -0.5 * 2 * strength * before, atol=1e-5)
 
 
 def test_a_parallel_model_is_trained_itself():

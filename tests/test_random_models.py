@@ -15,12 +15,12 @@ frameworks.import_torch_first()
 import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
 
+from benchmark.attacks.aiming import _wrapped_target  # noqa: E402
 from benchmark.attacks.autoattack.losses import DLR, Margin  # noqa: E402
 from benchmark.attacks.creating import create  # noqa: E402
 from benchmark.attacks.judging import ask  # noqa: E402
 from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec, load_suite, recorded_attack, suite_of  # noqa: E402
-from benchmark.attacks.target import _wrapped_target  # noqa: E402
 from benchmark.errors import SuiteError  # noqa: E402
 
 FEW = 30

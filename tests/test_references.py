@@ -13,9 +13,9 @@ from benchmark import frameworks
 
 frameworks.import_torch_first()
 
-import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
+from tanh_networks import CLASSES, INPUTS, build, initial_weights, weights_of  # noqa: E402
 
 import defenses  # noqa: E402
 import defenses.losses.pytorch as losses_in_torch  # noqa: E402
@@ -25,7 +25,6 @@ import defenses.mart.tensorflow as mart_in_tensorflow  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
 
 EPS, RATE, STEPS = 0.1, 0.2, 3
-INPUTS, HIDDEN, CLASSES = 12, 10, 4
 FRAMEWORKS = ("torch", "tensorflow")
 
 
@@ -45,43 +44,6 @@ class Network:
         hidden = np.tanh(x @ w1 + b1)
         inner = (error @ w2.T) * (1 - hidden**2)
         return [x.T @ inner, inner.sum(0), hidden.T @ error, error.sum(0)], inner @ w1.T
-
-
-def initial_weights():
-    generator = np.random.default_rng(5)
-    shapes = [(INPUTS, HIDDEN), (HIDDEN,), (HIDDEN, CLASSES), (CLASSES,)]
-    return [generator.normal(0, 0.5, shape) for shape in shapes]
-
-
-def build(framework):
-    """The same network in a framework."""
-    arrays = initial_weights()
-    if framework == "torch":
-        layers = [
-            torch.nn.Linear(INPUTS, HIDDEN),
-            torch.nn.Tanh(),
-            torch.nn.Linear(HIDDEN, CLASSES),
-        ]
-        model = torch.nn.Sequential(*layers).double()
-        with torch.no_grad():
-            for parameter, array in zip(model.parameters(), arrays, strict=True):
-                parameter.copy_(torch.tensor(array.T))
-        return model
-    model = keras.Sequential(
-        [
-            keras.Input((INPUTS,), dtype="float64"),
-            keras.layers.Dense(HIDDEN, activation="tanh", dtype="float64"),
-            keras.layers.Dense(CLASSES, dtype="float64"),
-        ]
-    )
-    model.set_weights(arrays)
-    return model
-
-
-def weights_of(model):
-    if isinstance(model, torch.nn.Module):
-        return [value.detach().numpy().T for value in model.parameters()]
-    return model.get_weights()
 
 
 def softmax(logits):

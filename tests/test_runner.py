@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from progressing import CELL, spec
 
 from benchmark import frameworks
-from benchmark.attacks.suites import AttackSpec
-from benchmark.cells import Cell
 from benchmark.errors import MovedError
 from benchmark.events import CellFinished, CellNotice, CellProgress, CellStarted, StageFailed
 from benchmark.executors.local import Local
@@ -27,10 +26,6 @@ from benchmark.results import Store
 from benchmark.resume import pending
 
 HERE = Path(__file__).parent
-
-
-def spec(name: str = "pgd", attack: str = "pgd", **arguments: Any) -> AttackSpec:
-    return AttackSpec(name, attack, arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -47,22 +42,8 @@ def store(tmp_path: Path) -> Store:
 def job(
     store: Store, behaviour: str = "ok", seed: int = 0, framework: str = "torch", **arguments: Any
 ) -> Job:
-    cell = Cell(
-        dataset="digits",
-        dataset_fingerprint="0123456789abcdef",
-        image_size=None,
-        split_seed=0,
-        model="cnn",
-        framework=framework,
-        defense="none",
-        parameters={"behaviour": behaviour},
-        norm="linf",
-        eps=0.15,
-        seed=seed,
-        epochs=1,
-        budget_ge=None,
-        examples=10,
-    )
+    parameters = {"behaviour": behaviour}
+    cell = replace(CELL, framework=framework, parameters=parameters, seed=seed, examples=10)
     return Job(cell, "quick", (spec(**arguments),), str(store.path), None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,16 +13,15 @@ from benchmark import datasets, frameworks, models
 
 frameworks.import_torch_first()
 
-import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
-from torch import nn  # noqa: E402
+from fakes import target_of  # noqa: E402
+from traps.keras_traps import KerasAround  # noqa: E402
+from traps.torch_traps import Around  # noqa: E402
 
 import defenses  # noqa: E402
 from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec  # noqa: E402
-from benchmark.attacks.target import aimed  # noqa: E402
-from benchmark.estimators import pytorch, tensorflow  # noqa: E402
 from benchmark.models import pytorch as torch_models  # noqa: E402
 from benchmark.models import tensorflow as keras_models  # noqa: E402
 from benchmark.trust import checks, gradients, roads, scale, search, suite  # noqa: E402
@@ -73,16 +71,9 @@ def trained(data):
     return model
 
 
-def target_of(model, data):
-    kernel = pytorch if isinstance(model, nn.Module) else tensorflow
-    wrap = partial(kernel.wrap, input_shape=SHAPE, classes=CLASSES, device="cpu")
-    x, y = data.x_test[:EXAMPLES], data.y_test[:EXAMPLES]
-    return aimed(model, wrap, x, y, averaged=kernel.averaged, index=np.arange(EXAMPLES))
-
-
 def subject_of(model, data, *, attacks=SUITE, norm="linf", eps=EPS, **settings):
     """A model, attacked, as trust checks see it."""
-    target = target_of(model, data)
+    target = target_of(model, data.x_test[:EXAMPLES], data.y_test[:EXAMPLES])
     done = [
         Attacked(*run_attack(spec, target, key=spec.name, norm=norm, eps=eps, seed=0))
         for spec in attacks
@@ -113,17 +104,6 @@ def test_honest_models_are_not_flagged(name, trained, data):
     assert [one for one in found["checks"] if one["status"] == "flagged"] == []
     assert [one["name"] for one in found["checks"]] == list(checks.CHECKS)
     assert found["forwards"] > 0
-
-
-class Around(nn.Module):
-    """A model with something before and after it."""
-
-    def __init__(self, model, before=lambda x: x, after=lambda z: z):
-        super().__init__()
-        self.model, self.before, self.after = model, before, after
-
-    def forward(self, x):
-        return self.after(self.model(self.before(x)))
 
 
 def jpeg(x):
@@ -186,15 +166,6 @@ def test_planted_defenses_are_flagged(name, trained, data):
     around, expected = PLANTED[name]
     subject = subject_of(Around(trained("undefended mlp"), **around), data)
     assert expected <= flags(subject)
-
-
-class KerasAround(keras.Model):
-    def __init__(self, model, before=lambda x: x, after=lambda z: z):
-        super().__init__()
-        self.model, self.before, self.after = model, before, after
-
-    def call(self, x, training=False):
-        return self.after(self.model(self.before(x), training=False))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ frameworks.import_torch_first()
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from benchmark.attacks.target import aimed  # noqa: E402
+from benchmark.attacks.aiming import aimed  # noqa: E402
 from benchmark.estimators import pytorch  # noqa: E402
 from benchmark.trust import elsewhere, promises, steps  # noqa: E402
 from benchmark.trust.subject import Subject  # noqa: E402

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmark import datasets, frameworks, models
+from benchmark.attacks.aiming import target
 from benchmark.attacks.encoding import encoded
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import TRANSFER, AttackSpec, load_suite
-from benchmark.attacks.target import target
 from benchmark.cells import Cell
 from benchmark.config import read
 from benchmark.errors import ConfigError, SuiteError

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.attacks.target import wrapped_module
+from benchmark.attacks.aiming import wrapped_module
 from benchmark.cells import Cell
 from defenses.inputs import Inputs
 from defenses.wrappers import encoded_shape

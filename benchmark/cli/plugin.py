@@ -11,6 +11,7 @@ import typer
 from benchmark.cli import options
 from benchmark.cli.output import tell
 from benchmark.errors import CheckError, ConfigError, UnknownName
+from benchmark.paths import data_folder
 
 
 def check_plugin(
@@ -30,9 +31,9 @@ def check_plugin(
     """
     from benchmark.conformance import report
 
-    found = []
+    found, folder = [], data_folder(data_dir)
     for kind in _kinds(name):
-        given = {"data_dir": str(data_dir)} if kind == "datasets" and data_dir else {}
+        given = {"data_dir": str(folder)} if kind == "datasets" and folder else {}
         for row in report.checked(kind, name, **given):
             found.append(row)
             if not as_json:

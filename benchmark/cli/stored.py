@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,7 @@ from benchmark.cli.execution import write_report
 from benchmark.cli.options import named
 from benchmark.cli.output import tell
 from benchmark.errors import CheckError, ConfigError, UnknownName
-from benchmark.paths import expanded
+from benchmark.paths import data_folder, expanded
 
 if TYPE_CHECKING:
     from reports.terminal import TerminalTable
@@ -243,8 +242,7 @@ def _verify(
     from benchmark.verify import CELL, DIFFERS, HOLDS, UNCHECKED, sample, stages, verify
 
     store = Store.open(folder)
-    given = data_dir or os.environ.get("BENCH_DATA_DIR")
-    data = expanded(given) if given else None
+    data = data_folder(data_dir)
     # Whoever knows what is drawn can change the rest.
     seed = secrets.randbelow(2**32) if seed is None else seed
     claims = sample(store, size=size or None, seed=seed, data_dir=data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 from benchmark.cli import options
 from benchmark.cli.output import tell
 from benchmark.errors import CheckError, ConfigError, StoreError
-from benchmark.paths import expanded
+from benchmark.paths import data_folder, expanded
 
 if TYPE_CHECKING:
     from benchmark.results import Store
@@ -103,8 +102,7 @@ def _verified(store: Store, data_dir: Path | None) -> str:
     """Replays every claim; raises `CheckError` with what does not hold."""
     from benchmark.verify import HOLDS, sample, verify
 
-    given = data_dir or os.environ.get("BENCH_DATA_DIR")
-    claims = sample(store, size=None, data_dir=expanded(given) if given else None)
+    claims = sample(store, size=None, data_dir=data_folder(data_dir))
     wrong = []
     for verdict in verify(claims):
         if verdict.state != HOLDS:

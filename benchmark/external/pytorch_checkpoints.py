@@ -44,7 +44,7 @@ def load_weights(model: nn.Module, path: Path, *, new_head: bool = False) -> tup
     state, nested = _state(path)
     own = model.state_dict()
     state, renamed = _fitted(state, own)
-    state, added = _with_counters(state, own, model)
+    state, added = _with_counters(state, own)
     if new_head:
         head = f"{next(reversed(own)).rpartition('.')[0]}."
         state = {name: value for name, value in state.items() if not name.startswith(head)}
@@ -157,7 +157,7 @@ def _common_prefix(names: Iterable[str], ours: Iterable[str]) -> str:
     return prefix
 
 
-def _with_counters(state: State, own: State, model: nn.Module) -> tuple[State, str]:
+def _with_counters(state: State, own: State) -> tuple[State, str]:
     """With the counters of normalisation layers, which torch before 0.4.1 did not save."""
     counters = [name for name in own.keys() - state.keys() if name.endswith("num_batches_tracked")]
     if not counters:

@@ -79,7 +79,7 @@ class Course(Meeting):
         started = time.perf_counter()
         try:
             found = self._episodes(name, model, tuning, progress, numbers)
-        except Exception as error:
+        except Exception as error:  # other people's model may raise anything
             traceback.print_exc()
             return {**record, "status": "failed", "reason": reason_of(error)}, {}
         arrays = self._arrays(found, tuning)

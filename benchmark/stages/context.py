@@ -11,8 +11,9 @@ from typing import Literal
 
 import defenses
 from benchmark import datasets, frameworks, models
+from benchmark.attacks.aiming import target
 from benchmark.attacks.sizes import AUTO, fitting
-from benchmark.attacks.target import Target, target
+from benchmark.attacks.target import Target
 from benchmark.cells import Cell
 from benchmark.datasets import ClassSplit, Dataset, Measured, features
 from benchmark.datasets.extra import ExtraData

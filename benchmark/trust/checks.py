@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from benchmark import frameworks
 from benchmark.results import Record
 from benchmark.trust import elsewhere, gradients, outputs, promises, roads, scale, steps, suite
-from benchmark.trust.subject import Finding, Subject, flagged
+from benchmark.trust.finding import Finding, flagged
+from benchmark.trust.subject import Subject
 
 CHECKS: Mapping[str, Callable[[Subject], Finding]] = {
     "clean accuracy": scale.clean_accuracy,
@@ -62,7 +63,7 @@ def run(subject: Subject, *, progress: Callable[[float], None] = lambda done: No
 def _made(check: Callable[[Subject], Finding], subject: Subject) -> Record:
     try:
         finding = check(subject)
-    except Exception as error:
+    except Exception as error:  # other people's model may raise anything
         traceback.print_exc()
         told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         finding = flagged(f"This check could not be made ({told}).")

@@ -8,8 +8,9 @@ import numpy as np
 from scipy import stats
 
 from benchmark.attacks.geometry import distances, limit
+from benchmark.trust.finding import Finding, flagged, not_applicable, passed
 from benchmark.trust.search import ascend
-from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed
+from benchmark.trust.subject import Subject
 from defenses.labels import labels_of
 
 # Iterations at the examples and at what is made of them.

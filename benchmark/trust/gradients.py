@@ -6,20 +6,17 @@ import itertools
 
 import numpy as np
 
-from benchmark.trust.search import ascend, inside, judged, noise
-from benchmark.trust.subject import (
+from benchmark.trust.finding import (
     CHANCE,
-    Attacked,
     Finding,
-    Subject,
-    evenly,
     flagged,
-    largest,
     not_applicable,
     passed,
     percent,
     too_few,
 )
+from benchmark.trust.search import ascend, inside, judged, noise
+from benchmark.trust.subject import Attacked, Subject, evenly, largest
 
 # Above this share of examples without a usable gradient, gradient attacks can't be believed.
 ZERO_SHARE = 0.05

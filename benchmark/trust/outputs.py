@@ -5,15 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.attacks.judging import DRAWS_OF_ATTACKS, Judge, differ, turned
+from benchmark.trust.finding import Finding, flagged, not_applicable, passed, percent
 from benchmark.trust.search import direction, inside, noise
-from benchmark.trust.subject import (
-    Finding,
-    Subject,
-    flagged,
-    not_applicable,
-    passed,
-    percent,
-)
+from benchmark.trust.subject import Subject
 from defenses.labels import labels_of
 
 # How far a row of probabilities may be from summing to 1, by rounding.

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.attacks.autoattack.losses import Margin
 from benchmark.attacks.judging import differ
+from benchmark.trust.finding import Finding, flagged, not_applicable, passed, percent
 from benchmark.trust.outputs import stable_outputs
 from benchmark.trust.search import probe_noise
-from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed, percent
+from benchmark.trust.subject import Subject
 
 # A step is so long that the margin is promised to fall by this share, and at most that of the
 # budget: smooth models are nearly linear along it.
@@ -103,9 +105,7 @@ class _Start:
         logits, gradient = subject.logits_and_margin_gradient(points, subject.labels)
         gradient = np.nan_to_num(gradient, posinf=0, neginf=0).astype(np.float64)
         row, label = np.arange(len(points)), subject.labels
-        others = logits.copy()
-        others[row, label] = -np.inf
-        rival = others.argmax(axis=1)
+        rival = Margin(label).rival(logits)
         margin = logits[row, label] - logits[row, rival]
         rounding = 64 * np.finfo(np.float32).eps * np.abs(logits).max(axis=1)
         return cls(points, margin, gradient, label, rival, rounding)

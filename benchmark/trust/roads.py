@@ -8,18 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmark.trust.finding import CHANCE, Finding, flagged, not_applicable, passed, too_few
 from benchmark.trust.gradients import FEW, MORE_SHARE
 from benchmark.trust.search import ascend, averaged_gradient, direction, inside, judged
-from benchmark.trust.subject import (
-    CHANCE,
-    Finding,
-    Subject,
-    evenly,
-    flagged,
-    not_applicable,
-    passed,
-    too_few,
-)
+from benchmark.trust.subject import Subject, evenly
 from defenses.labels import labels_of
 
 # Of the ascent on averaged gradients: iterations, and noisy copies of each point.

@@ -6,7 +6,8 @@ import numpy as np
 from scipy import stats
 
 from benchmark import fits
-from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed, percent
+from benchmark.trust.finding import Finding, flagged, not_applicable, passed, percent
+from benchmark.trust.subject import Subject
 
 # Near chance: below a quarter of the way from chance to always right, or not above chance by a
 # one-sided binomial test at this level.

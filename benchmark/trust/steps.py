@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.attacks.geometry import lengths
+from benchmark.trust.finding import Finding, flagged, not_applicable, passed, percent
 from benchmark.trust.outputs import stable_outputs
 from benchmark.trust.search import probe_noise
-from benchmark.trust.subject import Finding, Subject, flagged, not_applicable, passed, percent
+from benchmark.trust.subject import Subject
 
 # Changes that are too small to mean anything, in pixel scale: of 255 grey levels even the largest
 # leaves nearly every pixel of a small image at its own, the smallest of a large one. All are well

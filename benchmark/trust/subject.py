@@ -1,26 +1,22 @@
-"""What trust checks look at, and what they say."""
+"""What trust checks look at: a model with the attacks that were run on it."""
 
 from __future__ import annotations
 
 import traceback
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from benchmark.attacks.autoattack.losses import Margin
 from benchmark.attacks.judging import Answers, Judge, Predict, ask
 from benchmark.estimators.estimator import Estimator
 from benchmark.results import Record
 
-PASSED, FLAGGED, NOT_APPLICABLE = "passed", "flagged", "not-applicable"
-
 # Examples that the model is asked about. With so many, a share of 5 % of them is told from none.
 EXAMPLES = 64
-
-# What is left to chance where a check breaks examples that the suite left whole: so many of them.
-CHANCE = 2
 
 # Families of attacks that need no gradient; see `benchmark.attacks.entry`.
 GRADIENT_FREE = ("score", "decision")
@@ -35,30 +31,6 @@ _NO_GRADIENT = (
     "not have been used in the graph",
     "no differentiable path",
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found: PASSED, FLAGGED or NOT_APPLICABLE, a sentence, and its evidence."""
-
-    status: str
-    sentence: str
-    evidence: Mapping[str, float | str] = field(default_factory=dict)
-
-
-def passed(sentence: str, **evidence: float | str) -> Finding:
-    """Nothing to worry about."""
-    return Finding(PASSED, sentence, evidence)
-
-
-def flagged(sentence: str, **evidence: float | str) -> Finding:
-    """The numbers may be too kind to the model."""
-    return Finding(FLAGGED, sentence, evidence)
-
-
-def not_applicable(sentence: str, **evidence: float | str) -> Finding:
-    """Nothing can be said."""
-    return Finding(NOT_APPLICABLE, sentence, evidence)
 
 
 @dataclass(frozen=True)
@@ -219,27 +191,16 @@ class Subject:
         Unlike the cross-entropy's, this gradient doesn't vanish where the model is very sure.
         """
         logits, gradient = self.logits_and_margin_gradient(x, y)
-        row = np.arange(len(logits))
-        others = logits.copy()
-        others[row, y] = -np.inf
-        return logits[row, y] - others.max(axis=1), gradient
+        return -Margin(y).values(logits), gradient
 
     def logits_and_margin_gradient(
         self, x: np.ndarray, y: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The logits as they are where a gradient is asked for, (k, classes), and that gradient."""
-
-        def weights(logits: np.ndarray, part: slice) -> np.ndarray:
-            labels = y[part]
-            others = logits.copy()
-            row = np.arange(len(logits))
-            others[row, labels] = -np.inf
-            rival = others.argmax(axis=1)
-            pull = np.zeros_like(logits)
-            pull[row, rival], pull[row, labels] = 1, -1
-            return pull
-
-        return self.estimator.logits_and_gradient(x, weights)
+        margin = Margin(y)
+        return self.estimator.logits_and_gradient(
+            x, lambda logits, part: margin.take(part).weights(logits)
+        )
 
     @cached_property
     def loss_gradients(self) -> np.ndarray | Exception:
@@ -267,23 +228,6 @@ class Subject:
         )
 
 
-def too_few(examples: int, left: int, share: float) -> Finding | None:
-    """What a check says whose threshold can't be reached, so that it would pass whatever it found.
-
-    Args:
-        examples: that it compares with the suite.
-        left: of these, what the suite left whole, which the check may break.
-        share: of the examples; what it breaks beyond that, and beyond `CHANCE`, is told.
-    """
-    if examples and not share * examples < left <= CHANCE:
-        return None
-    return not_applicable(
-        f"Too few examples to tell: the attacks left {left} whole of {examples} correct ones that "
-        f"they were run on, and {CHANCE} may break by chance.",
-        too_few=examples,
-    )
-
-
 def evenly(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of the rows, evenly from all."""
     if not len(rows):
@@ -295,8 +239,3 @@ def evenly(rows: np.ndarray, most: int) -> np.ndarray:
 def largest(values: np.ndarray) -> np.ndarray:
     """The largest absolute value of each row, (k,)."""
     return np.asarray(np.abs(values.reshape(len(values), -1)).max(axis=1))
-
-
-def percent(share: float) -> str:
-    """A share for a sentence."""
-    return f"{100 * share:.3g} %"

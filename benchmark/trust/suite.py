@@ -7,21 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmark.attacks.measure import measure
-from benchmark.trust.search import ascend
-from benchmark.trust.subject import (
+from benchmark.trust.finding import (
     CHANCE,
     FLAGGED,
-    GRADIENT_FREE,
-    Attacked,
     Finding,
-    Subject,
-    evenly,
     flagged,
     not_applicable,
     passed,
     percent,
     too_few,
 )
+from benchmark.trust.search import ascend
+from benchmark.trust.subject import GRADIENT_FREE, Attacked, Subject, evenly
 
 # An attack that is weaker by design may break this share of the examples alone, by chance, and at
 # least `CHANCE` of them: two attacks of equal strength differ by that much.

@@ -51,7 +51,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     if record["status"] == "ok":
         arrays = loaded.arrays(f"attacks/{key}")
         if _check_examples(loaded, spec, record, arrays, found):
-            _check_outcomes(loaded, record, arrays, found)
+            _check_outcomes(record, arrays, found)
             _check_samples(loaded.cell, record, arrays, loaded.target, found)
             _check_distances(record, arrays, loaded.target.x[0].size, found)
             repeat(loaded, key, spec, record, arrays, found)
@@ -99,7 +99,7 @@ def _check_examples(
     return True
 
 
-def _check_outcomes(loaded: Loaded, record: Record, arrays: Arrays, found: Comparison) -> None:
+def _check_outcomes(record: Record, arrays: Arrays, found: Comparison) -> None:
     """What follows from the outcomes of each example."""
     correct, success, label = arrays["clean_correct"], arrays["success"], arrays["label"]
     if not np.array_equal(correct, arrays["clean_prediction"] == label):

@@ -15,7 +15,13 @@ from benchmark.results import Record
 from benchmark.results.records import FamilyRecord
 from benchmark.stages.metatest import course_of
 from benchmark.verification.comparison import Comparison, unequal
-from benchmark.verification.episodes import ROUNDING, check_costs, check_protocol, some_of
+from benchmark.verification.episodes import (
+    ROUNDING,
+    check_again,
+    check_costs,
+    check_protocol,
+    some_of,
+)
 from benchmark.verification.loaded import Loaded
 
 FOLDER = "adaptations"
@@ -74,18 +80,13 @@ def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: 
     found.expect("reason", record.get("reason"), "")
     found.expect_all(record, course.summary(arrays))
     derived = course.derived(arrays["correct"], arrays["clean"], arrays["seen"], tuning)
-    # From before it was counted: none, then
-    given_up = {GIVEN_UP: arrays.get(GIVEN_UP, np.zeros_like(arrays["correct"]))}
-    arrays = arrays | given_up
+    given_up = {name: arrays[name] for name in arrays.keys() & {GIVEN_UP}}  # once it was counted
     if differing := unequal(arrays, derived | given_up):
         found.differs.append(f"{', '.join(differing)} don't follow from the episodes")
-    for name in ("correct", "clean", "seen", GIVEN_UP):
-        apart = np.abs(arrays[name][some] - parts[name])
-        if apart.max() > (1e-9 if loaded.same_machine else ROUNDING):
-            found.differs.append(f"run again, {name} of the episodes {some} differ")
+    measured = {name: parts[name] for name in ("correct", "clean", "seen", GIVEN_UP)}
+    check_again(loaded, arrays, measured, some, found)
     exact = loaded.same_machine and len(some) == len(numbers)
     check_costs(record, again, len(numbers) / len(some), found, exact=exact)
-    found.told.append(f"{len(some)} of {len(numbers)} episodes run again")
 
 
 def _protocol_of_tuning(loaded: Loaded, key: str, record: Record) -> Protocol:

@@ -30,7 +30,7 @@ def document(groups: Sequence[Group]) -> Document:
             if row.cell.adaptations:
                 sizes.setdefault(row.cell.adaptations[0].record.size, []).append(row)
         if sizes:
-            parts = [_part(size, sizes[size]) for size in sorted(sizes, reverse=True)]
+            parts = [_part(sizes[size]) for size in sorted(sizes, reverse=True)]
             found.append({**about, "parts": parts})
     return {
         "groups": found,
@@ -62,7 +62,7 @@ def write(document: Document) -> str:
     )
 
 
-def _part(size: Size, members: Sequence[Row]) -> Document:
+def _part(members: Sequence[Row]) -> Document:
     """Rows that were adapted in the same way."""
     every = [one.record for row in members for one in row.cell.adaptations]
     # A family's role for most: held out where it is so for any.

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fakes import target_of
 from torch import nn
 
 import benchmark
-from benchmark.attacks.target import Target, aimed
-from benchmark.estimators import pytorch, tensorflow
 from benchmark.results import Store
 from benchmark.trust.search import ascend
 from benchmark.trust.subject import Subject
 from traps import Base, Trap
-from traps.honest import CLASSES, SHAPE, THREAT, built, dense, fitted
+from traps.honest import THREAT, built, dense, fitted
 
 # Of the ascent that the truth is found by: restarts, and steps of each.
 RESTARTS, STEPS = 3, 60
@@ -59,7 +57,7 @@ def measured(model: Any, x: np.ndarray, y: np.ndarray, suite: str = "standard") 
 
 def truth(trap: Trap, x: np.ndarray, y: np.ndarray) -> float:
     """The robust accuracy that remains when what fools the model below is tried on the trap."""
-    target, below = (_target(model, x, y) for model in (trap.model, trap.below))
+    target, below = (target_of(model, x, y) for model in (trap.model, trap.below))
     judge = below if trap.unseen else target
     subject = Subject(
         below.estimator, judge.once, x, y, judge.clean_prediction, THREAT.norm, THREAT.eps, 0, [],
@@ -71,9 +69,3 @@ def truth(trap: Trap, x: np.ndarray, y: np.ndarray) -> float:
         broken = ascend(subject, rows, eps=THREAT.eps, steps=STEPS, generator=generator)
         rows = rows[~broken]
     return len(rows) / len(x)
-
-
-def _target(model: Any, x: np.ndarray, y: np.ndarray) -> Target:
-    kernel = pytorch if isinstance(model, nn.Module) else tensorflow
-    wrap = partial(kernel.wrap, input_shape=SHAPE, classes=CLASSES, device="cpu")
-    return aimed(model, wrap, x, y, averaged=kernel.averaged, index=np.arange(len(x)))

@@ -74,17 +74,17 @@ class Margin:
     def values(self, logits: np.ndarray) -> np.ndarray:
         """(n,) of (n, classes)."""
         rows = np.arange(len(self.y))
-        return np.asarray(logits[rows, self._nearest(logits)] - logits[rows, self.y])
+        return np.asarray(logits[rows, self.rival(logits)] - logits[rows, self.y])
 
     def weights(self, logits: np.ndarray) -> np.ndarray:
         """onehot(greatest other) - onehot(y)."""
         weights = np.zeros_like(logits)
         rows = np.arange(len(self.y))
-        weights[rows, self._nearest(logits)] = 1
+        weights[rows, self.rival(logits)] = 1
         weights[rows, self.y] = -1
         return weights
 
-    def _nearest(self, logits: np.ndarray) -> np.ndarray:
+    def rival(self, logits: np.ndarray) -> np.ndarray:
         """The likeliest class but the label, (n,)."""
         others = logits.copy()
         others[np.arange(len(self.y)), self.y] = -np.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from art.attacks.evasion import SaliencyMapMethod as ArtSaliencyMapMethod
 
+from benchmark.attacks.autoattack.losses import other_classes
 from benchmark.estimators.estimator import Classifier
 from defenses.labels import labels_of
 
@@ -33,11 +34,9 @@ class SaliencyMapMethod(ArtSaliencyMapMethod):
         """Adversarial examples for `x`, (n, ...), with true labels `y`, (n,)."""
         logits = self.estimator.predict(x)
         label = logits.argmax(axis=1) if y is None else y
-        others = np.where(np.eye(logits.shape[1], dtype=bool)[label], -np.inf, logits)
-        ranked = np.argsort(-others, axis=1)[:, : min(self.targets, logits.shape[1] - 1)]
         x_adv = x.copy()
         left = np.arange(len(x))
-        for target in ranked.T:
+        for target in other_classes(logits, label)[:, : self.targets].T:
             if not len(left):
                 break
             x_adv[left] = super().generate(x[left], target[left], **kwargs)

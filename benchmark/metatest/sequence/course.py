@@ -44,7 +44,7 @@ class Course(Meeting):
             setting, tuning = self._tuned(learner, model)
             numbers = range(self.protocol.episodes) if numbers is None else numbers
             arrays, costs = self._measured(learner, model, setting, numbers, progress)
-        except Exception as error:
+        except Exception as error:  # other people's model may raise anything
             traceback.print_exc()
             return {**record, "status": "failed", "reason": reason_of(error)}, {}
         found = {"setting": setting, "tuning": tuning, **costs}
