@@ -120,6 +120,7 @@ def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> Non
         (["--model", "cnnn"], "unknown model 'cnnn'; did you mean 'cnn'?"),
         (["--suite", "quik"], "did you mean 'quick'?"),
         (["--norm", "l3"], "unknown norm 'l3'; did you mean 'l2'?"),
+        (["--norm", "l0"], "l0 is a norm of single attacks; give it to those in a suite, as `thr"),
         (["--eps", "-0.1"], "eps '-0.1' is not allowed; give a finite number above 0"),
         (["--eps", "0"], "eps '0' is not allowed; give a finite number above 0"),
         (["--seed", "-3"], "seed must be greater than or equal to 0, got '-3'"),
