@@ -15,7 +15,7 @@ from reports.frame import outcomes
 from reports.paired import compare, pairs
 from reports.ranking import leaderboard
 from reports.records import Source, read
-from reports.text import budget, listed, norm, one_line, percent
+from reports.text import budget, counted, listed, norm, one_line, percent
 
 _MOST_NAMED = 3
 
@@ -81,7 +81,7 @@ def finding(out: Source, cell_ids: Collection[str], suite: str) -> str:
 def _lacking(number: int, cells: int, what: str) -> str:
     """The end of the sentence for so many of the cells without a `what`; empty for none."""
     have = "has" if number == 1 else "have"
-    return f"; {number} of {cells} cell{'s' * (cells > 1)} {have} no {what}" if number else ""
+    return f"; {number} of {counted(cells, 'cell')} {have} no {what}" if number else ""
 
 
 def _models(rows: Sequence[BoardRow]) -> list[_Model]:
