@@ -24,6 +24,18 @@ def one_of(kind: str, allowed: Sequence[str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def check_of_run(norm: Any) -> Any:
+    """Raises `ConfigError` for the norm that single attacks have, and that no run or training has.
+
+    Gives back everything else as it is.
+    """
+    if str(norm).strip().lower() == "l0":
+        raise ConfigError(
+            f"{norm} is a norm of single attacks; give it to those in a suite, as `threat: l0`"
+        )
+    return norm
+
+
 def _named(path: Any) -> Any:
     if not isinstance(path, str | Path):
         raise ValueError(f"{shortened(path)} is no path; put it in quotes if it is a name")

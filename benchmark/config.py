@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from benchmark import documents, limits, values
-from benchmark.choices import UserPath, one_of
+from benchmark.choices import UserPath, check_of_run, one_of
 from benchmark.errors import ConfigError, UnknownName
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.paths import data_folder, expanded
@@ -77,7 +77,7 @@ class RunConfig(Placement, Trainings):
     dataset: str = "digits"
     model: str | None = None
     suite: str = "quick"
-    norm: Annotated[str, one_of("norm", NORMS)] = "linf"
+    norm: Annotated[str, one_of("norm", NORMS), BeforeValidator(check_of_run)] = "linf"
     eps: Budget | None = None
     seed: Seeds = (0,)
     epochs: Annotated[Count, Field(le=limits.MAX_EPOCHS)] | None = None

@@ -85,6 +85,11 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
+def counted(number: int, name: str) -> str:
+    """A number with the plural of a name, or with the name itself: "1 cell", "2 cells"."""
+    return f"{number} {name if number == 1 else f'{name}s'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as "42 s", "3:05 min" or "1:02:03 h"."""
     whole = max(0, round(seconds))

@@ -15,7 +15,7 @@ from reports.frame import outcomes
 from reports.paired import compare, pairs
 from reports.ranking import leaderboard
 from reports.records import Source, read
-from reports.text import budget, listed, norm, one_line, percent
+from reports.text import budget, counted, listed, norm, one_line, percent
 
 _MOST_NAMED = 3
 
@@ -65,17 +65,23 @@ def finding(out: Source, cell_ids: Collection[str], suite: str) -> str:
         and row.cell_id in chosen
     ]
     failed = len(chosen - {row.cell_id for row in rows})
-    ending = f"; {failed} of {len(chosen)} cells have no result" if failed else ""
+    ending = _lacking(failed, len(chosen), "result")
     if not rows:
         return f"Nothing was measured{ending}."
     adapted = {cell.cell_id: cell.adaptation for cell in results.cells if cell.adaptation}
     models = _models(rows)
     best = max(_defended(models), key=lambda one: (one.has_rank, one.value))
     if without := sum(bool(row.unranked_reason) for row in rows):
-        ending = f"; {without} of {len(chosen)} cells have no rank{ending}"
+        ending = _lacking(without, len(chosen), "rank") + ending
     told = adapted.get(best.first.cell_id)
     labels = "" if told is None else f", adapted to {told.labels_used} labels,"
     return f"{_name(best)}{labels} keeps {_kept(best, models)}{_ties(best, models)}{ending}."
+
+
+def _lacking(number: int, cells: int, what: str) -> str:
+    """The end of the sentence for so many of the cells without a `what`; empty for none."""
+    have = "has" if number == 1 else "have"
+    return f"; {number} of {counted(cells, 'cell')} {have} no {what}" if number else ""
 
 
 def _models(rows: Sequence[BoardRow]) -> list[_Model]:

@@ -41,6 +41,11 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
+def counted(number: int, name: str) -> str:
+    """A number with its name, in the plural but for one: "1 round", "2 rounds"."""
+    return f"{number} {name if number == 1 else f'{name}s'}"
+
+
 def percent(share: float | None) -> str:
     """A share as per cent with one decimal, and no sign: the column's head has it."""
     return "–" if share is None else f"{100 * share:.1f}"

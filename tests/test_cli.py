@@ -58,7 +58,7 @@ def test_run_does_nothing_twice(bench: Any, tmp_path: Path) -> None:
     result = bench(*RUN)
 
     assert result.code == 0
-    assert "bench: 2 of 2 cells are done already and are not done again" in result.err
+    assert "bench: 2 of 2 cells done already, and not done again" in result.err
     assert (tmp_path / "bench-results" / "served.txt").read_text() == before
 
 
@@ -75,7 +75,7 @@ def test_failed_cell_is_named_and_tried_again(bench: Any) -> None:
 
     result = bench(*RUN, "--no-baseline", *seeds)
     assert result.code == 1
-    assert "1 of 2 cells are done already" in result.err
+    assert "1 of 2 cells done already" in result.err
 
 
 def test_failed_attack_is_named_and_tried_again(bench: Any, tmp_path: Path) -> None:
@@ -120,6 +120,7 @@ def test_file_and_assignments_configure_a_run(bench: Any, tmp_path: Path) -> Non
         (["--model", "cnnn"], "unknown model 'cnnn'; did you mean 'cnn'?"),
         (["--suite", "quik"], "did you mean 'quick'?"),
         (["--norm", "l3"], "unknown norm 'l3'; did you mean 'l2'?"),
+        (["--norm", "l0"], "l0 is a norm of single attacks; give it to those in a suite, as `thr"),
         (["--eps", "-0.1"], "eps '-0.1' is not allowed; give a finite number above 0"),
         (["--eps", "0"], "eps '0' is not allowed; give a finite number above 0"),
         (["--seed", "-3"], "seed must be greater than or equal to 0, got '-3'"),
@@ -345,3 +346,19 @@ def imported() -> set[str]:
 )
 def test_help_waits_for_no_heavy_import(imported: set[str], module: str) -> None:
     assert module not in imported
+
+
+def test_every_argument_has_a_name_of_its_own_in_help() -> None:
+    from typer.main import get_command
+
+    from benchmark.cli.app import app
+
+    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    arguments = {
+        f"{name} {one.name}": one.metavar
+        for name, command in commands.items()
+        for one in command.params
+        if one.param_type_name == "argument"
+    }
+    assert len(arguments) > 5
+    assert [name for name, shown in arguments.items() if not shown] == []

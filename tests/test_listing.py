@@ -92,6 +92,28 @@ def test_shell_completion(
     assert bench().out.split() == [expected]
 
 
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("torchvision", "torchvision:NAME"),
+        ("keras:MobileNetV2", "keras:NAME"),
+        ("npz:mine.npz", "npz:FILE"),
+        ("medmnist:pneumoniamnist", "medmnist:NAME"),
+        ("wrn-34-10", "norm"),
+    ],
+)
+def test_list_of_what_a_run_takes_though_no_table_has_it(bench: Any, what: str, told: str) -> None:
+    result = bench("list", what)
+
+    assert (result.code, told in result.out) == (0, True)
+
+
+def test_list_of_a_depth_that_there_is_not(bench: Any) -> None:
+    result = bench("list", "wrn-34")
+
+    assert (result.code, "unknown model 'wrn-34'" in result.err) == (2, True)
+
+
 def test_list_of_something_else(bench: Any) -> None:
     result = bench("list", "defences")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmark import cli, status
-from benchmark.text import in_ascii, shortened
+from benchmark.text import counted, in_ascii, shortened
 
 ROOT = Path(__file__).parent.parent
 
@@ -96,6 +96,10 @@ def test_ascii_terminal_gets_stand_ins(tmp_path: Path) -> None:
 )
 def test_every_character_has_a_stand_in(text: str, expected: str) -> None:
     assert in_ascii(text) == expected
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "cell") for number in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
 
 
 def test_shortened_keeps_beginning_and_remedy() -> None:

@@ -75,7 +75,7 @@ def test_failed_cell_and_failed_report_are_both_told(
 
     assert result.code == 1
     assert "bench report bench-results" in result.err.splitlines()[-2]
-    assert "1 of 1 cells failed" in result.err.splitlines()[-1]
+    assert "1 of 1 cell failed" in result.err.splitlines()[-1]
 
 
 def test_quiet_run_prints_what_it_found_alone(bench: Any) -> None:
@@ -89,7 +89,7 @@ def test_quiet_run_names_what_failed(bench: Any) -> None:
 
     assert result.code == 1
     assert len(result.err.splitlines()) == 1
-    assert "1 of 1 cells failed" in result.err
+    assert "1 of 1 cell failed" in result.err
 
 
 def test_verbose_run_tells_how_long_loading_took(bench: Any) -> None:

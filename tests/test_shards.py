@@ -83,7 +83,7 @@ def test_parts_merge_into_the_whole(
         assert bench(*run, "--shard", f"{number}/2", "--out", f"part-{number}").code == 0
     assert bench("merge", "part-1", "part-2", "--out", "whole").code == 0
     again = bench(*run, "--out", "whole")
-    assert (again.code, "3 of 3 cells are done already" in again.err) == (0, True)
+    assert (again.code, "3 of 3 cells done already" in again.err) == (0, True)
 
 
 DUE = {  # what there is of both cells, of the counterpart alone, and whether a transfer is missing

@@ -19,7 +19,7 @@ from benchmark.errors import ConfigError
 from benchmark.results import Store
 from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.submission.card import EXAMPLE, read
-from benchmark.verify import Verdict
+from benchmark.verify import Claim, Verdict
 
 ROOT = Path(__file__).parent.parent
 
@@ -131,6 +131,28 @@ def test_a_changed_record_is_refused(
     assert "can't be submitted" in ended.err
     assert told in ended.out + ended.err
     assert not (results.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        (("holds", "not checked", "not checked"), "of 3 claims 2 not checked"),
+        (("differs", "holds", "not checked"), "of 3 claims 1 differs, 1 not checked"),
+    ],
+    ids=["unchecked alone", "both"],
+)
+def test_what_could_not_be_checked_is_not_called_wrong(
+    bench: Any, results: Path, monkeypatch: pytest.MonkeyPatch, states: tuple[str, ...], told: str
+) -> None:
+    place = (str(results), "cell", "torch")
+    claims = [Claim(*place, f"attacks/{n}", None) for n, _ in enumerate(states)]
+    verdicts = [Verdict(*pair, "so") for pair in zip(claims, states, strict=True)]
+    monkeypatch.setattr(benchmark.verify, "sample", lambda *_, **__: claims)
+    monkeypatch.setattr(benchmark.verify, "verify", lambda _: verdicts)
+
+    ended = submit(bench, results)
+
+    assert (ended.code, told in ended.err) == (1, True)
 
 
 def test_a_damaged_file_is_refused(bench: Any, results: Path) -> None:

@@ -250,6 +250,7 @@ def test_what_is_of_a_training_is_refused_of_a_model_that_is_there(bench, settin
     ("options", "said"),
     [
         (("--threat", "Linff"), "unknown threat 'Linff'; did you mean 'Linf'"),
+        (("--threat", "L0"), "L0 is a norm of single attacks; give it to those in a suite, as `th"),
         (("--threat", "L2", "--norm", "linf"), "ask for different things; give one"),
     ],
 )

@@ -22,7 +22,7 @@ from benchmark.resume import pending, training_left
 from benchmark.stages.attack import Attack
 from benchmark.stages.certification import Certification
 from benchmark.stages.training import TRAINING
-from benchmark.text import duration
+from benchmark.text import counted, duration
 
 
 def print_plan(plan: Plan, *, as_json: bool = False) -> None:
@@ -55,14 +55,15 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
     )
     total = sum(row["training_gradient_evaluations"] for row in rows if row["state"] == "to do")
     tell(
-        f"{len(to_do)} of {len(plan.jobs)} cells to do, about {total:,.0f} gradient evaluations "
-        f"of training and {adapting:,.0f} of the adaptation protocol; nothing was written"
+        f"{len(to_do)} of {counted(len(plan.jobs), 'cell')} to do, about {total:,.0f} gradient "
+        f"evaluations of training and {adapting:,.0f} of the adaptation protocol; nothing was "
+        "written"
     )
     if attacks:
         names = ", ".join(dict.fromkeys(attacks))
         tell(
-            f"{len(attacks)} attacks to do, on up to {attacked:,} test examples each, what is not "
-            f"applicable among them: {names}"
+            f"{counted(len(attacks), 'attack')} to do, on up to {attacked:,} test examples each, "
+            f"what is not applicable among them: {names}"
         )
     if attacked:
         tell(power.sentence(attacked, rows=len(plan.jobs)))

@@ -13,6 +13,7 @@ import typer
 
 from benchmark.cli.output import OutputError, say, tell, told_if_slow
 from benchmark.errors import BenchError, CellError, ReportError
+from benchmark.text import counted
 
 if TYPE_CHECKING:
     from benchmark.cli.display import Detail
@@ -81,7 +82,7 @@ def _work(
 
     jobs, again = in_turns(pending(plan.jobs, store))
     if (done := len(plan.jobs) - len(jobs)) and detail != "quiet":
-        say(f"{done} of {len(plan.jobs)} cells are done already and are not done again")
+        say(f"{done} of {counted(len(plan.jobs), 'cell')} done already, and not done again")
     about = {"executor": plan.config.executor, "shard": plan.config.shard}
     with Journal(store, jobs, about) as journal:
         found = _run(jobs, store, hired(store), journal, detail)
@@ -184,12 +185,13 @@ def fail_for(outcomes: list[CellFinished], logs: Path) -> None:
     told = []
     if cells:
         named = [f"{o.job.cell.label}: {o.status}, {o.reason}" for o in cells]
-        told.append(f"{len(cells)} of {len(outcomes)} cells failed (logs in {logs}): {_few(named)}")
+        some = f"{len(cells)} of {counted(len(outcomes), 'cell')} failed"
+        told.append(f"{some} (logs in {logs}): {_few(named)}")
     if stages:
         named = [f"{one.job.cell.label}: {one.stage}: {one.reason}" for one in stages]
         told.append(
-            f"{len(stages)} {'stage' if len(stages) == 1 else 'stages'} failed, which the same "
-            f"command tries again (logs in {logs}): {_few(named)}"
+            f"{counted(len(stages), 'stage')} failed, which the same command tries again "
+            f"(logs in {logs}): {_few(named)}"
         )
     if told:
         raise CellError("; ".join(told))

@@ -51,11 +51,20 @@ def descriptions(what: str) -> dict[str, str]:
     Of a defense or a model by its own name, the parameters; of an attack, what it needs and takes;
     of a suite, its attacks; of a preset, its values for each defense that has it.
     """
+    from benchmark import models
+    from benchmark.models.provided.origin import LIBRARIES
+
     if what in _TABLES:
         return _TABLES[what]()
     details = _details()
     if what in details:
         return details[what](what) or {what: "has no parameters"}
+    if (place := what.partition(":")[0]) in LIBRARIES:
+        return {f"{place}:NAME": LIBRARIES[place].description}
+    if place in _datasets():  # of files, or of one of several sets
+        return {place: _datasets()[place]}
+    if what.startswith("wrn-"):  # any depth and width, of which one is listed
+        return models.parameters(what)
     every = [*_TABLES, *details]
     raise UnknownName("name", what, every if difflib.get_close_matches(what, every) else _TABLES)
 

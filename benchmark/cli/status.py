@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmark.cli import options
 from benchmark.cli.output import tell
 from benchmark.paths import expanded
+from benchmark.text import counted
 
 if TYPE_CHECKING:
     from benchmark.status import Status
@@ -41,8 +42,9 @@ def _lines(found: Status) -> Iterator[str]:
         who = f"process {run.get('process')} on {run.get('host')}"
         yield f"the last run ({who}) {_STATES[found.state]}"
     failed_cells = [name for name in found.failed if ": " not in name]
+    running = {one.cell_id for one in found.running}
     yield (
-        f"{len(found.done)} cells done, {len({one.cell_id for one in found.running})} running, "
+        f"{counted(len(found.done), 'cell')} done, {len(running)} running, "
         f"{len(failed_cells)} failed, {len(found.waiting)} waiting"
     )
     for one in found.running:

@@ -15,6 +15,7 @@ from benchmark.cli.options import named
 from benchmark.cli.output import tell
 from benchmark.errors import CheckError, ConfigError, UnknownName
 from benchmark.paths import data_folder, expanded
+from benchmark.text import counted
 
 if TYPE_CHECKING:
     from reports.terminal import TerminalTable
@@ -75,7 +76,9 @@ AllowUnchecked = Annotated[
 
 
 def show(
-    cell: Annotated[str, typer.Argument(help="A cell's id, or the beginning of it.")],
+    cell: Annotated[
+        str, typer.Argument(metavar="CELL", help="A cell's id, or the beginning of it.")
+    ],
     out: options.Folder = options.DEFAULT_OUT,
     as_yaml: Annotated[
         bool, typer.Option("--yaml", help="Print a configuration for --config instead.")
@@ -143,7 +146,7 @@ def report(
         _verify(folder, size, sample_seed, data_dir, allow_unchecked=allow_unchecked)
     elif figures is not None:
         paths = reports.write_figures(folder, expanded(figures))
-        tell(f"{len(paths)} files in {expanded(figures)}")
+        tell(f"{counted(len(paths), 'file')} in {expanded(figures)}")
     elif robustbench is not None:
         paths = reports.write_robustbench(folder, expanded(robustbench))
         tell(f"{len(paths)} entries in {expanded(robustbench)}")
@@ -222,7 +225,7 @@ def merge(
     for path, reason in sorted(merged.left_out.items()):
         tell(f"left out: {path}: {reason}")
     tell(
-        f"{len(merged.added)} cells added, {len(merged.extended)} extended, "
+        f"{counted(len(merged.added), 'cell')} added, {len(merged.extended)} extended, "
         f"{len(merged.equal)} there already"
     )
     tell(f"report: {write_report(out)}")
@@ -258,7 +261,7 @@ def _verify(
     counts = {state: states.count(state) for state in (HOLDS, DIFFERS, UNCHECKED)}
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     summary = (
-        f"{cells} cells and {drawn} of their {len(stages(store, data))} stages "
+        f"{counted(cells, 'cell')} and {drawn} of their {len(stages(store, data))} stages "
         f"(--sample-seed {seed}): {told}"
     )
     if counts[DIFFERS] or (counts[UNCHECKED] and not allow_unchecked):

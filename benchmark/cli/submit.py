@@ -100,17 +100,18 @@ def _faults(store: Store) -> Iterator[str]:
 
 def _verified(store: Store, data_dir: Path | None) -> str:
     """Replays every claim; raises `CheckError` with what does not hold."""
-    from benchmark.verify import HOLDS, sample, verify
+    from benchmark.verify import DIFFERS, HOLDS, UNCHECKED, sample, verify
 
     claims = sample(store, size=None, data_dir=data_folder(data_dir))
-    wrong = []
+    wrong, states = [], []
     for verdict in verify(claims):
+        states.append(verdict.state)
         if verdict.state != HOLDS:
             claim = verdict.claim
             wrong.append(f"{verdict.state}: {claim.cell_id} {claim.stage}: {verdict.text}")
             tell(wrong[-1])
     if wrong:
-        raise CheckError(
-            f"{store.path} can't be submitted: {len(wrong)} of {len(claims)} claims don't hold"
-        )
+        counts = {state: states.count(state) for state in (DIFFERS, UNCHECKED)}
+        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        raise CheckError(f"{store.path} can't be submitted: of {len(claims)} claims {told}")
     return f"all {len(claims)} claims hold"

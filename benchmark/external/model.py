@@ -240,7 +240,8 @@ def _check_model(external: ExternalModel) -> None:
             )
     elif external.model.endswith(".py"):
         raise ConfigError(
-            f"--model {external.model!r} names no builder; write {external.model}:builder"
+            f"--model {external.model!r} names no builder; did you mean "
+            f"{external.model + ':build'!r}?"
         )
     else:
         models.canonical(external.model)

@@ -49,8 +49,11 @@ def describe(name: str) -> str:
 
 
 def parameters(name: str) -> dict[str, str]:
-    """What can be set of an architecture: its default and one line; empty for most."""
-    owner = ARCHITECTURES[name].parameters
+    """What can be set of an architecture: its default and one line; empty for most.
+
+    Raises `ConfigError` where there is no such architecture.
+    """
+    owner = chosen(name).architecture.parameters
     return {} if owner is None else parameter_help(owner)
 
 

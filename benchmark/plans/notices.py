@@ -9,6 +9,7 @@ from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
 from benchmark.datasets.extra import ExtraData
 from benchmark.errors import ConfigError
+from benchmark.text import counted
 from defenses import wrappers
 
 
@@ -22,7 +23,7 @@ def notices(
     told = [*(extra.notices() if extra else ()), *dataset.notices()]
     told += left_out(config, suite, dataset)
     if config.shard is not None:
-        told.append("shard {} of {} holds {} cells".format(*config.shard, jobs))
+        told.append("shard {} of {} holds {}".format(*config.shard, counted(jobs, "cell")))
     if not config.baseline and BASELINE not in config.defense:
         told.append("no undefended twin in this run: nothing shows how strong the attacks are")
     bases = dict.fromkeys(wrappers.split(name)[0] for name in config.defense)

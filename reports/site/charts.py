@@ -54,16 +54,10 @@ class Axis:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Round values within the axis, with their labels."""
-        if self.log:
-            first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-            step = max(1, (last - first) // 5)
-            few = last - first < 2
-            values = [
-                m * 10.0**n
-                for n in range(first - few, last + 1, step)
-                for m in ((1, 2, 5) if few else (1,))
-            ]
-            return [(v, _short(v)) for v in values if self.low <= v <= self.high]
+        powers = self._powers() if self.log else []
+        if len(powers) > 1:
+            return [(value, _short(value)) for value in powers]
+        # Also on a logarithmic axis that is so short that one power says nothing of its scale
         scale = 100 if self.percent else 1
         span = (self.high - self.low) * scale or 1.0
         size = 10 ** math.floor(math.log10(span / 4))
@@ -72,6 +66,18 @@ class Axis:
         first = math.ceil(self.low * scale / step - 1e-9)
         last = math.floor(self.high * scale / step + 1e-9)
         return [(n * step / scale, _short(n * step)) for n in range(first, last + 1)]
+
+    def _powers(self) -> list[float]:
+        """Powers of ten within the axis; where they are few, twice and five times these, too."""
+        first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
+        step = max(1, (last - first) // 5)
+        few = last - first < 2
+        values = [
+            m * 10.0**n
+            for n in range(first - few, last + 1, step)
+            for m in ((1, 2, 5) if few else (1,))
+        ]
+        return [value for value in values if self.low <= value <= self.high]
 
     def _scaled(self, value: float) -> float:
         return math.log10(max(value, 1e-300)) if self.log else value

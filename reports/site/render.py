@@ -71,7 +71,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    names = ("percent", "points", "amount", "duration", "budget", "norm", "p_value")
+    names = ("counted", "percent", "points", "amount", "duration", "budget", "norm", "p_value")
     environment.filters |= {name: getattr(text, name) for name in names}
     environment.filters |= {
         "breakable": breakable,

@@ -199,7 +199,8 @@ def test_a_family_that_one_was_trained_on_is_not_in_its_mean(synthetic):
 def test_without_the_meta_test_the_page_says_so(synthetic):
     synthetic.cell("pgd-at")
     html, rows = report(synthetic)
-    assert "No model has been measured under other attack families or on new classes yet" in html
+    assert "No model has been measured under other attack families, on new classes or on" in html
+    assert "<code>bench run --protocol</code> and <code>--adapt-to</code> do." in html
     assert [row["held_out_area"] for row in rows.values()] == [None]
 
 

@@ -128,7 +128,7 @@ def test_what_did_not_end_well_is_counted_and_bounds_are_bounds(synthetic: Any) 
     synthetic.cell("trades", robust={}, status="diverged")
 
     assert finding(synthetic).startswith("pgd-at keeps at most 60.0 %")
-    ending = "; 1 of 2 cells have no rank; 1 of 2 cells have no result."
+    ending = "; 1 of 2 cells has no rank; 1 of 2 cells has no result."
     assert finding(synthetic).endswith(ending)
 
 
@@ -138,7 +138,7 @@ def test_what_an_attack_told_nothing_of_is_not_the_best(synthetic: Any) -> None:
     synthetic.cell("trades", robust={"pgd": 0.5, "square": 0.5})
 
     assert finding(synthetic).startswith("trades keeps 49.5 %")
-    assert finding(synthetic).endswith("; 1 of 2 cells have no rank.")
+    assert finding(synthetic).endswith("; 1 of 2 cells has no rank.")
 
 
 def test_undefended_models_alone_are_named_so(synthetic: Any) -> None:
@@ -158,7 +158,7 @@ def test_labels_that_a_defense_used_are_named(synthetic: Any) -> None:
 def test_run_without_results_says_so(synthetic: Any) -> None:
     cell = synthetic.cell("pgd-at", robust={}, status="failed")
 
-    assert finding(synthetic, [cell]) == "Nothing was measured; 1 of 1 cells have no result."
+    assert finding(synthetic, [cell]) == "Nothing was measured; 1 of 1 cell has no result."
 
 
 def test_cells_of_other_runs_are_left_out(synthetic: Any) -> None:

@@ -111,3 +111,10 @@ def test_what_the_attack_gave_up_is_told_beside_the_numbers(synthetic, share, sa
     text, (group,) = metatest(synthetic, "sequences")
     assert group["parts"][0]["rows"][0]["given_up"] == share
     assert ("attack gave up on 2.5 %" in text) is said
+
+
+def test_one_round_and_one_episode_are_no_plural(synthetic):
+    measure(synthetic, synthetic.cell("pgd-at"), rounds=1, tuning_episodes=1)
+    text, _ = metatest(synthetic, "sequences")
+    assert ", 1 round of " in text
+    assert "chosen on 1 validation episode," in text

@@ -15,6 +15,7 @@ from benchmark.results import Store, npz_writer
 from benchmark.results.identity import CHECKS_VERSION, PROTOCOL_VERSION
 from reports import text
 from reports.site import tradeoffs
+from reports.site.charts import Axis
 
 
 @pytest.fixture
@@ -192,3 +193,21 @@ def test_the_front_is_what_no_other_model_beats(values, front):
     points = [{"clean_accuracy": clean, "worst_case": worst} for clean, worst in values]
     tradeoffs._mark_front(points, "front", "clean_accuracy", -1)
     assert [point["front"] for point in points] == front
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (4e5 / 1.5, 4e5 * 1.5, ["300k", "400k", "500k", "600k"]),
+        (4, 9, ["4", "5", "6", "7", "8", "9"]),
+        (25e3, 7e5, ["50k", "100k", "200k", "500k"]),
+        (1e3, 1e6, ["1k", "10k", "100k", "1M"]),
+    ],
+    ids=["one power in it", "small", "few powers", "many powers"],
+)
+def test_a_logarithmic_axis_has_ticks_that_tell_its_scale(
+    low: float, high: float, labels: list[str]
+) -> None:
+    axis = Axis("cost", low, high, log=True)
+    assert [label for _, label in axis.ticks()] == labels
+    assert all(low <= value <= high for value, _ in axis.ticks())

@@ -61,3 +61,11 @@ def test_the_page_tells_it_of_each_pair(synthetic: Any) -> None:
     why(synthetic, [1e-7] * EPOCHS)
     page = reports.publish(synthetic.store.path).parent / "frameworks.html"
     assert "One training: the losses of all 5 epochs agree" in page.read_text()
+
+
+def test_a_page_without_pairs_says_that_they_have_no_rank(synthetic: Any) -> None:
+    failed = {"square": ("failed", "no memory")}
+    for framework in ("torch", "tensorflow"):
+        synthetic.cell("mart", framework, states=failed)
+    page = reports.publish(synthetic.store.path).parent / "frameworks.html"
+    assert "No defense has a rank in both frameworks yet" in page.read_text()
