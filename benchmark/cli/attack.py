@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from benchmark.choices import check_of_run
 from benchmark.cli import options
 from benchmark.cli.output import told_if_slow
 from benchmark.cli.run import carry_out
@@ -68,6 +67,8 @@ def _with_threat(flags: Mapping[str, Any], threat: str | None) -> dict[str, Any]
     """The options with the norm that a threat names; raises `BenchError` for another one."""
     if threat is None:
         return dict(flags)
+    from benchmark.choices import check_of_run
+
     check_of_run(threat)
     norms = {"Linf": "linf", "L2": "l2", "L1": "l1"}
     norm = next((norm for name, norm in norms.items() if name.lower() == threat.lower()), None)
