@@ -119,6 +119,16 @@ def test_meta_tests_of_other_machines_are_compared_too(
         assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
 
 
+def test_each_mean_of_a_meta_test_is_compared(tmp_path: Path) -> None:
+    """Not the last of a list alone."""
+    even = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    for name, first in (("a", even), ("b", {"mean": 0.9, "low": 0.8, "high": 0.95})):
+        folder = cell(tmp_path / name, threads=1 + (name == "b"))
+        Store.open(folder).write_stage("one", "few-shot/ridge-1", {"robust": [first, even]})
+    with pytest.raises(StoreError, match=r"few-shot/ridge-1.json differ \(robust\)"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+
+
 def test_versions_of_the_project_alone_excuse_nothing(tmp_path: Path) -> None:
     for name, accuracy in (("a", 0.5), ("b", 0.51)):
         cell(tmp_path / name, accuracy=accuracy, versions={"meta-adv-bench": f"0.{name}"})
