@@ -221,7 +221,7 @@ def test_an_upper_bound_holds_no_limit(bench: Any, synthetic: Any) -> None:
 def test_a_drop_from_one_upper_bound_to_another_is_not_known(
     bench: Any, synthetic: Any, other: Any
 ) -> None:
-    """The same attack has failed on both, so that the others can be compared; their bounds can't."""
+    """The same attack has failed on both, so that the others can be compared, but no bounds."""
     for one in (synthetic, other):
         cell(one, robust={"pgd": 0.7, "square": 0.7}, states={"square": ("failed", "no memory")})
 
