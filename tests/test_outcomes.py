@@ -28,7 +28,10 @@ def predict(x):
     return np.stack([~above, above], axis=1).astype(float)
 
 
-def found(told=predict, cases=tuple(CASES.values())):
+ALL = tuple(CASES.values())
+
+
+def found(told=predict, cases=ALL):
     """The outcomes of these examples on a model that says `told` once it was attacked."""
     returned, met, whole, first, next_query, *_ = map(list, zip(*cases, strict=True))
     count = len(cases)
