@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from benchmark.attacks.judging import Judge
+from benchmark.attacks.judging import Answers, Judge
 from benchmark.attacks.outcomes import Generated, outcomes
 from benchmark.attacks.target import Target
 
@@ -80,3 +81,28 @@ def test_points_of_which_the_attacked_model_says_otherwise_are_counted(cases, fo
     record, arrays = found(lambda x: predict(np.full_like(x, 0.4)), cases)
     assert record["forgot"] == forgot
     assert arrays["success"].all()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "worse"),
+    [
+        (50, 41, False),
+        (50, 40, True),
+        (40, 50, False),
+        (25, 9, True),
+        (25, 10, False),
+        (0, 0, False),
+    ],
+)
+def test_wrong_beyond_chance_is_what_fishers_exact_test_tells_at_one_in_a_thousand(
+    before, after, worse
+):
+    """Of 50 draws each."""
+    one, other = (Answers(np.zeros((1, 2)), np.array([n]), 50) for n in (before, after))
+    p = stats.fisher_exact([[after, 50 - after], [before, 50 - before]], alternative="less").pvalue
+    assert bool(other.worse_than(one)[0]) is worse is bool(p <= 1e-3)
+
+
+def test_of_one_draw_nothing_is_told_beyond_chance():
+    one = Answers(np.zeros((1, 2)), np.array([1]), 1)
+    assert one.worse_than(one) is None
