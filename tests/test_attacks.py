@@ -122,6 +122,8 @@ POINTS = {
     "NaN for an answer": ([0.6, 0.5], [np.nan, 1], True, {}),
     "NaN, the label's logit the largest": ([0.6, 0.5], [1, np.nan], True, {}),
     "an infinite answer": ([0.6, 0.5], [np.inf, 0], True, {}),
+    "beyond budget and box": ([1.1, 0.5], [0, 1], False, {"budget": 1, "box": 1}),
+    "not finite, nor the answer": ([np.nan, 0.5], [np.nan, 1], False, {"non_finite": 1}),
     "NaN beyond the budget": ([0.61, 0.5], [np.nan, 1], False, {"budget": 1}),
 }
 

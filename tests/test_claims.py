@@ -98,10 +98,10 @@ def test_a_file_that_is_none_is_refused(tmp_path, digits):
 
 
 class Threshold:
-    """Says 1 where the first value is above a half, else 0."""
+    """Says 1 where the first value is above a half and in the box, else 0."""
 
     def predict(self, x):
-        above = np.nan_to_num(x[:, 0]) > 0.5
+        above = (np.nan_to_num(x[:, 0]) > 0.5) & (x[:, 0] <= 1)
         return np.stack([~above, above], axis=1).astype(float)
 
 

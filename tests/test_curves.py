@@ -52,6 +52,9 @@ def test_a_curve_may_be_of_fewer_examples(make_target):
     found, stored = curves.from_bounded_runs(few, spec, target, norm="linf", eps=0.3, seed=0)
     assert found["examples"] == stored["attacked"].sum() == 10
     assert not stored["success"][:, ~stored["attacked"]].any()
+    right = (target.clean_prediction == target.y) & ~stored["success"]
+    assert found["robust_accuracy"] == right[:, stored["attacked"]].mean(axis=1).tolist()
+    assert found["robust_accuracy"] != right.mean(axis=1).tolist()
 
 
 def test_a_curve_whose_attack_fails_has_failed(make_target, capsys):

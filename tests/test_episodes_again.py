@@ -167,3 +167,32 @@ def test_what_a_setting_was_chosen_by_is_chosen_again_elsewhere(setting, tried, 
 
 def test_rounding_of_another_machine_is_no_difference():
     assert checked(changed("robust", 4, 0.05), same_machine=False).differs == []
+
+
+@pytest.mark.parametrize(
+    ("forwards", "exact", "differs"),
+    [
+        (100, True, False),
+        (101, True, True),
+        (99, True, True),
+        (124, False, False),
+        (126, False, True),
+        (76, False, False),
+        (74, False, True),
+    ],
+)
+def test_costs_are_those_of_the_episodes_that_are_run_again(forwards, exact, differs):
+    """5 of 10 took 50."""
+    found, again = Comparison(), {"cost": {"forwards": 50}, "measuring_cost": {}}
+    stored = {"cost": {"forwards": forwards}, "measuring_cost": {}}
+    episodes.check_costs(stored, again, 2, found, exact=exact)
+    assert bool(found.differs) is differs
+
+
+@pytest.mark.parametrize(("told", "differs"), [(50, False), (100, False), (49, True), (101, True)])
+def test_passes_are_those_of_an_episode_or_of_all(told, differs):
+    """Features are taken once; 5 of 10 took 50."""
+    found = Comparison()
+    stored, again = ({"measuring_cost": {"forwards": count}} for count in (told, 50))
+    fewshot._check_passes(stored, again, 2, found)
+    assert bool(found.differs) is differs

@@ -119,6 +119,64 @@ def test_meta_tests_of_other_machines_are_compared_too(
         assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
 
 
+def test_each_mean_of_a_meta_test_is_compared(tmp_path: Path) -> None:
+    """Not the last of a list alone."""
+    even = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    for name, first in (("a", even), ("b", {"mean": 0.9, "low": 0.8, "high": 0.95})):
+        folder = cell(tmp_path / name, threads=1 + (name == "b"))
+        Store.open(folder).write_stage("one", "few-shot/ridge-1", {"robust": [first, even]})
+    with pytest.raises(StoreError, match=r"few-shot/ridge-1.json differ \(robust\)"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+
+
+QUICK, FULL = {"quick": ["pgd-1"]}, {"quick": ["pgd-1"], "full": ["pgd-1", "cw-1"]}
+
+
+def with_full(folder: Path, left: float, **more: Any) -> Path:
+    """A copy of `cell` that has an attack more, which leaves so much."""
+    store = Store.open(cell(folder, suites=FULL, **more))
+    record = {"status": "ok", "clean_accuracy": None, "robust_accuracy": left}
+    store.write_stage("one", "attacks/cw-1", record)
+    return folder
+
+
+@pytest.mark.parametrize("order", ["abc", "acb"])
+@pytest.mark.parametrize(
+    ("left", "threads", "told"),
+    [
+        (0.9, 4, r"b/.*cw-1.json and .*c/.*cw-1.json differ .* 4 instead of 2 CPU threads"),
+        (0.41, 2, r"b/.*cw-1.json and .*c/.*cw-1.json differ .*; find out which one is right"),
+    ],
+    ids=["too far apart", "of the same machine"],
+)
+def test_a_copy_is_compared_with_each_that_is_kept(
+    tmp_path: Path, left: float, threads: int, told: str, order: str
+) -> None:
+    """What the first one lacks, another has."""
+    folders = {
+        "a": cell(tmp_path / "a", suites=QUICK, threads=1),
+        "b": with_full(tmp_path / "b", 0.4, threads=2),
+        "c": with_full(tmp_path / "c", left, threads=threads, weights=b"c"),
+    }
+    with pytest.raises(StoreError, match=told):
+        merge([folders[name] for name in order], tmp_path / "all")
+
+
+@pytest.mark.parametrize("order", ["abc", "acb"])
+def test_a_suite_that_another_copy_has_is_not_told_as_lost(tmp_path: Path, order: str) -> None:
+    folders = {
+        "a": cell(tmp_path / "a", suites=QUICK, threads=1),
+        "b": with_full(tmp_path / "b", 0.4, threads=1),
+        "c": with_full(tmp_path / "c", 0.41, threads=2, weights=b"c", accuracy=0.51),
+    }
+    merged = merge([folders[name] for name in order], tmp_path / "all")
+    assert Store.open(tmp_path / "all").read_cell("one")["suites"] == FULL
+    ((path, reason),) = merged.left_out.items()
+    assert path == str(tmp_path / "c" / "cells" / "one")
+    assert "2 instead of 1 CPU threads" in reason
+    assert "not taken over" not in reason
+
+
 def test_versions_of_the_project_alone_excuse_nothing(tmp_path: Path) -> None:
     for name, accuracy in (("a", 0.5), ("b", 0.51)):
         cell(tmp_path / name, accuracy=accuracy, versions={"meta-adv-bench": f"0.{name}"})

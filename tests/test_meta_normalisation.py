@@ -96,17 +96,26 @@ def test_running_statistics_are_those_of_the_initialisation_on_its_supports(case
         assert kernel.model[0].num_batches_tracked == 2
 
 
-def test_statistics_behind_weights_are_those_before_the_first_inner_step():
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_statistics_behind_weights_are_those_before_the_first_inner_step(framework):
     """Behind a layer that the inner steps move, each of their passes has others."""
-    model = torch.nn.Sequential(
-        torch.nn.Linear(INPUTS, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, CLASSES)
-    ).double()
-    defense = defenses.create("meta-adv", defenses.Threat("linf", 0.1), {**SETTINGS, "tasks": 1})
-    kernel = defense.kernel(recognise(model))
-    x, y = torch.rand(1, SHOTS, INPUTS).double(), torch.arange(SHOTS)[None] % CLASSES
-    expected = 0.1 * model[0](x[0]).mean(dim=0)
-    found = kernel.inner.adapt(x, y).buffers["1.running_mean"][0]
-    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+    kernel = kernel_of(framework, {"algorithm": "fomaml", "tasks": 1})
+    generator = np.random.default_rng(3)
+    x, y = generator.random((SHOTS, INPUTS)), np.arange(SHOTS) % CLASSES
+    if framework == "torch":
+        weight, epsilon = kernel.model[1].weight.detach().numpy().T, kernel.model[0].eps
+        buffers = kernel.inner.adapt(torch.tensor(x)[None], torch.tensor(y)[None]).buffers
+        found = buffers["2.running_var"][0].detach().numpy()
+    else:
+        first, dense, second = kernel.model.layers[:3]
+        weight, epsilon = np.array(dense.kernel), first.epsilon
+        with tf.GradientTape() as outer:
+            buffers = kernel.inner.adapt(tf.constant(x), tf.constant(y), outer).buffers
+        names = [variable.path for variable in kernel.model.non_trainable_variables]
+        found = np.array(buffers[names.index(second.moving_variance.path)])
+    hidden = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + epsilon) @ weight
+    variance = hidden.var(axis=0, ddof=1 if framework == "torch" else 0)
+    assert np.abs(found - (0.9 + 0.1 * variance)).max() < 1e-12
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])

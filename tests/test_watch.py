@@ -42,9 +42,10 @@ POINTS = {
 }
 
 
+@pytest.mark.parametrize("firmest", [False, True])
 @pytest.mark.parametrize(("point", "outputs", "kept"), POINTS.values(), ids=POINTS)
-def test_a_point_is_kept_for_the_example_that_it_lies_near(point, outputs, kept):
-    one = watch()
+def test_a_point_is_kept_for_the_example_that_it_lies_near(point, outputs, kept, firmest):
+    one = watch(firmest=firmest)
     ask(one, [point], None if outputs is None else [outputs])
     assert one.has_kept.tolist() == [False, kept, False]
     assert one.first_query.tolist() == [-1, 1 if kept else -1, -1]
@@ -61,9 +62,19 @@ def test_subsets_in_any_order_are_told_apart():
     one = watch()
     ask(one, CLEAN, [RIGHT] * 3)
     ask(one, [[0.85, 0.8], [0.2, 0.25]], [WRONG, RIGHT])
-    ask(one, [[0.5, 0.55], [0.2, 0.25]], [RIGHT, WRONG])
-    assert one.has_kept.tolist() == [True, False, True]
-    assert one.first_query.tolist() == [3, -1, 2]
+    ask(one, [[0.5, 0.55], [0.2, 0.25]], [WRONG, WRONG])
+    assert one.has_kept.tolist() == [True, True, True]
+    assert one.first_query.tolist() == [3, 2, 2]
+
+
+def test_the_nearest_of_many_examples_is_found():
+    """Of more than are tried one after the other, for any of them."""
+    clean = np.repeat(np.linspace(0, 1, 12, dtype=np.float32)[:, None], 2, axis=1)
+    for row in range(12):
+        one = Watch(norm="linf", eps=0.04, predict=lambda points: points)
+        one.begin(clean, np.zeros(12, dtype=np.int64))
+        ask(one, [np.clip(clean[row] + 0.03, 0, 1)], [WRONG])
+        assert np.flatnonzero(one.has_kept).tolist() == [row]
 
 
 def test_queries_of_one_example_are_counted_in_their_order():

@@ -88,24 +88,28 @@ def _plan(stores: Sequence[Store], merged: Merged) -> dict[str, list[Copy]]:
 
 
 def _kept(copies: Sequence[Copy], merged: Merged) -> list[Copy]:
-    """The copies of a cell that are the same to the last digit as the first one.
+    """The copies of a cell that are the same to the last digit as each other, and as the first one.
 
-    Raises `StoreError` where another one contradicts it.
+    Raises `StoreError` where another one contradicts one of them.
     """
-    first, *others = copies
-    kept = [first]
+    kept: list[Copy] = []
+    others: list[Copy] = []
+    for copy in copies:
+        is_same = all(difference(one, copy) is None for one in kept)
+        (kept if is_same else others).append(copy)
+    suites = {suite for one in kept for suite in one.record["suites"]}
     for other in others:
-        differing = [found for one in kept if (found := difference(one, other)) is not None]
-        if not differing:
-            kept.append(other)
-            continue
-        most, between = apart(first, other), machines(first, other)
-        if not between or max(most, outside(first, other)) > TOLERANCE:
-            raise contradiction(first, other, *differing[0], between)
-        lost = sorted(other.record["suites"].keys() - first.record["suites"].keys())
+        differing = [(one, found) for one in kept if (found := difference(one, other)) is not None]
+        for one, found in differing:
+            between = machines(one, other)
+            if not between or max(apart(one, other), outside(one, other)) > TOLERANCE:
+                raise contradiction(one, other, *found, between)
+        first = differing[0][0]
+        most = max(apart(one, other) for one, _ in differing)
+        lost = sorted(other.record["suites"].keys() - suites)
         merged.left_out[str(other.store.cell_folder(other.cell_id))] = (
-            f"it was measured with {between}, and accuracies under attack are up to {most:.1%} "
-            "apart; "
+            f"it was measured with {machines(first, other)}, and accuracies under attack are up to "
+            f"{most:.1%} apart; "
             f"{first.store.cell_folder(first.cell_id)} is kept as a whole"
             + (f", so its suite {', '.join(lost)} is not taken over" if lost else "")
         )

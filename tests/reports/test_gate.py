@@ -218,6 +218,47 @@ def test_an_upper_bound_holds_no_limit(bench: Any, synthetic: Any) -> None:
     assert "at most 70.0 %" in result.out
 
 
+def test_a_drop_from_one_upper_bound_to_another_is_not_known(
+    bench: Any, synthetic: Any, other: Any
+) -> None:
+    """The same attack has failed on both, so that the others can be compared, but no bounds."""
+    for one in (synthetic, other):
+        cell(one, robust={"pgd": 0.7, "square": 0.7}, states={"square": ("failed", "no memory")})
+
+    given = ("--against", other.store.path, "--max-drop", "0.1", "--json")
+    result = bench("check", synthetic.store.path, *given)
+
+    (told,) = (one for one in json.loads(result.out)["checks"] if one["rule"] == "max-drop")
+    assert told["state"] == "failed"
+    assert "can't be compared" not in told["text"]
+    assert "at most 70.0 %" in told["text"]
+
+
+@pytest.mark.parametrize("worse_first", [True, False])
+def test_of_several_models_in_the_base_the_best_is_compared_with(
+    bench: Any, synthetic: Any, other: Any, worse_first: bool
+) -> None:
+    cell(synthetic)
+    for number, left in enumerate([0.6, 0.7] if worse_first else [0.7, 0.6]):
+        cell(other, left=left, cell_id=f"base-{number}", parameters={"steps": 7 + number})
+
+    given = ("--against", other.store.path, "--max-drop", "0.05", "--json")
+    result = bench("check", synthetic.store.path, *given)
+
+    assert states(result.out)["max-drop"] == "failed"
+    assert "in the base 70.0 %" in result.out
+
+
+def test_an_attack_that_is_gone_leaves_the_cell_unmeasured(bench: Any, synthetic: Any) -> None:
+    cell_id = cell(synthetic, robust={"pgd": LEFT, "square": 0.7})
+    (path,) = synthetic.store.cell_folder(cell_id).glob("attacks/square-*.json")
+    path.unlink()
+
+    result = bench("check", synthetic.store.path, "--json")
+
+    assert (result.code, states(result.out)["measured"]) == (1, "failed")
+
+
 @pytest.mark.parametrize(
     ("before", "drop", "state"),
     [(0.62, "0.02", "passed"), (0.63, "0.02", "failed"), (0.5, "0", "passed")],

@@ -109,6 +109,33 @@ def test_a_row_that_stood_fewer_attacks_is_not_ranked_above_those_that_stood_mor
     assert "was run on other rows but not here" in page
 
 
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (np.arange(60) < 40, "a (torch) and b (torch) with 66.7 %"),
+        ((np.arange(60) >= 5) & (np.arange(60) < 45), "a (torch) and b (torch) with 66.7 %"),
+        # 5 discordant examples, all on one side: p = 2 / 2**5 = 0.0625
+        (np.arange(60) < 35, "The data can&#39;t tell b (torch) from the best."),
+        # and 6: p = 2 / 2**6 = 0.03125
+        (np.arange(60) < 34, ""),
+    ],
+    ids=["the same", "equal", "tied", "told apart"],
+)
+def test_the_headline_names_who_is_best_and_who_may_be(
+    synthetic: Any, second: np.ndarray, told: str
+) -> None:
+    for name, right in (("a", np.arange(60) < 40), ("b", second)):
+        cell_id = synthetic.cell(name, clean=1.0, robust={"pgd": 1.0}, examples=60)
+        arrays = {**synthetic.arrays(cell_id, "pgd"), "success": ~right}
+        synthetic.rewrite(cell_id, "pgd", npz_writer(arrays))
+
+    page = reports.publish(synthetic.store.path).read_text()
+
+    assert told in page
+    assert ("b (torch) with" in page) == (" and " in told)
+    assert ("The data can&#39;t tell" in page) == told.startswith("The data")
+
+
 def test_the_undefended_twin_is_called_so(synthetic: Any) -> None:
     synthetic.cell("none", robust={"pgd": 0.1})
     synthetic.cell("pgd-at", robust={"pgd": 0.8})

@@ -23,6 +23,12 @@ def test_wilson_of_an_example_worked_by_hand() -> None:
     assert wilson(8, 10) == pytest.approx((0.49016, 0.94332), abs=1e-5)
 
 
+@pytest.mark.parametrize("trials", [7, 9, 100])
+def test_wilson_reaches_the_end_where_all_agree(trials: int) -> None:
+    """Not to a rounding short of it, which would leave the share itself outside."""
+    assert (wilson(0, trials)[0], wilson(trials, trials)[1]) == (0.0, 1.0)
+
+
 def test_across_seeds_tells_the_two_sources_of_variance_apart() -> None:
     # S = 2, n = 4, mean 3/8; sums of squares: all 15/8, seeds 1/8, examples 11/8, so the rest 3/8;
     # mean squares 1/8, 11/24, 1/8; between (1/8 - 1/8)/4; of an example (11/24 - 1/8)/2 = 1/6
@@ -153,6 +159,10 @@ def test_the_interval_of_a_difference_worked_by_hand(
     assert differences(*counts)[:3] == pytest.approx(expected, abs=1e-5)
 
 
+def test_no_p_value_is_above_1_once_it_is_corrected() -> None:
+    assert differences(3, 4, 40, comparisons=10)[3] == 1
+
+
 def test_both_parts_of_an_interval_are_corrected_for_the_family() -> None:
     level = 0.05 / 3
     share = stats.binomtest(10, 40).proportion_ci(1 - level, "exact")
@@ -272,6 +282,13 @@ def test_differences_of_one_seed_have_students_interval():
     values = np.random.default_rng(0).uniform(-0.5, 0.7, (1, 12))
     expected = stats.ttest_1samp(values[0], 0).confidence_interval(0.99)
     assert of_differences(values, confidence=0.99) == pytest.approx(tuple(expected))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_differences_of_one_seed_stay_within_what_shares_can_differ_by(sign):
+    low, high = sorted(sign * end for end in of_differences(sign * np.array([[1.0, 1.0, 0.2]])))
+    assert -0.5 < low < 0.1
+    assert high == 1
 
 
 def test_differences_over_seeds_are_turned_about_zero():
