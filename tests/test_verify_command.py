@@ -128,9 +128,9 @@ def bench(monkeypatch, capsys, _fake):
 @pytest.mark.parametrize(
     ("keys", "flags", "code", "end"),
     [
-        (["a"], [], 0, "1 cells and 2 of their 2 stages (--sample-seed 7): 3 holds"),
-        (["a"], ["--sample", 1], 0, "1 cells and 1 of their 2 stages (--sample-seed 7): 2 holds"),
-        (["a", "die"], [], 1, "1 cells and 3 of their 3 stages (--sample-seed 7): 3 holds, 1 not "),
+        (["a"], [], 0, "1 cell and 2 of 2 stages (--sample-seed 7): 3 holds"),
+        (["a"], ["--sample", 1], 0, "1 cell and 1 of 2 stages (--sample-seed 7): 2 holds"),
+        (["a", "die"], [], 1, "1 cell and 3 of 3 stages (--sample-seed 7): 3 holds, 1 not "),
         (["a", "die"], ["--allow-unchecked"], 0, ": 3 holds, 1 not checked, let pass"),
     ],
     ids=["all hold", "a sample", "one not checked", "allowed"],

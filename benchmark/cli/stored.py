@@ -261,7 +261,7 @@ def _verify(
     counts = {state: states.count(state) for state in (HOLDS, DIFFERS, UNCHECKED)}
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     summary = (
-        f"{counted(cells, 'cell')} and {drawn} of their {len(stages(store, data))} stages "
+        f"{counted(cells, 'cell')} and {drawn} of {len(stages(store, data))} stages "
         f"(--sample-seed {seed}): {told}"
     )
     if counts[DIFFERS] or (counts[UNCHECKED] and not allow_unchecked):
