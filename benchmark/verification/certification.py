@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmark import smoothing
 from benchmark.stages.certification import Certification, summary
-from benchmark.verification.comparison import Comparison, allowed
+from benchmark.verification.comparison import Comparison, allowed, one_sided
 from benchmark.verification.loaded import Loaded
 
 
@@ -35,6 +35,14 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
         room = 0 if loaded.same_machine else allowed(draws)
         if stored[name].min() < 0 or (apart > room).any():
             found.differs.append(f"asked again, counts of {name} differ by up to {apart.max()}")
+    rows = np.arange(len(stored["label"]))
+    more = (stored["estimation"] - arrays["estimation"])[rows, arrays["label"]]
+    better, worse = int((more > 0).sum()), int((more < 0).sum())
+    if one_sided(better, worse):
+        found.differs.append(
+            f"asked again, the label of {better} examples is counted less often than told and of "
+            f"{worse} more often, too many for chance"
+        )
     _follow(stored, asked[0].n, {"sigma": asked[0].sigma, "alpha": asked[0].alpha}, found)
     if (stored["broken"] != arrays["broken"]).any():
         found.differs.append("attacked again, other certificates are broken")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import binom
 
 from benchmark.verify import DIFFERS, HOLDS, UNCHECKED
 
@@ -14,6 +15,9 @@ from benchmark.verify import DIFFERS, HOLDS, UNCHECKED
 OTHER_SHARE, CHANCE = 0.05, 2
 # Passes that an attack counts differ by as much there.
 OTHER_PASSES = 0.25
+# Of the sign test whether what differs does so on one side: one honest check of 10,000 fails it,
+# and 14 that differ to the model's good with none to the contrary do.
+LEVEL = 1e-4
 
 _EXACT = 1e-9  # relative, of numbers that are sums of the same terms
 _SHOWN = 3  # differences that are told of one stage
@@ -63,6 +67,14 @@ def same(one: object, other: object) -> bool:
 def allowed(count: int) -> int:
     """How many of `count` outcomes may differ on another machine."""
     return max(CHANCE, int(OTHER_SHARE * count))
+
+
+def one_sided(better: int, worse: int) -> bool:
+    """Whether so many more are told to the model's good than to its bad as chance doesn't explain.
+
+    Chance favours neither side; whoever edits results has a side. A sign test.
+    """
+    return bool(binom.sf(better - 1, better + worse, 0.5) <= LEVEL)
 
 
 def unequal(stored: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmark.results.identity import PROTOCOL_VERSION, protocol_of
 from benchmark.stages.corruptions import PATH, Corruptions, summary
-from benchmark.verification.comparison import Comparison, allowed
+from benchmark.verification.comparison import Comparison, allowed, one_sided
 from benchmark.verification.loaded import Loaded
 
 _DERIVED = ("status", "reason", "constants", "clean_accuracy")
@@ -32,6 +32,14 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     if differing > (0 if loaded.same_machine else allowed(predictions.size)):
         found.differs.append(f"asked again, {differing} of {predictions.size} predictions differ")
     correct = predictions == arrays["label"]
+    # An example is one vote: its corrupted images are nearly alike
+    more = (correct.astype(int) - arrays["correct"]).sum(axis=(0, 1))
+    better, worse = int((more > 0).sum()), int((more < 0).sum())
+    if one_sided(better, worse):
+        found.differs.append(
+            f"asked again, {better} examples are right less often than told and {worse} more "
+            "often, too many for chance"
+        )
     if not np.array_equal(stored["correct"], correct):
         found.differs.append("correct doesn't follow from prediction and label")
     found.expect_all(record, summary(correct), _FOLLOWING)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import binom
 
 from benchmark.metatest.summary import GIVEN_UP
 from benchmark.results import Record
 from benchmark.results.identity import PROTOCOL_VERSION, protocol_of
-from benchmark.verification.comparison import Comparison
+from benchmark.verification.comparison import Comparison, one_sided
 from benchmark.verification.loaded import Loaded
-from benchmark.verification.repeating import LEVEL, unpredictable
+from benchmark.verification.repeating import unpredictable
 
 # That are run again; all of them where there are no more. Where no weights move they are quick.
 EPISODES, QUICK_EPISODES = 3, 20
@@ -69,12 +68,11 @@ def check_again(
 def _favour(more: np.ndarray) -> str:
     """What is wrong where more is told than comes out, though by little in each; or nothing.
 
-    Rounding favours neither side; whoever edits results has a side. An episode is one vote, since
-    what is measured of it goes one way together.
+    An episode is one vote, since what is measured of it goes one way together.
     """
     more = more.reshape(len(more), -1).mean(axis=1) if len(more) else more
     higher, lower = int((more > 1e-9).sum()), int((more < -1e-9).sum())
-    if higher and binom.sf(higher - 1, higher + lower, 0.5) <= LEVEL:
+    if one_sided(higher, lower):
         return f"are told higher {higher} times and lower {lower} times, too often for chance"
     if len(more) >= LEAST and (mean := float(more.mean())) > FAVOUR:
         return f"are told {mean:.1%} higher in the mean, where {FAVOUR:.0%} may be rounding"

@@ -13,14 +13,20 @@ import secrets
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import binom
 
 from benchmark.attacks.running import attacked_rows, describe, run_attack
 from benchmark.attacks.specification import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.estimators.passes import CHUNK, asking
 from benchmark.results import Record
-from benchmark.verification.comparison import OTHER_PASSES, Comparison, allowed, same, unequal
+from benchmark.verification.comparison import (
+    OTHER_PASSES,
+    Comparison,
+    allowed,
+    one_sided,
+    same,
+    unequal,
+)
 from benchmark.verification.loaded import Loaded
 
 # Examples that an attack is run on again; all of them where there are no more. Attacks that take
@@ -29,10 +35,6 @@ MOST, MOST_OF_SLOW = 500, 50
 SECONDS = 600.0  # that it may take
 
 _OUTCOMES = ("success", "clean_correct")
-# Of the sign test whether outcomes differ on one side: one honest check of 10,000 fails it, and 14
-# that differ to the model's good with none to the contrary do.
-LEVEL = 1e-4
-
 _COUNTS = ("clean_accuracy", "robust_accuracy", "violations", "abstained", "silent")
 _PASSES = ("forwards", "backwards")
 _CIRCUMSTANCES = {"seconds", "files", "identity", "device"}
@@ -123,9 +125,8 @@ def _compare_roughly(stored: Arrays, arrays: Arrays, found: Comparison) -> None:
     )
     if other > allowed(count):
         found.differs.append(f"{told}, and {allowed(count)} may")
-    # Chance favours neither side; whoever edits results has a side.
     held = int((by_name["success"] & arrays["success"]).sum())
-    if binom.sf(held - 1, other, 0.5) <= LEVEL:
+    if one_sided(held, other - held):
         found.differs.append(f"{told}: {held} that are told to hold break, too many for chance")
     if (clean := int(by_name["clean_correct"].sum())) > allowed(count):
         found.differs.append(f"{clean} of {count} clean examples are not as right as told")
