@@ -9,7 +9,7 @@ import pytest
 from merging import cell, content
 
 from benchmark.errors import StoreError
-from benchmark.results import Store
+from benchmark.results import CHECKS_VERSION, Store
 from benchmark.results.merge import merge
 
 
@@ -19,6 +19,22 @@ def test_machines_may_round_trust_checks_differently(tmp_path: Path) -> None:
         Store.open(folder).write_stage("one", "trust/quick", {"share": share})
     merge([a, b], tmp_path / "all")
     assert Store.open(tmp_path / "all").read_stage("one", "trust/quick")["share"] == 0.1
+
+
+@pytest.mark.parametrize("into", ["all", "a"], ids=["a new folder", "that of the earlier ones"])
+@pytest.mark.parametrize("swapped", [False, True], ids=["earlier first", "those of now first"])
+@pytest.mark.parametrize(
+    "worse", [{}, {"checks_version": CHECKS_VERSION, "status": "failed"}], ids=["earlier", "failed"]
+)
+def test_trust_checks_of_now_are_kept(
+    tmp_path: Path, into: str, swapped: bool, worse: dict[str, Any]
+) -> None:
+    a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
+    Store.open(a).write_stage("one", "trust/quick", worse)
+    Store.open(b).write_stage("one", "trust/quick", {"checks_version": CHECKS_VERSION})
+    merge([b, a] if swapped else [a, b], tmp_path / into)
+    kept = Store.open(tmp_path / into).read_stage("one", "trust/quick")
+    assert (kept["checks_version"], kept.get("status")) == (CHECKS_VERSION, None)
 
 
 def test_equal_results_of_other_threads_are_equal(tmp_path: Path) -> None:

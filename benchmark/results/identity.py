@@ -23,6 +23,11 @@ def protocol_of(record: Mapping[str, Any]) -> Any:
     return record.get("protocol_version", FIRST_PROTOCOL)
 
 
+def checks_of(record: Mapping[str, Any]) -> Any:
+    """The version of the trust checks that a stored record of them is of, likewise."""
+    return record.get("checks_version", FIRST_CHECKS)
+
+
 def cell_id_of(config: Mapping[str, Any]) -> str:
     """The id of the cell with this configuration, as `cell.json` holds it.
 

@@ -6,6 +6,7 @@ the protocol must be equal in any case. Other numbers of CPU threads, other devi
 versions of packages round differently: such results stand for the same if no attack's accuracies
 are more than TOLERANCE apart, nor a mean of a meta-test further outside of the other's interval;
 and one copy, the first, is kept as a whole, with the record of its machine.
+Trust checks are taken from a folder that has those of now, where others have earlier ones.
 Where two folders contradict each other nothing is written.
 Sources are only read. A cell arrives as a run writes it, stage by stage and `cell.json`
 last: a merge that is killed leaves whole cells and unfinished ones, and merging again completes it.
@@ -29,6 +30,7 @@ from benchmark.results.copies import (
     outside,
 )
 from benchmark.results.files import Record, copy_of
+from benchmark.results.identity import CHECKS_VERSION, checks_of
 from benchmark.results.layout import STAGES
 from benchmark.results.store import Store
 
@@ -123,7 +125,9 @@ def _join(target: Store, cell_id: str, copies: Sequence[Copy], merged: Merged) -
     owners: dict[str, Copy] = {}
     for copy in copies:
         suites = {**copy.record["suites"], **suites}
-        owners = {**dict.fromkeys(copy.stages, copy), **owners}
+        for stage in copy.stages:
+            if stage not in owners or _is_better(stage, copy, owners[stage]):
+                owners[stage] = copy
     news = {stage: copy for stage, copy in owners.items() if copy.store is not target}
     record = {**copies[0].record, "suites": suites}
     if known and not news and record == copies[0].record:
@@ -135,6 +139,19 @@ def _join(target: Store, cell_id: str, copies: Sequence[Copy], merged: Merged) -
         _transfer(target, stage, copy)
     target.write_cell(cell_id, record)
     (merged.extended if known else merged.added).append(cell_id)
+
+
+def _is_better(stage: str, one: Copy, other: Copy) -> bool:
+    """Whether one has trust checks of now, and the other those that failed, or earlier ones.
+
+    They are not compared, and reports leave earlier ones out.
+    """
+    good = [
+        copy.stages[stage].get("status") != "failed"
+        and checks_of(copy.stages[stage]) == CHECKS_VERSION
+        for copy in (one, other)
+    ]
+    return stage.startswith("trust/") and good == [True, False]
 
 
 def _discard(target: Store, cell_id: str, owners: Collection[str], merged: Merged) -> None:

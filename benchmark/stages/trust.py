@@ -11,7 +11,7 @@ from benchmark.attacks.classes import attack_class
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import BASELINE, Cell
 from benchmark.results import Record, Store
-from benchmark.results.identity import CHECKS_VERSION, FIRST_CHECKS
+from benchmark.results.identity import CHECKS_VERSION, checks_of
 from benchmark.results.records import TrustRecord
 from benchmark.stages.attack import Attack
 from benchmark.stages.context import Context
@@ -68,7 +68,7 @@ class TrustChecks(Stage):
 
     def fits(self, record: Record, store: Store, cell_id: str) -> bool:
         """Whether the checks are these, and the attacks have the outcomes that they had."""
-        if record.get("checks_version", FIRST_CHECKS) != CHECKS_VERSION:
+        if checks_of(record) != CHECKS_VERSION:
             return False
         return bool(record.get("attacks") == self._checksums(store, cell_id))
 
