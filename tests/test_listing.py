@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmark.results import CHECKS_VERSION, Store
+from benchmark.stages.trust import TrustChecks
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +150,17 @@ def test_show_tells_which_trust_checks_are_flagged(bench: Any, cells: list[str])
         cells[1], "trust/quick", record | {"checks_version": CHECKS_VERSION}
     )
     assert "of trust checks version" not in bench("show", cells[1]).out
+
+
+def test_show_tells_why_trust_checks_failed_and_not_their_version(
+    bench: Any, cells: list[str]
+) -> None:
+    failed = TrustChecks("quick", "trust/quick", (), examples=10, needs=()).failed("no memory")
+    Store.open("bench-results").write_stage(cells[1], "trust/quick", failed.stored())
+    shown = bench("show", cells[1]).out
+    assert "trust checks under quick: failed: no memory" in shown
+    assert "of trust checks version" not in shown
+    assert "0 of 0" not in shown
 
 
 def test_show_does_not_say_that_all_passed_where_an_attack_failed(

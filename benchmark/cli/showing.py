@@ -227,14 +227,17 @@ def _trusts(store: Store, cell_id: str, suites: Mapping[str, list[str]]) -> Iter
     missing = set(suites)
     for key in store.stage_keys(cell_id, "trust"):
         record = _checked(store, cell_id, f"trust/{key}")
-        if isinstance(record, TrustRecord):
-            if record.outdated:
-                yield f"trust {key}: {record.outdated}: reports leave it out; run again"
-            keys = suites.get(record.suite, [])
-            yield from _trust(record, list(_without_result(store, cell_id, keys)))
-            missing.discard(record.suite)
-        else:
+        if not isinstance(record, TrustRecord):
             yield f"trust {key}: {record}"
+            continue
+        missing.discard(record.suite)
+        if record.status != "ok":
+            yield f"trust checks under {record.suite}: {record.status}: {record.reason}"
+            continue
+        if record.outdated:
+            yield f"trust {key}: {record.outdated}: reports leave it out; run again"
+        keys = suites.get(record.suite, [])
+        yield from _trust(record, list(_without_result(store, cell_id, keys)))
     for suite in sorted(missing):
         yield f"trust checks under {suite}: none are stored, so nothing speaks for its numbers"
 
