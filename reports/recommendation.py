@@ -191,7 +191,8 @@ def _unequal(found: Sequence[Choice]) -> str:
     if not lacking:
         return ""
     told = lacking[:_MOST_LACKING]
-    told += [f"{len(lacking) - len(told)} more lack some"] if len(lacking) > len(told) else []
+    if more := len(lacking) - len(told):
+        told.append(f"{more} more {'lacks' if more == 1 else 'lack'} some")
     return (
         f" Of {len(every)} trainings (seeds and frameworks) {listed(told)}: run the rest, since a "
         "mean over other seeds may differ by luck."

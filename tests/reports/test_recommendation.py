@@ -92,6 +92,18 @@ def test_a_pick_among_unequal_trainings_says_so(
     assert ("trainings" in found["sentence"]) == (told is not None)
 
 
+@pytest.mark.parametrize(("lacking", "told"), [(4, "1 more lacks some"), (5, "2 more lack some")])
+def test_of_many_that_lack_trainings_some_are_counted(
+    synthetic: Any, lacking: int, told: str
+) -> None:
+    for seed in (0, 1):
+        synthetic.cell("a", robust={"pgd": 0.8}, seed=seed)
+    for number in range(lacking):
+        synthetic.cell(f"b{number}", robust={"pgd": 0.4})
+
+    assert f"has 1 and {told}: run the rest" in recommended(synthetic)["sentence"]
+
+
 def test_what_ties_with_the_undefended_model_too_is_not_told_apart(synthetic: Any) -> None:
     for name, share in (("none", 0.50), ("b", 0.53), ("a", 0.56)):
         synthetic.cell(name, robust={"pgd": share})
