@@ -32,9 +32,9 @@ def split(
     """Split off the test part (20 %) and the validation part, where the data come without them.
 
     Raises DataError for fewer than two classes, and for a class with too few examples to be in
-    every part that is split off, or in one group alone. A part that comes with the data may lack
-    classes. `before` is
-    what was found in the same data. `novel` are classes that stay apart.
+    every part that is split off, or whose groups are too few for that. A part that comes with the
+    data may lack classes. `before` is what was found in the same data. `novel` are classes that
+    stay apart.
     """
     _check_classes(source, name)
     rng = np.random.default_rng(seed)
