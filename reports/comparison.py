@@ -199,10 +199,6 @@ def _check_same_examples(ours: TidyRow, other: TidyRow) -> None:
             None not in (values := [getattr(one, name) for one in (ours, other)])
             and len({*values}) > 1
         ):
-            if bool(ours.features) != bool(other.features):
-                raise ConfigError(
-                    "one of these cells alone has budgets of features; compare cells that both do"
-                )
             raise ConfigError(
                 f"these cells were attacked on different test examples ({ours.dataset!r} and "
                 f"{other.dataset!r}, {name} {values[0]} and {values[1]}); "

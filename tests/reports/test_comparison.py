@@ -117,20 +117,6 @@ def test_cells_of_other_examples_are_not_compared(pair: Any) -> None:
         reports.compare(synthetic.store.path, a, b)
 
 
-def test_cells_one_of_which_has_budgets_of_features_are_not_called_of_other_examples(
-    pair: Any,
-) -> None:
-    """Its fingerprint is of columns' names, too."""
-    synthetic, a, b = pair
-    record = synthetic.store.read_cell(b)
-    record["config"]["dataset"]["fingerprint"] = "fedcba9876543210"
-    record["config"]["threat"]["features"] = {"age": 0.0}
-    synthetic.store.write_cell(b, record)
-
-    with pytest.raises(ConfigError, match="one of these cells alone has budgets of features"):
-        reports.compare(synthetic.store.path, a, b)
-
-
 def test_cells_without_a_common_attack_are_not_compared(synthetic: Any) -> None:
     a = synthetic.cell("a", robust={"pgd": 0.8})
     b = synthetic.cell("b", robust={"fgsm": 0.8})
