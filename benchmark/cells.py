@@ -15,7 +15,7 @@ import defenses
 from benchmark import datasets
 from benchmark.checkout import git_state
 from benchmark.datasets.classes import ClassSplit, recorded
-from benchmark.datasets.features import fingerprint
+from benchmark.datasets.features import columns
 from benchmark.frameworks import processor, versions
 from benchmark.portable import dataset_name, without_folders
 from benchmark.results import Record
@@ -36,8 +36,7 @@ CLEAN = "clean"  # of a support that is adapted to as it is
 class Cell:
     """One model to train and to attack.
 
-    dataset: its name, without the folders of a path: the fingerprint says which data are meant,
-    and where features have budgets, under which names (`benchmark.datasets.features.fingerprint`).
+    dataset: its name, without the folders of a path: the fingerprint says which data are meant.
     defense: such as "none", or "none+jpeg" with a wrapper attached. parameters: all of the
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
@@ -48,8 +47,9 @@ class Cell:
     (`benchmark.datasets.extra.ExtraData.record`). precision: of its training; None for float32.
     defense_from, dataset_from: name and version of the other distribution that contributes it.
     class_split: of the data, where some classes are held out. features: of a table, those whose
-    budget is another multiple of eps than 1; see `benchmark.datasets.features`. clean_support:
-    whether the defense adapts to its labelled examples as they are.
+    budget is another multiple of eps than 1, and columns, under which names; see
+    `benchmark.datasets.features`. clean_support: whether the defense adapts to its labelled
+    examples as they are.
     """
 
     dataset: str
@@ -75,6 +75,7 @@ class Cell:
     dataset_from: str | None = None
     class_split: ClassSplit | None = None
     features: Mapping[str, float] | None = field(default=None, hash=False)
+    columns: str | None = None
     clean_support: bool = False
 
     def config(self) -> Record:
@@ -87,6 +88,7 @@ class Cell:
         defense |= {"support": CLEAN} if self.clean_support else {}
         classes = {} if self.class_split is None else {"classes": self.class_split.record()}
         features = {} if self.features is None else {"features": dict(self.features)}
+        columns = {} if self.columns is None else {"columns": self.columns}
         return {
             "dataset": {
                 "name": self.dataset,
@@ -99,7 +101,7 @@ class Cell:
             "model": self.model,
             "framework": self.framework,
             "defense": {"name": self.defense, "parameters": dict(self.parameters), **defense},
-            "threat": {"norm": self.norm, "eps": self.eps, **features},
+            "threat": {"norm": self.norm, "eps": self.eps, **features, **columns},
             "seed": self.seed,
             "epochs": self.epochs,
             "budget_ge": self.budget_ge,
@@ -171,6 +173,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         dataset_from=dataset.get("distribution"),
         class_split=None if (split := dataset.get("classes")) is None else recorded(split),
         features=threat.get("features"),
+        columns=threat.get("columns"),
     )
 
 
@@ -199,7 +202,7 @@ def expand(
     return [
         Cell(
             dataset=dataset_name(dataset.name),
-            dataset_fingerprint=fingerprint(dataset, features),
+            dataset_fingerprint=dataset.fingerprint,
             image_size=run.image_size,
             split_seed=run.split_seed,
             model=run.model,
@@ -221,6 +224,7 @@ def expand(
             dataset_from=datasets.distribution(run.dataset),
             class_split=dataset.class_split,
             features=features,
+            columns=columns(dataset, features),
         )
         for defense in defenses_of(run)
         for seed in run.seed

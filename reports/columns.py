@@ -34,7 +34,7 @@ class CellRow:
 
     cell_id: Annotated[str, "the cell's id, which is also the name of its folder"]
     dataset: Annotated[str, "name of the data set"]
-    dataset_fingerprint: Annotated[str, "start of the SHA-256 of its arrays (and budgets' columns)"]
+    dataset_fingerprint: Annotated[str, "start of the SHA-256 of all its arrays"]
     model: Annotated[str, "name of the architecture"]
     norm: Annotated[str, "norm of the threat model"]
     eps: Annotated[float, "perturbation budget in pixel scale [0, 1]"]

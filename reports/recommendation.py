@@ -180,11 +180,14 @@ def _what(picked: Choice, bare: Sequence[Choice]) -> str:
 
 
 def _unequal(found: Sequence[Choice]) -> str:
-    """A sentence where some defenses lack trainings that others have: a mean may be one's luck."""
+    """A sentence where some defenses lack trainings that others have: a mean may be one's luck.
+
+    A model that someone else trained has one, and no other is to be had.
+    """
     has = {
         one.name: {(row.values.framework, row.values.seed) for row in one.rows}
         for one in found
-        if not one.undefended
+        if not one.undefended and one.rows[0].cell.record.config.source is None
     }
     every = set().union(*has.values())
     lacking = [f"{name} has {len(one)}" for name, one in has.items() if one != every]

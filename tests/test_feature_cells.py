@@ -17,6 +17,7 @@ from benchmark import replay
 from benchmark.config import read
 from benchmark.plans.run import make_plan
 from benchmark.stages.context import load_dataset
+from benchmark.stages.training import training_key
 from benchmark.verify import sample
 
 IMMUTABLE, BUDGET = [0, 3], {"1": 0.5, "2": 2}
@@ -99,18 +100,28 @@ def test_a_budget_is_of_another_cell_where_its_column_has_moved(csv_table):
     moved = csv_table("sex", "age", "y")
     (other,) = planned(moved, **held)[1]
     assert other.cell_id != ours.cell_id
+    assert training_key(other) != training_key(ours)
     assert planned(moved, **free)[1] == ordinary, "without budgets names say nothing"
-    with pytest.raises(RuntimeError, match="changed while the run was going on"):
+    with pytest.raises(RuntimeError, match=r"columns of .* changed while the run went on"):
         load_dataset(ours, None, moved["dataset"])
     load_dataset(other, None, moved["dataset"])
 
 
-def test_data_are_those_of_a_cell_from_before_its_columns_counted(csv_table):
+def test_an_undefended_twin_is_trained_once_whatever_features_may_change(csv_table):
+    table = csv_table("age", "sex", "y")
+    held, free = (
+        planned(table, eps=EPS, features=given)[1][0] for given in ({"immutable": ["age"]}, None)
+    )
+    assert held.cell_id != free.cell_id
+    assert training_key(held) == training_key(free)
+
+
+def test_a_cell_from_before_columns_were_told_still_has_its_data(csv_table):
     table = csv_table("age", "sex", "y")
     (cell,) = planned(table, features={"immutable": ["age"]}, eps=EPS, baseline=False)[1]
-    plain = planned(table, eps=EPS)[1][0].dataset_fingerprint
-    earlier = replace(cell, dataset_fingerprint=plain)
-    assert load_dataset(earlier, None, table["dataset"]).fingerprint == plain
+    earlier = replace(cell, columns=None)
+    assert "columns" not in earlier.config()["threat"]
+    assert load_dataset(earlier, None, table["dataset"]).fingerprint == cell.dataset_fingerprint
 
 
 def test_what_knows_no_such_budgets_is_told_beforehand(table):

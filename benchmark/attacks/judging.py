@@ -25,7 +25,7 @@ DRAWS_OF_ATTACKS = 10
 # Where a check says that points are wrong more often than the clean ones, by Fisher's exact test:
 # of 1,000 examples that chance decides, one passes.
 LEVEL = 1e-3
-# Examples that are asked about before any attack, and how far towards the next ones.
+# Examples that are asked about before any attack, and how far towards others.
 _ASKED_FIRST, _SHARES = 64, (0.02, 0.1, 0.5)
 # Of the draws that have to give a finite answer, for a point to have a label.
 _ANSWERED = 0.5
@@ -145,7 +145,7 @@ def judge_of(
 
 
 def _around(x: np.ndarray) -> np.ndarray:
-    """Examples, (n, ...), and points on the way from each to the next, (4 n, ...)."""
+    """Examples, (n, ...), and points on the way from each to another, (4 n, ...)."""
     way = np.roll(x, 1, axis=0) - x
     return np.concatenate([(x + share * way).astype(np.float32) for share in (0, *_SHARES)])
 

@@ -76,15 +76,13 @@ def weights(budgets: Mapping[str, float] | None, dataset: Dataset) -> np.ndarray
     return np.array([budgets.get(name, 1.0) for name in known])
 
 
-def fingerprint(dataset: Dataset, budgets: Mapping[str, float] | None) -> str:
-    """Of the data as a cell has it: where budgets go by names of columns, with these in order.
+def columns(dataset: Dataset, budgets: Mapping[str, float] | None) -> str | None:
+    """A name for the columns in their order, where budgets go by their names; else None.
 
-    The arrays alone don't tell which of them a budget is of.
+    The arrays and their fingerprint alone don't tell which of them a budget is of.
     """
     named = [name for _, name in _columns(dataset)]
-    if budgets is None or not named:
-        return dataset.fingerprint
-    return digest([dataset.fingerprint, named])[:16]
+    return None if budgets is None or not named else digest(named)[:16]
 
 
 def notices(budgets: Mapping[str, float] | None) -> list[str]:

@@ -100,7 +100,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
     digest = origin["weights_sha256"] or origin["builder_sha256"] or ""
     return Cell(
         dataset=dataset_name(dataset.name),
-        dataset_fingerprint=features.fingerprint(dataset, budgets),
+        dataset_fingerprint=dataset.fingerprint,
         image_size=config.image_size,
         split_seed=config.split_seed,
         model=external.architecture,
@@ -117,6 +117,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         label_column=config.label,
         dataset_from=datasets.distribution(config.dataset),
         features=budgets,
+        columns=features.columns(dataset, budgets),
     )
 
 

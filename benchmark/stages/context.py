@@ -210,7 +210,7 @@ def load_dataset(
     `name` is its name with the path on this machine, and `measured` what was found in it, where
     that is known.
     """
-    return _load_cached(
+    dataset = _load_cached(
         name or cell.dataset,
         cell.dataset_fingerprint,
         data_dir,
@@ -220,6 +220,10 @@ def load_dataset(
         measured,
         cell.class_split,
     )
+    # Earlier cells tell none
+    if cell.columns not in (None, features.columns(dataset, cell.features)):
+        raise RuntimeError(f"columns of {dataset.name} changed while the run went on; start again")
+    return dataset
 
 
 @functools.lru_cache(maxsize=1)
@@ -243,7 +247,6 @@ def _load_cached(
         classes=classes,
         keep=True,
     )
-    # Earlier results with budgets of features have that of the arrays alone.
-    if fingerprint not in (dataset.fingerprint, features.fingerprint(dataset, {})):
+    if dataset.fingerprint != fingerprint:
         raise RuntimeError(f"data set {name} changed while the run was going on; start again")
     return dataset

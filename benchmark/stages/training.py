@@ -120,7 +120,7 @@ def training_key(cell: Cell) -> str:
 
 
 def _threat(cell: Cell) -> list[Any]:
-    features = [] if cell.features is None else [cell.features]
+    features = [one for one in (cell.features, cell.columns) if one is not None]
     return [cell.norm, cell.eps, *features]
 
 

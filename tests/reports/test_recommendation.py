@@ -104,6 +104,21 @@ def test_of_many_that_lack_trainings_some_are_counted(
     assert f"has 1 and {told}: run the rest" in recommended(synthetic)["sentence"]
 
 
+def test_a_model_that_was_given_lacks_no_training(synthetic: Any) -> None:
+    store = synthetic.store
+    for name, share, seeds in (("none", 0.05, (0, 1)), ("a", 0.8, (0, 1)), ("given", 0.4, (0,))):
+        for seed in seeds:
+            cell_id = synthetic.cell(name, robust={"pgd": share}, seed=seed)
+    record = store.read_cell(cell_id)
+    source = {"architecture": None, "builder": "nets.py:build"}
+    store.write_cell(cell_id, record | {"config": record["config"] | {"source": source}})
+
+    found = recommended(synthetic)
+
+    assert {one["name"] for one in found["choices"]} >= {"a", "given"}
+    assert "trainings" not in found["sentence"]
+
+
 def test_what_ties_with_the_undefended_model_too_is_not_told_apart(synthetic: Any) -> None:
     for name, share in (("none", 0.50), ("b", 0.53), ("a", 0.56)):
         synthetic.cell(name, robust={"pgd": share})

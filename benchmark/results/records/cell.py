@@ -16,8 +16,7 @@ _LONGEST_TOLD = 100  # characters in which features are named; others are counte
 class DatasetConfig(Schema):
     """The data set's name, the fingerprint of its arrays, and how it was made ready.
 
-    fingerprint: of the names of columns, too, where budgets go by them. distribution: name and
-    version of the other distribution that contributes it.
+    distribution: name and version of the other distribution that contributes it.
     """
 
     name: Annotated[str, AfterValidator(dataset_name)]
@@ -46,11 +45,13 @@ class ThreatConfig(Schema):
     """Norm and budget, in pixel scale.
 
     features: of a table, to the multiple of eps that is the feature's own, where that isn't 1.
+    columns: a digest of the names that features go by, in their order; earlier versions told none.
     """
 
     norm: str
     eps: Amount
     features: dict[str, Amount] | None = None
+    columns: str | None = None
 
     @property
     def of_features(self) -> str:
