@@ -47,7 +47,7 @@ from reports.statistics import of_differences
 
 SPLIT = Path(__file__).with_name("few_shot_omniglot.yaml")
 SETS = ("images_background_small1", "images_background_small2")
-# Chosen on validation classes alone; few_shot.md tells by which seeds and budgets.
+# Chosen on validation classes alone; few_shot_tried.md tells by which seeds and budgets.
 CROP = {"crop": 3}
 DESCENT = {
     "optimizer": "sgd",
