@@ -2,7 +2,8 @@
 
 A choice is a defense as a user would take it, whatever the framework and the training seed. Of
 those that the data can't tell from the most robust one, and of these from the most accurate one,
-the cheapest is picked; what trust checks flag is passed over.
+the cheapest is picked, or of several that cost the same the one that keeps most; what trust checks
+flag is passed over.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from reports.text import amount, listed, one_line, percent
 
 Measure = Callable[[BoardRow], str | None]
 _MOST_LACKING = 3  # defenses that are named where they lack trainings
+# Trainings within one budget end up to an update apart, which is no reason to pick one
+_SAME_COST = 0.01
 
 
 @dataclass(frozen=True)
@@ -125,24 +128,31 @@ def _picked(found: Sequence[Choice]) -> tuple[Choice | None, str]:
     tied = [one for one in near if one in better]
     cleanest = max(tied, key=lambda one: one.mean("clean_accuracy"))
     accurate = _alike(cleanest, tied, _clean)
-    costs = [one.cost for one in accurate]
-    picked = accurate[0] if None in costs else min(accurate, key=lambda one: known(one.cost))
-    return (
-        picked,
-        f"Pick {picked.name}: {_why(picked, defended, near, tied, accurate)}{_what(picked, bare)}.",
-    )
+    cheap = _cheapest(accurate)
+    why = _why(cheap, defended, near, tied, accurate)
+    return cheap[0], f"Pick {cheap[0].name}: {why}{_what(cheap[0], bare)}."
+
+
+def _cheapest(found: Sequence[Choice]) -> list[Choice]:
+    """Those that cost the least, in their order; all where a cost isn't known."""
+    if any(one.cost is None for one in found):
+        return list(found)
+    least = min(known(one.cost) for one in found)
+    return [one for one in found if known(one.cost) <= (1 + _SAME_COST) * least]
 
 
 def _why(
-    picked: Choice,
+    cheap: Sequence[Choice],
     defended: Sequence[Choice],
     near: Sequence[Choice],
     tied: Sequence[Choice],
     accurate: Sequence[Choice],
 ) -> str:
-    """Why it is picked; `near`: what can't be told from the most robust one, `tied`: of that, what
-    is above the undefended model, `accurate`: of that, what can't be told from the most accurate.
+    """Why the first of `cheap` is picked; `near`: what can't be told from the most robust one,
+    `tied`: of that, what is above the undefended model, `accurate`: of that, what can't be told
+    from the most accurate, `cheap`: of that, what costs the least.
     """
+    picked = cheap[0]
     if len(defended) == 1:
         return "the only defense here, "
     better = [
@@ -167,6 +177,12 @@ def _why(
         if len(accurate) == len(tied)
         else f"the {len(accurate)} most accurate are left, and of these "
     )
+    if len(cheap) > 1:
+        least = (
+            f"{len(cheap)} cost the least" if len(cheap) < len(accurate) else "all cost the same"
+        )
+        cost = f"{least} to train ({amount(picked.cost)} GE each)"
+        return f"{among}{kept}{cost}, of which it keeps most; "
     return f"{among}{kept}the cheapest to train ({amount(picked.cost)} GE); "
 
 

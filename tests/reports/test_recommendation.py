@@ -42,6 +42,14 @@ CASES = {
         {"a": (0.61, 0.9, 900), "b": (0.6, 0.9, 100), "c": (0.2, 0.9, 10)},
         ("b", "the cheapest to train (100 GE)"),
     ),
+    "of equally dear ones the one that keeps most": (
+        {"a": (0.6, 0.9, 1000), "b": (0.61, 0.9, 1009), "c": (0.62, 0.9, 1011)},
+        ("b", "2 cost the least to train (1.01 k GE each), of which it keeps most"),
+    ),
+    "of equally good and dear ones the one that keeps most": (
+        {"a": (0.6, 0.9, 1000), "b": (0.61, 0.9, 1001)},
+        ("b", "all cost the same to train (1.00 k GE each), of which it keeps most"),
+    ),
     "alone": ({"a": (0.6, 0.9, 100)}, ("a", "the only defense here")),
     "no better than undefended": (
         {"a": (0.06, 0.9, 100)},
