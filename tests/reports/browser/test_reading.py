@@ -82,6 +82,18 @@ def test_names_of_models_break_between_words_on_a_phone(page: Any) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("width", [NARROW, 1280])
+def test_names_of_classes_stay_in_one_piece(page: Any, width: int) -> None:
+    page.open(MODEL_PAGE, width=width)
+    rows = page.run(
+        "const head = document.querySelector('.classes tbody th');"
+        "head.textContent = 'general_caution';"
+        "const range = document.createRange(); range.selectNodeContents(head);"
+        "return range.getClientRects().length"
+    )
+    assert rows == 1
+
+
 def test_every_group_of_the_leaderboard_has_the_heads_of_its_columns(page: Any) -> None:
     page.open("index.html")
     heads = page.run(
