@@ -323,3 +323,31 @@ def test_a_cell_that_attacked_labels_which_it_should_not_is_not_checked():
     found = Comparison()
     assert _check_support(loaded, found) == 7.0
     assert found.verdict()[0] == "not checked"
+
+
+def test_an_episode_and_all_its_attacks_are_drawn_from_the_seed():
+    attackers = [course().attacker(name) for name in ("linf", "universal")]
+    one, same, other = (
+        draw_episode(PROTOCOL, dataset(), attackers[0], attackers[1:], number=0, seed=seed)
+        for seed in (0, 0, 1)
+    )
+    for part in (
+        lambda episode: episode.support[0],
+        lambda episode: episode.query[0],
+        lambda episode: episode.support_draw["start"],
+        lambda episode: episode.own.draw["start"],
+        lambda episode: episode.seen[0].draw["start"],
+    ):
+        assert np.array_equal(part(one), part(same))
+        assert not np.array_equal(part(one), part(other))
+
+
+def test_what_is_adapted_to_is_none_of_those_that_may_be_forgotten():
+    model = Recorder()
+    protocol = dataclasses.replace(PROTOCOL, families=("linf", "l2"))
+    tuning = choose(protocol, np.zeros((2, 3, 3)), Cost())
+    course(protocol=protocol).family("linf", model, tuning, numbers=[0])
+    norms = [norm for _, norm in model.of("attack")]
+    # Under linf the support, and the queries at first and after 2 steps of 2 supports; under l2
+    # the queries at first and after 2 steps of the largest
+    assert (norms.count("linf"), norms.count("l2")) == (1 + 1 + 4, 1 + 2)

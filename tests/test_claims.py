@@ -190,6 +190,15 @@ def test_the_stored_points_hold_when_they_are_judged_again(judged):
     assert f"{len(job.claims.index)} of {len(job.claims.index)} claims hold" in told
 
 
+def test_the_stored_points_hold_on_another_machine(judged):
+    store, job, _ = judged
+    path = store.cell_folder(job.cell.cell_id) / "cell.json"
+    with restored(store):
+        reseal(path, {**stored(path), "processor": "another"})
+        found, told = state(store, job)
+    assert found == HOLDS, told
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -13,11 +13,13 @@ from untrained import SHAPE, THREAT, adaptable, adapted, defenses, model
 from benchmark import frameworks
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
+from benchmark.metatest.domain import episodes
 from benchmark.metatest.domain.course import Course
 from benchmark.metatest.domain.settings import METHODS, READING, Domain, check, resolve
 from benchmark.metatest.domain.target import as_shape, loaded
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Reading
+from benchmark.metatest.scales import SCALES
 from benchmark.stages import domain as stage
 from defenses.heads import spec
 from defenses.perturbation.spec import pgd
@@ -144,6 +146,76 @@ def test_from_scratch_all_layers_move_whatever_the_training_moves(framework):
     begun.descend(data.x_test[:], data.y_test, steps=1, rate=0.5)
     after = begun._kernel.weights()
     assert [name for name, value in before.items() if np.array_equal(after[name], value)] == []
+
+
+def test_every_episode_begins_with_the_same_weights():
+    setting, found = {"rate": 0.5, "rounds": 2, "new_head": 0}, []
+    for numbers in ((0, 1), (1,)):
+        begun = adaptable("torch")
+        for number in numbers:
+            course().run_episode("finetune", begun, 3, setting, number)
+        found.append(begun._kernel.weights())
+    after, alone = found
+    assert all(np.array_equal(value, alone[name]) for name, value in after.items())
+
+
+def test_labelled_images_and_queries_are_attacked_by_their_own_steps(monkeypatch):
+    begun, steps, left = adaptable("torch"), [], []
+    attack = begun.attack
+
+    def recorded(x, *rest, ascent, **more):
+        steps.append((len(x), ascent.steps))
+        return attack(x, *rest, ascent=ascent, **more)
+
+    monkeypatch.setattr(begun, "attack", recorded)
+    monkeypatch.setattr(
+        episodes, "autoattack", lambda estimator, x, y, right, *_, **__: left.append(right) or right
+    )
+    protocol = dataclasses.replace(SMALL, support_attack_steps=4, autoattack_episodes=1)
+    setting = {"rate": 0.1, "rounds": 2, "new_head": 0}
+    whole = dataclasses.replace(course(protocol), threat=Threat("linf", 0.15))
+    found = whole.run_episode("finetune-adv", begun, 1, setting, 0)
+    assert found.robust < found.clean
+    assert steps == [(3, 4)] * 2 + [(6, 2)] * len(SCALES)  # AutoAttack goes on with what is left
+    assert [right.mean() for right in left] == [found.robust] == [found.autoattack]
+
+
+def test_a_query_has_to_stay_right_under_the_attack_at_every_scale():
+    """At the first scale query 0 breaks, at the second 1 and so on; 5 is given up at the first."""
+
+    class Model:
+        asked = 0
+
+        def attack(self, x, *_, **__):
+            found = x.copy()
+            found[5] = np.nan if self.asked == 0 else x[5]
+            return found
+
+        def predict(self, x):
+            said = np.zeros(len(x), int)
+            said[self.asked] = 1
+            self.asked += 1
+            return said
+
+    x, y = np.full((6, *SHAPE), 0.5, np.float32), np.zeros(6, int)
+    withstood, given_up = course()._withstood(Model(), x, y, x, np.eye(6))
+    assert np.flatnonzero(~withstood).tolist() == list(range(len(SCALES)))
+    assert np.flatnonzero(given_up).tolist() == [5]
+
+
+@pytest.mark.parametrize("method", ["finetune", "centroid"])
+def test_settings_are_chosen_on_episodes_of_the_validation_part_alone(method, monkeypatch):
+    drawn, draw = [], Course.draw
+
+    def recorded(*arguments, tuning=False):
+        drawn.append(tuning)
+        return draw(*arguments, tuning=tuning)
+
+    monkeypatch.setattr(Course, "draw", recorded)
+    protocol, tried = dataclasses.replace(SMALL, tuning_episodes=2), []
+    course(protocol)._tuned(method, beginning(method, "torch"), 1, tried)
+    assert drawn == [True] * 2 * len(tried)
+    assert tried
 
 
 def test_costs_are_those_of_attacks_and_descent():

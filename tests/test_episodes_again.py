@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmark.verification import episodes, fewshot
+from benchmark.verification import domain, episodes, fewshot, sequence
 from benchmark.verification.comparison import Comparison
 
 
@@ -196,3 +196,54 @@ def test_passes_are_those_of_an_episode_or_of_all(told, differs):
     stored, again = ({"measuring_cost": {"forwards": count}} for count in (told, 50))
     fewshot._check_passes(stored, again, 2, found)
     assert bool(found.differs) is differs
+
+
+RATES = [{"rate": 0.1, "mean": 0.50}, {"rate": 0.3, "mean": 0.52}, {"rate": 0.9, "mean": 0.1}]
+LESS = [{**one, "mean": one["mean"] - 0.2} for one in RATES]
+# Setting and what is told to have been tried, where RATES come out again, to what is said of it.
+CHOSEN = {
+    "as it is": ({"rate": 0.3}, RATES, ""),
+    "another by a hair": ({"rate": 0.1}, [{"rate": 0.1, "mean": 0.53}, *RATES[1:]], ""),
+    "not the best of those told": ({"rate": 0.1}, RATES, "is not the best of those that are tried"),
+    "never tried": ({"rate": 0.7}, RATES, "is not the best of those that are tried"),
+    "told worse": ({"rate": 0.3}, LESS, "leave other shares"),
+    "no number": ({"rate": 0.3}, [*RATES[:2], {"rate": 0.9, "mean": np.nan}], "leave other shares"),
+    "told beside": ({"rate": 0.3}, [*RATES, {"rate": 0.7, "mean": 0.1}], "what is tried is told"),
+    "one left out": ({"rate": 0.1}, [RATES[0], RATES[2]], "what is tried is told"),
+    "none": ({"rate": 0.1}, [], "what is tried is told"),
+}
+
+
+@pytest.mark.parametrize(("setting", "tried", "told"), CHOSEN.values(), ids=CHOSEN)
+def test_a_setting_is_the_best_of_those_that_are_tried_elsewhere(setting, tried, told):
+    costs, families = {"forwards": 100.0}, ["linf", "l1"]
+    record, again = (
+        {"setting": one, "tuning": {"families": families, "tried": rates, "cost": costs}}
+        for one, rates in ((setting, tried), ({"rate": 0.3}, RATES))
+    )
+    of_sequence, of_domain = Comparison(), Comparison()
+    sequence._check_choice(record, again, of_sequence, same_machine=False)
+
+    def by_shots(rates, setting):
+        told = [{"rate": one["rate"], "robust": one["mean"]} for one in rates]
+        tried = [{**one, "shots": shots} for shots in (1, 5) for one in told]
+        return {"setting": [setting] * 2, "shots": [1, 5], "tried": tried}
+
+    domain._check_settings(by_shots(tried, setting), by_shots(RATES, {"rate": 0.3}), of_domain)
+
+    for found in (of_sequence, of_domain):
+        assert any(told in one for one in found.differs) == bool(told), found.differs
+        assert bool(found.differs) == bool(told), found.differs
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"families": ["l2", "l1"]}, {"cost": {"forwards": 50.0}}, {"tried": [{"mean": 1.0}]}],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_a_sequence_was_tuned_on_is_compared_elsewhere(other):
+    tuning = {"families": ["linf", "l1"], "tried": [], "cost": {"forwards": 100.0}}
+    record, again = ({"setting": {}, "tuning": one} for one in ({**tuning, **other}, tuning))
+    found = Comparison()
+    sequence._check_choice(record, again, found, same_machine=False)
+    assert found.differs

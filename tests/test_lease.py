@@ -157,3 +157,33 @@ def test_a_folder_without_hard_links_can_be_held(
     monkeypatch.setattr(os, "link", refuse)
     with store.lock(), pytest.raises(StoreError, match="another run"):
         store.lock().__enter__()
+
+
+def test_a_lock_that_is_being_written_is_waited_for(store: Store) -> None:
+    lease.path_of(store.path, 1).write_text("")
+    began = time.monotonic()
+    with store.lock():
+        assert time.monotonic() - began >= lease.EXPIRES
+
+
+def test_who_took_a_number_that_others_have_passed_lets_it_go(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two looks of ours another run came, and one after it, which holds the folder."""
+    real = lease._created
+
+    def created(folder: Path, number: int) -> bool:
+        return real(folder, number) and (number > 1 or real(folder, 2))
+
+    monkeypatch.setattr(lease, "_created", created)
+    with pytest.raises(StoreError, match="another run"):
+        store.lock().__enter__()
+    assert [path.name for path in store.path.glob(".lock-*")] == [".lock-2"]
+
+
+def test_a_process_that_has_ended_but_is_not_waited_for_is_gone() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert lease._began(child.pid) is None
+    assert lease._began(os.getpid()) is not None
+    child.wait()

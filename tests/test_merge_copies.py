@@ -10,6 +10,7 @@ from merging import cell, content
 
 from benchmark.errors import StoreError
 from benchmark.results import CHECKS_VERSION, Store
+from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.merge import merge
 
 
@@ -253,3 +254,23 @@ def test_threads_are_those_of_the_cell_where_the_training_tells_none(tmp_path: P
         store.write_cell("one", {**record, "threads": threads})
     merged = merge([tmp_path / "1", tmp_path / "2"], tmp_path / "all")
     assert "2 instead of 1 CPU threads" in next(iter(merged.left_out.values()))
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"protocol_version": PROTOCOL_VERSION - 1, "robust_accuracy": 0.5}, "protocol_version"),
+        ({"status": "failed", "robust_accuracy": None}, "robust_accuracy"),
+    ],
+    ids=["of another version of the protocol", "of an attack that failed"],
+)
+def test_no_machine_excuses_results(tmp_path: Path, other: dict[str, Any], told: str) -> None:
+    """Though another attack is the same on both."""
+    for threads, change in ((1, {}), (2, other)):
+        folder = cell(tmp_path / str(threads), threads=threads, suites={"full": ["pgd-1", "cw-1"]})
+        record = {"status": "ok", "clean_accuracy": 0.9, "robust_accuracy": 0.5}
+        record["protocol_version"] = PROTOCOL_VERSION
+        for key, more in (("cw-1", {}), ("pgd-1", change)):
+            Store.open(folder).write_stage("one", f"attacks/{key}", {**record, **more})
+    with pytest.raises(StoreError, match=rf"pgd-1.json differ \({told}\)"):
+        merge([tmp_path / "1", tmp_path / "2"], tmp_path / "all")

@@ -19,6 +19,7 @@ from benchmark.results import Store
 from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import DomainRecord, FewShotRecord, SequenceRecord
 from benchmark.verification import loaded
+from benchmark.verification.episodes import BY_A_HAIR, ROUNDING
 from benchmark.verify import sample
 
 SMALL = {"episodes": 3, "attack_steps": 2}
@@ -213,3 +214,23 @@ def test_changed_episodes_are_told(store, kind):
             with restored(store):
                 rewrite(path, {**arrays, name: changed})
                 assert replay.replay(claim, device="cpu")[0] != "holds", name
+
+
+@pytest.mark.parametrize("kind", ["sequences"], indirect=True)
+def test_where_another_setting_is_best_by_a_hair_elsewhere_nothing_is_said(store, monkeypatch):
+    (claim,) = claims(store, "sequences", "finetune")
+    folder = store.cell_folder(claim.cell_id)
+    reseal(folder / "cell.json", {**stored(folder / "cell.json"), "processor": "another"})
+    record = stored(folder / f"{claim.stage}.json")
+    tuning = copy.deepcopy(record["tuning"])
+    best = max(one["mean"] for one in tuning["tried"])
+    (other,) = (one for one in tuning["tried"] if one["rate"] != record["setting"]["rate"])
+    told = abs(other["mean"] - best) <= ROUNDING
+    other["mean"] = best + 0.001
+    chosen = {"rate": other["rate"]}, tuning
+    monkeypatch.setattr(sequence.Course, "_tuned", lambda *_: copy.deepcopy(chosen))
+
+    found = replay.replay(claim, device="cpu")
+
+    assert told, "the two are not near enough to each other here"
+    assert found == ("not checked", BY_A_HAIR)

@@ -11,6 +11,7 @@ from untrained import Recorder, adaptable
 from benchmark import frameworks
 from benchmark.datasets import Dataset
 from benchmark.errors import ConfigError
+from benchmark.metatest.attacks import Attacker, Kept
 from benchmark.metatest.sequence.course import Course
 from benchmark.metatest.sequence.episodes import draw_episode, run_episode
 from benchmark.metatest.sequence.settings import LEARNERS, Arrivals, resolve, sized_for
@@ -290,3 +291,71 @@ def test_keys_depend_on_the_order_of_arrival_and_not_on_other_learners():
     other = resolve({"families": ["linf", "l2"]}).keys()
     turned = resolve({"families": ["l2", "linf"]}).keys()
     assert one["finetune"] == other["finetune"] != turned["finetune"]
+
+
+GREYS = {"linf": 0.1, "l2": 0.2, "universal": 0.3, "l1": 0.4}
+
+
+@pytest.fixture
+def grey(monkeypatch):
+    """Attacks turn every example into the grey of their family."""
+
+    def perturb(self, model, x, y, draw):
+        return Kept(np.full_like(x, GREYS[self.name]), np.zeros(len(x), bool))
+
+    monkeypatch.setattr(Attacker, "perturb", perturb)
+
+
+class Broken(Recorder):
+    """Says 1 in place of 0 in some rows under some families, perhaps by the rate."""
+
+    rate = None
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = rows
+
+    def descend(self, x, y, *, rate, **settings):
+        self.rate = rate
+
+    def predict(self, x):
+        said = np.zeros(len(x), int)
+        for (rate, family), rows in self.rows.items():
+            if rate in (None, self.rate) and x.flat[0] == np.float32(GREYS[family]):
+                said[rows] = 1
+        return said
+
+
+@pytest.mark.usefixtures("grey")
+def test_the_worst_is_over_those_that_have_arrived_by_then():
+    model = Broken({(None, "l2"): slice(0, 3), (None, "universal"): slice(3, 6)})
+    episode = dataclasses.replace(draw(), y=np.zeros(6, int))
+    found = run_episode(model, episode, SMALL, "finetune", {"rate": 0.1})
+    assert found.worst == pytest.approx([1, 0.5, 0])
+    assert found.correct == pytest.approx(np.tile([1, 0.5, 0.5], (3, 1)))
+
+
+@pytest.mark.usefixtures("grey")
+def test_a_setting_is_chosen_by_what_stays_under_both_families():
+    """Of one rate most stays under the first and half under the second, of the other all of it."""
+    whole = course()
+    whole.dataset.y_validation[:] = 0
+    rows = {(0.1, "l1"): slice(0, 3), (0.5, "linf"): slice(0, 6)}
+    setting, tuning = whole._tuned("finetune", Broken(rows))
+    assert [one["mean"] for one in tuning["tried"]] == pytest.approx([0.75, 0.5])
+    assert setting["rate"] == 0.1
+
+
+def test_tuning_costs_all_that_it_passes():
+    """So do adapting and measuring; what was spent before is not theirs."""
+
+    class Counting(Recorder):
+        def spent(self):
+            passed, self.asked = len(self.asked), []
+            self.whole.append(passed)
+            return Cost(forwards=passed)
+
+    model = Counting()
+    model.whole = []
+    _, tuning = course()._tuned("finetune", model)
+    assert tuning["cost"]["forwards"] == sum(model.whole) > 0

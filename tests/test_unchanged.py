@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.results import Store, unchanged
+from benchmark.results.files import write_sealed
 from benchmark.results.unchanged import Checksums, Unchanged
 
 CELL = "digits-cnn-torch-none-s0-0123456789"
@@ -144,3 +146,35 @@ def test_a_copied_folder_is_hashed_anew(tmp_path: Path) -> None:
     shutil.copytree(store.path, copied)
     edit_and_put_the_time_back(copied / "cells" / CELL / "weights.bin")
     assert Store.open(copied).read_stage(CELL, "training") is None
+
+
+def test_a_file_that_just_changed_is_not_relied_on_whatever_time_it_tells(
+    file: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(unchanged, "_YOUNG", 10**10)
+    os.utime(file, ns=(0, 0))
+    files, read = counted()
+    assert files.of(file) == files.of(file)
+    assert len(read) == 2
+
+
+OUTSIDE = {"../weights.bin": hashlib.sha256(LARGE).hexdigest()}
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"files": None}, {"files": []}, {"files": "x"}, {"files": OUTSIDE}], ids=str
+)
+def test_a_stage_that_tells_no_files_of_its_own_is_damaged(tmp_path: Path, told) -> None:
+    store = Store.create(tmp_path / "out")
+    folder = store.make_cell_folder(CELL)
+    (folder.parent / "weights.bin").write_bytes(LARGE)
+    write_sealed(folder / "training.json", {**told, "seconds": 1}, root=store.path)
+    assert store.read_stage(CELL, "training") is None
+
+
+def test_what_is_done_to_a_record_is_not_in_the_next_one_that_is_read(tmp_path: Path) -> None:
+    write_sealed(tmp_path / "a.json", {"seconds": 1}, root=tmp_path)
+    for _ in range(2):
+        record = unchanged.sealed_record(tmp_path / "a.json")
+        assert record == {"seconds": 1}
+        record["seconds"] = 2

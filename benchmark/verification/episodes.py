@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -77,6 +77,28 @@ def _favour(more: np.ndarray) -> str:
     if len(more) >= LEAST and (mean := float(more.mean())) > FAVOUR:
         return f"are told {mean:.1%} higher in the mean, where {FAVOUR:.0%} may be rounding"
     return ""
+
+
+def check_tried(
+    setting: Record, tried: Sequence[Record], again: Sequence[Record], found: Comparison, *, by: str
+) -> None:
+    """Whether a setting is the best of those that are tried, as these come out elsewhere.
+
+    Args:
+        setting: that was chosen.
+        tried: the settings, each with what it left, named `by`.
+        again: the same as they come out now.
+    """
+    told, now = ([{k: v for k, v in one.items() if k != by} for one in x] for x in (tried, again))
+    found.expect("what is tried", told, now)
+    if not tried or told != now:
+        return
+    left = np.array([one[by] for one in tried])
+    # Not the other way round: what is no number isn't close to anything
+    if not (np.abs(left - [one[by] for one in again]) <= ROUNDING).all():
+        found.differs.append("tuned again, the settings that are tried leave other shares")
+    if setting != told[int(np.argmax(left))]:
+        found.differs.append(f"setting {setting} is not the best of those that are tried")
 
 
 def check_costs(

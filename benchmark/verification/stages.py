@@ -16,7 +16,7 @@ from benchmark.stages.curve import Curve
 from benchmark.stages.transfer import TransferBetweenFrameworks, trained_weights
 from benchmark.stages.trust import TrustChecks
 from benchmark.trust import checks
-from benchmark.verification.comparison import Comparison, allowed, unequal
+from benchmark.verification.comparison import Comparison, allowed, one_sided, unequal
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import SECONDS
 
@@ -150,7 +150,7 @@ def _arrays(loaded: Loaded, stage: str, record: Record) -> dict[str, np.ndarray]
 def _compare(
     stored: curves.Arrays, again: curves.Arrays, found: Comparison, *, exact: bool, count: int
 ) -> None:
-    """Outcomes of a stage made again: equal, or nearly on another machine."""
+    """Outcomes of a stage made again: equal, or on another machine nearly, and to no side."""
     differing = unequal(stored, again)
     if not exact:
         differing = [
@@ -159,5 +159,23 @@ def _compare(
             if stored.get(name, np.empty(0)).shape != again.get(name, np.empty(0)).shape
             or int((stored[name] != again[name]).sum()) > allowed(count)
         ]
+        for name in {"success", "fools"} - set(differing):
+            _check_sides(stored.get(name), again.get(name), found)
     if differing:
         found.differs.append(f"made again, {', '.join(differing)} differ")
+
+
+def _check_sides(stored: np.ndarray | None, again: np.ndarray | None, found: Comparison) -> None:
+    """Examples (..., n) that break more often than told are no more than chance explains.
+
+    An example is one vote: what breaks it within one budget breaks it within a greater one.
+    """
+    if stored is None or again is None:
+        return
+    more = (again.astype(int) - stored).sum(axis=tuple(range(again.ndim - 1)))
+    hidden, invented = int((more > 0).sum()), int((more < 0).sum())
+    if one_sided(hidden, invented):
+        found.differs.append(
+            f"made again, {hidden} examples break more often than told and {invented} less often, "
+            "too many for chance"
+        )
