@@ -155,6 +155,21 @@ def test_what_could_not_be_checked_is_not_called_wrong(
     assert (ended.code, told in ended.err) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, "the one claim holds\n"), (2, "all 2 claims hold\n")]
+)
+def test_claims_that_hold_are_counted(
+    bench: Any, results: Path, monkeypatch: pytest.MonkeyPatch, count: int, told: str
+) -> None:
+    claim = Claim(str(results), "cell", "torch", "attacks/a", None)
+    monkeypatch.setattr(benchmark.verify, "sample", lambda *_, **__: [claim] * count)
+    monkeypatch.setattr(
+        benchmark.verify, "verify", lambda each: [Verdict(c, "holds", "so") for c in each]
+    )
+
+    assert submit(bench, results).out.startswith(told)
+
+
 def test_a_damaged_file_is_refused(bench: Any, results: Path) -> None:
     (path,) = results.glob("cells/*/weights.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01")

@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmark.attacks.claims import Claims, judge
 from benchmark.results import Record
+from benchmark.text import counted
 from benchmark.verification.comparison import Comparison, allowed, unequal
 from benchmark.verification.loaded import Loaded
 
@@ -35,7 +36,8 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     if differing:
         found.differs.append(f"judged again, {', '.join(differing)} differ")
     broken = int(stored["success"].sum())
-    found.told.append(f"{broken} of {len(claims.index)} claims hold, judged again")
+    claimed = counted(len(claims.index), "claim")
+    found.told.append(f"{broken} of {claimed} {'holds' if broken == 1 else 'hold'}, judged again")
 
 
 def _near(name: str, stored: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> bool:
