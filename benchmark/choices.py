@@ -29,10 +29,10 @@ def check_of_run(norm: Any) -> Any:
 
     Gives back everything else as it is.
     """
-    if str(norm).strip().lower() == "l0":
-        raise ConfigError(
-            f"{norm} is a norm of single attacks; give it to those in a suite, as `threat: l0`"
-        )
+    from defenses.threat import of_single_attacks
+
+    if told := of_single_attacks(norm):
+        raise ConfigError(told)
     return norm
 
 

@@ -36,12 +36,13 @@ class ConfigError(BenchError):
 class UnknownName(ConfigError):
     """A name that is not in its table."""
 
-    def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, allowed: Iterable[str], listing: str = "") -> None:
         allowed = list(allowed)
         # Here, because `bench --help` does without
         from defenses.errors import did_you_mean
 
-        super().__init__(f"unknown {kind} {shortened(name)}{did_you_mean(name, allowed)}")
+        meant = did_you_mean(name, allowed, listing=listing)
+        super().__init__(f"unknown {kind} {shortened(name)}{meant}")
 
 
 class DataError(BenchError):

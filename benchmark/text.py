@@ -85,9 +85,9 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
-def counted(number: int, name: str) -> str:
+def counted(number: int, name: str, plural: str = "") -> str:
     """A number with the plural of a name, or with the name itself: "1 cell", "2 cells"."""
-    return f"{number} {name if number == 1 else f'{name}s'}"
+    return f"{number} {name if number == 1 else plural or f'{name}s'}"
 
 
 def duration(seconds: float) -> str:

@@ -80,9 +80,18 @@ class Threat:
         return (directions * radii).reshape(shape).astype(np.float32)
 
 
+def of_single_attacks(norm: Any) -> str | None:
+    """What to tell who names a norm that no training and no run has, and single attacks have."""
+    if str(norm).strip().lower() != "l0":
+        return None
+    return f"{norm} is a norm of single attacks; give it to those in a suite, as `threat: l0`"
+
+
 def _norm(given: Any) -> str:
     if isinstance(given, int | float) and not isinstance(given, bool) and given in _ORDERS:
         return _ORDERS[given]
+    if told := of_single_attacks(given):
+        raise DefenseError(told)
     if given not in NORMS:
         raise DefenseError(f"unknown norm {given!r}{did_you_mean(str(given), NORMS)}")
     return str(given)

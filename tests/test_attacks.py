@@ -72,6 +72,10 @@ BAD_SUITES = {
         "attacks: {a: {attack: universal, arguments: {attacker: fgms}}}",
         "attacker is 'fgms'; did you mean 'fgsm'?",
     ),
+    "nothing like it": (
+        "attacks: {a: {attack: zzzz}}",
+        "'zzzz'; the nearest are zoo, sigma-zero, wasserstein; all of them: bench list attacks",
+    ),
     "unknown norm": ("attacks: {a: {attack: pgd, threat: l3}}", "norm is 'l3'; did you mean"),
     "no budget": ("attacks: {a: {attack: pgd, threat: {norm: l2, eps: 0}}}", "a number above 0"),
     "a budget where there is none": (

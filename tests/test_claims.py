@@ -80,6 +80,7 @@ def test_points_are_taken_in_other_forms(file, digits, change):
         ({"index": np.array([0, 1])}, r"x_adv is \(3, 8, 8, 1\).*ask for \(2, 8, 8, 1\)"),
         ({"x_adv": np.zeros((3, 64))}, r"x_adv is \(3, 64\)"),
         ({"x_adv": np.zeros((3, 8, 8, 1), int)}, "give floats in"),
+        ({"x_adv": np.full((3, 8, 8, 1), 254.0)}, "goes up to 254, .*; divide it by 255"),
         ({"y": np.array([1, 1, 1])}, "y differs from the labels of digits"),
         ({"y": np.array([1])}, "y differs from the labels of digits"),
         ({"author": np.array([{}], dtype=object)}, "can't be read"),
@@ -136,6 +137,8 @@ def test_each_claim_counts_by_budget_box_and_answer():
     assert record["violations"] == {"budget": 1, "box": 1, "non_finite": 1}
     assert (record["name"], record["claimed"], record["examples"]) == ("claims by Jane", 7, 8)
     assert arrays["attacked"].all()
+    told = ClaimsRecord(**record).judgement
+    assert told == "2 of 7 hold (1 beyond the budget, 1 outside of [0, 1], 1 not finite)"
 
 
 @pytest.mark.parametrize("part", ["author", "text", "index", "x_adv"])

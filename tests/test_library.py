@@ -54,6 +54,7 @@ def test_threats_as_others_write_them(given, expected):
         ("linf", None, "must be a positive number, got None"),
         (("linf",), 0.1, r"unknown norm \('linf',\)"),
         (3, 0.1, "unknown norm 3; allowed"),
+        ("l0", 0.1, "l0 is a norm of single attacks; give it to those in a suite"),
     ],
 )
 def test_threats_that_mean_nothing_are_refused(norm, eps, message):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.config import PROTOCOLS
 from benchmark.results import CHECKS_VERSION, Store
 from benchmark.stages.trust import TrustChecks
 
@@ -29,6 +30,8 @@ RUN = ("run", "--defense", "pgd-at", "--framework", "torch", "--epochs", "1")
         ("datasets", {"digits", "mnist", "npz", "folder"}),
         ("models", {"cnn", "cnn-small", "mlp"}),
         ("families", {"linf", "l1", "universal", "patch", "jsma", "spatial"}),
+        ("protocols", set(PROTOCOLS) - {"none"}),
+        ("few-shot", {"few-shot"}),
         ("presets", {"meta-adv", "pgd-at", "trades", "fgsm-rs"}),
         ("fast-gradient", {"what", "class", "norms", "kinds", "frameworks", "argument"}),
         ("standard", {"pgd", "deepfool", "hop-skip-jump"}),
@@ -98,6 +101,8 @@ def test_shell_completion(
     [
         ("torchvision", "torchvision:NAME"),
         ("keras:MobileNetV2", "keras:NAME"),
+        ("robustbench", "robustbench:NAME"),
+        ("robustbench:Carmon2019Unlabeled", "for bench attack alone"),
         ("npz:mine.npz", "npz:FILE"),
         ("medmnist:pneumoniamnist", "medmnist:NAME"),
         ("wrn-34-10", "norm"),

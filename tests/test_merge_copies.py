@@ -194,6 +194,21 @@ def test_a_suite_that_another_copy_has_is_not_told_as_lost(tmp_path: Path, order
     assert "not taken over" not in reason
 
 
+@pytest.mark.parametrize("order", ["abc", "bac"])
+def test_a_copy_is_told_apart_from_the_one_that_it_is_farthest_from(
+    tmp_path: Path, order: str
+) -> None:
+    folders = {
+        "a": cell(tmp_path / "a", suites=QUICK, threads=1),
+        "b": with_full(tmp_path / "b", 0.4, threads=8),
+        "c": with_full(tmp_path / "c", 0.415, threads=2, weights=b"c", accuracy=0.505),
+    }
+    merged = merge([folders[name] for name in order], tmp_path / "all")
+    (reason,) = merged.left_out.values()
+    assert "2 instead of 8 CPU threads, and accuracies under attack are up to 1.5% apart" in reason
+    assert f"{tmp_path / 'b' / 'cells' / 'one'} is kept as a whole" in reason
+
+
 def test_versions_of_the_project_alone_excuse_nothing(tmp_path: Path) -> None:
     for name, accuracy in (("a", 0.5), ("b", 0.51)):
         cell(tmp_path / name, accuracy=accuracy, versions={"meta-adv-bench": f"0.{name}"})

@@ -155,6 +155,21 @@ def test_what_could_not_be_checked_is_not_called_wrong(
     assert (ended.code, told in ended.err) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, "the one claim holds\n"), (2, "all 2 claims hold\n")]
+)
+def test_claims_that_hold_are_counted(
+    bench: Any, results: Path, monkeypatch: pytest.MonkeyPatch, count: int, told: str
+) -> None:
+    claim = Claim(str(results), "cell", "torch", "attacks/a", None)
+    monkeypatch.setattr(benchmark.verify, "sample", lambda *_, **__: [claim] * count)
+    monkeypatch.setattr(
+        benchmark.verify, "verify", lambda each: [Verdict(c, "holds", "so") for c in each]
+    )
+
+    assert submit(bench, results).out.startswith(told)
+
+
 def test_a_damaged_file_is_refused(bench: Any, results: Path) -> None:
     (path,) = results.glob("cells/*/weights.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01")
@@ -169,7 +184,11 @@ CARDS = {
     "lacks": ({"license": ...}, "license field required"),
     "unknown": ({"licence": "MIT"}, "licence extra inputs are not permitted"),
     "no address": ({"code": "ftp://x"}, "code must be an address that begins with https://"),
-    "no license": ({"license": "my own"}, "license must be an SPDX identifier such as MIT"),
+    "no license": ({"license": "my own"}, "license must be an SPDX identifier, got 'my own'"),
+    "a word": ({"license": "whatever"}, "got 'whatever'; such as MIT, Apache-2.0"),
+    "the word itself": ({"license": "The MIT License"}, "did you mean MIT?"),
+    "no version": ({"license": "Apache"}, "did you mean Apache-2.0?"),
+    "long": ({"license": "MIT OR " * 100 + "MIT"}, "license must be an SPDX identifier"),
     "markup": ({"title": "a | b"}, "title must be a line of at most 200"),
     "nobody": ({"authors": []}, "authors"),
     "a link": ({"paper": "https://x.org/](y)"}, "paper must be an address"),
@@ -188,6 +207,22 @@ def test_a_card_that_lacks_something_is_refused(
         read(card)
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("license", "told"),
+    [
+        ("mit", "MIT"),
+        ("CC-BY-4.0", "CC-BY-4.0"),
+        ("MIT or apache-2.0", "MIT OR Apache-2.0"),
+        ("LicenseRef-mine", "LicenseRef-mine"),
+    ],
+)
+def test_licences_are_spelled_as_spdx_does(tmp_path: Path, license: str, told: str) -> None:
+    card = tmp_path / "card.yaml"
+    card.write_text(yaml.safe_dump({**yaml.safe_load(EXAMPLE), "license": license}))
+
+    assert read(card).license == told
 
 
 def test_the_example_of_the_documentation_is_a_card() -> None:

@@ -129,11 +129,12 @@ def bench(monkeypatch, capsys, _fake):
     ("keys", "flags", "code", "end"),
     [
         (["a"], [], 0, "1 cell and 2 of 2 stages (--sample-seed 7): 3 holds"),
+        ([], [], 0, "1 cell and 1 of 1 stage (--sample-seed 7): 2 holds"),
         (["a"], ["--sample", 1], 0, "1 cell and 1 of 2 stages (--sample-seed 7): 2 holds"),
         (["a", "die"], [], 1, "1 cell and 3 of 3 stages (--sample-seed 7): 3 holds, 1 not "),
         (["a", "die"], ["--allow-unchecked"], 0, ": 3 holds, 1 not checked, let pass"),
     ],
-    ids=["all hold", "a sample", "one not checked", "allowed"],
+    ids=["all hold", "one stage", "a sample", "one not checked", "allowed"],
 )
 def test_the_command_says_what_was_checked(bench, tmp_path, keys, flags, code, end):
     small(tmp_path, keys)

@@ -20,6 +20,7 @@ from defenses import archives
 
 _KEYS = ("x_adv", "index", "y", "author", "text")
 _LONGEST = {"author": 60, "text": 1000}  # characters
+_OTHER_SCALE = 2  # what is above is no point outside the box, but of pixels from 0 to 255
 PREFIX = "claims by "  # of their names in reports; no attack of a suite has a space in its own
 
 
@@ -56,7 +57,7 @@ def read(path: Path, dataset: Dataset) -> Claims:
     """The claims of an npz file: arrays x_adv and index, a text author, maybe y and a text `text`.
 
     x_adv is as the data's inputs, or with channels first, as floats in [0, 1] or bytes. Points
-    outside budget and box are taken: they are no successes.
+    outside budget and box are taken: they are no successes. Pixels from 0 to 255 are not.
 
     Raises:
         DataError: it is no such file, or is about other data.
@@ -121,6 +122,12 @@ def _points(x_adv: np.ndarray, count: int, shape: tuple[int, ...]) -> np.ndarray
     if x_adv.dtype.kind != "f":
         raise DataError(
             f"--claims: x_adv holds {shortened(x_adv.dtype)}; give floats in [0, 1], or bytes"
+        )
+    highest = np.max(x_adv, where=np.isfinite(x_adv), initial=0)
+    if highest > _OTHER_SCALE:
+        raise DataError(
+            f"--claims: x_adv goes up to {highest:g}, and the data lie in [0, 1]; divide it by "
+            "255, or save it as uint8"
         )
     return np.ascontiguousarray(x_adv, np.float32)
 

@@ -99,9 +99,8 @@ def _one_of(words: str, allowed: Collection[str]) -> BeforeValidator:
 def _attack(value: object) -> str:
     name = text(value)
     if not lookup.is_known(name):
-        raise ValueError(
-            f" names the unknown attack {shortened(name)}{did_you_mean(name, lookup.names())}"
-        )
+        meant = did_you_mean(name, lookup.names(), listing="bench list attacks")
+        raise ValueError(f" names the unknown attack {shortened(name)}{meant}")
     return name
 
 

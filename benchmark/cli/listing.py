@@ -24,7 +24,7 @@ What = Annotated[
     str,
     typer.Argument(
         autocompletion=_completed,
-        metavar="defenses|attacks|suites|datasets|models|families|presets|NAME",
+        metavar="defenses|attacks|suites|datasets|models|protocols|families|presets|NAME",
         help="What to list, or the name of one part, for its details.",
     ),
 ]
@@ -52,15 +52,14 @@ def descriptions(what: str) -> dict[str, str]:
     of a suite, its attacks; of a preset, its values for each defense that has it.
     """
     from benchmark import models
-    from benchmark.models.provided.origin import LIBRARIES
 
     if what in _TABLES:
         return _TABLES[what]()
     details = _details()
     if what in details:
         return details[what](what) or {what: "has no parameters"}
-    if (place := what.partition(":")[0]) in LIBRARIES:
-        return {f"{place}:NAME": LIBRARIES[place].description}
+    if (named := f"{(place := what.partition(':')[0])}:NAME") in (libraries := _libraries()):
+        return {named: libraries[named]}
     if place in _datasets():  # of files, or of one of several sets
         return {place: _datasets()[place]}
     if what.startswith("wrn-"):  # any depth and width, of which one is listed
@@ -77,7 +76,7 @@ def _details() -> dict[str, Callable[[str], dict[str, str]]]:
 
     def line(name: str) -> dict[str, str]:
         """What a table says of a part that takes no parameters."""
-        tables = (_datasets(), _families(), _contributed_models(), _attached())
+        tables = (_datasets(), _PROTOCOLS, _families(), _contributed_models(), _attached())
         return next({name: table[name]} for table in tables if name in table)
 
     def preset(name: str) -> dict[str, str]:
@@ -85,6 +84,7 @@ def _details() -> dict[str, Callable[[str], dict[str, str]]]:
 
     return {
         **dict.fromkeys((key.split()[1] for key in _presets()), preset),
+        **dict.fromkeys(_PROTOCOLS, line),
         **dict.fromkeys([*_datasets(), *_families(), *_contributed_models(), *_attached()], line),
         **dict.fromkeys(suite_names(), _suite),
         **dict.fromkeys(_attacks(), _attack),
@@ -234,11 +234,18 @@ def _datasets() -> dict[str, str]:
 
 def _models() -> dict[str, str]:
     from benchmark import models
-    from benchmark.models.provided.origin import LIBRARIES
 
     specified = {name: models.describe(name) for name in models.names()}
-    libraries = {f"{name}:NAME": one.description for name, one in LIBRARIES.items()}
-    return specified | libraries | _contributed_models()
+    return specified | _libraries() | _contributed_models()
+
+
+def _libraries() -> dict[str, str]:
+    """Models that come from elsewhere by their names there."""
+    from benchmark.external.zoo import PREFIX
+    from benchmark.models.provided.origin import LIBRARIES
+
+    found = {f"{name}:NAME": one.description for name, one in LIBRARIES.items()}
+    return found | {f"{PREFIX}NAME": "trained ones of RobustBench's zoo, for bench attack alone"}
 
 
 def _contributed_models() -> dict[str, str]:
@@ -258,12 +265,26 @@ def _families() -> dict[str, str]:
     return {name: f"{one.description} ({role(name, 'linf')})" for name, one in FAMILIES.items()}
 
 
+def _protocols() -> dict[str, str]:
+    return dict(_PROTOCOLS)
+
+
+# As `--protocol` takes them; "none" is the defense of that name.
+_PROTOCOLS = {
+    "brief": "adaptation to other attacks with few labels, a first look",
+    "adapt": "the same in full: curves, the area under them, forgetting",
+    "few-shot": "adaptation to new classes, which --split holds out of training",
+    "sequence": "adaptation to attacks that arrive one after the other",
+    "domain": "adaptation to another data set, that of --adapt-to",
+}
+
 _TABLES: dict[str, Callable[[], dict[str, str]]] = {
     "defenses": _defenses,
     "attacks": _attacks,
     "suites": _suites,
     "datasets": _datasets,
     "models": _models,
+    "protocols": _protocols,
     "families": _families,
     "presets": _presets,
 }

@@ -64,5 +64,6 @@ def _kinds(name: str) -> list[str]:
         told = f"bench list {name} reads it, and bench run --suite {name} --dry-run tries it"
         raise ConfigError(f"{name!r} is a suite, and such have no checks of their own; {told}")
     if not kinds:
-        raise UnknownName("part", name, [one for names in tables.values() for one in names])
+        every = [one for names in tables.values() for one in names]
+        raise UnknownName("part", name, every, "bench list defenses, attacks, datasets or models")
     return kinds

@@ -127,7 +127,7 @@ def _told(record: StageRecord) -> Iterator[str]:
         case ClaimsRecord():
             text = f": {record.text}" if record.text else ""
             robust = f"robust {_share(record.robust_accuracy)} of {record.examples} examples"
-            yield f"{record.name}, {record.claimed} claimed, {robust}{text}"
+            yield f"{record.name}: {record.judgement}, {robust}{text}"
         case AttackRecord():
             yield _attack(record)
         case CorruptionsRecord():

@@ -149,7 +149,7 @@ def report(
         tell(f"{counted(len(paths), 'file')} in {expanded(figures)}")
     elif robustbench is not None:
         paths = reports.write_robustbench(folder, expanded(robustbench))
-        tell(f"{len(paths)} entries in {expanded(robustbench)}")
+        tell(f"{counted(len(paths), 'entry', 'entries')} in {expanded(robustbench)}")
     elif format is None:
         to = expanded(publish) if publish else None
         tell(reports.publish(folder, to, downloads=downloads))
@@ -261,7 +261,7 @@ def _verify(
     counts = {state: states.count(state) for state in (HOLDS, DIFFERS, UNCHECKED)}
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     summary = (
-        f"{counted(cells, 'cell')} and {drawn} of {len(stages(store, data))} stages "
+        f"{counted(cells, 'cell')} and {drawn} of {counted(len(stages(store, data)), 'stage')} "
         f"(--sample-seed {seed}): {told}"
     )
     if counts[DIFFERS] or (counts[UNCHECKED] and not allow_unchecked):

@@ -12,6 +12,7 @@ from benchmark.cli import options
 from benchmark.cli.output import tell
 from benchmark.errors import CheckError, ConfigError, StoreError
 from benchmark.paths import data_folder, expanded
+from benchmark.text import counted
 
 if TYPE_CHECKING:
     from benchmark.results import Store
@@ -113,5 +114,6 @@ def _verified(store: Store, data_dir: Path | None) -> str:
     if wrong:
         counts = {state: states.count(state) for state in (DIFFERS, UNCHECKED)}
         told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        raise CheckError(f"{store.path} can't be submitted: of {len(claims)} claims {told}")
-    return f"all {len(claims)} claims hold"
+        every = counted(len(claims), "claim")
+        raise CheckError(f"{store.path} can't be submitted: of {every} {told}")
+    return f"all {len(claims)} claims hold" if len(claims) > 1 else "the one claim holds"

@@ -106,12 +106,11 @@ def _kept(copies: Sequence[Copy], merged: Merged) -> list[Copy]:
             between = machines(one, other)
             if not between or max(apart(one, other), outside(one, other)) > TOLERANCE:
                 raise contradiction(one, other, *found, between)
-        first = differing[0][0]
-        most = max(apart(one, other) for one, _ in differing)
+        first = max((one for one, _ in differing), key=lambda one: apart(one, other))
         lost = sorted(other.record["suites"].keys() - suites)
         merged.left_out[str(other.store.cell_folder(other.cell_id))] = (
             f"it was measured with {machines(first, other)}, and accuracies under attack are up to "
-            f"{most:.1%} apart; "
+            f"{apart(first, other):.1%} apart; "
             f"{first.store.cell_folder(first.cell_id)} is kept as a whole"
             + (f", so its suite {', '.join(lost)} is not taken over" if lost else "")
         )

@@ -34,7 +34,9 @@ class ForeignClaims(Stage):
             self.claims, context.target, norm=cell.norm, eps=cell.eps, seed=cell.seed
         )
         record["protocol_version"] = PROTOCOL_VERSION
-        return ClaimsRecord(**record), {f"{self.key}.npz": npz_writer(arrays)}
+        found = ClaimsRecord(**record)
+        context.reporter.notice(f"{self.label}: {found.judgement}")
+        return found, {f"{self.key}.npz": npz_writer(arrays)}
 
     def failed(self, reason: str) -> ClaimsRecord:
         """The record where they could not be judged."""

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import documents
 from benchmark.errors import ConfigError, shortened
 
+_LICENSE = re.compile(r"(?i)\W*\blicen[cs]e\b|\bthe\b\W*")
 _URL = re.compile(r"https://[^\s<>\"|`\[\]()]{3,500}")
-_LICENSE = re.compile(r"[A-Za-z0-9.+-]{2,60}")
+
+# What weights and results are mostly given under; of all that SPDX knows, these are proposed.
+_COMMON = (
+    *("MIT", "Apache-2.0", "CC-BY-4.0", "BSD-3-Clause", "BSD-2-Clause", "CC0-1.0", "CC-BY-SA-4.0"),
+    *("CC-BY-NC-4.0", "GPL-3.0-only", "LGPL-3.0-only", "MPL-2.0", "ISC", "Unlicense"),
+)
 
 EXAMPLE = """\
 title: Half-clean training
@@ -38,9 +46,19 @@ def _url(value: str) -> str:
 
 
 def _license(value: str) -> str:
-    if not _LICENSE.fullmatch(value):
-        raise ValueError(f"must be an SPDX identifier such as MIT, got {shortened(value)}")
-    return value
+    """As SPDX spells it; also several with AND, OR or WITH, and a LicenseRef-NAME of one's own."""
+    try:
+        if len(value) > 200:
+            raise InvalidLicenseExpression
+        return canonicalize_license_expression(value)
+    except InvalidLicenseExpression as error:
+        plain, known = _LICENSE.sub("", value[:60]).lower(), {one.lower(): one for one in _COMMON}
+        close = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
+        meant = f"did you mean {known[close[0]]}?" if close else f"such as {', '.join(_COMMON[:4])}"
+        raise ValueError(
+            f"must be an SPDX identifier, got {shortened(value)}; {meant} "
+            "(all: https://spdx.org/licenses; another one's terms as LicenseRef-NAME)"
+        ) from error
 
 
 Line = Annotated[str, AfterValidator(_line)]

@@ -7,12 +7,17 @@ import numpy as np
 from benchmark.attacks.claims import Claims, judge
 from benchmark.attacks.outcomes import SAMPLES
 from benchmark.results import Record
+from benchmark.text import counted
 from benchmark.verification.comparison import Comparison, allowed, one_sided, unequal
 from benchmark.verification.loaded import Loaded
 
 _FOLLOWING = ("clean_accuracy", "robust_accuracy", "abstained")
 _OF_MODELS = (
-    *("clean_prediction", "clean_correct", "adversarial_prediction", "success", "adversarial"),
+    "clean_prediction",
+    "clean_correct",
+    "adversarial_prediction",
+    "success",
+    "adversarial",
 )
 _NORMS = ("linf", "l2", "l1", "l0")
 
@@ -43,7 +48,8 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     if differing:
         found.differs.append(f"judged again, {', '.join(differing)} differ")
     broken = int(stored["success"].sum())
-    found.told.append(f"{broken} of {len(claims.index)} claims hold, judged again")
+    claimed = counted(len(claims.index), "claim")
+    found.told.append(f"{broken} of {claimed} {'holds' if broken == 1 else 'hold'}, judged again")
 
 
 def _near(name: str, stored: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> bool:

@@ -44,6 +44,7 @@ def _pair(first: Row, second: Row) -> Document | None:
     if None in (first.values.rank, second.values.rank):
         return None
     (clean, worst), (other_clean, other_worst) = map(_outcomes, (first, second))
+    same = bool((clean == other_clean).all() and (worst == other_worst).all())
     found = compare(worst, other_worst, comparisons=pairs(first.values.group_rows or 0))
     return {
         "defense": first.values.defense,
@@ -59,12 +60,14 @@ def _pair(first: Row, second: Row) -> Document | None:
         "high": found.high,
         "p_corrected": found.p,
         "transfer": _transfer(first, second),
-        "why": why(first.cell, second.cell),
+        "why": why(first.cell, second.cell, same=same),
     }
 
 
-def why(first: Cell, second: Cell) -> str:
+def why(first: Cell, second: Cell, *, same: bool = False) -> str:
     """Where two trainings from the same weights, batches and draws part, in a sentence.
+
+    `same`: whether no outcome of an example differs, before or under the attacks.
 
     Float32 sums round differently in each framework, by 1e-7 of a loss; every update magnifies it.
     A difference that is larger in the first epoch already has another cause.
@@ -82,10 +85,12 @@ def why(first: Cell, second: Cell) -> str:
         return f"What the trainings logged can't be compared.{elsewhere}"
     apart = next((place for place, gap in enumerate(gaps) if gap > _ONE_TRAINING), None)
     if apart is None:
-        return (
-            f"One training: the losses of all {len(gaps)} epochs agree to {max(gaps):.0e}; single "
-            f"examples at the edge of a class fall on either side.{elsewhere}"
-        )
+        losses = f"losses of all {len(gaps)} epochs" if len(gaps) > 1 else "loss of the one epoch"
+        agree = f"agree{'' if len(gaps) > 1 else 's'} to {max(gaps):.0e}"
+        outcomes = "single examples at the edge of a class fall on either side"
+        if same:
+            outcomes = "no example has another outcome"
+        return f"One training: the {losses} {agree}; {outcomes}.{elsewhere}"
     if apart == 0:
         return (
             f"The losses are {percent(gaps[0])} % apart in the first epoch already, more than "

@@ -42,6 +42,18 @@ def written(synthetic: Any, to: Path) -> dict[str, Any]:
     return {str(path.relative_to(to)): json.loads(path.read_text()) for path in paths}
 
 
+@pytest.mark.parametrize(("defenses", "told"), [("a", "1 entry in "), ("ab", "2 entries in ")])
+def test_the_command_counts_entries(
+    bench: Any, synthetic: Any, tmp_path: Path, defenses: str, told: str
+) -> None:
+    for name in defenses:
+        synthetic.cell(name)
+
+    ended = bench("report", synthetic.store.path, "--robustbench", tmp_path / "to")
+
+    assert ended.out.startswith(told)
+
+
 def test_an_entry_holds_what_is_stored(synthetic: Any, tmp_path: Path) -> None:
     cell = synthetic.cell("trades", clean=0.9, robust={"pgd": 0.6, "fgsm": 0.7}, eps=8 / 255)
 

@@ -14,13 +14,20 @@ EPOCHS = 5
 LOSS = [2.0 / epoch for epoch in range(1, EPOCHS + 1)]
 
 
-def why(synthetic: Any, gaps: list[float | None] | None, device: str = "cpu") -> str:
+def why(
+    synthetic: Any,
+    gaps: list[float | None] | None,
+    device: str = "cpu",
+    *,
+    epochs: int = EPOCHS,
+    **more: bool,
+) -> str:
     """The sentence about two trainings whose losses are so far apart."""
     for framework in ("torch", "tensorflow"):
         cell_id = synthetic.cell("pgd-at", framework)
         store = synthetic.store
         training = store.read_stage(cell_id, "training")
-        apart = [0.0] * EPOCHS if framework == "torch" else gaps
+        apart = [0.0] * epochs if framework == "torch" else gaps
         history = [
             {"epoch": epoch, "loss": None if gap is None else loss * (1 - gap)}
             for epoch, (loss, gap) in enumerate(zip(LOSS, apart or [], strict=False), 1)
@@ -29,7 +36,7 @@ def why(synthetic: Any, gaps: list[float | None] | None, device: str = "cpu") ->
         store.write_stage(cell_id, "training", {**training, "history": history}, weights)
         if framework == "tensorflow":
             store.write_cell(cell_id, {**store.read_cell(cell_id), "device": device})
-    return twins.why(*read(store.path).cells)
+    return twins.why(*read(store.path).cells, **more)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +58,17 @@ def test_where_two_trainings_part_is_told(
     synthetic: Any, gaps: list[float | None] | None, told: str
 ) -> None:
     assert told in why(synthetic, gaps)
+
+
+def test_one_epoch_is_told_in_the_singular(synthetic: Any) -> None:
+    told = why(synthetic, [1e-7], epochs=1)
+    assert told.startswith("One training: the loss of the one epoch agrees to 1e-07; single")
+
+
+def test_nobody_falls_on_either_side_where_every_outcome_is_the_same(synthetic: Any) -> None:
+    assert why(synthetic, [1e-7] * EPOCHS, same=True).endswith("no example has another outcome.")
+    page = reports.publish(synthetic.store.path).parent / "frameworks.html"
+    assert "no example has another outcome" in page.read_text()
 
 
 def test_other_devices_are_told(synthetic: Any) -> None:

@@ -123,6 +123,19 @@ class ClaimsRecord(AttackRecord):
     text: str = ""
     claimed: Count | None = None
 
+    @property
+    def judgement(self) -> str:
+        """How many of the claims hold, and what is known of those that don't."""
+        lost = (self.clean_accuracy or 0) - (self.robust_accuracy or 0)
+        held = round(lost * (self.examples or 0))
+        counts = {
+            "beyond the budget": self.violations.budget,
+            "outside of [0, 1]": self.violations.box,
+            "not finite": self.violations.non_finite,
+        }
+        faults = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return f"{held} of {self.claimed} hold" + (f" ({faults})" if faults else "")
+
 
 class CheckRecord(Schema):
     """One trust check: what came of it, in a sentence, and on which evidence."""
