@@ -92,7 +92,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
     def outputs(self, x: Array) -> np.ndarray:
         """The same of what `placed` gives: ART makes arrays of whatever `predict` is given."""
         self.passes.add(forwards=len(x))
-        with self._frozen(), torch.inference_mode():
+        with self._frozen(), torch.no_grad():
             parts = [self._forward(self._tensor(x[part])).cpu() for part in chunks(len(x))]
         outputs = torch.cat(parts).numpy()
         self._tell(x, outputs)
@@ -126,7 +126,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
             self._tell(x)
             return super().compute_loss(x, y, reduction, **kwargs)
         labels = self._label_indices(y)
-        with self._frozen(), torch.inference_mode():
+        with self._frozen(), torch.no_grad():
             logits = torch.cat([self._forward(self._tensor(x[part])) for part in chunks(len(x))])
             self._tell(x, logits)
             return cross_entropy(logits, labels, reduction=reduction).cpu().numpy()
