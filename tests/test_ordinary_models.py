@@ -14,6 +14,7 @@ from ordinary_models import META_GEN, SETTINGS, THREAT, data, dense, fit, sequen
 from torch import nn  # noqa: E402
 from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 
+import benchmark.estimators.pytorch as on_torch  # noqa: E402
 import defenses  # noqa: E402
 from defenses.conventions.pytorch import Caller, copied  # noqa: E402
 from defenses.meta.inner.pytorch import StackError  # noqa: E402
@@ -194,6 +195,33 @@ def test_an_old_weight_norm_can_be_adapted():
         model = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(dense()))
     fitted = fit("pgd-at", model, x, y)
     assert fitted.adapt(x[:9], y[:9]).predict(x).shape == (42, 3)
+
+
+def features_kept(self, x):
+    """Keeps what it computes on the way, for whoever asks later."""
+    self.features = {"all": [torch.tanh(self.first(x.flatten(1)))]}
+    return self.last(self.features["all"][0])
+
+
+@pytest.mark.parametrize("name", ["pgd-at", "meta-adv"])
+def test_a_model_that_keeps_its_features_can_be_copied(name):
+    """After a pass that left them in a graph, or of several tasks at once."""
+    x, y = data()
+    model = Net(features_kept, first=dense(36, 5), last=dense(5))
+    fitted = fit(name, model, x, y)
+    outputs = fitted.predict(x)
+    assert fitted.adapt(x[:9], y[:9]).predict(x).shape == (42, 3)
+    model(torch.from_numpy(x))
+    assert np.array_equal(fitted.adapt(x[:9], y[:9], steps=0).predict(x), outputs)
+    on_torch.wrap(model, input_shape=(6, 6, 1), classes=3, device="cpu").copies()
+
+
+def test_what_a_model_shares_with_itself_its_copy_shares_too():
+    model = Net(lambda self, x: self.last(x.flatten(1)), last=dense())
+    model.by_name = {"last": model.last.weight}
+    copy = copied(model)
+    assert copy.by_name["last"] is copy.last.weight
+    assert copy.last.weight is not model.last.weight
 
 
 def read_only(x):

@@ -7,7 +7,6 @@ own, ART's code does the work.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -29,6 +28,7 @@ from benchmark.estimators.passes import (
 )
 from benchmark.estimators.vjp import by_class_gradients, per_example_labels, several_labels
 from benchmark.models.pytorch import ChannelsLast
+from defenses.conventions.pytorch import copied
 from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
 
 Array: TypeAlias = np.ndarray | torch.Tensor
@@ -286,7 +286,7 @@ def averaged(model: nn.Module, *, draws: int) -> nn.Module:
 
 def _copy(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        return copied(model)
     except Exception as error:  # whatever a foreign module holds
         words = " ".join(f"{type(error).__name__}: {error}".split())[:150]
         raise NoCopyError(f"the module can't be copied ({words})") from error

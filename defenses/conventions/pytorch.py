@@ -18,6 +18,9 @@ from torch.nn.parameter import UninitializedParameter
 from defenses.conventions.outputs import logits_in
 from defenses.errors import DefenseError
 
+# Where a module has what its class has registered, which is copied with it.
+_REGISTERED = ("_parameters", "_buffers", "_modules")
+
 _NO_SECOND_DERIVATIVE = re.compile("derivative for .* not implemented|twice|double backward")
 
 
@@ -111,15 +114,32 @@ def prepare(model: nn.Module, x: np.ndarray) -> None:
 
 def copied(model: nn.Module) -> nn.Module:
     """An independent module with the same weights."""
-    # What a pass has left as an attribute, as old weight_norm does, is no leaf of a graph, and
-    # can't be copied otherwise.
-    memo = {
-        id(value): value.detach().clone()
-        for module in model.modules()
-        for value in vars(module).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
+    # What a pass has left, as old weight_norm or a module that keeps its features does, is no leaf
+    # of a graph, and can't be copied otherwise.
+    memo = {}
+    for module in model.modules():
+        more = {name: held for name, held in vars(module).items() if name not in _REGISTERED}
+        for value in _tensors_in(more, set()):
+            memo[id(value)] = _apart(value)
     return copy.deepcopy(model, memo)
+
+
+def _tensors_in(held: Any, seen: set[int]) -> Iterator[Tensor]:
+    """All in what an attribute holds: itself, or in a container."""
+    if isinstance(held, Tensor):
+        yield held
+    elif isinstance(held, Mapping | list | tuple | set) and id(held) not in seen:
+        seen.add(id(held))
+        for inner in held.values() if isinstance(held, Mapping) else held:
+            yield from _tensors_in(inner, seen)
+
+
+def _apart(value: Tensor) -> Tensor:
+    """A copy that belongs to no graph, unless the tensor begins one."""
+    try:
+        return copy.deepcopy(value) if value.is_leaf else value.detach().clone()
+    except RuntimeError:  # of several tasks at once, which nobody can read after their pass
+        return torch.empty(0)
 
 
 def _is_channels_last(value: Tensor) -> bool:
