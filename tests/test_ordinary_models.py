@@ -17,7 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 import benchmark.estimators.pytorch as on_torch  # noqa: E402
 import defenses  # noqa: E402
 from defenses.conventions.pytorch import Caller, copied  # noqa: E402
-from defenses.meta.inner.pytorch import StackError  # noqa: E402
+from defenses.meta.inner.pytorch import StackError, stacked_logits  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
 
 
@@ -78,6 +78,17 @@ class Output(dict):
     logits = property(lambda self: self["logits"])
 
 
+def one_layer_twice():
+    layer = dense(36, 36)
+    return nn.Sequential(nn.Flatten(), layer, nn.Tanh(), layer, dense())
+
+
+def one_weight_twice():
+    first, second = dense(36, 36), dense(36, 36)
+    second.weight = first.weight
+    return nn.Sequential(nn.Flatten(), first, nn.Tanh(), second, dense())
+
+
 TORCH = {
     "view": lambda: Net(lambda self, x: self.last(x.view(x.size(0), -1)), last=dense()),
     "unused layer": lambda: Net(
@@ -96,6 +107,8 @@ TORCH = {
         lambda self, x: self.last(x.flatten(1)), last=dense(), softmax=nn.Softmax(1)
     ),
     "lazy": lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)),
+    "a layer twice": one_layer_twice,
+    "a weight twice": one_weight_twice,
 }
 
 
@@ -107,13 +120,28 @@ def test_a_torch_model_trains(case, name):
     model = TORCH[case]()
     if case == "view":
         model.last = dense(108)
-    before = x.copy()
+    before, parameters = x.copy(), list(model.parameters())
     fitted = fit(name, model, x, y, **(META_GEN if name == "meta-gen" else {}))
+    assert all(one is other for one, other in zip(model.parameters(), parameters, strict=True))
     outputs = fitted.predict(x)
     assert outputs.shape == (len(x), 3)
     assert outputs.dtype == (np.float64 if case == "float64" else np.float32)
     assert np.isfinite(outputs).all()
     assert np.array_equal(x, before), "the caller's array was changed"
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+@pytest.mark.parametrize("build", [one_layer_twice, one_weight_twice])
+def test_tied_weights_follow_those_that_stand_in(build, tasks):
+    model, x = build(), torch.rand(tasks, 4, 1, 6, 6)
+    call, own = Caller(model), list(model.parameters())
+    stack = {name: torch.randn(tasks, *value.shape) for name, value in model.named_parameters()}
+    found = stacked_logits(call, stack, x)
+    assert all(one is other for one, other in zip(model.parameters(), own, strict=True))
+    for task in range(tasks):
+        other = build()
+        other.load_state_dict({n: v[task] for n, v in stack.items()}, strict=False)
+        assert torch.allclose(found[task], other(x[task]), atol=1e-5)
 
 
 TWICE = {
