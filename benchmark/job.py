@@ -29,11 +29,11 @@ from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
 from benchmark.stages.domain import Adapting
 from benchmark.stages.external import External
-from benchmark.stages.fewshot import Episodes
+from benchmark.stages.fewshot import NewClasses
 from benchmark.stages.metatest import Family, Tuning
 from benchmark.stages.sequence import Learner
 from benchmark.stages.stage import Stage
-from benchmark.stages.support import Support
+from benchmark.stages.support import SupportStage
 from benchmark.stages.training import Training
 from benchmark.stages.transfer import TransferBetweenFrameworks
 from benchmark.stages.trust import TrustChecks
@@ -141,12 +141,12 @@ class Job:
         """The stages that make the model which is attacked."""
         if self.external is not None:
             return [External(self.external)]
-        return [Training(max(1.0, self.training)), *([Support()] if self.adapts else [])]
+        return [Training(max(1.0, self.training)), *([SupportStage()] if self.adapts else [])]
 
     def _meta_test(self, needs: Sequence[str]) -> list[Stage]:
         if self.few_shot is not None:
             shown = self.few_shot.keys().items()
-            return [Episodes(self.few_shot, *what, key, needs) for what, key in shown]
+            return [NewClasses(self.few_shot, *what, key, needs) for what, key in shown]
         if self.sequence is not None:
             learners = self.sequence.keys().items()
             return [Learner(self.sequence, name, key, needs) for name, key in learners]

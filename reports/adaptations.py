@@ -26,7 +26,7 @@ HELD_OUT = "held-out"
 
 
 @dataclass(frozen=True)
-class Adaptation:
+class FamilyResult:
     """One family of one cell; the arrays are there exactly when the status is "ok"."""
 
     record: FamilyRecord
@@ -61,7 +61,7 @@ class Summary:
     seen: list[float]
 
 
-def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Adaptation, ...]:
+def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[FamilyResult, ...]:
     """The families of the cell's largest protocol, in the order of their roles and names."""
     found = [
         one
@@ -72,7 +72,7 @@ def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Ada
     if not found:
         return ()
     # Of one size are also those that another rate was chosen for, among other rates
-    alike: dict[tuple[Any, ...], dict[str, Adaptation]] = {}
+    alike: dict[tuple[Any, ...], dict[str, FamilyResult]] = {}
     for one in found:
         told = one.record
         mine = alike.setdefault((told.size, told.rate, told.tuned_steps), {})
@@ -83,7 +83,7 @@ def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Ada
     return tuple(sorted(chosen, key=lambda o: (roles.index(o.record.role), o.record.family)))
 
 
-def summary(adaptations: tuple[Adaptation, ...]) -> Summary | None:
+def summary(adaptations: tuple[FamilyResult, ...]) -> Summary | None:
     """What the held-out families say together; None where there is none with a result."""
     held = [one for one in adaptations if one.held_out and one.correct is not None]
     if not held:
@@ -117,7 +117,7 @@ def most_of(told: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return usual
 
 
-def _alike(held: Sequence[Adaptation]) -> tuple[tuple[str, ...], list[np.ndarray]]:
+def _alike(held: Sequence[FamilyResult]) -> tuple[tuple[str, ...], list[np.ndarray]]:
     """The seen families of most of these families, and what is left of them there."""
     told = [tuple(one.record.seen_families) for one in held]
     usual = most_of(told)
@@ -128,12 +128,12 @@ def _alike(held: Sequence[Adaptation]) -> tuple[tuple[str, ...], list[np.ndarray
     ]
 
 
-def _read(store: Store, cell_id: str, key: str, left_out: LeftOut) -> Adaptation | None:
+def _read(store: Store, cell_id: str, key: str, left_out: LeftOut) -> FamilyResult | None:
     stage = f"{FOLDER}/{key}"
     path = f"cells/{cell_id}/{stage}.json"
     record = read_stage(store, cell_id, stage, FamilyRecord, left_out)
     if record is None or record.status != "ok":
-        return None if record is None else Adaptation(record)
+        return None if record is None else FamilyResult(record)
     try:
         arrays = store.read_arrays(cell_id, stage, f"{key}.npz")
     except StoreError:
@@ -147,4 +147,4 @@ def _read(store: Store, cell_id: str, key: str, left_out: LeftOut) -> Adaptation
     if not (are_shares(correct, shapes[0]) and are_shares(seen, shapes[1])):
         left_out.add(path, "its curves don't follow the schema")
         return None
-    return Adaptation(record, correct, seen)
+    return FamilyResult(record, correct, seen)

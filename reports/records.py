@@ -29,7 +29,7 @@ from benchmark.results.records import (
     TransferRecord,
     TrustRecord,
 )
-from reports.adaptations import Adaptation, read_adaptations
+from reports.adaptations import FamilyResult, read_adaptations
 from reports.attacked import ARRAYS, Outcomes, outcomes_of
 from reports.certification import read_certifications
 from reports.corruptions import read_corruptions
@@ -80,7 +80,7 @@ class Cell:
     training: TrainingRecord | None
     adaptation: SupportRecord | None
     attacks: dict[str, Attack]
-    adaptations: tuple[Adaptation, ...] = ()
+    adaptations: tuple[FamilyResult, ...] = ()
     trust: dict[str, TrustRecord] = field(default_factory=dict)  # by suite
     curves: tuple[Curve, ...] = ()
     transfers: tuple[TransferRecord, ...] = ()

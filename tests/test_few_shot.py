@@ -19,7 +19,7 @@ from benchmark.datasets.splits import split
 from benchmark.errors import ConfigError
 from benchmark.metatest import strongest
 from benchmark.metatest.fewshot import episodes as drawing
-from benchmark.metatest.fewshot.course import Course, Trial
+from benchmark.metatest.fewshot.course import Candidate, Course
 from benchmark.metatest.fewshot.settings import FewShot, check, resolve
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import readout
@@ -233,14 +233,14 @@ def test_small_logits_hide_no_gradient_from_the_attack():
     dataset, found = data(), []
     course = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
     chosen = readout("ridge", course.model)
-    task = course._task("test", 3, 2, chosen)
+    problem = course._problem("test", 3, 2, chosen)
     for factor in (1.0, 1e-4):
 
         def fit(*arguments, factor=factor):
             return chosen.fit(*arguments).scaled(factor)
 
-        trial = Trial(dataclasses.replace(chosen, fit=fit), {"penalty": 0.1}, 10.0)
-        found.append(course._measured(task, range(4), trial)["robust"])
+        candidate = Candidate(dataclasses.replace(chosen, fit=fit), {"penalty": 0.1}, 10.0)
+        found.append(course._measured(problem, range(4), candidate)["robust"])
     assert np.array_equal(*found)
     assert 0 < found[0].mean() < 1
 
@@ -254,8 +254,8 @@ def test_what_was_wrong_before_an_attack_does_not_count_as_right_after_it(monkey
         "_right",
         lambda self, heads, features, batch: np.full(batch.query.shape, next(right)),
     )
-    task, trial = course._task("test", 2, 2, chosen), Trial(chosen, {}, 10.0)
-    found = course._measured(task, range(4), trial, final=True)
+    problem, candidate = course._problem("test", 2, 2, chosen), Candidate(chosen, {}, 10.0)
+    found = course._measured(problem, range(4), candidate, final=True)
     assert not found["robust"].any()
     assert not found["stored_queries"].any()
 

@@ -109,6 +109,14 @@ def test_a_model_that_keras_can_not_make_again_is_not_adapted():
         fitted.adapt(x[:9], y[:9])
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_keras_constraint_holds_after_training_as_after_keras_s_own(name):
+    x, y = data()
+    model = sequential(kernel_constraint=keras.constraints.MaxNorm(0.5, axis=0))
+    fit(name, model, x, y)
+    assert 0.4 < np.linalg.norm(model.get_weights()[0], axis=0).max() < 0.5001
+
+
 @pytest.mark.parametrize("name", ["none", "pgd-at", "trades", "awp", "free-at", "meta-adv"])
 def test_a_keras_penalty_is_part_of_the_loss(name):
     """`l2` adds 0.01 w^2: in plain gradient descent, a step more by 0.02 w and nothing else."""

@@ -14,9 +14,10 @@ from ordinary_models import META_GEN, SETTINGS, THREAT, data, dense, fit, sequen
 from torch import nn  # noqa: E402
 from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 
+import benchmark.estimators.pytorch as on_torch  # noqa: E402
 import defenses  # noqa: E402
 from defenses.conventions.pytorch import Caller, copied  # noqa: E402
-from defenses.meta.inner.pytorch import StackError  # noqa: E402
+from defenses.meta.inner.pytorch import StackError, stacked_logits  # noqa: E402
 from defenses.subject import recognise  # noqa: E402
 
 
@@ -64,10 +65,28 @@ def in_place(self, x):
     return self.last(x.sub_(0.5).flatten(1))
 
 
+def kept(self, x):
+    """Makes a tensor at its first pass and uses it in all, as position codes often are."""
+    if not hasattr(self, "scale"):
+        self.scale = torch.linspace(0.5, 1.5, 36)
+    return self.last(x.flatten(1) * self.scale)
+
+
 class Output(dict):
     """As libraries of pretrained models have it."""
 
     logits = property(lambda self: self["logits"])
+
+
+def one_layer_twice():
+    layer = dense(36, 36)
+    return nn.Sequential(nn.Flatten(), layer, nn.Tanh(), layer, dense())
+
+
+def one_weight_twice():
+    first, second = dense(36, 36), dense(36, 36)
+    second.weight = first.weight
+    return nn.Sequential(nn.Flatten(), first, nn.Tanh(), second, dense())
 
 
 TORCH = {
@@ -76,6 +95,7 @@ TORCH = {
         lambda self, x: self.last(x.flatten(1)), other=dense(), last=dense()
     ),
     "in place": lambda: Net(in_place, last=dense()),
+    "keeps a tensor": lambda: Net(kept, last=dense()),
     "autocast": Autocast,
     "bfloat16": lambda: nn.Sequential(nn.Flatten(), dense()).bfloat16(),
     "float64": lambda: nn.Sequential(nn.Flatten(), dense()).double(),
@@ -87,6 +107,8 @@ TORCH = {
         lambda self, x: self.last(x.flatten(1)), last=dense(), softmax=nn.Softmax(1)
     ),
     "lazy": lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)),
+    "a layer twice": one_layer_twice,
+    "a weight twice": one_weight_twice,
 }
 
 
@@ -98,13 +120,28 @@ def test_a_torch_model_trains(case, name):
     model = TORCH[case]()
     if case == "view":
         model.last = dense(108)
-    before = x.copy()
+    before, parameters = x.copy(), list(model.parameters())
     fitted = fit(name, model, x, y, **(META_GEN if name == "meta-gen" else {}))
+    assert all(one is other for one, other in zip(model.parameters(), parameters, strict=True))
     outputs = fitted.predict(x)
     assert outputs.shape == (len(x), 3)
     assert outputs.dtype == (np.float64 if case == "float64" else np.float32)
     assert np.isfinite(outputs).all()
     assert np.array_equal(x, before), "the caller's array was changed"
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+@pytest.mark.parametrize("build", [one_layer_twice, one_weight_twice])
+def test_tied_weights_follow_those_that_stand_in(build, tasks):
+    model, x = build(), torch.rand(tasks, 4, 1, 6, 6)
+    call, own = Caller(model), list(model.parameters())
+    stack = {name: torch.randn(tasks, *value.shape) for name, value in model.named_parameters()}
+    found = stacked_logits(call, stack, x)
+    assert all(one is other for one, other in zip(model.parameters(), own, strict=True))
+    for task in range(tasks):
+        other = build()
+        other.load_state_dict({n: v[task] for n, v in stack.items()}, strict=False)
+        assert torch.allclose(found[task], other(x[task]), atol=1e-5)
 
 
 TWICE = {
@@ -186,6 +223,33 @@ def test_an_old_weight_norm_can_be_adapted():
         model = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(dense()))
     fitted = fit("pgd-at", model, x, y)
     assert fitted.adapt(x[:9], y[:9]).predict(x).shape == (42, 3)
+
+
+def features_kept(self, x):
+    """Keeps what it computes on the way, for whoever asks later."""
+    self.features = {"all": [torch.tanh(self.first(x.flatten(1)))]}
+    return self.last(self.features["all"][0])
+
+
+@pytest.mark.parametrize("name", ["pgd-at", "meta-adv"])
+def test_a_model_that_keeps_its_features_can_be_copied(name):
+    """After a pass that left them in a graph, or of several tasks at once."""
+    x, y = data()
+    model = Net(features_kept, first=dense(36, 5), last=dense(5))
+    fitted = fit(name, model, x, y)
+    outputs = fitted.predict(x)
+    assert fitted.adapt(x[:9], y[:9]).predict(x).shape == (42, 3)
+    model(torch.from_numpy(x))
+    assert np.array_equal(fitted.adapt(x[:9], y[:9], steps=0).predict(x), outputs)
+    on_torch.wrap(model, input_shape=(6, 6, 1), classes=3, device="cpu").copies()
+
+
+def test_what_a_model_shares_with_itself_its_copy_shares_too():
+    model = Net(lambda self, x: self.last(x.flatten(1)), last=dense())
+    model.by_name = {"last": model.last.weight}
+    copy = copied(model)
+    assert copy.by_name["last"] is copy.last.weight
+    assert copy.last.weight is not model.last.weight
 
 
 def read_only(x):

@@ -122,6 +122,19 @@ def test_a_model_that_works_in_place_leaves_the_caller_s_array_alone(shape):
     assert np.array_equal(x, before)
 
 
+def test_a_tensor_that_a_model_keeps_of_its_first_pass_serves_gradients():
+    made = {}
+
+    def scaled(x):
+        made.setdefault("scale", torch.linspace(1, 1, SIZE))
+        return x.flatten(1) * made["scale"]
+
+    x, y = data()
+    ours, plain = estimator(Net(scaled)), estimator(Net())
+    assert np.array_equal(ours.predict(x), plain.predict(x))
+    assert np.array_equal(ours.loss_gradient(x, y), plain.loss_gradient(x, y))
+
+
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_a_model_gets_the_memory_layout_of_its_own_weights(layout):
     seen = []

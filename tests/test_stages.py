@@ -18,7 +18,7 @@ from benchmark.stages.attack import Attack
 from benchmark.stages.corruptions import Corruptions
 from benchmark.stages.curve import Curve
 from benchmark.stages.domain import Adapting
-from benchmark.stages.fewshot import Episodes
+from benchmark.stages.fewshot import NewClasses
 from benchmark.stages.metatest import Family, Tuning
 from benchmark.stages.sequence import Learner
 from benchmark.stages.stage import Stage
@@ -38,7 +38,7 @@ MEASURED = {
     "corruptions": Corruptions(5, ()),
     "tuning": TUNING,
     "family": Family("linf", "linf-1", TUNING, 1.0),
-    "read-out": Episodes(FewShot(), "ridge", 5, 1, "ridge-1", ()),
+    "read-out": NewClasses(FewShot(), "ridge", 5, 1, "ridge-1", ()),
     "learner": Learner(Arrivals(), "finetune", "finetune-1", ("training",)),
     "method": Adapting(Domain(adapt_to="digits"), "finetune", "finetune-1", ()),
 }

@@ -7,7 +7,6 @@ own, ART's code does the work.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -29,6 +28,7 @@ from benchmark.estimators.passes import (
 )
 from benchmark.estimators.vjp import by_class_gradients, per_example_labels, several_labels
 from benchmark.models.pytorch import ChannelsLast
+from defenses.conventions.pytorch import copied
 from defenses.kernels.pytorch_convolutions import FewChannelConvolutions
 
 Array: TypeAlias = np.ndarray | torch.Tensor
@@ -92,7 +92,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
     def outputs(self, x: Array) -> np.ndarray:
         """The same of what `placed` gives: ART makes arrays of whatever `predict` is given."""
         self.passes.add(forwards=len(x))
-        with self._frozen(), torch.inference_mode():
+        with self._frozen(), torch.no_grad():
             parts = [self._forward(self._tensor(x[part])).cpu() for part in chunks(len(x))]
         outputs = torch.cat(parts).numpy()
         self._tell(x, outputs)
@@ -126,7 +126,7 @@ class FastPyTorchClassifier(PyTorchClassifier):
             self._tell(x)
             return super().compute_loss(x, y, reduction, **kwargs)
         labels = self._label_indices(y)
-        with self._frozen(), torch.inference_mode():
+        with self._frozen(), torch.no_grad():
             logits = torch.cat([self._forward(self._tensor(x[part])) for part in chunks(len(x))])
             self._tell(x, logits)
             return cross_entropy(logits, labels, reduction=reduction).cpu().numpy()
@@ -286,7 +286,7 @@ def averaged(model: nn.Module, *, draws: int) -> nn.Module:
 
 def _copy(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        return copied(model)
     except Exception as error:  # whatever a foreign module holds
         words = " ".join(f"{type(error).__name__}: {error}".split())[:150]
         raise NoCopyError(f"the module can't be copied ({words})") from error

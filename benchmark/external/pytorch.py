@@ -101,7 +101,7 @@ def _type_taken(around: ExternalModule, x: torch.Tensor) -> torch.dtype:
     for kind in (torch.float32, *others):
         around.takes = kind
         try:
-            with torch.inference_mode():
+            with torch.no_grad():
                 around.answer(_images(around, x))
         except (RuntimeError, TypeError, ValueError):
             continue  # asked only whether it does; the model's check tells what it raises
@@ -111,13 +111,13 @@ def _type_taken(around: ExternalModule, x: torch.Tensor) -> torch.dtype:
 
 def outputs_of(model: ExternalModule, x: np.ndarray) -> np.ndarray:
     """The logits of NHWC or (n, d) NumPy inputs, (n, classes); for the model's check."""
-    with torch.inference_mode():
+    with torch.no_grad():
         return model(_images(model, torch.from_numpy(x))).cpu().numpy()
 
 
 def taken(model: ExternalModule, x: np.ndarray) -> str:
     """Which part of what the model gives is taken; empty where that is all."""
-    with torch.inference_mode():
+    with torch.no_grad():
         return told_of(model.answer(_images(model, torch.from_numpy(x))), len(x))
 
 

@@ -74,7 +74,7 @@ def _rate(value: Any) -> float:
 
 
 Count = Annotated[int, from_(1)]
-Episodes = Annotated[int, from_(2)]  # one gives no interval
+EpisodeCount = Annotated[int, from_(2)]  # one gives no interval
 Wholes = Annotated[tuple[int, ...], several(1)]
 Rates = Annotated[
     tuple[float, ...],

@@ -15,7 +15,7 @@ from benchmark.errors import ConfigError
 from benchmark.metatest import families
 from benchmark.metatest.parsing import (
     Count,
-    Episodes,
+    EpisodeCount,
     Rates,
     fitting,
     named,
@@ -61,7 +61,7 @@ class Protocol:
     families: Families
     shots: Counts
     steps: Counts
-    episodes: Episodes
+    episodes: EpisodeCount
     queries: Count
     attack_steps: Count
     rates: Rates

@@ -8,7 +8,7 @@ from benchmark.estimators.passes import asking
 from benchmark.results import Record, Store, npz_writer
 from benchmark.results.records import AttackRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Measured, Result
+from benchmark.stages.stage import Result, Versioned
 
 # Iterations of an attack whose arguments don't say.
 _ITERATIONS = 10
@@ -19,7 +19,7 @@ _PER_ITERATION = {"square": 0.8}
 _WEIGHT = 1.3
 
 
-class Attack(Measured):
+class Attack(Versioned):
     """Stage "attacks/<key>": what `run_attack` returns, and its arrays as <key>.npz.
 
     Args:

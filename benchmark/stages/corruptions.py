@@ -13,14 +13,14 @@ from benchmark.results import Record, npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import CorruptionsRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Measured, Result
+from benchmark.stages.stage import Result, Versioned
 from defenses.labels import labels_of
 
 PATH = "corruptions/common"
 LEVELS = 5  # severities
 
 
-class Corruptions(Measured):
+class Corruptions(Versioned):
     """Stage "corruptions/common": a record, and common.npz.
 
     It holds `prediction`, (corruptions, severities, n) int64, `correct`, bool of the same shape,

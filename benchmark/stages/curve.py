@@ -9,10 +9,10 @@ from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import CurveRecord
 from benchmark.stages.attack import Attack, effort_each
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Measured, Result
+from benchmark.stages.stage import Result, Versioned
 
 
-class Curve(Measured):
+class Curve(Versioned):
     """Stage "curves/<key>": a record, and an npz with `success`, (budgets, n) bool.
 
     Where its attack is not applicable or failed, so is the curve.

@@ -21,7 +21,7 @@ from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import DomainRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Measured, Result
+from benchmark.stages.stage import Result, Versioned
 from defenses import Fitted, Threat
 from defenses.errors import DefenseError
 from defenses.heads.spec import Heads
@@ -29,7 +29,7 @@ from defenses.heads.spec import Heads
 FOLDER = "domains"
 
 
-class Adapting(Measured):
+class Adapting(Versioned):
     """Stage "domains/<method>-<hash>": every episode of one method.
 
     Its record, and an npz of shares of the queries, (episodes, shots): `clean` and `robust`.

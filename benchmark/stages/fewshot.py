@@ -10,11 +10,11 @@ from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import FewShotRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Measured, Result
+from benchmark.stages.stage import Result, Versioned
 from defenses import Threat
 
 
-class Episodes(Measured):
+class NewClasses(Versioned):
     """Stage "few-shot/<read-out>-<ways>way-<shots>shot-<hash>": every episode of one read-out.
 
     Its record, and an npz of shares by episode, (episodes,): `clean`, `robust`, `stored_queries`

@@ -12,13 +12,13 @@ from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import FamilyRecord, TuningRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Measured, Result
+from benchmark.stages.stage import Result, Versioned
 
 # Effort of a gradient evaluation where a training's is 1, measured on digits in both frameworks.
 _WEIGHT = 2.5
 
 
-class Tuning(Measured):
+class Tuning(Versioned):
     """Stage "adaptations/tuning-<hash>": the model's rate and steps, on a family of its own.
 
     Args:
@@ -46,7 +46,7 @@ class Tuning(Measured):
         return TuningRecord(**record, seconds=seconds), {}
 
 
-class Family(Measured):
+class Family(Versioned):
     """Stage "adaptations/<family>-<hash>": every episode of one attack family.
 
     Its record, and an npz: `correct`,

@@ -11,12 +11,12 @@ from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import SequenceRecord
 from benchmark.stages.context import Context
-from benchmark.stages.stage import Measured, Result
+from benchmark.stages.stage import Result, Versioned
 
 FOLDER = "sequences"
 
 
-class Learner(Measured):
+class Learner(Versioned):
     """Stage "sequences/<learner>-<hash>": every episode of one learner.
 
     Its record, and an npz of shares of the queries: `correct` (episodes, arrivals, families),

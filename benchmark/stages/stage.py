@@ -65,7 +65,7 @@ class Stage:
         return StageRecord(status="failed", reason=reason)
 
 
-class Measured(Stage):
+class Versioned(Stage):
     """A stage whose numbers are of a version of the protocol; of another one it is done again."""
 
     def fits(self, record: Record, store: Store, cell_id: str) -> bool:

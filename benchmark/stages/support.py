@@ -11,7 +11,7 @@ from benchmark.stages.stage import Result, Stage
 from benchmark.stages.training import TRAINING, spent, weights_of
 
 
-class Support(Stage):
+class SupportStage(Stage):
     """Stage "adaptation": the trained model after its own adaptation.
 
     adapted.*  in the framework's format

@@ -18,6 +18,9 @@ from torch.nn.parameter import UninitializedParameter
 from defenses.conventions.outputs import logits_in
 from defenses.errors import DefenseError
 
+# Where a module has what its class has registered, which is copied with it.
+_REGISTERED = ("_parameters", "_buffers", "_modules")
+
 _NO_SECOND_DERIVATIVE = re.compile("derivative for .* not implemented|twice|double backward")
 
 
@@ -37,6 +40,7 @@ class Caller:
         self.model = model
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names, self.parameters = list(trained), list(trained.values())
+        self.tied = _tied(model)
         if not self.parameters:
             raise DefenseError(
                 "no weight of the model wants a gradient, so there is nothing to train; unfreeze "
@@ -53,15 +57,12 @@ class Caller:
         self.takes_views = bool(getattr(model, "takes_views", False))
         self.channels_last = self.takes_views or any(map(_is_channels_last, model.parameters()))
 
-    def __call__(
-        self, x: Tensor, weights: Mapping[str, Tensor] | None = None, *, tie_weights: bool = True
-    ) -> Tensor:
+    def __call__(self, x: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits (n, classes) in the model's present mode.
 
         Args:
             x: NCHW or (n, d).
-            weights: stand in for parameters and buffers, by name.
-            tie_weights: whether tied weights follow those that stand in.
+            weights: stand in for parameters and buffers, by name; tied ones follow.
         """
         if not self.takes_views:
             layout = torch.preserve_format if self.channels_last else torch.contiguous_format
@@ -71,7 +72,10 @@ class Caller:
         if weights is None:
             outputs = self.model(x)
         else:
-            outputs = functional_call(self.model, dict(weights), (x,), tie_weights=tie_weights)
+            # Not torch's own `tie_weights`: where a layer has two names, it leaves the model with
+            # what stood in.
+            whole = {one: value for n, value in weights.items() for one in self.tied.get(n, (n,))}
+            outputs = functional_call(self.model, whole, (x,), tie_weights=False)
         logits: Tensor = logits_in(outputs)
         return logits.to(self.dtype)
 
@@ -111,15 +115,44 @@ def prepare(model: nn.Module, x: np.ndarray) -> None:
 
 def copied(model: nn.Module) -> nn.Module:
     """An independent module with the same weights."""
-    # What a pass has left as an attribute, as old weight_norm does, is no leaf of a graph, and
-    # can't be copied otherwise.
-    memo = {
-        id(value): value.detach().clone()
-        for module in model.modules()
-        for value in vars(module).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
+    # What a pass has left, as old weight_norm or a module that keeps its features does, is no leaf
+    # of a graph, and can't be copied otherwise.
+    memo = {}
+    for module in model.modules():
+        more = {name: held for name, held in vars(module).items() if name not in _REGISTERED}
+        for value in _tensors_in(more, set()):
+            memo[id(value)] = _apart(value)
     return copy.deepcopy(model, memo)
+
+
+def _tensors_in(held: Any, seen: set[int]) -> Iterator[Tensor]:
+    """All in what an attribute holds: itself, or in a container."""
+    if isinstance(held, Tensor):
+        yield held
+    elif isinstance(held, Mapping | list | tuple | set) and id(held) not in seen:
+        seen.add(id(held))
+        for inner in held.values() if isinstance(held, Mapping) else held:
+            yield from _tensors_in(inner, seen)
+
+
+def _apart(value: Tensor) -> Tensor:
+    """A copy that belongs to no graph, unless the tensor begins one."""
+    try:
+        return copy.deepcopy(value) if value.is_leaf else value.detach().clone()
+    except RuntimeError:  # of several tasks at once, which nobody can read after their pass
+        return torch.empty(0)
+
+
+def _tied(model: nn.Module) -> dict[str, list[str]]:
+    """Of tensors that several layers hold: the first of their names, to all, one a layer."""
+    names: dict[int, list[str]] = {}
+    for path, module in model.named_modules():
+        for held in (module._parameters, module._buffers):
+            for name, value in held.items():
+                whole = f"{path}.{name}" if path else name
+                names.setdefault(id(value), []).append(whole)
+    names.pop(id(None), None)  # layers without a bias
+    return {found[0]: found for found in names.values() if len(found) > 1}
 
 
 def _is_channels_last(value: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""How a `keras.Model` is called: in its own type, with the penalties that its layers ask for."""
+"""How a `keras.Model` is called: in its own type, with what its layers ask for of their weights."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ class Caller:
         self.dtype = self.parameters[0].dtype
         _refuse_low_precision(model)
         _refuse_other_losses(model)
-        # None where a weight has no penalty
-        self.regularizers = [
-            getattr(variable, "regularizer", None) for variable in model.trainable_variables
-        ]
+        # None where a weight has no penalty, or no constraint
+        self.regularizers, self.constraints = (
+            [getattr(variable, kind, None) for variable in model.trainable_variables]
+            for kind in ("regularizer", "constraint")
+        )
 
     def __call__(self, x: Tensor, *, training: bool) -> Tensor:
         """Logits (n, classes)."""
@@ -67,6 +68,12 @@ class Caller:
             if regularizer is not None:
                 loss += tf.cast(regularizer(tf.convert_to_tensor(weight)), loss.dtype)
         return loss
+
+    def constrain(self) -> None:
+        """Put weights with a `kernel_constraint` or the like back to where it has them."""
+        for constraint, weight in zip(self.constraints, self.parameters, strict=True):
+            if constraint is not None:
+                weight.assign(constraint(tf.convert_to_tensor(weight)))
 
     def _logits(self, outputs: Any) -> Tensor:
         return tf.cast(logits_in(outputs), self.dtype)

@@ -75,7 +75,7 @@ class Body:
     def features(self, x: np.ndarray) -> np.ndarray:
         """Of NHWC or (n, d) inputs, in evaluation mode, (n, d)."""
         self.kernel.model.eval()
-        with torch.inference_mode(), opened(self.layer):
+        with torch.no_grad(), opened(self.layer):
             found = array(self.kernel.logits(self.kernel.images(x)))
         finite = np.isfinite(found).all(axis=tuple(range(1, found.ndim)))
         if not self._gives_logits and finite.any():
@@ -85,7 +85,7 @@ class Body:
     def _check(self, x: np.ndarray, features: np.ndarray) -> None:
         """Refuse a model whose logits are not what the layer makes of the features."""
         if features.shape[1:] == (self.layer.in_features,):
-            with torch.inference_mode():
+            with torch.no_grad():
                 expected = array(self.layer(self._tensor(features).to(self.layer.weight.dtype)))
             self._gives_logits = np.allclose(self.kernel.predict(x), expected, 1e-2, 1e-2)
         if not self._gives_logits:

@@ -195,7 +195,7 @@ class Kernel(kernel.Kernel):
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:
         self.model.eval()
-        with torch.inference_mode():
+        with torch.no_grad():
             return np.asarray(self.logits(self.images(x)).cpu().numpy())
 
     def _attack(

@@ -153,12 +153,13 @@ class Kernel(kernel.Kernel):
     def update(
         self, gradients: Sequence[Tensor], learning_rate: Tensor, name: str = "optimizer"
     ) -> None:
-        """One step of an optimiser."""
+        """One step of an optimiser, and back to where the model's constraints have its weights."""
         if clipping := self.defense.gradient_clipping:
             norm = tf.linalg.global_norm(gradients)
             share = tf.minimum(clipping / (norm + 1e-6), tf.ones_like(norm))
             gradients = [share * gradient for gradient in gradients]
         self.optimizers[name].apply(gradients, learning_rate)
+        self.call.constrain()
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self._logits(self.images(x)).numpy())

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmark.results.records import CertificationRecord, CorruptionsRecord
-from reports.adaptations import Adaptation, summary
+from reports.adaptations import FamilyResult, summary
 from reports.records import Cell
 from reports.site.charts import Axis, Line, lines, told
 from reports.text import norm
@@ -95,7 +95,7 @@ def _family_chart(family: Document) -> Markup:
     )
 
 
-def metatest(families: tuple[Adaptation, ...]) -> Document | None:
+def metatest(families: tuple[FamilyResult, ...]) -> Document | None:
     """What a cell's families say alone and together; None where it has none."""
     if not families:
         return None
@@ -126,7 +126,7 @@ def metatest(families: tuple[Adaptation, ...]) -> Document | None:
     }
 
 
-def _family(one: Adaptation) -> Document:
+def _family(one: FamilyResult) -> Document:
     """A family's record, with its ends at the largest support: before and after the tuned steps."""
     record = one.record
     document: Document = record.model_dump(exclude={"files"})

@@ -16,7 +16,7 @@ from benchmark.metatest.domain.target import converts
 from benchmark.metatest.effort import of_autoattack
 from benchmark.metatest.parsing import (
     Count,
-    Episodes,
+    EpisodeCount,
     Rates,
     Wholes,
     from_,
@@ -71,7 +71,7 @@ class Domain:
     resize: Annotated[bool, Field(strict=True)] = False
     shots: Wholes = (1, 5, 20)
     methods: Annotated[tuple[str, ...], named("method", METHODS)] = tuple(METHODS)
-    episodes: Episodes = 10
+    episodes: EpisodeCount = 10
     queries: Count = 100
     attack_steps: Count = 20
     support_attack_steps: Count = 10

@@ -42,7 +42,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Task:
+class Problem:
     """What is measured: a pool of classes with their features, and how.
 
     Args:
@@ -60,7 +60,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Candidate:
     """A read-out with its setting, and how far apart its logits are where it is attacked."""
 
     readout: ReadOut
@@ -105,16 +105,16 @@ class Course:
         self.model.restore()
         self.model.spent()
         self.model.autoattack = Cost()
-        trial, tuning = self._tuned(chosen, ways, shots)
+        candidate, tuning = self._tuned(chosen, ways, shots)
         tuning["cost"] = self.model.spent().as_record()
-        task = self._task("test", ways, shots, chosen)
+        problem = self._problem("test", ways, shots, chosen)
         numbers = range(self.protocol.episodes) if numbers is None else numbers
-        arrays = self._measured(task, numbers, trial, progress, final=True)
-        cost = chosen.cost(ways * shots, trial.setting, self._support_ascent)
+        arrays = self._measured(problem, numbers, candidate, progress, final=True)
+        cost = chosen.cost(ways * shots, candidate.setting, self._support_ascent)
         return {
             **record,
             **self.summary(arrays, ways),
-            "setting": {**trial.setting, "scale": trial.scale},
+            "setting": {**candidate.setting, "scale": candidate.scale},
             "tuning": tuning,
             "cost": cost.as_record(),
             "measuring_cost": self.model.spent().as_record(),
@@ -159,75 +159,77 @@ class Course:
     def _support_ascent(self) -> Ascent:
         return pgd(self.threat.norm, self.protocol.support_attack_steps)
 
-    def _task(self, part: str, ways: int, shots: int, chosen: ReadOut) -> Task:
+    def _problem(self, part: str, ways: int, shots: int, chosen: ReadOut) -> Problem:
         pool = self.dataset.novel[part]
         if chosen.moves:
-            return Task(pool, ways, shots, None)
+            return Problem(pool, ways, shots, None)
         support = self.model.features(pool.support[:])
         query = support if pool.shared else self.model.features(pool.query[:])
-        return Task(pool, ways, shots, (support, query))
+        return Problem(pool, ways, shots, (support, query))
 
-    def _tuned(self, chosen: ReadOut, ways: int, shots: int) -> tuple[Trial, Record]:
+    def _tuned(self, chosen: ReadOut, ways: int, shots: int) -> tuple[Candidate, Record]:
         """The defender's setting, the attacker's scale, and what they were chosen by."""
         ways = min(ways, len(self.dataset.novel["validation"].class_names))
-        task = self._task("validation", ways, shots, chosen)
+        problem = self._problem("validation", ways, shots, chosen)
         numbers = range(_TUNING, _TUNING + self.protocol.tuning_episodes)
         tried: list[Record] = []
 
         def robust(setting: Setting, scale: float) -> float:
-            arrays = self._measured(task, numbers, Trial(chosen, setting, scale))
+            arrays = self._measured(problem, numbers, Candidate(chosen, setting, scale))
             tried.append({**setting, "scale": scale, "robust": float(arrays["robust"].mean())})
             return float(tried[-1]["robust"])
 
         setting, scale = choose(chosen, robust)
         told = {"ways": ways, "episodes": len(numbers), "tried": tried}
-        return Trial(chosen, setting, scale), told
+        return Candidate(chosen, setting, scale), told
 
     def _measured(
         self,
-        task: Task,
+        problem: Problem,
         numbers: Sequence[int],
-        trial: Trial,
+        candidate: Candidate,
         progress: Progress = lambda done: None,
         *,
         final: bool = False,
     ) -> Arrays:
         """Shares of each episode's queries that stay right."""
         whole = drawing.draw(
-            task.pool,
-            ways=task.ways,
-            shots=task.shots,
+            problem.pool,
+            ways=problem.ways,
+            shots=problem.shots,
             queries=self.protocol.query_shots,
             numbers=numbers,
             seed=self.seed,
         )
-        size = 1 if trial.readout.moves else max(1, self.model.rows // whole.query.shape[1])
+        size = 1 if candidate.readout.moves else max(1, self.model.rows // whole.query.shape[1])
         found: dict[str, list[np.ndarray]] = {}
         done = 0
         for batch in whole.batches(size):
-            for name, values in self._batch(task, batch, trial, final=final).items():
+            for name, values in self._batch(problem, batch, candidate, final=final).items():
                 found.setdefault(name, []).append(values)
             done += len(batch)
             progress(done / len(numbers))
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
-    def _batch(self, task: Task, batch: Episodes, trial: Trial, *, final: bool) -> Arrays:
+    def _batch(
+        self, problem: Problem, batch: Episodes, candidate: Candidate, *, final: bool
+    ) -> Arrays:
         model, protocol = self.model, self.protocol
-        x, y = task.pool.query[batch.query.ravel()], np.tile(batch.y_query, len(batch))
+        x, y = problem.pool.query[batch.query.ravel()], np.tile(batch.y_query, len(batch))
         start = drawing.starts(batch, self.threat, x.shape[1:], seed=self.seed)
         budget: dict[str, Any] = {
             "eps": self.threat.eps,
             "ascent": pgd(self.threat.norm, protocol.attack_steps),
         }
-        if trial.readout.moves:
+        if candidate.readout.moves:
             model.restore()
         before = None
         if final and protocol.stored:
             before = self._kept(x, model.attack_as_trained(x, start, **budget)).x_adv
-        support = self._support(task, batch, trial.readout)
-        heads = trial.readout.fit(model, support, trial.setting)
-        clean = model.features(x) if task.features is None else task.features[1][batch.query]
-        heads = heads.spread(trial.scale, clean.reshape(*batch.query.shape, -1))
+        support = self._support(problem, batch, candidate.readout)
+        heads = candidate.readout.fit(model, support, candidate.setting)
+        clean = model.features(x) if problem.features is None else problem.features[1][batch.query]
+        heads = heads.spread(candidate.scale, clean.reshape(*batch.query.shape, -1))
         right = self._right(heads, clean, batch)
         x_adv, given_up = self._kept(x, model.attack(x, y, start, heads, **budget))
         robust = right & self._right(heads, model.features(x_adv), batch)
@@ -244,19 +246,19 @@ class Course:
     def _kept(self, x: np.ndarray, x_adv: np.ndarray) -> Kept:
         return kept(x, x_adv, self.threat.norm, float(self.threat.eps))
 
-    def _support(self, task: Task, batch: Episodes, chosen: ReadOut) -> Support:
-        x = task.pool.support[batch.support.ravel()]
+    def _support(self, problem: Problem, batch: Episodes, chosen: ReadOut) -> Support:
+        x = problem.pool.support[batch.support.ravel()]
         start = None
         if chosen.attacks:
             start = drawing.starts(batch, self.threat, x.shape[1:], seed=self.seed, support=True)
         return Support(
             x,
             batch.y_support,
-            task.ways,
+            problem.ways,
             start,
             self.threat.eps,
             self._support_ascent,
-            None if task.features is None else task.features[0][batch.support],
+            None if problem.features is None else problem.features[0][batch.support],
         )
 
     def _right(self, heads: Heads, features: np.ndarray, batch: Episodes) -> np.ndarray:

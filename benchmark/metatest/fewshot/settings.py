@@ -14,7 +14,7 @@ from benchmark.errors import ConfigError, shortened
 from benchmark.metatest.effort import of_autoattack
 from benchmark.metatest.parsing import (
     Count,
-    Episodes,
+    EpisodeCount,
     Wholes,
     from_,
     listed,
@@ -67,11 +67,11 @@ class FewShot:
     ways: Annotated[tuple[int, ...], several(2)] = (5,)
     shots: Wholes = (1, 5)
     queries: Annotated[tuple[int, bool], BeforeValidator(_queries)] = (_QUERIES, False)
-    episodes: Episodes = 600
+    episodes: EpisodeCount = 600
     readouts: Annotated[tuple[str, ...], named("read-out", READOUTS)] = tuple(READOUTS)
     attack_steps: Count = 20
     support_attack_steps: Count = 10
-    tuning_episodes: Episodes = 20
+    tuning_episodes: EpisodeCount = 20
     autoattack_episodes: Annotated[int, from_(0)] = 5
 
     @property

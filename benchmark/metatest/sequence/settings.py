@@ -12,7 +12,16 @@ from pydantic.dataclasses import dataclass
 from benchmark.digest import digest
 from benchmark.errors import ConfigError
 from benchmark.metatest import families
-from benchmark.metatest.parsing import Count, Episodes, Rates, fitting, named, names_of, read, told
+from benchmark.metatest.parsing import (
+    Count,
+    EpisodeCount,
+    Rates,
+    fitting,
+    named,
+    names_of,
+    read,
+    told,
+)
 from benchmark.metatest.protocol import Families
 from benchmark.results.records import SequenceRecord
 
@@ -65,7 +74,7 @@ class Arrivals:
     rounds: Count = 5
     steps: Count = 5
     learners: Annotated[tuple[str, ...], named("learner", LEARNERS)] = tuple(LEARNERS)
-    episodes: Episodes = 20
+    episodes: EpisodeCount = 20
     queries: Count = 50
     attack_steps: Count = 20
     rates: Rates = (0.003, 0.01, 0.03, 0.1)

@@ -46,15 +46,12 @@ def stacked_logits(call: Caller, stack: Stack, x: Tensor) -> Tensor:
         StackError: several tasks, and a model that can only be run for one.
     """
 
-    def logits(stack: Stack, x: Tensor) -> Tensor:
-        return call(x, stack, tie_weights=False)
-
     if len(x) == 1:
         single = {name: value.squeeze(0) for name, value in stack.items()}
         x = x.squeeze(0)
-        return logits(single, _channels_last(x) if call.channels_last else x).unsqueeze(0)
+        return call(_channels_last(x) if call.channels_last else x, single).unsqueeze(0)
     try:
-        return vmap(logits, randomness="different")(dict(stack), x)
+        return vmap(call, randomness="different")(x, dict(stack))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
