@@ -89,7 +89,10 @@ def _pool(names: Sequence[str], source: Source) -> Pool:
     rows, y = _of(places, source.y, source.class_names)
     support = Examples(source.x, rows)
     if source.x_test is None or source.y_test is None:
-        return Pool(tuple(names), support, y, support, y, shared=True)
+        groups = None
+        if source.groups is not None:
+            groups = np.unique(source.groups[rows], return_inverse=True)[1].astype(np.int64)
+        return Pool(tuple(names), support, y, support, y, shared=True, groups=groups)
     rows, y_query = _of(places, source.y_test, source.class_names)
     return Pool(tuple(names), support, y, Examples(source.x_test, rows), y_query, shared=False)
 

@@ -93,7 +93,8 @@ class Pool:
     """Classes that no model is trained on, with the examples that their episodes are drawn from.
 
     class_names: of the labels 0..classes-1. support, y_support and query, y_query: inputs and
-    labels of supports and of queries. shared: whether both are the same examples.
+    labels of supports and of queries. shared: whether both are the same examples. groups: where
+    they are, the number of the group that each belongs to, (n,), or None as in `Source`.
     """
 
     class_names: tuple[str, ...]
@@ -102,6 +103,7 @@ class Pool:
     query: Examples
     y_query: Labels
     shared: bool
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ class MetaTest:
         `download`: whether another data set may be fetched.
         """
         if self.few_shot is not None:
-            fewshot.check(self.few_shot, dataset)
+            return MetaTest(few_shot=fewshot.check(self.few_shot, dataset))
         if self.domain is not None:
             target = loaded(
                 self.domain.adapt_to,

@@ -108,4 +108,5 @@ def _protocol(record: Record) -> FewShot:
         support_attack_steps=record["support_attack_steps"],
         tuning_episodes=record["tuning_episodes"],
         autoattack_episodes=record["autoattack_episodes"],
+        groups_apart=record["groups_apart"],
     )

@@ -21,7 +21,7 @@ from benchmark.datasets.dataset import Pool
 from benchmark.metatest.attacks import Kept, kept
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot.episodes import Episodes
-from benchmark.metatest.fewshot.settings import FewShot
+from benchmark.metatest.fewshot.settings import FewShot, keeps_apart
 from benchmark.metatest.readouts.model import Adapted, Reading
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import ReadOut, Setting, Support, choose, readout
@@ -138,6 +138,7 @@ class Course:
             "tuning_episodes": protocol.tuning_episodes,
             "autoattack_episodes": protocol.autoattack_episodes,
             "asks_stored": protocol.stored,
+            "groups_apart": keeps_apart(self.dataset),
             "norm": self.threat.norm,
             "eps": self.threat.eps,
             "labels_used": ways * shots,

@@ -2,7 +2,8 @@
 
 All is drawn in NumPy from the seed of the data's split, the ways and the episode's number, and
 neither from the framework nor from the training's seed: every model meets the same episodes.
-Supports of few shots are the beginning of those of more.
+Supports of few shots are the beginning of those of more, and queries stay the same. Where examples
+belong together (`Source.groups`), no support of a class is of the group of a query of it.
 """
 
 from __future__ import annotations
@@ -89,9 +90,42 @@ def _one(
     support, query = [], []
     for label in classes:
         order = generator.permutation(np.flatnonzero(pool.y_support == label))
+        if pool.groups is not None:
+            is_query = _of_queries(pool.groups[order], queries, generator)
+            order = np.concatenate([order[~is_query], order[is_query]])
         support.append(order[:shots])
         if pool.shared:  # from the end, so that they stay the same whatever the shots
             query.append(order[len(order) - queries :])
         else:
             query.append(generator.permutation(np.flatnonzero(pool.y_query == label))[:queries])
     return np.concatenate(support), np.concatenate(query), classes
+
+
+def _of_queries(groups: np.ndarray, queries: int, generator: np.random.Generator) -> np.ndarray:
+    """Whether each example of a class is of a group that queries are drawn from: whole groups.
+
+    As many groups as queries, so that these need not be near copies of each other; at most half of
+    them, unless they have too few examples.
+    """
+    found, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = generator.permutation(len(found))
+    enough = int(np.searchsorted(sizes[order].cumsum(), queries)) + 1
+    return np.isin(group, order[: max(fewest_groups(len(found), queries), enough)])
+
+
+def fewest_groups(count: int, queries: int) -> int:
+    """How many of a class's groups its queries are drawn from, if those have examples enough."""
+    return min(queries, count // 2)
+
+
+def surely_left(groups: np.ndarray, queries: int) -> int:
+    """How many examples of a class are left for supports, whichever groups queries are drawn from.
+
+    At least; groups: of its examples, (n,).
+    """
+    sizes = np.sort(np.unique(groups, return_counts=True)[1])
+    fewest = fewest_groups(len(sizes), queries)
+    taken = int(sizes[len(sizes) - fewest :].sum())
+    if sizes[:fewest].sum() < queries:  # where the last one is added there may be one too few
+        taken = max(taken, queries - 1 + int(sizes[-1]))
+    return max(0, len(groups) - taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from benchmark.digest import digest
 from benchmark.errors import ConfigError, shortened
 from benchmark.metatest.effort import of_autoattack
+from benchmark.metatest.fewshot.episodes import surely_left
 from benchmark.metatest.parsing import (
     Count,
     EpisodeCount,
@@ -62,6 +64,8 @@ class FewShot:
         support_attack_steps: of PGD on supports, by read-outs that attack them.
         tuning_episodes: on validation classes, for each setting that is tried.
         autoattack_episodes: episodes whose queries are attacked by the suite autoattack, too.
+        groups_apart: whether queries are of other groups than supports; told by the plan, from the
+            data.
     """
 
     ways: Annotated[tuple[int, ...], several(2)] = (5,)
@@ -73,6 +77,7 @@ class FewShot:
     support_attack_steps: Count = 10
     tuning_episodes: EpisodeCount = 20
     autoattack_episodes: Annotated[int, from_(0)] = 5
+    groups_apart: bool = False
 
     @property
     def query_shots(self) -> int:
@@ -86,8 +91,10 @@ class FewShot:
 
     def keys(self) -> dict[tuple[str, int, int], str]:
         """(read-out, ways, shots) to the key of its stage in the store."""
-        shared = told(self, without=("ways", "shots", "readouts"))
+        shared = told(self, without=("ways", "shots", "readouts", "groups_apart"))
         shared |= {"version": FewShotRecord.VERSION}
+        # What most data lack is left out, so that their keys stay
+        shared |= {"groups_apart": True} if self.groups_apart else {}
         return {
             (name, ways, shots): f"{name}-{ways}way-{shots}shot-{digest([ways, shots, shared])[:8]}"
             for name in self.readouts
@@ -109,11 +116,17 @@ class FewShot:
 
 def resolve(settings: Mapping[str, Any]) -> FewShot:
     """The protocol with these settings; raises `ConfigError` for unknown or wrong ones."""
-    return read(FewShot, settings, names_of(FewShot))
+    known = [name for name in names_of(FewShot) if name != "groups_apart"]
+    return read(FewShot, settings, known)
 
 
-def check(protocol: FewShot, dataset: Dataset) -> None:
-    """Raises `ConfigError` for ways or shots that the classes can't give."""
+def keeps_apart(dataset: Dataset) -> bool:
+    """Whether queries are of other groups than supports: where both are of examples in groups."""
+    return any(pool.groups is not None for pool in dataset.novel.values())
+
+
+def check(protocol: FewShot, dataset: Dataset) -> FewShot:
+    """The protocol with what the data say; `ConfigError` for ways or shots they can't give."""
     for part, pool in dataset.novel.items():
         there, ways = len(pool.class_names), max(protocol.ways)
         # Settings are chosen on fewer ways where there are fewer validation classes.
@@ -123,6 +136,8 @@ def check(protocol: FewShot, dataset: Dataset) -> None:
                 "--split"
             )
         _check_examples(protocol, part, pool)
+        _check_groups(protocol, part, pool)
+    return dataclasses.replace(protocol, groups_apart=keeps_apart(dataset))
 
 
 def _check_examples(protocol: FewShot, part: str, pool: Pool) -> None:
@@ -137,4 +152,18 @@ def _check_examples(protocol: FewShot, part: str, pool: Pool) -> None:
             raise ConfigError(
                 f"{count} {name} a class are asked for, {part} class {least!r} has "
                 f"{counts.min()} examples for them; lower them, or leave it out by --split"
+            )
+
+
+def _check_groups(protocol: FewShot, part: str, pool: Pool) -> None:
+    if pool.groups is None:
+        return
+    shots, queries = max(protocol.shots), protocol.query_shots
+    for label, name in enumerate(pool.class_names):
+        groups = pool.groups[pool.y_support == label]
+        if surely_left(groups, queries) < shots:
+            raise ConfigError(
+                f"{shots} shots and {queries} queries a class are asked for, of different groups; "
+                f"{part} class {name!r} has {len(groups)} examples in {len(np.unique(groups))}, "
+                "too few or too unequal for that; lower them, or leave it out by --split"
             )

@@ -34,6 +34,7 @@ class FewShotRecord(MetaTestRecord):
     """few-shot/<read-out>-<ways>way-<shots>shot-<hash>.json; no numbers unless the status is "ok".
 
     labels_used and cost are those of one adaptation; `autoattack` is of the first episodes alone.
+    groups_apart: whether queries are of other groups (films, patients) than supports of a class.
     """
 
     VERSION = 2
@@ -45,6 +46,7 @@ class FewShotRecord(MetaTestRecord):
         "tuning_episodes",
         "ways",
         "shots",
+        "groups_apart",
     )
 
     status: Status
@@ -59,6 +61,7 @@ class FewShotRecord(MetaTestRecord):
     tuning_episodes: Count = 0
     autoattack_episodes: Count = 0
     asks_stored: bool = False
+    groups_apart: bool = False
     norm: str = ""
     eps: Amount | None = None
     labels_used: Count
