@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ import pytest
 from benchmark import datasets
 from benchmark.cells import cell_of
 from benchmark.config import read
-from benchmark.datasets import ClassSplit
-from benchmark.datasets.class_split import class_split
+from benchmark.datasets import ClassSplit, Measured, Source
+from benchmark.datasets.class_split import apply, class_split
+from benchmark.datasets.splits import split
 from benchmark.errors import DataError
 from benchmark.plans.run import make_plan
 
@@ -117,3 +120,32 @@ def test_the_split_is_recorded_and_part_of_the_cell(coded, tmp_path):
     assert cells[0].cell_id != cells[1].cell_id
     plain = make_plan(read(flags)).jobs[0].cell
     assert "classes" not in plain.config()["dataset"]
+
+
+FINGERPRINTS = {True: "9b80ef5834e3ea1c", False: "f67af89e77038ffe"}  # which ids of cells hold
+
+
+@pytest.mark.parametrize("tests", [True, False], ids=["a test part", "none"])
+def test_images_of_held_out_classes_that_are_trained_on_are_told(tests):
+    y = np.repeat(np.arange(6), 10)
+    x = np.random.default_rng(0).random((60, 4), dtype=np.float32)
+    split_of = ClassSplit(("0", "1"), ("2", "3"), ("4", "5"))
+    lines = {}
+    for copied in (0, 3):
+        x[50 : 50 + copied] = x[:copied]
+        x[20 : 20 + copied] = x[10 : 10 + copied]
+        source = Source(x, y, tuple("012345"))
+        if tests:
+            source = replace(source, x_test=x[::2] / 2, y_test=y[::2])
+        left, novel = apply(split_of, source)
+        found = split(left, "made-up", seed=0, novel=novel)
+        lines[copied] = found.notices()
+        assert Measured(*astuple(found.measured)[:4]).known_novel == 0  # of earlier versions
+        if not copied:
+            assert found.fingerprint == FINGERPRINTS[tests]
+    assert lines[0] == []
+    if tests:
+        told = "6 of 60 examples of the held-out classes of made-up are also in the training or"
+        assert lines[3][0].startswith(told)
+    else:  # some of the copied ones are test examples of the training classes
+        assert re.match("[1-6] of 40 examples of the held-out classes of made-up", lines[3][0])

@@ -27,12 +27,14 @@ class Measured:
     Of very many files, and of named sets of files, the digest of each stands for its pixels.
     known_test: how many test examples are trained or chosen with, too. repeated: how many of these
     are there again. stamp: what the files looked like from outside; "" where there are none.
+    known_novel: how many examples of classes that are held out are trained or chosen with, too.
     """
 
     fingerprint: str
     known_test: int
     repeated: int
     stamp: str
+    known_novel: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ class Pool:
     y_query: Labels
     shared: bool
     groups: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.y_support) + (0 if self.shared else len(self.y_query))
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +189,12 @@ class Dataset:
                 f"{count} of {len(self.y_test)} test examples of {self.name} are also in the "
                 "training or validation part: what is measured on them is no generalisation"
             )
+        if count := self.measured.known_novel:
+            lines.append(
+                f"{count} of {sum(map(len, self.novel.values()))} examples of the held-out classes "
+                f"of {self.name} are also in the training or validation part: to the model they "
+                "are not new"
+            )
         return lines
 
     @functools.cached_property
@@ -206,11 +217,16 @@ class Dataset:
         hashes = _hashes(self.x_test, digest)
         _update(digest, self.y_test)
         known_test = sum(one in known for one in hashes)
+        known_novel = 0
         for pool in self.novel.values():
-            for x, y in ((pool.support, pool.y_support), (pool.query, pool.y_query)):
-                _hashes(x, digest)
-                _update(digest, y)
-        return Measured(digest.hexdigest()[:16], known_test, total - len(known), stamp)
+            hashes = _hashes(pool.support, digest)
+            _update(digest, pool.y_support)
+            others = _hashes(pool.query, digest)
+            _update(digest, pool.y_query)
+            hashes += [] if pool.shared else others
+            known_novel += sum(one in known for one in hashes)
+        repeated = total - len(known)
+        return Measured(digest.hexdigest()[:16], known_test, repeated, stamp, known_novel)
 
 
 def _stamp(files: Sequence[str]) -> str:
