@@ -52,7 +52,7 @@ class MetaParameters(NormBudgets):
         head_penalty: of the ridge regression.
         head_scale: of the logits of a closed form, whose features have length 1.
         rotations: whether images turned by 90, 180 and 270 degrees are other classes in few-way
-            tasks.
+            tasks; a turned class may be one that is held out, as a 6 turned by 180 degrees is a 9.
         pretrain: share of the training, its beginning, that is adversarial training on all
             classes at once; for closed forms.
         chunk: tasks that PyTorch computes at once; 0 chooses by the model's size.
