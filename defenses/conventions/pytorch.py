@@ -57,12 +57,13 @@ class Caller:
         self.takes_views = bool(getattr(model, "takes_views", False))
         self.channels_last = self.takes_views or any(map(_is_channels_last, model.parameters()))
 
-    def __call__(self, x: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    def __call__(self, x: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Logits (n, classes) in the model's present mode.
 
         Args:
             x: NCHW or (n, d).
-            weights: stand in for parameters and buffers, by name; tied ones follow.
+            weights: stand in for parameters and buffers, by name; tied ones follow. Where the model
+                gives one a new tensor (`self.mean = ...`), that is put in its place, detached.
         """
         if not self.takes_views:
             layout = torch.preserve_format if self.channels_last else torch.contiguous_format
@@ -76,6 +77,11 @@ class Caller:
             # what stood in.
             whole = {one: value for n, value in weights.items() for one in self.tied.get(n, (n,))}
             outputs = functional_call(self.model, whole, (x,), tie_weights=False)
+            # Torch has put what the model holds afterwards into `whole`
+            for name, value in weights.items():
+                for one in self.tied.get(name, (name,)):
+                    if whole[one] is not value:
+                        weights[name] = whole[one].detach()
         logits: Tensor = logits_in(outputs)
         return logits.to(self.dtype)
 

@@ -7,9 +7,10 @@ of one task is computed without stacking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import higher
 import numpy as np
@@ -24,7 +25,7 @@ from defenses.meta.spec import MetaAdversarial
 from defenses.meta.steps import adapted_names, layer_numbers
 from defenses.states import Arrays
 
-Stack = Mapping[str, Tensor]
+Stack = dict[str, Tensor]
 
 
 class StackError(DefenseError):
@@ -36,7 +37,8 @@ def stacked_logits(call: Caller, stack: Stack, x: Tensor) -> Tensor:
 
     Args:
         call: calls the model.
-        stack: name to values, (tasks, ...); the model's own values stand for the rest.
+        stack: name to values, (tasks, ...); the model's own values stand for the rest. Where the
+            model gives a buffer a new tensor, that is put in its place.
         x: (tasks, n, C, H, W) or (tasks, n, d).
 
     Returns:
@@ -47,11 +49,18 @@ def stacked_logits(call: Caller, stack: Stack, x: Tensor) -> Tensor:
     """
 
     if len(x) == 1:
-        single = {name: value.squeeze(0) for name, value in stack.items()}
         x = x.squeeze(0)
-        return call(_channels_last(x) if call.channels_last else x, single).unsqueeze(0)
+        logits, changed = _called(
+            call,
+            _channels_last(x) if call.channels_last else x,
+            {name: value.squeeze(0) for name, value in stack.items()},
+        )
+        stack.update({name: value.unsqueeze(0) for name, value in changed.items()})
+        return logits.unsqueeze(0)
     try:
-        return vmap(call, randomness="different")(x, dict(stack))
+        logits, changed = vmap(partial(_called, call), randomness="different")(x, stack)
+        stack.update(changed)
+        return logits
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -59,6 +68,13 @@ def stacked_logits(call: Caller, stack: Stack, x: Tensor) -> Tensor:
             f"the model can't be run for several tasks at once "
             f"({str(error).splitlines()[0][:150]}); give chunk=1"
         ) from error
+
+
+def _called(call: Caller, x: Tensor, given: Stack) -> tuple[Tensor, Stack]:
+    """Logits, and the buffers that were given a new tensor."""
+    held = dict(given)
+    logits = call(x, held)
+    return logits, {name: value for name, value in held.items() if value is not given[name]}
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -89,9 +105,12 @@ class TaskStack(nn.Module):
             self.register_parameter(f"weight{index}", nn.Parameter(torch.empty(0)))
 
     def forward(self, x: Tensor, buffers: Stack) -> Tensor:
-        """Logits of each task, (tasks, n, classes)."""
+        """Logits of each task, (tasks, n, classes); `buffers` become what the pass leaves."""
         weights = {name: getattr(self, f"weight{i}") for i, name in enumerate(self.names)}
-        return stacked_logits(self.hidden[0], {**weights, **buffers}, x)
+        stack = {**weights, **buffers}
+        logits = stacked_logits(self.hidden[0], stack, x)
+        buffers.update({name: stack[name] for name in buffers})
+        return logits
 
 
 @dataclass(frozen=True)
