@@ -21,7 +21,7 @@ from defenses.parameters import checked_seed
 from defenses.recipe import Recipe
 from defenses.subject import Subject, recognise
 from defenses.training import Outcome, train
-from defenses.trial import try_out
+from defenses.trial import told_by_cause, try_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,8 @@ class Defense(Recipe):
         length = defense.length(len(x), epochs=epochs, budget_ge=budget_ge, validation=held_out)
         run = partial(train, defense, kernel, x, y, length=length, seed=seed, validation=validation)
         run = partial(run, extra=extra, precision=precision)
-        outcome = run(progress=progress, notify=notify, checkpoint=checkpoint)
+        with told_by_cause():
+            outcome = run(progress=progress, notify=notify, checkpoint=checkpoint)
         return Fitted(defense, kernel, subject, outcome)
 
     def _checked_extra(self, subject: Subject, extra: Extra, shape: tuple[int, ...]) -> Extra:

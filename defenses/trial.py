@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,9 @@ _CONVENTIONS = {
     "tensorflow": "defenses.conventions.tensorflow",
 }
 
+# In what torch raises.
+_REENTRANT = "use_reentrant=True, torch.utils.checkpoint is incompatible"
+
 # How far a row of probabilities may be from summing to 1, by rounding.
 _ROUNDING = 1e-3
 
@@ -43,6 +47,20 @@ def explained(shape: tuple[int, ...], call: Callable[[], Any]) -> Any:
         raise DefenseError(
             f"the model can't take {EXAMPLES} {wanted} of shape {shape[1:]} "
             f"(a PyTorch module gets images as NCHW): {words}"
+        ) from error
+
+
+@contextmanager
+def told_by_cause() -> Iterator[None]:
+    """While entered, what a framework raises for a known cause is a DefenseError that tells it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _REENTRANT not in str(error):
+            raise
+        raise DefenseError(
+            "the model calls torch.utils.checkpoint with use_reentrant=True, which gives no "
+            "gradient by inputs; give use_reentrant=False"
         ) from error
 
 
@@ -67,7 +85,8 @@ def told_afterwards(
     Costs nothing where it doesn't fail. Raises `DefenseError`, or whatever `call` raises.
     """
     try:
-        return call()
+        with told_by_cause():
+            return call()
     except (DefenseError, MemoryError):
         raise
     except Exception:  # whatever the framework raises

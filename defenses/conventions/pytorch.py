@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import UninitializedParameter
@@ -21,6 +22,11 @@ from defenses.errors import DefenseError
 # Where a module has what its class has registered, which is copied with it.
 _REGISTERED = ("_parameters", "_buffers", "_modules")
 
+_RECOMPUTES = (
+    "the model computes activations anew for its gradient (torch.utils.checkpoint), when its own "
+    "weights are back, and those that stood in for them are not; turn that off for this "
+    "defense"
+)
 _NO_SECOND_DERIVATIVE = re.compile("derivative for .* not implemented|twice|double backward")
 
 
@@ -64,6 +70,9 @@ class Caller:
             x: NCHW or (n, d).
             weights: stand in for parameters and buffers, by name; tied ones follow. Where the model
                 gives one a new tensor (`self.mean = ...`), that is put in its place, detached.
+
+        Raises:
+            DefenseError: it computes anew for the gradient, where weights stand in for its own.
         """
         if not self.takes_views:
             layout = torch.preserve_format if self.channels_last else torch.contiguous_format
@@ -76,7 +85,8 @@ class Caller:
             # Not torch's own `tie_weights`: where a layer has two names, it leaves the model with
             # what stood in.
             whole = {one: value for n, value in weights.items() for one in self.tied.get(n, (n,))}
-            outputs = functional_call(self.model, whole, (x,), tie_weights=False)
+            with _kept_for_the_gradient() if whole.keys() & set(self.names) else nullcontext():
+                outputs = functional_call(self.model, whole, (x,), tie_weights=False)
             # Torch has put what the model holds afterwards into `whole`
             for name, value in weights.items():
                 for one in self.tied.get(name, (name,)):
@@ -88,6 +98,18 @@ class Caller:
     def with_weights(self, weights: Iterable[Tensor], x: Tensor) -> Tensor:
         """Logits with other values of the parameters, in their order."""
         return self(x, dict(zip(self.names, weights, strict=True)))
+
+
+@contextmanager
+def _kept_for_the_gradient() -> Iterator[None]:
+    """While entered, activations are kept; a model that computes them anew is a DefenseError."""
+    try:
+        with disable_saved_tensors_hooks(_RECOMPUTES):
+            yield
+    except RuntimeError as error:
+        if _RECOMPUTES not in str(error):
+            raise
+        raise DefenseError(_RECOMPUTES) from error
 
 
 @contextmanager
