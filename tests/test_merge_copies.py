@@ -88,11 +88,39 @@ def test_clean_and_robust_accuracies_may_be_two_points_apart(
         record = {"status": "ok", **accuracies, **({name: accuracy} if threads else {})}
         store.write_stage("one", "attacks/pgd-1", record)
     if refused:
-        with pytest.raises(StoreError, match="accuracies are more than 2% apart"):
+        with pytest.raises(StoreError, match="accuracies are more than 2% and one example apart"):
             merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
     else:
         merged = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
         assert "up to 2.0% apart" in next(iter(merged.left_out.values()))
+
+
+@pytest.mark.parametrize(
+    ("examples", "right", "refused"),
+    [
+        (20, 11, False),
+        (20, 12, True),
+        (49, 26, False),
+        (90, 47, True),
+        (99, 51, True),
+        (100, 52, False),
+    ],
+)
+def test_of_few_examples_one_may_differ(
+    tmp_path: Path, examples: int, right: int, refused: bool
+) -> None:
+    for threads, folder in enumerate((tmp_path / "a", tmp_path / "b")):
+        store = Store.open(cell(folder, threads=threads))
+        count = right if threads else examples // 2 + (examples == 49)
+        record = {"status": "ok", "examples": examples, "robust_accuracy": count / examples}
+        store.write_stage("one", "attacks/pgd-1", record)
+    if refused:
+        with pytest.raises(StoreError, match="more than 2% and one example apart"):
+            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    else:
+        merged = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+        assert merged.added == ["one"]
+        assert len(merged.left_out) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 Of two machines that round differently (other CPU threads, another device or processor, other
 versions of packages) copies stand for the same if no attack's accuracies are more than TOLERANCE
-apart, nor a mean of a meta-test further outside of the other's interval.
+apart, or one example where that is more, nor a mean of a meta-test more than TOLERANCE outside of
+the other's interval.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from benchmark.errors import StoreError
 from benchmark.results.files import Record
 from benchmark.results.identity import protocol_of
 from benchmark.results.layout import STAGES
+from benchmark.results.rounding import may_differ
 from benchmark.results.store import Store
 
-# How far clean and robust accuracies may be apart, as shares, where threads or devices differ.
-TOLERANCE = 0.02
+# How far clean and robust accuracies may be apart, as shares, where threads or devices differ; and
+# at least so many examples.
+TOLERANCE, LEAST = 0.02, 1
 _PROJECT = "meta-adv-bench"  # whose versions are told by those of its protocols
 _TOLD_LATER = ("seen_families", "made_of")  # which records of earlier versions lack
 # What may differ between two machines that got the same result. An attack's identity is in its key;
@@ -101,20 +104,43 @@ def _threads(copy: Copy) -> Any:
     return copy.record.get("threads") if stored is None else stored
 
 
+def are_of_rounding(one: Copy, other: Copy) -> bool:
+    """Whether two copies of machines that round otherwise differ no more than by that."""
+    near = [_is_near(*found) for found in _apart(one, other)]
+    return bool(near) and all(near) and outside(one, other) <= TOLERANCE
+
+
+def _is_near(difference: float, examples: int | None) -> bool:
+    if examples is None:
+        return difference <= TOLERANCE
+    wrong = round(difference * examples, 6)  # shares are rounded
+    return wrong <= may_differ(examples, share=TOLERANCE, least=LEAST)
+
+
 def apart(one: Copy, other: Copy) -> float:
     """How far any accuracy of an attack that both ran is apart, at most; infinite without one."""
+    return max((found for found, _ in _apart(one, other)), default=math.inf)
+
+
+def _apart(one: Copy, other: Copy) -> Iterator[tuple[float, int | None]]:
+    """How far each accuracy is apart, and of how many examples it is, where both tell."""
     shared = [name for name in one.stages if name in other.stages and name.startswith("attacks/")]
-    found = [math.inf] if not shared else []
+    if not shared:
+        yield math.inf, None
     for name in shared:
+        stages = one.stages[name], other.stages[name]
+        count, other_count = (stage.get("examples") for stage in stages)
+        examples = count if type(count) is int and count == other_count else None
         for accuracy in ("clean_accuracy", "robust_accuracy"):
-            both = [copy.stages[name].get(accuracy) for copy in (one, other)]
+            both = [stage.get(accuracy) for stage in stages]
             if both == [None, None]:
                 continue
             numbers = [float(value) for value in both if isinstance(value, int | float)]
-            # Rounded, because 0.52 - 0.5 is more than 0.02 in binary
-            both_told = len(numbers) == 2
-            found.append(round(abs(numbers[0] - numbers[1]), 9) if both_told else math.inf)
-    return max(found, default=math.inf)
+            if len(numbers) == 2:
+                # Rounded, because 0.52 - 0.5 is more than 0.02 in binary
+                yield round(abs(numbers[0] - numbers[1]), 9), examples
+            else:
+                yield math.inf, None
 
 
 def outside(one: Copy, other: Copy) -> float:
@@ -160,7 +186,7 @@ def contradiction(one: Copy, other: Copy, file: str, what: str, between: str = "
     if between:
         fix = (
             f"the second was measured with {between}, and accuracies are more than {TOLERANCE:.0%} "
-            "apart: leave one folder out, or run both with the same --threads"
+            "and one example apart: leave one folder out, or run both with the same --threads"
         )
     return StoreError(
         f"cell {one.cell_id} has different results: {one.file(file)} and {other.file(file)} differ "

@@ -4,8 +4,8 @@ A cell's id hashes its configuration, so the same cell in two folders is the sam
 results are taken once, whatever time they took. Configuration, data, suites, status and version of
 the protocol must be equal in any case. Other numbers of CPU threads, other devices, processors and
 versions of packages round differently: such results stand for the same if no attack's accuracies
-are more than TOLERANCE apart, nor a mean of a meta-test further outside of the other's interval;
-and one copy, the first, is kept as a whole, with the record of its machine.
+are more than TOLERANCE and one example apart, nor a mean of a meta-test TOLERANCE outside of the
+other's interval; and one copy, the first, is kept as a whole, with the record of its machine.
 Trust checks are taken from a folder that has those of now, where others have earlier ones.
 Where two folders contradict each other nothing is written.
 Sources are only read. A cell arrives as a run writes it, stage by stage and `cell.json`
@@ -21,13 +21,12 @@ from typing import Any
 
 from benchmark.errors import StoreError
 from benchmark.results.copies import (
-    TOLERANCE,
     Copy,
     apart,
+    are_of_rounding,
     contradiction,
     difference,
     machines,
-    outside,
 )
 from benchmark.results.files import Record, copy_of
 from benchmark.results.identity import CHECKS_VERSION, checks_of
@@ -104,7 +103,7 @@ def _kept(copies: Sequence[Copy], merged: Merged) -> list[Copy]:
         differing = [(one, found) for one in kept if (found := difference(one, other)) is not None]
         for one, found in differing:
             between = machines(one, other)
-            if not between or max(apart(one, other), outside(one, other)) > TOLERANCE:
+            if not between or not are_of_rounding(one, other):
                 raise contradiction(one, other, *found, between)
         first = max((one for one, _ in differing), key=lambda one: apart(one, other))
         lost = sorted(other.record["suites"].keys() - suites)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import binom
 
+from benchmark.results.rounding import may_differ
 from benchmark.verify import DIFFERS, HOLDS, UNCHECKED
 
 # Another machine rounds otherwise, and an attack that meets another last bit goes another way: so
@@ -66,7 +67,7 @@ def same(one: object, other: object) -> bool:
 
 def allowed(count: int) -> int:
     """How many of `count` outcomes may differ on another machine."""
-    return max(CHANCE, int(OTHER_SHARE * count))
+    return may_differ(count, share=OTHER_SHARE, least=CHANCE)
 
 
 def one_sided(better: int, worse: int) -> bool:
