@@ -64,3 +64,13 @@ def test_a_new_tensor_is_kept_as_one_that_is_changed_in_place(settings):
         assert np.array_equal(found[0][name], value), name
     assert found[0]["passes"] > 1
     assert not np.array_equal(found[0]["mean"], np.full(36, 0.3, np.float32))
+
+
+def test_a_new_tensor_is_averaged_like_one_that_is_changed_in_place():
+    found = []
+    for anew in (True, False):
+        model = Centred(anew=anew, through=False)
+        fit("pgd-at", model, *data(), weight_averaging=0.5)
+        found.append({name: value.numpy() for name, value in model.state_dict().items()})
+    for name, value in found[1].items():
+        assert np.array_equal(found[0][name], value), name

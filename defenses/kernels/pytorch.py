@@ -49,14 +49,20 @@ class Kernel(kernel.Kernel):
         if self.device.type == "cuda" and self.logits.takes_views:
             model.to(memory_format=torch.channels_last)  # as its inputs are
         self.dtype = self.logits.dtype
-        # What the defense averages: weights, and the statistics that belong to them.
-        running = [value for value in model.buffers() if value.is_floating_point()]
-        self.averaged = [*self.parameters, *running] if defense.weight_averaging else []
         self.averages = [value.detach().clone() for value in self.averaged]
         self.beside = Parts(average=Tensors(self.averages))
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.optimized: dict[str, list[Tensor]] = {}
         self.add_optimizer("optimizer", self.parameters)
+
+    @property
+    def averaged(self) -> list[Tensor]:
+        """What the defense averages: weights, and the statistics that belong to them.
+
+        Looked up anew, because a pass may give a buffer a new tensor.
+        """
+        running = [value for value in self.model.buffers() if value.is_floating_point()]
+        return [*self.parameters, *running] if self.defense.weight_averaging else []
 
     def add_optimizer(self, name: str, parameters: Sequence[Tensor]) -> None:
         """The optimiser that the defense names, for these parameters."""
