@@ -78,6 +78,14 @@ def test_settings_are_chosen_without_test_images():
     assert tuning.max() < 0.5 < final.min()
 
 
+def test_progress_counts_what_settings_are_chosen_on():
+    told = []
+    record, _ = course().run("finetune", beginning("finetune", "torch"), told.append)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0)
+    assert len(told) == len(record["tried"]) + SMALL.episodes * len(SMALL.shots)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_both_frameworks_find_the_same(method):
     found = [course().run(method, beginning(method, name)) for name in frameworks.FRAMEWORKS]

@@ -277,6 +277,7 @@ def test_models_that_cant_be_attacked_are_refused(model, words):
         ({}, "no model given"),
         ({"weights": "w.pt"}, "name it with --model"),
         ({"weights": "w.onnx", "model": "mlp"}, "unknown ending '.onnx'"),
+        ({"weights": "w.csv"}, "unknown ending '.csv'"),
         ({"weights": "w.pt", "model": "mlp"}, "no weights file"),
         ({"weights": "w.pt", "model": "mpl"}, "did you mean 'mlp'"),
         ({"model": "nets:"}, "names no builder"),

@@ -18,6 +18,8 @@ from benchmark.datasets.examples import Examples
 from benchmark.datasets.splits import split
 from benchmark.errors import ConfigError
 from benchmark.metatest import strongest
+from benchmark.metatest.effort import of_autoattack
+from benchmark.metatest.fewshot import course as course_file
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot.course import Candidate, Course
 from benchmark.metatest.fewshot.settings import FewShot, check, resolve
@@ -193,6 +195,20 @@ def test_classes_that_are_far_apart_are_told_apart(name):
     dataset = data()
     course = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
     assert course.run(name, 2, 2)[0]["clean"]["mean"] > 0.6
+
+
+@pytest.mark.parametrize("count", [0, 1], ids=["pgd", "autoattack"])
+def test_progress_counts_what_settings_are_chosen_on(monkeypatch, count):
+    monkeypatch.setattr(course_file, "autoattack", lambda *given, **_: given[3])
+    dataset, told = data(), []
+    protocol = dataclasses.replace(SMALL, autoattack_episodes=count)
+    course = Course(protocol, dataset, THREAT, 0, adapted("torch", dataset))
+    tried = len(course.run("finetune", 2, 2, told.append)[0]["tuning"]["tried"])
+
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0)
+    tuning, attacked = 2 * tried, 4 + count * of_autoattack(2) / 4  # of 4 evaluations each
+    assert told[2 * tried - 1] == pytest.approx(tuning / (tuning + attacked))
 
 
 def test_weights_that_move_are_put_back():

@@ -10,7 +10,7 @@ import untrained
 from test_few_shot import SMALL, THREAT, adapted, data
 
 from benchmark.metatest.fewshot import course as measuring
-from benchmark.metatest.fewshot.course import Course, Trial
+from benchmark.metatest.fewshot.course import Candidate, Course
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import ReadOut, Support, choose, readout
 from benchmark.metatest.scales import MIDDLE, SCALES
@@ -30,7 +30,9 @@ def attacked(name, setting, scale=10.0, *, numbers=(0, 1), seed=0):
 
     model.attack = recorded
     chosen = readout(name, model)
-    course._measured(course._task("test", 2, 2, chosen), numbers, Trial(chosen, setting, scale))
+    course._measured(
+        course._problem("test", 2, 2, chosen), numbers, Candidate(chosen, setting, scale)
+    )
     return calls
 
 

@@ -102,7 +102,7 @@ def test_where_it_fails_the_cell_goes_on_and_it_is_told(job, tmp_path):
 
 
 def test_progress_counts_its_effort(job):
-    assert efforts(job())["brightness"] == 5.0
+    assert efforts(job())["brightness"].effort == 5.0
 
 
 def test_merging_takes_it_along(job, tmp_path):

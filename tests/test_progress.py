@@ -23,6 +23,7 @@ from benchmark.events import (
     StageFailed,
 )
 from benchmark.job import Job
+from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.stages import attack as attack_stage
 from benchmark.stages import trust
 
@@ -154,8 +155,46 @@ def test_attack_is_known_by_what_it_does_and_not_by_its_name(clock: Clock) -> No
     run_stage(progress, job, clock, "attack pgd", 10.0)
     progress.update(CellProgress(job, 0, "attack pgd-again", 0.0))
 
-    whole = 13.0 / 4000  # seconds for a unit of anything, which is all that is known of the third
-    assert progress.left() == pytest.approx(20.0 + 1000 * whole)
+    attack = 10.0 / 1000  # seconds for a unit of another attack, the nearest of the third
+    assert progress.left() == pytest.approx(20.0 + 1000 * attack)
+
+
+def test_far_more_work_of_another_kind_is_not_guessed(clock: Clock) -> None:
+    attacks = (spec("fgsm", "fast-gradient"), spec("square", "square", max_iter=5000))
+    job = replace(make_job(), attacks=attacks, training=0.0)
+    progress = follow([job], clock)
+    progress.update(CellStarted(job, 0))
+    run_stage(progress, job, clock, "attack fgsm", 1.0)
+    progress.update(CellProgress(job, 0, "attack square", 0.0))
+    assert progress.left() is None
+
+    clock.now += 2
+    progress.update(CellProgress(job, 0, "attack square", 0.4))
+    assert progress.left() == pytest.approx(3.0)
+
+
+def few_shot_job(**changes: Any) -> Job:
+    protocol = FewShot(ways=(2,), shots=(1, 5), readouts=("centroid", "finetune"))
+    return replace(make_job(**changes), attacks=(), few_shot=protocol)
+
+
+def test_new_classes_take_as_long_as_the_same_read_out_took_of_whatever_defense(
+    clock: Clock,
+) -> None:
+    done, waiting = few_shot_job(), few_shot_job(defense="pgd-at")
+    progress = follow([done, waiting], clock)
+    progress.update(CellStarted(done, 0))
+    run_stage(progress, done, clock, "training", 3.0)
+    progress.update(CellProgress(done, 0, "centroid 2-way 1-shot", 0.0))
+    assert progress.left() is None
+
+    for readout, seconds in (("centroid", 1.0), ("finetune", 30.0)):
+        for shots in (1, 5):
+            run_stage(progress, done, clock, f"{readout} 2-way {shots}-shot", seconds)
+    progress.update(CellFinished(done, 0, "ok", "", 65.0))
+    progress.update(CellStarted(waiting, 0))
+    run_stage(progress, waiting, clock, "training", 6.0)
+    assert progress.left() == pytest.approx(62.0)
 
 
 def test_whole_run_of_one_worker_never_contradicts_its_cell(clock: Clock) -> None:

@@ -24,10 +24,10 @@ import defenses  # noqa: E402
 from benchmark import models  # noqa: E402
 from benchmark.cells import Cell  # noqa: E402
 from benchmark.config import read  # noqa: E402
-from benchmark.errors import BenchError, ConfigError, ModelError  # noqa: E402
+from benchmark.errors import BenchError, ConfigError, ModelError, UnknownName  # noqa: E402
 from benchmark.models.provided import checking, origin  # noqa: E402
 from benchmark.models.provided.building import make  # noqa: E402
-from benchmark.models.provided.origin import Origin, origin_of  # noqa: E402
+from benchmark.models.provided.origin import Origin, check_name, origin_of  # noqa: E402
 from benchmark.plans import metatest  # noqa: E402
 from benchmark.plans import model as of_plan  # noqa: E402
 from benchmark.plans.run import make_plan  # noqa: E402
@@ -178,6 +178,18 @@ def trial(model, defense="pgd-at", shape=(8, 8, 1), classes=10):
         ("keras:InceptionV3", "tensorflow", SHAPE, r"can't be built for images of shape \(32, 32"),
         ("torchvision:resnet18", "torch", (12,), "takes images of shape"),
         ("torchvision:resnet81", "torch", SHAPE, "did you mean 'resnet18'"),
+        (
+            "torchvision:zzz",
+            "torch",
+            SHAPE,
+            r"; all of them: torchvision\.models",
+        ),
+        (
+            "keras:zzz",
+            "tensorflow",
+            SHAPE,
+            r"; all of them: dir\(keras\.",
+        ),
         ("nets.py:five", "torch", (8, 8, 1), "label"),
         ("nets.py:soft", "torch", (8, 8, 1), "ends in a softmax"),
         ("nets.py:nobody", "torch", (8, 8, 1), "has no 'nobody'"),
@@ -189,6 +201,14 @@ def test_what_cannot_be_trained_is_told_in_one_line(model, framework, shape, sai
         checking.result_of(trial(model, shape=shape), framework)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("library", origin.LIBRARIES)
+def test_an_unknown_name_is_not_answered_with_a_librarys_whole_list(library):
+    with pytest.raises(UnknownName, match="all of them") as caught:
+        check_name(library, "zzz", [f"net{number}" for number in range(1000)])
+    assert len(str(caught.value)) < 200
+    assert origin.LIBRARIES[library].listing in str(caught.value)
 
 
 def test_a_model_that_no_head_can_be_read_out_of_is_refused_before_it_is_trained():

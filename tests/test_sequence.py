@@ -203,6 +203,14 @@ def test_what_was_wrong_before_an_attack_does_not_count_as_right_after_it():
     assert (arrays["given_up"] == 0).all()
 
 
+def test_progress_counts_what_settings_are_chosen_on():
+    told = []
+    course().run("finetune", adaptable("torch"), told.append)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0)
+    assert len(told) == SMALL.tuning_episodes + SMALL.episodes
+
+
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_both_frameworks_find_the_same(learner):
     setting = {"none": {}, "logit-distance": {"rate": 0.5, "distance_weight": 0.1}}

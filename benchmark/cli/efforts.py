@@ -1,16 +1,41 @@
 """How much work the stages of a cell are, and how fast such work went so far.
 
-Effort is gradient evaluations, weighted by how long each takes.
+Effort is gradient evaluations, weighted by how long each takes. The weights are rough: what a stage
+of one kind took tells little of another kind that is far more work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from benchmark.cells import BASELINE
 from benchmark.job import Job
+from benchmark.stages.stage import Stage
 
 Alike = tuple[str, ...]
+# So many times the work that was measured is guessed from it where it was of another kind.
+_REACH = 10.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage of a cell is to a guess of its time.
+
+    Args:
+        effort: that it takes, roughly.
+        same: what of its own kind it is like, from the nearest on.
+        others: what of other kinds, likewise.
+    """
+
+    effort: float
+    same: tuple[Alike, ...]
+    others: tuple[Alike, ...]
+
+    @property
+    def alike(self) -> tuple[Alike, ...]:
+        """All that it is like, from the nearest on."""
+        return (*self.same, *self.others)
 
 
 class Speeds:
@@ -33,6 +58,17 @@ class Speeds:
                 return seconds / effort
         return None
 
+    def seconds(self, work: Work) -> float | None:
+        """That a stage takes as a whole; None while nothing that was measured tells."""
+        pace = self.pace(work.same)
+        if pace is None:
+            known = [key for key in work.others if self._reaches(key, work.effort)]
+            pace = self.pace(known)
+        return None if pace is None else pace * work.effort
+
+    def _reaches(self, key: Alike, effort: float) -> bool:
+        return self._sums.get(key, (0.0, 0.0))[1] * _REACH >= effort
+
     def copy(self) -> Speeds:
         """One that can be added to for the moment."""
         other = Speeds()
@@ -40,31 +76,31 @@ class Speeds:
         return other
 
 
-def efforts(job: Job) -> dict[str, float]:
-    """The stages of a cell and the effort, roughly, that each takes."""
-    return {stage.label: stage.effort for stage in job.stages if stage.effort}
+def efforts(job: Job) -> dict[str, Work]:
+    """The stages of a cell, by label, that take effort."""
+    return {stage.label: _work(job, stage) for stage in job.stages if stage.effort}
 
 
-def alike(job: Job, stage: str) -> list[Alike]:
-    """What a stage is like, from the nearest on.
+def _work(job: Job, stage: Stage) -> Work:
+    nearest, *wider = stage.kinds or (stage.label,)
+    others = [key for kind in wider for key in _of_kind(kind, job, stage)]
+    if stage.comparable:
+        framework, strength = job.cell.framework, _strength(job)
+        others += [(strength, framework), (strength,), ("framework", framework), ()]
+    return Work(stage.effort, tuple(_of_kind(nearest, job, stage)), tuple(others))
 
-    An attack gives up sooner on an undefended model, so that the two are told apart for long.
-    """
-    cell, kind = job.cell, _kind(job, stage)
-    strength = "undefended" if cell.defense == BASELINE else "defended"
-    return [
+
+def _of_kind(kind: str, job: Job, stage: Stage) -> list[Alike]:
+    """What gives up sooner on an undefended model says nothing of defended ones."""
+    cell, strength = job.cell, _strength(job)
+    alike: list[Alike] = [
         ("kind", kind, cell.defense, cell.framework),
         ("kind", kind, cell.defense),
         ("kind", kind, strength, cell.framework),
         ("kind", kind, strength),
-        (strength, cell.framework),
-        (strength,),
-        ("framework", cell.framework),
-        (),
     ]
+    return alike if stage.gives_up else [*alike, ("any", kind, cell.framework), ("any", kind)]
 
 
-def _kind(job: Job, label: str) -> str:
-    """What an attack does, by whatever name; other stages are of a kind of their own."""
-    attacks = {f"attack {spec.name}": spec.attack for spec in job.attacks}
-    return f"attack {attacks[label]}" if label in attacks else label
+def _strength(job: Job) -> str:
+    return "undefended" if job.cell.defense == BASELINE else "defended"

@@ -2,7 +2,7 @@
 
 A stage's duration is guessed from its effort and from the speed of the most similar work that was
 measured so far: the same kind of stage on the same defense in the same framework, or else the next
-nearest; see `benchmark.cli.efforts.alike`.
+nearest; see `benchmark.cli.efforts`. Until every stage that is left can be guessed, nothing is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.cli.efforts import Speeds, alike, efforts
+from benchmark.cli.efforts import Speeds, efforts
 from benchmark.events import (
     STARTING,
     CellFinished,
@@ -140,8 +140,8 @@ class Progress:
             seconds = self._clock() - running.since
             units = self._units[running.job.cell.cell_id]
             if running.stage in units:
-                effort = units[running.stage]
-                self._measured.add(alike(running.job, running.stage), seconds, effort)
+                work = units[running.stage]
+                self._measured.add(work.alike, seconds, work.effort)
             if running.stage:
                 over = running.stage, seconds
             if stage in running.left:  # those before it are done, or were found done
@@ -154,10 +154,10 @@ class Progress:
         """What was measured, with what runs and is far enough to tell."""
         speeds = self._measured.copy()
         for running in self._running.values():
-            effort = self._units[running.job.cell.cell_id].get(running.stage)
-            if effort is not None and running.fraction >= _ENOUGH:
+            work = self._units[running.job.cell.cell_id].get(running.stage)
+            if work is not None and running.fraction >= _ENOUGH:
                 seconds = self._clock() - running.since
-                speeds.add(alike(running.job, running.stage), seconds, effort * running.fraction)
+                speeds.add(work.alike, seconds, work.effort * running.fraction)
         return speeds
 
     def _cell_left(self, running: _Running, speeds: Speeds) -> float | None:
@@ -175,9 +175,7 @@ class Progress:
 
     def _expected(self, job: Job, stage: str, speeds: Speeds) -> float | None:
         """Seconds that a stage takes as a whole."""
-        effort = self._units[job.cell.cell_id][stage]
-        pace = speeds.pace(alike(job, stage))
-        return effort * pace if pace is not None else None
+        return speeds.seconds(self._units[job.cell.cell_id][stage])
 
     def _expected_of(
         self,
@@ -188,7 +186,11 @@ class Progress:
     ) -> float | None:
         """Seconds that stages of a cell take, as of one that is like it where that is known."""
         units = self._units[job.cell.cell_id]
-        key = (job.cell.defense, job.cell.framework, *((name, units[name]) for name in stages))
+        key = (
+            job.cell.defense,
+            job.cell.framework,
+            *((name, units[name].effort) for name in stages),
+        )
         if key not in known:
             expected = [self._expected(job, stage, speeds) for stage in stages]
             found = [seconds for seconds in expected if seconds is not None]

@@ -95,8 +95,10 @@ def check(external: ExternalModel) -> None:
             raise UnknownName(option, value, allowed)
     if any(number <= 0 for number in external.std):
         raise ConfigError(f"--std {external.std} must be above 0")
+    _check_ending(external)
     _check_model(external)
-    _check_weights(external)
+    if external.weights is not None and not Path(external.weights).is_file():
+        raise ModelError(f"no weights file at {external.weights}; check the path")
 
 
 def check_name(name: str) -> None:
@@ -249,7 +251,7 @@ def _check_model(external: ExternalModel) -> None:
             raise ConfigError(f"--model {external.model} needs its weights; give --weights FILE")
 
 
-def _check_weights(external: ExternalModel) -> None:
+def _check_ending(external: ExternalModel) -> None:
     if external.weights is None:
         return
     suffix = Path(external.weights).suffix.lower()
@@ -258,5 +260,3 @@ def _check_weights(external: ExternalModel) -> None:
             f"--weights {external.weights}: unknown ending {suffix!r}; allowed: "
             f"{', '.join(SUFFIXES)}"
         )
-    if not Path(external.weights).is_file():
-        raise ModelError(f"no weights file at {external.weights}; check the path")

@@ -31,6 +31,8 @@ class Attack(Versioned):
         timeout: seconds that the attack may take; None for any.
     """
 
+    gives_up = True
+
     def __init__(
         self,
         spec: AttackSpec,
@@ -44,6 +46,7 @@ class Attack(Versioned):
         self.spec, self.key, self.needs = spec, key, needs
         self.made_on, self.timeout = made_on, timeout
         self.path, self.label = f"attacks/{key}", f"attack {spec.name}"
+        self.kinds = (f"attack {spec.attack}", "attack")
         count = min(examples, spec.examples or examples)
         self.effort = count * effort_each(spec)
 

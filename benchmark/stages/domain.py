@@ -41,9 +41,13 @@ class Adapting(Versioned):
         needs: the stages that make the model which is attacked.
     """
 
+    comparable = False
+
     def __init__(self, protocol: Domain, method: str, key: str, needs: Sequence[str]) -> None:
         self.protocol, self.method, self.key = protocol, method, key
         self.path, self.label = f"{FOLDER}/{key}", f"{method} to {protocol.adapt_to}"
+        pace = "reading" if method in READING else "descending"
+        self.kinds = (f"{FOLDER} {method}", f"{FOLDER} {pace}")
         self.needs = tuple(needs)
         self.effort = protocol.gradient_evaluations(method)
 

@@ -29,6 +29,8 @@ class NewClasses(Versioned):
         needs: the stages that make the model which is attacked.
     """
 
+    comparable = False
+
     def __init__(
         self,
         protocol: FewShot,
@@ -41,6 +43,8 @@ class NewClasses(Versioned):
         self.protocol, self.readout, self.ways, self.shots = protocol, readout, ways, shots
         self.key, self.path = key, f"{NAME}/{key}"
         self.label = f"{readout} {ways}-way {shots}-shot"
+        pace = "one by one" if readout in ("finetune", "own") else "together"  # episodes
+        self.kinds = (f"{NAME} {readout}", f"{NAME} {pace}")
         self.needs = tuple(needs)
         self.effort = protocol.gradient_evaluations(ways)
 

@@ -29,6 +29,7 @@ class Tuning(Versioned):
     """
 
     label = f"adapt {TUNING}"
+    comparable = False
 
     def __init__(
         self, protocol: Protocol, key: str, needs: Sequence[str], gradient_evaluations: float
@@ -60,9 +61,12 @@ class Family(Versioned):
         gradient_evaluations: that it takes, roughly.
     """
 
+    comparable = False
+
     def __init__(self, name: str, key: str, tuning: Tuning, gradient_evaluations: float) -> None:
         self.name, self.key, self.tuning = name, key, tuning
         self.path, self.label = f"adaptations/{key}", f"adapt {name}"
+        self.kinds = (self.label, "adapt")
         self.needs = (*tuning.needs, tuning.path)
         self.effort = _WEIGHT * gradient_evaluations
 

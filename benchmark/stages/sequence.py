@@ -29,9 +29,12 @@ class Learner(Versioned):
         needs: what makes the model.
     """
 
+    comparable = False
+
     def __init__(self, protocol: Arrivals, learner: str, key: str, needs: Sequence[str]) -> None:
         self.protocol, self.learner, self.key = protocol, learner, key
         self.path, self.label = f"{FOLDER}/{key}", f"sequence {learner}"
+        self.kinds = (self.label, FOLDER)
         self.needs = tuple(needs)
         self.effort = protocol.gradient_evaluations(learner)
 

@@ -22,6 +22,10 @@ class Stage:
         label: what a person calls it, and what progress is told under.
         effort: that it takes, roughly, in gradient evaluations of a training; progress and time
             left are told by it.
+        kinds: of work, from the nearest on. Stages of one kind take about as long for a unit of
+            effort; its label unless it says so.
+        comparable: a unit of its effort takes about as long as one of any other stage that is.
+        gives_up: it takes less time, the sooner a model gives way.
         essential: nothing of the cell can go on without it, so what it raises ends the cell.
         required: a cell is not done without it.
         needs: the paths of stages of the same cell that it reads. Where one of them failed, so
@@ -31,6 +35,9 @@ class Stage:
     path: str
     label: str
     effort: float = 0.0
+    kinds: tuple[str, ...] = ()
+    comparable: ClassVar[bool] = True
+    gives_up: ClassVar[bool] = False
     essential: ClassVar[bool] = False
     required: ClassVar[bool] = True
     needs: tuple[str, ...] = ()

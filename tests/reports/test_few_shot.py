@@ -29,13 +29,15 @@ def measure(
     robust=0.4,
     arrays=None,
     key="1a2b3c4d",
+    stored=True,
     **changes,
 ):
     """Writes a read-out whose episodes are spread around a share; returns their arrays."""
     generator = np.random.default_rng(len(readout) + shots)
     spread = generator.uniform(-0.1, 0.1, EPISODES)
     shares = {"clean": np.full(EPISODES, 0.8), "robust": robust + spread}
-    shares |= {"stored_queries": np.full(EPISODES, 0.7), **(arrays or {})}
+    shares |= {"stored_queries": np.full(EPISODES, 0.7)} if stored else {}
+    shares |= arrays or {}
     record = {
         "version": FewShotRecord.VERSION,
         "readout": readout,
@@ -75,6 +77,16 @@ def test_read_outs_are_sorted_by_white_box_queries_whatever_stored_ones_leave(sy
     assert (part["rows"][0]["gradient_evaluations"], part["rows"][0]["labels_used"]) == (7.0, 5)
     assert re.search(r"Stored, %.*99\.0", text, re.S)
     assert "guessing leaves 20.0 %" in text
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_page_tells_of_stored_queries_and_autoattack_where_they_were_asked_for(
+    synthetic, asked
+):
+    more = {"arrays": {"autoattack": np.full(4, 0.3)}, "autoattack_episodes": 4} if asked else {}
+    measure(synthetic, synthetic.cell("pgd-at"), stored=asked, **more)
+    text, _ = metatest(synthetic, "few_shot")
+    assert ("queries were attacked once" in text, "AutoAttack goes on" in text) == (asked, asked)
 
 
 def test_the_read_out_that_a_model_is_judged_by_is_chosen_on_validation_classes(synthetic):

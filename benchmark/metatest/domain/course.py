@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark.metatest.domain.episodes import Episode, EpisodeRunner
 from benchmark.metatest.domain.settings import METHODS
+from benchmark.metatest.effort import part
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Adapted
 from benchmark.metatest.readouts.table import Setting, readout
@@ -85,12 +86,16 @@ class Course(EpisodeRunner):
         shots = self.protocol.shots
         tried: list[Record] = []
         settings, whole = [], []
+        chosen = self.protocol.share_of_tuning(len(self._grid(method, model)))
         for place, count in enumerate(shots):
-            settings.append(self._tuned(method, model, count, tried))
+            here = part(progress, place / len(shots), (place + 1) / len(shots))
+            begun = part(here, 0.0, chosen)
+            settings.append(self._tuned(method, model, count, tried, begun))
             found: list[Episode] = []
-            for number in numbers:
+            for done, number in enumerate(numbers, 1):
                 found.append(self.run_episode(method, model, count, settings[-1], number))
-                progress((place + len(found) / len(numbers)) / len(shots))
+                share_done = self.protocol.measuring(done) / self.protocol.measuring(len(numbers))
+                part(here, chosen, 1.0)(share_done)
             whole.append(found)
         costs = [found[0].cost.as_record() for found in whole]  # alike in all episodes
         return {"setting": settings, "tried": tried, "cost": costs}, self._arrays(whole)
@@ -107,23 +112,30 @@ class Course(EpisodeRunner):
             for name, lists in shares.items()
         }
 
+    def _grid(self, method: str, model: Adaptable | Adapted) -> Sequence[Setting]:
+        if isinstance(model, Adapted):
+            return readout(method, model).grid
+        return self.protocol.grid(renews=model.renews)
+
     def _tuned(
-        self, method: str, model: Adaptable | Adapted, shots: int, tried: list[Record]
+        self,
+        method: str,
+        model: Adaptable | Adapted,
+        shots: int,
+        tried: list[Record],
+        progress: Callable[[float], None] = lambda done: None,
     ) -> Setting:
         """The setting that validation data are left most by; what was tried is added."""
+        grid = self._grid(method, model)
 
-        def robust(setting: Setting) -> float:
+        def robust(place: int, setting: Setting) -> float:
             numbers = range(self.protocol.tuning_episodes)
             found = [
                 self.run_episode(method, model, shots, setting, n, tuning=True) for n in numbers
             ]
             left = float(np.mean([one.robust for one in found]))
             tried.append({**setting, "shots": shots, "robust": left})
+            progress((place + 1) / len(grid))
             return left
 
-        grid: Sequence[Setting]
-        if isinstance(model, Adapted):
-            grid = readout(method, model).grid
-        else:
-            grid = self.protocol.grid(renews=model.renews)
-        return grid[int(np.argmax([robust(setting) for setting in grid]))]
+        return grid[int(np.argmax([robust(*one) for one in enumerate(grid)]))]

@@ -100,13 +100,27 @@ class Domain:
 
     def gradient_evaluations(self, method: str) -> float:
         """About what a method takes, with ten classes."""
-        measured = self.queries * (self.attack_steps + 1) * len(SCALES)
         learned = 10 * max(self.rounds) * (self.support_attack_steps + 1 + self.steps)
         learned = 0 if method in READING else learned
-        tried = self.episodes + self.tuning_episodes * len(self.grid(renews=True))
-        strongest = min(self.autoattack_episodes, self.episodes) * of_autoattack(10)
-        attacked = tried * measured + self.queries * strongest
-        return len(self.shots) * attacked + tried * sum(self.shots) * learned
+        tries = len(self.grid(renews=True))
+        attacked = self.queries * (self.tuning(tries) + self.measuring())
+        learning = (self.episodes + self.tuning_episodes * tries) * sum(self.shots) * learned
+        return len(self.shots) * attacked + learning
+
+    def share_of_tuning(self, tries: int) -> float:
+        """Of the time that a number of shots takes, roughly, where so many settings are tried."""
+        tuning = self.tuning(tries)
+        return tuning / (tuning + self.measuring())
+
+    def tuning(self, tries: int) -> float:
+        """About what attacks take of a query while so many settings are tried."""
+        return tries * self.tuning_episodes * (self.attack_steps + 1) * len(SCALES)
+
+    def measuring(self, episodes: int | None = None) -> float:
+        """About what attacks take of a query in all episodes that count, or the first so many."""
+        episodes = self.episodes if episodes is None else episodes
+        strongest = min(self.autoattack_episodes, episodes) * of_autoattack(10)
+        return episodes * (self.attack_steps + 1) * len(SCALES) + strongest
 
 
 def resolve(settings: Mapping[str, Any]) -> Domain:

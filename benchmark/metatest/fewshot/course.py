@@ -19,12 +19,13 @@ import numpy as np
 from benchmark.datasets import Dataset
 from benchmark.datasets.dataset import Pool
 from benchmark.metatest.attacks import Kept, kept
+from benchmark.metatest.effort import part
 from benchmark.metatest.fewshot import episodes as drawing
 from benchmark.metatest.fewshot.episodes import Episodes
 from benchmark.metatest.fewshot.settings import FewShot, keeps_apart
 from benchmark.metatest.readouts.model import Adapted, Reading
 from benchmark.metatest.readouts.names import READOUTS
-from benchmark.metatest.readouts.table import ReadOut, Setting, Support, choose, readout
+from benchmark.metatest.readouts.table import ReadOut, Setting, Support, choose, readout, tries
 from benchmark.metatest.strongest import autoattack
 from benchmark.metatest.summary import GIVEN_UP, share, unmet
 from benchmark.results import Record
@@ -105,11 +106,13 @@ class Course:
         self.model.restore()
         self.model.spent()
         self.model.autoattack = Cost()
-        candidate, tuning = self._tuned(chosen, ways, shots)
+        tuned = self.protocol.share_of_tuning(tries(chosen), ways)
+        candidate, tuning = self._tuned(chosen, ways, shots, part(progress, 0.0, tuned))
         tuning["cost"] = self.model.spent().as_record()
         problem = self._problem("test", ways, shots, chosen)
         numbers = range(self.protocol.episodes) if numbers is None else numbers
-        arrays = self._measured(problem, numbers, candidate, progress, final=True)
+        rest = part(progress, tuned, 1.0)
+        arrays = self._measured(problem, numbers, candidate, rest, final=True)
         cost = chosen.cost(ways * shots, candidate.setting, self._support_ascent)
         return {
             **record,
@@ -168,7 +171,9 @@ class Course:
         query = support if pool.shared else self.model.features(pool.query[:])
         return Problem(pool, ways, shots, (support, query))
 
-    def _tuned(self, chosen: ReadOut, ways: int, shots: int) -> tuple[Candidate, Record]:
+    def _tuned(
+        self, chosen: ReadOut, ways: int, shots: int, progress: Progress
+    ) -> tuple[Candidate, Record]:
         """The defender's setting, the attacker's scale, and what they were chosen by."""
         ways = min(ways, len(self.dataset.novel["validation"].class_names))
         problem = self._problem("validation", ways, shots, chosen)
@@ -176,7 +181,9 @@ class Course:
         tried: list[Record] = []
 
         def robust(setting: Setting, scale: float) -> float:
-            arrays = self._measured(problem, numbers, Candidate(chosen, setting, scale))
+            count = tries(chosen)
+            this = part(progress, len(tried) / count, (len(tried) + 1) / count)
+            arrays = self._measured(problem, numbers, Candidate(chosen, setting, scale), this)
             tried.append({**setting, "scale": scale, "robust": float(arrays["robust"].mean())})
             return float(tried[-1]["robust"])
 
@@ -204,12 +211,15 @@ class Course:
         )
         size = 1 if candidate.readout.moves else max(1, self.model.rows // whole.query.shape[1])
         found: dict[str, list[np.ndarray]] = {}
-        done = 0
+        done, measuring = 0, self.protocol.measuring
         for batch in whole.batches(size):
             for name, values in self._batch(problem, batch, candidate, final=final).items():
                 found.setdefault(name, []).append(values)
             done += len(batch)
-            progress(done / len(numbers))
+            so_far = done / len(numbers)
+            if final:  # the first are attacked by more than PGD
+                so_far = measuring(problem.ways, done) / measuring(problem.ways, len(numbers))
+            progress(so_far)
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def _batch(

@@ -109,9 +109,22 @@ class FewShot:
 
     def gradient_evaluations(self, ways: int) -> float:
         """About what a read-out takes: attacks on queries of test and of validation classes."""
-        tried, queries = 8 * self.tuning_episodes, ways * self.query_shots
-        strongest = min(self.autoattack_episodes, self.episodes) * of_autoattack(ways)
-        return queries * ((self.episodes + tried) * (self.attack_steps + 1) + strongest)
+        return ways * self.query_shots * (self.tuning(tries=8) + self.measuring(ways))
+
+    def share_of_tuning(self, tries: int, ways: int) -> float:
+        """Of a read-out's whole time, roughly, where so many settings are tried."""
+        tuning = self.tuning(tries)
+        return tuning / (tuning + self.measuring(ways))
+
+    def tuning(self, tries: int) -> float:
+        """About what it takes of a query to try so many settings."""
+        return tries * self.tuning_episodes * (self.attack_steps + 1)
+
+    def measuring(self, ways: int, episodes: int | None = None) -> float:
+        """About what all test episodes, or the first so many, take of a query."""
+        episodes = self.episodes if episodes is None else episodes
+        strongest = min(self.autoattack_episodes, episodes) * of_autoattack(ways)
+        return episodes * (self.attack_steps + 1) + strongest
 
 
 def resolve(settings: Mapping[str, Any]) -> FewShot:

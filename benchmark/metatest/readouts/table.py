@@ -85,6 +85,11 @@ def choose(chosen: ReadOut, robust: Callable[[Setting, float], float]) -> tuple[
     return setting, min(SCALES, key=lambda scale: left[scale])
 
 
+def tries(chosen: ReadOut) -> int:
+    """How often `choose` asks."""
+    return len(chosen.grid) + len(SCALES) - 1
+
+
 def readout(name: str, model: Adapted) -> ReadOut:
     """The read-out of this name; "own" is as the model was trained."""
     return _own(model) if name == "own" else _TABLE[name]

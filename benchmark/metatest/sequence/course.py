@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.metatest import families
+from benchmark.metatest.effort import part
 from benchmark.metatest.meeting import Meeting
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.sequence.episodes import draw_episode, run_episode
@@ -41,9 +42,11 @@ class Course(Meeting):
         """
         record, started = self.about(learner), time.perf_counter()
         try:
-            setting, tuning = self._tuned(learner, model)
+            chosen = self.protocol.share_of_tuning(learner)
+            setting, tuning = self._tuned(learner, model, part(progress, 0.0, chosen))
             numbers = range(self.protocol.episodes) if numbers is None else numbers
-            arrays, costs = self._measured(learner, model, setting, numbers, progress)
+            rest = part(progress, chosen, 1.0)
+            arrays, costs = self._measured(learner, model, setting, numbers, rest)
         except Exception as error:  # other people's model may raise anything
             traceback.print_exc()
             return {**record, "status": "failed", "reason": reason_of(error)}, {}
@@ -82,7 +85,12 @@ class Course(Meeting):
             GIVEN_UP: unmet(arrays),
         }
 
-    def _tuned(self, learner: str, model: Adaptable) -> tuple[dict[str, float], Record]:
+    def _tuned(
+        self,
+        learner: str,
+        model: Adaptable,
+        progress: Callable[[float], None] = lambda done: None,
+    ) -> tuple[dict[str, float], Record]:
         """The setting that keeps most of the run's norm and the validation family, in a row."""
         names = (self.norm, families.validation_family(self.norm))
         grid, tried, cost = self.protocol.grid(learner), [], Cost()
@@ -98,6 +106,7 @@ class Course(Meeting):
                 found = run_episode(model, episode, self.protocol, learner, setting)
                 kept[place] += found.correct[-1].mean() / self.protocol.tuning_episodes
                 cost += found.adapting + found.measuring
+            progress((number + 1) / self.protocol.tuning_episodes)
         tried = [{**one, "mean": float(value)} for one, value in zip(grid, kept, strict=True)]
         told = {"families": list(names), "tried": tried, "cost": cost.as_record()}
         return grid[int(np.argmax(kept))], told

@@ -106,8 +106,17 @@ class Arrivals:
             return self.episodes * measured
         learned = self.labels * self.rounds * (attack + self.steps)
         whole = each * (learned * (1 if learner == FINETUNE else 2) + measured)
-        tuning = len(self.grid(learner)) * self.tuning_episodes * 2 / each
-        return (self.episodes + tuning) * whole
+        return (self.episodes + self._tuning(learner)) * whole
+
+    def share_of_tuning(self, learner: str) -> float:
+        """Of a learner's whole time, roughly."""
+        tuning = self._tuning(learner)
+        return tuning / (self.episodes + tuning)
+
+    def _tuning(self, learner: str) -> float:
+        """The episodes that settings are chosen on, in episodes of the whole sequence."""
+        grid = len(self.grid(learner))
+        return grid * self.tuning_episodes * 2 / len(self.families) if grid > 1 else 0.0
 
 
 def resolve(settings: Mapping[str, Any]) -> Arrivals:

@@ -7,7 +7,7 @@ name of a file and no address gets to the library, so that nothing is read or do
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -28,19 +28,44 @@ class Library:
         framework: of its models.
         package: that is imported, and that pip installs.
         description: one line.
+        listing: what names its models, in Python.
     """
 
     framework: str
     package: str
     description: str
+    listing: str
 
 
 LIBRARIES: Mapping[str, Library] = {
-    "torchvision": Library("torch", "torchvision", "torchvision's, such as torchvision:resnet18"),
-    "timm": Library("torch", "timm", "timm's, such as timm:resnet18"),
-    "hf": Library("torch", "transformers", "image classifiers of transformers, such as hf:vit"),
-    "keras": Library("tensorflow", "keras", "keras.applications, such as keras:MobileNetV2"),
+    "torchvision": Library(
+        "torch",
+        "torchvision",
+        "torchvision's, such as torchvision:resnet18",
+        "torchvision.models.list_models(module=torchvision.models)",
+    ),
+    "timm": Library("torch", "timm", "timm's, such as timm:resnet18", "timm.list_models()"),
+    "hf": Library(
+        "torch",
+        "transformers",
+        "image classifiers of transformers, such as hf:vit",
+        "transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
+    ),
+    "keras": Library(
+        "tensorflow",
+        "keras",
+        "keras.applications, such as keras:MobileNetV2",
+        "dir(keras.applications)",
+    ),
 }
+
+
+def check_name(library: str, name: str, names: Iterable[str]) -> None:
+    """Raises `UnknownName` where a library has no such model."""
+    names = list(names)
+    if name not in names:
+        raise UnknownName(f"{library} model", name, names, LIBRARIES[library].listing)
+
 
 # What would load weights, or is told by the data.
 _TAKEN = (

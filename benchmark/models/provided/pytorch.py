@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from benchmark.errors import UnknownName
+from benchmark.models.provided.origin import check_name
 from benchmark.models.pytorch import Normalisation
 
 
@@ -54,7 +54,7 @@ def _torchvision(
     name: str, settings: Mapping[str, Any], input_shape: tuple[int, ...], classes: int
 ) -> nn.Module:
     torchvision = importlib.import_module("torchvision.models")
-    _check("torchvision", name, torchvision.list_models(module=torchvision))
+    check_name("torchvision", name, torchvision.list_models(module=torchvision))
     model: nn.Module = torchvision.get_model(name, weights=None, num_classes=classes, **settings)
     return model
 
@@ -63,7 +63,7 @@ def _timm(
     name: str, settings: Mapping[str, Any], input_shape: tuple[int, ...], classes: int
 ) -> nn.Module:
     timm = importlib.import_module("timm")
-    _check("timm", name, timm.list_models())
+    check_name("timm", name, timm.list_models())
     channels = input_shape[-1]
     model: nn.Module = timm.create_model(
         name, pretrained=False, num_classes=classes, in_chans=channels, **settings
@@ -76,12 +76,7 @@ def _transformers(
 ) -> nn.Module:
     transformers = importlib.import_module("transformers")
     auto = importlib.import_module("transformers.models.auto.modeling_auto")
-    _check("hf", name, list(auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES))
+    check_name("hf", name, list(auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES))
     shape = {"image_size": input_shape[0], "num_channels": input_shape[-1]}
     config = transformers.AutoConfig.for_model(name, num_labels=classes, **{**shape, **settings})
     return Logits(transformers.AutoModelForImageClassification.from_config(config))
-
-
-def _check(library: str, name: str, names: Sequence[str]) -> None:
-    if name not in names:
-        raise UnknownName(f"{library} model", name, names)

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from benchmark.errors import UnknownName
 from benchmark.models.norms.tensorflow import Normalisation
+from benchmark.models.provided.origin import check_name
 
 
 def build(
@@ -21,8 +21,7 @@ def build(
 ) -> keras.Model:
     """The model without pretrained weights; raises `UnknownName` where Keras has none."""
     known = {key: value for key, value in vars(keras.applications).items() if key[0].isupper()}
-    if name not in known:
-        raise UnknownName(f"{library} model", name, known)
+    check_name(library, name, known)
     make: Callable[..., keras.Model] = known[name]
     own: dict[str, Any] = {"weights": None, "classifier_activation": None}
     if "include_preprocessing" in inspect.signature(make).parameters:
