@@ -70,8 +70,11 @@ def parse(content: str) -> Any:
             loader.dispose()
     except yaml.YAMLError as error:
         raise NotYaml(_one_line(error)) from error
-    except (ValueError, OverflowError) as error:  # a character beyond Unicode
-        raise NotYaml(_shortened(str(error), 200)) from error
+    except (ValueError, OverflowError) as error:
+        # Versions of Python differ in what they say of "\Uffffffff", and none says what it is
+        beyond = isinstance(error, OverflowError) or "chr()" in str(error)
+        told = "an escape in it is no character of Unicode" if beyond else str(error)
+        raise NotYaml(_shortened(told, 200)) from error
 
 
 def fault(error: ValidationError) -> tuple[str, str]:

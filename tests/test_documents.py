@@ -36,7 +36,7 @@ REFUSED = {
     "a set": ("a: !!set {b}", "could not determine a constructor for the tag"),
     "bytes": ("a: !!binary eA==", "could not determine a constructor for the tag"),
     "half a character": (r'a: "\ud800"', "half of a character"),
-    "beyond Unicode": (r'a: "\Uffffffff"', "too large"),
+    "beyond Unicode": (r'a: "\Uffffffff"', "an escape in it is no character of Unicode"),
     "a long tag": ("a: !" + "x" * 5000 + " b", "could not determine"),
     "a name twice": ("a: 1\nb: {c: 1, c: 2}", "c stands there twice .line 2, column 11"),
     "a name twice in other letters": ("{yes: 1, true: 2}", "true stands there twice"),

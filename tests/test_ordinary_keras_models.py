@@ -113,8 +113,10 @@ def test_a_model_that_keras_can_not_make_again_is_not_adapted():
 def test_a_keras_constraint_holds_after_training_as_after_keras_s_own(name):
     x, y = data()
     model = sequential(kernel_constraint=keras.constraints.MaxNorm(0.5, axis=0))
-    fit(name, model, x, y)
-    assert 0.4 < np.linalg.norm(model.get_weights()[0], axis=0).max() < 0.5001
+    fitted = fit(name, model, x, y)
+    adapted = fitted.adapt(x[:9], y[:9], steps=20, rate=0.5)
+    for one in (model, adapted.model):
+        assert 0.4 < np.linalg.norm(one.get_weights()[0], axis=0).max() < 0.5001
 
 
 @pytest.mark.parametrize("name", ["none", "pgd-at", "trades", "awp", "free-at", "meta-adv"])

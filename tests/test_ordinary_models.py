@@ -252,6 +252,16 @@ def test_what_a_model_shares_with_itself_its_copy_shares_too():
     assert copy.last.weight is not model.last.weight
 
 
+def test_a_view_of_a_buffer_is_one_in_the_copy():
+    model = Net(lambda self, x: self.last(x.flatten(1)), last=dense())
+    model.register_buffer("table", torch.arange(6.0))
+    model.half = model.table[:3]
+    copy = copied(model)
+    copy.table.add_(1)
+    assert copy.half.tolist() == [1, 2, 3]
+    assert model.half.tolist() == [0, 1, 2]
+
+
 def read_only(x):
     x = x.copy()
     x.flags.writeable = False

@@ -58,7 +58,7 @@ WITH_OTHER_WEIGHTS = {
 
 @pytest.mark.parametrize(("name", "more"), WITH_OTHER_WEIGHTS.values(), ids=WITH_OTHER_WEIGHTS)
 def test_it_is_refused_where_other_weights_stand_in(name, more):
-    told = r"computes activations anew .* \(torch.utils.checkpoint\), .* turn that off"
+    told = r"hooks on saved tensors, as torch.utils.checkpoint does: .* turn that off"
     with pytest.raises(defenses.DefenseError, match=told) as raised:
         fit(name, Recomputing(False), *data(), **more)
     assert "\n" not in str(raised.value)

@@ -57,7 +57,8 @@ def read(path: Path, dataset: Dataset) -> Claims:
     """The claims of an npz file: arrays x_adv and index, a text author, maybe y and a text `text`.
 
     x_adv is as the data's inputs, or with channels first, as floats in [0, 1] or bytes. Points
-    outside budget and box are taken: they are no successes. Pixels from 0 to 255 are not.
+    outside budget and box are taken: they are no successes. Floats above 2 are not: they are
+    mostly pixels from 0 to 255.
 
     Raises:
         DataError: it is no such file, or is about other data.
@@ -126,8 +127,8 @@ def _points(x_adv: np.ndarray, count: int, shape: tuple[int, ...]) -> np.ndarray
     highest = np.max(x_adv, where=np.isfinite(x_adv), initial=0)
     if highest > _OTHER_SCALE:
         raise DataError(
-            f"--claims: x_adv goes up to {highest:g}, and the data lie in [0, 1]; divide it by "
-            "255, or save it as uint8"
+            f"--claims: x_adv goes up to {highest:g}, and the data lie in [0, 1]; divide pixels "
+            "from 0 to 255 by 255, or save them as uint8"
         )
     return np.ascontiguousarray(x_adv, np.float32)
 

@@ -65,5 +65,5 @@ def _kinds(name: str) -> list[str]:
         raise ConfigError(f"{name!r} is a suite, and such have no checks of their own; {told}")
     if not kinds:
         every = [one for names in tables.values() for one in names]
-        raise UnknownName("part", name, every, "bench list defenses, attacks, datasets or models")
+        raise UnknownName("part", name, every, "bench list defenses (attacks, datasets, models)")
     return kinds

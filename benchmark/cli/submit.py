@@ -116,4 +116,4 @@ def _verified(store: Store, data_dir: Path | None) -> str:
         told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         every = counted(len(claims), "claim")
         raise CheckError(f"{store.path} can't be submitted: of {every} {told}")
-    return f"all {len(claims)} claims hold" if len(claims) > 1 else "the one claim holds"
+    return "the one claim holds" if len(claims) == 1 else f"all {len(claims)} claims hold"

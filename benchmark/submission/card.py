@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from benchmark import documents
 from benchmark.errors import ConfigError, shortened
 
-_LICENSE = re.compile(r"(?i)\W*\blicen[cs]e\b|\bthe\b\W*")
+_FILLER = re.compile(r"(?i)\W*\blicen[cs]e\b|\bthe\b\W*")
 _URL = re.compile(r"https://[^\s<>\"|`\[\]()]{3,500}")
 
 # What weights and results are mostly given under; of all that SPDX knows, these are proposed.
@@ -52,7 +52,7 @@ def _license(value: str) -> str:
             raise InvalidLicenseExpression
         return canonicalize_license_expression(value)
     except InvalidLicenseExpression as error:
-        plain, known = _LICENSE.sub("", value[:60]).lower(), {one.lower(): one for one in _COMMON}
+        plain, known = _FILLER.sub("", value[:60]).lower(), {one.lower(): one for one in _COMMON}
         close = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
         meant = f"did you mean {known[close[0]]}?" if close else f"such as {', '.join(_COMMON[:4])}"
         raise ValueError(

@@ -51,5 +51,5 @@ def _check_choice(record: Record, again: Record, found: Comparison, *, same_mach
     if not now["tried"]:  # there was nothing to choose from
         found.expect("setting", record["setting"], again["setting"])
     episodes.check_tried(record["setting"], stored["tried"], now["tried"], found, by="mean")
-    told, again = ({"cost": one["cost"], "measuring_cost": {}} for one in (stored, now))
-    episodes.check_costs(told, again, 1, found, exact=False)
+    told, true = ({"cost": one["cost"], "measuring_cost": {}} for one in (stored, now))
+    episodes.check_costs(told, true, 1, found, exact=False)

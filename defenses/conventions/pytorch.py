@@ -23,9 +23,9 @@ from defenses.errors import DefenseError
 _REGISTERED = ("_parameters", "_buffers", "_modules")
 
 _RECOMPUTES = (
-    "the model computes activations anew for its gradient (torch.utils.checkpoint), when its own "
-    "weights are back, and those that stood in for them are not; turn that off for this "
-    "defense"
+    "the model uses hooks on saved tensors, as torch.utils.checkpoint does: what is computed anew "
+    "for its gradient has its own weights, not those that stood in for them; turn that off for "
+    "this defense"
 )
 _NO_SECOND_DERIVATIVE = re.compile("derivative for .* not implemented|twice|double backward")
 
@@ -46,7 +46,7 @@ class Caller:
         self.model = model
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names, self.parameters = list(trained), list(trained.values())
-        self.tied = _tied(model)
+        self.trained, self.tied = frozenset(trained), _tied(model)
         if not self.parameters:
             raise DefenseError(
                 "no weight of the model wants a gradient, so there is nothing to train; unfreeze "
@@ -72,7 +72,7 @@ class Caller:
                 gives one a new tensor (`self.mean = ...`), that is put in its place, detached.
 
         Raises:
-            DefenseError: it computes anew for the gradient, where weights stand in for its own.
+            DefenseError: it has hooks on saved tensors, where weights stand in for its own.
         """
         if not self.takes_views:
             layout = torch.preserve_format if self.channels_last else torch.contiguous_format
@@ -85,12 +85,13 @@ class Caller:
             # Not torch's own `tie_weights`: where a layer has two names, it leaves the model with
             # what stood in.
             whole = {one: value for n, value in weights.items() for one in self.tied.get(n, (n,))}
-            with _kept_for_the_gradient() if whole.keys() & set(self.names) else nullcontext():
+            with _kept_for_the_gradient() if self.trained & whole.keys() else nullcontext():
                 outputs = functional_call(self.model, whole, (x,), tie_weights=False)
-            # Torch has put what the model holds afterwards into `whole`
+            # Torch has put what the model holds afterwards into `whole`, of a buffer that was taken
+            # away None. Tied ones are given the same.
             for name, value in weights.items():
                 for one in self.tied.get(name, (name,)):
-                    if whole[one] is not value:
+                    if whole[one] is not value and whole[one] is not None:
                         weights[name] = whole[one].detach()
         logits: Tensor = logits_in(outputs)
         return logits.to(self.dtype)
@@ -102,7 +103,7 @@ class Caller:
 
 @contextmanager
 def _kept_for_the_gradient() -> Iterator[None]:
-    """While entered, activations are kept; a model that computes them anew is a DefenseError."""
+    """While entered, activations are kept as they are; a model with other ideas: DefenseError."""
     try:
         with disable_saved_tensors_hooks(_RECOMPUTES):
             yield
@@ -145,11 +146,11 @@ def copied(model: nn.Module) -> nn.Module:
     """An independent module with the same weights."""
     # What a pass has left, as old weight_norm or a module that keeps its features does, is no leaf
     # of a graph, and can't be copied otherwise.
-    memo = {}
+    memo: dict[int, Any] = {}
     for module in model.modules():
         more = {name: held for name, held in vars(module).items() if name not in _REGISTERED}
         for value in _tensors_in(more, set()):
-            memo[id(value)] = _apart(value)
+            memo[id(value)] = _apart(value, memo)
     return copy.deepcopy(model, memo)
 
 
@@ -163,10 +164,12 @@ def _tensors_in(held: Any, seen: set[int]) -> Iterator[Tensor]:
             yield from _tensors_in(inner, seen)
 
 
-def _apart(value: Tensor) -> Tensor:
-    """A copy that belongs to no graph, unless the tensor begins one."""
+def _apart(value: Tensor, memo: dict[int, Any]) -> Tensor:
+    """A copy that belongs to no graph, unless the tensor begins one; views share what they did."""
     try:
-        return copy.deepcopy(value) if value.is_leaf else value.detach().clone()
+        return copy.deepcopy(value, memo) if value.is_leaf else value.detach().clone()
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError:  # of several tasks at once, which nobody can read after their pass
         return torch.empty(0)
 

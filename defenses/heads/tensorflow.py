@@ -139,6 +139,7 @@ class Body:
             )
             for variable, gradient in zip(kernel.parameters, body, strict=True):
                 variable.assign_sub(rate * gradient)
+            kernel.call.constrain()
             weight, bias = weight - rate * of_weight, bias - rate * of_bias
         return weight, bias
 

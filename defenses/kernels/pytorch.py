@@ -61,8 +61,10 @@ class Kernel(kernel.Kernel):
 
         Looked up anew, because a pass may give a buffer a new tensor.
         """
+        if not self.defense.weight_averaging:
+            return []
         running = [value for value in self.model.buffers() if value.is_floating_point()]
-        return [*self.parameters, *running] if self.defense.weight_averaging else []
+        return [*self.parameters, *running]
 
     def add_optimizer(self, name: str, parameters: Sequence[Tensor]) -> None:
         """The optimiser that the defense names, for these parameters."""

@@ -159,7 +159,8 @@ class Kernel(kernel.Kernel):
             share = tf.minimum(clipping / (norm + 1e-6), tf.ones_like(norm))
             gradients = [share * gradient for gradient in gradients]
         self.optimizers[name].apply(gradients, learning_rate)
-        self.call.constrain()
+        if name != "rates":  # these are no weights of the model
+            self.call.constrain()
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self._logits(self.images(x)).numpy())
@@ -234,6 +235,7 @@ class Kernel(kernel.Kernel):
         for _ in tf.range(steps):
             for index, gradient in enumerate(gradients_at(x, y, *near)):
                 self.parameters[index].assign_sub(rates[index] * gradient)
+            self.call.constrain()
 
     def _gradients_at(self, x: Tensor, y: Tensor, *near: Tensor) -> list[Tensor]:
         with tf.GradientTape() as tape:
