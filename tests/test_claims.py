@@ -80,7 +80,10 @@ def test_points_are_taken_in_other_forms(file, digits, change):
         ({"index": np.array([0, 1])}, r"x_adv is \(3, 8, 8, 1\).*ask for \(2, 8, 8, 1\)"),
         ({"x_adv": np.zeros((3, 64))}, r"x_adv is \(3, 64\)"),
         ({"x_adv": np.zeros((3, 8, 8, 1), int)}, "give floats in"),
-        ({"x_adv": np.full((3, 8, 8, 1), 254.0)}, "goes up to 254, .*; divide pixels from 0 to 255 by 255"),
+        (
+            {"x_adv": np.full((3, 8, 8, 1), 254.0)},
+            "goes up to 254, .*; divide pixels from 0 to 255 by 255",
+        ),
         ({"y": np.array([1, 1, 1])}, "y differs from the labels of digits"),
         ({"y": np.array([1])}, "y differs from the labels of digits"),
         ({"author": np.array([{}], dtype=object)}, "can't be read"),

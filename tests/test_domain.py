@@ -1,4 +1,4 @@
-"""Adaptation to another data set: what is refused, what is drawn, and what comes of it."""
+"""Adaptation to another data set: what is drawn, and what comes of it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from dataset_files import draw_classes
+from small_domain import SMALL, course, dataset
 from untrained import SHAPE, THREAT, adaptable, adapted, defenses, model
 
 from benchmark import frameworks
-from benchmark.datasets import Dataset
-from benchmark.errors import ConfigError
 from benchmark.metatest.domain import episodes
 from benchmark.metatest.domain.course import Course
-from benchmark.metatest.domain.settings import METHODS, READING, Domain, check, resolve
-from benchmark.metatest.domain.target import as_shape, loaded
+from benchmark.metatest.domain.settings import METHODS, READING
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Reading
 from benchmark.metatest.scales import SCALES
@@ -24,36 +21,6 @@ from benchmark.stages import domain as stage
 from defenses.heads import spec
 from defenses.perturbation.spec import pgd
 from defenses.threat import Threat
-
-SMALL = Domain(
-    adapt_to="other",
-    shots=(1, 3),
-    episodes=2,
-    queries=6,
-    attack_steps=2,
-    support_attack_steps=2,
-    rates=(0.1, 0.5),
-    rounds=(2,),
-    steps=3,
-    autoattack_episodes=0,
-)
-
-
-def dataset(shape=SHAPE, *, examples=30, name="other"):
-    """Random images of three classes that differ in their mean; test images are above 0.5."""
-    generator = np.random.default_rng(7)
-    arrays = {}
-    for part in ("train", "validation", "test"):
-        y = np.arange(examples) % 3
-        x = generator.random((examples, *shape), dtype=np.float32) / 10
-        x += y.reshape(-1, *[1] * len(shape)).astype(np.float32) / 10
-        arrays[f"x_{part}"] = x + 0.5 if part == "test" else x
-        arrays[f"y_{part}"] = y
-    return Dataset(name=name, class_names=("a", "b", "c"), **arrays)
-
-
-def course(protocol=SMALL, target=None):
-    return Course(protocol, target or dataset(), SHAPE, Threat("linf", 0.02), 0)
 
 
 def beginning(method, framework, dtype="float64"):
@@ -328,100 +295,3 @@ def test_the_defender_chooses_the_setting_that_the_attack_leaves_most_of():
 def test_a_read_out_costs_a_pass_of_each_labelled_image():
     record, _ = course().run("centroid", beginning("centroid", "torch"))
     assert [(one["forwards"], one["backwards"]) for one in record["cost"]] == [(3, 0), (9, 0)]
-
-
-@pytest.mark.parametrize(
-    ("shape", "wanted"),
-    [((6, 6, 1), (6, 6, 1)), ((3, 3, 1), (6, 6, 3)), ((8, 8, 3), (4, 4, 1))],
-    ids=["as they are", "larger and coloured", "smaller and grey"],
-)
-def test_images_keep_their_mean_when_they_are_resized(shape, wanted):
-    x = np.full((2, *shape), 0.25, np.float32)
-    found = as_shape(x, wanted)
-    assert found.shape == (2, *wanted)
-    assert found == pytest.approx(np.full((2, *wanted), 0.25), abs=1e-6)
-
-
-def test_a_resized_image_is_bilinear():
-    x = np.array([[0, 1], [0, 1]], np.float32).reshape(1, 2, 2, 1)
-    assert as_shape(x, (2, 4, 1))[0, :, :, 0] == pytest.approx(np.array([[0, 0.25, 0.75, 1]] * 2))
-
-
-REFUSED = {
-    "no data set": ({"adapt_to": None}, "domain needs --adapt-to DATASET"),
-    "unknown setting": ({"shot": 1}, "did you mean 'shots'"),
-    "a fingerprint": ({"fingerprint": "1a2b"}, "unknown adaptation setting 'fingerprint'"),
-    "no shots": ({"shots": "0"}, "whole number from 1"),
-    "unknown method": ({"methods": "finetun"}, "unknown method 'finetun'; did you mean"),
-    "one episode": ({"episodes": "1"}, "episodes must be a whole number from 2"),
-    "too many shots": ({"shots": "11"}, "class 'a' of other has 10 to train on; lower --shots"),
-    "too many queries": ({"queries": 31}, "part of other has 30; lower --queries"),
-    "size": ({}, "inputs of 8x8x1, small of 6x6x1; give --set adaptation.resize=true"),
-    "tables": ({"resize": True}, "inputs of 5, small of 6x6x1; only images can be resized"),
-    "two channels": ({"resize": True}, "inputs of 6x6x2, small of 6x6x1; only grey is repeated"),
-}
-SHAPES = {"size": (8, 8, 1), "tables": (5,), "two channels": (6, 6, 2)}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_is_refused_in_one_line(name):
-    settings, told = REFUSED[name]
-    target = dataset(SHAPES.get(name, SHAPE))
-    whole = {"adapt_to": "other", "shots": "1", "queries": 5, **settings}
-    with pytest.raises(ConfigError, match=told) as raised:
-        check(resolve(whole), dataset(name="small"), target)
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("channels", [2, 4])
-def test_channels_that_no_rule_makes_into_others_are_refused_before_anything_runs(channels):
-    protocol = resolve({"adapt_to": "other", "shots": 1, "queries": 5})
-    with pytest.raises(ConfigError, match=f"6x6x{channels}, small of 6x6x3; only grey"):
-        check(protocol, dataset((6, 6, 3), name="small"), dataset((6, 6, channels)))
-
-
-def test_images_of_another_size_are_taken_where_that_was_asked_for():
-    protocol = resolve({"adapt_to": "other", "shots": 1, "queries": 5, "resize": True})
-    target = dataset((8, 8, 3))
-    assert check(protocol, dataset(name="small"), target).fingerprint == target.fingerprint
-    x, *_ = course(protocol, target).draw(0, 1)
-    assert x.shape == (3, *SHAPE)
-
-
-def test_images_of_several_sizes_are_made_as_high_as_the_model_takes_them(tmp_path):
-    """They have no size of their own, and --image-size is the other data set's."""
-    name = draw_classes(tmp_path, "a", size=(4, 4))
-    draw_classes(tmp_path, "b", size=(6, 8))
-    target = loaded(name, SHAPE, resize=True, label=None)
-    assert target.input_shape == SHAPE
-    with pytest.raises(ConfigError, match=r"4x4 but .* is 6x8; give --set adaptation.resize=true"):
-        loaded(name, SHAPE, resize=False, label=None)
-    with pytest.raises(ConfigError, match="has images, the model takes rows"):
-        loaded(name, (5,), resize=True, label=None)
-
-
-def test_a_table_to_adapt_to_has_its_classes_in_the_column_of_the_one_trained_on(tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text("a,b,kind\n" + "".join(f"{n},{n % 3},{'uv'[n % 2]}\n" for n in range(40)))
-    target = loaded(f"csv:{path}", (2,), resize=False, label="kind")
-    assert (target.class_names, target.input_shape) == (("u", "v"), (2,))
-
-
-COMMANDS = {
-    "another protocol": (
-        ["--protocol", "brief"],
-        "adapt_to belongs to --protocol domain; this run has brief",
-    ),
-    "unknown data set": (["--adapt-to", "digit"], "unknown dataset 'digit'; did you mean"),
-    "too many shots": (["--shots", "5000"], "lower --shots"),
-}
-
-
-@pytest.mark.parametrize(("more", "told"), COMMANDS.values(), ids=COMMANDS)
-def test_wrong_input_ends_with_one_line_and_code_2(bench, tmp_path, more, told):
-    out = tmp_path / "out"
-    given = ["--defense", "pgd-at", "--adapt-to", "digits", "--quiet", "--out", out, *more]
-    done = bench("run", *given)
-    assert (done.code, len(done.err.splitlines())) == (2, 1)
-    assert told in done.err
-    assert not out.exists()
