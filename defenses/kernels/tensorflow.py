@@ -51,6 +51,7 @@ class Kernel(kernel.Kernel):
         self.averages = [tf.Variable(value) for value in self.averaged]
         self.beside = Parts(average=Variables(self.averages))
         self.optimizers: dict[str, Adam | Sgd] = {}
+        self.optimized: dict[str, Sequence[tf.Variable]] = {}
         self.add_optimizer("optimizer", self.parameters)
         self._average = tf.function(self._graph_average)
         self._attacks: dict[Ascent, Callable[..., Tensor]] = {}
@@ -64,6 +65,7 @@ class Kernel(kernel.Kernel):
     def add_optimizer(self, name: str, parameters: Sequence[tf.Variable]) -> None:
         """The optimiser that the defense names, for these parameters."""
         defense = self.defense
+        self.optimized[name] = parameters
         decays = [defense.decay_of(len(value.shape)) for value in parameters]
         if defense.optimizer == "sgd":
             self.optimizers[name] = Sgd(parameters, decays, nesterov=defense.nesterov)
@@ -159,7 +161,7 @@ class Kernel(kernel.Kernel):
             share = tf.minimum(clipping / (norm + 1e-6), tf.ones_like(norm))
             gradients = [share * gradient for gradient in gradients]
         self.optimizers[name].apply(gradients, learning_rate)
-        if name != "rates":  # these are no weights of the model
+        if self.optimized[name] is self.parameters:
             self.call.constrain()
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:
