@@ -41,7 +41,8 @@ class Cell:
     defense's parameters, as JSON values, and each wrapper's arguments under its name. eps: in pixel
     scale [0, 1] under `norm`. examples: how many test examples are attacked. source: where a model
     comes from that someone else trained (`benchmark.external.model.source`); `defense` is its name.
-    label_column: of a table: the one with the classes.
+    label_column: of a table: the one with the classes. group_column: the one whose rows of one
+    value no split parts.
     origin: tells a model from others of its name, where its owner's code builds it or a file of
     weights starts it. extra_data: what is trained with beside the data set
     (`benchmark.datasets.extra.ExtraData.record`). precision: of its training; None for float32.
@@ -68,6 +69,7 @@ class Cell:
     examples: int
     source: Mapping[str, Any] | None = field(default=None, hash=False)
     label_column: str | None = None
+    group_column: str | None = None
     origin: Mapping[str, Any] | None = field(default=None, hash=False)
     extra_data: Mapping[str, Any] | None = field(default=None, hash=False)
     precision: str | None = None
@@ -83,6 +85,7 @@ class Cell:
         # What most cells lack is left out, so that their ids stay.
         more = {"source": self.source, "origin": self.origin, "extra_data": self.extra_data}
         label = {} if self.label_column is None else {"label": self.label_column}
+        label |= {} if self.group_column is None else {"group": self.group_column}
         label |= {} if self.dataset_from is None else {"distribution": self.dataset_from}
         defense = {} if self.defense_from is None else {"distribution": self.defense_from}
         defense |= {"support": CLEAN} if self.clean_support else {}
@@ -165,6 +168,7 @@ def cell_of(config: Mapping[str, Any]) -> Cell:
         examples=config["examples"],
         source=config.get("source"),
         label_column=dataset.get("label"),
+        group_column=dataset.get("group"),
         origin=config.get("origin"),
         extra_data=config.get("extra_data"),
         precision=config.get("precision"),
@@ -216,6 +220,7 @@ def expand(
             budget_ge=run.budget_ge,
             examples=min(run.examples, len(dataset.x_test)),
             label_column=run.label,
+            group_column=run.group,
             origin=origin,
             extra_data=extra_data,
             precision=None if run.precision == PRECISIONS[0] else run.precision,

@@ -60,14 +60,15 @@ class RunConfig(Placement, Trainings):
 
     defense, framework, seed: cells are made for every combination. eps: budget in pixel scale [0,
     1] under `norm`. budget_ge: gradient evaluations to train for, instead of `epochs`. examples:
-    test examples that are attacked. label: of a table, the column with the classes. threads: CPU
-    threads of a cell. attack_timeout: seconds after which an attack has failed. on_overfit: what
-    defenses, but not the undefended twin, do at catastrophic overfitting; their own `parameters` go
-    first. features: of a table, which an attacker can change and by how much, a YAML file or what
-    stands in one. protocol: how much of adaptation is measured, with `adaptation` on top, {setting:
-    value}; see `benchmark.metatest`. split: of classes, for few-shot. parameters: {defense:
-    {parameter: value}}. attacks: {attack of the suite: {argument: value}}. Where cells are worked
-    on: see `Placement`; what they are trained with, `Trainings`.
+    test examples that are attacked. label: of a table, the column with the classes. group: of a
+    table, the column whose rows of one value no split parts. threads: CPU threads of a cell.
+    attack_timeout: seconds after which an attack has failed. on_overfit: what defenses, but not the
+    undefended twin, do at catastrophic overfitting; their own `parameters` go first. features: of a
+    table, which an attacker can change and by how much, a YAML file or what stands in one.
+    protocol: how much of adaptation is measured, with `adaptation` on top, {setting: value}; see
+    `benchmark.metatest`. split: of classes, for few-shot. parameters: {defense: {parameter:
+    value}}. attacks: {attack of the suite: {argument: value}}. Where cells are worked on: see
+    `Placement`; what they are trained with, `Trainings`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -90,6 +91,7 @@ class RunConfig(Placement, Trainings):
     split_seed: Seed = 0
     split: Annotated[int | str | dict[str, Any] | None, BeforeValidator(values.split)] = None
     label: str | None = None
+    group: str | None = None
     features: str | dict[str, Any] | None = None
     device: Annotated[str, one_of("device", DEVICES)] = "auto"
     jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None

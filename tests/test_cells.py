@@ -52,6 +52,8 @@ def test_id_is_readable_and_stable() -> None:
         {"dataset_fingerprint": "fedcba9876543210"},
         {"image_size": 32},
         {"split_seed": 1},
+        {"label_column": "class"},
+        {"group_column": "sender"},
         {"model": "mlp"},
         {"framework": "tensorflow"},
         {"defense": "none"},

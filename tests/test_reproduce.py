@@ -76,6 +76,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "extra data": {"extra_data": "npz:data/more.npz", "extra_share": 0.25},
     "tabular": {"dataset": "npz:data/table.npz"},
     "table": {"dataset": "csv:data/table.csv", "label": "of kind"},
+    "table of groups": {"dataset": "csv:data/table.csv", "label": "of kind", "group": "sender"},
     "features": {
         "dataset": "npz:data/table.npz",
         "features": {"immutable": ["0"], "budget": {"1": 0.5}},
@@ -97,8 +98,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(place / "data/more.npz", x=more, y=np.arange(12) % 10)
     start = models.specification("mlp", (8, 8, 1), 4).initial_weights(0)
     save_file({name: one.T.copy() for name, one in start.items()}, place / "data/w.safetensors")
-    rows = [f"{one[0]},{kind}" for one, kind in zip(x, y, strict=True)]
-    (place / "data/table.csv").write_text("\n".join(["size,of kind", *rows]))
+    rows = [f"{one[0]},{n % 10},{kind}" for n, (one, kind) in enumerate(zip(x, y, strict=True))]
+    (place / "data/table.csv").write_text("\n".join(["size,sender,of kind", *rows]))
     for name in ("crow", "owl"):
         (place / "data/birds" / name).mkdir(parents=True)
         for number in range(20):

@@ -133,6 +133,10 @@ RUN: Mapping[str, Any] = {
     "image_size": option("INTEGER", "Resize and crop images in files to this many pixels.", int),
     "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
     "label": option("COLUMN", "The column of csv:FILE with the classes."),
+    "group": option(
+        "COLUMN",
+        "The column of csv:FILE whose rows of one value (a patient, a sender) no split parts.",
+    ),
     "features": option(
         "FILE.yaml",
         "Of a table: immutable, a list of columns that no attack may change, and budget, column to "

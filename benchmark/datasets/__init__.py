@@ -38,6 +38,7 @@ def load(
     image_size: int | None = None,
     split_seed: int = 0,
     label: str | None = None,
+    group: str | None = None,
     keep: bool = False,
     before: Measured | None = None,
     classes: Given | ClassSplit | None = None,
@@ -47,11 +48,12 @@ def load(
     `data_dir` is the folder that holds named sets as torchvision's loaders have them, and where a
     relative FILE or DIR is looked for second. `download` is whether the missing files of named sets
     may be fetched into it. `image_size` resizes images in files to that many pixels square.
-    `split_seed` (>= 0) fixes every split that the data don't come with. `label` is the column
-    of "csv:FILE" that holds the classes. `keep` is for processes that read examples again and
-    again: decoded images may stay in memory. `before` is what the same call found earlier, which
-    holds as long as no file changes. `classes` splits the classes (`class_split`): the data set is
-    that of the training classes, and holds the others out.
+    `split_seed` (>= 0) fixes every split that the data don't come with. `label` is the column of
+    "csv:FILE" that holds the classes, `group` the one whose rows of one value no split parts.
+    `keep` is for processes that read examples again and again: decoded images may stay in memory.
+    `before` is what the same call found earlier, which holds as long as no file changes. `classes`
+    splits the classes (`class_split`): the data set is that of the training classes, and holds the
+    others out.
 
     Raises UnknownName for a name that no table holds, DataError for data that can't be used.
     """
@@ -62,12 +64,21 @@ def load(
         raise DataError(f"--image-size {image_size} was given, but only {allowed} resize")
     if image_size is not None and image_size < 1:
         raise DataError(f"--image-size {image_size} is not a size; give a whole number above 0")
-    if label is not None and key != "csv":
-        raise DataError(f"--label {label!r} was given, but only csv:FILE has columns")
+    for option, column in (("--label", label), ("--group", group)):
+        if column is not None and key != "csv":
+            raise DataError(f"{option} {column!r} was given, but only csv:FILE has columns")
     if split_seed < 0:
         raise DataError(f"split seed {split_seed} is negative; give a whole number from 0 up")
     request = Request(
-        name, _found(path, data_dir), data_dir, download, image_size, split_seed, label, keep
+        name,
+        _found(path, data_dir),
+        data_dir,
+        download,
+        image_size,
+        split_seed,
+        label=label,
+        group=group,
+        keep=keep,
     )
     source, novel = _source(entry, request), None
     if classes is not None:

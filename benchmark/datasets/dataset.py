@@ -42,7 +42,8 @@ class Request:
     """What a loader is asked for.
 
     path: what stood after the colon of `name`, of those that take one. label: the column that holds
-    the labels. keep: whether decoded images may stay in memory, as a training needs them again.
+    the labels. group: the column whose rows of one value no split parts. keep: whether decoded
+    images may stay in memory, as a training needs them again.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Request:
     image_size: int | None
     split_seed: int
     label: str | None = None
+    group: str | None = None
     keep: bool = False
 
     @property
@@ -184,6 +186,8 @@ class Dataset:
             )
         if count := self.about.get("rows_without_label"):
             lines.append(f"rows of {self.name} without a label, left out: {count}")
+        if count := self.about.get("rows_without_group"):
+            lines.append(f"rows of {self.name} without a group, each one of its own: {count}")
         if count := self.measured.known_test:
             lines.append(
                 f"{count} of {len(self.y_test)} test examples of {self.name} are also in the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,12 +32,14 @@ def load(request: Request) -> Source:
     Columns of numbers are scaled: what the training rows have as quantiles LOW and HIGH becomes 0
     and 1 (their least and largest where these two are equal). A column of texts becomes a column of
     0 and 1 for each of its values, in order; a value that train.csv lacks is 0 in all of them. Rows
-    without a label are left out. Each value of the label's column is a class, in rising order.
+    without a label are left out. Each value of the label's column is a class, in rising order. A
+    column of groups is no input; a row without a value in it is a group of its own.
     """
     assert request.path is not None
     train, test = _frames(request.path, request.name)
     label = _label(request, train)
     train, left_out = _labelled(train, label, request.name)
+    train, groups = _grouped(train, request, label)
     classes = _classes(train[label], f"{request.name}: column {label!r}")
     inputs = train.drop(columns=label)
     _check(inputs, request.name)
@@ -56,12 +58,15 @@ def load(request: Request) -> Source:
             "x_test": _encoded(test[list(inputs)], values),
             "y_test": _codes(test[label], classes, request.name),
         }
+    alone = 0 if groups is None else int((groups < 0).sum())
+    about = {"rows_without_label": left_out, "rows_without_group": alone}
     return Source(
         _encoded(inputs, values),
         _codes(train[label], classes, request.name),
         classes,
         **parts,
-        about={"rows_without_label": left_out} if left_out else {},
+        groups=groups,
+        about={name: count for name, count in about.items() if count},
         files=[str(path) for path in _paths(request.path)],
         scale=lambda x: _scaling(x, list(map(str, inputs)), values),
     )
@@ -103,18 +108,44 @@ def _read(path: Path, name: str) -> pd.DataFrame:
 
 def _label(request: Request, frame: pd.DataFrame) -> str:
     columns = list(map(str, frame))
-    shown = ", ".join(columns[:8]) + (f" and {len(columns) - 8} more" if len(columns) > 8 else "")
     if request.label is None:
         raise DataError(
-            f"{request.name}: which column holds the classes? give --label; there are {shown}"
+            f"{request.name}: which column holds the classes? give --label; there are "
+            f"{_shown(columns)}"
         )
-    if request.label not in columns:
-        close = difflib.get_close_matches(request.label, columns, n=1)
-        fix = f"did you mean {close[0]!r}?" if close else f"there are {shown}"
-        raise DataError(f"{request.name} has no column {request.label!r}; {fix}")
+    _check_column(request.label, columns, request.name)
     if len(columns) < 2:
         raise DataError(f"{request.name} has no column beside the label")
     return request.label
+
+
+def _shown(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - 8} more" if len(columns) > 8 else ""
+    return ", ".join(columns[:8]) + more
+
+
+def _check_column(column: str, columns: Sequence[str], name: str) -> None:
+    if column not in columns:
+        close = difflib.get_close_matches(column, columns, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else f"there are {_shown(columns)}"
+        raise DataError(f"{name} has no column {column!r}; {fix}")
+
+
+def _grouped(
+    frame: pd.DataFrame, request: Request, label: str
+) -> tuple[pd.DataFrame, NDArray[np.int64] | None]:
+    """The rows without the column of groups, and each row's group, below 0 where it has none."""
+    if request.group is None:
+        return frame, None
+    _check_column(request.group, list(map(str, frame)), request.name)
+    if request.group == label:
+        raise DataError(f"{request.name}: --group {label!r} is the column of --label; give another")
+    if frame.shape[1] < 3:
+        raise DataError(f"{request.name} has no column beside the label and the group")
+    groups = pd.factorize(frame[request.group])[0].astype(np.int64)
+    alone = groups < 0
+    groups[alone] = -1 - np.arange(alone.sum())
+    return frame.drop(columns=request.group), groups
 
 
 def _labelled(frame: pd.DataFrame, label: str, name: str) -> tuple[pd.DataFrame, int]:

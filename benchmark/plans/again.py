@@ -63,6 +63,7 @@ def _whole(config: Record) -> Record:
         "image_size": dataset["image_size"],
         "split_seed": dataset["split_seed"],
         "label": dataset.get("label"),
+        "group": dataset.get("group"),
         "model": config["model"],
         "init": (config.get("origin") or {}).get("init"),
         "new_head": (config.get("origin") or {}).get("new_head"),

@@ -115,6 +115,7 @@ def _cell(config: RunConfig, external: ExternalModel, found: TrialResult, datase
         examples=min(config.examples, len(dataset.x_test)),
         source=origin,
         label_column=config.label,
+        group_column=config.group,
         dataset_from=datasets.distribution(config.dataset),
         features=budgets,
         columns=features.columns(dataset, budgets),

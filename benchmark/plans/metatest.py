@@ -41,6 +41,7 @@ class MetaTest:
                 dataset.input_shape,
                 resize=self.domain.resize,
                 label=config.label,
+                group=config.group,
                 data_dir=config.data_dir,
                 download=download,
                 split_seed=config.split_seed,

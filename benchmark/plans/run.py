@@ -184,6 +184,7 @@ def load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
             image_size=config.image_size,
             split_seed=config.split_seed,
             label=config.label,
+            group=config.group,
             classes=metatest.classes(config),
         )
     except DataError as error:

@@ -217,6 +217,7 @@ def load_dataset(
         cell.image_size,
         cell.split_seed,
         cell.label_column,
+        cell.group_column,
         measured,
         cell.class_split,
     )
@@ -234,6 +235,7 @@ def _load_cached(
     image_size: int | None,
     split_seed: int,
     label: str | None,
+    group: str | None,
     measured: Measured | None,
     classes: ClassSplit | None,
 ) -> Dataset:
@@ -243,6 +245,7 @@ def _load_cached(
         image_size=image_size,
         split_seed=split_seed,
         label=label,
+        group=group,
         before=measured,
         classes=classes,
         keep=True,

@@ -64,8 +64,9 @@ class Adapting(Versioned):
 def course_of(context: Context, protocol: Domain) -> Course:
     """What the cell's model is measured with; raises DataError where the data have changed."""
     cell, shape = context.cell, context.dataset.input_shape
-    name, label = protocol.adapt_to, cell.label_column
-    target = _target(name, shape, protocol.resize, label, context.data_dir, cell.split_seed)
+    columns = cell.label_column, cell.group_column
+    name, folder = protocol.adapt_to, context.data_dir
+    target = _target(name, shape, protocol.resize, *columns, folder, cell.split_seed)
     if target.fingerprint != protocol.fingerprint:
         raise DataError(f"data set {protocol.adapt_to} is another than that of this run")
     threat = Threat(cell.norm, cell.eps)
@@ -115,8 +116,11 @@ def _target(
     shape: tuple[int, ...],
     resize: bool,
     label: str | None,
+    group: str | None,
     data_dir: str | None,
     seed: int,
 ) -> Dataset:
     folder = Path(data_dir) if data_dir else None
-    return loaded(name, shape, resize=resize, label=label, data_dir=folder, split_seed=seed)
+    return loaded(
+        name, shape, resize=resize, label=label, group=group, data_dir=folder, split_seed=seed
+    )

@@ -69,6 +69,7 @@ def _data_and_length(cell: Cell) -> dict[str, Any]:
         "image-size": stored.get("image_size"),
         "split-seed": stored.get("split_seed") or 0,
         "label": config.dataset.label,
+        "group": config.dataset.group,
         "norm": config.threat.norm,
         "eps": repr(config.threat.eps),
         "seed": config.seed,

@@ -18,7 +18,13 @@ _COLOURS = (3, 4)
 
 
 def loaded(
-    name: str, shape: tuple[int, ...], *, resize: bool, label: str | None, **where: Any
+    name: str,
+    shape: tuple[int, ...],
+    *,
+    resize: bool,
+    label: str | None,
+    group: str | None = None,
+    **where: Any,
 ) -> Dataset:
     """The other data set, for a model that takes inputs of this shape.
 
@@ -26,7 +32,7 @@ def loaded(
     for, since they have no size of their own.
 
     Args:
-        label: the column of the classes, where it is a table.
+        label, group: the columns of the classes and of the groups, where it is a table.
         where: what else `datasets.load` is told.
 
     Raises:
@@ -34,7 +40,7 @@ def loaded(
         ConfigError: its images differ in size, and can't be resized or were not to be.
     """
     if name.partition(":")[0] == "csv":
-        where["label"] = label
+        where |= {"label": label, "group": group}
     try:
         return datasets.load(name, **where)
     except SizesDiffer as error:

@@ -24,6 +24,7 @@ class DatasetConfig(Schema):
     image_size: Count | None = None
     split_seed: Count = 0
     label: str | None = None
+    group: str | None = None
     distribution: str | None = None
     classes: dict[str, list[str]] | None = None
 
