@@ -103,7 +103,7 @@ class Caller:
 
 @contextmanager
 def _kept_for_the_gradient() -> Iterator[None]:
-    """While entered, activations are kept as they are; a model with other ideas: DefenseError."""
+    """While entered, activations are kept as they are; a model with hooks on them is refused."""
     try:
         with disable_saved_tensors_hooks(_RECOMPUTES):
             yield
