@@ -58,17 +58,6 @@ def load(
     Raises UnknownName for a name that no table holds, DataError for data that can't be used.
     """
     key, entry, path = _parse(name)
-    if image_size is not None and not entry.resized:
-        resized = [one for one, row in table.TABLE.items() if row.resized]
-        allowed = ", ".join(sorted({*resized, "folder:DIR"} - {"folder"}))
-        raise DataError(f"--image-size {image_size} was given, but only {allowed} resize")
-    if image_size is not None and image_size < 1:
-        raise DataError(f"--image-size {image_size} is not a size; give a whole number above 0")
-    for option, column in (("--label", label), ("--group", group)):
-        if column is not None and key != "csv":
-            raise DataError(f"{option} {column!r} was given, but only csv:FILE has columns")
-    if split_seed < 0:
-        raise DataError(f"split seed {split_seed} is negative; give a whole number from 0 up")
     request = Request(
         name,
         _found(path, data_dir),
@@ -80,6 +69,7 @@ def load(
         group=group,
         keep=keep,
     )
+    _check(key, entry, request)
     source, novel = _source(entry, request), None
     if classes is not None:
         source, novel = apply(class_split(classes, source.class_names), source)
@@ -88,6 +78,25 @@ def load(
     if dataset.measured is not before and distribution(name):
         foreign.check_values(dataset)
     return dataset
+
+
+def _check(key: str, entry: DatasetEntry, request: Request) -> None:
+    """Raises DataError for what was asked for that a data set of this key doesn't take."""
+    if request.image_size is not None and not entry.resized:
+        resized = [one for one, row in table.TABLE.items() if row.resized]
+        allowed = ", ".join(sorted({*resized, "folder:DIR"} - {"folder"}))
+        raise DataError(f"--image-size {request.image_size} was given, but only {allowed} resize")
+    if request.image_size is not None and request.image_size < 1:
+        raise DataError(
+            f"--image-size {request.image_size} is not a size; give a whole number above 0"
+        )
+    for option, column in (("--label", request.label), ("--group", request.group)):
+        if column is not None and key != "csv":
+            raise DataError(f"{option} {column!r} was given, but only csv:FILE has columns")
+    if request.split_seed < 0:
+        raise DataError(
+            f"split seed {request.split_seed} is negative; give a whole number from 0 up"
+        )
 
 
 def _source(entry: DatasetEntry, request: Request) -> Source:
