@@ -84,7 +84,9 @@ def fault(error: ValidationError) -> tuple[str, str]:
     if first["type"] == "value_error":
         return path, str(first["ctx"]["error"])
     message = first["msg"].replace("Input should be", "must be")
-    return path, f"{message[0].lower()}{message[1:]}, got {shortened(first['input'])}"
+    # Of what is missing pydantic gives all that stands around it
+    got = "" if first["type"] == "missing" else f", got {shortened(first['input'])}"
+    return path, f"{message[0].lower()}{message[1:]}{got}"
 
 
 _MERGE = "tag:yaml.org,2002:merge"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from defenses.adaptation.spec import Adaptation
+from defenses.errors import DefenseError
 from defenses.perturbation.spec import Ascent
 from defenses.resident.spec import Rows
 from defenses.states import Arrays as Arrays
@@ -46,7 +47,11 @@ class Kernel(ABC):
 
         That is a number, or a scalar that `float` fetches from the device, and waits for.
         """
-        return self.run(draws, learning_rate, eps)
+        loss = self.run(draws, learning_rate, eps)
+        if loss is None:
+            name = type(self).__name__
+            raise DefenseError(f"train_on of {name} returned None, not the loss before its update")
+        return loss
 
     @abstractmethod
     def run(self, draws: Arrays, learning_rate: float, eps: float, *chosen: Any) -> Any:

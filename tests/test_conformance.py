@@ -23,13 +23,14 @@ from benchmark.conformance.report import (  # noqa: E402
     Row,
     rows,
 )
+from defenses.errors import DefenseError  # noqa: E402
 
 
 @pytest.fixture
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of `broken_parts`, contributed under short names."""
     names = ("Sound", "Unequal", "Untrue", "Wide", "Cheap", "Unseeded", "Forgets", "Halved")
-    names += ("Misnamed", "Nameless")
+    names += ("Misnamed", "Nameless", "Mute", "Endless")
     attacks = ("SOUND_NOISE", "WIDE", "SILENT", "UNSEEDED", "CURIOUS", "NARROW", "ABSENT")
     attacks += ("COLOUR", "UNKNOWN")
     distribution(
@@ -65,6 +66,7 @@ FAULTY_DEFENSES = {
     "nameless": ("declaration", "its class has no docstring"),
     "unequal": ("parity", "update 1: losses or weights are .* apart"),
     "untrue": ("gradient", "in torch the update has length"),
+    "endless": ("gradient", "the update in torch leaves weights that are not finite"),
     "wide": ("budget", "points that use 2 of the budget"),
     "unseeded": ("determinism", "with one seed end in other weights"),
     "cheap": ("cost", "1408 forwards and 1408 backwards ran, 704 and 704 declared"),
@@ -79,6 +81,13 @@ def test_a_faulty_defense_is_found(name: str, fault: tuple[str, str]) -> None:
 
     with pytest.raises(Broken, match=told):
         defense.checks(name)[check]()
+
+
+@pytest.mark.usefixtures("given")
+@pytest.mark.parametrize("check", ["parity", "gradient", "determinism"])
+def test_a_forgotten_loss_is_told_as_that(check: str) -> None:
+    with pytest.raises(DefenseError, match="train_on of Own returned None, not the loss before"):
+        defense.checks("mute")[check]()
 
 
 FAULTY_ATTACKS = {

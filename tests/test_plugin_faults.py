@@ -9,11 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from plugins import distribution
 
 import defenses
 from benchmark import datasets
+from benchmark.attacks import creating
 from benchmark.attacks.entry import AttackEntry
 from benchmark.cli.listing import descriptions
 from benchmark.config import read
@@ -262,6 +264,14 @@ def test_an_attack_whose_class_can_not_be_made_is_told_before_a_run(place, tmp_p
 def test_an_attack_whose_class_can_be_made_is_planned(place, tmp_path):
     plan = attacked_by(place, tmp_path, "Right")
     assert [spec.name for job in plan.jobs for spec in job.attacks] == ["mine"]
+
+
+def test_an_attack_that_returns_nothing_is_told_as_that(monkeypatch):
+    forgot = SimpleNamespace(generate=lambda x, y: None)
+    monkeypatch.setattr(creating, "create", lambda *made_of: forgot)
+    given = {"x": np.zeros((2, 4), np.float32), "y": np.zeros(2, np.int64), "weights": None}
+    with pytest.raises(ValueError, match="generate returned None, not the adversarial examples"):
+        creating.adversarial(None, None, **given, norm="linf", eps=0.1)
 
 
 def test_trust_checks_are_made_beside_an_attack_whose_class_is_missing():

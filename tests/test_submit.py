@@ -181,7 +181,7 @@ def test_a_damaged_file_is_refused(bench: Any, results: Path) -> None:
 
 
 CARDS = {
-    "lacks": ({"license": ...}, "license field required"),
+    "lacks": ({"license": ...}, "license field required; a card has title"),
     "unknown": ({"licence": "MIT"}, "licence extra inputs are not permitted"),
     "no address": ({"code": "ftp://x"}, "code must be an address that begins with https://"),
     "no license": ({"license": "my own"}, "license must be an SPDX identifier, got 'my own'"),

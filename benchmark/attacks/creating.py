@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import numpy as np
 
@@ -55,11 +56,18 @@ def adversarial(
     With `weights` of the features, (d,), it is run where they are part of the scale.
     """
     if weights is None:
-        return np.asarray(create(spec, estimator, norm, eps).generate(x=x.copy(), y=y))
+        return _array(create(spec, estimator, norm, eps).generate(x=x.copy(), y=y))
     # Its module imports ART.
     module = importlib.import_module("benchmark.estimators.scaled")
     # Changed values are counted under l0, whatever their scale.
     scale = weights > 0 if norm == "l0" else weights
     scaled = module.Scaled(estimator, x, scale, eps, marks=spec.entry.takes_marks)
     found = create(spec, scaled, norm, eps).generate(x=scaled.examples, y=y)
-    return np.asarray(scaled.back(found))
+    return np.asarray(scaled.back(_array(found)))
+
+
+def _array(found: Any) -> np.ndarray:
+    """What an attack returned; one's own may have forgotten to."""
+    if found is None:
+        raise ValueError("the attack's generate returned None, not the adversarial examples")
+    return np.asarray(found)

@@ -142,6 +142,8 @@ class _Subject:
             after = kernel.state()
             gradient = {key: before[key] - after[key] for key in before if key.startswith("model/")}
             length = float(np.sqrt(sum((value**2).sum() for value in gradient.values())))
+            if not np.isfinite(length):
+                raise Broken(f"the update in {framework} leaves weights that are not finite")
             if not length > 0:
                 raise Broken(f"the update in {framework} moves no weight")
             ends = []

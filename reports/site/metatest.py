@@ -11,7 +11,7 @@ from reports.groups import Group, page
 from reports.rows import Row
 from reports.site import domain, fewshot, measured, render, sequence
 from reports.site.charts import Axis, Line, lines, told
-from reports.site.protocols import Document, Size, by_split, over_seeds
+from reports.site.protocols import MOST_DRAWN, Document, Size, by_split, over_seeds
 from reports.styles import is_hollow, styles
 
 MOST_ROWS = 8  # that the charts draw; the table has all
@@ -46,6 +46,7 @@ def write(document: Document) -> str:
         "metatest.html.j2",
         current="metatest.html",
         most_drawn=MOST_ROWS,
+        most_lines=MOST_DRAWN,
         groups=[
             (group, [(part, _charts(part, styles(group["defenses"]))) for part in group["parts"]])
             for group in document["groups"]

@@ -143,3 +143,20 @@ def test_what_the_attack_gave_up_is_told_beside_the_numbers(synthetic, share, sa
     text, (group,) = metatest(synthetic, "domains")
     assert group["parts"][0]["rows"][0]["given_up"] == share
     assert ("attack gave up on 2.5 %" in text) is said
+
+
+@pytest.mark.parametrize(
+    ("rounds", "said"), [([1], "and 1 round of"), ([2, 4, 16], "and 2, 4 or 16 rounds of")]
+)
+def test_rates_are_told_from_rounds(synthetic, rounds, said):
+    measure(synthetic, synthetic.cell("pgd-at"), rates=[0.1, 0.3], rounds=rounds)
+    text, _ = metatest(synthetic, "domains")
+    assert f"rates of 0.1, 0.3, {said} 5 steps" in text
+
+
+@pytest.mark.parametrize(("count", "said"), [(6, False), (7, True)])
+def test_the_page_says_where_its_chart_lacks_rows(synthetic, count, said):
+    for seed in range(count):
+        measure(synthetic, synthetic.cell("pgd-at", seed=seed))
+    text, _ = metatest(synthetic, "domains")
+    assert ("The first rows only; 1 more" in text) is said

@@ -110,6 +110,16 @@ def test_each_number_of_shots_is_a_table_and_a_point_of_the_curve(synthetic):
     assert "robust accuracy in per cent over shots" in text
 
 
+@pytest.mark.parametrize(("count", "said"), [(6, False), (7, True)])
+def test_the_page_says_where_its_charts_lack_trainings(synthetic, count, said):
+    for defense in ["none", "pgd-at", "trades", "mart", "free-at", "awp", "msd"][:count]:
+        cell_id = synthetic.cell(defense)
+        for shots in (1, 5):
+            measure(synthetic, cell_id, shots=shots)
+    text, _ = metatest(synthetic, "few_shot")
+    assert ("The first rows only; 1 more" in text) is said
+
+
 def test_several_ways_are_points_of_a_curve_over_ways(synthetic):
     cell_id = synthetic.cell("pgd-at")
     for ways in (5, 20):

@@ -118,3 +118,18 @@ def test_one_round_and_one_episode_are_no_plural(synthetic):
     text, _ = metatest(synthetic, "sequences")
     assert ", 1 round of " in text
     assert "chosen on 1 validation episode," in text
+
+
+def test_the_page_says_what_a_sign_of_forgetting_means(synthetic):
+    measure(synthetic, synthetic.cell("pgd-at"))
+    text, _ = metatest(synthetic, "sequences")
+    assert "learned, in points, negative where it was lost" in text
+    assert "−20.0" in text
+
+
+@pytest.mark.parametrize(("count", "said"), [(6, False), (7, True)])
+def test_the_page_says_where_its_chart_lacks_rows(synthetic, count, said):
+    for seed in range(count):
+        measure(synthetic, synthetic.cell("pgd-at", seed=seed))
+    text, _ = metatest(synthetic, "sequences")
+    assert ("The first rows only; 1 more" in text) is said
