@@ -187,6 +187,15 @@ def test_each_mean_of_a_meta_test_is_compared(tmp_path: Path) -> None:
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
 
 
+def test_curves_are_judged_by_the_attacks_beside_them(tmp_path: Path) -> None:
+    """They are attacks of their own, at other budgets; a copy is kept with its curve."""
+    for threads in (1, 2):
+        folder = cell(tmp_path / str(threads), threads=threads)
+        curve = {"eps": [0.1, 0.2], "robust_accuracy": [0.6, 0.5 - threads / 100]}
+        Store.open(folder).write_stage("one", "curves/pgd-1", curve)
+    assert merge([tmp_path / "1", tmp_path / "2"], tmp_path / "all").added == ["one"]
+
+
 QUICK, FULL = {"quick": ["pgd-1"]}, {"quick": ["pgd-1"], "full": ["pgd-1", "cw-1"]}
 
 
