@@ -11,7 +11,8 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,55 @@ def test_failing_writer_keeps_the_former_stage(store: Store) -> None:
     with pytest.raises(StoreError, match="No space left on device"):
         store.write_stage(CELL, ATTACK, {}, {"pgd-1a2b3c4d.npz": write})
     assert tree(store.path) == before
+
+
+def test_what_was_put_aside_before_a_writer_failed_is_removed(store: Store) -> None:
+    before = tree(store.path)
+
+    def fail(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match="No space left on device"):
+        store.write_stage(CELL, "training", {}, {"a.bin": Path.touch, "b.bin": fail})
+    assert tree(store.path) == before
+
+
+def test_files_are_on_the_disk_before_the_record_that_names_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a power failure leaves a record of a file that was never written."""
+    store.make_cell_folder(CELL)
+    done: list[str] = []
+    rename, fsync = os.replace, os.fsync
+
+    def noted_replace(source: Path, target: Path) -> None:
+        done.append(target.name)
+        rename(source, target)
+
+    def noted_fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        done.append("folder" if path.is_dir() else f"flush {path.name.rpartition('-')[2]}")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "replace", noted_replace)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    store.write_stage(CELL, "training", {}, {"a.bin": Path.touch, "b.bin": Path.touch})
+    written = ["flush a.bin", "flush b.bin", "flush training.json"]
+    assert done == [*written, "a.bin", "b.bin", "folder", "training.json", "folder"]
+
+
+def test_who_hands_over_publishes_nothing(store: Store) -> None:
+    given: list[tuple[str, str, dict[str, str]]] = []
+
+    def take(cell_id: str, stage: str, files: Mapping[str, str]) -> None:
+        assert store.read_stage(CELL, "training") is None
+        given.append((cell_id, stage, dict(files)))
+
+    worker = replace(store, hand_over=take)
+    worker.write_stage(CELL, "training", {}, {"a.bin": Path.touch})
+    assert store.read_stage(CELL, "training") is None
+    ((cell_id, stage, files),) = given
+    assert (cell_id, stage, list(files.values())) == (CELL, "training", ["a.bin", "training.json"])
 
 
 def test_number_that_is_not_finite_is_refused(store: Store) -> None:
