@@ -180,12 +180,11 @@ def _read(
     """A cell of one folder, or None if it hasn't ended or can't be read."""
     record = store.read_cell(cell_id)
     folder = store.cell_folder(cell_id)
-    reason = _fault(record)
-    if record is None and not (folder / "cell.json").exists():
-        reason = "it hasn't ended"
+    has_ended = (folder / "cell.json").exists()
+    reason = _fault(record) if has_ended else "it hasn't ended"
     if record is None or reason:
         merged.left_out[str(folder)] = reason
-        if (folder / "cell.json").exists():
+        if has_ended:
             damaged[str(folder)] = cell_id, ""
         return None
     stages: dict[str, Record] = {}
