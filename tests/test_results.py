@@ -117,6 +117,22 @@ def test_damaged_stage_reads_as_missing(
         store.read_arrays(CELL, ATTACK, "pgd-1a2b3c4d.npz")
 
 
+def test_arrays_in_place_of_those_that_were_stored_are_not_read(store: Store) -> None:
+    write_attack(store)
+    path = store.cell_folder(CELL) / "attacks" / "pgd-1a2b3c4d.npz"
+    npz_writer({"label": np.arange(3)})(path)
+    with pytest.raises(StoreError, match="its checksum differs"):
+        store.read_arrays(CELL, ATTACK, path.name)
+
+
+def test_arrays_that_lie_beside_a_record_are_none_of_its(store: Store) -> None:
+    write_attack(store)
+    folder = store.cell_folder(CELL) / "attacks"
+    (folder / "other.npz").write_bytes((folder / "pgd-1a2b3c4d.npz").read_bytes())
+    with pytest.raises(StoreError, match=r"has no file 'other.npz'"):
+        store.read_arrays(CELL, ATTACK, "other.npz")
+
+
 @pytest.mark.parametrize(
     "content",
     [
