@@ -176,6 +176,18 @@ def test_what_is_broken_or_unfinished_is_named_and_left_out(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    "suites",
+    [None, ["q"], {"q": "pgd"}, {"q": {"pgd-1": 1}}, {"q": ["pgd-1", 1]}, {"q": [], "r": 1}],
+    ids=str,
+)
+def test_suites_may_be_anything_in_a_source(tmp_path: Path, suites: Any) -> None:
+    a = Store.create(tmp_path / "a")
+    a.write_cell("one", {"config": {}, "status": "ok", "suites": suites})
+    merged = merge([a.path], tmp_path / "all")
+    assert list(merged.left_out.values()) == ["its cell.json doesn't follow the schema"]
+
+
 def test_a_damaged_copy_is_made_good_by_another(tmp_path: Path) -> None:
     a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
     (a / "cells/one/attacks/pgd-1.npz").write_bytes(b"torn")
