@@ -117,6 +117,18 @@ def test_duplicates_between_training_and_test_are_told(tmp_path: Path) -> None:
 
 BAD = [
     pytest.param(frame(), None, "which column .* --label; there are size, share", id="no label"),
+    pytest.param(
+        frame(**{f"c{number}": 1.0 for number in range(4)}),
+        None,
+        "there are size, share, kind, class, c0, c1, c2, c3$",
+        id="no label of eight",
+    ),
+    pytest.param(
+        frame(**{f"c{number}": 1.0 for number in range(6)}),
+        None,
+        "there are size, share, kind, class, c0, c1, c2, c3 and 2 more$",
+        id="no label of ten",
+    ),
     pytest.param(frame(), "clas", "has no column 'clas'; did you mean 'class'", id="misspelt"),
     pytest.param(frame(), "zzz", "has no column 'zzz'; there are size, share", id="no such column"),
     pytest.param(
