@@ -269,6 +269,24 @@ def test_files_are_on_the_disk_before_the_record_that_names_them(
     store.write_stage(CELL, "training", {}, {"a.bin": Path.touch, "b.bin": Path.touch})
     written = ["flush a.bin", "flush b.bin", "flush training.json"]
     assert done == [*written, "a.bin", "b.bin", "folder", "training.json", "folder"]
+    done.clear()
+    store.write_cell(CELL, {})
+    assert done == ["flush cell.json", "cell.json", "folder"]
+
+
+def test_nothing_is_left_of_a_record_that_could_not_be_renamed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_cell(CELL, {"status": "ok"})
+    before = tree(store.path)
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(StoreError, match="Input/output error"):
+        store.write_cell(CELL, {"status": "failed"})
+    assert tree(store.path) == before
 
 
 def test_who_hands_over_publishes_nothing(store: Store) -> None:
