@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,50 @@ def test_a_gradient_that_lacks_pixels_is_told_by_what_it_leaves_out():
     found = promises.keeps_its_promise(subject(Linear(half)))
     assert found.sentence.startswith("Gradients leave out ")
     assert found.evidence["examples"] == COUNT
+
+
+def of_rows(slopes):
+    """Along one pixel alone, so that random steps all meet the same slope; (COUNT,)."""
+    return np.eye(1, 16).reshape(1, *SHAPE) * np.reshape(slopes, (-1, 1, 1, 1))
+
+
+def without(rows):
+    """No gradient at some of the examples."""
+    return lambda gradient: gradient * (1 - np.isin(np.arange(COUNT), rows)).reshape(-1, 1, 1, 1)
+
+
+STEEP = {number: np.where(np.arange(COUNT) < number, 10.0, 1.0) for number in (5, 7)}
+# How steep each example is, how many lack a gradient, the share that this leaves out, the verdict.
+LEFT_OUT = {
+    "less than may be": (np.ones(COUNT), 11, 11 / 40, "passed"),
+    "more": (np.ones(COUNT), 13, 13 / 40, "flagged"),
+    "much, by a few": (STEEP[5], 5, 500 / 535, "passed"),
+    "much, by some": (STEEP[7], 7, 700 / 733, "flagged"),
+}
+
+
+@pytest.mark.parametrize(("slopes", "number", "share", "status"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_what_is_left_out_is_told_where_it_is_much_and_sure(slopes, number, share, status):
+    model = Linear(without(range(number)), slopes=of_rows(slopes))
+    found = promises.keeps_its_promise(subject(model))
+    assert found.evidence["share_left_out"] == pytest.approx(share, rel=1e-3)
+    assert found.evidence["examples"] == COUNT - number
+    assert found.status == status
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.3, 0.7), (0.0, 1.0)], ids=["inside", "at the edge"])
+def test_points_lie_half_a_budget_from_the_examples_and_off_the_edges(low, high):
+    """Where an input layer that clips, or rounds, is no excuse."""
+    model, points = Linear(), []
+    x = np.random.default_rng(3).choice([low, high], (COUNT, *SHAPE)).astype(np.float32)
+    one = dataclasses.replace(subject(model), x=x, y=np.zeros(COUNT, int))
+    one = dataclasses.replace(one, clean_prediction=one.y)
+    asked = model.logits_and_gradient
+    model.logits_and_gradient = lambda x, weights: points.append(x) or asked(x, weights)
+    promises.keeps_its_promise(one)
+    away = np.abs(points[0] - x)
+    assert 0.45 * EPS < away.max() <= 0.5 * EPS + 1e-6
+    assert (points[0].min() >= 0.05, points[0].max() <= 0.95) == (True, True)
 
 
 SILENT = {
