@@ -251,6 +251,12 @@ def test_no_split_parts_rows_of_one_group(tmp_path: Path) -> None:
     assert kinds_of(other.x_train) & kinds_of(other.x_test)
 
 
+def test_a_hundred_texts_can_be_told_apart(tmp_path: Path) -> None:
+    table = frame(300, kind=[f"name {row % 100}" for row in range(300)])
+    data = datasets.load(saved_parts(tmp_path, table, frame()), label="class")
+    assert data.input_shape == (102,)
+
+
 def test_one_column_beside_label_and_group_is_enough(tmp_path: Path) -> None:
     name = save(tmp_path / "t.csv", grouped()[["sender", "size", "class"]])
     assert datasets.load(name, label="class", group="sender").input_shape == (1,)
