@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -301,6 +302,27 @@ def test_who_hands_over_publishes_nothing(store: Store) -> None:
     assert store.read_stage(CELL, "training") is None
     ((cell_id, stage, files),) = given
     assert (cell_id, stage, list(files.values())) == (CELL, "training", ["a.bin", "training.json"])
+
+
+def test_of_a_cell_that_is_removed_the_record_goes_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed meanwhile leaves a cell that hasn't ended, and none that lacks stages."""
+    write_attack(store)
+    store.write_cell(CELL, {"status": "ok"})
+
+    def refuse(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(StoreError, match="Input/output error"):
+        store.discard(CELL)
+    assert store.read_cell(CELL) is None
+    assert store.read_stage(CELL, ATTACK) is not None
+    monkeypatch.undo()
+    store.discard(CELL)
+    store.discard(CELL)
+    assert store.cell_ids() == []
 
 
 def test_number_that_is_not_finite_is_refused(store: Store) -> None:
