@@ -137,6 +137,20 @@ def test_another_setting_here_is_told(monkeypatch):
     assert told.startswith("setting is told as")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("setting", CHOSEN[:1]),
+        ("setting", [*CHOSEN, CHOSEN[0]]),
+        ("tried", [*TRIED, TRIED[0] | {"shots": 9}]),
+    ],
+    ids=["too few settings", "too many", "more tried"],
+)
+def test_each_number_of_labels_has_its_setting_elsewhere(monkeypatch, name, value):
+    found = checked(monkeypatch, same_machine=False, **{name: value})
+    assert any(told.startswith("settings") for told in found.differs), found
+
+
 def test_where_another_setting_is_best_by_a_hair_elsewhere_nothing_else_is_said(monkeypatch):
     found = checked(
         monkeypatch, same_machine=False, again={**OTHER, "tried": AS_GOOD}, cost=[{}, {}]

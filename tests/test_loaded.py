@@ -188,6 +188,36 @@ def test_weights_that_were_given_are_one_file(architecture, files):
         one._external(None)
 
 
+@pytest.mark.parametrize(
+    ("source", "builder", "made"),
+    [
+        (None, None, {"origin": SimpleNamespace(builder=None), "model": None}),
+        (None, "nets:net", None),
+        ({"builder": None}, "nets:net", {"origin": None, "model": "theirs"}),
+    ],
+    ids=["built in", "built by its owner", "external"],
+)
+def test_a_model_is_made_of_what_the_cell_says(monkeypatch, source, builder, made):
+    def context(*cell, origin, **more):
+        return SimpleNamespace(dataset="data", origin=origin, model=None)
+
+    monkeypatch.setattr(loaded, "check_installed", print)
+    monkeypatch.setattr(loaded, "Context", context)
+    monkeypatch.setattr(loaded, "origin_of", lambda model, init: SimpleNamespace(builder=builder))
+    one = bare(
+        cell=SimpleNamespace(source=source, model="mlp"),
+        **{"store": None, "machine": MACHINE, "cell_id": "one", "_data_dir": None},
+        _sources=dict,
+        _external=lambda data: {"data": "theirs"}[data],
+    )
+    if made is None:
+        with pytest.raises(StoreError, match="code of its owner, which is not run here"):
+            _ = one.context
+    else:
+        found = one.context
+        assert {"origin": found.origin, "model": found.model} == made
+
+
 def test_a_cell_whose_parts_are_not_installed_is_not_made_again(monkeypatch):
     def refuse(cell):
         raise BenchError("not installed")
