@@ -150,6 +150,23 @@ def test_weights_that_are_used_have_to_be_those_of_their_record(name, adapts, fi
             assert getattr(one, name) == "made"
 
 
+def test_a_model_that_someone_else_trained_needs_no_weights_of_a_training():
+    one = bare(cell=SimpleNamespace(source={}), context=SimpleNamespace(model="theirs"))
+    assert one.model == "theirs"
+
+
+def test_a_stage_that_is_not_there_is_told_where_it_has_to_be():
+    one = bare(store=SimpleNamespace(read_whole=lambda *_: None), cell_id="one")
+    assert one.found("training") is None
+    with pytest.raises(StoreError, match="the stored training is missing or damaged"):
+        one.stage("training")
+
+
+def test_arrays_are_those_of_the_stage_by_its_key():
+    one = bare(store=SimpleNamespace(read_arrays=lambda *asked: asked), cell_id="one")
+    assert one.arrays("curves/pgd-1") == ("one", "curves/pgd-1", "pgd-1.npz")
+
+
 def test_sources_are_told_by_the_attacks_whose_records_can_be_read():
     def found(stage):
         key = stage.removeprefix("attacks/")

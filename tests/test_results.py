@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ import pytest
 
 from benchmark.errors import StoreError
 from benchmark.results import Store, npz_writer
+from benchmark.results import files as disk
 
 CELL = "digits-cnn-torch-none-s0-0123456789"
 ATTACK = "attacks/pgd-1a2b3c4d"
@@ -167,6 +169,31 @@ def test_a_number_that_is_read_as_infinity_is_refused(
     seal = hashlib.sha256("\n".join([first, *lines]).encode()).hexdigest()
     path.write_text("\n".join([first, f'  "checksum": "{seal}",', *lines]))
     assert (store.read_stage(CELL, ATTACK) is not None) == is_read
+
+
+def test_a_record_that_says_the_same_in_another_form_is_intact(store: Store) -> None:
+    write_attack(store)
+    path = store.cell_folder(CELL) / f"{ATTACK}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=None))
+    assert store.read_stage(CELL, ATTACK) is not None
+    path.write_text(path.read_text().replace('"pgd"', '"pgd2"'))
+    assert store.read_stage(CELL, ATTACK) is None
+
+
+@pytest.mark.timeout(20)
+def test_a_record_that_is_a_pipe_is_not_waited_for(store: Store) -> None:
+    os.mkfifo(store.make_cell_folder(CELL) / "training.json")
+    assert store.read_stage(CELL, "training") is None
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(9, True), (10, True), (11, False), (99, False)])
+def test_a_file_is_read_up_to_a_size(tmp_path: Path, size: int, is_read: bool) -> None:
+    (tmp_path / "a").write_bytes(b"x" * size)
+    if is_read:
+        assert disk.read_plain(tmp_path / "a", largest=10) == b"x" * size
+    else:
+        with pytest.raises(OSError, match="larger than 10 bytes"):
+            disk.read_plain(tmp_path / "a", largest=10)
 
 
 def test_cell_copied_under_another_id_reads_as_missing(store: Store) -> None:
