@@ -235,6 +235,29 @@ def test_of_very_many_files_the_contents_make_the_fingerprint(
     assert datasets.load(f"folder:{tmp_path}", image_size=4).fingerprint != data.fingerprint
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_of_very_many_files_those_of_each_part_are_in_the_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr("benchmark.datasets.folder.MANY", 10)
+    for each in ("train", "test"):
+        draw_classes(tmp_path / each)
+    before = datasets.load(f"folder:{tmp_path}").fingerprint
+    draw(tmp_path / part / "b" / "9.png", value=77)
+    assert datasets.load(f"folder:{tmp_path}").fingerprint != before
+
+
+@pytest.mark.parametrize(("files", "is_hashed"), [(20, False), (19, True)])
+def test_so_many_files_are_read_as_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, is_hashed: bool
+) -> None:
+    name = draw_classes(tmp_path)
+    as_pixels = datasets.load(name)
+    assert "transform" not in as_pixels.about
+    monkeypatch.setattr("benchmark.datasets.folder.MANY", files)
+    assert (datasets.load(name).fingerprint != as_pixels.fingerprint) is is_hashed
+
+
 def test_very_many_files_are_not_decoded_to_be_planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

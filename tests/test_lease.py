@@ -108,6 +108,23 @@ def test_who_was_followed_writes_nothing_more(
     assert lease.newest(store.path) == 2
 
 
+def test_who_is_followed_between_two_files_of_a_stage_does_not_make_it_known(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.lock() as ours:
+        rename = os.replace
+
+        def be_followed(source: Path, target: Path) -> None:
+            rename(source, target)
+            assert ours.lease is not None
+            ours.lease.lost = True
+
+        monkeypatch.setattr(os, "replace", be_followed)
+        with pytest.raises(StoreError, match="was taken over by another run"):
+            ours.write_stage("one", "training", {}, {"a.bin": Path.touch})
+    assert [path.name for path in store.cell_folder("one").iterdir()] == ["a.bin"]
+
+
 def test_who_was_stopped_and_not_followed_goes_on(store: Store) -> None:
     with store.lock() as stopped:
         assert stopped.lease is not None

@@ -11,6 +11,7 @@ import pytest
 import reports
 from benchmark.errors import BenchError, StoreError
 from benchmark.results import Store
+from benchmark.results import files as disk
 from benchmark.results.merge import merge
 
 INSIDE = ("cells", "cells/one", "cells/one/attacks", "cells/one/cell.json", ".lock-1", "logs")
@@ -64,6 +65,14 @@ def test_nothing_is_written_or_removed_through_a_link(
         write(out)
     assert "\n" not in str(caught.value)
     assert os.listdir(elsewhere) == [".tmp-1-theirs"]
+
+
+def test_nothing_is_written_where_a_path_leads_up(tmp_path: Path) -> None:
+    out = Store.create(tmp_path / "out").path
+    for name in ("../file", "cells/../../file"):
+        with pytest.raises(OSError, match="is not followed"):
+            disk.write_json(out / name, {}, root=out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("name", ["report", "report/index.html"])

@@ -69,6 +69,8 @@ def test_merging_again_changes_nothing(tmp_path: Path) -> None:
 def test_suites_of_one_cell_are_joined(tmp_path: Path) -> None:
     a = cell(tmp_path / "a", suites={"quick": ["pgd-1"]})
     b = cell(tmp_path / "b", suites={"quick": ["pgd-1"], "full": ["pgd-1", "square-1"]})
+    Store.open(a).write_stage("one", "curves/pgd-1", {"seconds": 1.0})
+    before = content(a)
 
     merged = merge([b], a)
 
@@ -78,6 +80,31 @@ def test_suites_of_one_cell_are_joined(tmp_path: Path) -> None:
     assert record is not None
     assert record["suites"] == {"quick": ["pgd-1"], "full": ["pgd-1", "square-1"]}
     assert store.read_stage("one", "attacks/square-1") is not None
+    known = {path: content(a)[path] for path in before if path != "cells/one/cell.json"}
+    assert known == {path: before[path] for path in known}
+
+
+def test_a_suite_that_needs_no_other_attack_is_joined_too(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", suites={"quick": ["pgd-1"]})
+    b = cell(tmp_path / "b", suites={"short": ["pgd-1"]})
+
+    assert merge([b], a).extended == ["one"]
+
+    record = Store.open(a).read_cell("one")
+    assert record is not None
+    assert record["suites"] == {"quick": ["pgd-1"], "short": ["pgd-1"]}
+
+
+def test_a_cell_that_failed_before_any_stage_comes_along(tmp_path: Path) -> None:
+    a = Store.create(tmp_path / "a")
+    a.write_cell("one", {"config": {}, "status": "failed", "reason": "so", "suites": {}})
+    assert merge([a.path], tmp_path / "all").added == ["one"]
+    assert content(tmp_path / "all") == content(a.path)
+
+
+def test_a_path_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="null character"):
+        merge([cell(tmp_path / "a")], f"{tmp_path}/a\0b")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +176,18 @@ def test_what_is_broken_or_unfinished_is_named_and_left_out(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    "suites",
+    [None, ["q"], {"q": "pgd"}, {"q": {"pgd-1": 1}}, {"q": ["pgd-1", 1]}, {"q": [], "r": 1}],
+    ids=str,
+)
+def test_suites_may_be_anything_in_a_source(tmp_path: Path, suites: Any) -> None:
+    a = Store.create(tmp_path / "a")
+    a.write_cell("one", {"config": {}, "status": "ok", "suites": suites})
+    merged = merge([a.path], tmp_path / "all")
+    assert list(merged.left_out.values()) == ["its cell.json doesn't follow the schema"]
+
+
 def test_a_damaged_copy_is_made_good_by_another(tmp_path: Path) -> None:
     a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
     (a / "cells/one/attacks/pgd-1.npz").write_bytes(b"torn")
@@ -173,8 +212,10 @@ def test_what_an_unfinished_cell_measured_is_no_part_of_a_finished_one(tmp_path:
 
 def test_what_a_damaged_cell_measured_is_told_when_another_takes_its_place(tmp_path: Path) -> None:
     a, b = cell(tmp_path / "a"), cell(tmp_path / "b")
-    Store.open(a).write_stage("one", "few-shot/ridge-1", {"seconds": 1.0})
-    (a / "cells/one/training.safetensors").write_bytes(b"torn")
+    for key in ("ridge-1", "torn-1"):
+        Store.open(a).write_stage("one", f"few-shot/{key}", {"seconds": 1.0})
+    for name in ("training.safetensors", "few-shot/torn-1.json"):
+        (a / "cells/one" / name).write_bytes(b"torn")
 
     merged = merge([b], a)
 

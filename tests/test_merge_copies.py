@@ -98,6 +98,7 @@ def test_clean_and_robust_accuracies_may_be_two_points_apart(
 @pytest.mark.parametrize(
     ("examples", "right", "refused"),
     [
+        (7, 4, False),
         (20, 11, False),
         (20, 12, True),
         (49, 26, False),
@@ -142,26 +143,38 @@ def test_results_of_other_threads_that_are_too_far_apart_are_refused(
     ("theirs", "refused"),
     [
         ({"mean": 0.55, "low": 0.45, "high": 0.65}, False),
+        ({"mean": 0.62, "low": 0.5, "high": 0.7}, False),
+        ({"mean": 0.621, "low": 0.5, "high": 0.7}, True),
         ({"mean": 0.9, "low": 0.8, "high": 0.95}, True),
         ({"mean": 0.3, "low": 0.1, "high": 0.9}, True),
         ({"mean": 0.55, "low": 0.54, "high": 0.56}, True),
         (None, True),
     ],
-    ids=["within", "far outside", "alone outside", "within, the first one outside", "without it"],
+    ids=[
+        "within",
+        "two points outside",
+        "by more",
+        "far outside",
+        "alone outside",
+        "within, the first one outside",
+        "without it",
+    ],
 )
+@pytest.mark.parametrize("order", ["ab", "ba"])
 def test_meta_tests_of_other_machines_are_compared_too(
-    tmp_path: Path, theirs: dict[str, float] | None, refused: bool
+    tmp_path: Path, theirs: dict[str, float] | None, refused: bool, order: str
 ) -> None:
     for name, robust in (("a", {"mean": 0.5, "low": 0.4, "high": 0.6}), ("b", theirs)):
         folder = cell(tmp_path / name, threads=1 + (name == "b"))
-        record = {"seconds": 1.0, "robust": [robust]}
+        tried = [{"rate": 0.1, "mean": 0.5, "low": 0.4}, {"low": 0.4, "high": 0.6}, {"mean": None}]
+        record = {"seconds": 1.0, "robust": [robust], "tried": [*tried, {"high": 0.6, "mean": 0.5}]}
         Store.open(folder).write_stage("one", "few-shot/ridge-1", record)
 
     if refused:
         with pytest.raises(StoreError, match=r"few-shot/ridge-1.json differ \(robust\)"):
-            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+            merge([tmp_path / name for name in order], tmp_path / "all")
     else:
-        assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
+        assert merge([tmp_path / name for name in order], tmp_path / "all").added == ["one"]
 
 
 def test_each_mean_of_a_meta_test_is_compared(tmp_path: Path) -> None:
@@ -172,6 +185,15 @@ def test_each_mean_of_a_meta_test_is_compared(tmp_path: Path) -> None:
         Store.open(folder).write_stage("one", "few-shot/ridge-1", {"robust": [first, even]})
     with pytest.raises(StoreError, match=r"few-shot/ridge-1.json differ \(robust\)"):
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+
+
+def test_curves_are_judged_by_the_attacks_beside_them(tmp_path: Path) -> None:
+    """They are attacks of their own, at other budgets; a copy is kept with its curve."""
+    for threads in (1, 2):
+        folder = cell(tmp_path / str(threads), threads=threads)
+        curve = {"eps": [0.1, 0.2], "robust_accuracy": [0.6, 0.5 - threads / 100]}
+        Store.open(folder).write_stage("one", "curves/pgd-1", curve)
+    assert merge([tmp_path / "1", tmp_path / "2"], tmp_path / "all").added == ["one"]
 
 
 QUICK, FULL = {"quick": ["pgd-1"]}, {"quick": ["pgd-1"], "full": ["pgd-1", "cw-1"]}
@@ -253,12 +275,21 @@ def test_records_of_versions_before_and_after_a_field_are_equal(tmp_path: Path) 
     assert merge([a, b], tmp_path / "all").left_out == {}
 
 
-def test_records_that_tell_of_what_others_lack_are_equal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_records_that_tell_of_what_others_lack_are_equal(tmp_path: Path, order: str) -> None:
     for name, seen in (("a", {}), ("b", {"seen_families": ["linf", "l2"]})):
         Store.open(cell(tmp_path / name)).write_stage(
             "one", "adaptations/l1-1", {"seconds": 1.0, **seen}
         )
-    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
+    assert merge([tmp_path / name for name in order], tmp_path / "all").added == ["one"]
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_result_that_one_copy_lacks_is_a_difference(tmp_path: Path, order: str) -> None:
+    for name, more in (("a", {}), ("b", {"correct": 0.4})):
+        Store.open(cell(tmp_path / name)).write_stage("one", "curves/pgd-1", {"share": 0.1, **more})
+    with pytest.raises(StoreError, match=r"curves/pgd-1.json differ \(correct\)"):
+        merge([tmp_path / name for name in order], tmp_path / "all")
 
 
 def test_records_that_both_tell_of_other_families_differ(tmp_path: Path) -> None:
@@ -270,9 +301,20 @@ def test_records_that_both_tell_of_other_families_differ(tmp_path: Path) -> None
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
 
 
-def test_memory_may_differ(tmp_path: Path) -> None:
-    for name, peak in (("a", 1000), ("b", 2000)):
-        Store.open(cell(tmp_path / name)).write_stage("one", "curves/pgd-1", {"peak_memory": peak})
+CIRCUMSTANCES = {
+    "memory": ("curves/pgd-1", {"peak_memory": 1000}, {"peak_memory": 2000}),
+    "where a training was": ("given", {"taken_from": None}, {"taken_from": "another"}),
+    "an attack's identity": ("attacks/pgd-1", {}, {"identity": {"max_iter": 40}}),
+    "what was asked for": ("runs/quick", {"options": ["a"]}, {"options": ["b"]}),
+}
+
+
+@pytest.mark.parametrize(("stage", "ours", "theirs"), CIRCUMSTANCES.values(), ids=CIRCUMSTANCES)
+def test_circumstances_may_differ(
+    tmp_path: Path, stage: str, ours: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    for name, told in (("a", ours), ("b", theirs)):
+        Store.open(cell(tmp_path / name)).write_stage("one", stage, told)
     assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").left_out == {}
 
 
@@ -282,11 +324,43 @@ def test_a_failed_cell_may_have_got_less_far(tmp_path: Path) -> None:
     assert merge([a, b], tmp_path / "all").added == ["one"]
 
 
-def test_a_processor_that_one_alone_tells_excuses_nothing(tmp_path: Path) -> None:
-    a = cell(tmp_path / "a", accuracy=0.5, processor="A")
-    b = cell(tmp_path / "b", accuracy=0.51)
+@pytest.mark.parametrize(
+    "told", [{"processor": "A"}, {"threads": 2}], ids=lambda told: next(iter(told))
+)
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_what_one_machine_alone_tells_excuses_nothing(
+    tmp_path: Path, told: dict[str, Any], order: str
+) -> None:
+    for name, more in (("a", {"accuracy": 0.5, **told}), ("b", {"accuracy": 0.51})):
+        record = Store.open(cell(tmp_path / name, **more)).read_cell("one")
+        assert record is not None
+        del record["versions"]
+        Store.open(tmp_path / name).write_cell("one", record)
     with pytest.raises(StoreError, match="find out which one is right"):
-        merge([a, b], tmp_path / "all")
+        merge([tmp_path / name for name in order], tmp_path / "all")
+
+
+def test_attacks_that_failed_on_both_machines_show_nothing_to_be_rounding(tmp_path: Path) -> None:
+    for threads in (1, 2):
+        weights, failed = str(threads).encode(), {"attack_status": "failed", "accuracy": None}
+        folder = cell(tmp_path / str(threads), weights=weights, threads=threads, **failed)
+        record = {"status": "failed", "clean_accuracy": None, "robust_accuracy": None}
+        Store.open(folder).write_stage("one", "attacks/pgd-1", record)
+    with pytest.raises(StoreError, match="2 instead of 1 CPU threads"):
+        merge([tmp_path / "1", tmp_path / "2"], tmp_path / "all")
+
+
+@pytest.mark.parametrize("examples", [(20, 40), (40, 20), ("20", "20"), (None, 20)], ids=str)
+def test_of_examples_that_are_not_as_many_no_single_one_may_differ(
+    tmp_path: Path, examples: tuple[Any, Any]
+) -> None:
+    """They may be anything: a record of another folder was written by anybody."""
+    for threads, count in enumerate(examples, 1):
+        store = Store.open(cell(tmp_path / str(threads), threads=threads))
+        record = {"status": "ok", "examples": count, "robust_accuracy": 0.5 + 0.025 * threads}
+        store.write_stage("one", "attacks/pgd-1", record)
+    with pytest.raises(StoreError, match="more than 2% and one example apart"):
+        merge([tmp_path / "1", tmp_path / "2"], tmp_path / "all")
 
 
 def test_threads_are_those_of_the_cell_where_the_training_tells_none(tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ import pytest
 
 from benchmark.errors import StoreError
 from benchmark.results import Store, npz_writer
+from benchmark.results import files as disk
 
 CELL = "digits-cnn-torch-none-s0-0123456789"
 ATTACK = "attacks/pgd-1a2b3c4d"
@@ -116,6 +120,22 @@ def test_damaged_stage_reads_as_missing(
         store.read_arrays(CELL, ATTACK, "pgd-1a2b3c4d.npz")
 
 
+def test_arrays_in_place_of_those_that_were_stored_are_not_read(store: Store) -> None:
+    write_attack(store)
+    path = store.cell_folder(CELL) / "attacks" / "pgd-1a2b3c4d.npz"
+    npz_writer({"label": np.arange(3)})(path)
+    with pytest.raises(StoreError, match="its checksum differs"):
+        store.read_arrays(CELL, ATTACK, path.name)
+
+
+def test_arrays_that_lie_beside_a_record_are_none_of_its(store: Store) -> None:
+    write_attack(store)
+    folder = store.cell_folder(CELL) / "attacks"
+    (folder / "other.npz").write_bytes((folder / "pgd-1a2b3c4d.npz").read_bytes())
+    with pytest.raises(StoreError, match=r"has no file 'other.npz'"):
+        store.read_arrays(CELL, ATTACK, "other.npz")
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -149,6 +169,31 @@ def test_a_number_that_is_read_as_infinity_is_refused(
     seal = hashlib.sha256("\n".join([first, *lines]).encode()).hexdigest()
     path.write_text("\n".join([first, f'  "checksum": "{seal}",', *lines]))
     assert (store.read_stage(CELL, ATTACK) is not None) == is_read
+
+
+def test_a_record_that_says_the_same_in_another_form_is_intact(store: Store) -> None:
+    write_attack(store)
+    path = store.cell_folder(CELL) / f"{ATTACK}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=None))
+    assert store.read_stage(CELL, ATTACK) is not None
+    path.write_text(path.read_text().replace('"pgd"', '"pgd2"'))
+    assert store.read_stage(CELL, ATTACK) is None
+
+
+@pytest.mark.timeout(20)
+def test_a_record_that_is_a_pipe_is_not_waited_for(store: Store) -> None:
+    os.mkfifo(store.make_cell_folder(CELL) / "training.json")
+    assert store.read_stage(CELL, "training") is None
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(9, True), (10, True), (11, False), (99, False)])
+def test_a_file_is_read_up_to_a_size(tmp_path: Path, size: int, is_read: bool) -> None:
+    (tmp_path / "a").write_bytes(b"x" * size)
+    if is_read:
+        assert disk.read_plain(tmp_path / "a", largest=10) == b"x" * size
+    else:
+        with pytest.raises(OSError, match="larger than 10 bytes"):
+            disk.read_plain(tmp_path / "a", largest=10)
 
 
 def test_cell_copied_under_another_id_reads_as_missing(store: Store) -> None:
@@ -217,6 +262,94 @@ def test_failing_writer_keeps_the_former_stage(store: Store) -> None:
     with pytest.raises(StoreError, match="No space left on device"):
         store.write_stage(CELL, ATTACK, {}, {"pgd-1a2b3c4d.npz": write})
     assert tree(store.path) == before
+
+
+def test_what_was_put_aside_before_a_writer_failed_is_removed(store: Store) -> None:
+    before = tree(store.path)
+
+    def fail(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match="No space left on device"):
+        store.write_stage(CELL, "training", {}, {"a.bin": Path.touch, "b.bin": fail})
+    assert tree(store.path) == before
+
+
+def test_files_are_on_the_disk_before_the_record_that_names_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a power failure leaves a record of a file that was never written."""
+    store.make_cell_folder(CELL)
+    done: list[str] = []
+    rename, fsync = os.replace, os.fsync
+
+    def noted_replace(source: Path, target: Path) -> None:
+        done.append(target.name)
+        rename(source, target)
+
+    def noted_fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        done.append("folder" if path.is_dir() else f"flush {path.name.rpartition('-')[2]}")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "replace", noted_replace)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    store.write_stage(CELL, "training", {}, {"a.bin": Path.touch, "b.bin": Path.touch})
+    written = ["flush a.bin", "flush b.bin", "flush training.json"]
+    assert done == [*written, "a.bin", "b.bin", "folder", "training.json", "folder"]
+    done.clear()
+    store.write_cell(CELL, {})
+    assert done == ["flush cell.json", "cell.json", "folder"]
+
+
+def test_nothing_is_left_of_a_record_that_could_not_be_renamed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_cell(CELL, {"status": "ok"})
+    before = tree(store.path)
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(StoreError, match="Input/output error"):
+        store.write_cell(CELL, {"status": "failed"})
+    assert tree(store.path) == before
+
+
+def test_who_hands_over_publishes_nothing(store: Store) -> None:
+    given: list[tuple[str, str, dict[str, str]]] = []
+
+    def take(cell_id: str, stage: str, files: Mapping[str, str]) -> None:
+        assert store.read_stage(CELL, "training") is None
+        given.append((cell_id, stage, dict(files)))
+
+    worker = replace(store, hand_over=take)
+    worker.write_stage(CELL, "training", {}, {"a.bin": Path.touch})
+    assert store.read_stage(CELL, "training") is None
+    ((cell_id, stage, files),) = given
+    assert (cell_id, stage, list(files.values())) == (CELL, "training", ["a.bin", "training.json"])
+
+
+def test_of_a_cell_that_is_removed_the_record_goes_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed meanwhile leaves a cell that hasn't ended, and none that lacks stages."""
+    write_attack(store)
+    store.write_cell(CELL, {"status": "ok"})
+
+    def refuse(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(StoreError, match="Input/output error"):
+        store.discard(CELL)
+    assert store.read_cell(CELL) is None
+    assert store.read_stage(CELL, ATTACK) is not None
+    monkeypatch.undo()
+    store.discard(CELL)
+    store.discard(CELL)
+    assert store.cell_ids() == []
 
 
 def test_number_that_is_not_finite_is_refused(store: Store) -> None:

@@ -106,6 +106,11 @@ def test_rows_without_a_label_are_left_out_and_told(tmp_path: Path) -> None:
     data = datasets.load(name, label="class")
     assert sum(map(len, (data.y_train, data.y_validation, data.y_test))) == ROWS - 1
     assert data.notices() == [f"rows of {name} without a label, left out: 1"]
+    test = frame(30, **{"class": ["yes", None, "no"] * 10})
+    both = datasets.load(saved_parts(tmp_path, table, test), label="class")
+    assert len(both.y_test) == 20
+    assert both.about["rows_without_label"] == 11
+    assert "rows_without_group" not in both.about
 
 
 def test_duplicates_between_training_and_test_are_told(tmp_path: Path) -> None:
@@ -117,6 +122,18 @@ def test_duplicates_between_training_and_test_are_told(tmp_path: Path) -> None:
 
 BAD = [
     pytest.param(frame(), None, "which column .* --label; there are size, share", id="no label"),
+    pytest.param(
+        frame(**{f"c{number}": 1.0 for number in range(4)}),
+        None,
+        "there are size, share, kind, class, c0, c1, c2, c3$",
+        id="no label of eight",
+    ),
+    pytest.param(
+        frame(**{f"c{number}": 1.0 for number in range(6)}),
+        None,
+        "there are size, share, kind, class, c0, c1, c2, c3 and 2 more$",
+        id="no label of ten",
+    ),
     pytest.param(frame(), "clas", "has no column 'clas'; did you mean 'class'", id="misspelt"),
     pytest.param(frame(), "zzz", "has no column 'zzz'; there are size, share", id="no such column"),
     pytest.param(
@@ -159,6 +176,9 @@ def test_a_bad_table_is_refused(
             id="label in test alone",
         ),
         pytest.param(frame(share=None), "test.csv has no column 'share'", id="column missing"),
+        pytest.param(
+            frame(**{"class": None}), "test.csv has no column 'class', which", id="no label"
+        ),
         pytest.param(frame(size=["a", "b"] * 50), "'size' holds numbers in train", id="texts"),
         pytest.param(frame(share=[np.nan] * 100), "'share' has 100 cells", id="NaN"),
     ],
@@ -231,11 +251,23 @@ def test_no_split_parts_rows_of_one_group(tmp_path: Path) -> None:
     assert kinds_of(other.x_train) & kinds_of(other.x_test)
 
 
+def test_a_hundred_texts_can_be_told_apart(tmp_path: Path) -> None:
+    table = frame(300, kind=[f"name {row % 100}" for row in range(300)])
+    data = datasets.load(saved_parts(tmp_path, table, frame()), label="class")
+    assert data.input_shape == (102,)
+
+
+def test_one_column_beside_label_and_group_is_enough(tmp_path: Path) -> None:
+    name = save(tmp_path / "t.csv", grouped()[["sender", "size", "class"]])
+    assert datasets.load(name, label="class", group="sender").input_shape == (1,)
+
+
 def test_rows_without_a_group_stand_for_themselves_and_are_told(tmp_path: Path) -> None:
     sender = [None if one < 40 else f"s{one // 5}" for one in range(ROWS)]
     name = save(tmp_path / "t.csv", frame(sender=sender))
     data = datasets.load(name, label="class", group="sender")
     assert data.about["rows_without_group"] == 40
+    assert "rows_without_label" not in data.about
     assert f"rows of {name} without a group, each one of its own: 40" in data.notices()
     assert sum(map(len, (data.x_train, data.x_validation, data.x_test))) == ROWS
 

@@ -237,7 +237,7 @@ def _in_range(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
     if np.isnan(low):
         raise DataError(f"{where} holds NaN; every value must be a number in [0, 1]")
     if low < -ROUNDING or high > 1 + ROUNDING:
-        as_bytes = low >= 0 and 1 < high <= 255
+        as_bytes = low >= 0 and high <= 255
         fix = "divide by 255 or save as uint8" if as_bytes else "rescale it"
         raise DataError(f"{where} ranges from {low:.9g} to {high:.9g}; allowed is [0, 1]: {fix}")
     return x if low >= 0 and high <= 1 else np.clip(x, 0, 1)

@@ -125,8 +125,6 @@ def apart(one: Copy, other: Copy) -> float:
 def _apart(one: Copy, other: Copy) -> Iterator[tuple[float, int | None]]:
     """How far each accuracy is apart, and of how many examples it is, where both tell."""
     shared = [name for name in one.stages if name in other.stages and name.startswith("attacks/")]
-    if not shared:
-        yield math.inf, None
     for name in shared:
         stages = one.stages[name], other.stages[name]
         count, other_count = (stage.get("examples") for stage in stages)
@@ -162,7 +160,8 @@ def outside(one: Copy, other: Copy) -> float:
 
 def _beyond(one: Record, other: Record) -> float:
     mean = float(one["mean"])
-    return max(0.0, mean - float(other["high"]), float(other["low"]) - mean)
+    beyond = max(mean - float(other["high"]), float(other["low"]) - mean)
+    return max(0.0, round(beyond, 9))  # as above
 
 
 def _estimates(value: Any, path: str = "") -> Iterator[tuple[str, Record]]:

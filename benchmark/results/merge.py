@@ -124,7 +124,7 @@ def _join(target: Store, cell_id: str, copies: Sequence[Copy], merged: Merged) -
     for copy in copies:
         suites = {**copy.record["suites"], **suites}
         for stage in copy.stages:
-            if stage not in owners or _is_better(stage, copy, owners[stage]):
+            if stage not in owners or _is_better(copy.stages[stage], owners[stage].stages[stage]):
                 owners[stage] = copy
     news = {stage: copy for stage, copy in owners.items() if copy.store is not target}
     record = {**copies[0].record, "suites": suites}
@@ -139,17 +139,16 @@ def _join(target: Store, cell_id: str, copies: Sequence[Copy], merged: Merged) -
     (merged.extended if known else merged.added).append(cell_id)
 
 
-def _is_better(stage: str, one: Copy, other: Copy) -> bool:
-    """Whether one has trust checks of now, and the other those that failed, or earlier ones.
+def _is_better(one: Record, other: Record) -> bool:
+    """Whether one is of trust checks of now, and the other of those that failed, or earlier ones.
 
-    They are not compared, and reports leave earlier ones out.
+    They are not compared, and reports leave earlier ones out. No other stage tells their version.
     """
     good = [
-        copy.stages[stage].get("status") != "failed"
-        and checks_of(copy.stages[stage]) == CHECKS_VERSION
-        for copy in (one, other)
+        record.get("status") != "failed" and checks_of(record) == CHECKS_VERSION
+        for record in (one, other)
     ]
-    return stage.startswith("trust/") and good == [True, False]
+    return good == [True, False]
 
 
 def _discard(target: Store, cell_id: str, owners: Collection[str], merged: Merged) -> None:
@@ -181,12 +180,11 @@ def _read(
     """A cell of one folder, or None if it hasn't ended or can't be read."""
     record = store.read_cell(cell_id)
     folder = store.cell_folder(cell_id)
-    reason = _fault(record)
-    if record is None and not (folder / "cell.json").exists():
-        reason = "it hasn't ended"
+    has_ended = (folder / "cell.json").exists()
+    reason = _fault(record) if has_ended else "it hasn't ended"
     if record is None or reason:
         merged.left_out[str(folder)] = reason
-        if (folder / "cell.json").exists():
+        if has_ended:
             damaged[str(folder)] = cell_id, ""
         return None
     stages: dict[str, Record] = {}

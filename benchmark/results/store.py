@@ -286,8 +286,8 @@ class Store:
             raise
 
     def _stage_path(self, cell_id: str, stage: str) -> Path:
-        folder, slash, key = stage.rpartition("/")
-        if slash and SAFE_NAME.fullmatch(folder):
+        folder, _, key = stage.rpartition("/")
+        if SAFE_NAME.fullmatch(folder):
             return self.cell_folder(cell_id) / folder / f"{safe(key, 'key')}.json"
         if stage not in STAGES:
             raise StoreError(f"unknown stage {stage!r}; allowed: {', '.join(STAGES)}, FOLDER/KEY")
