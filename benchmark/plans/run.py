@@ -79,6 +79,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         replace(
             job_of(cell, suite, config, meta_test),
             adapts=chosen[cell.defense].adapts,
+            own=chosen[cell.defense].adaptation,
             origin=origin,
             training=_training(cell, chosen[cell.defense], dataset),
             asked=asked(cell, config, dataset, usual[cell.defense]),
