@@ -37,6 +37,7 @@ from benchmark.stages.support import SupportStage
 from benchmark.stages.training import Training
 from benchmark.stages.transfer import TransferBetweenFrameworks
 from benchmark.stages.trust import TrustChecks
+from defenses.adaptation.spec import Adaptation
 
 if TYPE_CHECKING:
     from benchmark.datasets.extra import ExtraData
@@ -54,7 +55,8 @@ class Job:
     this machine. attack_timeout: seconds that one attack may take; None for any. batch_size:
     examples that attacks and read-outs take at a time. curve: the security curve to draw, if any.
     corruptions: whether accuracy on corrupted images is measured. certification: how, if at all.
-    adapts: whether the defense adapts before it is attacked. training: gradient evaluations that
+    adapts: whether the defense adapts before it is attacked. own: how it adapts to new classes; as
+    one that was not trained to where None. training: gradient evaluations that
     the training takes. after: ids of cells that end before this one begins, in the same run.
     training_after: those of them that end before its training does. sources: defense to the id of
     the cell on whose model attacks `from:` it are made. dataset: the data set's name as it was
@@ -81,6 +83,7 @@ class Job:
     corruptions: bool = False
     certification: Smoothing | None = None
     adapts: bool = False
+    own: Adaptation | None = None
     training: float = 1.0
     after: frozenset[str] = frozenset()
     training_after: frozenset[str] = frozenset()
@@ -146,7 +149,7 @@ class Job:
     def _meta_test(self, needs: Sequence[str]) -> list[Stage]:
         if self.few_shot is not None:
             shown = self.few_shot.keys().items()
-            return [NewClasses(self.few_shot, *what, key, needs) for what, key in shown]
+            return [NewClasses(self.few_shot, *what, key, needs, self._own) for what, key in shown]
         if self.sequence is not None:
             learners = self.sequence.keys().items()
             return [Learner(self.sequence, name, key, needs) for name, key in learners]
@@ -161,10 +164,15 @@ class Job:
         return [tuning, *(Family(name, key, tuning, each) for name, key in keys.items())]
 
     @property
+    def _own(self) -> Adaptation:
+        return self.own or Adaptation(self.cell.norm)
+
+    @property
     def adapting(self) -> float:
         """Gradient evaluations that the meta-test takes, roughly."""
         if self.few_shot is not None:
-            return self.few_shot.whole()
+            each, shown = self.few_shot.gradient_evaluations, self.few_shot.keys()
+            return sum(each(*what, self._own) for what in shown)
         if self.sequence is not None:
             return sum(map(self.sequence.gradient_evaluations, self.sequence.learners))
         if self.domain is not None:

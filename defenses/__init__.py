@@ -55,6 +55,7 @@ __all__ = [
     "Trades",
     "TrainingDivergedError",
     "WeightPerturbation",
+    "check_parameters",
     "create",
     "describe",
     "distribution",
@@ -109,6 +110,14 @@ def describe(name: str) -> str:
 def parameter_names(name: str) -> list[str]:
     """What `create` takes as parameters of a defense."""
     return [field.name for field in dataclasses.fields(_load(name)) if field.name != "threat"]
+
+
+def check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
+    """Raises DefenseError for one that the defense `name` has not, or an unknown preset.
+
+    Whether their values do is told by `create`, which knows the threat.
+    """
+    _load(name).named(parameters)
 
 
 def parameter_help(name: str) -> dict[str, str]:

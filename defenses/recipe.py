@@ -91,6 +91,12 @@ class Recipe(Optimisation, ABC):
         The parameter `preset` names a recipe that goes between the two, where the defense has some.
         None stands for the default, where None itself is none of the parameter's values.
         """
+        named = cls.named(parameters).items()
+        return cls(threat=threat, **{name: value for name, value in named if value is not None})
+
+    @classmethod
+    def named(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Those of a preset with `parameters` on top; DefenseError for a name that is unknown."""
         if cls.presets and (preset := parameters.get("preset")) is not None:
             if preset not in cls.presets:
                 raise DefenseError(
@@ -104,8 +110,7 @@ class Recipe(Optimisation, ABC):
                 raise DefenseError(
                     f"{cls.__name__} has no parameter {name!r}{did_you_mean(name, defaults)}"
                 )
-        given = {name: value for name, value in parameters.items() if value is not None}
-        return cls(threat=threat, **given)
+        return parameters
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter but the threat, as JSON values; `later` ones where they are in use."""

@@ -331,6 +331,17 @@ def test_interrupted_run_leaves_no_process_and_says_how_to_go_on(
     assert not Path(f"/proc/{process}").exists()
 
 
+def test_an_interrupt_of_any_command_ends_in_one_line(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmark.cli.stored.expanded", pressed)
+    result = bench("report", "results")
+    assert (result.code, result.out, result.err) == (130, "", "bench: stopped\n")
+
+
 @pytest.fixture(scope="module")
 def imported() -> set[str]:
     """The modules that `bench --help` needs."""

@@ -17,6 +17,8 @@ from benchmark.metatest.domain.settings import METHODS, READING
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Reading
 from benchmark.metatest.scales import SCALES
+from benchmark.results.identity import PROTOCOL_VERSION
+from benchmark.results.records import DomainRecord
 from benchmark.stages import domain as stage
 from defenses.heads import spec
 from defenses.perturbation.spec import pgd
@@ -75,6 +77,32 @@ def test_autoattack_leaves_no_more_than_pgd_and_is_of_the_first_episodes(method)
     assert (whole[1]["autoattack"] <= whole[1]["robust"][:1]).all()
     assert whole[0]["autoattack"][0]["mean"] == whole[1]["autoattack"].mean()
     assert some[1]["autoattack"].shape == (0, 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_choosing_and_measuring_cost_is_counted(method, monkeypatch):
+    """Attacks on queries at every scale, and the adaptation, which has an entry of its own."""
+
+    def asked_once(estimator, x, y, right, *_, **__):
+        estimator.predict(x)
+        return right
+
+    monkeypatch.setattr(episodes, "autoattack", asked_once)
+    protocol = dataclasses.replace(SMALL, autoattack_episodes=1)
+    record, _ = course(protocol).run(method, beginning(method, "torch", "float32"))
+    for place, shots in enumerate(SMALL.shots):
+        tried = [one for one in record["tried"] if one["shots"] == shots]
+        attacks = len(SCALES) * SMALL.queries * SMALL.attack_steps
+        cost, measuring = record["cost"][place], record["measuring_cost"][place]
+        assert record["tuning_cost"][place]["backwards"] == len(tried) * (
+            SMALL.tuning_episodes * (attacks + cost["backwards"])
+        )
+        assert measuring["backwards"] == SMALL.episodes * (attacks + cost["backwards"])
+        asked = SMALL.queries * (1 + len(SCALES))  # before and after each attack
+        assert measuring["forwards"] == SMALL.episodes * (attacks + asked + cost["forwards"])
+        assert record["autoattack_cost"][place]["forwards"] == SMALL.queries
+    told = {"adapt_to": "other", "protocol_version": PROTOCOL_VERSION}
+    assert DomainRecord(**record, **told).tuning_cost
 
 
 def test_a_last_layer_begins_anew_where_validation_says_so():

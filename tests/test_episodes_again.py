@@ -198,6 +198,27 @@ def test_passes_are_those_of_an_episode_or_of_all(told, differs):
     assert bool(found.differs) is differs
 
 
+COUNTED = {"tuning_cost": [{"forwards": 8}], "measuring_cost": [{"forwards": 10}]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "differs"),
+    [
+        ({}, []),
+        ({"tuning_cost": [{"forwards": 7}]}, ["tuning_cost"]),
+        ({"measuring_cost": [{"forwards": 11}]}, ["measuring_cost"]),
+        ({"tuning_cost": [], "measuring_cost": []}, []),  # of an earlier version
+    ],
+    ids=["as it is", "tuning", "measuring", "not counted then"],
+)
+def test_costs_of_other_data_are_counted_again(changed, differs):
+    """2 of 4 episodes took 5."""
+    found, again = Comparison(), {**COUNTED, "measuring_cost": [{"forwards": 5}]}
+    domain._check_tuning_cost({**COUNTED, **changed}, again, found)
+    domain._check_measuring_cost({**COUNTED, **changed}, again, 2, found)
+    assert [line.split()[0] for line in found.differs] == differs
+
+
 RATES = [{"rate": 0.1, "mean": 0.50}, {"rate": 0.3, "mean": 0.52}, {"rate": 0.9, "mean": 0.1}]
 LESS = [{**one, "mean": one["mean"] - 0.2} for one in RATES]
 # Setting and what is told to have been tried, where RATES come out again, to what is said of it.

@@ -207,7 +207,8 @@ def test_progress_counts_what_settings_are_chosen_on(monkeypatch, count):
 
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1.0)
-    tuning, attacked = 2 * tried, 4 + count * of_autoattack(2) / 4  # of 4 evaluations each
+    # of 4 evaluations each, on queries of before adaptation, too
+    tuning, attacked = 2 * tried, 2 * 4 + count * of_autoattack(2) / 4
     assert told[2 * tried - 1] == pytest.approx(tuning / (tuning + attacked))
 
 

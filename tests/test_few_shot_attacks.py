@@ -9,11 +9,16 @@ import pytest
 import untrained
 from test_few_shot import SMALL, THREAT, adapted, data
 
+import defenses
+from benchmark.config import read
 from benchmark.metatest.fewshot import course as measuring
 from benchmark.metatest.fewshot.course import Candidate, Course
+from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import ReadOut, Support, choose, readout
 from benchmark.metatest.scales import MIDDLE, SCALES
+from benchmark.plans.run import make_plan
+from benchmark.stages.fewshot import NewClasses
 from defenses.perturbation.spec import pgd
 
 
@@ -92,6 +97,39 @@ def test_adapting_costs_the_passes_that_ran(name):
         fixed = None if chosen.moves else model.features(x)[None]
         chosen.fit(model, Support(x, y, 2, start, THREAT.eps, ascent, fixed), setting)
         assert model.spent() == chosen.cost(len(x), setting, ascent)
+
+
+@pytest.mark.parametrize("queries", ["5", "5,stored"])
+@pytest.mark.parametrize("shots", [1, 5])
+@pytest.mark.parametrize("name", [*READOUTS, "own closed"])
+def test_the_effort_is_about_what_is_counted(name, shots, queries):
+    """With the most steps, which are chosen most often."""
+    name, closed, dataset = name.partition(" ")[0], " " in name, data()
+    model = adapted("torch", dataset)
+    if closed:
+        given = {"preset": "aq-ridge"}
+        model.defense = untrained.defenses.create("meta-adv", THREAT, given)
+    protocol = FewShot(
+        queries=queries, episodes=12, attack_steps=5, support_attack_steps=3, tuning_episodes=3,
+        autoattack_episodes=0,
+    )  # fmt: skip
+    record, _ = Course(protocol, dataset, THREAT, 0, model).run(name, 3, shots)
+    assert record["setting"].get("steps", 20) in (20, 100)
+    counted = [record["tuning"]["cost"], record["measuring_cost"]]
+    spent = sum(cost["gradient_evaluations"] for cost in counted)
+    effort = protocol.gradient_evaluations(name, 3, shots, model.defense.adaptation)
+    assert effort == pytest.approx(spent, rel=0.2)
+
+
+def test_a_plan_knows_how_the_defense_itself_adapts(tmp_path):
+    given = {"protocol": "few-shot", "split": "0", "baseline": False, "framework": ["torch"]}
+    given |= {"defense": ["meta-adv"], "parameters": {"meta-adv": {"inner_steps": 100}}}
+    (job,) = make_plan(read({**given, "ways": "2", "shots": "1", "out": tmp_path / "out"})).jobs
+    own = defenses.create("meta-adv", THREAT, {"inner_steps": 100}).adaptation
+    stages = [one for one in job.stages if isinstance(one, NewClasses)]
+    assert [one.readout for one in stages] == list(READOUTS)
+    assert stages[-1].effort == stages[-1].protocol.gradient_evaluations("own", 2, 1, own)
+    assert job.adapting == sum(one.effort for one in stages)
 
 
 def test_tuning_and_measuring_cost_the_attacks_that_they_make():

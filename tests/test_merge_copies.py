@@ -292,6 +292,13 @@ def test_a_result_that_one_copy_lacks_is_a_difference(tmp_path: Path, order: str
         merge([tmp_path / name for name in order], tmp_path / "all")
 
 
+@pytest.mark.parametrize("name", ["tuning_cost", "measuring_cost", "autoattack_cost"])
+def test_costs_that_one_of_two_versions_did_not_count_are_equal(tmp_path: Path, name: str) -> None:
+    for folder, costs in (("a", []), ("b", [{"forwards": 1.0}])):
+        Store.open(cell(tmp_path / folder)).write_stage("one", "domains/ridge-1", {name: costs})
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").left_out == {}
+
+
 def test_records_that_both_tell_of_other_families_differ(tmp_path: Path) -> None:
     for name, seen in (("a", ["linf"]), ("b", ["linf", "l2"])):
         Store.open(cell(tmp_path / name)).write_stage(

@@ -332,6 +332,23 @@ def test_silent_start_says_what_is_loaded(clock: Clock) -> None:
     assert "none torch seed 0: started, loading torch" in plain.getvalue()
 
 
+def test_a_long_stage_tells_in_detail_what_is_done_and_how_much(clock: Clock) -> None:
+    job = make_job()
+    for detail, told in {
+        "verbose": ["started", "training begins", "training 30%", "training 60%", "pgd begins"],
+        "usual": ["started"],
+    }.items():
+        stream = io.StringIO()
+        with display(follow([job], clock), stream, detail=detail) as shown:  # type: ignore[arg-type]
+            shown.show(CellStarted(job, 0))
+            for fraction in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6):
+                shown.show(CellProgress(job, 0, "training", fraction))
+                clock.now += 25
+            shown.show(CellProgress(job, 0, "pgd", 0.0))
+        lines = [line.partition("seed 0: ")[2] for line in stream.getvalue().splitlines()]
+        assert [line for line in lines if " done in " not in line] == told
+
+
 def test_quiet_display_shows_nothing(clock: Clock) -> None:
     stream, job = io.StringIO(), make_job()
     with display(follow([job], clock), stream, detail="quiet") as shown:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import cli, frameworks
+from benchmark.cli import output
 from benchmark.results import Store
 from benchmark.verify import CELL, Verdict, sample, verify
 
@@ -145,6 +146,16 @@ def test_the_command_says_what_was_checked(bench, tmp_path, keys, flags, code, e
     assert end in (err if code else out.splitlines()[-1])
     assert ("not checked: one attacks/die: the worker process ended" in out) == ("die" in keys)
     assert not (tmp_path / "report").exists()
+
+
+def test_a_claim_that_takes_long_is_named_meanwhile(bench, tmp_path, monkeypatch):
+    small(tmp_path, ["a"])
+    monkeypatch.setattr(output, "SLOW", 0.01)
+
+    _, out, err = bench("report", tmp_path, "--verify", "--sample", 1, "--sample-seed", 7)
+
+    assert "bench: verifying one cell, 1 of 2\n" in err  # while its process starts
+    assert "verifying" not in out
 
 
 @pytest.mark.parametrize("flags", [["--sample", 3], ["--sample-seed", 1], ["--allow-unchecked"]])

@@ -11,6 +11,7 @@ import typer
 from benchmark.cli import stored
 from benchmark.cli.attack import attack
 from benchmark.cli.check import check
+from benchmark.cli.execution import Stopped
 from benchmark.cli.listing import list_names
 from benchmark.cli.output import OutputError, ReaderGoneError, guarded, say, tell
 from benchmark.cli.plugin import check_plugin
@@ -36,6 +37,8 @@ _VERSIONS = {
     **{name: name for name in ("torch", "higher", "tensorflow", "keras", "numpy", "ray")},
 }
 
+_INTERRUPTED = 130  # what Typer makes of Ctrl-C
+
 # The class that Typer raises for wrong command lines; it exports the subclass alone.
 _UsageError: Any = typer.BadParameter.__base__
 
@@ -57,7 +60,13 @@ def _called() -> int:
     """Carries out the command line; returns the exit code."""
     try:
         # None where a command simply ended.
-        return app(prog_name="bench", standalone_mode=False) or 0
+        code = app(prog_name="bench", standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # by Typer, which says nothing of it
+            say("stopped")
+        return code
+    except Stopped as ended:
+        say("stopped; the same command goes on where this one stopped")
+        return ended.code
     except SystemExit as ended:
         # Typer takes every broken pipe, also one to a process of ours, for a reader who has left
         if isinstance(ended.__context__, BrokenPipeError):
@@ -80,7 +89,7 @@ def _called() -> int:
         return BenchError.exit_code
     except typer.Abort:
         say("stopped")
-        return 130
+        return _INTERRUPTED
 
 
 def _explain(error: Any) -> None:

@@ -67,6 +67,7 @@ def display(progress: Progress, stream: TextIO | None = None, *, detail: Detail 
 
 _KERNEL = "JPY_PARENT_PID"  # is set for what a Jupyter kernel starts
 _BAR, _LINE = 30, 100  # characters
+_BETWEEN = 60.0  # seconds, of lines about a stage that goes on
 
 
 class OneLineDisplay:
@@ -115,12 +116,16 @@ class QuietDisplay:
 
 
 class PlainDisplay:
-    """One line when a cell begins, when a stage of it is over, at a notice, and when it ends."""
+    """One line when a cell begins, when a stage of it is over, at a notice, and when it ends.
+
+    In detail also when a stage begins, and every now and then how much of it is done.
+    """
 
     def __init__(self, progress: Progress, stream: TextIO, *, detail: Detail = USUAL) -> None:
         self._progress = progress
         self._stream = stream
         self._detail = detail
+        self._told: dict[int, tuple[str, str, float]] = {}  # by slot: cell and stage, and when
 
     def __enter__(self) -> Self:
         return self
@@ -140,12 +145,23 @@ class PlainDisplay:
                 self._line(f"{label}: started{loading}")
             elif event.fresh or len(event.part) == 1:  # what goes on where it was isn't news
                 self._line(f"{label}: started {clean(', '.join(event.part))}{loading}")
+        if isinstance(event, CellProgress) and self._detail == VERBOSE:
+            self._going_on(event)
         if isinstance(event, CellNotice):
             self._line(f"{label}: {clean(event.text)}")
         if isinstance(event, StageFailed):
             self._line(failure(event))
         if isinstance(event, CellFinished):
             self._line(ending(event))
+
+    def _going_on(self, event: CellProgress) -> None:
+        now, cell_id = self._progress.elapsed(), event.job.cell.cell_id
+        *last, since = self._told.get(event.slot, ("", "", 0.0))
+        begins = last != [cell_id, event.stage]
+        if begins or now - since >= _BETWEEN:
+            self._told[event.slot] = cell_id, event.stage, now
+            done = " begins" if begins else f" {event.fraction:.0%}"
+            self._line(clean(f"{event.job.cell.label}: {doing(event, event.stage)}{done}"))
 
     def _line(self, text: str) -> None:
         left = self._progress.left()

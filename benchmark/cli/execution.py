@@ -9,8 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-
 from benchmark.cli.output import OutputError, say, tell, told_if_slow
 from benchmark.errors import BenchError, CellError, ReportError
 from benchmark.text import counted
@@ -218,8 +216,12 @@ def endings_as_interrupts() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stopped(interrupt: KeyboardInterrupt) -> typer.Exit:
-    """Tells the user how to go on; returns the exit that the interrupt asks for."""
-    say("stopped; the same command goes on where this one stopped")
-    number = interrupt.args[0] if interrupt.args else signal.SIGINT
-    return typer.Exit(128 + number)
+class Stopped(Exception):
+    """An interrupt, of whatever kind, ended a run that goes on when it is started again.
+
+    code: the exit code that the interrupt asks for.
+    """
+
+    def __init__(self, interrupt: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.code = 128 + int(interrupt.args[0] if interrupt.args else signal.SIGINT)

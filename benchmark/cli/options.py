@@ -79,7 +79,11 @@ Claims = option(
 )
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the last line only.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", help="Print a line for each stage, with its seconds.")
+    bool,
+    typer.Option(
+        "--verbose",
+        help="Print a line when a stage begins, each minute that it goes on, and when it is over.",
+    ),
 ]
 
 RUN: Mapping[str, Any] = {

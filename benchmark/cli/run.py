@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli import options
-from benchmark.cli.execution import endings_as_interrupts, execute, fail_for, stopped
+from benchmark.cli.execution import Stopped, endings_as_interrupts, execute, fail_for
 from benchmark.cli.output import say, told_if_slow
 from benchmark.errors import ConfigError
 
@@ -82,7 +82,7 @@ def _interrupts_told() -> Iterator[None]:
         with endings_as_interrupts():
             yield
     except KeyboardInterrupt as interrupt:
-        raise stopped(interrupt) from None
+        raise Stopped(interrupt) from None
 
 
 def _tell_notices(plan: Plan, detail: Detail) -> None:

@@ -12,7 +12,7 @@ import typer
 from benchmark.cli import options
 from benchmark.cli.execution import write_report
 from benchmark.cli.options import named
-from benchmark.cli.output import tell
+from benchmark.cli.output import tell, told_if_slow
 from benchmark.errors import CheckError, ConfigError, UnknownName
 from benchmark.paths import data_folder, expanded
 from benchmark.text import counted
@@ -251,9 +251,10 @@ def _verify(
     claims = sample(store, size=size or None, seed=seed, data_dir=data)
     if not claims:
         raise ConfigError(f"{folder} holds no cell that ended, so there is nothing to verify")
-    states = []
-    for verdict in verify(claims):
-        claim = verdict.claim
+    states, verdicts = [], iter(verify(claims))
+    for number, claim in enumerate(claims, 1):
+        with told_if_slow(f"verifying {claim.cell_id} {claim.stage}, {number} of {len(claims)}"):
+            verdict = next(verdicts)
         tell(f"{verdict.state}: {claim.cell_id} {claim.stage}: {verdict.text}")
         states.append(verdict.state)
     cells = sum(claim.stage == CELL for claim in claims)

@@ -7,6 +7,7 @@ other places: what stands there can't take the place of anything installed.
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import sys
 import traceback
@@ -19,6 +20,7 @@ from benchmark.external.model import digest
 from benchmark.models.model import Model
 from defenses.errors import did_you_mean
 
+_NO_MODULE = "no module {!r} here; check --model, install it, or write file.py:builder"
 # Framework, and where the class of its models is found once it is imported.
 _KINDS = (("torch", "torch.nn", "Module"), ("tensorflow", "keras", "Model"))
 
@@ -61,6 +63,21 @@ def call(builder: str, *, seed: int | None = None) -> tuple[Model, str | None]:
     return made, digest(Path(path)) if path else None
 
 
+def check_there(builder: str) -> None:
+    """Raises `ModelError` where there is no such file, or nothing that its module could be in.
+
+    Runs none of its code.
+    """
+    place = builder.rpartition(":")[0]
+    if place.endswith(".py"):
+        _check_file(Path(place))
+        return
+    top = place.partition(".")[0]
+    here = importlib.machinery.PathFinder.find_spec(top, [str(Path.cwd())])
+    if top not in sys.modules and here is None and importlib.util.find_spec(top) is None:
+        raise ModelError(_NO_MODULE.format(place))
+
+
 def framework_of(model: object) -> str | None:
     """The framework whose model this is; None for what is no model. Imports none of them."""
     for framework, module, kind in _KINDS:
@@ -70,9 +87,13 @@ def framework_of(model: object) -> str | None:
     return None
 
 
-def _file(path: Path) -> ModuleType:
+def _check_file(path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"no file at {path}; check the path in --model")
+
+
+def _file(path: Path) -> ModuleType:
+    _check_file(path)
     name = f"given_{path.stem}"  # must not stand in the way of another module
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None
@@ -94,9 +115,7 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise ModelError(
-                f"no module {name!r} here; check --model, install it, or write file.py:builder"
-            ) from error
+            raise ModelError(_NO_MODULE.format(name)) from error
         raise ModelError(f"module {name!r} can't be imported: {_told(error)}") from error
     except Exception as error:
         traceback.print_exc()

@@ -15,6 +15,7 @@ from benchmark.datasets import Dataset, features
 from benchmark.devices import check_device
 from benchmark.errors import ConfigError
 from benchmark.examples import attacked_examples
+from benchmark.external import builders, zoo
 from benchmark.external.checking import Trial, TrialResult, check, few, fitting_inputs
 from benchmark.external.model import ExternalModel, source
 from benchmark.fits import doubtful
@@ -45,6 +46,8 @@ def make_plan(config: RunConfig, external: ExternalModel, claims: Path | None = 
         check_installed([external.framework])
     Store.check_writable(config.out)
     suite = load_suite(config.suite, config.attacks)
+    if external.builder is not None and not zoo.is_of_zoo(external.builder):
+        builders.check_there(external.builder)
     dataset = load_data(config, dry_run=False)
     config = resolve(config, dataset)
     _check_normalisation(external, dataset)

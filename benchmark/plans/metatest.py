@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark import datasets
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.datasets import Dataset
@@ -81,7 +82,9 @@ def resolve(config: RunConfig) -> MetaTest:
     if config.protocol == fewshot.NAME:
         return MetaTest(few_shot=fewshot.resolve(config.adaptation))
     if config.protocol == domain.NAME:
-        return MetaTest(domain=domain.resolve(config.adaptation))
+        protocol = domain.resolve(config.adaptation)
+        datasets.defaults(protocol.adapt_to)  # looked up before any data are read
+        return MetaTest(domain=protocol)
     if config.protocol == sequence.NAME:
         return MetaTest(sequence=sequence.resolve(config.adaptation))
     return MetaTest(families=families.resolve(config.protocol, config.adaptation))

@@ -14,17 +14,17 @@ from benchmark.config import RunConfig
 from benchmark.datasets import Dataset, features
 from benchmark.datasets.extra import ExtraData
 from benchmark.devices import check_device
-from benchmark.errors import ConfigError, DataError, UnknownName
+from benchmark.errors import ConfigError, DataError
 from benchmark.estimators.passes import CHUNK
 from benchmark.frameworks import check_installed
 from benchmark.job import Job
-from benchmark.models.provided.origin import origin_of
 from benchmark.order import in_order, with_sources
 from benchmark.plans import metatest
 from benchmark.plans.asked import asked, usual_parameters
 from benchmark.plans.extra import extra_data
 from benchmark.plans.metatest import MetaTest
-from benchmark.plans.model import check_frameworks, memory, tried_origin
+from benchmark.plans.model import memory, tried_origin
+from benchmark.plans.names import check_names
 from benchmark.plans.notices import notices
 from benchmark.results import Store
 from benchmark.shards import part
@@ -57,7 +57,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         BenchError: anything that would stop the run or one of its cells from the outset.
     """
     config = _spelled_out(config)
-    _check_names(config)
+    check_names(config)
     _check_machine(config)
     suite = load_suite(config.suite, config.attacks)
     meta_test = metatest.resolve(config)
@@ -79,6 +79,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
         replace(
             job_of(cell, suite, config, meta_test),
             adapts=chosen[cell.defense].adapts,
+            own=chosen[cell.defense].adaptation,
             origin=origin,
             training=_training(cell, chosen[cell.defense], dataset),
             asked=asked(cell, config, dataset, usual[cell.defense]),
@@ -154,26 +155,6 @@ def _spelled_out(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"defense": tuple(dict.fromkeys(names))})
 
 
-def _check_names(config: RunConfig) -> None:
-    """What can be looked up before any data are read."""
-    for name in (*config.defense, *config.parameters):
-        base = name.partition(wrappers.SEPARATOR)[0]
-        if base not in (*defenses.names(), *wrappers.WRAPPERS):
-            raise UnknownName("defense", name, defenses.names())
-    for name in config.defense:
-        try:
-            wrappers.split(name)
-        except defenses.DefenseError as error:
-            raise ConfigError(str(error)) from error
-    for name in config.parameters:
-        if wrappers.SEPARATOR in name:
-            parts = " and ".join(map(repr, name.split(wrappers.SEPARATOR)))
-            raise ConfigError(f"parameters.{name}: give the parameters of {parts} apart")
-    if config.model is not None:
-        check_frameworks(config, origin_of(config.model, config.init))
-    datasets.defaults(config.dataset)
-
-
 def load_data(config: RunConfig, *, dry_run: bool) -> Dataset:
     """The run's data; a dry run downloads nothing. Raises `DataError`."""
     try:
@@ -214,10 +195,9 @@ def _create_defenses(
     """The run's trained defenses by their names, wrappers included; all parameters are checked."""
     created = {}
     for name in dict.fromkeys([*defenses_of(config), *config.parameters]):
+        if name in wrappers.WRAPPERS:
+            continue
         try:
-            if name in wrappers.WRAPPERS:
-                wrappers.arguments(name, config.parameters[name])
-                continue
             base, _ = wrappers.split(name)
             parameters = dict(config.parameters.get(base, {}))
             if config.on_overfit is not None and base != BASELINE:

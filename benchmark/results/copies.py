@@ -25,7 +25,11 @@ from benchmark.results.store import Store
 # at least so many examples.
 TOLERANCE, LEAST = 0.02, 1
 _PROJECT = "meta-adv-bench"  # whose versions are told by those of its protocols
-_TOLD_LATER = ("seen_families", "made_of")  # which records of earlier versions lack
+# Which records of earlier versions lack, or lack in adaptation to other data
+_TOLD_LATER = (
+    *("seen_families", "made_of"),
+    *("tuning_cost", "measuring_cost", "autoattack_cost"),
+)
 # What may differ between two machines that got the same result. An attack's identity is in its key;
 # records of older versions don't hold it.
 _CIRCUMSTANCES = ("seconds", "threads", "taken_from", "peak_memory", "identity")

@@ -12,6 +12,7 @@ from benchmark.results.records import FewShotRecord
 from benchmark.stages.context import Context
 from benchmark.stages.stage import Result, Versioned
 from defenses import Threat
+from defenses.adaptation.spec import Adaptation
 
 
 class NewClasses(Versioned):
@@ -27,6 +28,7 @@ class NewClasses(Versioned):
         shots: labelled examples a class.
         key: of the stage.
         needs: the stages that make the model which is attacked.
+        own: how the defense itself adapts.
     """
 
     comparable = False
@@ -39,6 +41,7 @@ class NewClasses(Versioned):
         shots: int,
         key: str,
         needs: Sequence[str],
+        own: Adaptation,
     ) -> None:
         self.protocol, self.readout, self.ways, self.shots = protocol, readout, ways, shots
         self.key, self.path = key, f"{NAME}/{key}"
@@ -46,7 +49,7 @@ class NewClasses(Versioned):
         pace = "one by one" if readout in ("finetune", "own") else "together"  # episodes
         self.kinds = (f"{NAME} {readout}", f"{NAME} {pace}")
         self.needs = tuple(needs)
-        self.effort = protocol.gradient_evaluations(ways)
+        self.effort = protocol.gradient_evaluations(readout, ways, shots, own)
 
     def run(self, context: Context) -> Result:
         """Chosen on validation classes, measured on test classes."""

@@ -34,6 +34,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
         return
     arrays = loaded.arrays(f"{FOLDER}/{key}")
     found.expect_all(record, course.summary(arrays))
+    _check_tuning_cost(record, again, found)
     if loaded.same_machine:
         found.expect_all(record, again, ("setting", "tried", "cost"))
     else:
@@ -42,7 +43,21 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
             found.unchecked.append(episodes.BY_A_HAIR)
             return
         found.expect("cost", record["cost"], again["cost"])
+    _check_measuring_cost(record, again, protocol.episodes / len(some), found)
     episodes.check_again(loaded, arrays, parts, some, found)
+
+
+def _check_tuning_cost(record: Record, again: Record, found: Comparison) -> None:
+    """Every setting is tried, so that the cost is the same whichever is best."""
+    if record.get("tuning_cost"):  # else from before it was counted
+        found.expect("tuning_cost", record["tuning_cost"], again["tuning_cost"])
+
+
+def _check_measuring_cost(record: Record, again: Record, times: float, found: Comparison) -> None:
+    """All episodes of one number of labels cost the same."""
+    if record.get("measuring_cost"):
+        whole = [{name: times * v for name, v in one.items()} for one in again["measuring_cost"]]
+        found.expect("measuring_cost", record["measuring_cost"], whole)
 
 
 def _check_settings(record: Record, again: Record, found: Comparison) -> None:

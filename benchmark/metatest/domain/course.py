@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from benchmark.metatest.readouts.table import Setting, readout
 from benchmark.metatest.summary import GIVEN_UP, share, unmet
 from benchmark.results import Record
 from benchmark.text import reason_of
+from defenses.cost import Cost
 
 Arrays = dict[str, np.ndarray]
 
@@ -85,20 +86,27 @@ class Course(EpisodeRunner):
         """Settings for each number of shots, and then every episode."""
         shots = self.protocol.shots
         tried: list[Record] = []
-        settings, whole = [], []
+        settings, whole, tuning = [], [], []
         chosen = self.protocol.share_of_tuning(len(self._grid(method, model)))
         for place, count in enumerate(shots):
             here = part(progress, place / len(shots), (place + 1) / len(shots))
             begun = part(here, 0.0, chosen)
-            settings.append(self._tuned(method, model, count, tried, begun))
+            setting, spent = self._tuned(method, model, count, tried, begun)
+            settings.append(setting)
+            tuning.append(spent.as_record())
             found: list[Episode] = []
             for done, number in enumerate(numbers, 1):
                 found.append(self.run_episode(method, model, count, settings[-1], number))
                 share_done = self.protocol.measuring(done) / self.protocol.measuring(len(numbers))
                 part(here, chosen, 1.0)(share_done)
             whole.append(found)
-        costs = [found[0].cost.as_record() for found in whole]  # alike in all episodes
-        return {"setting": settings, "tried": tried, "cost": costs}, self._arrays(whole)
+        told = {
+            "cost": [found[0].cost.as_record() for found in whole],  # alike in all episodes
+            "tuning_cost": tuning,
+            "measuring_cost": [_sum(one.whole for one in found) for found in whole],
+            "autoattack_cost": [_sum(one.strongest for one in found) for found in whole],
+        }
+        return {"setting": settings, "tried": tried, **told}, self._arrays(whole)
 
     def _arrays(self, whole: Sequence[Sequence[Episode]]) -> Arrays:
         """Shares (episodes, shots) of what was found with each number of shots."""
@@ -124,18 +132,25 @@ class Course(EpisodeRunner):
         shots: int,
         tried: list[Record],
         progress: Callable[[float], None] = lambda done: None,
-    ) -> Setting:
-        """The setting that validation data are left most by; what was tried is added."""
-        grid = self._grid(method, model)
+    ) -> tuple[Setting, Cost]:
+        """The setting that validation data are left most by, and the cost; adds what was tried."""
+        grid, spent = self._grid(method, model), Cost()
 
         def robust(place: int, setting: Setting) -> float:
+            nonlocal spent
             numbers = range(self.protocol.tuning_episodes)
             found = [
                 self.run_episode(method, model, shots, setting, n, tuning=True) for n in numbers
             ]
+            spent = sum((one.whole for one in found), spent)
             left = float(np.mean([one.robust for one in found]))
             tried.append({**setting, "shots": shots, "robust": left})
             progress((place + 1) / len(grid))
             return left
 
-        return grid[int(np.argmax([robust(*one) for one in enumerate(grid)]))]
+        chosen = grid[int(np.argmax([robust(*one) for one in enumerate(grid)]))]
+        return chosen, spent
+
+
+def _sum(costs: Iterable[Cost]) -> Record:
+    return sum(costs, Cost()).as_record()

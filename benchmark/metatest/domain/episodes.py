@@ -41,13 +41,16 @@ _STREAM = 0xD03A
 
 @dataclass(frozen=True)
 class Episode:
-    """Shares of an episode's queries, and the cost of adapting.
+    """Shares of an episode's queries, and what it costs.
 
     Args:
         clean: right before an attack.
         robust: right under PGD, too.
         given_up: of the robust ones those for which PGD gave nothing that is finite and in budget.
         autoattack: what AutoAttack leaves; None where it didn't run.
+        cost: of adapting.
+        whole: of all passes of the episode, adapting among them, but for AutoAttack's.
+        strongest: of AutoAttack's.
     """
 
     clean: float
@@ -55,6 +58,8 @@ class Episode:
     given_up: float
     autoattack: float | None
     cost: Cost
+    whole: Cost
+    strongest: Cost
 
 
 @dataclass(frozen=True)
@@ -90,21 +95,29 @@ class EpisodeRunner:
         generator = self._generator(number, 1, tuning=tuning)
         start = self.threat.random_starts(generator, x_query.shape)
         answering: Adaptable | Reading
+        model.spent()
+        whole = Cost()
         if isinstance(model, Adapted):
             model.restore()
             answering, cost = self._read(method, model, x, y, setting)
         else:
             answering, cost = model, self._moved(method, model, x, y, setting, generator)
+            whole = cost
         logits = answering.logits(x_query)
         right = labels_of(logits) == y_query
         withstood, given_up = self._withstood(answering, x_query, y_query, start, logits)
-        stays, least = right & withstood, None
+        whole += model.spent()
+        stays, least, strongest = right & withstood, None, Cost()
         if not tuning and number < self.protocol.autoattack_episodes:
             seed = [self.seed, number]
-            kept = autoattack(answering.estimator, x_query, y_query, stays, self.threat, seed=seed)
+            estimator = answering.estimator
+            kept = autoattack(estimator, x_query, y_query, stays, self.threat, seed=seed)
             least = float(kept.mean())
+            strongest = Cost(**estimator.passes.counts())
         unmet = float((stays & given_up).mean())
-        return Episode(float(right.mean()), float(stays.mean()), unmet, least, cost)
+        return Episode(
+            float(right.mean()), float(stays.mean()), unmet, least, cost, whole, strongest
+        )
 
     def _withstood(
         self,
@@ -138,7 +151,6 @@ class EpisodeRunner:
     ) -> Cost:
         """What moving the weights in rounds costs."""
         model.restore(new_head=bool(setting["new_head"]))
-        model.spent()
         for _ in range(int(setting["rounds"])):
             x_adv = x
             if method != FINETUNE:

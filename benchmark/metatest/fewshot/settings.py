@@ -28,7 +28,11 @@ from benchmark.metatest.parsing import (
     whole,
 )
 from benchmark.metatest.readouts.names import READOUTS
+from benchmark.metatest.readouts.table import grid_and_cost
+from benchmark.metatest.scales import SCALES
 from benchmark.results.records import FewShotRecord
+from defenses.adaptation.spec import Adaptation
+from defenses.perturbation.spec import pgd
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
@@ -102,14 +106,23 @@ class FewShot:
             for shots in self.shots
         }
 
-    def whole(self) -> float:
-        """About what all read-outs take, with all ways and shots."""
-        each = sum(self.gradient_evaluations(ways) for ways in self.ways)
-        return each * len(self.shots) * len(self.readouts)
+    def gradient_evaluations(
+        self, readout: str, ways: int, shots: int, adaptation: Adaptation
+    ) -> float:
+        """About what a read-out takes on test and on validation classes: fitting it to supports,
+        and attacks on queries.
 
-    def gradient_evaluations(self, ways: int) -> float:
-        """About what a read-out takes: attacks on queries of test and of validation classes."""
-        return ways * self.query_shots * (self.tuning(tries=8) + self.measuring(ways))
+        The setting that is chosen is taken for the dearest: most steps are chosen most often.
+        `adaptation` is the defense's own.
+        """
+        grid, cost = grid_and_cost(readout, adaptation)
+        ascent = pgd(adaptation.norm, self.support_attack_steps)
+        fits = [cost(ways * shots, one, ascent).gradient_evaluations for one in grid]
+        chosen = max(fits)
+        fitting = self.tuning_episodes * (sum(fits) + (len(SCALES) - 1) * chosen)
+        fitting += self.episodes * chosen
+        tries = len(grid) + len(SCALES) - 1
+        return fitting + ways * self.query_shots * (self.tuning(tries) + self.measuring(ways))
 
     def share_of_tuning(self, tries: int, ways: int) -> float:
         """Of a read-out's whole time, roughly, where so many settings are tried."""
@@ -124,7 +137,8 @@ class FewShot:
         """About what all test episodes, or the first so many, take of a query."""
         episodes = self.episodes if episodes is None else episodes
         strongest = min(self.autoattack_episodes, episodes) * of_autoattack(ways)
-        return episodes * (self.attack_steps + 1) + strongest
+        attacks = 2 if self.stored else 1
+        return episodes * attacks * (self.attack_steps + 1) + strongest
 
 
 def resolve(settings: Mapping[str, Any]) -> FewShot:

@@ -15,12 +15,14 @@ import numpy as np
 
 from benchmark.metatest.readouts.model import Adapted
 from benchmark.metatest.scales import MIDDLE, SCALES
+from defenses.adaptation.spec import Adaptation
 from defenses.cost import Cost, gradients
 from defenses.heads import spec
 from defenses.heads.spec import Heads
 from defenses.perturbation.spec import Ascent
 
 Setting = Mapping[str, float]
+Costs = Callable[[int, Setting, Ascent], Cost]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class ReadOut:
 
     fit: Callable[[Adapted, Support, Setting], Heads]
     grid: tuple[Setting, ...]
-    cost: Callable[[int, Setting, Ascent], Cost]
+    cost: Costs
     moves: bool = False
     attacks: bool = False
 
@@ -156,6 +158,24 @@ _TABLE: dict[str, ReadOut] = {
 }
 
 
+def grid_and_cost(name: str, adaptation: Adaptation) -> tuple[tuple[Setting, ...], Costs]:
+    """The settings that a read-out tries, and its cost, where the defense adapts like this."""
+    if name != "own":
+        return _TABLE[name].grid, _TABLE[name].cost
+    if adaptation.closed_form:
+        return _grid(), _features_cost
+
+    def cost(count: int, setting: Setting, ascent: Ascent) -> Cost:
+        attack = ascent.cost(count) if adaptation.attacked else Cost()
+        return attack + _descent_cost(count, setting, ascent)
+
+    grid = _grid(
+        rate=tuple(sorted({*_RATES, adaptation.rate})),
+        steps=tuple(sorted({*_STEPS, adaptation.steps})),
+    )
+    return grid, cost
+
+
 def _own(model: Adapted) -> ReadOut:
     """The inner loop that the defense trains for, or fine-tuning of its own head."""
     defense, adaptation = model.defense, model.defense.adaptation
@@ -163,18 +183,11 @@ def _own(model: Adapted) -> ReadOut:
         penalty = _grid(penalty=(defense.head_penalty,))  # type: ignore[attr-defined]
         return ReadOut(_TABLE[head].fit, penalty, _features_cost)
     attacks = adaptation.attacked
+    grid, cost = grid_and_cost("own", adaptation)
 
     def fit(model: Adapted, support: Support, setting: Setting) -> Heads:
         x = _attacked(model, support, model.own(support.ways)) if attacks else support.x
         steps, rate = int(setting["steps"]), setting["rate"]
         return model.descend(x, support.y, support.ways, steps=steps, rate=rate)
 
-    def cost(count: int, setting: Setting, ascent: Ascent) -> Cost:
-        attack = ascent.cost(count) if attacks else Cost()
-        return attack + _descent_cost(count, setting, ascent)
-
-    grid = _grid(
-        rate=tuple(sorted({*_RATES, adaptation.rate})),
-        steps=tuple(sorted({*_STEPS, adaptation.steps})),
-    )
     return ReadOut(fit, grid, cost, moves=True, attacks=attacks)

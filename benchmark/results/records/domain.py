@@ -24,7 +24,9 @@ class DomainRecord(MetaTestRecord):
     """domains/<method>-<hash>.json; no numbers unless the status is "ok".
 
     setting, labels_used, cost, clean, robust and autoattack, which is of the first episodes alone,
-    have an entry for each of `shots`; labels and costs are those of one adaptation.
+    have an entry for each of `shots`; labels and `cost` are those of one adaptation. So have the
+    costs of all episodes: of choosing the settings, of measuring, and of AutoAttack in it. Records
+    from before these were counted have none.
     """
 
     VERSION = 3
@@ -66,6 +68,9 @@ class DomainRecord(MetaTestRecord):
     setting: list[dict[str, Number]] = []
     tried: list[dict[str, Number]] = []
     cost: list[CostRecord] = []
+    tuning_cost: list[CostRecord] = []
+    measuring_cost: list[CostRecord] = []
+    autoattack_cost: list[CostRecord] = []
     clean: list[EstimateRecord] = []
     robust: list[EstimateRecord] = []
     autoattack: list[EstimateRecord] = []
