@@ -24,6 +24,7 @@ from benchmark.stages.sequence import Learner
 from benchmark.stages.stage import Stage
 from benchmark.stages.trust import TrustChecks
 from benchmark.worker import do
+from defenses.adaptation.spec import Adaptation
 
 TUNING = Tuning(PRESETS["brief"], "tuning-1", ("training",), 1.0)
 # Whose numbers are of a version of the protocol
@@ -38,7 +39,7 @@ MEASURED = {
     "corruptions": Corruptions(5, ()),
     "tuning": TUNING,
     "family": Family("linf", "linf-1", TUNING, 1.0),
-    "read-out": NewClasses(FewShot(), "ridge", 5, 1, "ridge-1", ()),
+    "read-out": NewClasses(FewShot(), "ridge", 5, 1, "ridge-1", (), Adaptation("linf")),
     "learner": Learner(Arrivals(), "finetune", "finetune-1", ("training",)),
     "method": Adapting(Domain(adapt_to="digits"), "finetune", "finetune-1", ()),
 }
