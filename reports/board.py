@@ -63,10 +63,15 @@ class Result(NamedTuple):
 
 
 class Manner(NamedTuple):
-    """How an attack was run on a row: class, arguments and threat as JSON, and passes, summed."""
+    """How an attack was run on a row: class, arguments and threat as JSON, and passes, summed.
+
+    `norm` and `eps` are the threat's once more, and `eps` is None where it is unrestricted.
+    """
 
     told: str
     passes: float
+    norm: str
+    eps: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +150,13 @@ class BoardRow(SuiteRow):
     def upper_bound(self) -> bool:
         """Whether the worst case is only an upper bound, to be written with a ≤."""
         return self.worst_case is not None and not self.worst_case_complete
+
+    @property
+    def threats(self) -> list[tuple[str, float | None]]:
+        """Norms and budgets of the attacks that ran, the row's own first; it alone if none did."""
+        own: tuple[str, float | None] = (self.norm, self.eps)
+        found = list(dict.fromkeys((one.norm, one.eps) for one in self.how.values()))
+        return sorted(found, key=lambda one: one != own) or [own]
 
     @property
     def without_result(self) -> list[str]:

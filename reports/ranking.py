@@ -96,7 +96,7 @@ def manner(row: TidyRow) -> Manner:
     # Records of earlier versions don't tell the threat where it is the cell's
     threat = (row.attack_norm, row.attack_eps) if row.attack_norm else (row.norm, row.eps)
     told = (row.attack_class, row.attack_arguments, *threat)
-    return Manner(json.dumps(told), (row.forwards or 0.0) + (row.backwards or 0.0))
+    return Manner(json.dumps(told), (row.forwards or 0.0) + (row.backwards or 0.0), *threat)
 
 
 def _digest(how: Mapping[str, Manner]) -> str:

@@ -4,7 +4,8 @@ The keys are RobustBench's (github.com/RobustBench/robustbench, folder model_inf
 no key for stands under `meta_adv_bench`. Accuracies are in per cent, as there, but numbers.
 `autoattack_acc` is null unless the suite ran AutoAttack itself on all examples, as one attack or as
 its four with the arguments of the standard version: another suite's worst case, which is
-`reported`, is no substitute for it. `reported` is only an upper bound where `worst_case_is` is "≤".
+`reported`, is no substitute for it. `reported` is only an upper bound where `worst_case_is` is "≤",
+and over other threats than that of its folder where the footnote names them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from reports import shown
 from reports.board import BoardRow
 from reports.columns import TidyRow
 from reports.exports import write_files
@@ -153,6 +155,8 @@ def _percent(share: float | None) -> float | None:
 
 def _footnote(row: BoardRow) -> str:
     told = []
+    if row.threats != [(row.norm, row.eps)]:
+        told += [f"The robust accuracy is under {shown.threats(row)}."]
     if row.upper_bound:
         told += [f"The robust accuracy is only an upper bound (≤): {row.bound_reason}."]
     if row.unranked_reason:

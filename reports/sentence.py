@@ -15,7 +15,8 @@ from reports.frame import outcomes
 from reports.paired import compare, pairs
 from reports.ranking import leaderboard
 from reports.records import Source, read
-from reports.text import budget, counted, listed, norm, one_line, percent
+from reports.shown import threats
+from reports.text import counted, listed, one_line, percent
 
 _MOST_NAMED = 3
 
@@ -113,7 +114,7 @@ def _counterpart(model: _Model, models: Sequence[_Model]) -> _Model | None:
 
 def _kept(best: _Model, models: Sequence[_Model]) -> str:
     """How much of what, in which frameworks, beside the undefended twin."""
-    of = f"{one_line(best.first.dataset)} under {norm(best.first.norm)} {budget(best.first.eps)}"
+    of = f"{one_line(best.first.dataset)} under {threats(best.first)}"
     text = f"{best.told()} of {of} in {best.first.framework}"
     if (other := _counterpart(best, models)) is not None:
         text += f" and {other.told()} in {other.first.framework}"

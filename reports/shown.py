@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.board import BoardRow
-from reports.text import one_line, percent
+from reports.text import budget, listed, norm, one_line, percent
 
 NONE = "–"
 
@@ -97,3 +97,13 @@ def trust(values: BoardRow) -> str:
 
 def _interval(low: float | None, high: float | None) -> str:
     return NONE if low is None else f"{percent(low)}–{percent(high)}"
+
+
+def threats(values: BoardRow) -> str:
+    """What the worst case is over: a suite's attacks may have threats of their own."""
+    return listed(
+        [
+            f"{norm(name)} {budget(eps)}" if eps is not None else "attacks without a budget"
+            for name, eps in values.threats
+        ]
+    )

@@ -13,7 +13,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
 
-# A standard deviation of shares that is less comes of their rounding alone.
+# A standard deviation of shares that is less, and a difference of mean squares as a part of them,
+# come of their rounding alone.
 _ROUNDING = 1e-12
 
 Outcomes = Sequence[bool] | np.ndarray  # (n,), true where a model is right
@@ -130,8 +131,8 @@ def across_seeds(
         low, high = wilson(float(right.sum()) / seeds, examples, confidence=confidence)
         return AcrossSeeds(mean, low, high, None, within, seeds, examples)
     by_seed, by_example, rest = _mean_squares(right)
-    between = max(0.0, (by_seed - rest) / examples)
-    of_examples = max(0.0, (by_example - rest) / seeds)
+    between = _excess(by_seed, rest) / examples
+    of_examples = _excess(by_example, rest) / seeds
     variance = between / seeds + (of_examples + rest / seeds) / examples
     low, high = _interval(
         mean,
@@ -175,6 +176,11 @@ def _mean_squares(right: np.ndarray) -> tuple[float, float, float]:
         float(seeds * ((of_example - mean) ** 2).sum() / (examples - 1)),
         float((rest**2).sum() / ((seeds - 1) * (examples - 1))),
     )
+
+
+def _excess(one: float, rest: float) -> float:
+    """How far a mean square is above that of the rest; 0 where rounding alone tells them apart."""
+    return 0.0 if math.isclose(one, rest, rel_tol=_ROUNDING) else max(0.0, one - rest)
 
 
 def _freedom(by_seed: float, by_example: float, rest: float, *, seeds: int, examples: int) -> float:

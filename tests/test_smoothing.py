@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
@@ -11,6 +13,7 @@ from benchmark.smoothing import ABSTAINED
 
 frameworks.import_torch_first()
 
+ROOT = Path(__file__).parent.parent
 SIGMA, N0, N, ALPHA = 0.3, 20, 200, 0.01
 EXAMPLES, CLASSES, SHAPE = 100, 3, (4, 4, 1)
 
@@ -227,3 +230,11 @@ def test_the_greatest_radius_is_that_of_draws_that_all_agree():
 )
 def test_the_ball_of_a_threat_lies_within_the_radius_that_it_needs(norm_, needed):
     assert smoothing.needed(norm_, 0.5, SHAPE) == needed
+
+
+def test_colours_count_as_values_of_their_own_in_what_a_threat_needs_as_the_page_says():
+    page = " ".join((ROOT / "docs" / "how-to" / "suite.md").read_text().split())
+    corner = np.full((32, 32, 3), 8 / 255)  # the farthest that L-infinity lets an image go
+    needed = smoothing.needed("linf", 8 / 255, corner.shape)
+    assert needed == pytest.approx(np.linalg.norm(corner))
+    assert "times the root of the number of values, three a pixel of colour" in page

@@ -69,6 +69,7 @@ class Synthetic:
             keys.append(key)
             state = (states or {}).get(name, ("ok", ""))
             record = self.attack_record(name, key, state, (violations or {}).get(name, {}))
+            record |= {"norm": norm, "eps": eps}
             arrays = outcomes(clean, share, examples, shape, offset=number)
             files = {f"{key}.npz": npz_writer(arrays)} if state[0] == "ok" else {}
             self.store.write_stage(cell_id, f"attacks/{key}", record, files)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import reports
+from benchmark.results import npz_writer
 
 
 def finding(synthetic: Any, cells: list[str] | None = None) -> str:
@@ -27,6 +28,25 @@ def test_both_frameworks_stand_beside_their_undefended_twins(synthetic: Any) -> 
         "(53.1 to 66.5) in torch, the undefended twin 10.0 %; "
         "the two frameworks can't be told apart."
     )
+
+
+def test_threats_of_attacks_own_are_named_beside_the_cells(synthetic: Any) -> None:
+    cell_id = synthetic.cell(robust={"pgd": 0.6, "square": 0.5})
+    for norm, eps, told in (
+        ("l2", 1.0, "under L∞ 0.15 and L2 1 in torch"),
+        ("unrestricted", None, "under L∞ 0.15 and attacks without a budget in torch"),
+    ):
+        write = npz_writer(synthetic.arrays(cell_id, "square"))
+        synthetic.rewrite(cell_id, "square", write, norm=norm, eps=eps, own_threat=True)
+        assert told in finding(synthetic)
+
+
+def test_a_threat_that_nothing_attacked_under_is_not_named(synthetic: Any) -> None:
+    cell_id = synthetic.cell(robust={"square": 0.5})
+    write = npz_writer(synthetic.arrays(cell_id, "square"))
+    synthetic.rewrite(cell_id, "square", write, norm="l0", eps=20.0, own_threat=True)
+
+    assert "of digits under L0 20 in torch" in finding(synthetic)
 
 
 def test_frameworks_that_differ_are_said_to(synthetic: Any) -> None:

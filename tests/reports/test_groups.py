@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import reports
 from benchmark.results import npz_writer
 
+SUITES = Path(__file__).parents[2] / "docs" / "how-to" / "suite.md"
 GROUPS: dict[str, dict[str, Any]] = {
     "data set": {"dataset": "mnist"},
     "norm": {"norm": "l2"},
@@ -260,3 +262,18 @@ def test_what_an_attack_was_run_on_and_what_it_kept_to_itself_is_told(synthetic:
     assert f"was run on 5 of {len(arrays['success'])} examples, its accuracy is of these" in page
     assert "has a threat of its own, l0 with eps 20; the worst case is over all of them" in page
     assert "met 3 successes that it did not return; they count" in page
+
+
+def test_an_attack_with_a_threat_of_its_own_counts_for_the_worst_case_as_the_page_says(
+    synthetic: Any,
+) -> None:
+    cell_id = synthetic.cell(robust={"pgd": 0.8, "square": 0.5})
+    arrays = synthetic.arrays(cell_id, "square")
+    synthetic.rewrite(cell_id, "square", npz_writer(arrays), norm="l0", eps=20.0, own_threat=True)
+    success = arrays["success"] | synthetic.arrays(cell_id, "pgd")["success"]
+
+    (row,) = reports.leaderboard(synthetic.store.path).to_dict("records")
+
+    held = arrays["clean_correct"] & ~success
+    assert row["worst_case"] == held.mean() < 0.5 + 1e-9
+    assert "a `threat` of its own counts for the worst case like any other" in SUITES.read_text()

@@ -151,6 +151,20 @@ def test_incomplete_entries_are_unreliable_and_failed_cells_are_none(
     assert "upper bound" in entry["footnote"]
 
 
+def test_threats_beside_that_of_the_folder_stand_in_the_footnote(
+    synthetic: Any, tmp_path: Path
+) -> None:
+    cell_id = synthetic.cell("a", norm="l2", eps=0.5, robust={"pgd": 0.6, "square": 0.4})
+    (before,) = written(synthetic, tmp_path / "before").values()
+    write = npz_writer(synthetic.arrays(cell_id, "square"))
+    synthetic.rewrite(cell_id, "square", write, norm="l0", eps=20.0, own_threat=True)
+
+    (entry,) = written(synthetic, tmp_path / "to").values()
+
+    assert before["footnote"] == ""
+    assert entry["footnote"] == "The robust accuracy is under L2 0.5 and L0 20."
+
+
 @pytest.mark.parametrize(
     "name", ["../../escape", "/etc/x", "..", "a\x1b[31m", "", "\ud800", "x" * 999]
 )

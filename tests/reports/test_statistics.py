@@ -69,6 +69,15 @@ def test_no_variance_is_taken_for_negative() -> None:
     assert (found.low, found.high) == pytest.approx((0.04676, 0.98789), abs=1e-5)
 
 
+def test_equal_mean_squares_leave_nothing_to_the_seed() -> None:
+    # Worked by hand, MS_seed and MS_rest are 1/60 both; in floats their difference is 3e-18
+    right = np.ones((3, 20), dtype=bool)
+    right[:, :2] = right[1:, 2] = False
+    found = across_seeds(right)
+    assert found.mean == pytest.approx(52 / 60)
+    assert found.between == 0.0
+
+
 def test_across_seeds_of_one_seed_is_wilson() -> None:
     found = across_seeds([first(8, 10)])
 
