@@ -158,10 +158,9 @@ class Job:
             return [Adapting(self.domain, name, key, needs) for name, key in methods]
         if self.adaptation is None:
             return []
-        keys = self.adaptation_keys()
-        each = self.adaptation.gradient_evaluations() / len(keys)
-        tuning = Tuning(self.adaptation, keys.pop(TUNING), needs, each)
-        return [tuning, *(Family(name, key, tuning, each) for name, key in keys.items())]
+        keys, norm = self.adaptation_keys(), self.cell.norm
+        tuning = Tuning(self.adaptation, keys.pop(TUNING), needs)
+        return [tuning, *(Family(name, key, tuning, norm) for name, key in keys.items())]
 
     @property
     def _own(self) -> Adaptation:
@@ -177,7 +176,8 @@ class Job:
             return sum(map(self.sequence.gradient_evaluations, self.sequence.learners))
         if self.domain is not None:
             return sum(map(self.domain.gradient_evaluations, self.domain.methods))
-        return 0.0 if self.adaptation is None else self.adaptation.gradient_evaluations()
+        norm = self.cell.norm
+        return 0.0 if self.adaptation is None else self.adaptation.gradient_evaluations(norm)
 
     def curve_key(self) -> str | None:
         """The key of the security curve in the store, if there is one to draw."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from benchmark.errors import StoreError
 from benchmark.results import Store
-from benchmark.results.records import FamilyRecord
+from benchmark.results.records import TUNING, FamilyRecord, TuningRecord
 from reports.keyed import are_shares, read_stage
 from reports.left_out import LeftOut
 from reports.statistics import Interval, over_episodes
@@ -27,11 +27,21 @@ HELD_OUT = "held-out"
 
 @dataclass(frozen=True)
 class FamilyResult:
-    """One family of one cell; the arrays are there exactly when the status is "ok"."""
+    """One family of one cell; the arrays are there exactly when the status is "ok".
+
+    `tuned` are the rates that its own was chosen among, and on how many episodes; empty where no
+    tuning is stored that came to its rate.
+    """
 
     record: FamilyRecord
     correct: np.ndarray | None = None  # (episodes, shots, steps)
     seen: np.ndarray | None = None  # (episodes, steps)
+    tuned: tuple[Any, ...] = ()
+
+    @property
+    def size(self) -> tuple[Any, ...]:
+        """What results share that are compared: the record's, and what the rate was chosen by."""
+        return (*self.record.size, self.tuned)
 
     @property
     def held_out(self) -> bool:
@@ -63,24 +73,47 @@ class Summary:
 
 def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[FamilyResult, ...]:
     """The families of the cell's largest protocol, in the order of their roles and names."""
+    keys = store.stage_keys(cell_id, FOLDER)
+    of_tunings = [key for key in keys if f"{FOLDER}/{key}".startswith(TUNING)]
+    tunings = [_tuning(store, cell_id, key) for key in of_tunings]
     found = [
-        one
-        for key in store.stage_keys(cell_id, FOLDER)
-        if not key.startswith("tuning-")
-        and (one := _read(store, cell_id, key, left_out)) is not None
+        replace(one, tuned=_tuned(one.record, tunings))
+        for key in keys
+        if key not in of_tunings and (one := _read(store, cell_id, key, left_out)) is not None
     ]
     if not found:
         return ()
-    # Of one size are also those that another rate was chosen for, among other rates
+    # Of one size are also those that a rate was chosen for otherwise
     alike: dict[tuple[Any, ...], dict[str, FamilyResult]] = {}
     for one in found:
         told = one.record
-        mine = alike.setdefault((told.size, told.rate, told.tuned_steps), {})
+        chosen_by = (told.rate, told.tuned_steps, one.tuned)
+        mine = alike.setdefault((told.size, *chosen_by), {})
         mine[told.family] = one
     largest = max(alike, key=lambda size: (size[0], len(alike[size]), size))
     roles = ("seen", "validation", HELD_OUT)
     chosen = alike[largest].values()
     return tuple(sorted(chosen, key=lambda o: (roles.index(o.record.role), o.record.family)))
+
+
+def _tuning(store: Store, cell_id: str, key: str) -> TuningRecord | None:
+    return read_stage(store, cell_id, f"{FOLDER}/{key}", TuningRecord, LeftOut())
+
+
+def _tuned(record: FamilyRecord, tunings: Iterable[TuningRecord | None]) -> tuple[Any, ...]:
+    """The rates and episodes that a family's rate was chosen by.
+
+    Where several tunings came to the same they make no difference to its numbers: the largest.
+    """
+    told = [
+        (tuple(one.rates), one.episodes)
+        for one in tunings
+        if one is not None
+        and (one.version, one.rate, one.tuned_steps, one.shots, one.steps)
+        == (record.version, record.rate, record.tuned_steps, record.shots, record.steps)
+        and one.labels_used == (record.shots[-1] + record.queries) * one.episodes
+    ]
+    return max(told, key=lambda one: (one[1], len(one[0]), one[0]), default=())
 
 
 def summary(adaptations: tuple[FamilyResult, ...]) -> Summary | None:

@@ -24,17 +24,17 @@ SMALL = Domain(
 )
 
 
-def dataset(shape=SHAPE, *, examples=30, name="other"):
-    """Random images of three classes that differ in their mean; test images are above 0.5."""
+def dataset(shape=SHAPE, *, examples=30, name="other", classes=3):
+    """Random images of some classes that differ in their mean; test images are above 0.5."""
     generator = np.random.default_rng(7)
     arrays = {}
     for part in ("train", "validation", "test"):
-        y = np.arange(examples) % 3
+        y = np.arange(examples) % classes
         x = generator.random((examples, *shape), dtype=np.float32) / 10
         x += y.reshape(-1, *[1] * len(shape)).astype(np.float32) / 10
         arrays[f"x_{part}"] = x + 0.5 if part == "test" else x
         arrays[f"y_{part}"] = y
-    return Dataset(name=name, class_names=("a", "b", "c"), **arrays)
+    return Dataset(name=name, class_names=tuple("abcde"[:classes]), **arrays)
 
 
 def course(protocol=SMALL, target=None):

@@ -224,6 +224,37 @@ def test_adapting_costs_the_attack_on_the_support_and_the_descents():
     assert found.measuring.backwards == 2 * 5 * (1 + 2 * 2)
 
 
+@pytest.mark.parametrize(
+    "chosen", [("linf", "l2", "l1"), ("linf", "universal", "patch"), ("linf-large",)]
+)
+def test_the_effort_is_what_is_counted(chosen):
+    """Of the tuning and of each family, whatever else there is that may be forgotten."""
+    protocol = dataclasses.replace(PROTOCOL, families=chosen)
+    model, whole = adaptable("torch", "float32"), course(protocol)
+    tuning = whole.tuning(model)
+    spent = tuning.cost.gradient_evaluations
+    assert protocol.of_tuning() == pytest.approx(spent)
+    for name in chosen:
+        record, _ = whole.family(name, model, tuning)
+        costs = [record[cost]["gradient_evaluations"] for cost in ("cost", "measuring_cost")]
+        assert protocol.of_family(name, "linf") == pytest.approx(sum(costs)), name
+        spent += sum(costs)
+    assert protocol.gradient_evaluations("linf") == pytest.approx(spent)
+
+
+@pytest.mark.parametrize("name", ["elastic-net", "square", "spatial"])
+def test_the_effort_is_about_what_attacks_of_art_take(name):
+    """On a model that is right, since what is wrong already is not attacked."""
+    data, model = dataset(), adaptable("torch", "float32")
+    labels = {f"y_{part}": model.predict(getattr(data, f"x_{part}")[:]) for part in PARTS}
+    data = dataclasses.replace(data, **labels)
+    protocol = dataclasses.replace(PROTOCOL, families=(name,), rates=(1e-6,))
+    whole = course(protocol, data)
+    record, _ = whole.family(name, model, whole.tuning(model))
+    costs = [record[cost]["gradient_evaluations"] for cost in ("cost", "measuring_cost")]
+    assert protocol.of_family(name, "linf") == pytest.approx(sum(costs), rel=0.25)
+
+
 def test_adapting_leaves_the_trained_weights_as_they_were():
     model = adaptable("torch")
     x = dataset().x_test[:]

@@ -13,7 +13,7 @@ from untrained import SHAPE, THREAT, adaptable, adapted, defenses, model
 from benchmark import frameworks
 from benchmark.metatest.domain import episodes
 from benchmark.metatest.domain.course import Course
-from benchmark.metatest.domain.settings import METHODS, READING
+from benchmark.metatest.domain.settings import METHODS, READING, check
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Reading
 from benchmark.metatest.scales import SCALES
@@ -103,6 +103,29 @@ def test_what_choosing_and_measuring_cost_is_counted(method, monkeypatch):
         assert record["autoattack_cost"][place]["forwards"] == SMALL.queries
     told = {"adapt_to": "other", "protocol_version": PROTOCOL_VERSION}
     assert DomainRecord(**record, **told).tuning_cost
+
+
+@pytest.mark.parametrize("renewing", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_effort_is_about_what_is_counted(method, renewing):
+    """With the most rounds, which are chosen most often; of a model of as many classes or more."""
+    protocol = dataclasses.replace(
+        SMALL, rates=(0.1,), rounds=(1, 6), queries=3, episodes=3, support_attack_steps=4
+    )
+    begun = beginning(method, "torch", "float32")
+    if renewing and method not in (*READING, "scratch-adv"):
+        begun = Adaptable(begun._kernel, None, lambda: None)
+    record, _ = course(protocol).run(method, begun)
+    counted = [*record["tuning_cost"], *record["measuring_cost"]]
+    spent = sum(one["gradient_evaluations"] for one in counted)
+    spent += sum(  # of what the most rounds would have taken
+        protocol.episodes * (6 / setting["rounds"] - 1) * cost["gradient_evaluations"]
+        for setting, cost in zip(record["setting"], record["cost"], strict=True)
+        if "rounds" in setting
+    )
+    told = check(protocol, dataset(classes=3 if renewing else 5), dataset())
+    assert told.gradient_evaluations(method) == pytest.approx(spent)
+    assert told.keys() == dataclasses.replace(protocol, fingerprint=told.fingerprint).keys()
 
 
 def test_a_last_layer_begins_anew_where_validation_says_so():

@@ -15,6 +15,7 @@ from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.verification import domain
 from benchmark.verification.comparison import Comparison
 from benchmark.verification.episodes import BY_A_HAIR
+from defenses.cost import Cost
 
 METHOD = "finetune"
 # Nothing as it is where nobody says so
@@ -29,11 +30,15 @@ TRIED = [
 ]
 
 
+def cost(*forwards):
+    return [Cost(one).as_record() for one in forwards]
+
+
 def record_of(**changes):
     """What a run stores of a method, but for the arrays."""
     found = course(PROTOCOL).about(METHOD) | course(PROTOCOL).summary(ARRAYS)
     found |= {"adapt_to": "other", "protocol_version": PROTOCOL_VERSION}
-    found |= {"setting": CHOSEN, "tried": TRIED, "cost": [{"forwards": 1.0}, {"forwards": 2.0}]}
+    found |= {"setting": CHOSEN, "tried": TRIED, "cost": cost(1.0, 2.0)}
     return copy.deepcopy(found | changes)
 
 
@@ -104,7 +109,7 @@ OTHERS = {
     "reason": "none",
     "clean": [{"mean": 1.0}] * 2,
     "given_up": 0.0,
-    "cost": [{"forwards": 1.0}, {"forwards": 3.0}],
+    "cost": cost(1.0, 3.0),
     "tried": TRIED[:-1],
 }
 
@@ -169,6 +174,29 @@ def test_a_method_that_fails_is_told_as_such_alone(monkeypatch, which):
     assert found.told == [f"the method is {told.get('status', 'ok')}"]
     both = checked(monkeypatch, arrays=None, again=failed, **failed)
     assert (both.differs, both.told) == ([], ["the method is failed"])
+
+
+@pytest.mark.parametrize("same_machine", [True, False], ids=["here", "elsewhere"])
+@pytest.mark.parametrize(
+    ("told", "here", "elsewhere"),
+    [
+        (cost(40.0, 80.0), [], []),
+        (cost(40.0, 81.0), ["forwards of autoattack_cost"], []),
+        (cost(2.0, 80.0), ["autoattack_cost has 2 forwards", "forwards of"], ["autoattack_cost"]),
+        (cost(40.0), ["entries of autoattack_cost"], ["entries of autoattack_cost"]),
+    ],
+    ids=["as it is", "another", "fewer than queries", "of some labels"],
+)
+def test_what_autoattack_took_is_counted_again(monkeypatch, told, here, elsewhere, same_machine):
+    """On a machine of the same kind; with 3 and 4.5 of 6 queries left in the first episode."""
+    monkeypatch.setitem(globals(), "PROTOCOL", dataclasses.replace(PROTOCOL, autoattack_episodes=1))
+    key, again = PROTOCOL.keys()[METHOD], {"autoattack_cost": cost(40.0, 80.0)}
+    found = checked(
+        monkeypatch, key=key, same_machine=same_machine, again=again, autoattack_cost=told
+    )
+    expected = here if same_machine else elsewhere
+    assert len(found.differs) == len(expected)
+    assert all(map(str.startswith, found.differs, expected))
 
 
 def test_a_record_of_before_autoattack_is_taken_for_one_without(monkeypatch):

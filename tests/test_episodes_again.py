@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from benchmark.verification import domain, episodes, fewshot, sequence
 from benchmark.verification.comparison import Comparison
+from defenses.cost import Cost
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, [0]), (3, [0, 1, 2])])
@@ -217,6 +219,69 @@ def test_costs_of_other_data_are_counted_again(changed, differs):
     domain._check_tuning_cost({**COUNTED, **changed}, again, found)
     domain._check_measuring_cost({**COUNTED, **changed}, again, 2, found)
     assert [line.split()[0] for line in found.differs] == differs
+
+
+HALF = {"forwards": 30, "backwards": 15, "second_order": 0, "gradient_evaluations": 20}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"cost": HALF},
+        {"tuning_cost": [HALF, {**HALF}]},
+        {"measuring_cost": HALF},
+        {"autoattack_cost": [HALF]},
+        {"tuning": {"cost": HALF}},
+    ],
+    ids=lambda record: next(iter(record)),
+)
+def test_gradient_evaluations_are_those_of_the_passes(record):
+    def told(changed):
+        found = Comparison()
+        episodes.check_sums(changed, found)
+        return found.differs
+
+    text = json.dumps(record)
+    assert told(record) == []
+    assert told({name: [] for name in record}) == []  # of an earlier version
+    for wrong in (text.replace("20", "21"), text.replace("gradient_evaluations", "other")):
+        assert told(json.loads(wrong))[0].startswith("gradient_evaluations of")
+
+
+def passes(forwards, backwards=0):
+    return Cost(forwards, backwards).as_record()
+
+
+@pytest.mark.parametrize(
+    ("stored", "again", "left", "whole", "differs"),
+    [
+        ({}, passes(5), [0, 5], True, False),  # of an earlier version
+        (passes(0), {}, [0, 0], True, False),
+        (passes(9), {}, [0, 0], True, True),
+        (passes(0, 9), {}, [0, 0], True, True),
+        (passes(9), {}, [0, 5], True, False),
+        (passes(4), {}, [0, 5], True, True),
+        (passes(9, 9), passes(9, 9), [0, 5], True, False),
+        (passes(9, 8), passes(9, 9), [0, 5], True, True),
+        (passes(9, 10), passes(9, 9), [0, 5], True, True),
+        (passes(9, 10), passes(9, 9), [0, 5], False, False),
+        (passes(9, 8), passes(9, 9), [0, 5], False, True),
+    ],
+)
+def test_what_autoattack_passes_is_none_where_there_is_nothing_to_attack(
+    stored, again, left, whole, differs
+):
+    found = Comparison()
+    episodes.check_strongest(stored, again, np.array(left), found, whole=whole)
+    assert bool(found.differs) is differs
+
+
+@pytest.mark.parametrize(
+    ("some", "count", "first", "whole"),
+    [([0, 2], 9, 1, True), ([0, 2], 9, 2, False), ([0, 1], 2, 5, True), ([3], 9, 0, True)],
+)
+def test_the_first_episodes_are_run_again_as_a_whole_or_not(some, count, first, whole):
+    assert episodes.are_whole(some, count, first) is whole
 
 
 RATES = [{"rate": 0.1, "mean": 0.50}, {"rate": 0.3, "mean": 0.52}, {"rate": 0.9, "mean": 0.1}]

@@ -187,13 +187,64 @@ def test_each_mean_of_a_meta_test_is_compared(tmp_path: Path) -> None:
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
 
 
-def test_curves_are_judged_by_the_attacks_beside_them(tmp_path: Path) -> None:
-    """They are attacks of their own, at other budgets; a copy is kept with its curve."""
-    for threads in (1, 2):
-        folder = cell(tmp_path / str(threads), threads=threads)
-        curve = {"eps": [0.1, 0.2], "robust_accuracy": [0.6, 0.5 - threads / 100]}
+OTHER_STAGES = {
+    "curve": ("curves/pgd-1", "robust_accuracy", [0.6, 0.5], [0.6, 0.48], [0.6, 0.47]),
+    "corruptions": ("corruptions/common", "accuracy", [[0.6, 0.5]], [[0.6, 0.52]], [[0.6, 0.53]]),
+    "mean": ("corruptions/common", "mean", 0.5, 0.52, 0.53),
+    "clean": ("corruptions/common", "clean_accuracy", 0.5, 0.52, 0.53),
+    "certificate": ("certification/smoothing-1", "certified", 0.5, 0.48, 0.47),
+    "radii": ("certification/smoothing-1", "certified_accuracy", [0.5, 0.2], [0.5, 0.18], [0.5, 0]),
+    "transfers": ("transfers/torch", "success", [[1, 0.5], [0, 1]], [[1, 0.52], [0, 1]], None),
+    "claims": ("claims/someone-1", "robust_accuracy", 0.5, 0.48, 0.47),
+}
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["near", "too far"])
+@pytest.mark.parametrize("what", OTHER_STAGES)
+def test_accuracies_of_every_stage_are_compared(tmp_path: Path, what: str, far: bool) -> None:
+    """And of those that are too far apart one is named, not the attack that is a little."""
+    stage, field, one, *others = OTHER_STAGES[what]
+    for name, value in (("a", one), ("b", others[far])):
+        folder = cell(tmp_path / name, threads=1 + (name == "b"), accuracy=0.5 + (name == "b") / 99)
+        Store.open(folder).write_stage("one", stage, {"status": "ok", field: value})
+    if far:
+        told = rf"{stage}.json differ \({field}\); .*2 instead of 1 CPU threads"
+        with pytest.raises(StoreError, match=told):
+            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    else:
+        merged = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+        assert "accuracies are up to 2.0% apart" in next(iter(merged.left_out.values()))
+
+
+@pytest.mark.parametrize(("count", "fooled", "refused"), [(21, 10, False), (21, 13, True)])
+def test_of_few_transfers_one_may_be_more(
+    tmp_path: Path, count: int, fooled: int, refused: bool
+) -> None:
+    """How many are tried is what came out, too: of those that both models get right."""
+    for name, examples, share in (("a", 20, 0.5), ("b", count, fooled / count)):
+        folder = cell(tmp_path / name, threads=1 + (name == "b"))
+        record = {"examples": examples, "success": [[1.0, share], [0.0, 1.0]]}
+        Store.open(folder).write_stage("one", "transfers/tensorflow", record)
+    if refused:
+        with pytest.raises(StoreError, match=r"tensorflow.json differ \(success\)"):
+            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    else:
+        assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
+
+
+@pytest.mark.parametrize(("right", "refused"), [(11, False), (12, True)])
+def test_of_a_curve_on_few_examples_one_may_differ(
+    tmp_path: Path, right: int, refused: bool
+) -> None:
+    for name, count in (("a", 10), ("b", right)):
+        folder = cell(tmp_path / name, threads=1 + (name == "b"))
+        curve = {"examples": 20, "robust_accuracy": [0.9, count / 20]}
         Store.open(folder).write_stage("one", "curves/pgd-1", curve)
-    assert merge([tmp_path / "1", tmp_path / "2"], tmp_path / "all").added == ["one"]
+    if refused:
+        with pytest.raises(StoreError, match="more than 2% and one example apart"):
+            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    else:
+        assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").added == ["one"]
 
 
 QUICK, FULL = {"quick": ["pgd-1"]}, {"quick": ["pgd-1"], "full": ["pgd-1", "cw-1"]}
@@ -255,7 +306,7 @@ def test_a_copy_is_told_apart_from_the_one_that_it_is_farthest_from(
     }
     merged = merge([folders[name] for name in order], tmp_path / "all")
     (reason,) = merged.left_out.values()
-    assert "2 instead of 8 CPU threads, and accuracies under attack are up to 1.5% apart" in reason
+    assert "2 instead of 8 CPU threads, and accuracies are up to 1.5% apart" in reason
     assert f"{tmp_path / 'b' / 'cells' / 'one'} is kept as a whole" in reason
 
 

@@ -203,6 +203,20 @@ def test_what_was_wrong_before_an_attack_does_not_count_as_right_after_it():
     assert (arrays["given_up"] == 0).all()
 
 
+@pytest.mark.parametrize("rates", [(0.1,), (0.1, 0.5)])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_the_effort_is_what_is_counted(learner, rates):
+    protocol = dataclasses.replace(SMALL, rates=rates)
+    record, _ = course(protocol).run(learner, adaptable("torch", "float32"))
+    of_tuning, *others = (
+        cost["gradient_evaluations"]
+        for cost in (record["tuning"]["cost"], record["cost"], record["measuring_cost"])
+    )
+    spent = of_tuning + protocol.episodes * sum(others)
+    assert protocol.gradient_evaluations(learner) == pytest.approx(spent)
+    assert protocol.share_of_tuning(learner) == pytest.approx(of_tuning / spent)
+
+
 def test_progress_counts_what_settings_are_chosen_on():
     told = []
     course().run("finetune", adaptable("torch"), told.append)

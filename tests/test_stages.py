@@ -26,7 +26,7 @@ from benchmark.stages.trust import TrustChecks
 from benchmark.worker import do
 from defenses.adaptation.spec import Adaptation
 
-TUNING = Tuning(PRESETS["brief"], "tuning-1", ("training",), 1.0)
+TUNING = Tuning(PRESETS["brief"], "tuning-1", ("training",))
 # Whose numbers are of a version of the protocol
 MEASURED = {
     "attack": Attack(AttackSpec("fgsm", "fast-gradient", {}), "fgsm-1", 5, needs=()),
@@ -38,7 +38,7 @@ MEASURED = {
     ),
     "corruptions": Corruptions(5, ()),
     "tuning": TUNING,
-    "family": Family("linf", "linf-1", TUNING, 1.0),
+    "family": Family("linf", "linf-1", TUNING, "linf"),
     "read-out": NewClasses(FewShot(), "ridge", 5, 1, "ridge-1", (), Adaptation("linf")),
     "learner": Learner(Arrivals(), "finetune", "finetune-1", ("training",)),
     "method": Adapting(Domain(adapt_to="digits"), "finetune", "finetune-1", ()),

@@ -213,10 +213,12 @@ def merge(
 ) -> None:
     """Join results of several runs or machines; the same cell twice must have the same result.
 
-    Where CPU threads, processors, devices or versions of packages differ, accuracies may be 2
-    points apart: then the copy in --out, or else in the folder given first, is kept, and a line
-    says how far the other one is from it. What is whole is joined; exit code 1 where something
-    damaged is in none of the folders whole.
+    Where CPU threads, processors, devices or versions of packages differ, accuracies (of attacks,
+    claims, curves, corruptions, certificates, transfers) may be 2 points apart, or one example
+    where there are few, and means of a meta-test 2 points outside of each other's intervals: then
+    the copy in --out, or else in the folder given first, is kept, and a line says how far the other
+    one is from it. What is whole is joined; exit code 1 where something damaged is in none of the
+    folders whole.
     """
     from benchmark.results.merge import merge
 

@@ -1,9 +1,9 @@
 """Two copies of a cell, of two results folders: where they differ, and by how much.
 
 Of two machines that round differently (other CPU threads, another device or processor, other
-versions of packages) copies stand for the same if no attack's accuracies are more than TOLERANCE
-apart, or one example where that is more, nor a mean of a meta-test more than TOLERANCE outside of
-the other's interval.
+versions of packages) copies stand for the same if none of their accuracies (of attacks, claims,
+security curves, corruptions, certificates, transfers) are more than TOLERANCE apart, or one example
+where that is more, nor a mean of a meta-test more than TOLERANCE outside of the other's interval.
 """
 
 from __future__ import annotations
@@ -33,6 +33,15 @@ _TOLD_LATER = (
 # What may differ between two machines that got the same result. An attack's identity is in its key;
 # records of older versions don't hold it.
 _CIRCUMSTANCES = ("seconds", "threads", "taken_from", "peak_memory", "identity")
+# What says in shares of examples how good a model is, by folder
+_ACCURACIES = {
+    "attacks": ("clean_accuracy", "robust_accuracy"),
+    "claims": ("clean_accuracy", "robust_accuracy"),
+    "curves": ("robust_accuracy",),
+    "corruptions": ("clean_accuracy", "mean", "accuracy"),
+    "certification": ("certified", "certified_accuracy"),
+    "transfers": ("success",),
+}
 # Judgements on results that are compared themselves; their numbers are rounded by the machine. And
 # what was asked for: in other words, but it came to the same.
 _NOT_COMPARED = ("trust/", "runs/")
@@ -108,58 +117,88 @@ def _threads(copy: Copy) -> Any:
     return copy.record.get("threads") if stored is None else stored
 
 
-def are_of_rounding(one: Copy, other: Copy) -> bool:
-    """Whether two copies of machines that round otherwise differ no more than by that."""
-    near = [_is_near(*found) for found in _apart(one, other)]
-    return bool(near) and all(near) and outside(one, other) <= TOLERANCE
+def too_far(one: Copy, other: Copy, found: tuple[str, str]) -> tuple[str, str] | None:
+    """The stage and field that machines which round otherwise don't explain; None without one.
 
-
-def _is_near(difference: float, examples: int | None) -> bool:
-    if examples is None:
-        return difference <= TOLERANCE
-    wrong = round(difference * examples, 6)  # shares are rounded
-    return wrong <= may_differ(examples, share=TOLERANCE, least=LEAST)
+    `found`, where they differ at all, if no attack ran on both that tells how far apart they are.
+    """
+    shares = list(_apart(one, other))
+    if not any(share.stage.startswith("attacks/") for share in shares):
+        return found
+    for share in shares:
+        if not share.is_near:
+            return share.stage, share.field
+    for stage, field, beyond in _outside(one, other):
+        if beyond > TOLERANCE:
+            return stage, field
+    return None
 
 
 def apart(one: Copy, other: Copy) -> float:
-    """How far any accuracy of an attack that both ran is apart, at most; infinite without one."""
-    return max((found for found, _ in _apart(one, other)), default=math.inf)
+    """How far any accuracy that both have is apart, at most; infinite without one."""
+    return max((share.difference for share in _apart(one, other)), default=math.inf)
 
 
-def _apart(one: Copy, other: Copy) -> Iterator[tuple[float, int | None]]:
-    """How far each accuracy is apart, and of how many examples it is, where both tell."""
-    shared = [name for name in one.stages if name in other.stages and name.startswith("attacks/")]
-    for name in shared:
-        stages = one.stages[name], other.stages[name]
-        count, other_count = (stage.get("examples") for stage in stages)
-        examples = count if type(count) is int and count == other_count else None
-        for accuracy in ("clean_accuracy", "robust_accuracy"):
-            both = [stage.get(accuracy) for stage in stages]
-            if both == [None, None]:
-                continue
-            numbers = [float(value) for value in both if isinstance(value, int | float)]
-            if len(numbers) == 2:
-                # Rounded, because 0.52 - 0.5 is more than 0.02 in binary
-                yield round(abs(numbers[0] - numbers[1]), 9), examples
-            else:
-                yield math.inf, None
+@dataclass(frozen=True)
+class _Share:
+    """How far a share is apart, and of how many examples it is, where both copies tell."""
+
+    stage: str
+    field: str
+    difference: float
+    examples: int | None
+
+    @property
+    def is_near(self) -> bool:
+        if self.examples is None:
+            return self.difference <= TOLERANCE
+        wrong = round(self.difference * self.examples, 6)  # shares are rounded
+        return wrong <= may_differ(self.examples, share=TOLERANCE, least=LEAST)
 
 
-def outside(one: Copy, other: Copy) -> float:
-    """How far a mean of a meta-test lies outside of the other copy's interval, at most.
+def _apart(one: Copy, other: Copy) -> Iterator[_Share]:
+    """Every accuracy of `_ACCURACIES`."""
+    for stage in sorted(one.stages.keys() & other.stages.keys()):
+        fields = _ACCURACIES.get(stage.partition("/")[0], ())
+        both = one.stages[stage], other.stages[stage]
+        counts = [count for record in both if type(count := record.get("examples")) is int]
+        # How many are tried on another model is what came out, too
+        are_told = len(counts) == 2 and (counts[0] == counts[1] or stage.startswith("transfers/"))
+        examples = max(counts) if are_told else None
+        for field in fields:
+            ours, theirs = (dict(_leaves(record.get(field))) for record in both)
+            for place in ours.keys() | theirs.keys():
+                pair = [ours.get(place), theirs.get(place)]
+                numbers = [float(value) for value in pair if isinstance(value, int | float)]
+                if len(numbers) == 2:
+                    # Rounded, because 0.52 - 0.5 is more than 0.02 in binary
+                    yield _Share(stage, field, round(abs(numbers[0] - numbers[1]), 9), examples)
+                elif pair != [None, None]:
+                    yield _Share(stage, field, math.inf, None)
+
+
+def _leaves(value: Any, place: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """What a number, or lists of lists, hold at each place."""
+    if not isinstance(value, list):
+        yield place, value
+        return
+    for index, part in enumerate(value):
+        yield from _leaves(part, (*place, index))
+
+
+def _outside(one: Copy, other: Copy) -> Iterator[tuple[str, str, float]]:
+    """How far each mean of a meta-test lies outside of the other copy's interval.
 
     Infinite where one of them has an estimate that the other lacks.
     """
-    found = [0.0]
-    for name in one.stages.keys() & other.stages.keys():
+    for name in sorted(one.stages.keys() & other.stages.keys()):
         ours, theirs = (dict(_estimates(copy.stages[name])) for copy in (one, other))
-        for path in ours.keys() | theirs.keys():
+        for path in sorted(ours.keys() | theirs.keys()):
+            field, beyond = [*path.split("."), "mean"][1], math.inf
             if path in ours and path in theirs:
                 pair = ours[path], theirs[path]
-                found.append(max(_beyond(*pair), _beyond(*reversed(pair))))
-            else:
-                found.append(math.inf)
-    return max(found)
+                beyond = max(_beyond(*pair), _beyond(*reversed(pair)))
+            yield name, field, beyond
 
 
 def _beyond(one: Record, other: Record) -> float:

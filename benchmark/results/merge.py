@@ -23,10 +23,10 @@ from benchmark.errors import StoreError
 from benchmark.results.copies import (
     Copy,
     apart,
-    are_of_rounding,
     contradiction,
     difference,
     machines,
+    too_far,
 )
 from benchmark.results.files import Record, copy_of
 from benchmark.results.identity import CHECKS_VERSION, checks_of
@@ -103,12 +103,13 @@ def _kept(copies: Sequence[Copy], merged: Merged) -> list[Copy]:
         differing = [(one, found) for one in kept if (found := difference(one, other)) is not None]
         for one, found in differing:
             between = machines(one, other)
-            if not between or not are_of_rounding(one, other):
-                raise contradiction(one, other, *found, between)
+            far = too_far(one, other, found) if between else found
+            if far is not None:
+                raise contradiction(one, other, *far, between)
         first = max((one for one, _ in differing), key=lambda one: apart(one, other))
         lost = sorted(other.record["suites"].keys() - suites)
         merged.left_out[str(other.store.cell_folder(other.cell_id))] = (
-            f"it was measured with {machines(first, other)}, and accuracies under attack are up to "
+            f"it was measured with {machines(first, other)}, and accuracies are up to "
             f"{apart(first, other):.1%} apart; "
             f"{first.store.cell_folder(first.cell_id)} is kept as a whole"
             + (f", so its suite {', '.join(lost)} is not taken over" if lost else "")

@@ -25,17 +25,14 @@ class Tuning(Versioned):
         protocol: how much is measured.
         key: of the stage.
         needs: what makes the model.
-        gradient_evaluations: that it takes, roughly.
     """
 
     label = f"adapt {TUNING}"
     comparable = False
 
-    def __init__(
-        self, protocol: Protocol, key: str, needs: Sequence[str], gradient_evaluations: float
-    ) -> None:
+    def __init__(self, protocol: Protocol, key: str, needs: Sequence[str]) -> None:
         self.protocol, self.path, self.needs = protocol, f"adaptations/{key}", tuple(needs)
-        self.effort = _WEIGHT * gradient_evaluations
+        self.effort = _WEIGHT * protocol.of_tuning()
 
     def run(self, context: Context) -> Result:
         """On validation data."""
@@ -58,17 +55,17 @@ class Family(Versioned):
         name: of the family.
         key: of its stage.
         tuning: the stage that says rate and steps.
-        gradient_evaluations: that it takes, roughly.
+        norm: of the run.
     """
 
     comparable = False
 
-    def __init__(self, name: str, key: str, tuning: Tuning, gradient_evaluations: float) -> None:
+    def __init__(self, name: str, key: str, tuning: Tuning, norm: str) -> None:
         self.name, self.key, self.tuning = name, key, tuning
         self.path, self.label = f"adaptations/{key}", f"adapt {name}"
         self.kinds = (self.label, "adapt")
         self.needs = (*tuning.needs, tuning.path)
-        self.effort = _WEIGHT * gradient_evaluations
+        self.effort = _WEIGHT * tuning.protocol.of_family(name, norm)
 
     def run(self, context: Context) -> Result:
         """A family that raises is a failed record."""

@@ -34,6 +34,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
         return
     arrays = loaded.arrays(f"{FOLDER}/{key}")
     found.expect_all(record, course.summary(arrays))
+    episodes.check_sums(record, found)
     _check_tuning_cost(record, again, found)
     if loaded.same_machine:
         found.expect_all(record, again, ("setting", "tried", "cost"))
@@ -44,6 +45,13 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
             return
         found.expect("cost", record["cost"], again["cost"])
     _check_measuring_cost(record, again, protocol.episodes / len(some), found)
+    if told := record.get("autoattack_cost"):  # else from before it was counted
+        found.expect("entries of autoattack_cost", len(told), len(protocol.shots))
+        whole = episodes.are_whole(some, protocol.episodes, attacked)
+        left = arrays["robust"][:attacked].T * protocol.queries  # (shots, episodes)
+        now = again["autoattack_cost"] if loaded.same_machine else [{}] * len(protocol.shots)
+        for which in zip(told, now, left, strict=False):
+            episodes.check_strongest(*which, found, whole=whole)
     episodes.check_again(loaded, arrays, parts, some, found)
 
 

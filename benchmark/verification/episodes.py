@@ -12,6 +12,7 @@ from benchmark.results.identity import PROTOCOL_VERSION, protocol_of
 from benchmark.verification.comparison import Comparison, one_sided
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import unpredictable
+from defenses.cost import Cost
 
 # That are run again; all of them where there are no more. Where no weights move they are quick.
 EPISODES, QUICK_EPISODES = 3, 20
@@ -23,6 +24,9 @@ ROUNDING, FAVOUR, LEAST = 0.1, 0.05, 10
 BY_A_HAIR = "here another setting is best on validation data, which its episodes are run again with"
 
 Arrays = Mapping[str, np.ndarray]
+
+_COSTS = ("cost", "tuning_cost", "measuring_cost", "autoattack_cost")
+_PASSES = ("forwards", "backwards", "second_order")
 
 
 def some_of(count: int, *, first: int = 0, most: int = EPISODES) -> list[int]:
@@ -113,3 +117,47 @@ def check_costs(
                     f"{part} of {name} are told as {stored[part]:g}, by the episodes run again "
                     f"they are {times * value:g}"
                 )
+
+
+def check_sums(record: Record, found: Comparison) -> None:
+    """Whether each stored cost's gradient evaluations are those of its passes."""
+    stored = [(name, record.get(name)) for name in _COSTS]
+    stored.append(("cost of the tuning", (record.get("tuning") or {}).get("cost")))
+    for name, costs in stored:
+        for cost in costs if isinstance(costs, list) else [costs]:
+            if cost:  # else from before it was counted
+                whole = Cost(*(cost[part] for part in _PASSES)).gradient_evaluations
+                told = cost.get("gradient_evaluations")
+                found.expect(f"gradient_evaluations of {name}", told, whole)
+
+
+def check_strongest(
+    stored: Record, again: Record, left: np.ndarray, found: Comparison, *, whole: bool
+) -> None:
+    """AutoAttack's passes: none where no query is left to attack, else at least one of each.
+
+    Args:
+        stored: the cost; empty where it was not counted yet.
+        again: of those that are run again, on a machine of the same kind; empty on another.
+        left: queries that PGD left, of each episode that AutoAttack saw.
+        whole: whether all of these are run again.
+    """
+    if not stored:
+        return
+    count = round(float(left.sum()))
+    told = [stored[part] for part in _PASSES]
+    if not count and any(told):
+        found.differs.append("autoattack_cost is told, though PGD left no query to attack")
+    elif stored["forwards"] < count:
+        found.differs.append(f"autoattack_cost has {told[0]:g} forwards for {count} queries")
+    for part in _PASSES if again else ():
+        if not again[part] <= stored[part] + 1e-9 or (whole and stored[part] > again[part] + 1e-9):
+            found.differs.append(
+                f"{part} of autoattack_cost are told as {stored[part]:g}, "
+                f"{'they' if whole else 'those of some episodes'} are {again[part]:g}"
+            )
+
+
+def are_whole(some: Sequence[int], count: int, first: int) -> bool:
+    """Whether all of the `first` episodes, or of as many as there are, are among some."""
+    return set(range(min(first, count))) <= set(some)

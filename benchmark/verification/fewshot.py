@@ -34,12 +34,20 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
     arrays = loaded.arrays(f"{NAME}/{key}")
     found.expect("the arrays", sorted(arrays.keys() - {GIVEN_UP}), _names(protocol))
     found.expect_all(record, course.summary(arrays, record["ways"]))
+    episodes.check_sums(record, found)
     _check_tuning(record, again, found, exact=loaded.same_machine)
     if record["setting"] != again["setting"]:
         found.unchecked.append(episodes.BY_A_HAIR)
         return
     found.expect("cost", record["cost"], again["cost"])
     _check_passes(record, again, protocol.episodes / len(some), found)
+    episodes.check_strongest(
+        record.get("autoattack_cost", {}),
+        again["autoattack_cost"] if loaded.same_machine else {},
+        arrays["robust"][:first] * record["ways"] * protocol.query_shots,
+        found,
+        whole=episodes.are_whole(some, protocol.episodes, first),
+    )
     episodes.check_again(loaded, arrays, parts, some, found)
 
 

@@ -20,6 +20,7 @@ from benchmark.verification.episodes import (
     check_again,
     check_costs,
     check_protocol,
+    check_sums,
     some_of,
 )
 from benchmark.verification.loaded import Loaded
@@ -79,6 +80,7 @@ def _check_family(loaded: Loaded, key: str, family: str, record: Record, found: 
     arrays = loaded.arrays(f"{FOLDER}/{key}")
     found.expect("reason", record.get("reason"), "")
     found.expect_all(record, course.summary(arrays))
+    check_sums(record, found)
     derived = course.derived(arrays["correct"], arrays["clean"], arrays["seen"], tuning)
     given_up = {name: arrays[name] for name in arrays.keys() & {GIVEN_UP}}  # once it was counted
     if differing := unequal(arrays, derived | given_up):

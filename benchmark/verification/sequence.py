@@ -32,6 +32,7 @@ def check(loaded: Loaded, key: str, found: Comparison) -> None:
         return
     arrays = loaded.arrays(f"{FOLDER}/{key}")
     found.expect_all(record, course.summary(arrays))
+    episodes.check_sums(record, found)
     _check_choice(record, again, found, same_machine=loaded.same_machine)
     if record["setting"] != again["setting"]:
         found.unchecked.append(episodes.BY_A_HAIR)

@@ -28,7 +28,7 @@ def document(groups: Sequence[Group]) -> Document:
         sizes: dict[Size, list[Row]] = {}
         for row in rows:
             if row.cell.adaptations:
-                sizes.setdefault(row.cell.adaptations[0].record.size, []).append(row)
+                sizes.setdefault(row.cell.adaptations[0].size, []).append(row)
         if sizes:
             parts = [_part(sizes[size]) for size in sorted(sizes, reverse=True)]
             found.append({**about, "parts": parts})
@@ -66,6 +66,7 @@ def write(document: Document) -> str:
 def _part(members: Sequence[Row]) -> Document:
     """Rows that were adapted in the same way."""
     every = [one.record for row in members for one in row.cell.adaptations]
+    rates, episodes = members[0].cell.adaptations[0].tuned or ((), 0)
     # A family's role for most: held out where it is so for any.
     roles = {r.family: r.role for r in sorted(every, key=lambda r: _ROLES.index(r.role))}
     held = [(row, found) for row in members if (found := summary(row.cell.adaptations))]
@@ -73,6 +74,8 @@ def _part(members: Sequence[Row]) -> Document:
     seen = most_of(found.seen_families for _, found in held) if held else ()
     return {
         **{name: getattr(every[0], name) for name in ("version", *every[0].ALIKE)},
+        "rates": list(rates),
+        "tuning_episodes": episodes,
         "is_replaced": every[0].is_replaced,
         "roles": roles,
         "rows": [_row(row, roles, most, seen) for row in members],

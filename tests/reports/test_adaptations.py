@@ -16,6 +16,16 @@ from benchmark.results.records import FamilyRecord
 from reports.statistics import over_episodes
 
 SHOTS, STEPS, EPISODES, QUERIES = [0, 5], [0, 1, 5], 3, 20
+TUNED = {
+    "rate": 0.03,
+    "tuned_steps": 5,
+    "shots": SHOTS,
+    "steps": STEPS,
+    "rates": [0.01, 0.03],
+    "episodes": 2,
+    "version": FamilyRecord.VERSION,
+    "protocol_version": PROTOCOL_VERSION,
+}
 
 
 def adapt(
@@ -132,6 +142,28 @@ def test_families_that_another_rate_was_chosen_for_are_not_mixed(synthetic):
     (cell,) = reports.records.read(synthetic.store.path).cells
     found = [(one.record.family, one.record.rate) for one in cell.adaptations]
     assert found == [("jsma", 0.03), ("patch", 0.03)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [({}, 1), ({"rates": [0.03]}, 2), ({"episodes": 9}, 2), ({"rate": 0.01}, 2)],
+    ids=["alike", "other rates", "more episodes", "by another tuning"],
+)
+def test_what_was_tuned_otherwise_stands_apart(synthetic, changes, parts):
+    """Though the same rate was chosen."""
+    for seed, more in enumerate(({}, changes)):
+        cell_id, told = synthetic.cell("pgd-at", seed=seed), {**TUNED, **more}
+        adapt(synthetic, cell_id, "patch", "held-out", version=FamilyRecord.VERSION)
+        told["labels_used"] = told["episodes"] * (SHOTS[-1] + QUERIES)
+        synthetic.store.write_stage(cell_id, "adaptations/tuning-1a2b3c4d", told)
+        of_fewer_queries = {**told, "labels_used": 300, "episodes": 50}
+        synthetic.store.write_stage(cell_id, "adaptations/tuning-2b3c4d5e", of_fewer_queries)
+    html, _ = report(synthetic)
+    document = json.loads((synthetic.store.path / "report/data/metatest.json").read_text())
+    found = document["groups"][0]["parts"]
+    assert len(found) == parts
+    assert [TUNED["rates"], 2] in [[one["rates"], one["tuning_episodes"]] for one in found]
+    assert "rates chosen on 2 validation episodes among 0.01, 0.03" in html
 
 
 def test_families_of_another_split_seed_stand_apart(synthetic):

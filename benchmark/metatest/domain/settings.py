@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -26,8 +26,11 @@ from benchmark.metatest.parsing import (
     told,
 )
 from benchmark.metatest.readouts.names import READOUTS
+from benchmark.metatest.readouts.table import grid_and_cost
 from benchmark.metatest.scales import SCALES
 from benchmark.results.records import DomainRecord
+from defenses.cost import Cost, gradients
+from defenses.perturbation.spec import pgd
 
 if TYPE_CHECKING:
     from benchmark.datasets import Dataset
@@ -51,6 +54,8 @@ class Domain:
     Args:
         adapt_to: the other data set.
         fingerprint: of its examples, told by the plan.
+        classes: of it, told by the plan; only what is to be expected depends on them.
+        of_model: classes that the model is trained for, in the same way.
         resize: whether its images are made as large as the model takes them.
         shots: labelled examples a class; each number is measured apart.
         methods: names of `METHODS`.
@@ -68,6 +73,8 @@ class Domain:
 
     adapt_to: str
     fingerprint: str = ""
+    classes: int = 10
+    of_model: int = 10
     resize: Annotated[bool, Field(strict=True)] = False
     shots: Wholes = (1, 5, 20)
     methods: Annotated[tuple[str, ...], named("method", METHODS)] = tuple(METHODS)
@@ -82,8 +89,9 @@ class Domain:
     autoattack_episodes: Annotated[int, from_(0)] = 1
 
     def settings(self) -> dict[str, Any]:
-        """Everything but the methods and the name, as JSON values: what a key depends on."""
-        return told(self, without=("methods", "adapt_to")) | {"version": DomainRecord.VERSION}
+        """What a key depends on, as JSON values: not the methods, the name, what follows of it."""
+        without = ("methods", "adapt_to", "classes", "of_model")
+        return told(self, without=without) | {"version": DomainRecord.VERSION}
 
     def keys(self) -> dict[str, str]:
         """Method to the key of its stage in the store."""
@@ -99,13 +107,32 @@ class Domain:
         ]
 
     def gradient_evaluations(self, method: str) -> float:
-        """About what a method takes, with ten classes."""
-        learned = 10 * max(self.rounds) * (self.support_attack_steps + 1 + self.steps)
-        learned = 0 if method in READING else learned
-        tries = len(self.grid(renews=True))
-        attacked = self.queries * (self.tuning(tries) + self.measuring())
-        learning = (self.episodes + self.tuning_episodes * tries) * sum(self.shots) * learned
-        return len(self.shots) * attacked + learning
+        """About what a method takes: adapting, and attacks on queries, with all numbers of labels.
+
+        The setting that is chosen is taken for the dearest: most rounds are chosen most often.
+        """
+        adapting = 0.0
+        for shots in self.shots:
+            fits = self._fits(method, self.classes * shots)
+            adapting += self.tuning_episodes * sum(fits) + self.episodes * max(fits)
+        attacked = self.tuning(len(self._tried(method))) + self.measuring()
+        return adapting + len(self.shots) * self.queries * attacked
+
+    def _tried(self, method: str) -> Sequence[Mapping[str, float]]:
+        """The settings of a method that are tried, if the model's last layer can be begun anew."""
+        if method in READING:
+            return grid_and_cost(method)[0]
+        return self.grid(renews=method != SCRATCH and self.classes == self.of_model)
+
+    def _fits(self, method: str, labels: int) -> list[float]:
+        """What adapting to so many labelled examples takes with each setting that is tried."""
+        ascent = pgd("linf", self.support_attack_steps)  # under any norm it costs the same
+        if method in READING:
+            grid, cost = grid_and_cost(method)
+            return [cost(labels, one, ascent).gradient_evaluations for one in grid]
+        attack = Cost() if method == FINETUNE else ascent.cost(labels)
+        a_round = attack + gradients(labels) * self.steps
+        return [one["rounds"] * a_round.gradient_evaluations for one in self._tried(method)]
 
     def share_of_tuning(self, tries: int) -> float:
         """Of the time that a number of shots takes, roughly, where so many settings are tried."""
@@ -114,25 +141,31 @@ class Domain:
 
     def tuning(self, tries: int) -> float:
         """About what attacks take of a query while so many settings are tried."""
-        return tries * self.tuning_episodes * (self.attack_steps + 1) * len(SCALES)
+        return tries * self.tuning_episodes * self._attacked
 
     def measuring(self, episodes: int | None = None) -> float:
         """About what attacks take of a query in all episodes that count, or the first so many."""
         episodes = self.episodes if episodes is None else episodes
-        strongest = min(self.autoattack_episodes, episodes) * of_autoattack(10)
-        return episodes * (self.attack_steps + 1) * len(SCALES) + strongest
+        strongest = min(self.autoattack_episodes, episodes) * of_autoattack(self.classes)
+        return episodes * self._attacked + strongest
+
+    @property
+    def _attacked(self) -> float:
+        """What a query takes in an episode: asked once before attacks, and once after each."""
+        return (1 + len(SCALES)) / 3 + len(SCALES) * self.attack_steps
 
 
 def resolve(settings: Mapping[str, Any]) -> Domain:
     """The protocol with these settings; raises `ConfigError` for unknown or wrong ones."""
-    known = [name for name in names_of(Domain) if name != "fingerprint"]
+    by_plan = ("fingerprint", "classes", "of_model")
+    known = [name for name in names_of(Domain) if name not in by_plan]
     if settings.keys() <= set(known) and not isinstance(settings.get("adapt_to"), str):
         raise ConfigError("--protocol domain needs --adapt-to DATASET, which it adapts to")
     return read(Domain, settings, known)
 
 
 def check(protocol: Domain, dataset: Dataset, target: Dataset) -> Domain:
-    """The protocol with the other data set's fingerprint.
+    """The protocol with the other data set's fingerprint and classes.
 
     Raises:
         ConfigError: its inputs are of another shape and not to be resized, or it has too few.
@@ -163,7 +196,12 @@ def check(protocol: Domain, dataset: Dataset, target: Dataset) -> Domain:
             f"queries {protocol.queries} are asked for, the smaller of test and validation part "
             f"of {target.name} has {there}; lower --queries"
         )
-    return dataclasses.replace(protocol, fingerprint=target.fingerprint)
+    return dataclasses.replace(
+        protocol,
+        fingerprint=target.fingerprint,
+        classes=target.classes,
+        of_model=dataset.classes,
+    )
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

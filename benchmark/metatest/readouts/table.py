@@ -158,9 +158,11 @@ _TABLE: dict[str, ReadOut] = {
 }
 
 
-def grid_and_cost(name: str, adaptation: Adaptation) -> tuple[tuple[Setting, ...], Costs]:
-    """The settings that a read-out tries, and its cost, where the defense adapts like this."""
-    if name != "own":
+def grid_and_cost(
+    name: str, adaptation: Adaptation | None = None
+) -> tuple[tuple[Setting, ...], Costs]:
+    """The settings that a read-out tries, and its cost; of "own" where the defense adapts so."""
+    if adaptation is None or name != "own":
         return _TABLE[name].grid, _TABLE[name].cost
     if adaptation.closed_form:
         return _grid(), _features_cost

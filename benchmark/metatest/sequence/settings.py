@@ -100,23 +100,31 @@ class Arrivals:
 
     def gradient_evaluations(self, learner: str) -> float:
         """About what a learner takes: attacks on supports, descent, attacks on queries."""
-        each, attack = len(self.families), self.attack_steps + 1
-        measured = self.queries * attack * each
-        if learner == NONE:
-            return self.episodes * measured
-        learned = self.labels * self.rounds * (attack + self.steps)
-        whole = each * (learned * (1 if learner == FINETUNE else 2) + measured)
-        return (self.episodes + self._tuning(learner)) * whole
+        return self._tuning(learner) + self.episodes * self._episode(learner, len(self.families))
 
     def share_of_tuning(self, learner: str) -> float:
         """Of a learner's whole time, roughly."""
-        tuning = self._tuning(learner)
-        return tuning / (self.episodes + tuning)
+        return self._tuning(learner) / self.gradient_evaluations(learner)
 
     def _tuning(self, learner: str) -> float:
-        """The episodes that settings are chosen on, in episodes of the whole sequence."""
+        """Of the episodes of two families that settings are chosen on."""
         grid = len(self.grid(learner))
-        return grid * self.tuning_episodes * 2 / len(self.families) if grid > 1 else 0.0
+        tried = grid * self.tuning_episodes if grid > 1 else 0
+        return tried * self._episode(learner, 2)
+
+    def _episode(self, learner: str, families: int) -> float:
+        """Of an episode with so many families, by gradient ascent each.
+
+        An attack asks the model for its logits before, and one on queries for its answer after.
+        """
+        asked = self.queries * (families * (self.attack_steps + 2 / 3) + 1 / 3)
+        if learner == NONE:  # asked once, since it stays as it was
+            return asked
+        # The first family has none before it to go back to; clean logits are a descent's second
+        attacks = 2 * families - 1 if learner == REHEARSAL else families
+        descents = 2 * families if learner == DISTANCE else attacks
+        taken = attacks * (self.attack_steps + 1 / 3) + descents * self.steps
+        return self.labels * self.rounds * taken + families * asked
 
 
 def resolve(settings: Mapping[str, Any]) -> Arrivals:
