@@ -48,9 +48,9 @@ def submit(
     from benchmark.submission.card import read
 
     folder, out = expanded(folder), expanded(out)
-    said = read(expanded(card))
     store = Store.open(folder)
     _check_place(out, folder)
+    said = read(expanded(card))
     cells = _checked_cells(store)
     verified = _verified(store, data_dir)
     try:
