@@ -15,7 +15,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.cli.progress import Progress
+from benchmark.cli.progress import Left, Progress
 from benchmark.events import (
     DATA,
     STARTING,
@@ -67,6 +67,7 @@ def display(progress: Progress, stream: TextIO | None = None, *, detail: Detail 
 
 _KERNEL = "JPY_PARENT_PID"  # is set for what a Jupyter kernel starts
 _BAR, _LINE = 30, 100  # characters
+_SILENCE = 300.0  # seconds without a line, at most
 
 
 class OneLineDisplay:
@@ -115,12 +116,16 @@ class QuietDisplay:
 
 
 class PlainDisplay:
-    """One line when a cell begins, when a stage of it is over, at a notice, and when it ends."""
+    """One line when a cell begins, when a stage of it is over, at a notice, and when it ends.
+
+    And in a long stage, now and then, how far it is.
+    """
 
     def __init__(self, progress: Progress, stream: TextIO, *, detail: Detail = USUAL) -> None:
         self._progress = progress
         self._stream = stream
         self._detail = detail
+        self._told = 0.0  # when the last line was, in seconds of the run
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +145,8 @@ class PlainDisplay:
                 self._line(f"{label}: started{loading}")
             elif event.fresh or len(event.part) == 1:  # what goes on where it was isn't news
                 self._line(f"{label}: started {clean(', '.join(event.part))}{loading}")
+        if isinstance(event, CellProgress) and self._progress.elapsed() - self._told >= _SILENCE:
+            self._line(f"{label}: {clean(doing(event, event.stage))} {event.fraction:.0%} done")
         if isinstance(event, CellNotice):
             self._line(f"{label}: {clean(event.text)}")
         if isinstance(event, StageFailed):
@@ -148,9 +155,10 @@ class PlainDisplay:
             self._line(ending(event))
 
     def _line(self, text: str) -> None:
-        left = self._progress.left()
-        rest = f", {duration(left)} left" if left is not None else ""
-        print(f"[{duration(self._progress.elapsed())}{rest}] {text}", file=self._stream, flush=True)
+        self._told = self._progress.elapsed()
+        left = _left(self._progress.guess())
+        when = ", ".join(part for part in (duration(self._told), left) if part)
+        print(f"[{when}] {text}", file=self._stream, flush=True)
 
 
 class LiveDisplay:
@@ -199,7 +207,7 @@ class LiveDisplay:
                     self._workers[event.slot],
                     description=clean(f"{cell.label}: {doing(event, event.stage)}"),
                     completed=self._progress.cell_fraction(event.slot),
-                    left=_left(self._progress.cell_left(event.slot)),
+                    left=_left(self._progress.cell_guess(event.slot)),
                 )
             case CellNotice():
                 self._bars.console.print(Text(clean(f"{cell.label}: {event.text}")))
@@ -213,7 +221,7 @@ class LiveDisplay:
         self._bars.update(
             self._whole,
             completed=self._progress.fraction(),
-            left=_left(self._progress.left()),
+            left=_left(self._progress.guess()),
         )
 
 
@@ -276,5 +284,7 @@ def ending(event: CellFinished) -> str:
     return f"{label}: {event.status} after {duration(event.seconds)}: {clean(event.reason)}"
 
 
-def _left(seconds: float | None) -> str:
-    return f"{duration(seconds)} left" if seconds is not None else ""
+def _left(guess: Left) -> str:
+    if guess.least is None:
+        return ""
+    return f"{'' if guess.whole else 'at least '}{duration(guess.least)} left"

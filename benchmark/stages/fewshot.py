@@ -29,8 +29,6 @@ class NewClasses(Versioned):
         needs: the stages that make the model which is attacked.
     """
 
-    comparable = False
-
     def __init__(
         self,
         protocol: FewShot,
@@ -44,6 +42,7 @@ class NewClasses(Versioned):
         self.key, self.path = key, f"{NAME}/{key}"
         self.label = f"{readout} {ways}-way {shots}-shot"
         pace = "one by one" if readout in ("finetune", "own") else "together"  # episodes
+        self.comparable = pace == "together"
         self.kinds = (f"{NAME} {readout}", f"{NAME} {pace}")
         self.needs = tuple(needs)
         self.effort = protocol.gradient_evaluations(ways)
