@@ -19,6 +19,7 @@ import numpy as np
 from benchmark.child import Child
 from benchmark.frameworks import FRAMEWORKS, cpus
 from benchmark.results import Record, Store
+from benchmark.text import counted
 
 SERVE = "benchmark.replay:serve"
 
@@ -59,6 +60,13 @@ class Verdict:
     claim: Claim
     state: str
     text: str
+
+
+def told(states: Sequence[str]) -> str:
+    """How many claims came to each state, in words: "3 hold, 1 differs, 2 not checked"."""
+    words = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: UNCHECKED}  # of several
+    counts = {state: states.count(state) for state in words}
+    return ", ".join(counted(n, state, words[state]) for state, n in counts.items() if n)
 
 
 def sample(

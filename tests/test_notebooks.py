@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ jupytext = pytest.importorskip("jupytext", reason="needs the extra [notebooks]")
 FOLDER = Path(__file__).parent.parent / "docs" / "notebooks"
 PLOTS = {"leaderboard": 2, "my_model": 3, "meta_learning": 1}
 BARS = {"leaderboard": "100%", "my_model": "value='100'", "meta_learning": "100%"}
+
+
+def test_each_writes_to_a_folder_of_its_own() -> None:
+    """Opened from one folder, as they lie, they would show each other's rows."""
+    texts = [path.read_text() for path in FOLDER.glob("*.py")]
+    folders = [name for text in texts for name in re.findall(r'(?:--out |out=")([\w-]+)', text)]
+    assert len(folders) == len(set(folders)) == len(texts)
 
 
 def outputs(notebook: Any) -> list[Any]:

@@ -197,6 +197,56 @@ def test_new_classes_take_as_long_as_the_same_read_out_took_of_whatever_defense(
     assert progress.left() == pytest.approx(62.0)
 
 
+def test_what_can_be_guessed_is_the_least_that_is_left(clock: Clock) -> None:
+    """Of `finetune` nothing is known until it runs, which is late."""
+    jobs = [few_shot_job(), few_shot_job(defense="pgd-at")]
+    progress = follow(jobs, clock)
+    assert progress.guess().least is None
+    progress.update(CellStarted(jobs[0], 0))
+    run_stage(progress, jobs[0], clock, "training", 3.0)
+    progress.update(CellProgress(jobs[0], 0, "centroid 2-way 1-shot", 0.0))
+    clock.now += 50
+    progress.update(CellProgress(jobs[0], 0, "centroid 2-way 1-shot", 0.5))
+
+    assert progress.left() is None
+    # With five labels a class as long as with one, but for fitting
+    trainings, readouts = 3.0, (50.0 + 100.0) + (100.0 + 100.0)
+    assert progress.guess().least == pytest.approx(trainings + readouts, rel=0.01)
+    assert progress.cell_guess(0).least == pytest.approx(150.0, rel=0.01)
+    assert progress.fraction() == 0
+
+    clock.now += 50
+    progress.update(CellProgress(jobs[0], 0, "finetune 2-way 1-shot", 0.0))
+    clock.now += 30
+    progress.update(CellProgress(jobs[0], 0, "finetune 2-way 1-shot", 0.1))
+    assert progress.left() == progress.guess().least
+    assert progress.guess().whole
+
+
+def test_read_outs_that_move_no_weights_are_guessed_from_the_training(clock: Clock) -> None:
+    protocol = FewShot(ways=(2,), shots=(1, 5), readouts=("ridge",), autoattack_episodes=0)
+    job = replace(make_job(), attacks=(), few_shot=protocol)
+    job = replace(job, training=job.adapting / 4)  # of two read-outs
+    progress = follow([job], clock)
+    progress.update(CellStarted(job, 0))
+    run_stage(progress, job, clock, "training", 30.0)
+    progress.update(CellProgress(job, 0, "ridge 2-way 1-shot", 0.0))
+
+    assert progress.left() == pytest.approx(2 * 60.0)
+
+
+def test_a_few_seconds_are_not_told_where_more_is_left(clock: Clock) -> None:
+    job = few_shot_job()
+    progress = follow([job], clock)
+    progress.update(CellStarted(job, 0))
+    run_stage(progress, job, clock, "training", 3.0)
+    progress.update(CellProgress(job, 0, "centroid 2-way 1-shot", 0.0))
+    clock.now += 1
+    progress.update(CellProgress(job, 0, "centroid 2-way 1-shot", 0.5))
+
+    assert progress.guess().least is None
+
+
 def test_whole_run_of_one_worker_never_contradicts_its_cell(clock: Clock) -> None:
     job = make_job()
     progress = follow([job], clock)
@@ -299,6 +349,29 @@ def test_plain_display_prints_a_line_a_stage(clock: Clock) -> None:
     ]
 
 
+def test_plain_display_tells_now_and_then_how_far_a_long_stage_is(clock: Clock) -> None:
+    """With what is known of the time left; else a log had no line of it for hours."""
+    stream, job = io.StringIO(), few_shot_job()
+    progress = follow([job], clock)
+    with display(progress, stream) as shown:
+        shown.show(CellStarted(job, 0))
+        for step in range(60):
+            shown.show(CellProgress(job, 0, "centroid 2-way 1-shot", step / 100))
+            clock.now += 20
+
+    where = "none torch seed 0: centroid 2-way 1-shot"
+    # The seconds are of how much longer fitting takes with more labels
+    lines = [
+        re.sub(r"(at least .*):\d\d ", r"\1 ", line) for line in stream.getvalue().splitlines()
+    ]
+    assert lines == [
+        "[0 s] none torch seed 0: started",
+        f"[5:00 min, at least 1:01 h left] {where} 15% done",
+        f"[10:00 min, at least 56 min left] {where} 30% done",
+        f"[15:00 min, at least 51 min left] {where} 45% done",
+    ]
+
+
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"])
 def test_only_a_terminal_is_redrawn(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, variable: str
@@ -335,7 +408,10 @@ def test_silent_start_says_what_is_loaded(clock: Clock) -> None:
 def test_a_long_stage_tells_in_detail_what_is_done_and_how_much(clock: Clock) -> None:
     job = make_job()
     for detail, told in {
-        "verbose": ["started", "training begins", "training 30%", "training 60%", "pgd begins"],
+        "verbose": [
+            *("started", "training begins", "training 30% done", "training 60% done"),
+            "pgd begins",
+        ],
         "usual": ["started"],
     }.items():
         stream = io.StringIO()

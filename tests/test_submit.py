@@ -232,6 +232,18 @@ def test_the_example_of_the_documentation_is_a_card() -> None:
     assert yaml.safe_load(block.partition("\n")[2]) == yaml.safe_load(EXAMPLE)
 
 
+@pytest.mark.parametrize("folder", ["missing", "."])
+def test_a_folder_without_results_is_told_before_a_card(
+    bench: Any, tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "card.yaml").write_text("title: 1\n")
+
+    ended = bench("submit", tmp_path / folder, "--card", tmp_path / "card.yaml")
+
+    assert (ended.code, "card" in ended.err) == (2, False)
+    assert str(tmp_path / folder) in ended.err
+
+
 def test_an_archive_inside_the_results_is_refused(bench: Any, results: Path) -> None:
     card = results.parent / "card.yaml"
 

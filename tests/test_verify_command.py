@@ -11,7 +11,7 @@ import pytest
 from benchmark import cli, frameworks
 from benchmark.cli import output
 from benchmark.results import Store
-from benchmark.verify import CELL, Verdict, sample, verify
+from benchmark.verify import CELL, Verdict, sample, told, verify
 
 HERE = Path(__file__).parent
 
@@ -129,11 +129,11 @@ def bench(monkeypatch, capsys, _fake):
 @pytest.mark.parametrize(
     ("keys", "flags", "code", "end"),
     [
-        (["a"], [], 0, "1 cell and 2 of 2 stages (--sample-seed 7): 3 holds"),
-        ([], [], 0, "1 cell and 1 of 1 stage (--sample-seed 7): 2 holds"),
-        (["a"], ["--sample", 1], 0, "1 cell and 1 of 2 stages (--sample-seed 7): 2 holds"),
-        (["a", "die"], [], 1, "1 cell and 3 of 3 stages (--sample-seed 7): 3 holds, 1 not "),
-        (["a", "die"], ["--allow-unchecked"], 0, ": 3 holds, 1 not checked, let pass"),
+        (["a"], [], 0, "1 cell and 2 of 2 stages (--sample-seed 7): 3 hold"),
+        ([], [], 0, "1 cell and 1 of 1 stage (--sample-seed 7): 2 hold"),
+        (["a"], ["--sample", 1], 0, "1 cell and 1 of 2 stages (--sample-seed 7): 2 hold"),
+        (["a", "die"], [], 1, "1 cell and 3 of 3 stages (--sample-seed 7): 3 hold, 1 not "),
+        (["a", "die"], ["--allow-unchecked"], 0, ": 3 hold, 1 not checked, let pass"),
     ],
     ids=["all hold", "one stage", "a sample", "one not checked", "allowed"],
 )
@@ -178,7 +178,20 @@ def test_the_command_fails_where_a_claim_differs(bench, tmp_path, monkeypatch):
 
     assert code == 1
     assert "\x1b" not in out
-    assert ": 4 differs in " in err
+    assert ": 4 differ in " in err
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        (["holds"], "1 holds"),
+        (["holds", "holds"], "2 hold"),
+        (["not checked", "differs", "holds"], "1 holds, 1 differs, 1 not checked"),
+        (["differs", "differs", "not checked", "not checked"], "2 differ, 2 not checked"),
+    ],
+)
+def test_each_count_of_claims_is_told_in_words(states, words):
+    assert told(states) == words
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.cli.progress import Progress
+from benchmark.cli.progress import Left, Progress
 from benchmark.events import (
     DATA,
     STARTING,
@@ -67,7 +67,7 @@ def display(progress: Progress, stream: TextIO | None = None, *, detail: Detail 
 
 _KERNEL = "JPY_PARENT_PID"  # is set for what a Jupyter kernel starts
 _BAR, _LINE = 30, 100  # characters
-_BETWEEN = 60.0  # seconds, of lines about a stage that goes on
+_MINUTE, _SILENCE = 60.0, 300.0  # seconds without a line at most: in detail, and else
 
 
 class OneLineDisplay:
@@ -118,14 +118,15 @@ class QuietDisplay:
 class PlainDisplay:
     """One line when a cell begins, when a stage of it is over, at a notice, and when it ends.
 
-    In detail also when a stage begins, and every now and then how much of it is done.
+    And in a long stage, now and then, how far it is; in detail also when a stage begins.
     """
 
     def __init__(self, progress: Progress, stream: TextIO, *, detail: Detail = USUAL) -> None:
         self._progress = progress
         self._stream = stream
         self._detail = detail
-        self._told: dict[int, tuple[str, str, float]] = {}  # by slot: cell and stage, and when
+        self._told = 0.0  # when the last line was, in seconds of the run
+        self._at: dict[int, tuple[str, str]] = {}  # the cell and stage of each slot
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +146,7 @@ class PlainDisplay:
                 self._line(f"{label}: started{loading}")
             elif event.fresh or len(event.part) == 1:  # what goes on where it was isn't news
                 self._line(f"{label}: started {clean(', '.join(event.part))}{loading}")
-        if isinstance(event, CellProgress) and self._detail == VERBOSE:
+        if isinstance(event, CellProgress):
             self._going_on(event)
         if isinstance(event, CellNotice):
             self._line(f"{label}: {clean(event.text)}")
@@ -155,18 +156,19 @@ class PlainDisplay:
             self._line(ending(event))
 
     def _going_on(self, event: CellProgress) -> None:
-        now, cell_id = self._progress.elapsed(), event.job.cell.cell_id
-        *last, since = self._told.get(event.slot, ("", "", 0.0))
-        begins = last != [cell_id, event.stage]
-        if begins or now - since >= _BETWEEN:
-            self._told[event.slot] = cell_id, event.stage, now
-            done = " begins" if begins else f" {event.fraction:.0%}"
-            self._line(clean(f"{event.job.cell.label}: {doing(event, event.stage)}{done}"))
+        at, verbose = (event.job.cell.cell_id, event.stage), self._detail == VERBOSE
+        begins, self._at[event.slot] = self._at.get(event.slot) != at, at
+        what = clean(f"{event.job.cell.label}: {doing(event, event.stage)}")
+        if verbose and begins:
+            self._line(f"{what} begins")
+        elif self._progress.elapsed() - self._told >= (_MINUTE if verbose else _SILENCE):
+            self._line(f"{what} {event.fraction:.0%} done")
 
     def _line(self, text: str) -> None:
-        left = self._progress.left()
-        rest = f", {duration(left)} left" if left is not None else ""
-        print(f"[{duration(self._progress.elapsed())}{rest}] {text}", file=self._stream, flush=True)
+        self._told = self._progress.elapsed()
+        left = _left(self._progress.guess())
+        when = ", ".join(part for part in (duration(self._told), left) if part)
+        print(f"[{when}] {text}", file=self._stream, flush=True)
 
 
 class LiveDisplay:
@@ -215,7 +217,7 @@ class LiveDisplay:
                     self._workers[event.slot],
                     description=clean(f"{cell.label}: {doing(event, event.stage)}"),
                     completed=self._progress.cell_fraction(event.slot),
-                    left=_left(self._progress.cell_left(event.slot)),
+                    left=_left(self._progress.cell_guess(event.slot)),
                 )
             case CellNotice():
                 self._bars.console.print(Text(clean(f"{cell.label}: {event.text}")))
@@ -229,7 +231,7 @@ class LiveDisplay:
         self._bars.update(
             self._whole,
             completed=self._progress.fraction(),
-            left=_left(self._progress.left()),
+            left=_left(self._progress.guess()),
         )
 
 
@@ -292,5 +294,7 @@ def ending(event: CellFinished) -> str:
     return f"{label}: {event.status} after {duration(event.seconds)}: {clean(event.reason)}"
 
 
-def _left(seconds: float | None) -> str:
-    return f"{duration(seconds)} left" if seconds is not None else ""
+def _left(guess: Left) -> str:
+    if guess.least is None:
+        return ""
+    return f"{'' if guess.whole else 'at least '}{duration(guess.least)} left"

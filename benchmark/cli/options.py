@@ -82,7 +82,7 @@ Verbose = Annotated[
     bool,
     typer.Option(
         "--verbose",
-        help="Print a line when a stage begins, each minute that it goes on, and when it is over.",
+        help="Print a line when a stage begins and ends, and how far it is after a minute without.",
     ),
 ]
 

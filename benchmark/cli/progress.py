@@ -2,7 +2,8 @@
 
 A stage's duration is guessed from its effort and from the speed of the most similar work that was
 measured so far: the same kind of stage on the same defense in the same framework, or else the next
-nearest; see `benchmark.cli.efforts`. Until every stage that is left can be guessed, nothing is.
+nearest; see `benchmark.cli.efforts`. Until every stage that is left can be guessed, what those take
+that can be is all that is known: at least so long it is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,31 @@ from benchmark.job import Job
 
 # From here on a running stage tells its own speed.
 _ENOUGH = 0.05
+# Seconds; less than that is no news where more is left of which nobody knows how long it takes.
+_WORTH_TELLING = 60.0
+
+
+@dataclass(frozen=True)
+class Left:
+    """Seconds that what can be guessed still takes, and whether that is all there is."""
+
+    seconds: float
+    whole: bool
+
+    @property
+    def known(self) -> float | None:
+        """The seconds where they are all there is."""
+        return self.seconds if self.whole else None
+
+    @property
+    def least(self) -> float | None:
+        """At least so many are left; None while that is little, or nothing."""
+        return self.seconds if self.whole or self.seconds >= _WORTH_TELLING else None
+
+
+def _together(guesses: Sequence[Left]) -> Left:
+    """Of what is done one after the other."""
+    return Left(sum(one.seconds for one in guesses), all(one.whole for one in guesses))
 
 
 @dataclass
@@ -116,22 +142,28 @@ class Progress:
         return running.shown
 
     def cell_left(self, slot: int) -> float | None:
-        """Seconds that a worker still takes for what it is at, or None while nothing is known."""
+        """Seconds that a worker still takes for what it is at, or None while not all is known."""
+        return self.cell_guess(slot).known
+
+    def cell_guess(self, slot: int) -> Left:
+        """The same, also while not all is known."""
         return self._cell_left(self._running[slot], self._speeds())
 
     def left(self) -> float | None:
-        """Seconds that the whole run still takes, or None while nothing is known."""
+        """Seconds that the whole run still takes, or None while not all is known."""
+        return self.guess().known
+
+    def guess(self) -> Left:
+        """The same, also while not all is known."""
         speeds = self._speeds()
         running = [self._cell_left(one, speeds) for one in self._running.values()]
-        known: dict[tuple[object, ...], float | None] = {}  # of cells that are alike
+        known: dict[tuple[object, ...], Left] = {}  # of cells that are alike
         waiting = [self._expected_of(*cell, speeds, known) for cell in self._waiting.values()]
-        if any(seconds is None for seconds in [*running, *waiting]):
-            return None
-        free = [0.0] * max(0, self._workers - len(running)) + [s or 0.0 for s in running]
+        free = [0.0] * max(0, self._workers - len(running)) + [one.seconds for one in running]
         heapq.heapify(free)
-        for seconds in waiting:  # each goes to the worker that is free first
-            heapq.heapreplace(free, free[0] + (seconds or 0.0))
-        return max(free)
+        for one in waiting:  # each goes to the worker that is free first
+            heapq.heapreplace(free, free[0] + one.seconds)
+        return Left(max(free), _together([*running, *waiting]).whole)
 
     def _move(self, running: _Running, stage: str, fraction: float) -> tuple[str, float] | None:
         """Puts a cell where it is now; times a stage that it has left, and returns it."""
@@ -160,30 +192,30 @@ class Progress:
                 speeds.add(work.alike, seconds, work.effort * running.fraction)
         return speeds
 
-    def _cell_left(self, running: _Running, speeds: Speeds) -> float | None:
-        left = 0.0
+    def _cell_left(self, running: _Running, speeds: Speeds) -> Left:
+        guesses = []
         for stage in running.left:
             here = stage == running.stage
             if here and running.fraction >= _ENOUGH:
-                whole: float | None = (self._clock() - running.since) / running.fraction
+                whole = Left((self._clock() - running.since) / running.fraction, True)
             else:
                 whole = self._expected(running.job, stage, speeds)
-            if whole is None:
-                return None
-            left += whole * (1 - running.fraction if here else 1.0)
-        return left
+            left = 1 - running.fraction if here else 1.0
+            guesses.append(Left(whole.seconds * left, whole.whole))
+        return _together(guesses)
 
-    def _expected(self, job: Job, stage: str, speeds: Speeds) -> float | None:
+    def _expected(self, job: Job, stage: str, speeds: Speeds) -> Left:
         """Seconds that a stage takes as a whole."""
-        return speeds.seconds(self._units[job.cell.cell_id][stage])
+        seconds = speeds.seconds(self._units[job.cell.cell_id][stage])
+        return Left(seconds or 0.0, seconds is not None)
 
     def _expected_of(
         self,
         job: Job,
         stages: Sequence[str],
         speeds: Speeds,
-        known: dict[tuple[object, ...], float | None],
-    ) -> float | None:
+        known: dict[tuple[object, ...], Left],
+    ) -> Left:
         """Seconds that stages of a cell take, as of one that is like it where that is known."""
         units = self._units[job.cell.cell_id]
         key = (
@@ -192,9 +224,7 @@ class Progress:
             *((name, units[name].effort) for name in stages),
         )
         if key not in known:
-            expected = [self._expected(job, stage, speeds) for stage in stages]
-            found = [seconds for seconds in expected if seconds is not None]
-            known[key] = sum(found) if len(found) == len(expected) else None
+            known[key] = _together([self._expected(job, stage, speeds) for stage in stages])
         return known[key]
 
 

@@ -226,9 +226,11 @@ def merge(
     merged = merge([expanded(folder) for folder in folders], out)
     for path, reason in sorted(merged.left_out.items()):
         tell(f"left out: {path}: {reason}")
+    twice = len(merged.repeated)
     tell(
         f"{counted(len(merged.added), 'cell')} added, {len(merged.extended)} extended, "
         f"{len(merged.equal)} there already"
+        + (f"; {twice} in several of these folders, equal, and taken once" if twice else "")
     )
     tell(f"report: {write_report(out)}")
     if merged.lost:
@@ -244,7 +246,7 @@ def _verify(
     import secrets
 
     from benchmark.results import Store
-    from benchmark.verify import CELL, DIFFERS, HOLDS, UNCHECKED, sample, stages, verify
+    from benchmark.verify import CELL, DIFFERS, UNCHECKED, sample, stages, told, verify
 
     store = Store.open(folder)
     data = data_folder(data_dir)
@@ -261,15 +263,13 @@ def _verify(
         states.append(verdict.state)
     cells = sum(claim.stage == CELL for claim in claims)
     drawn = len(claims) - cells
-    counts = {state: states.count(state) for state in (HOLDS, DIFFERS, UNCHECKED)}
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     summary = (
         f"{counted(cells, 'cell')} and {drawn} of {counted(len(stages(store, data)), 'stage')} "
-        f"(--sample-seed {seed}): {told}"
+        f"(--sample-seed {seed}): {told(states)}"
     )
-    if counts[DIFFERS] or (counts[UNCHECKED] and not allow_unchecked):
+    if DIFFERS in states or (UNCHECKED in states and not allow_unchecked):
         raise CheckError(f"{summary} in {folder}")
-    tell(f"{summary}, let pass" if counts[UNCHECKED] else summary)
+    tell(f"{summary}, let pass" if UNCHECKED in states else summary)
 
 
 def _check_format(name: str) -> None:

@@ -48,9 +48,9 @@ def submit(
     from benchmark.submission.card import read
 
     folder, out = expanded(folder), expanded(out)
-    said = read(expanded(card))
     store = Store.open(folder)
     _check_place(out, folder)
+    said = read(expanded(card))
     cells = _checked_cells(store)
     verified = _verified(store, data_dir)
     try:
@@ -101,7 +101,7 @@ def _faults(store: Store) -> Iterator[str]:
 
 def _verified(store: Store, data_dir: Path | None) -> str:
     """Replays every claim; raises `CheckError` with what does not hold."""
-    from benchmark.verify import DIFFERS, HOLDS, UNCHECKED, sample, verify
+    from benchmark.verify import HOLDS, sample, told, verify
 
     claims = sample(store, size=None, data_dir=data_folder(data_dir))
     wrong, states = [], []
@@ -112,8 +112,7 @@ def _verified(store: Store, data_dir: Path | None) -> str:
             wrong.append(f"{verdict.state}: {claim.cell_id} {claim.stage}: {verdict.text}")
             tell(wrong[-1])
     if wrong:
-        counts = {state: states.count(state) for state in (DIFFERS, UNCHECKED)}
-        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        found = told([state for state in states if state != HOLDS])
         every = counted(len(claims), "claim")
-        raise CheckError(f"{store.path} can't be submitted: of {every} {told}")
+        raise CheckError(f"{store.path} can't be submitted: of {every} {found}")
     return "the one claim holds" if len(claims) == 1 else f"all {len(claims)} claims hold"

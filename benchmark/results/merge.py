@@ -38,13 +38,15 @@ from benchmark.results.store import Store
 class Merged:
     """What a merge did: ids of cells by what became of them, and what it left out and why.
 
-    `extended` had other suites in the target already. `left_out` maps a path to its reason; those
-    of `lost` are damaged, and no other folder has what they should hold.
+    `extended` had other suites in the target already. Those of `repeated` are in several of the
+    sources, with equal results; they are among the others, too. `left_out` maps a path to its
+    reason; those of `lost` are damaged, and no other folder has what they should hold.
     """
 
     added: list[str] = field(default_factory=list)
     extended: list[str] = field(default_factory=list)
     equal: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
 
@@ -120,6 +122,8 @@ def _kept(copies: Sequence[Copy], merged: Merged) -> list[Copy]:
 def _join(target: Store, cell_id: str, copies: Sequence[Copy], merged: Merged) -> None:
     """Brings one cell to the target, with everything that any folder has of it."""
     known = copies[0].store is target
+    if len({copy.store.path.resolve() for copy in copies if copy.store is not target}) > 1:
+        merged.repeated.append(cell_id)
     suites: dict[str, Any] = {}
     owners: dict[str, Copy] = {}
     for copy in copies:

@@ -31,8 +31,6 @@ class NewClasses(Versioned):
         own: how the defense itself adapts.
     """
 
-    comparable = False
-
     def __init__(
         self,
         protocol: FewShot,
@@ -47,6 +45,7 @@ class NewClasses(Versioned):
         self.key, self.path = key, f"{NAME}/{key}"
         self.label = f"{readout} {ways}-way {shots}-shot"
         pace = "one by one" if readout in ("finetune", "own") else "together"  # episodes
+        self.comparable = pace == "together"
         self.kinds = (f"{NAME} {readout}", f"{NAME} {pace}")
         self.needs = tuple(needs)
         self.effort = protocol.gradient_evaluations(readout, ways, shots, own)

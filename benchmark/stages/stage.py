@@ -36,7 +36,7 @@ class Stage:
     label: str
     effort: float = 0.0
     kinds: tuple[str, ...] = ()
-    comparable: ClassVar[bool] = True
+    comparable: bool = True
     gives_up: ClassVar[bool] = False
     essential: ClassVar[bool] = False
     required: ClassVar[bool] = True

@@ -20,6 +20,7 @@ from benchmark.attacks.specification import AttackSpec
 from benchmark.attacks.target import Target
 from benchmark.cells import Cell
 from benchmark.results import Record
+from benchmark.text import counted
 from benchmark.verification.comparison import Comparison, allowed
 from benchmark.verification.loaded import Loaded
 from benchmark.verification.repeating import repeat, static
@@ -131,7 +132,9 @@ def _check_samples(
     places = {int(number): row for row, number in enumerate(arrays["test_index"])}
     numbers = [int(number) for number in arrays["sample_index"]]
     rows = np.array([places[n] for n in numbers if n in places], dtype=np.int64)
-    found.told.append(f"{len(rows)} stored examples of {int(arrays['success'].sum())} successes")
+    examples = counted(len(rows), "stored example")
+    of_all = counted(int(arrays["success"].sum()), "success", "successes")
+    found.told.append(f"{examples} of {of_all}")
     if samples.shape != clean.shape or not np.array_equal(clean, target.x[rows]):
         found.differs.append("the stored clean examples are not those of the data")
         return

@@ -8,7 +8,7 @@
 
 # %%
 # !bench run --defense pgd-at,meta-adv --no-baseline --framework torch --budget-ge 8000 --seed 0,1 \
-#     --model cnn-small --examples 50 --protocol brief --shots 0,10 --queries 20 --out results
+#     --model cnn-small --examples 50 --protocol brief --shots 0,10 --queries 20 --out meta-learning
 
 # %% [markdown]
 # The same budget, so the cost of both is the same; `labels_used` is what adaptation took.
@@ -16,7 +16,7 @@
 # %%
 import reports
 
-board = reports.leaderboard("results")
+board = reports.leaderboard("meta-learning")
 board[["rank", "defense", "seed", "worst_case", "training_gradient_evaluations", "labels_used"]]
 
 # %% [markdown]
@@ -30,11 +30,11 @@ board[["defense", "seeds_mean", "seeds_low", "seeds_high"]].drop_duplicates()
 
 # %%
 first = {row.defense: row.cell_id for row in board[board["seed"] == 0].itertuples()}
-compared = reports.compare("results", first["meta-adv"], first["pgd-at"])
+compared = reports.compare("meta-learning", first["meta-adv"], first["pgd-at"])
 compared[["attack", "difference", "low", "high", "p_corrected"]]
 
 # %% [markdown]
 # Under attack families that no training met, while each model adapts to them.
 
 # %%
-reports.plot_metatest("results")
+reports.plot_metatest("meta-learning")

@@ -93,6 +93,27 @@ def test_merge_joins_folders_and_writes_the_report(bench: Any, out: Path, tmp_pa
     assert (tmp_path / "all/report/index.html").exists()
 
 
+def test_merge_says_how_many_cells_several_folders_hold(
+    bench: Any, out: Path, tmp_path: Path
+) -> None:
+    """Shards each measure the undefended twin that they need."""
+    shutil.copytree(out, tmp_path / "other")
+    shutil.rmtree(tmp_path / "other/cells/evil")
+
+    lines = [
+        bench("merge", *folders, "--out", tmp_path / "all")[1].splitlines()[0]
+        for folders in ([out, tmp_path / "other"], [out, tmp_path / "other"], [out, out])
+    ]
+
+    assert lines == [
+        "3 cells added, 0 extended, 0 there already; 2 in several of these folders, equal, "
+        "and taken once",
+        "0 cells added, 0 extended, 3 there already; 2 in several of these folders, equal, "
+        "and taken once",
+        "0 cells added, 0 extended, 3 there already",
+    ]
+
+
 def test_merge_says_where_results_contradict_each_other(
     bench: Any, out: Path, synthetic: Any, tmp_path: Path
 ) -> None:
