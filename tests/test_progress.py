@@ -26,6 +26,7 @@ from benchmark.job import Job
 from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.stages import attack as attack_stage
 from benchmark.stages import trust
+from defenses.adaptation.spec import Adaptation
 
 
 class Clock:
@@ -233,6 +234,16 @@ def test_read_outs_that_move_no_weights_are_guessed_from_the_training(clock: Clo
     progress.update(CellProgress(job, 0, "ridge 2-way 1-shot", 0.0))
 
     assert progress.left() == pytest.approx(2 * 60.0)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_the_own_way_moves_no_weights_where_it_fits_a_head(closed: bool) -> None:
+    protocol = FewShot(ways=(2,), shots=(1,), readouts=("own", "ridge"))
+    own = Adaptation("linf", closed_form=closed)
+    stages = replace(make_job(), attacks=(), few_shot=protocol, own=own).stages
+    theirs, ridge = (one for one in stages if one.path.startswith("few-shot/"))
+    assert theirs.comparable is closed
+    assert (theirs.kinds[1:] == ridge.kinds[1:]) is closed
 
 
 def test_a_few_seconds_are_not_told_where_more_is_left(clock: Clock) -> None:
