@@ -1,4 +1,4 @@
-"""A job whose progress is told."""
+"""Jobs whose progress is told, and a clock that a test moves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from benchmark.attacks.suites import AttackSpec
 from benchmark.cells import Cell
+from benchmark.cli.progress import Progress
 from benchmark.job import Job
+from benchmark.metatest.fewshot.settings import FewShot
 
 CELL = Cell(
     dataset="digits",
@@ -35,3 +37,21 @@ def make_job(**changes: Any) -> Job:
     """Training costs 3000 by the estimate below, pgd 1000."""
     attacks = (spec(max_iter=10),)
     return Job(replace(CELL, **changes), "quick", attacks, "out", None, training=3000.0)
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def follow(jobs: list[Job], clock: Clock, workers: int = 1) -> Progress:
+    return Progress(jobs, workers=workers, clock=clock)
+
+
+def few_shot_job(**changes: Any) -> Job:
+    protocol = FewShot(ways=(2,), shots=(1, 5), readouts=("centroid", "finetune"))
+    return replace(make_job(**changes), attacks=(), few_shot=protocol)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TUNING = "tuning"  # of a model's rate and steps
 
 # Gradient evaluations of an example that an attack of ART takes, whatever the protocol's steps;
-# those of others are about as many as the steps.
+# those of others are about as many as the steps, but for jsma's, which grow with the inputs.
 _OF_LIBRARY: Mapping[str, float] = {"elastic-net": 108, "square": 17, "spatial": 10}
 
 

@@ -63,8 +63,7 @@ def make_plan(config: RunConfig, *, dry_run: bool = False) -> Plan:
     meta_test = metatest.resolve(config)
     dataset = load_data(config, dry_run=dry_run)
     config = resolve(config, dataset)
-    download = config.download and not dry_run
-    meta_test = meta_test.sized_for(dataset, config, download=download)
+    meta_test = meta_test.sized_for(dataset, config, download=config.download and not dry_run)
     assert config.eps is not None
     budgets = features.feature_budgets(config.features, dataset)
     threat = features.threat(config.norm, config.eps, budgets, dataset)

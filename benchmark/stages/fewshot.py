@@ -44,8 +44,9 @@ class NewClasses(Versioned):
         self.protocol, self.readout, self.ways, self.shots = protocol, readout, ways, shots
         self.key, self.path = key, f"{NAME}/{key}"
         self.label = f"{readout} {ways}-way {shots}-shot"
-        pace = "one by one" if readout in ("finetune", "own") else "together"  # episodes
-        self.comparable = pace == "together"
+        moves = readout == "finetune" or (readout == "own" and not own.closed_form)
+        pace = "one by one" if moves else "together"  # episodes
+        self.comparable = not moves
         self.kinds = (f"{NAME} {readout}", f"{NAME} {pace}")
         self.needs = tuple(needs)
         self.effort = protocol.gradient_evaluations(readout, ways, shots, own)
