@@ -3,12 +3,13 @@
 #
 # Meta-adversarial training costs second derivatives, and labels when it adapts. At the same price
 # in gradient evaluations, does it keep more than adversarial training, and does it adapt better to
-# attacks that no training met? Small numbers, so that this page is quick: raise `--budget-ge`,
+# attacks that no training met? Small numbers, so that this page takes minutes: raise `--budget-ge`,
 # `--queries` and the number of seeds before you believe an answer, and leave `--shots` out.
 
 # %%
-# !bench run --defense pgd-at,meta-adv --no-baseline --framework torch --budget-ge 8000 --seed 0,1 \
-#     --model cnn-small --examples 50 --protocol brief --shots 0,10 --queries 20 --out meta-learning
+# !bench run --defense pgd-at,meta-adv --no-baseline --framework torch --budget-ge 40000 \
+#     --seed 0,1 --model cnn-small --examples 50 --protocol brief --shots 0,10 --queries 20 \
+#     --out meta-learning
 
 # %% [markdown]
 # The same budget, so the cost of both is the same; `labels_used` is what adaptation took.
