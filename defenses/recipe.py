@@ -97,13 +97,14 @@ class Recipe(Optimisation, ABC):
     @classmethod
     def named(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Those of a preset with `parameters` on top; DefenseError for a name that is unknown."""
-        if cls.presets and (preset := parameters.get("preset")) is not None:
-            if preset not in cls.presets:
+        if cls.presets and "preset" in parameters:
+            preset = parameters["preset"]
+            if preset is not None and str(preset) not in cls.presets:
                 raise DefenseError(
                     f"unknown preset {preset!r}{did_you_mean(str(preset), cls.presets)}"
                 )
             given = {name: value for name, value in parameters.items() if name != "preset"}
-            parameters = {**cls.presets[preset], **given}
+            parameters = {**cls.presets.get(preset, {}), **given}
         defaults = {f.name: f.default for f in dataclasses.fields(cls) if f.name != "threat"}
         for name in parameters:
             if name not in defaults:

@@ -32,6 +32,7 @@ BAD_PARAMETERS = {
         {"preset": "rmaml"},
         "unknown preset 'rmaml'; did you mean 'r-maml'?",
     ),
+    "preset of another type": ("meta-adv", {"preset": ["aq"]}, "unknown preset ['aq']"),
     "unknown task": ("meta-adv", {"distribution": "subset"}, "did you mean 'subsets'?"),
     "no names": ("meta-adv", {"held_out": 3}, "held_out must be names, such as a,b; got 3"),
     "a name twice": ("meta-adv", {"held_out": ["l1", "l1"]}, "give each one once"),
@@ -118,6 +119,11 @@ def test_a_preset_s_parameters_arrive(name, preset):
     for parameter, value in defenses.presets(name)[preset].items():
         assert recorded[parameter] == (list(value) if isinstance(value, tuple) else value)
     assert defenses.create(name, THREAT, recorded).parameters() == recorded
+
+
+def test_no_preset_is_the_default():
+    plain = defenses.create("meta-adv", THREAT, {})
+    assert defenses.create("meta-adv", THREAT, {"preset": None}) == plain
 
 
 def test_parameters_go_over_a_preset_s_and_back_to_the_same_defense():
