@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from benchmark.cli import options
+from benchmark.cli.collecting import collected
 from benchmark.cli.output import told_if_slow
 from benchmark.cli.run import carry_out
 from benchmark.errors import ConfigError, UnknownName
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SETTINGS = ("attacks", *options.ATTACK)
 
 
-@options.collected(given=options.GIVEN, flags=options.ATTACK)
+@collected(given=options.GIVEN, flags=options.ATTACK)
 def attack(
     given: dict[str, Any],
     flags: dict[str, Any],

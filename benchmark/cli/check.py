@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.cli import options
+from benchmark.cli.collecting import collected
 from benchmark.cli.output import tell
 from benchmark.errors import CheckError, ConfigError
 from benchmark.paths import expanded
@@ -32,7 +33,7 @@ WHERE: Mapping[str, Any] = {
 }
 
 
-@options.collected(limits=LIMITS, where=WHERE)
+@collected(limits=LIMITS, where=WHERE)
 def check(
     folder: options.ResultsArgument,
     limits: dict[str, float],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli import options
+from benchmark.cli.collecting import collected
 from benchmark.cli.execution import Stopped, endings_as_interrupts, execute, fail_for
 from benchmark.cli.output import say, told_if_slow
 from benchmark.errors import ConfigError
@@ -23,7 +24,7 @@ DryRun = Annotated[
 ]
 
 
-@options.collected(flags=options.RUN)
+@collected(flags=options.RUN)
 def run(
     context: typer.Context,
     flags: dict[str, Any],
