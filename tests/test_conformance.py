@@ -52,6 +52,24 @@ def states(found: Any) -> dict[str, str]:
     return {row.name: row.status for row in found}
 
 
+def test_an_exception_says_where_in_its_author_s_code_it_was_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where in NumPy, which that code called."""
+    module = "import numpy\ndef checks(name):\n    return {'one': asks, 'two': calls}\n"
+    module += "def asks():\n    return {}['starts']\n"
+    module += "def calls():\n    return numpy.concatenate([numpy.ones(2), numpy.ones((2, 2))])\n"
+    (tmp_path / "someone_s.py").write_text(module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(report._CHECKS, "attacks", "someone_s:checks")  # type: ignore[arg-type]
+
+    one, two = rows("attacks", "any")
+
+    assert one == Row("one", FAILED, "KeyError: 'starts' (someone_s.py, line 5)")
+    assert two.text.startswith("ValueError")
+    assert two.text.endswith(" (someone_s.py, line 7)")
+
+
 @pytest.mark.usefixtures("given")
 @pytest.mark.parametrize(("kind", "name"), [("defenses", "sound"), ("attacks", "sound-noise")])
 def test_a_sound_part_passes(kind: str, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,12 @@ _CHECKS: Mapping[str, str] = {
     "models": "benchmark.conformance.parts:model_checks",
 }
 KINDS = tuple(_CHECKS)
+
+# Whose code a part's author can't mend
+_OF_OTHERS = {
+    *sys.stdlib_module_names,
+    *("benchmark", "defenses", "art", "higher", "keras", "numpy", "scipy", "tensorflow", "torch"),
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,18 @@ def rows(kind: str, name: str, **given: Any) -> Iterator[Row]:
             yield Row(check, FAILED, str(error))
         except Exception as error:  # whatever the part's own code raises
             traceback.print_exc()
-            yield Row(check, FAILED, reason_of(error))
+            yield Row(check, FAILED, reason_of(error) + _place(error))
+
+
+def _place(error: Exception) -> str:
+    """Where in its author's code it was raised, or what that code called; nothing if in none."""
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__")).partition(".")[0]
+        file = Path(frame.f_code.co_filename).name
+        if module not in _OF_OTHERS and not file.startswith("__autograph"):
+            found = f" ({file}, line {line})"
+    return found
 
 
 def checked(kind: str, name: str, **given: Any) -> Iterator[Row]:
