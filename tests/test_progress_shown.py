@@ -117,8 +117,8 @@ def test_a_long_stage_tells_in_detail_what_is_done_and_how_much(clock: Clock) ->
     job = make_job()
     for detail, told in {
         "verbose": [
-            *("started", "training begins", "training 30% done", "training 60% done"),
-            "pgd begins",
+            *("started", "training started", "training 30% done", "training 60% done"),
+            "pgd started",
         ],
         "usual": ["started"],
     }.items():

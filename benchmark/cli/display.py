@@ -160,7 +160,7 @@ class PlainDisplay:
         begins, self._at[event.slot] = self._at.get(event.slot) != at, at
         what = clean(f"{event.job.cell.label}: {doing(event, event.stage)}")
         if verbose and begins:
-            self._line(f"{what} begins")
+            self._line(f"{what} started")
         elif self._progress.elapsed() - self._told >= (_MINUTE if verbose else _SILENCE):
             self._line(f"{what} {event.fraction:.0%} done")
 
