@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +53,31 @@ def states(found: Any) -> dict[str, str]:
     return {row.name: row.status for row in found}
 
 
+@pytest.mark.parametrize("folder", ["mine", "site-packages"])
 def test_an_exception_says_where_in_its_author_s_code_it_was_raised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    """Not where in NumPy, which that code called."""
-    module = "import numpy\ndef checks(name):\n    return {'one': asks, 'two': calls}\n"
+    """Not where in NumPy or another library, which that code called."""
+    module = "import numpy, its_library\ndef checks(name):\n"
+    module += "    return {'one': asks, 'two': calls, 'three': lambda: its_library.calls()}\n"
     module += "def asks():\n    return {}['starts']\n"
     module += "def calls():\n    return numpy.concatenate([numpy.ones(2), numpy.ones((2, 2))])\n"
-    (tmp_path / "someone_s.py").write_text(module)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, text in (
+        (f"{folder}/someone_s.py", module),
+        ("site-packages/its_library.py", "def calls():\n    raise TypeError('so')\n"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        monkeypatch.syspath_prepend(str((tmp_path / name).parent))
+        monkeypatch.delitem(sys.modules, Path(name).stem, raising=False)
     monkeypatch.setitem(report._CHECKS, "attacks", "someone_s:checks")  # type: ignore[arg-type]
 
-    one, two = rows("attacks", "any")
+    one, two, three = rows("attacks", "any")
 
     assert one == Row("one", FAILED, "KeyError: 'starts' (someone_s.py, line 5)")
     assert two.text.startswith("ValueError")
     assert two.text.endswith(" (someone_s.py, line 7)")
+    assert three.text == "TypeError: so (someone_s.py, line 3)"
 
 
 @pytest.mark.usefixtures("given")

@@ -63,7 +63,7 @@ def test_an_archive_that_took_the_place_of_another_is_unpacked(step: Any, tmp_pa
     """Git calls it renamed where the two are alike, and it is joined with the leaderboard."""
 
     def git(*arguments: str) -> None:
-        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=no")
         subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
     git("init", "--quiet")

@@ -36,6 +36,7 @@ _OF_OTHERS = {
     *sys.stdlib_module_names,
     *("benchmark", "defenses", "art", "higher", "keras", "numpy", "scipy", "tensorflow", "torch"),
 }
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,16 @@ def rows(kind: str, name: str, **given: Any) -> Iterator[Row]:
 
 def _place(error: Exception) -> str:
     """Where in its author's code it was raised, or what that code called; nothing if in none."""
-    found = ""
+    own = found = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__")).partition(".")[0]
-        file = Path(frame.f_code.co_filename).name
-        if module not in _OF_OTHERS and not file.startswith("__autograph"):
-            found = f" ({file}, line {line})"
+        file = Path(frame.f_code.co_filename)
+        if module in _OF_OTHERS or file.name.startswith("__autograph"):
+            continue
+        own = own or module
+        # Any other installed package is a library that the part calls
+        if module == own or _INSTALLED.isdisjoint(file.parts):
+            found = f" ({file.name}, line {line})"
     return found
 
 
