@@ -75,7 +75,9 @@ def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Fam
     """The families of the cell's largest protocol, in the order of their roles and names."""
     keys = store.stage_keys(cell_id, FOLDER)
     of_tunings = [key for key in keys if f"{FOLDER}/{key}".startswith(TUNING)]
-    tunings = [_tuning(store, cell_id, key) for key in of_tunings]
+    tunings = [
+        read_stage(store, cell_id, f"{FOLDER}/{key}", TuningRecord, left_out) for key in of_tunings
+    ]
     found = [
         replace(one, tuned=_tuned(one.record, tunings))
         for key in keys
@@ -94,10 +96,6 @@ def read_adaptations(store: Store, cell_id: str, left_out: LeftOut) -> tuple[Fam
     roles = ("seen", "validation", HELD_OUT)
     chosen = alike[largest].values()
     return tuple(sorted(chosen, key=lambda o: (roles.index(o.record.role), o.record.family)))
-
-
-def _tuning(store: Store, cell_id: str, key: str) -> TuningRecord | None:
-    return read_stage(store, cell_id, f"{FOLDER}/{key}", TuningRecord, LeftOut())
 
 
 def _tuned(record: FamilyRecord, tunings: Iterable[TuningRecord | None]) -> tuple[Any, ...]:

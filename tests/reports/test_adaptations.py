@@ -265,6 +265,17 @@ def test_what_does_not_follow_the_schema_is_named_and_left_out(synthetic, change
     assert f"cells/{cell_id}/adaptations/patch-1a2b3c4d.json" in html
 
 
+def test_a_damaged_tuning_is_named(synthetic):
+    """Without it what the rate was chosen by is unknown, and the cell stands apart."""
+    cell_id = synthetic.cell("pgd-at")
+    adapt(synthetic, cell_id, "patch", "held-out", version=FamilyRecord.VERSION)
+    told = {**TUNED, "labels_used": TUNED["episodes"] * (SHOTS[-1] + QUERIES)}
+    synthetic.store.write_stage(cell_id, "adaptations/tuning-1a2b3c4d", {**told, "rates": "all"})
+    html, rows = report(synthetic, "index.html")
+    assert rows[cell_id]["held_out_area"] is not None
+    assert f"cells/{cell_id}/adaptations/tuning-1a2b3c4d.json" in html
+
+
 def test_damaged_curves_are_named_and_left_out(synthetic):
     cell_id = synthetic.cell("pgd-at")
     adapt(synthetic, cell_id, "patch", "held-out")
