@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from benchmark.metatest.fewshot.course import Course
 from benchmark.metatest.fewshot.settings import NAME, FewShot
+from benchmark.metatest.readouts.table import moves_weights
 from benchmark.results import npz_writer
 from benchmark.results.identity import PROTOCOL_VERSION
 from benchmark.results.records import FewShotRecord
@@ -44,7 +45,7 @@ class NewClasses(Versioned):
         self.protocol, self.readout, self.ways, self.shots = protocol, readout, ways, shots
         self.key, self.path = key, f"{NAME}/{key}"
         self.label = f"{readout} {ways}-way {shots}-shot"
-        moves = readout == "finetune" or (readout == "own" and not own.closed_form)
+        moves = moves_weights(readout, own)
         pace = "one by one" if moves else "together"  # episodes
         self.comparable = not moves
         self.kinds = (f"{NAME} {readout}", f"{NAME} {pace}")

@@ -178,6 +178,11 @@ def grid_and_cost(
     return grid, cost
 
 
+def moves_weights(name: str, adaptation: Adaptation) -> bool:
+    """Whether a read-out of a model that adapts so moves weights, as `ReadOut` says."""
+    return not adaptation.closed_form if name == "own" else _TABLE[name].moves
+
+
 def _own(model: Adapted) -> ReadOut:
     """The inner loop that the defense trains for, or fine-tuning of its own head."""
     defense, adaptation = model.defense, model.defense.adaptation
