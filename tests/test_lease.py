@@ -108,6 +108,34 @@ def test_who_was_followed_writes_nothing_more(
     assert lease.newest(store.path) == 2
 
 
+@pytest.mark.parametrize("is_seen", [True, False], ids=["removed and seen so", "taken at once"])
+def test_who_takes_the_same_number_after_locks_were_removed_has_the_folder_alone(
+    store: Store, is_seen: bool
+) -> None:
+    with store.lock() as first:
+        assert first.lease is not None
+        first.lease._ended.set()
+        path = lease.path_of(store.path, 1)
+        others = json.dumps({**json.loads(path.read_text()), "process": 1, "began": "12345"})
+        path.unlink()
+        if is_seen:
+            first.lease._renew()
+        path.write_text(others)
+        first.lease._renew()
+        with pytest.raises(StoreError, match=r"was taken over by another run \(process 1\)"):
+            first.write_cell("one", {})
+    assert path.read_text() == others
+
+
+def test_who_lost_its_lock_to_nobody_is_told_so(store: Store) -> None:
+    with store.lock() as ours:
+        assert ours.lease is not None
+        lease.path_of(store.path, 1).unlink()
+        ours.lease._renew()
+        with pytest.raises(StoreError, match=r"the lock of .* was removed .*; the same command"):
+            ours.write_cell("one", {})
+
+
 def test_who_is_followed_between_two_files_of_a_stage_does_not_make_it_known(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

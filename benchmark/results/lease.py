@@ -73,7 +73,12 @@ class Lease:
         if time.monotonic() - self.renewed > EXPIRES / 3:  # we were stopped, or the disk was away
             self._renew()
         if self.lost:
-            holder = read(self.folder, newest(self.folder)) or {}
+            holder = read(self.folder, newest(self.folder))
+            if holder is None:
+                raise StoreError(
+                    f"the lock of {self.folder} was removed while this run was writing there; the "
+                    "same command goes on"
+                )
             raise StoreError(
                 f"{self.folder} was taken over by another run ({_named(holder)}) while this one "
                 "gave no sign; the same command goes on when that has ended"
@@ -92,12 +97,20 @@ class Lease:
 
     def _renew(self, *, held: bool = True) -> None:
         with self._guard:
-            if newest(self.folder) != self.number:
+            if self.lost or newest(self.folder) != self.number or self._is_anothers():
                 self.lost = True
                 return
             self._beats += 1
             _write(path_of(self.folder, self.number), self.number, held, self._beats, os.O_WRONLY)
             self.renewed = time.monotonic()
+
+    def _is_anothers(self) -> bool:
+        """Whether the lock of our number is another run's: it counted anew, as locks were removed.
+
+        So it is where the folder was moved and another made in its place, too.
+        """
+        found = read(self.folder, self.number)
+        return found is not None and _process_of(found) != _process_of(_self())
 
 
 @contextlib.contextmanager
@@ -205,6 +218,15 @@ def _began(process: int) -> str | None:
     return None if state in "ZX" else fields[18]
 
 
+def _self() -> dict[str, Any]:
+    """What tells this process from all others."""
+    return {"machine": machine(), "process": os.getpid(), "began": _began(os.getpid())}
+
+
+def _process_of(record: dict[str, Any]) -> tuple[Any, ...]:
+    return record.get("machine"), record.get("process"), record.get("began")
+
+
 def _created(folder: Path, number: int) -> bool:
     """Whether we were the one who made this lock."""
     target = path_of(folder, number)
@@ -233,9 +255,7 @@ def _write(path: Path, number: int, held: bool, beats: int, flags: int) -> None:
         "beats": beats,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname()[:200],
-        "machine": machine(),
-        "process": os.getpid(),
-        "began": _began(os.getpid()),
+        **_self(),
     }
     content = json.dumps(record).encode().ljust(_LENGTH - 1) + b"\n"
     descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o644)
