@@ -76,6 +76,26 @@ def test_a_run_of_another_machine_that_gives_signs_is_left_alone(
         monkeypatch.undo()
 
 
+def test_time_in_which_nobody_could_look_is_no_time_without_a_sign(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is away for the holder too, who has no turn before our next look."""
+    left_by(store)
+    real, looks = lease.read, [0]
+
+    def read(folder: Path, number: int) -> dict[str, object] | None:
+        looks[0] += 1
+        if looks[0] == 2:
+            time.sleep(lease.EXPIRES)
+        if looks[0] == 3:
+            change(store, beats=99)
+        return real(folder, number)
+
+    monkeypatch.setattr(lease, "read", read)
+    with pytest.raises(StoreError, match="another run"):
+        store.lock().__enter__()
+
+
 def test_clocks_are_not_compared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     left_by(store, at="2099-01-01T00:00:00+00:00")
     os.utime(lease.path_of(store.path, 1), (4e9, 4e9))

@@ -178,8 +178,8 @@ def _wait_for_end(folder: Path, number: int) -> None:
         return
     if is_here(first):
         raise _refused(folder, first)
-    deadline = time.monotonic() + EXPIRES
-    while time.monotonic() < deadline:
+    since = looked = time.monotonic()
+    while looked - since < EXPIRES:
         time.sleep(_LOOK)
         now = read(folder, number)
         if newest(folder) != number or not is_held(now):
@@ -187,6 +187,9 @@ def _wait_for_end(folder: Path, number: int) -> None:
         if now != first and first is not None:
             raise _refused(folder, now or first)
         first = now
+        before, looked = looked, time.monotonic()
+        if looked - before > EXPIRES / 3:  # we were stopped, or the disk was away: for both of us
+            since = looked
 
 
 def _refused(folder: Path, holder: dict[str, Any] | None) -> StoreError:
