@@ -69,6 +69,37 @@ def test_a_text_becomes_a_column_for_each_of_its_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        pytest.param(["01", "02", "x"], ["02", "01"], id="whole numbers"),
+        pytest.param(["1.50", "2.0", "x"], ["2.0", "1.50"], id="fractions"),
+        pytest.param(["TRUE", "FALSE", "x"], ["FALSE", "TRUE"], id="truths"),
+    ],
+)
+def test_texts_of_the_test_part_are_taken_as_they_are_written(
+    tmp_path: Path, train: list[str], test: list[str]
+) -> None:
+    """In test.csv alone they could be numbers."""
+    parts = {"train": (train * 10, 30), "test": (test * 10, 20)}
+    for name, (values, rows) in parts.items():
+        save(tmp_path / f"{name}.csv", frame(rows, kind=values, **{"class": values}))
+    data = datasets.load(f"csv:{tmp_path}", label="class")
+    there = [data.class_names[label] for label in data.y_test]
+    assert there[:2] == test
+    kinds = data.about["columns"][2]["values"]
+    assert [kinds[place] for place in data.x_test[:2][:, 2:].argmax(axis=1)] == test
+    assert data.x_test[:][:, 2:].sum() == 20
+
+
+def test_truths_beside_a_gap_are_the_same_classes_in_both_parts(tmp_path: Path) -> None:
+    labels = ["TRUE", "FALSE"] * 15
+    name = saved_parts(
+        tmp_path, frame(31, **{"class": [*labels, None]}), frame(30, **{"class": labels})
+    )
+    assert datasets.load(name, label="class").class_names == ("False", "True")
+
+
+@pytest.mark.parametrize(
     ("column", "expected"),
     [
         pytest.param([0] * 98 + [1] * 2, {0.0, 1.0}, id="rarely 1"),
