@@ -259,5 +259,21 @@ def checked_labels(y: NDArray[np.generic], examples: int, *, where: str) -> NDAr
             f"it must be ({examples},), one label an image"
         )
     if y.dtype.kind == "S":
-        return np.char.decode(y.astype(np.bytes_), "utf-8", "replace")
-    return y if y.dtype.kind == "U" else y.astype(np.int64)
+        return _decoded(y.astype(np.bytes_), where)
+    if y.dtype.kind == "U":
+        return y
+    if y.size and int(y.max()) > np.iinfo(np.int64).max:
+        raise DataError(
+            f"{where} holds {y.max()}; save whole numbers below 2**63, or texts: y.astype(str)"
+        )
+    return y.astype(np.int64)
+
+
+def _decoded(texts: NDArray[np.bytes_], where: str) -> NDArray[np.str_]:
+    try:
+        return np.char.decode(texts, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} holds bytes that are no UTF-8 ({error.object!r}); save texts, such as "
+            "numpy.char.decode(y, 'latin-1')"
+        ) from error
