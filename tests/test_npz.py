@@ -25,7 +25,7 @@ from benchmark import datasets
         pytest.param((7,), (7,), id="tabular"),
     ],
 )
-@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64", ">f4"])
 def test_npz_keeps_values_in_these_shapes_and_types(
     tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...], dtype: str
 ) -> None:

@@ -209,6 +209,7 @@ def looks_channels_first(shape: tuple[int, ...]) -> bool:
 
 def checked_images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
     """`x` with a channel axis, after checking its type, shape and range."""
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)
     if x.dtype not in (np.uint8, np.float16, np.float32, np.float64):
         raise DataError(f"{where} is {x.dtype}; save it as uint8, or as float in [0, 1]")
     if x.ndim not in (2, 3, 4) or not x.size:
