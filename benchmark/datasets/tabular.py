@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -190,12 +191,19 @@ def _codes(labels: pd.Series[Any], classes: tuple[str, ...], name: str) -> Label
 
 
 def _check(frame: pd.DataFrame, name: str) -> None:
-    """Refuses empty and infinite cells."""
+    """Refuses empty and infinite cells, and numbers whose differences are infinite."""
     for column in frame:
         values = frame[column]
         wrong = values.isna()
         if _is_numeric(values):
-            wrong |= ~np.isfinite(values.to_numpy(np.float64, na_value=np.nan))
+            numbers = values.to_numpy(np.float64, na_value=np.nan)
+            wrong |= ~np.isfinite(numbers)
+            low, high = float(numbers.min()), float(numbers.max())
+            if not wrong.any() and math.isinf(high - low):
+                raise DataError(
+                    f"{name}: column {str(column)!r} ranges from {low:.6g} to {high:.6g}, too "
+                    "far to be scaled; leave such rows out, or rescale it"
+                )
         if wrong.any():
             row = cast(int, wrong.idxmax()) + 1
             raise DataError(
