@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from leases import change, left_by
 
 from benchmark.errors import StoreError
 from benchmark.results import Store, lease
@@ -27,19 +28,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.create(tmp_path / "out")
-
-
-def change(store: Store, **what: object) -> None:
-    """Changes what the newest lock says, as another machine would have written it."""
-    path = lease.path_of(store.path, lease.newest(store.path))
-    path.write_text(json.dumps({**json.loads(path.read_text()), **what}))
-
-
-def left_by(store: Store, **what: object) -> None:
-    """A lock as a run leaves it that was killed; of another machine unless said otherwise."""
-    with store.lock():
-        pass
-    change(store, **{"held": True, "machine": "another", "host": "far", **what})
 
 
 def test_a_run_of_this_machine_that_is_gone_is_followed_at_once(
@@ -182,46 +170,53 @@ def test_who_was_stopped_and_not_followed_goes_on(store: Store) -> None:
     assert store.read_cell("one") is not None
 
 
-def test_of_many_that_want_a_free_folder_one_has_it_at_a_time(store: Store) -> None:
-    inside, most, had = [0], [0], []
-
-    def want(name: int) -> None:
-        while name not in had:
-            try:
-                with store.lock():
-                    inside[0] += 1
-                    most[0] = max(most[0], inside[0])
-                    time.sleep(0.01)
-                    inside[0] -= 1
-                    had.append(name)
-            except StoreError:
-                time.sleep(0.002)
-
-    threads = [threading.Thread(target=want, args=(name,)) for name in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(had) == list(range(6))
-    assert most == [1]
-
-
-def test_one_lock_is_left_whatever_came_before(store: Store) -> None:
-    for _ in range(3):
-        with store.lock():
-            pass
-    assert [path.name for path in store.path.glob(".lock*")] == [".lock-3"]
-
-
-def test_a_folder_without_hard_links_can_be_held(
+def test_a_run_of_another_machine_that_lets_go_is_followed_at_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
+    left_by(store)
+    monkeypatch.setattr(lease, "EXPIRES", 60)
+    threading.Timer(0.1, lambda: change(store, held=False)).start()
+    began = time.monotonic()
+    with store.lock():
+        assert time.monotonic() - began < 30
 
-    monkeypatch.setattr(os, "link", refuse)
-    with store.lock(), pytest.raises(StoreError, match="another run"):
-        store.lock().__enter__()
+
+def test_who_waits_and_sees_others_take_the_folder_looks_at_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_by(store)
+    others = lease.path_of(store.path, 1).read_text()
+
+    def follow() -> None:
+        lease.path_of(store.path, 2).write_text(json.dumps({**json.loads(others), "held": False}))
+        lease.path_of(store.path, 1).unlink()
+
+    threading.Timer(0.1, follow).start()
+    with store.lock():
+        assert lease.newest(store.path) == 3
+
+
+def test_a_lock_that_is_written_at_last_by_a_living_run_is_left_alone(store: Store) -> None:
+    path = lease.path_of(store.path, 1)
+    path.write_text("")
+    ended = threading.Event()
+
+    def live() -> None:
+        beats = 0
+        while not ended.wait(lease.HEARTBEAT):
+            beats += 1
+            aside = path.with_name("aside")
+            aside.write_text(json.dumps({"held": True, "machine": "another", "beats": beats}))
+            aside.rename(path)
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        with pytest.raises(StoreError, match="another run"):
+            store.lock().__enter__()
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_a_lock_that_is_being_written_is_waited_for(store: Store) -> None:
@@ -229,26 +224,3 @@ def test_a_lock_that_is_being_written_is_waited_for(store: Store) -> None:
     began = time.monotonic()
     with store.lock():
         assert time.monotonic() - began >= lease.EXPIRES
-
-
-def test_who_took_a_number_that_others_have_passed_lets_it_go(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between two looks of ours another run came, and one after it, which holds the folder."""
-    real = lease._created
-
-    def created(folder: Path, number: int) -> bool:
-        return real(folder, number) and (number > 1 or real(folder, 2))
-
-    monkeypatch.setattr(lease, "_created", created)
-    with pytest.raises(StoreError, match="another run"):
-        store.lock().__enter__()
-    assert [path.name for path in store.path.glob(".lock-*")] == [".lock-2"]
-
-
-def test_a_process_that_has_ended_but_is_not_waited_for_is_gone() -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert lease._began(child.pid) is None
-    assert lease._began(os.getpid()) is not None
-    child.wait()

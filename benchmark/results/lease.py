@@ -33,7 +33,7 @@ from benchmark.results import files as disk
 HEARTBEAT, EXPIRES = 5.0, 90.0  # seconds
 
 _LENGTH = 1024  # bytes of a lock file, so that it is changed in one write
-_NAME = re.compile(r"\.lock-([0-9]{1,9})")
+_NAME = re.compile(r"\.lock-([0-9]{1,200})")
 _LOOK = 0.25  # seconds between two looks at another machine's lock
 
 
