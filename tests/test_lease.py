@@ -161,6 +161,22 @@ def test_who_is_followed_between_two_files_of_a_stage_does_not_make_it_known(
     assert [path.name for path in store.cell_folder("one").iterdir()] == ["a.bin"]
 
 
+def test_who_slept_with_the_whole_machine_looks_again_before_it_writes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Linux calls monotonic stands still meanwhile."""
+    real = time.clock_gettime
+    with store.lock() as slept:
+        assert slept.lease is not None
+        slept.lease._ended.set()
+        change(store, machine="another", host="far")
+        with monkeypatch.context() as awake:
+            later = {time.CLOCK_BOOTTIME: lease.EXPIRES}
+            awake.setattr(time, "clock_gettime", lambda clock: real(clock) + later.get(clock, 0.0))
+            with pytest.raises(StoreError, match="was taken over by another run"):
+                slept.write_cell("one", {})
+
+
 def test_who_was_stopped_and_not_followed_goes_on(store: Store) -> None:
     with store.lock() as stopped:
         assert stopped.lease is not None

@@ -93,6 +93,21 @@ def test_a_lock_that_can_not_be_made_is_told(store: Store, monkeypatch: pytest.M
     assert lease.newest(store.path) == 0
 
 
+def test_a_lock_of_which_the_answer_was_lost_is_ours(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over NFS, where the client asks again and is told that the name is taken."""
+    link = os.link
+
+    def told_twice(*given: Path) -> None:
+        link(*given)
+        link(*given)
+
+    monkeypatch.setattr(os, "link", told_twice)
+    with store.lock():
+        assert lease.newest(store.path) == 1
+
+
 def test_a_lock_is_on_the_disk_before_it_is_one(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,13 +37,18 @@ _NAME = re.compile(r"\.lock-([0-9]{1,200})")
 _LOOK = 0.25  # seconds between two looks at another machine's lock
 
 
+def _clock() -> float:
+    """Seconds, those in which the whole machine slept among them; other machines went on."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 @dataclass
 class Lease:
     """A folder that this process may write to, until `release` or until another run took it."""
 
     folder: Path
     number: int
-    renewed: float = field(default_factory=time.monotonic)
+    renewed: float = field(default_factory=_clock)
     lost: bool = False
     _beats: int = 0
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -70,7 +75,7 @@ class Lease:
 
     def check(self) -> None:
         """Raises `StoreError` where the folder is another run's by now."""
-        if time.monotonic() - self.renewed > EXPIRES / 3:  # we were stopped, or the disk was away
+        if _clock() - self.renewed > EXPIRES / 3:  # we were stopped, or the disk was away
             self._renew()
         if self.lost:
             holder = read(self.folder, newest(self.folder))
@@ -102,7 +107,7 @@ class Lease:
                 return
             self._beats += 1
             _write(path_of(self.folder, self.number), self.number, held, self._beats, os.O_WRONLY)
-            self.renewed = time.monotonic()
+            self.renewed = _clock()
 
     def _is_anothers(self) -> bool:
         """Whether the lock of our number is another run's: it counted anew, as locks were removed.
@@ -178,7 +183,7 @@ def _wait_for_end(folder: Path, number: int) -> None:
         return
     if is_here(first):
         raise _refused(folder, first)
-    since = looked = time.monotonic()
+    since = looked = _clock()
     while looked - since < EXPIRES:
         time.sleep(_LOOK)
         now = read(folder, number)
@@ -187,7 +192,7 @@ def _wait_for_end(folder: Path, number: int) -> None:
         if now != first and first is not None:
             raise _refused(folder, now or first)
         first = now
-        before, looked = looked, time.monotonic()
+        before, looked = looked, _clock()
         if looked - before > EXPIRES / 3:  # we were stopped, or the disk was away: for both of us
             since = looked
 
@@ -238,7 +243,8 @@ def _created(folder: Path, number: int) -> bool:
         _write(aside, number, True, 0, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         os.link(aside, target)
     except FileExistsError:
-        return False
+        # Of a server whose answer was lost we are told so of what we made ourselves
+        return os.stat(aside).st_nlink > 1
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
