@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_files import assert_refused, draw, draw_classes
+from PIL import Image
 
 from benchmark import datasets
 from benchmark.datasets.files import Files, look
@@ -55,6 +56,17 @@ def test_a_device_among_images_is_refused(tmp_path: Path) -> None:
     name = draw_classes(tmp_path)
     (tmp_path / "b" / "bad.png").symlink_to("/dev/null")
     assert_refused(name, r"/b/bad\.png is no readable image \(it is not a regular file\)")
+
+
+def test_an_image_that_its_decoder_gives_up_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(_: object) -> None:
+        raise RuntimeError("Failed to decode image: Missing or empty image item")  # as of AVIF
+
+    name = draw_classes(tmp_path)
+    monkeypatch.setattr(Image, "open", give_up)
+    assert_refused(name, r"/a/0\.png is no readable image \(Failed to decode image")
 
 
 @pytest.mark.parametrize("there", ["val", "valid", "validation", "dev"])

@@ -27,6 +27,7 @@ UNREADABLE = (
     SyntaxError,
     ValueError,
     EOFError,
+    RuntimeError,  # of AVIF
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
