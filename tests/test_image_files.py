@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from dataset_files import assert_refused, draw, draw_classes
 from PIL import Image
+from test_named_datasets import gtsrb
 
 from benchmark import datasets
 from benchmark.datasets.files import Files, look
@@ -83,3 +84,8 @@ def test_labels_of_a_test_part_are_those_of_its_own_folders(tmp_path: Path) -> N
     draw_classes(tmp_path / "test", "c", each=2)
     draw_classes(tmp_path / "test", "b", each=1)
     assert datasets.load(f"folder:{tmp_path}").y_test.tolist() == [1, 2, 2]
+
+
+def test_the_size_that_is_asked_for_goes_before_that_of_a_named_set(tmp_path: Path) -> None:
+    gtsrb(tmp_path)
+    assert datasets.load("gtsrb", data_dir=tmp_path, image_size=8).input_shape == (8, 8, 3)
