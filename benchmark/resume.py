@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmark.cells import Cell
 from benchmark.job import Job
-from benchmark.results import Store
+from benchmark.results import Record, Store
 from benchmark.stages.training import TRAINING, trained_elsewhere
 
 
@@ -23,8 +23,8 @@ def _is_done(job: Job, store: Store) -> bool:
     record = store.read_cell(job.cell.cell_id)
     if record is None or record.get("status") != "ok":
         return False
-    attacks = sorted(record.get("suites", {}).get(job.suite, []))
-    return attacks == sorted(job.attack_keys().values()) and not job.pending(store)
+    attacks = _suites(record).get(job.suite, [])
+    return sorted(attacks) == sorted(job.attack_keys().values()) and not job.pending(store)
 
 
 def training_left(job: Job, store: Store | None) -> float:
@@ -38,8 +38,20 @@ def training_left(job: Job, store: Store | None) -> float:
 
 def suites_of(job: Job, store: Store) -> dict[str, list[str]]:
     """The suites of a cell: those done before, and the job's."""
-    before = (store.read_cell(job.cell.cell_id) or {}).get("suites", {})
-    return {**before, job.suite: list(job.attack_keys().values())}
+    before = store.read_cell(job.cell.cell_id) or {}
+    return {**_suites(before), job.suite: list(job.attack_keys().values())}
+
+
+def _suites(record: Record) -> dict[str, list[str]]:
+    """The suites that a cell's record tells, as far as they are any: it may be anybody's."""
+    told = record.get("suites")
+    if not isinstance(told, dict):
+        return {}
+    return {
+        suite: keys
+        for suite, keys in told.items()
+        if isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    }
 
 
 def spent(cell: Cell, store: Store) -> float | None:

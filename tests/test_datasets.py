@@ -6,8 +6,10 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,3 +128,31 @@ def test_a_pass_over_the_data_is_spared_where_no_file_has_changed(
     file = next(path for path in tmp_path.rglob("*") if path.is_file())
     os.utime(file, ns=(0, 0))
     assert datasets.load(name, before=before).fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_changed_file_of_each_part_is_noticed(tmp_path: Path, part: str) -> None:
+    for each in ("train", "test"):
+        draw_classes(tmp_path / each)
+    first = datasets.load(f"folder:{tmp_path}")
+    before = dataclasses.replace(first.measured, fingerprint="0" * 16)
+    os.utime(tmp_path / part / "b" / "9.png", ns=(0, 0))
+    assert datasets.load(f"folder:{tmp_path}", before=before).fingerprint == first.fingerprint
+
+
+def test_a_file_that_changed_while_it_was_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, real = save(tmp_path), datasets.split
+
+    def change_first(*given: Any, **options: Any) -> datasets.Dataset:
+        time.sleep(0.02)  # a file system's clock has its grain
+        save(tmp_path)
+        return real(*given, **options)
+
+    monkeypatch.setattr(datasets, "split", change_first)
+    first = datasets.load(name).measured
+    monkeypatch.undo()
+    now = datasets.load(name).fingerprint
+    assert first.fingerprint != now
+    assert datasets.load(name, before=first).fingerprint == now

@@ -93,15 +93,20 @@ def test_frames_of_a_sign_are_not_trained_and_validated_on(tmp_path: Path) -> No
 
 
 def test_npz_files_tell_groups(tmp_path: Path) -> None:
-    path = save(tmp_path, groups_train=np.repeat(np.arange(20), 2))
-    assert_sound(datasets.load(path))
-    assert datasets.load(path).fingerprint != datasets.load(save(tmp_path)).fingerprint
+    """Each image holds the number of its group."""
+    groups = np.repeat(np.arange(20, dtype=np.uint8), 2)
+    x = np.tile(groups[:, np.newaxis, np.newaxis], (1, 3, 3))
+    data = datasets.load(save(tmp_path, x_train=x, groups_train=groups))
+    assert_sound(data)
+    held, trained = (set(part[:][:, 0, 0, 0]) for part in (data.x_validation, data.x_train))
+    assert (len(held), held & trained) == (2, set())
 
 
 @pytest.mark.parametrize(
     ("groups", "says"),
     [
         pytest.param(np.arange(7), r"groups_train is int64 of shape \(7,\)", id="too few"),
+        pytest.param(np.ones((40, 1), int), r"of shape \(40, 1\)", id="a column"),
         pytest.param(np.ones(40), "groups_train is float64", id="no whole numbers"),
     ],
 )

@@ -84,12 +84,21 @@ def test_image_size_resizes_to_a_square(tmp_path: Path) -> None:
     assert data.input_shape == (6, 6, 1)
 
 
-def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
-    name = draw_classes(tmp_path, size=(4, 6))
+XMP = '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{}"/>'
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [("jpg", "exif"), ("jpg", "xmp"), ("png", "exif"), ("tif", "exif"), ("webp", "xmp")],
+)
+@pytest.mark.parametrize("lying", [5, 6, 7, 8])
+def test_a_photo_is_turned_upright(tmp_path: Path, suffix: str, kind: str, lying: int) -> None:
+    name = draw_classes(tmp_path, size=(4, 6), mode="RGB")
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its side
-    Image.new("L", (6, 4)).save(tmp_path / "a" / "turned.jpg", exif=exif)
-    assert datasets.load(name).input_shape == (6, 4, 1)
+    exif[0x0112] = lying
+    told = {"exif": exif, "xmp": XMP.format(lying).encode()}
+    Image.new("RGB", (6, 4)).save(tmp_path / "a" / f"turned.{suffix}", **{kind: told[kind]})
+    assert datasets.load(name).input_shape == (6, 4, 3)
 
 
 def build(*steps: Callable[[Path], object]) -> Callable[[Path], None]:

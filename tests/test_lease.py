@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from leases import change, left_by
 
 from benchmark.errors import StoreError
 from benchmark.results import Store, lease
@@ -27,19 +28,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.create(tmp_path / "out")
-
-
-def change(store: Store, **what: object) -> None:
-    """Changes what the newest lock says, as another machine would have written it."""
-    path = lease.path_of(store.path, lease.newest(store.path))
-    path.write_text(json.dumps({**json.loads(path.read_text()), **what}))
-
-
-def left_by(store: Store, **what: object) -> None:
-    """A lock as a run leaves it that was killed; of another machine unless said otherwise."""
-    with store.lock():
-        pass
-    change(store, **{"held": True, "machine": "another", "host": "far", **what})
 
 
 def test_a_run_of_this_machine_that_is_gone_is_followed_at_once(
@@ -76,6 +64,26 @@ def test_a_run_of_another_machine_that_gives_signs_is_left_alone(
         monkeypatch.undo()
 
 
+def test_time_in_which_nobody_could_look_is_no_time_without_a_sign(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is away for the holder too, who has no turn before our next look."""
+    left_by(store)
+    real, looks = lease.read, [0]
+
+    def read(folder: Path, number: int) -> dict[str, object] | None:
+        looks[0] += 1
+        if looks[0] == 2:
+            time.sleep(lease.EXPIRES)
+        if looks[0] == 3:
+            change(store, beats=99)
+        return real(folder, number)
+
+    monkeypatch.setattr(lease, "read", read)
+    with pytest.raises(StoreError, match="another run"):
+        store.lock().__enter__()
+
+
 def test_clocks_are_not_compared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     left_by(store, at="2099-01-01T00:00:00+00:00")
     os.utime(lease.path_of(store.path, 1), (4e9, 4e9))
@@ -108,6 +116,34 @@ def test_who_was_followed_writes_nothing_more(
     assert lease.newest(store.path) == 2
 
 
+@pytest.mark.parametrize("is_seen", [True, False], ids=["removed and seen so", "taken at once"])
+def test_who_takes_the_same_number_after_locks_were_removed_has_the_folder_alone(
+    store: Store, is_seen: bool
+) -> None:
+    with store.lock() as first:
+        assert first.lease is not None
+        first.lease._ended.set()
+        path = lease.path_of(store.path, 1)
+        others = json.dumps({**json.loads(path.read_text()), "process": 1, "began": "12345"})
+        path.unlink()
+        if is_seen:
+            first.lease._renew()
+        path.write_text(others)
+        first.lease._renew()
+        with pytest.raises(StoreError, match=r"was taken over by another run \(process 1\)"):
+            first.write_cell("one", {})
+    assert path.read_text() == others
+
+
+def test_who_lost_its_lock_to_nobody_is_told_so(store: Store) -> None:
+    with store.lock() as ours:
+        assert ours.lease is not None
+        lease.path_of(store.path, 1).unlink()
+        ours.lease._renew()
+        with pytest.raises(StoreError, match=r"the lock of .* was removed .*; the same command"):
+            ours.write_cell("one", {})
+
+
 def test_who_is_followed_between_two_files_of_a_stage_does_not_make_it_known(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +161,22 @@ def test_who_is_followed_between_two_files_of_a_stage_does_not_make_it_known(
     assert [path.name for path in store.cell_folder("one").iterdir()] == ["a.bin"]
 
 
+def test_who_slept_with_the_whole_machine_looks_again_before_it_writes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Linux calls monotonic stands still meanwhile."""
+    real = time.clock_gettime
+    with store.lock() as slept:
+        assert slept.lease is not None
+        slept.lease._ended.set()
+        change(store, machine="another", host="far")
+        with monkeypatch.context() as awake:
+            later = {time.CLOCK_BOOTTIME: lease.EXPIRES}
+            awake.setattr(time, "clock_gettime", lambda clock: real(clock) + later.get(clock, 0.0))
+            with pytest.raises(StoreError, match="was taken over by another run"):
+                slept.write_cell("one", {})
+
+
 def test_who_was_stopped_and_not_followed_goes_on(store: Store) -> None:
     with store.lock() as stopped:
         assert stopped.lease is not None
@@ -134,46 +186,53 @@ def test_who_was_stopped_and_not_followed_goes_on(store: Store) -> None:
     assert store.read_cell("one") is not None
 
 
-def test_of_many_that_want_a_free_folder_one_has_it_at_a_time(store: Store) -> None:
-    inside, most, had = [0], [0], []
-
-    def want(name: int) -> None:
-        while name not in had:
-            try:
-                with store.lock():
-                    inside[0] += 1
-                    most[0] = max(most[0], inside[0])
-                    time.sleep(0.01)
-                    inside[0] -= 1
-                    had.append(name)
-            except StoreError:
-                time.sleep(0.002)
-
-    threads = [threading.Thread(target=want, args=(name,)) for name in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(had) == list(range(6))
-    assert most == [1]
-
-
-def test_one_lock_is_left_whatever_came_before(store: Store) -> None:
-    for _ in range(3):
-        with store.lock():
-            pass
-    assert [path.name for path in store.path.glob(".lock*")] == [".lock-3"]
-
-
-def test_a_folder_without_hard_links_can_be_held(
+def test_a_run_of_another_machine_that_lets_go_is_followed_at_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
+    left_by(store)
+    monkeypatch.setattr(lease, "EXPIRES", 60)
+    threading.Timer(0.1, lambda: change(store, held=False)).start()
+    began = time.monotonic()
+    with store.lock():
+        assert time.monotonic() - began < 30
 
-    monkeypatch.setattr(os, "link", refuse)
-    with store.lock(), pytest.raises(StoreError, match="another run"):
-        store.lock().__enter__()
+
+def test_who_waits_and_sees_others_take_the_folder_looks_at_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_by(store)
+    others = lease.path_of(store.path, 1).read_text()
+
+    def follow() -> None:
+        lease.path_of(store.path, 2).write_text(json.dumps({**json.loads(others), "held": False}))
+        lease.path_of(store.path, 1).unlink()
+
+    threading.Timer(0.1, follow).start()
+    with store.lock():
+        assert lease.newest(store.path) == 3
+
+
+def test_a_lock_that_is_written_at_last_by_a_living_run_is_left_alone(store: Store) -> None:
+    path = lease.path_of(store.path, 1)
+    path.write_text("")
+    ended = threading.Event()
+
+    def live() -> None:
+        beats = 0
+        while not ended.wait(lease.HEARTBEAT):
+            beats += 1
+            aside = path.with_name("aside")
+            aside.write_text(json.dumps({"held": True, "machine": "another", "beats": beats}))
+            aside.rename(path)
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        with pytest.raises(StoreError, match="another run"):
+            store.lock().__enter__()
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_a_lock_that_is_being_written_is_waited_for(store: Store) -> None:
@@ -181,26 +240,3 @@ def test_a_lock_that_is_being_written_is_waited_for(store: Store) -> None:
     began = time.monotonic()
     with store.lock():
         assert time.monotonic() - began >= lease.EXPIRES
-
-
-def test_who_took_a_number_that_others_have_passed_lets_it_go(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between two looks of ours another run came, and one after it, which holds the folder."""
-    real = lease._created
-
-    def created(folder: Path, number: int) -> bool:
-        return real(folder, number) and (number > 1 or real(folder, 2))
-
-    monkeypatch.setattr(lease, "_created", created)
-    with pytest.raises(StoreError, match="another run"):
-        store.lock().__enter__()
-    assert [path.name for path in store.path.glob(".lock-*")] == [".lock-2"]
-
-
-def test_a_process_that_has_ended_but_is_not_waited_for_is_gone() -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert lease._began(child.pid) is None
-    assert lease._began(os.getpid()) is not None
-    child.wait()

@@ -176,6 +176,23 @@ def test_answers_are_the_same_where_a_gradient_is_asked_for(noticed, status):
     assert (found.status, found.evidence["share_of_answers"]) == (status, float(noticed > 0))
 
 
+def test_one_other_answer_is_enough():
+    noticed = np.zeros((COUNT, 1))
+    noticed[3] = 0.5
+    found = promises.same_with_gradients(subject(Linear(noticed=noticed)))
+    assert (found.status, found.evidence["share_of_answers"]) == ("flagged", 1 / COUNT)
+
+
+def test_a_few_gradients_that_are_far_off_are_no_fault_of_all():
+    """Such as where an example lies beside a bend."""
+
+    def few(gradient):
+        return np.where(np.arange(COUNT) % 8, 1, 1e-3).reshape(-1, 1, 1, 1) * gradient
+
+    found = promises.keeps_its_promise(subject(Linear(few)))
+    assert found.evidence["share_kept"] == pytest.approx(1, rel=1e-2)
+
+
 @pytest.mark.parametrize(
     ("norm", "eps", "budget"), [("linf", 0.1, 0.1), ("l2", 0.8, 0.2), ("l1", 3.2, 0.2)]
 )

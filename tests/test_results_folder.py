@@ -126,3 +126,26 @@ def test_open_says_why_a_folder_is_not_one(
     make(tmp_path / "out")
     with pytest.raises(StoreError, match=message):
         Store.open(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "name", ["bench.json", ".lock-1", ".lock-12", ".checksums", "cells", "logs"]
+)
+def test_a_link_where_results_will_be_written_is_refused_before_any_work(
+    tmp_path: Path, name: str
+) -> None:
+    out, elsewhere = Store.create(tmp_path / "out").path, tmp_path / "elsewhere"
+    there = out / name
+    if there.exists():
+        there.rename(elsewhere)
+    there.symlink_to(elsewhere)
+    with pytest.raises(StoreError, match=f"{name} is a link, which is not followed"):
+        Store.check_writable(out)
+
+
+def test_a_folder_that_can_not_be_entered_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.X_OK)
+    with pytest.raises(StoreError, match="no permission for"):
+        Store.check_writable(tmp_path / "out")

@@ -68,10 +68,54 @@ def test_a_text_becomes_a_column_for_each_of_its_values(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.x_test[:3][:, 2:], [[0, 1, 0], [0, 0, 0], [0, 0, 1]])
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0, 0.005], ids=["none", "all", "few"])
+def test_a_text_is_0_or_1_however_many_training_rows_have_it(tmp_path: Path, share: float) -> None:
+    """Numbers are scaled by what the training rows hold; a column of texts is not."""
+    count = round(400 * share)
+    table = frame(400, kind=["b"] * count + ["a"] * (400 - count))
+    test = frame(30, kind=["a", "b"] * 15)
+    data = datasets.load(saved_parts(tmp_path, table, test), label="class")
+    values = data.about["columns"][2]["values"]
+    found = data.x_test[:2][:, 2:].tolist()
+    assert found == [[float(one == value) for value in values] for one in ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        pytest.param(["01", "02", "x"], ["02", "01"], id="whole numbers"),
+        pytest.param(["1.50", "2.0", "x"], ["2.0", "1.50"], id="fractions"),
+        pytest.param(["TRUE", "FALSE", "x"], ["FALSE", "TRUE"], id="truths"),
+    ],
+)
+def test_texts_of_the_test_part_are_taken_as_they_are_written(
+    tmp_path: Path, train: list[str], test: list[str]
+) -> None:
+    """In test.csv alone they could be numbers."""
+    parts = {"train": (train * 10, 30), "test": (test * 10, 20)}
+    for name, (values, rows) in parts.items():
+        save(tmp_path / f"{name}.csv", frame(rows, kind=values, **{"class": values}))
+    data = datasets.load(f"csv:{tmp_path}", label="class")
+    there = [data.class_names[label] for label in data.y_test]
+    assert there[:2] == test
+    kinds = data.about["columns"][2]["values"]
+    assert [kinds[place] for place in data.x_test[:2][:, 2:].argmax(axis=1)] == test
+    assert data.x_test[:][:, 2:].sum() == 20
+
+
+def test_truths_beside_a_gap_are_the_same_classes_in_both_parts(tmp_path: Path) -> None:
+    labels = ["TRUE", "FALSE"] * 15
+    name = saved_parts(
+        tmp_path, frame(31, **{"class": [*labels, None]}), frame(30, **{"class": labels})
+    )
+    assert datasets.load(name, label="class").class_names == ("False", "True")
+
+
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        pytest.param([0] * 98 + [1] * 2, {0.0, 1.0}, id="rarely 1"),
+        pytest.param([5] * 397 + [5.5] * 3, {0.0, 1.0}, id="rarely more"),
+        pytest.param([5] * 397 + [3] * 3, {0.0, 1.0}, id="rarely less"),
         pytest.param([7.5] * 100, {0.0}, id="constant"),
         pytest.param([False, True] * 50, {0.0, 1.0}, id="false and true"),
     ],
@@ -79,8 +123,8 @@ def test_a_text_becomes_a_column_for_each_of_its_values(tmp_path: Path) -> None:
 def test_a_column_of_few_values_keeps_them(
     tmp_path: Path, column: list[Any], expected: set[float]
 ) -> None:
-    test = frame(ROWS, size=column)
-    data = datasets.load(saved_parts(tmp_path, frame(size=column * 1), test), label="class")
+    table = frame(len(column), size=column)
+    data = datasets.load(saved_parts(tmp_path, table, table), label="class")
     assert set(data.x_test[:][:, 0].tolist()) == expected
 
 
@@ -143,6 +187,12 @@ BAD = [
         frame(share=[1.0, np.inf] * 50), "class", "'share' has 50 cells .* row 2", id="infinity"
     ),
     pytest.param(
+        frame(share=[1.7e308, -1.7e308] * 50),
+        "class",
+        r"'share' ranges from -1.7e\+308 to 1.7e\+308, too far",
+        id="too far apart",
+    ),
+    pytest.param(
         frame(kind=["a", None] * 50), "class", "'kind' has 50 cells without", id="no text"
     ),
     pytest.param(
@@ -152,6 +202,9 @@ BAD = [
         id="10,000 texts",
     ),
     pytest.param(frame(), "share", "holds fractions", id="label of fractions"),
+    pytest.param(
+        frame(share=[1.0, 2.0] * 49 + [1.0, 2.5]), "share", "such as 2.5;", id="one fraction"
+    ),
     pytest.param(frame().head(0), "class", "has no rows", id="no rows"),
     pytest.param(frame(**{"class": ["x"] * ROWS}), "class", "at least 2", id="one class"),
     pytest.param(frame()[["class"]], "class", "no column beside", id="label alone"),
@@ -226,83 +279,3 @@ def test_a_missing_table_is_refused(tmp_path: Path) -> None:
 def test_a_column_is_for_tables_alone(column: str) -> None:
     with pytest.raises(DataError, match=f"--{column} 'class' .* only csv:FILE has columns"):
         datasets.load("digits", **{column: "class"})
-
-
-def grouped(**changes: Any) -> pd.DataFrame:
-    """20 senders of five rows each, with a kind of their own."""
-    sender = np.arange(ROWS) // 5
-    kinds = {"kind": [f"k{one}" for one in sender], "sender": [f"s{one}" for one in sender]}
-    return frame(**(kinds | changes))
-
-
-def kinds_of(part: Any) -> set[int]:
-    """Behind two columns of numbers."""
-    return set(part[:][:, 2:].argmax(axis=1).tolist())
-
-
-def test_no_split_parts_rows_of_one_group(tmp_path: Path) -> None:
-    name = save(tmp_path / "t.csv", grouped())
-    data = datasets.load(name, label="class", group="sender")
-    parts = [kinds_of(part) for part in (data.x_train, data.x_validation, data.x_test)]
-    assert [bool(part) for part in parts] == [True] * 3
-    assert sum(map(len, parts)) == 20
-    assert data.input_shape == (22,)  # the group is no input
-    other = datasets.load(save(tmp_path / "u.csv", grouped(sender=None)), label="class")
-    assert kinds_of(other.x_train) & kinds_of(other.x_test)
-
-
-def test_a_hundred_texts_can_be_told_apart(tmp_path: Path) -> None:
-    table = frame(300, kind=[f"name {row % 100}" for row in range(300)])
-    data = datasets.load(saved_parts(tmp_path, table, frame()), label="class")
-    assert data.input_shape == (102,)
-
-
-def test_one_column_beside_label_and_group_is_enough(tmp_path: Path) -> None:
-    name = save(tmp_path / "t.csv", grouped()[["sender", "size", "class"]])
-    assert datasets.load(name, label="class", group="sender").input_shape == (1,)
-
-
-def test_rows_without_a_group_stand_for_themselves_and_are_told(tmp_path: Path) -> None:
-    sender = [None if one < 40 else f"s{one // 5}" for one in range(ROWS)]
-    name = save(tmp_path / "t.csv", frame(sender=sender))
-    data = datasets.load(name, label="class", group="sender")
-    assert data.about["rows_without_group"] == 40
-    assert "rows_without_label" not in data.about
-    assert f"rows of {name} without a group, each one of its own: 40" in data.notices()
-    assert sum(map(len, (data.x_train, data.x_validation, data.x_test))) == ROWS
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_a_test_part_needs_no_groups(tmp_path: Path, there: bool) -> None:
-    test = grouped().head(30) if there else grouped(sender=None).head(30)
-    name = saved_parts(tmp_path, grouped(), test)
-    data = datasets.load(name, label="class", group="sender")
-    assert (data.x_test.shape, data.input_shape) == ((30, 22), (22,))
-
-
-@pytest.mark.parametrize(
-    ("group", "says"),
-    [
-        pytest.param("sende", "has no column 'sende'; did you mean 'sender'", id="misspelt"),
-        pytest.param("class", "--group 'class' is the column of --label", id="the label"),
-    ],
-)
-def test_a_bad_group_is_refused(tmp_path: Path, group: str, says: str) -> None:
-    with pytest.raises(DataError, match=says) as caught:
-        datasets.load(save(tmp_path / "t.csv", grouped()), label="class", group=group)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("table", "says"),
-    [
-        pytest.param(grouped()[["sender", "class"]], "no column beside the label and", id="alone"),
-        pytest.param(frame(sender=["one"] * ROWS), "the groups of class", id="one group"),
-    ],
-)
-def test_groups_that_leave_nothing_are_refused(
-    tmp_path: Path, table: pd.DataFrame, says: str
-) -> None:
-    name = save(tmp_path / "t.csv", table)
-    with pytest.raises(DataError, match=says):
-        datasets.load(name, label="class", group="sender")

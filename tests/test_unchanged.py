@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import time
@@ -138,6 +139,17 @@ def test_what_is_kept_of_checksums_may_be_anything(tmp_path: Path, text: str) ->
     store = finished(tmp_path)
     (store.path / ".checksums").write_text(text)
     assert next_command(store).read_stage(CELL, "training") is not None
+
+
+@pytest.mark.parametrize("name", ["/a", "../a"])
+def test_what_is_kept_of_files_elsewhere_is_left_out(tmp_path: Path, name: str) -> None:
+    store = finished(tmp_path)
+    kept = store.path / ".checksums"
+    kept.write_text(json.dumps({name: [1, len(LARGE), 1, 1, "x"]}))
+    again = next_command(store)
+    with again.lock():
+        assert again.read_stage(CELL, "training") is not None
+    assert list(json.loads(kept.read_text())) == [f"cells/{CELL}/weights.bin"]
 
 
 def test_a_copied_folder_is_hashed_anew(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Importing this package loads no framework; a loader's module is imported when it
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from benchmark.datasets import foreign, table
@@ -70,10 +71,11 @@ def load(
         keep=keep,
     )
     _check(key, entry, request)
+    since = time.time_ns()
     source, novel = _source(entry, request), None
     if classes is not None:
         source, novel = apply(class_split(classes, source.class_names), source)
-    dataset = split(source, name, seed=split_seed, before=before, novel=novel)
+    dataset = split(source, name, seed=split_seed, before=before, since=since, novel=novel)
     # Goes through everything, so that what can't be read is told here
     if dataset.measured is not before and distribution(name):
         foreign.check_values(dataset)

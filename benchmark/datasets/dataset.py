@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ class Measured:
     fingerprint: the first 16 hex digits of the SHA-256 of all six arrays: types, shapes and bytes.
     Of very many files, and of named sets of files, the digest of each stands for its pixels.
     known_test: how many test examples are trained or chosen with, too. repeated: how many of these
-    are there again. stamp: what the files looked like from outside; "" where there are none.
+    are there again. stamp: what the files looked like from outside; "" where there are none, or one
+    changed while they were read.
     known_novel: how many examples of classes that are held out are trained or chosen with, too.
     """
 
@@ -125,6 +127,7 @@ class Dataset:
     about: what the record should say of the data, beside what is found in them.
     files: that were read, or will be.
     before: what was found in the same data, as far as their files tell; see `measured`.
+    since: when reading them began, in nanoseconds: files that changed later tell nothing.
     novel: "validation" and "test" to the classes that are held out, where classes are split.
     """
 
@@ -139,6 +142,7 @@ class Dataset:
     about: Mapping[str, Any] = field(default_factory=dict)
     files: Sequence[str] = ()
     before: Measured | None = None
+    since: float = math.inf
     novel: Mapping[str, Pool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -207,7 +211,7 @@ class Dataset:
 
         It was where every file still has the size and the time of its last change.
         """
-        stamp = _stamp(self.files) if self.files else ""
+        stamp = _stamp(self.files, self.since) if self.files else ""
         if self.before is not None and stamp and stamp == self.before.stamp:
             return self.before
         digest = hashlib.sha256()
@@ -233,11 +237,13 @@ class Dataset:
         return Measured(digest.hexdigest()[:16], known_test, repeated, stamp, known_novel)
 
 
-def _stamp(files: Sequence[str]) -> str:
-    """The digest of the files' names, sizes and times of change."""
+def _stamp(files: Sequence[str], since: float) -> str:
+    """The digest of the files' names, sizes and times of change; "" where one is later."""
     digest = hashlib.sha256()
     for file in files:
         found = os.stat(file)
+        if max(found.st_mtime_ns, found.st_ctime_ns) > since:
+            return ""  # it may have been read before it changed
         digest.update(
             f"{file} {found.st_size} {found.st_mtime_ns}\n".encode(errors="surrogateescape")
         )

@@ -27,6 +27,7 @@ UNREADABLE = (
     SyntaxError,
     ValueError,
     EOFError,
+    RuntimeError,  # of AVIF
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -36,6 +37,8 @@ Pixels = NDArray[np.uint8]
 
 # EXIF: how an image lies, and the values that say that its sides are exchanged.
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
+# Where Pillow finds that; to look takes time.
+_TELLING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 
 # Decoded images that a process may keep, in bytes; more are decoded again when asked for again.
 KEPT = 512_000_000
@@ -188,10 +191,12 @@ def _header(path: str, *, hashed: bool) -> tuple[tuple[int, int], bool, bytes]:
         content = _content(path)
         with Image.open(io.BytesIO(content)) as image:
             mode, (width, height) = image.mode, image.size
-            if ("exif" in image.info or image.format == "TIFF") and image.getexif().get(
-                _ORIENTATION
-            ) in _LYING:
-                width, height = height, width
+            is_tiff = image.format == "TIFF"
+            tells = is_tiff or bool(_TELLING & image.info.keys())
+            if tells and image.getexif().get(_ORIENTATION) in _LYING:
+                # Whether a TIFF's size is that of the upright image depends on Pillow's version
+                upright = ImageOps.exif_transpose(image).size if is_tiff else (height, width)
+                width, height = upright
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
     if mode not in GREY + COLOUR:

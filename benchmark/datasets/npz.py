@@ -209,6 +209,7 @@ def looks_channels_first(shape: tuple[int, ...]) -> bool:
 
 def checked_images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
     """`x` with a channel axis, after checking its type, shape and range."""
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)
     if x.dtype not in (np.uint8, np.float16, np.float32, np.float64):
         raise DataError(f"{where} is {x.dtype}; save it as uint8, or as float in [0, 1]")
     if x.ndim not in (2, 3, 4) or not x.size:
@@ -259,5 +260,21 @@ def checked_labels(y: NDArray[np.generic], examples: int, *, where: str) -> NDAr
             f"it must be ({examples},), one label an image"
         )
     if y.dtype.kind == "S":
-        return np.char.decode(y.astype(np.bytes_), "utf-8", "replace")
-    return y if y.dtype.kind == "U" else y.astype(np.int64)
+        return _decoded(y.astype(np.bytes_), where)
+    if y.dtype.kind == "U":
+        return y
+    if y.size and int(y.max()) > np.iinfo(np.int64).max:
+        raise DataError(
+            f"{where} holds {y.max()}; save whole numbers below 2**63, or texts: y.astype(str)"
+        )
+    return y.astype(np.int64)
+
+
+def _decoded(texts: NDArray[np.bytes_], where: str) -> NDArray[np.str_]:
+    try:
+        return np.char.decode(texts, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} holds bytes that are no UTF-8 ({error.object!r}); save texts, such as "
+            "numpy.char.decode(y, 'latin-1')"
+        ) from error

@@ -8,6 +8,7 @@ equal size alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,14 +28,15 @@ def split(
     *,
     seed: int,
     before: Measured | None = None,
+    since: float = math.inf,
     novel: Mapping[str, Pool] | None = None,
 ) -> Dataset:
     """Split off the test part (20 %) and the validation part, where the data come without them.
 
     Raises DataError for fewer than two classes, and for a class with too few examples to be in
     every part that is split off, or whose groups are too few for that. A part that comes with the
-    data may lack classes. `before` is what was found in the same data. `novel` are classes that
-    stay apart.
+    data may lack classes. `before` is what was found in the same data, `since` when reading them
+    began. `novel` are classes that stay apart.
     """
     _check_classes(source, name)
     rng = np.random.default_rng(seed)
@@ -69,6 +71,7 @@ def split(
         about=about,
         files=source.files,
         before=before,
+        since=since,
         novel=novel or {},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -73,15 +74,19 @@ def load(request: Request) -> Source:
 
 
 def _frames(path: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    train, *test = (_read(one, name) for one in _paths(path))
-    return train, test[0] if test else None
+    first, *others = _paths(path)
+    train = _read(first, name)
+    # "01" is a number where no other text is in its column, and there may be others in train.csv
+    texts = [c for c in train if pd.api.types.infer_dtype(train[c], skipna=True) == "string"]
+    return train, _read(others[0], name, texts=texts) if others else None
 
 
 def _paths(path: Path) -> list[Path]:
     return [path / "train.csv", path / "test.csv"] if os.path.isdir(path) else [path]
 
 
-def _read(path: Path, name: str) -> pd.DataFrame:
+def _read(path: Path, name: str, *, texts: Sequence[Any] = ()) -> pd.DataFrame:
+    """The table in a file; `texts` are columns whose cells are taken as they are written."""
     if not os.path.isfile(path):
         raise DataError(
             f"{name}: there is no file {path}; give csv:FILE, or a folder with train.csv "
@@ -91,7 +96,9 @@ def _read(path: Path, name: str) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # Else the first cells of rows that are longer than the header would name the rows
-            frame = pd.read_csv(path, low_memory=False, index_col=False)
+            frame = pd.read_csv(
+                path, low_memory=False, index_col=False, dtype=dict.fromkeys(texts, str)
+            )
     except pd.errors.ParserWarning as error:
         raise DataError(
             f"{name}: rows have more cells than the header has names; give every column a name"
@@ -184,12 +191,19 @@ def _codes(labels: pd.Series[Any], classes: tuple[str, ...], name: str) -> Label
 
 
 def _check(frame: pd.DataFrame, name: str) -> None:
-    """Refuses empty and infinite cells."""
+    """Refuses empty and infinite cells, and numbers whose differences are infinite."""
     for column in frame:
         values = frame[column]
         wrong = values.isna()
         if _is_numeric(values):
-            wrong |= ~np.isfinite(values.to_numpy(np.float64, na_value=np.nan))
+            numbers = values.to_numpy(np.float64, na_value=np.nan)
+            wrong |= ~np.isfinite(numbers)
+            low, high = float(numbers.min()), float(numbers.max())
+            if not wrong.any() and math.isinf(high - low):
+                raise DataError(
+                    f"{name}: column {str(column)!r} ranges from {low:.6g} to {high:.6g}, too "
+                    "far to be scaled; leave such rows out, or rescale it"
+                )
         if wrong.any():
             row = cast(int, wrong.idxmax()) + 1
             raise DataError(

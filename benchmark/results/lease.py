@@ -33,8 +33,13 @@ from benchmark.results import files as disk
 HEARTBEAT, EXPIRES = 5.0, 90.0  # seconds
 
 _LENGTH = 1024  # bytes of a lock file, so that it is changed in one write
-_NAME = re.compile(r"\.lock-([0-9]{1,9})")
+_NAME = re.compile(r"\.lock-([0-9]{1,200})")
 _LOOK = 0.25  # seconds between two looks at another machine's lock
+
+
+def _clock() -> float:
+    """Seconds, those in which the whole machine slept among them; other machines went on."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass
@@ -43,7 +48,7 @@ class Lease:
 
     folder: Path
     number: int
-    renewed: float = field(default_factory=time.monotonic)
+    renewed: float = field(default_factory=_clock)
     lost: bool = False
     _beats: int = 0
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -70,10 +75,15 @@ class Lease:
 
     def check(self) -> None:
         """Raises `StoreError` where the folder is another run's by now."""
-        if time.monotonic() - self.renewed > EXPIRES / 3:  # we were stopped, or the disk was away
+        if _clock() - self.renewed > EXPIRES / 3:  # we were stopped, or the disk was away
             self._renew()
         if self.lost:
-            holder = read(self.folder, newest(self.folder)) or {}
+            holder = read(self.folder, newest(self.folder))
+            if holder is None:
+                raise StoreError(
+                    f"the lock of {self.folder} was removed while this run was writing there; the "
+                    "same command goes on"
+                )
             raise StoreError(
                 f"{self.folder} was taken over by another run ({_named(holder)}) while this one "
                 "gave no sign; the same command goes on when that has ended"
@@ -92,12 +102,20 @@ class Lease:
 
     def _renew(self, *, held: bool = True) -> None:
         with self._guard:
-            if newest(self.folder) != self.number:
+            if self.lost or newest(self.folder) != self.number or self._is_anothers():
                 self.lost = True
                 return
             self._beats += 1
             _write(path_of(self.folder, self.number), self.number, held, self._beats, os.O_WRONLY)
-            self.renewed = time.monotonic()
+            self.renewed = _clock()
+
+    def _is_anothers(self) -> bool:
+        """Whether the lock of our number is another run's: it counted anew, as locks were removed.
+
+        So it is where the folder was moved and another made in its place, too.
+        """
+        found = read(self.folder, self.number)
+        return found is not None and _process_of(found) != _process_of(_self())
 
 
 @contextlib.contextmanager
@@ -165,8 +183,8 @@ def _wait_for_end(folder: Path, number: int) -> None:
         return
     if is_here(first):
         raise _refused(folder, first)
-    deadline = time.monotonic() + EXPIRES
-    while time.monotonic() < deadline:
+    since = looked = _clock()
+    while looked - since < EXPIRES:
         time.sleep(_LOOK)
         now = read(folder, number)
         if newest(folder) != number or not is_held(now):
@@ -174,6 +192,9 @@ def _wait_for_end(folder: Path, number: int) -> None:
         if now != first and first is not None:
             raise _refused(folder, now or first)
         first = now
+        before, looked = looked, _clock()
+        if looked - before > EXPIRES / 3:  # we were stopped, or the disk was away: for both of us
+            since = looked
 
 
 def _refused(folder: Path, holder: dict[str, Any] | None) -> StoreError:
@@ -205,6 +226,15 @@ def _began(process: int) -> str | None:
     return None if state in "ZX" else fields[18]
 
 
+def _self() -> dict[str, Any]:
+    """What tells this process from all others."""
+    return {"machine": machine(), "process": os.getpid(), "began": _began(os.getpid())}
+
+
+def _process_of(record: dict[str, Any]) -> tuple[Any, ...]:
+    return record.get("machine"), record.get("process"), record.get("began")
+
+
 def _created(folder: Path, number: int) -> bool:
     """Whether we were the one who made this lock."""
     target = path_of(folder, number)
@@ -213,7 +243,8 @@ def _created(folder: Path, number: int) -> bool:
         _write(aside, number, True, 0, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         os.link(aside, target)
     except FileExistsError:
-        return False
+        # Of a server whose answer was lost we are told so of what we made ourselves
+        return os.stat(aside).st_nlink > 1
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
@@ -233,9 +264,7 @@ def _write(path: Path, number: int, held: bool, beats: int, flags: int) -> None:
         "beats": beats,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname()[:200],
-        "machine": machine(),
-        "process": os.getpid(),
-        "began": _began(os.getpid()),
+        **_self(),
     }
     content = json.dumps(record).encode().ljust(_LENGTH - 1) + b"\n"
     descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o644)

@@ -78,7 +78,7 @@ class Checksums(Unchanged[str]):
 
     def _at(self, folder: Path, name: str) -> str:
         """The checksum of a file, empty where there is none, or its path leads elsewhere."""
-        if not all(map(SAFE_NAME.fullmatch, name.split("/"))):
+        if not _leads_below(name):
             return ""
         try:
             return self.of((folder / name).absolute())
@@ -89,7 +89,7 @@ class Checksums(Unchanged[str]):
         """Takes what `save` wrote; what can't be read is hashed anew."""
         for name, told in (read_json(file) or {}).items():
             match told:
-                case [int(), int(), int(), int(), str()]:
+                case [int(), int(), int(), int(), str()] if _leads_below(name):
                     path = file.parent / name
                     self.known[path] = (told[0], told[1], told[2], told[3]), told[4]
                     self.kept.add(path)
@@ -112,6 +112,11 @@ def checksums_in(file: Path) -> Checksums:
     found = Checksums()
     found.load(file)
     return found
+
+
+def _leads_below(name: str) -> bool:
+    """Whether a path, told by whomever, stays in the folder that it begins at."""
+    return all(map(SAFE_NAME.fullmatch, name.split("/")))
 
 
 def _sha256(path: Path) -> str:
