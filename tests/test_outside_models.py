@@ -367,6 +367,14 @@ def test_a_model_is_told_to_be_near_chance_only_where_it_is(found, classes, righ
     assert any("--input-range" in notice for notice in notices) == told
 
 
+def test_one_sigmoid_is_right_where_it_is_above_a_half(found):
+    """As it is attacked, so that no other inputs are proposed for a model that is right."""
+    labels = torch.from_numpy(data(32)[1] % 2)
+    result = found(Net(after=lambda z: 0.1 + 0.8 * labels[: len(z), None]), classes=2)
+    assert (result.outputs, result.accuracy) == ("sigmoids", 1.0)
+    assert not any("is right on" in told for told in result.notices)
+
+
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
 def test_an_input_range_scales_pixels_before_the_model(framework):
     x, y = data()
