@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,9 @@ from benchmark.errors import ModelError
 from benchmark.external.model import ExternalModel
 from benchmark.external.outputs import one_output, outputs_in, told_of
 from benchmark.external.sigmoids.tensorflow import log_odds
-from benchmark.hdf5 import Array, arrays
+from benchmark.hdf5 import Array, arrays, damage_told
 from benchmark.text import one_line, reason_of
+from defenses.archives import UNREADABLE
 
 # What a `.keras` file may name beside Keras's own classes.
 _KERAS_MODULES = re.compile(r"(keras|builtins)(\..*)?")
@@ -118,8 +118,9 @@ def load_model(path: Path) -> keras.Model:
     _check_config(path)
     try:
         _arrays(path)
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        with damage_told():
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (*UNREADABLE, AttributeError, ImportError) as error:
         raise ModelError(
             f"{path.name} can't be loaded in safe mode: {one_line(error, 600)}"
         ) from error
@@ -134,8 +135,9 @@ def load_weights(model: keras.Model, path: Path) -> tuple[str, ...]:
     try:
         saved = _arrays(path)
         _check_kinds(model, saved, path.name)
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        with damage_told():
+            model.load_weights(path)
+    except UNREADABLE as error:
         raise ModelError(f"weights {path.name} don't fit the model: {_fault(error)}") from error
     # Keras doesn't mind arrays that the model has no place for.
     left = Counter(array.shape for array in saved)
@@ -214,7 +216,7 @@ def _check_config(path: Path) -> None:
             if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
                 raise ModelError(f"{path.name} is no Keras file: its config.json is too large")
             config = json.loads(archive.read("config.json"))
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"{path.name} is no .keras file: {one_line(error, 600)}") from error
     for module, name in _named(config):
         if name in _REFUSED or not _KERAS_MODULES.fullmatch(module or "keras"):

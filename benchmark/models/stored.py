@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from benchmark.errors import ModelError
-from benchmark.hdf5 import arrays
+from benchmark.hdf5 import arrays, damage_told
 from benchmark.models.layers import COUNTER, BatchNorm, Conv, Dense, GroupNorm
 from benchmark.models.specification import ModelSpecification
 
@@ -70,7 +70,7 @@ def _from_keras(path: Path, specification: ModelSpecification) -> dict[str, np.n
     arrays(str(path), path.name)  # h5py itself follows links to other files
     weights: dict[str, np.ndarray] = {}
     met = dict.fromkeys(_KERAS_KINDS.values(), 0)
-    with h5py.File(path) as file:
+    with damage_told(), h5py.File(path) as file:
         for layer, shape in specification.leaves():
             if (kind := _KERAS_KINDS.get(type(layer))) is None:
                 continue
