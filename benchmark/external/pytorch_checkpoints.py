@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import ModelError
+from benchmark.models.misfits import misfits, some
 from benchmark.text import one_line
 
 # Before it, even `weights_only` could be made to run code (CVE-2025-32434).
@@ -26,8 +27,6 @@ _NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "model_s
 
 # Parts of names that `torch.compile`, DataParallel and DistributedDataParallel put in, anywhere.
 _WRAPPERS = ("_orig_mod", "module")
-
-_NAMED = 4  # keys that an error line names
 
 State = dict[str, torch.Tensor]
 
@@ -83,7 +82,7 @@ def _entry(found: Any, file: str) -> str | None:
         return (known or entries)[0]
     if entries:
         raise ModelError(
-            f"{file} holds several state dicts ({_some(sorted(map(str, entries)))}); save the one "
+            f"{file} holds several state dicts ({some(sorted(map(str, entries)))}); save the one "
             "to attack alone"
         )
     deeper = [key for key in _NESTED if isinstance(found.get(key), Mapping)]
@@ -168,24 +167,19 @@ def _with_counters(state: State, own: State) -> tuple[State, str]:
 
 
 def _check_fits(state: State, own: State, file: str) -> None:
-    missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    common = sorted(own.keys() & state.keys())
-    shapes = [
-        f"{name} is {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in common
-        if state[name].shape != own[name].shape
-    ]
     kinds = [
         f"{name} is {_kind(state[name])} instead of {_kind(own[name])}"
-        for name in common
+        for name in sorted(own.keys() & state.keys())
         if _loses(state[name], own[name])
     ]
-    told = [f"it lacks {_some(missing)}"] * bool(missing)
-    told += [f"the model has no {_some(foreign)}"] * bool(foreign)
-    told += [_some(shapes)] * bool(shapes)
-    told += [f"{_some(kinds)}, which can't be converted without loss"] * bool(kinds)
+    told = misfits(_shapes(state), _shapes(own))
+    told += [f"{some(kinds)}, which can't be converted without loss"] * bool(kinds)
     if told:
         raise ModelError(f"weights {file} don't fit the model: {'; '.join(told)}")
+
+
+def _shapes(state: State) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def _loses(saved: torch.Tensor, own: torch.Tensor) -> bool:
@@ -202,8 +196,3 @@ def _loses(saved: torch.Tensor, own: torch.Tensor) -> bool:
 
 def _kind(value: torch.Tensor) -> str:
     return str(value.dtype).removeprefix("torch.")
-
-
-def _some(names: list[str]) -> str:
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + rest

@@ -19,6 +19,7 @@ from benchmark.external.model import ExternalModel
 from benchmark.external.outputs import one_output, outputs_in, told_of
 from benchmark.external.sigmoids.tensorflow import log_odds
 from benchmark.hdf5 import Array, arrays, damage_told
+from benchmark.models.misfits import some
 from benchmark.text import one_line, reason_of
 from defenses.archives import UNREADABLE
 
@@ -146,7 +147,7 @@ def load_weights(model: keras.Model, path: Path) -> tuple[str, ...]:
     if foreign:
         raise ModelError(
             f"weights {path.name} don't fit the model: it has no place for arrays such as "
-            f"{_some(foreign)}"
+            f"{some(foreign)}"
         )
     return ()
 
@@ -166,13 +167,9 @@ def _check_kinds(model: keras.Model, saved: list[Array], file: str) -> None:
     ]
     if lost:
         raise ModelError(
-            f"weights {file} don't fit the model: {_some(lost)} hold complex or quantised numbers, "
+            f"weights {file} don't fit the model: {some(lost)} hold complex or quantised numbers, "
             "which can't be converted without loss"
         )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def outputs_of(model: ExternalKerasModel, x: np.ndarray) -> np.ndarray:
