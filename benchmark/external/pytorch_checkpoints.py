@@ -14,6 +14,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from benchmark.errors import ModelError
 from benchmark.models.misfits import misfits, some
@@ -40,15 +41,19 @@ def load_weights(model: nn.Module, path: Path, *, new_head: bool = False) -> tup
         ModelError: the file can't be read, holds more than arrays, or its arrays don't fit.
     """
     state, nested = _state(path)
-    own = model.state_dict()
+    own = model.state_dict(keep_vars=True)
     state, renamed = _fitted(state, own)
     state, added = _with_counters(state, own)
     if new_head:
         head = f"{next(reversed(own)).rpartition('.')[0]}."
         state = {name: value for name, value in state.items() if not name.startswith(head)}
         state |= {name: value for name, value in own.items() if name.startswith(head)}
-    _check_fits(state, own, path.name)
-    model.load_state_dict(state)
+    try:
+        state = _with_tied(state, own, path.name)
+        _check_fits(state, own, path.name)
+        model.load_state_dict(state)
+    except RuntimeError as error:  # of what can't be copied, such as sparse tensors
+        raise ModelError(f"weights {path.name} don't fit the model: {one_line(error)}") from error
     told = [part for part in (nested, renamed, added) if part]
     return (f"weights {path.name}: {'; '.join(told)}",) if told else ()
 
@@ -166,20 +171,47 @@ def _with_counters(state: State, own: State) -> tuple[State, str]:
     return {**state, **{name: own[name] for name in counters}}, told
 
 
+def _with_tied(state: State, own: State, file: str) -> State:
+    """With every name of a tensor that the model has under several, where the file has one of them.
+
+    Files of `safetensors.torch.save_model` keep but one.
+    """
+    names: dict[int, list[str]] = {}
+    for name, value in own.items():
+        names.setdefault(id(value), []).append(name)
+    for tied in names.values():
+        first, *others = [name for name in tied if name in state] or tied
+        for other in others:
+            one, two = state.get(first), state.get(other)
+            if one is not None and two is not None and not _equal(one, two):
+                raise ModelError(
+                    f"weights {file} don't fit the model: {first} and {other} differ, where the "
+                    "model has one tensor for both"
+                )
+        if first in state:
+            state = state | {name: state[first] for name in tied if name not in state}
+    return state
+
+
+def _equal(one: torch.Tensor, two: torch.Tensor) -> bool:
+    return one is two or (one.shape == two.shape and bool((one == two).all()))
+
+
 def _check_fits(state: State, own: State, file: str) -> None:
     kinds = [
         f"{name} is {_kind(state[name])} instead of {_kind(own[name])}"
         for name in sorted(own.keys() & state.keys())
         if _loses(state[name], own[name])
     ]
-    told = misfits(_shapes(state), _shapes(own))
+    lazy = {name: state[name] for name, value in own.items() if is_lazy(value) and name in state}
+    told = misfits(_shapes(state), _shapes({**own, **lazy}))  # lazy layers take any shape
     told += [f"{some(kinds)}, which can't be converted without loss"] * bool(kinds)
     if told:
         raise ModelError(f"weights {file} don't fit the model: {'; '.join(told)}")
 
 
 def _shapes(state: State) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in state.items()}
+    return {name: () if is_lazy(value) else tuple(value.shape) for name, value in state.items()}
 
 
 def _loses(saved: torch.Tensor, own: torch.Tensor) -> bool:
