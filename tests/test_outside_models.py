@@ -290,6 +290,9 @@ REFUSED = {
     "numpy": (Eager, "not compiled by tf.function.*: AttributeError: .* no attribute 'numpy'"),
     "dict": (lambda: Net(after=lambda z: {"a": z, "b": z}), "'dict' with a, b .* wrap it"),
     "none": (lambda: Net(after=lambda z: None), "'NoneType' instead of one tensor"),
+    "array": (lambda: Net(after=lambda z: z.detach().numpy()), "'ndarray' instead of one tensor"),
+    "arrays": (lambda: Net(after=lambda z: (z.detach().numpy(), 1)), "'tuple' instead of one"),
+    "nothing": (lambda: Net(after=lambda z: {}), "'dict' instead of one tensor"),
     "complex": (lambda: Net(after=lambda z: z + 0j), "complex numbers .* absolute values"),
     "features first": (lambda: Net(after=lambda z: (z[:, :2], z)), "the first of its 2 outputs"),
 }
