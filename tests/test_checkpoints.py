@@ -287,6 +287,14 @@ def damaged(folder, name):
     return with_changed(folder / "w.weights.h5", b"HEAP", 16)  # its list of free bytes
 
 
+@pytest.mark.parametrize("ending", [".KERAS", ".weights.H5"])
+@pytest.mark.parametrize("read", [in_keras.load_model, as_external], ids=["model", "weights"])
+def test_an_ending_that_keras_does_not_know_is_told(tmp_path, read, ending):
+    (tmp_path / f"W{ending}").touch()
+    with pytest.raises(ModelError, match=f"endings in lower case; rename it to W{ending.lower()}$"):
+        read(tmp_path / f"W{ending}")
+
+
 @pytest.mark.parametrize("read", [as_external, as_stored, as_neutral])
 def test_a_damaged_h5_is_told_in_a_line(tmp_path, read):
     path = damaged(tmp_path, "w.weights.h5")

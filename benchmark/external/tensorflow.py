@@ -116,6 +116,7 @@ def load_model(path: Path) -> keras.Model:
     Raises:
         ModelError: the file can't be read, or names code that is not Keras's own.
     """
+    _check_case(path)
     _check_config(path)
     try:
         _arrays(path)
@@ -133,6 +134,7 @@ def load_weights(model: keras.Model, path: Path) -> tuple[str, ...]:
     Raises:
         ModelError: the file can't be read, or its arrays don't fit.
     """
+    _check_case(path)
     try:
         saved = _arrays(path)
         _check_kinds(model, saved, path.name)
@@ -150,6 +152,15 @@ def load_weights(model: keras.Model, path: Path) -> tuple[str, ...]:
             f"{some(foreign)}"
         )
     return ()
+
+
+def _check_case(path: Path) -> None:
+    """Refuses what Keras takes for another format, as it does W.H5 and W.KERAS."""
+    if (lower := path.suffix.lower()) != path.suffix:
+        raise ModelError(
+            f"{path.name}: Keras knows its files by endings in lower case; rename it to "
+            f"{path.stem}{lower}"
+        )
 
 
 def _check_kinds(model: keras.Model, saved: list[Array], file: str) -> None:
