@@ -59,6 +59,7 @@ TAKEN = {
     "net": (lambda s: {"net": s, "acc": 95.0}, "taken from 'net'"),
     "model": (lambda s: {"model": s, "optimizer": {"lr": 0.1}}, "taken from 'model'"),
     "unknown entry": (lambda s: {"classifier": s, "epoch": 3}, "taken from 'classifier'"),
+    "beside an empty entry": (lambda s: {"classifier": s, "meta": {}}, "taken from 'classifier'"),
     "two levels": (
         lambda s: {"model": {"state_dict": s, "arch": "net"}},
         "taken from 'state_dict' in 'model'",

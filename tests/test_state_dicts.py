@@ -95,3 +95,21 @@ def test_tensors_that_can_not_be_copied_are_refused_in_a_line(tmp_path, make):
     with pytest.raises(ModelError, match=r"^weights w\.pt don't fit the model: ") as caught:
         load_weights(plain(), path)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(("version", "reads"), [("2.5.1", False), ("2.6.0+cpu", True)])
+def test_a_torch_that_could_be_made_to_run_code_reads_no_pickle(
+    tmp_path, monkeypatch, version, reads
+):
+    path = saved(tmp_path / "w.pt", plain().state_dict())
+    monkeypatch.setattr(torch, "__version__", version)
+    if reads:
+        assert load_weights(plain(), path) == ()
+    else:
+        with pytest.raises(ModelError, match=r"torch 2\.5\.1 can't read w\.pt safely; use 2\.6"):
+            load_weights(plain(), path)
+
+
+def test_a_file_that_is_gone_is_told_as_such(tmp_path):
+    with pytest.raises(ModelError, match=r"^can't read w\.pt: "):
+        load_weights(plain(), tmp_path / "w.pt")
