@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
 import h5py
 
 from benchmark.errors import ModelError
+from benchmark.text import one_line
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ def arrays(file: str | IO[bytes], name: str) -> list[Array]:
     Raises:
         ModelError: one of them lies in another file, which whoever made this one could have
             chosen among everything that its reader may read.
-        OSError: it is no HDF5 file.
+        OSError: it is no HDF5 file, or damaged.
     """
     found: list[Array] = []
 
@@ -43,7 +46,7 @@ def arrays(file: str | IO[bytes], name: str) -> list[Array]:
             found.append(Array(path, tuple(node.shape), _kind(node.dtype.kind)))
         return None
 
-    with h5py.File(file, "r") as stream:
+    with damage_told(), h5py.File(file, "r") as stream:
         elsewhere = stream.visititems_links(visit)
     if elsewhere is not None:
         raise ModelError(
@@ -51,6 +54,15 @@ def arrays(file: str | IO[bytes], name: str) -> list[Array]:
             "save the weights themselves"
         )
     return found
+
+
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """While entered, whatever h5py raises of a damaged file is an `OSError` that says so."""
+    try:
+        yield
+    except (RuntimeError, SystemError) as error:
+        raise OSError(f"the file is damaged ({one_line(error.__cause__ or error)})") from error
 
 
 def _kind(kind: str) -> str:

@@ -59,6 +59,7 @@ TAKEN = {
     "net": (lambda s: {"net": s, "acc": 95.0}, "taken from 'net'"),
     "model": (lambda s: {"model": s, "optimizer": {"lr": 0.1}}, "taken from 'model'"),
     "unknown entry": (lambda s: {"classifier": s, "epoch": 3}, "taken from 'classifier'"),
+    "beside an empty entry": (lambda s: {"classifier": s, "meta": {}}, "taken from 'classifier'"),
     "two levels": (
         lambda s: {"model": {"state_dict": s, "arch": "net"}},
         "taken from 'state_dict' in 'model'",
@@ -266,6 +267,56 @@ def test_no_weights_file_is_followed_to_another_place(tmp_path, monkeypatch, how
 def test_keras_weights_that_would_lose_something_are_refused(tmp_path, kind):
     with pytest.raises(ModelError, match=r"layers/dense/vars/0 hold complex or quantised numbers"):
         in_keras.load_weights(dense(), weights_file(tmp_path, kind))
+
+
+def with_changed(path, mark, offset):
+    """The file with eight bytes changed, so far behind a mark."""
+    content = bytearray(path.read_bytes())
+    start = content.index(mark) + offset
+    content[start : start + 8] = b"\x41" * 8
+    path.write_bytes(content)
+    return path
+
+
+def damaged(folder, name):
+    """A file of which a copy went wrong: its index of names, or what its checksum covers."""
+    path = folder / name
+    if name == "w.keras":
+        dense().save(path)
+        return with_changed(path, b"model.weights.h5", 200)
+    dense().save_weights(folder / "w.weights.h5")
+    return with_changed(folder / "w.weights.h5", b"HEAP", 16)  # its list of free bytes
+
+
+@pytest.mark.parametrize("ending", [".KERAS", ".weights.H5"])
+@pytest.mark.parametrize("read", [in_keras.load_model, as_external], ids=["model", "weights"])
+def test_an_ending_that_keras_does_not_know_is_told(tmp_path, read, ending):
+    (tmp_path / f"W{ending}").touch()
+    with pytest.raises(ModelError, match=f"endings in lower case; rename it to W{ending.lower()}$"):
+        read(tmp_path / f"W{ending}")
+
+
+@pytest.mark.parametrize("read", [as_external, as_stored, as_neutral])
+def test_a_damaged_h5_is_told_in_a_line(tmp_path, read):
+    path = damaged(tmp_path, "w.weights.h5")
+    with pytest.raises(ModelError, match=r"w\.weights\.h5 .*the file is damaged \(.*free list"):
+        read(path)
+
+
+def test_a_damaged_keras_file_is_told_in_a_line(tmp_path):
+    with pytest.raises(ModelError, match=r"w\.keras .*Bad CRC-32"):
+        in_keras.load_model(damaged(tmp_path, "w.keras"))
+
+
+def test_a_torch_file_that_ends_anywhere_is_told_in_a_line(tmp_path):
+    """In the format before zip, whose end its reader does not look for."""
+    path = tmp_path / "w.pt"
+    torch.save(trained(), path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for end in range(1, len(whole), 11):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ModelError, match=r"^w\.pt is (no torch state dict|a pickle)"):
+            checkpoints.load_weights(net(), path)
 
 
 @pytest.mark.parametrize("name", ["w.h5", "w.weights.h5"])

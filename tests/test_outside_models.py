@@ -290,6 +290,9 @@ REFUSED = {
     "numpy": (Eager, "not compiled by tf.function.*: AttributeError: .* no attribute 'numpy'"),
     "dict": (lambda: Net(after=lambda z: {"a": z, "b": z}), "'dict' with a, b .* wrap it"),
     "none": (lambda: Net(after=lambda z: None), "'NoneType' instead of one tensor"),
+    "array": (lambda: Net(after=lambda z: z.detach().numpy()), "'ndarray' instead of one tensor"),
+    "arrays": (lambda: Net(after=lambda z: (z.detach().numpy(), 1)), "'tuple' instead of one"),
+    "nothing": (lambda: Net(after=lambda z: {}), "'dict' instead of one tensor"),
     "complex": (lambda: Net(after=lambda z: z + 0j), "complex numbers .* absolute values"),
     "features first": (lambda: Net(after=lambda z: (z[:, :2], z)), "the first of its 2 outputs"),
 }
@@ -365,6 +368,14 @@ def test_a_model_is_told_to_be_near_chance_only_where_it_is(found, classes, righ
 
     notices = found(Net(after=after), classes=classes).notices
     assert any("--input-range" in notice for notice in notices) == told
+
+
+def test_one_sigmoid_is_right_where_it_is_above_a_half(found):
+    """As it is attacked, so that no other inputs are proposed for a model that is right."""
+    labels = torch.from_numpy(data(32)[1] % 2)
+    result = found(Net(after=lambda z: 0.1 + 0.8 * labels[: len(z), None]), classes=2)
+    assert (result.outputs, result.accuracy) == ("sigmoids", 1.0)
+    assert not any("is right on" in told for told in result.notices)
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from benchmark.errors import ModelError
 
 _WAY_OUT = "wrap it in a builder whose model gives the logits alone"
@@ -29,7 +31,11 @@ def outputs_in(found: Any) -> tuple[Any, str]:
         taken = found[0] if found else None
         name = f"the first of its {len(found)} outputs"
     if not _is_tensor(taken):
-        keys = f" with {', '.join(map(str, list(found)[:6]))}" if isinstance(found, Mapping) else ""
+        keys = (
+            f" with {', '.join(map(str, list(found)[:6]))}"
+            if isinstance(found, Mapping) and found
+            else ""
+        )
         raise ModelError(
             f"the model gives {type(found).__name__!r}{keys} instead of one tensor (n, classes); "
             f"{_WAY_OUT}"
@@ -66,4 +72,5 @@ def told_of(found: Any, count: int) -> str:
 
 def _is_tensor(value: Any) -> bool:
     """Whether it is a tensor of torch or TensorFlow, without importing either."""
-    return hasattr(value, "dtype") and hasattr(value, "shape")
+    is_numpy = isinstance(value, np.ndarray | np.generic)  # which no gradient goes through
+    return hasattr(value, "dtype") and hasattr(value, "shape") and not is_numpy

@@ -5,7 +5,6 @@ What was taken off on the way is told in a line each, so that nothing is dropped
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,8 +14,10 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from benchmark.errors import ModelError
+from benchmark.models.misfits import misfits, some
 from benchmark.text import one_line
 
 # Before it, even `weights_only` could be made to run code (CVE-2025-32434).
@@ -27,8 +28,6 @@ _NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "model_s
 
 # Parts of names that `torch.compile`, DataParallel and DistributedDataParallel put in, anywhere.
 _WRAPPERS = ("_orig_mod", "module")
-
-_NAMED = 4  # keys that an error line names
 
 State = dict[str, torch.Tensor]
 
@@ -42,15 +41,19 @@ def load_weights(model: nn.Module, path: Path, *, new_head: bool = False) -> tup
         ModelError: the file can't be read, holds more than arrays, or its arrays don't fit.
     """
     state, nested = _state(path)
-    own = model.state_dict()
+    own = model.state_dict(keep_vars=True)
     state, renamed = _fitted(state, own)
     state, added = _with_counters(state, own)
     if new_head:
         head = f"{next(reversed(own)).rpartition('.')[0]}."
         state = {name: value for name, value in state.items() if not name.startswith(head)}
         state |= {name: value for name, value in own.items() if name.startswith(head)}
-    _check_fits(state, own, path.name)
-    model.load_state_dict(state)
+    try:
+        state = _with_tied(state, own, path.name)
+        _check_fits(state, own, path.name)
+        model.load_state_dict(state)
+    except RuntimeError as error:  # of what can't be copied, such as sparse tensors
+        raise ModelError(f"weights {path.name} don't fit the model: {one_line(error)}") from error
     told = [part for part in (nested, renamed, added) if part]
     return (f"weights {path.name}: {'; '.join(told)}",) if told else ()
 
@@ -84,7 +87,7 @@ def _entry(found: Any, file: str) -> str | None:
         return (known or entries)[0]
     if entries:
         raise ModelError(
-            f"{file} holds several state dicts ({_some(sorted(map(str, entries)))}); save the one "
+            f"{file} holds several state dicts ({some(sorted(map(str, entries)))}); save the one "
             "to attack alone"
         )
     deeper = [key for key in _NESTED if isinstance(found.get(key), Mapping)]
@@ -109,7 +112,9 @@ def unpickled(path: Path) -> Any:
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever the bytes of a damaged file make torch raise
         text = str(error)
         if found := re.search(r"GLOBAL (\S+)", text):
             raise ModelError(
@@ -166,25 +171,47 @@ def _with_counters(state: State, own: State) -> tuple[State, str]:
     return {**state, **{name: own[name] for name in counters}}, told
 
 
+def _with_tied(state: State, own: State, file: str) -> State:
+    """With every name of a tensor that the model has under several, where the file has one of them.
+
+    Files of `safetensors.torch.save_model` keep but one.
+    """
+    names: dict[int, list[str]] = {}
+    for name, value in own.items():
+        names.setdefault(id(value), []).append(name)
+    for tied in names.values():
+        first, *others = [name for name in tied if name in state] or tied
+        for other in others:
+            one, two = state.get(first), state.get(other)
+            if one is not None and two is not None and not _equal(one, two):
+                raise ModelError(
+                    f"weights {file} don't fit the model: {first} and {other} differ, where the "
+                    "model has one tensor for both"
+                )
+        if first in state:
+            state = state | {name: state[first] for name in tied if name not in state}
+    return state
+
+
+def _equal(one: torch.Tensor, two: torch.Tensor) -> bool:
+    return one is two or (one.shape == two.shape and bool((one == two).all()))
+
+
 def _check_fits(state: State, own: State, file: str) -> None:
-    missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    common = sorted(own.keys() & state.keys())
-    shapes = [
-        f"{name} is {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in common
-        if state[name].shape != own[name].shape
-    ]
     kinds = [
         f"{name} is {_kind(state[name])} instead of {_kind(own[name])}"
-        for name in common
+        for name in sorted(own.keys() & state.keys())
         if _loses(state[name], own[name])
     ]
-    told = [f"it lacks {_some(missing)}"] * bool(missing)
-    told += [f"the model has no {_some(foreign)}"] * bool(foreign)
-    told += [_some(shapes)] * bool(shapes)
-    told += [f"{_some(kinds)}, which can't be converted without loss"] * bool(kinds)
+    lazy = {name: state[name] for name, value in own.items() if is_lazy(value) and name in state}
+    told = misfits(_shapes(state), _shapes({**own, **lazy}))  # lazy layers take any shape
+    told += [f"{some(kinds)}, which can't be converted without loss"] * bool(kinds)
     if told:
         raise ModelError(f"weights {file} don't fit the model: {'; '.join(told)}")
+
+
+def _shapes(state: State) -> dict[str, tuple[int, ...]]:
+    return {name: () if is_lazy(value) else tuple(value.shape) for name, value in state.items()}
 
 
 def _loses(saved: torch.Tensor, own: torch.Tensor) -> bool:
@@ -201,8 +228,3 @@ def _loses(saved: torch.Tensor, own: torch.Tensor) -> bool:
 
 def _kind(value: torch.Tensor) -> str:
     return str(value.dtype).removeprefix("torch.")
-
-
-def _some(names: list[str]) -> str:
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + rest

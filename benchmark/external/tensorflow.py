@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,10 @@ from benchmark.errors import ModelError
 from benchmark.external.model import ExternalModel
 from benchmark.external.outputs import one_output, outputs_in, told_of
 from benchmark.external.sigmoids.tensorflow import log_odds
-from benchmark.hdf5 import Array, arrays
+from benchmark.hdf5 import Array, arrays, damage_told
+from benchmark.models.misfits import some
 from benchmark.text import one_line, reason_of
+from defenses.archives import UNREADABLE
 
 # What a `.keras` file may name beside Keras's own classes.
 _KERAS_MODULES = re.compile(r"(keras|builtins)(\..*)?")
@@ -115,11 +116,13 @@ def load_model(path: Path) -> keras.Model:
     Raises:
         ModelError: the file can't be read, or names code that is not Keras's own.
     """
+    _check_case(path)
     _check_config(path)
     try:
         _arrays(path)
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        with damage_told():
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (*UNREADABLE, AttributeError, ImportError) as error:
         raise ModelError(
             f"{path.name} can't be loaded in safe mode: {one_line(error, 600)}"
         ) from error
@@ -131,11 +134,13 @@ def load_weights(model: keras.Model, path: Path) -> tuple[str, ...]:
     Raises:
         ModelError: the file can't be read, or its arrays don't fit.
     """
+    _check_case(path)
     try:
         saved = _arrays(path)
         _check_kinds(model, saved, path.name)
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        with damage_told():
+            model.load_weights(path)
+    except UNREADABLE as error:
         raise ModelError(f"weights {path.name} don't fit the model: {_fault(error)}") from error
     # Keras doesn't mind arrays that the model has no place for.
     left = Counter(array.shape for array in saved)
@@ -144,9 +149,18 @@ def load_weights(model: keras.Model, path: Path) -> tuple[str, ...]:
     if foreign:
         raise ModelError(
             f"weights {path.name} don't fit the model: it has no place for arrays such as "
-            f"{_some(foreign)}"
+            f"{some(foreign)}"
         )
     return ()
+
+
+def _check_case(path: Path) -> None:
+    """Refuses what Keras takes for another format, as it does W.H5 and W.KERAS."""
+    if (lower := path.suffix.lower()) != path.suffix:
+        raise ModelError(
+            f"{path.name}: Keras knows its files by endings in lower case; rename it to "
+            f"{path.stem}{lower}"
+        )
 
 
 def _check_kinds(model: keras.Model, saved: list[Array], file: str) -> None:
@@ -164,13 +178,9 @@ def _check_kinds(model: keras.Model, saved: list[Array], file: str) -> None:
     ]
     if lost:
         raise ModelError(
-            f"weights {file} don't fit the model: {_some(lost)} hold complex or quantised numbers, "
+            f"weights {file} don't fit the model: {some(lost)} hold complex or quantised numbers, "
             "which can't be converted without loss"
         )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def outputs_of(model: ExternalKerasModel, x: np.ndarray) -> np.ndarray:
@@ -214,7 +224,7 @@ def _check_config(path: Path) -> None:
             if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
                 raise ModelError(f"{path.name} is no Keras file: its config.json is too large")
             config = json.loads(archive.read("config.json"))
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"{path.name} is no .keras file: {one_line(error, 600)}") from error
     for module, name in _named(config):
         if name in _REFUSED or not _KERAS_MODULES.fullmatch(module or "keras"):

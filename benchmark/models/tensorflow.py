@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from benchmark.errors import ModelError
-from benchmark.hdf5 import arrays
+from benchmark.hdf5 import arrays, damage_told
 from benchmark.models.layers import (
     BatchNorm,
     Conv,
@@ -137,7 +137,8 @@ def load_weights(model: keras.Model, path: Path) -> None:
     """
     try:
         arrays(str(path), path.name)
-        model.load_weights(path)
+        with damage_told():
+            model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"weights {path.name} don't fit the model: {error}") from error
 
