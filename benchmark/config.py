@@ -50,7 +50,9 @@ Frameworks = Annotated[
 Seed = Annotated[int, BeforeValidator(values.whole), Field(strict=True, ge=0, le=limits.MAX_SEED)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(values.listed), AfterValidator(values.unique)]
 Count = Annotated[int, Field(strict=True, gt=0)]
-Seconds = Annotated[float, Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)]
+Seconds = Annotated[
+    float, BeforeValidator(values.real), Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)
+]
 Budget = Annotated[float, BeforeValidator(values.budget)]
 Settings = dict[str, dict[str, Any]]
 
@@ -92,7 +94,7 @@ class RunConfig(Placement, Trainings):
     split: Annotated[int | str | dict[str, Any] | None, BeforeValidator(values.split)] = None
     label: str | None = None
     group: str | None = None
-    features: str | dict[str, Any] | None = None
+    features: Annotated[str | dict[str, Any] | None, BeforeValidator(values.features)] = None
     device: Annotated[str, one_of("device", DEVICES)] = "auto"
     jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None
     threads: Annotated[Count, Field(le=limits.MAX_THREADS)] | None = None

@@ -3,11 +3,12 @@
     OUT/logs/run.jsonl   a line a happening: first the run and its cells, then where each of them is
 
 It is written anew by each run, by the process that holds the folder alone, and read by
-`benchmark.status`. Results don't depend on it.
+`benchmark.status`. Results don't depend on it: where the disk takes no more, the run goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -28,6 +29,7 @@ from benchmark.events import (
 )
 from benchmark.job import Job
 from benchmark.results import Store, write_text
+from benchmark.results.layout import explained
 
 NAME = "run"
 
@@ -41,11 +43,14 @@ class Journal:
         lock = None if store.lease is None else store.lease.number
         first = {"lock": lock, "host": socket.gethostname(), "process": os.getpid()}
         line = _line("began", **first, **about, cells=cells)
-        write_text(self._path, line, root=store.path, flush=False)
+        with explained("write", self._path):
+            write_text(self._path, line, root=store.path, flush=False)
         self._stages: dict[int, str] = {}
+        self._torn = False  # whether the last line may lack its end
 
     def __enter__(self) -> Self:
-        self._stream = open(self._path, "a", encoding="utf-8", buffering=1)
+        with explained("write", self._path):
+            self._stream = open(self._path, "ab", buffering=0)
         return self
 
     def __exit__(
@@ -55,7 +60,7 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         with self._stream:
-            self._stream.write(_line("ended", error=None if kind is None else kind.__name__))
+            self._add("ended", error=None if kind is None else kind.__name__)
 
     def write(self, event: Event) -> None:
         """Adds a line, unless the event is of progress within a stage."""
@@ -64,21 +69,28 @@ class Journal:
             case CellStarted():
                 self._stages.pop(event.slot, None)
                 known |= {"where": event.where, "attempt": event.attempt}
-                self._stream.write(_line("started", **known))
+                self._add("started", **known)
             case CellProgress():
                 if self._stages.get(event.slot) != event.stage:
                     self._stages[event.slot] = event.stage
-                    self._stream.write(_line("stage", **known, stage=event.stage))
+                    self._add("stage", **known, stage=event.stage)
             case CellPaused():
-                self._stream.write(_line("paused", **known))
+                self._add("paused", **known)
             case StageFailed():
                 known |= {"stage": event.stage, "reason": event.reason}
-                self._stream.write(_line("failed", **known))
+                self._add("failed", **known)
             case CellFinished():
                 known |= {"status": event.status, "reason": event.reason}
-                self._stream.write(_line("finished", **known))
+                self._add("finished", **known)
             case CellNotice():
                 pass
+
+    def _add(self, what: str, **more: Any) -> None:
+        line = _line(what, **more).encode()
+        line = b"\n" + line if self._torn else line
+        self._torn = True
+        with contextlib.suppress(OSError):
+            self._torn = self._stream.write(line) != len(line)
 
 
 def path_in(folder: Path) -> Path:

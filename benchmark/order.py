@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from benchmark import sources
@@ -71,12 +71,26 @@ def in_turns(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     """The jobs, and those of them that come once more when all have ended.
 
     Where an undefended twin is attacked with what was made on a cell's model, that cell comes
-    first, and its trust checks, which look at the twin, are left for a second turn.
+    first, and its trust checks, which look at the twin, are left for a second turn. So are its
+    attacks that are made on the model of a cell which comes later: two may need each other's.
     """
+    place = {job.cell.cell_id: n for n, job in enumerate(jobs)}
     twins = {_place(job): n for n, job in enumerate(jobs) if job.cell.defense == BASELINE}
-    again = [job for n, job in enumerate(jobs) if twins.get(_place(job), -1) > n]
-    late = {job.cell.cell_id for job in again}
-    return [replace(job, unchecked=job.cell.cell_id in late) for job in jobs], again
+    first, again = [], []
+    for n, job in enumerate(jobs):
+        later = {name for name, cell_id in job.sources.items() if place.get(cell_id, n) > n}
+        if later or twins.get(_place(job), n) > n:
+            again.append(job)
+            job = _without(job, later)
+        first.append(job)
+    return first, again
+
+
+def _without(job: Job, sources: Collection[str]) -> Job:
+    """A job without its trust checks, the attacks made on these models, and what follows them."""
+    attacks = tuple(spec for spec in job.attacks if spec.source not in sources)
+    drawn = job.curve is not None and job.curve.attack in {spec.name for spec in attacks}
+    return replace(job, attacks=attacks, curve=job.curve if drawn else None, unchecked=True)
 
 
 def _place(job: Job) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from benchmark import limits
+from benchmark import limits, values
 from benchmark.choices import one_of
 from benchmark.errors import ConfigError, UnknownName, shortened
 from benchmark.frameworks import FRAMEWORKS
@@ -56,6 +56,13 @@ def _environments(value: Any) -> dict[str, dict[str, Any]]:
     return value
 
 
+GpusPerCell = Annotated[
+    float,
+    BeforeValidator(values.real),
+    Field(ge=0, le=limits.MAX_JOBS, allow_inf_nan=False),
+]
+
+
 class Placement(BaseModel):
     """Where the cells of a run are worked on.
 
@@ -71,9 +78,7 @@ class Placement(BaseModel):
 
     executor: Annotated[str, one_of("executor", EXECUTORS)] = "local"
     ray_address: str | None = None
-    gpus_per_cell: Annotated[float, Field(ge=0, le=limits.MAX_JOBS, allow_inf_nan=False)] | None = (
-        None
-    )
+    gpus_per_cell: GpusPerCell | None = None
     cpus_per_cell: Annotated[int, Field(strict=True, gt=0, le=limits.MAX_THREADS)] | None = None
     runtime_env: Annotated[dict[str, dict[str, Any]], BeforeValidator(_environments)] = Field(
         default_factory=dict

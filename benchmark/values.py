@@ -30,6 +30,13 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value) else value
 
 
+def real(value: Any) -> Any:
+    """A value that may be read as a number, as it is; true and false are none."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {shortened(value)}")
+    return value
+
+
 def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Each value once, where it came first."""
     return tuple(dict.fromkeys(values))
@@ -56,6 +63,15 @@ def budget(value: Any) -> float:
     if not 0 < number < math.inf:
         raise ConfigError(f"eps {shortened(value)} is not allowed; give a finite number above 0")
     return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
+
+
+def features(value: Any) -> Any:
+    """A file or what stands in one, as it is."""
+    if value is None or isinstance(value, str | dict):
+        return value
+    raise ConfigError(
+        f"features {shortened(value)} is not allowed; give a YAML file, or immutable and budget"
+    )
 
 
 def split(value: Any) -> Any:

@@ -149,6 +149,15 @@ def test_config_is_frozen() -> None:
         ({"examples": -5}, "examples must be greater than 0, got -5"),
         ({"jobs": 0}, "jobs must be greater than 0, got 0"),
         ({"attack_timeout": 0}, "attack_timeout must be greater than 0, got 0"),
+        ({"attack_timeout": True}, "attack_timeout must be a number, got True"),
+        (
+            {"executor": "ray", "gpus_per_cell": True},
+            "gpus_per_cell must be a number, got True",
+        ),
+        (
+            {"features": ["age"]},
+            "features ['age'] is not allowed; give a YAML file, or immutable and budget",
+        ),
         ({"baseline": "no"}, "baseline must be a valid boolean, got 'no'"),
         ({"epoch": 3}, "unknown configuration key 'epoch'; did you mean 'epochs'?"),
         ({"parameters": [1]}, "parameters must map names to their settings, got [1]"),

@@ -9,6 +9,7 @@ MODULE = "nosuch_package.nets:build"
 
 WRONG = {
     "model": (["--model", "cnnn"], "unknown model 'cnnn'; did you mean 'cnn'?"),
+    "no model": (["--model", ""], "unknown model ''; allowed: cnn, cnn-small"),
     "file": (["--model", "nosuch.py:build"], "nosuch.py; check the path in --model"),
     "module": (["--model", MODULE], "no module 'nosuch_package.nets' here; check --model"),
     "weights": (["--init", "nosuch.pt"], "no weights file at nosuch.pt; check the path"),

@@ -147,6 +147,8 @@ COMMANDS = {
     "ways": (["--ways", "9"], "ways 9 is more than"),
     "shots": (["--ways", "2", "--shots", "500"], "505 shots and queries a class"),
     "split": (["--split", "nowhere.yaml"], "'nowhere.yaml' can't be read"),
+    "no split": (["--split", ""], "split '' can't be read"),
+    "empty split": (["--set", "split={}"], "split must hold the lists train, validation, test"),
     "split that is true": (["--set", "split=true"], "split True is not allowed; give a seed, a"),
     "split in a list": (["--set", "split=[1]"], "split [1] is not allowed; give a seed, a YAML"),
     "split without protocol": (["--protocol", "none", "--split", "1"], "--protocol few-shot"),

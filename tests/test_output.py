@@ -60,6 +60,34 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_break_nothing_and_their_numbers_are_no_other_files(closed: str) -> None:
+    program = (
+        "import os, sys\n"
+        "from benchmark.cli.app import app, main\n"
+        "def check():\n"
+        "    print('out'); print('err', file=sys.stderr)\n"
+        "    child = os.spawnv(os.P_WAIT, '/bin/sh', ['sh', '-c', 'test -e /proc/self/fd/0 "
+        "-a -e /proc/self/fd/1 -a -e /proc/self/fd/2'])\n"
+        "    sys.exit(10 + child if os.dup(0) > 2 else 20)\n"
+        "app.command('check')(check)\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", program, "check"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 10
+    assert (done.stdout, done.stderr) == (
+        "" if ">&-" in closed.split() else "out\n",
+        "" if "2>&-" in closed else "err\n",
+    )
+
+
 def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_a_reader_who_has_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

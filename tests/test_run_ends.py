@@ -12,7 +12,8 @@ import pytest
 
 import reports
 from benchmark import frameworks
-from benchmark.cli.output import told_if_slow
+from benchmark.cli import execution
+from benchmark.cli.output import ReaderGoneError, told_if_slow
 from benchmark.errors import StoreError
 from benchmark.results import Store
 from reports import records
@@ -48,6 +49,20 @@ def test_report_that_fails_loses_nothing(
     assert str(error) in last
     assert last.endswith("once more: bench report bench-results")
     assert len(Store.open("bench-results").cell_ids()) == 2
+
+
+@pytest.mark.parametrize("shown", ["_print_table", "_print_finding"])
+def test_a_reader_who_has_seen_enough_is_no_failed_report(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, shown: str
+) -> None:
+    def left(*_: object) -> None:
+        raise ReaderGoneError
+
+    monkeypatch.setattr(execution, shown, left)
+    result = bench(*RUN, "--no-baseline")
+
+    assert result.code == 1
+    assert "error" not in result.err
 
 
 def test_each_cell_is_read_once_for_all_that_is_shown(

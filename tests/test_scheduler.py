@@ -11,7 +11,7 @@ import pytest
 import sleeping_worker
 
 from benchmark.cli.progress import Progress
-from benchmark.events import CellFinished, CellPaused, CellProgress, CellStarted
+from benchmark.events import CellFinished, CellNotice, CellPaused, CellProgress, CellStarted
 from benchmark.executors import scheduler
 from benchmark.executors.interface import STORED, Gone, Task
 from benchmark.executors.scheduler import MOST_ATTEMPTS
@@ -30,6 +30,10 @@ class Scripted:
     most: int = 1
     fate: dict[tuple[int, str, int], Gone] = field(default_factory=dict)
     slow: frozenset[int] = frozenset()
+    fails: frozenset[tuple[int, str]] = frozenset()  # cells and stages that give no result
+    raises: frozenset[tuple[int, str]] = frozenset()  # cells and stages that fail their cell
+    silent: bool = False  # whether workers tell no stage
+    dies_once: bool = False  # whether a fate comes but once
     unplaced: frozenset[int] = frozenset()  # slots that wait for a place until nothing else can
     distributed: bool = True
     device: str = "cpu"
@@ -69,9 +73,18 @@ class Scripted:
         for stage in job.stages:
             if task.stages is not None and stage.path not in task.stages:
                 continue
-            yield slot, ("progress", cell_id, stage.label, 0.0)
-            if (gone := self.fate.get((job.cell.seed, stage.label, task.attempt))) is not None:
+            if not self.silent:
+                yield slot, ("progress", cell_id, stage.label, 0.0)
+            place = (job.cell.seed, stage.label, task.attempt)
+            if (gone := self.fate.get(place)) is not None:
+                if self.dies_once:
+                    del self.fate[place]
                 yield slot, gone
+                return
+            if (job.cell.seed, stage.label) in self.fails:
+                yield slot, ("failed", cell_id, stage.label, "no")
+            if (job.cell.seed, stage.label) in self.raises:
+                yield slot, ("finished", cell_id, "failed", "no", {"status": "failed"})
                 return
             if stage.path == "training":
                 record = {"seconds": 1.0, "cost": {"gradient_evaluations": 1000.0}}
@@ -207,6 +220,55 @@ def test_no_more_workers_are_hired_than_there_is_room_for(store: Store) -> None:
     executor = Scripted(store, most=3, slow=frozenset(range(9)))
     run(executor, *jobs(store, 9))
     assert sorted({slot for slot, _ in executor.hired}) == [0, 1, 2]
+
+
+def test_the_framework_with_the_most_to_do_is_hired_for_first(store: Store) -> None:
+    executor = Scripted(store, most=3, slow=frozenset(range(9)))
+    many = [sleeping_worker.job(store.path, seed) for seed in range(4)]
+    few = [sleeping_worker.job(store.path, seed, framework="tensorflow") for seed in (4, 5)]
+    run(executor, *few, *many)
+    assert [framework for _, framework in executor.hired[:3]] == ["torch", "tensorflow", "torch"]
+
+
+def test_a_part_that_fails_its_cell_ends_it(store: Store) -> None:
+    executor = Scripted(store, raises=frozenset({(0, "training")}))
+    done, _ = run(executor, *jobs(store, 2))
+    assert [(one.job.cell.seed, one.status) for one in done] == [(0, "failed"), (1, "ok")]
+    assert [stages for _, seed, stages in executor.given if seed == 0] == [MAKING]
+
+
+def test_a_stage_that_failed_is_told_with_its_cell(store: Store) -> None:
+    done, _ = run(Scripted(store, fails=frozenset({(0, "attack fgsm")})), *jobs(store, 2))
+    assert [[one.stage for one in cell.failed] for cell in done] == [["attack fgsm"], []]
+
+
+def test_what_is_tried_again_elsewhere_is_not_told_as_failed_before(store: Store) -> None:
+    fails = frozenset({(0, "attack fgsm")})
+    (done,), events = run(
+        Scripted(store, fails=fails, fate={(0, "attack pgd", 1): LOST}), *jobs(store, 1)
+    )
+    assert [one.stage for one in done.failed] == ["attack fgsm"]
+    told = [one.text for one in events if isinstance(one, CellNotice)]
+    assert told == ["its machine was lost during attack pgd; it begins again elsewhere"]
+
+
+def test_a_worker_that_falls_before_its_first_task_fails_that(store: Store) -> None:
+    """Else a worker that can't start would be hired for ever."""
+    dies = Gone("killed by SIGKILL")
+    executor = Scripted(store, fate={(0, "training", 1): dies}, silent=True)
+    done, _ = run(executor, *jobs(store, 1))
+    assert [(one.status, one.reason) for one in done] == [
+        ("failed", "killed by SIGKILL while starting")
+    ]
+
+
+def test_a_worker_that_falls_between_two_tasks_costs_none(store: Store) -> None:
+    dies = Gone("killed by SIGKILL")
+    executor = Scripted(store, fate={(1, "training", 1): dies}, silent=True, dies_once=True)
+    done, events = run(executor, *jobs(store, 2))
+    assert [one.status for one in done] == ["ok", "ok"]
+    assert {one.attempt for one in events if isinstance(one, CellStarted)} == {1}
+    assert not [one for one in events if isinstance(one, CellNotice)]
 
 
 def test_progress_counts_parts_of_a_cell_where_they_are(store: Store) -> None:

@@ -140,6 +140,23 @@ def test_a_twin_that_comes_after_its_cell_is_looked_at_in_a_second_turn(tmp_path
     assert in_turns(jobs[:1]) == ([jobs[0]], [])  # where the twin is done
 
 
+def test_attacks_on_each_others_models_wait_for_a_second_turn(tmp_path: Path) -> None:
+    suite = """
+        attacks: {a: {attack: pgd, from: pgd-at}, b: {attack: pgd, from: fgsm-at}}
+        security_curve: {attack: b, budgets: [1, 2]}
+    """
+    defenses = ["pgd-at", "fgsm-at"]
+    jobs = planned(tmp_path / "out", suite, defense=defenses, baseline=False).jobs
+
+    first, again = in_turns(jobs)
+
+    stages = [[stage.label for stage in job.stages] for job in first]
+    assert stages[0] == ["training", "attack a", "transfer between frameworks"]
+    assert stages[1][:4] == ["training", "attack a", "attack b", "trust checks"]
+    assert again == [jobs[0]]
+    assert in_turns(jobs[:1]) == ([jobs[0]], [])  # where the other is trained
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_twin_check_knows_a_twin_that_comes_later(tmp_path: Path, processes: int) -> None:
     flags = {"model": "cnn-small", "epochs": 1, "examples": 20, "jobs": processes}

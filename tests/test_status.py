@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 import sleeping_worker
 
+from benchmark import journal
+from benchmark.errors import StoreError
 from benchmark.events import CellFinished, CellPaused, CellProgress, CellStarted, StageFailed
 from benchmark.journal import Journal, path_in
 from benchmark.results import Store, lease
@@ -29,16 +32,16 @@ def end(store: Store, job: Any, state: str = "ok", reason: str = "") -> None:
 def test_every_cell_is_somewhere_while_a_run_works_on_them(store: Store) -> None:
     jobs = [sleeping_worker.job(store.path, seed) for seed in range(5)]
     done, failed, running, paused, waiting = jobs
-    with store.lock() as held, Journal(held, jobs, {"executor": "ray"}) as journal:
+    with store.lock() as held, Journal(held, jobs, {"executor": "ray"}) as written:
         for slot, job in enumerate((done, failed, paused)):
-            journal.write(CellStarted(job, slot, where="n1"))
+            written.write(CellStarted(job, slot, where="n1"))
         end(held, done)
-        journal.write(CellFinished(done, 0, "ok", "", 1.0))
+        written.write(CellFinished(done, 0, "ok", "", 1.0))
         end(held, failed, "failed", "killed")
-        journal.write(CellFinished(failed, 1, "failed", "killed", 1.0))
-        journal.write(CellPaused(paused, 2, done=True))
-        journal.write(CellStarted(running, 0, where="n2", attempt=2))
-        journal.write(CellProgress(running, 0, "attack pgd", 0.0))
+        written.write(CellFinished(failed, 1, "failed", "killed", 1.0))
+        written.write(CellPaused(paused, 2, done=True))
+        written.write(CellStarted(running, 0, where="n2", attempt=2))
+        written.write(CellProgress(running, 0, "attack pgd", 0.0))
         found = status(store.path)
 
     assert (found.state, found.run["executor"]) == ("at work", "ray")
@@ -62,8 +65,8 @@ def test_a_cell_that_failed_before_waits_for_the_run_that_tries_it_again(store: 
 
 def test_what_a_killed_run_was_at_is_waiting(store: Store) -> None:
     job = sleeping_worker.job(store.path)
-    with store.lock() as held, Journal(held, [job], {}) as journal:
-        journal.write(CellStarted(job, 0, where="n1"))
+    with store.lock() as held, Journal(held, [job], {}) as written:
+        written.write(CellStarted(job, 0, where="n1"))
         assert [one.where for one in status(store.path).running] == ["n1"]
         written = path_in(store.path).read_text()
     path_in(store.path).write_text(f'{written}{{"what": "fin')  # it was killed while it wrote
@@ -114,14 +117,49 @@ def test_a_record_that_is_none_is_told_as_damaged(store: Store, changes: dict[st
 
 def test_a_journal_and_a_lock_may_say_anything(store: Store) -> None:
     job = sleeping_worker.job(store.path, 0)
-    with store.lock() as held, Journal(held, [job], {}) as journal:
-        journal.write(CellStarted(job, 0, where="n1"))
+    with store.lock() as held, Journal(held, [job], {}) as written:
+        written.write(CellStarted(job, 0, where="n1"))
         path = path_in(store.path)
         path.write_text(path.read_text().replace('"attempt": 1', '"attempt": "many"'))
         lock = lease.path_of(store.path, lease.newest(store.path))
         lock.write_text(json.dumps({"held": True, "machine": "x", "at": "yesterday"}))
         found = status(store.path)
         assert (found.state, [one.attempt for one in found.running]) == ("silent", [1])
+
+
+def test_a_full_disk_costs_a_run_its_journal_alone(store: Store) -> None:
+    job = sleeping_worker.job(store.path)
+    with store.lock() as held:
+        written = Journal(held, [job], {})
+        path_in(store.path).unlink()
+        path_in(store.path).symlink_to("/dev/full")
+        with written:
+            written.write(CellStarted(job, 0, where="n1"))
+
+
+def test_a_line_after_one_that_was_torn_is_read(store: Store) -> None:
+    job = sleeping_worker.job(store.path)
+    with store.lock() as held, Journal(held, [job], {}) as written:
+        whole = written._stream
+        with open("/dev/full", "ab", buffering=0) as written._stream:
+            written.write(CellStarted(job, 0, where="n1"))
+        whole.write(b'{"what": "star')  # as much as there was room for
+        written._stream = whole
+        written.write(CellStarted(job, 0, where="n2"))
+        (one,) = status(store.path).running
+
+    assert one.where == "n2"
+
+
+def test_a_journal_that_can_not_be_written_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(journal, "write_text", full)
+    with pytest.raises(StoreError, match=r"can't write .*run\.jsonl: No space left on device"):
+        Journal(store, [], {})
 
 
 def test_a_folder_without_a_journal_tells_what_its_cells_do(store: Store) -> None:
@@ -158,9 +196,9 @@ def test_a_damaged_stage_of_a_cell_that_is_done_is_told(store: Store, bench: Any
 
 def test_the_command_prints_lines_or_json(store: Store, bench: Any) -> None:
     jobs = [sleeping_worker.job(store.path, seed) for seed in range(25)]
-    with store.lock() as held, Journal(held, jobs, {}) as journal:
-        journal.write(CellStarted(jobs[0], 0, where="n1"))
-        journal.write(StageFailed(jobs[0], 0, "attack pgd", "no"))
+    with store.lock() as held, Journal(held, jobs, {}) as written:
+        written.write(CellStarted(jobs[0], 0, where="n1"))
+        written.write(StageFailed(jobs[0], 0, "attack pgd", "no"))
         printed = bench("status", store.path)
         whole = json.loads(bench("status", store.path, "--json").out)
     lines = printed.out.splitlines()

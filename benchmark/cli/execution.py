@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from benchmark.cli.output import OutputError, say, tell, told_if_slow
+from benchmark.cli.output import OutputError, ReaderGoneError, say, tell, told_if_slow
 from benchmark.errors import BenchError, CellError, ReportError
 from benchmark.text import counted
 
@@ -156,7 +156,7 @@ def _told_again(folder: Path) -> Iterator[None]:
     """Whatever fails in showing results is a `ReportError` with the command that tries again."""
     try:
         yield
-    except OutputError:
+    except (OutputError, ReaderGoneError):
         raise
     except Exception as error:
         reason = error if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"

@@ -59,6 +59,7 @@ def guarded() -> Iterator[None]:
     Characters that a stream lacks get a stand-in. Raises `OutputError` where standard output takes
     no more; standard error then is the only place to say so, so that its own failures are not told.
     """
+    _open_closed()
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
@@ -70,6 +71,20 @@ def guarded() -> Iterator[None]:
         sys.stdout.flush()
     finally:
         sys.stdout, sys.stderr = before
+
+
+def _open_closed() -> None:
+    """What goes to a standard stream that was closed, as by `>&-`, goes nowhere.
+
+    The next files to be opened would take its number, and a worker sends what it prints there.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 class ReaderGoneError(BrokenPipeError):

@@ -79,7 +79,7 @@ def _split(cell: Cell, config: RunConfig) -> dict[str, Any]:
     """The seed that classes were split by, or else the classes: a file may be gone."""
     if cell.class_split is None:
         return {}
-    given = str(config.split or 0)
+    given = str(0 if config.split is None else config.split)
     return {"split": int(given) if given.isdigit() else cell.class_split.record()}
 
 

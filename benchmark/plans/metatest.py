@@ -92,4 +92,6 @@ def resolve(config: RunConfig) -> MetaTest:
 
 def classes(config: RunConfig) -> Any:
     """The split of classes that was asked for, or the usual one; None where none are held out."""
-    return (config.split or 0) if config.protocol == fewshot.NAME else None
+    if config.protocol != fewshot.NAME:
+        return None
+    return 0 if config.split is None else config.split

@@ -31,7 +31,7 @@ def check_names(config: RunConfig) -> None:
             raise ConfigError(str(error)) from error
     for name in config.parameters:
         _check_parameters(name, config)
-    origin = origin_of(config.model or _ANY_MODEL, config.init)
+    origin = origin_of(_ANY_MODEL if config.model is None else config.model, config.init)
     if config.model is not None:
         check_frameworks(config, origin)
     if origin.builder is not None:

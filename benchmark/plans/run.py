@@ -179,11 +179,12 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
     if config.eps is None and config.norm not in defaults.eps:
         raise ConfigError(f"{config.dataset} has no default eps under {config.norm}; give --eps")
     trained = config.epochs is not None or config.budget_ge is not None
+    usual = "cnn" if len(dataset.input_shape) == 3 else "mlp"
     return config.model_copy(
         update={
             "eps": config.eps if config.eps is not None else defaults.eps[config.norm],
             "epochs": config.epochs if trained else defaults.epochs,
-            "model": config.model or ("cnn" if len(dataset.input_shape) == 3 else "mlp"),
+            "model": usual if config.model is None else config.model,
         }
     )
 
