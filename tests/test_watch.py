@@ -189,6 +189,17 @@ class Honest(Planted):
         return self.steps(x, y)
 
 
+class Relabelling(Planted):
+    """Meets adversarial points too, once it has written over the labels that it was given."""
+
+    def generate(self, x, y):
+        labels = y.copy()
+        y += 1
+        self.estimator.predict(x)
+        self.steps(x, labels)
+        return x
+
+
 class Cheating(Planted):
     """Leaves its budget, and asks about such points."""
 
@@ -240,6 +251,12 @@ def test_a_silent_success_counts_and_is_told(planted):
     assert (found["first_query"][found["success"]] > 0).all()
     assert (found["first_query"][~found["success"]] == -1).all()
     assert (found["linf"] <= 0.3 * (1 + 1e-5)).all()
+
+
+def test_an_attack_may_write_over_its_labels(planted):
+    (silent, found), (relabelling, others) = planted("Silent"), planted("Relabelling")
+    assert relabelling["silent"] == silent["silent"] > 0
+    assert np.array_equal(others["success"], found["success"])
 
 
 def test_points_beyond_the_budget_never_count(planted):
