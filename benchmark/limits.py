@@ -26,4 +26,6 @@ def eps_fault(norm: str, eps: float) -> str:
         )
     if not MIN_EPS <= eps <= MAX_EPS:
         return f"eps {eps:g} is not allowed; give a number from {MIN_EPS:g} to {MAX_EPS:,.0f}"
+    if norm == "l0" and eps < 1:
+        return f"eps {eps:g} is below 1 under l0, which counts changed values; give 1 or more"
     return ""

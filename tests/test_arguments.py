@@ -56,6 +56,10 @@ def test_no_argument_of_any_attack_takes_what_no_attack_can_use(attack, argument
         ("square", "p_init", "0"),
         ("square", "rescaled", "1"),
         ("cw-linf", "decrease_factor", "1"),
+        ("cw-linf", "const_factor", "1"),
+        ("deepfool", "nb_grads", "1"),
+        ("universal", "delta", "1"),
+        ("universal-targeted", "delta", "1.0"),
         ("wasserstein", "kernel_size", "4"),
         ("wasserstein", "eps_factor", "1"),
         ("geoda", "bin_search_tol", "0.000000000001"),
@@ -91,6 +95,7 @@ def test_a_name_that_makes_no_file_is_refused(tmp_path, name, reason):
         (f"{{norm: l2, eps: {'9' * 90}}}", "a number above 0"),
         ("{norm: l2, eps: 1.0e-300}", "from 1e-09"),
         ("{norm: l2, eps: true}", "a number above 0"),
+        ("{norm: l0, eps: 0.5}", "below 1 under l0, which counts changed values"),
     ],
 )
 def test_a_budget_that_makes_no_sense_is_refused(tmp_path, threat, reason):
@@ -111,6 +116,9 @@ MISFITS = {
     "last class": ("universal-targeted", {"target": 9}, "linf", ""),
     "queries": ("geoda", {"max_iter": 250}, "l2", "max_iter is 250"),
     "patch": ("patch", {"scale": 0.2}, "unrestricted", "at least 3 pixels of 8"),
+    "no search": ("cw-linf", {"initial_const": 20}, "linf", "no search begins at"),
+    "a short search": ("cw-linf", {"initial_const": 19, "largest_const": 20}, "linf", ""),
+    "a share of eps": ("cw-linf", {"initial_const": "9 eps", "largest_const": 1}, "linf", ""),
     "anything else": ("pgd", {"max_iter": 1}, "linf", ""),
 }
 

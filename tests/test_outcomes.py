@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from benchmark.attacks.judging import Answers, Judge
+from benchmark.attacks.measure import measure
 from benchmark.attacks.outcomes import Generated, outcomes
 from benchmark.attacks.target import Target
 
@@ -106,3 +107,67 @@ def test_wrong_beyond_chance_is_what_fishers_exact_test_tells_at_one_in_a_thousa
 def test_of_one_draw_nothing_is_told_beyond_chance():
     one = Answers(np.zeros((1, 2)), np.array([1]), 1)
     assert one.worse_than(one) is None
+
+
+class Drawn:
+    """Right of a point in a share of its draws that the point tells: of ten, one after another."""
+
+    def __init__(self):
+        self.asked, self.right = -1, {0.4: 10, 0.6: 4, 0.45: 8, 0.65: 2}
+
+    def __call__(self, x):
+        self.asked += 1
+        count = np.array([self.right[round(float(point), 2)] for point in x[:, 0]])
+        wrong = count <= self.asked % 10
+        return np.stack([~wrong, wrong], axis=1).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("returned", "met", "share"),
+    [(0.6, 0.65, 0.2), (0.65, 0.6, 0.2), (0.6, None, 0.4), (0.45, 0.65, 0.2), (0.45, 0.45, 0.8)],
+)
+def test_of_a_random_model_the_point_counts_that_fewer_draws_get_right(returned, met, share):
+    """And only what was attacked: the second example is left as it is."""
+    x, y = np.full((2, 1), 0.4, np.float32), np.zeros(2, np.int64)
+    points = np.array([[returned]], np.float32), np.array([[met or 0.4]], np.float32)
+    none = np.full(1, -1)
+    kept = np.array([met is not None])
+    generated = Generated(np.zeros(1, int), *points, kept, none, none, np.ones(1, bool))
+    target = Target(
+        None, x, y, y.copy(), np.arange(2), judge=Judge(Drawn(), draws=10),
+        clean=Answers(np.zeros((2, 2)), np.array([10, 10]), 10),
+    )  # fmt: skip
+    attacked = np.array([True, False])
+    record, arrays = outcomes(target, generated, attacked=attacked, norm="linf", eps=0.3, seed=0)
+    assert arrays["right_share"].tolist() == [pytest.approx(share), 1]
+    assert arrays["success"].tolist() == [share < 0.5, False]
+    assert record["expected_accuracy"] == pytest.approx(share)
+    assert record["robust_accuracy"] == (share > 0.5)
+    assert record["clean_expected_accuracy"] == 1
+
+
+# Distance of two points of an example of 0.1, labelled 0, within 0.3, and whether each is wrong.
+BETTER = {
+    "within, before what is right": ((0.2, True), (0.1, False), True),
+    "within, before what is beyond": ((0.3, True), (0.5, True), True),
+    "beyond, after what is within": ((0.5, True), (0.3, True), False),
+    "beyond, before what is right and nearer": ((0.5, True), (0.0, False), True),
+    "right and nearer, after what is beyond": ((0.1, False), (0.5, True), False),
+    "right, before what is right": ((0.1, False), (0.2, False), False),
+    "the nearer of two within": ((0.2, True), (0.25, True), True),
+    "the nearer of two beyond": ((0.5, True), (0.6, True), True),
+    "the same": ((0.2, True), (0.2, True), False),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "better"), BETTER.values(), ids=BETTER)
+def test_the_better_of_two_points_is_the_one_that_tells_more(one, other, better):
+    """Also of points beyond the budget, of which curves are drawn."""
+
+    def measured(distance, wrong):
+        x, zero = np.full((1, 1), 0.1, np.float32), np.zeros(1, np.int64)
+        logits = np.array([[0.0, 1.0] if wrong else [1.0, 0.0]])
+        point = x + np.float32(distance)
+        return measure(x, point, logits, clean_prediction=zero, label=zero, norm="linf", eps=0.3)
+
+    assert bool(measured(*one).beats(measured(*other), "linf")[0]) is better

@@ -122,6 +122,27 @@ def test_a_model_that_works_in_place_leaves_the_caller_s_array_alone(shape):
     assert np.array_equal(x, before)
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_a_model_that_normalises_its_images_in_place_can_be_attacked(layout):
+    """Also in the layout of `channels_last`, which the caller's array has already."""
+
+    class Normalising(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 2, 3), nn.Linear(32, CLASSES)
+
+        def forward(self, x):
+            return self.last(self.first(x.sub_(0.5).div_(0.2)).flatten(1))
+
+    x, y = data()
+    before, model = x.copy(), Normalising().to(memory_format=layout)
+    ours = on_torch.wrap(model, input_shape=SHAPE, classes=CLASSES, device="cpu")
+    first, again = ours.predict(x), ours.predict(x)
+    assert np.array_equal(x, before)
+    assert np.array_equal(first, again)
+    assert np.isfinite(ours.loss_gradient(x, y)).all()
+
+
 def test_a_tensor_that_a_model_keeps_of_its_first_pass_serves_gradients():
     made = {}
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from benchmark.attacks.suites import AttackSpec, SecurityCurve
+from benchmark.cells import BASELINE
 from benchmark.metatest.domain.settings import Domain
 from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.protocol import PRESETS
 from benchmark.metatest.sequence.settings import Arrivals
 from benchmark.reporter import Reporter
-from benchmark.results import CHECKS_VERSION, PROTOCOL_VERSION, Store
+from benchmark.results import CHECKS_VERSION, PROTOCOL_VERSION, Store, npz_writer
 from benchmark.results.records import StageRecord
 from benchmark.stages.attack import Attack
 from benchmark.stages.corruptions import Corruptions
@@ -22,7 +24,7 @@ from benchmark.stages.fewshot import NewClasses
 from benchmark.stages.metatest import Family, Tuning
 from benchmark.stages.sequence import Learner
 from benchmark.stages.stage import Stage
-from benchmark.stages.trust import TrustChecks
+from benchmark.stages.trust import TrustChecks, _left_of_twin
 from benchmark.worker import do
 from defenses.adaptation.spec import Adaptation
 
@@ -180,3 +182,32 @@ def test_trust_checks_of_another_version_are_made_again(context, version, stored
     context.store.write_stage("cell", stage.path, {"status": "ok", "attacks": {}, **told})
 
     assert stage.is_stored(context.store, "cell") == stored
+
+
+def first(count):
+    return np.arange(10) < count
+
+
+PARTS = {
+    "all of it": ([(first(10), first(6))], 0.25),  # of 8 that are right
+    "a part, which is broken": ([(first(4), first(4))], 0.0),
+    "parts of two sizes": ([(first(6), first(3)), (first(4), first(4))], 1 / 3),
+    "what is not right": ([(~first(8), first(0))], None),
+    "nothing": ([], None),
+}
+
+
+@pytest.mark.parametrize(("done", "left"), PARTS.values(), ids=PARTS)
+def test_what_is_left_of_a_twin_is_left_of_the_examples_that_were_attacked(context, done, left):
+    """Attacks that are run on some of the examples leave the others as they are."""
+    attacks = []
+    for number, (attacked, success) in enumerate(done):
+        attack = Attack(AttackSpec("pgd", "pgd", {}), f"pgd-{number}", 10, needs=())
+        arrays = {"clean_correct": first(8), "attacked": attacked, "success": success}
+        record = {"status": "ok", "norm": "linf", "eps": 0.1}
+        files = {f"{attack.key}.npz": npz_writer(arrays)}
+        context.store.write_stage(CELL, attack.path, record, files)
+        attacks.append(attack)
+    context.cell = SimpleNamespace(defense=BASELINE, cell_id=CELL, norm="linf", eps=0.1)
+    found = _left_of_twin(context, attacks)
+    assert found == (None if left is None else pytest.approx(left))

@@ -102,3 +102,20 @@ def test_examples_count_within_the_budget_and_where_both_models_are_right(monkey
     # one fools both, but the first of it is 0.51 away, beyond the budget.
     assert fools.shape == (2, 2, 3)
     assert fools.sum(axis=2).tolist() == [[2, 0], [1, 1]]
+
+
+def test_the_seed_alone_decides_where_both_attacks_start(monkeypatch):
+    starts = []
+
+    class Starting(_Upwards):
+        def generate(self, x, y):
+            starts.append(np.random.random(3).tolist())  # noqa: NPY002
+            return x
+
+    monkeypatch.setattr(creating, "create", lambda spec, estimator, norm, eps: Starting(estimator))
+    both, x, y = (_Threshold(0.5), _Threshold(0.5)), np.array([[0.1], [0.9]]), np.array([0, 1])
+    for seed in (0, 0, 1):
+        transfers.transfer(both, x, y, norm="linf", eps=0.1, seed=seed)
+    assert starts[:4] == [starts[0]] * 4
+    assert starts[4:] == [starts[4]] * 2
+    assert starts[4] != starts[0]

@@ -24,7 +24,7 @@ from benchmark.attacks.running import run_attack  # noqa: E402
 from benchmark.attacks.suites import AttackSpec  # noqa: E402
 from benchmark.models import pytorch as torch_models  # noqa: E402
 from benchmark.models import tensorflow as keras_models  # noqa: E402
-from benchmark.trust import checks, gradients, roads, scale, search, suite  # noqa: E402
+from benchmark.trust import checks, gradients, outputs, roads, scale, search, suite  # noqa: E402
 from benchmark.trust.subject import Attacked, Subject  # noqa: E402
 
 SHAPE, CLASSES, EPS = (8, 8, 1), 10, 0.15
@@ -255,6 +255,24 @@ def test_an_attack_on_few_examples_tells_of_masked_gradients_too(trained, data, 
 )
 def test_the_iterations_of_an_attack_that_are_doubled(record, steps):
     assert gradients._iterations(Attacked(record, {})) == steps
+
+
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [
+        ([[0.2, 0.8], [0.5, 0.5]], "flagged"),
+        ([[0.2, 0.8], [np.nan, 0.5]], "flagged"),
+        ([[0.2, 0.7], [0.3, np.inf]], "flagged"),
+        ([[0.2, 1.8], [np.nan, 0.5]], "passed"),
+        ([[np.nan, 0.8], [np.nan, 0.5]], "not-applicable"),
+    ],
+    ids=["all finite", "not all", "sigmoids", "logits", "none finite"],
+)
+def test_outputs_that_are_not_finite_hide_no_probabilities(rows, status):
+    estimator = SimpleNamespace(predict=lambda probe: np.array(rows, np.float32))
+    found = outputs.gives_logits(SimpleNamespace(estimator=estimator, probe=None))
+    assert found.status == status
+    assert all(np.isfinite(value) for value in found.evidence.values())
 
 
 def test_an_attack_that_gives_no_numbers_is_flagged(trained, data):

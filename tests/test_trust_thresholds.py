@@ -168,3 +168,15 @@ def test_a_check_flags_what_is_beyond_its_threshold(check, last, monkeypatch):
 )
 def test_near_chance_is_what_a_binomial_test_does_not_tell_from_it(right, near):
     assert scale._near(right / 100, 0.15, 100) is near
+
+
+@pytest.mark.parametrize(("lead", "status"), [(0.5, "passed"), (1.5, "flagged")])
+def test_labels_that_change_with_the_batch_are_flagged_however_little_outputs_move(lead, status):
+    """By 0.5 or 1.5 % for an example that is asked about alone, of which the first leads by 1 %."""
+
+    def pipeline(x):
+        return np.tile([100.0, 99 + lead if len(x) == 1 else 99.0], (len(x), 1))
+
+    found = outputs.batch_independent(subject(pipeline=pipeline))
+    assert found.status == status
+    assert max(found.evidence.values()) == (1 if status == "flagged" else pytest.approx(0.005))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import time
 import types
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmark.attacks.entry import AttackEntry
-from benchmark.attacks.running import run_attack
+from benchmark.attacks.judging import Answers
+from benchmark.attacks.running import run_attack, seed_of
 from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.table import ATTACKS
 from benchmark.attacks.watch import AttackTimeoutError, FoundError, Watch
@@ -189,6 +192,29 @@ class Honest(Planted):
         return self.steps(x, y)
 
 
+class Relabelling(Planted):
+    """Meets adversarial points too, once it has written over the labels that it was given."""
+
+    def generate(self, x, y):
+        labels = y.copy()
+        y += 1
+        self.estimator.predict(x)
+        self.steps(x, labels)
+        return x
+
+
+class Counting(Planted):
+    """Tells how often it came to its end after it met something."""
+
+    ended = 0
+
+    def generate(self, x, y):
+        self.steps(x, y)
+        self.estimator.predict(x)
+        Counting.ended += 1
+        return x
+
+
 class Cheating(Planted):
     """Leaves its budget, and asks about such points."""
 
@@ -221,11 +247,15 @@ def planted(monkeypatch, make_target):
     monkeypatch.setitem(sys.modules, "planted", module)
     target = make_target("torch")
 
-    def run(name, *, eps=0.3, **options):
-        entry = AttackEntry(f"planted:{name}", "planted", ("linf",), ())
+    def run(name, *, eps=0.3, rows="chunk", source=None, is_random=False, **options):
+        entry = AttackEntry(f"planted:{name}", "planted", ("linf",), (), rows=rows)
         monkeypatch.setitem(ATTACKS, "planted", entry)
-        spec = AttackSpec("planted", "planted", {})
-        return run_attack(spec, target, key="k", norm="linf", eps=eps, seed=0, **options)
+        spec = AttackSpec("planted", "planted", {}, source=source)
+        right = target.clean_prediction == target.y
+        clean = Answers(np.zeros((len(right), 2)), 2 * right, 2) if is_random else None
+        others = SimpleNamespace(made_on=str, estimator=lambda _: target.estimator)
+        aimed = replace(target, surrogates=others, clean=clean)
+        return run_attack(spec, aimed, key="k", norm="linf", eps=eps, seed=0, **options)
 
     return run
 
@@ -240,6 +270,40 @@ def test_a_silent_success_counts_and_is_told(planted):
     assert (found["first_query"][found["success"]] > 0).all()
     assert (found["first_query"][~found["success"]] == -1).all()
     assert (found["linf"] <= 0.3 * (1 + 1e-5)).all()
+
+
+def test_an_attack_may_write_over_its_labels(planted):
+    (silent, found), (relabelling, others) = planted("Silent"), planted("Relabelling")
+    assert relabelling["silent"] == silent["silent"] > 0
+    assert np.array_equal(others["success"], found["success"])
+
+
+def test_what_another_model_says_of_points_on_the_way_tells_nothing(planted):
+    """Only what an attack returns that is made on it is tried."""
+    record, arrays = planted("Silent", source="none")
+    assert record["status"] == "ok"
+    assert record["silent"] == 0
+    assert not arrays["success"].any()
+    assert (planted("Honest", source="none")[1]["first_query"] == -1).all()
+
+
+@pytest.mark.parametrize(("rows", "is_random"), [("one", False), ("one", True), ("chunk", False)])
+def test_an_attack_on_one_example_ends_at_a_success_unless_that_may_be_chance(
+    planted, rows, is_random, monkeypatch
+):
+    monkeypatch.setattr(Counting, "ended", 0)
+    _, arrays = planted("Counting", rows=rows, is_random=is_random)
+    right, broken = arrays["clean_correct"].sum(), arrays["success"].sum()
+    assert broken > 0
+    to_the_end = right if is_random else right - broken
+    assert Counting.ended == (to_the_end if rows == "one" else 1)
+
+
+def test_each_attack_and_each_seed_draws_its_own():
+    most = 2**32 - 1
+    seeds = [seed_of(seed, name) for seed in (0, 1, most) for name in ("pgd", "apgd")]
+    assert len(set(seeds)) == 6
+    assert 0 <= min(seeds) <= max(seeds) <= most
 
 
 def test_points_beyond_the_budget_never_count(planted):
@@ -273,6 +337,7 @@ def test_an_attack_may_be_run_on_some_examples_only(make_target):
     assert record["examples"] == attacked.sum() == 10
     assert np.array_equal(attacked, again["attacked"])
     assert not arrays["success"][~attacked].any()
+    assert not attacked[:10].all()  # the data may have an order
     held = arrays["clean_correct"] & ~arrays["success"]
     assert record["robust_accuracy"] == held[attacked].mean()
     assert record["clean_accuracy"] == arrays["clean_correct"][attacked].mean()

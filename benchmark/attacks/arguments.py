@@ -85,10 +85,12 @@ ArgumentKind = Kind | Flag | Word
 
 _COUNT = Kind(f"a whole number from 1 to {MOST:,}", 1, MOST, whole=True)
 _FROM_0 = Kind(f"a whole number from 0 to {MOST:,}", 0, MOST, whole=True)
+_FROM_2 = Kind(f"a whole number from 2 to {MOST:,}", 2, MOST, whole=True)
 _ODD = Kind("an odd whole number from 1 to 999", 1, 999, whole=True, odd=True)
 _POSITIVE = Kind(f"a number above 0, {_OR_SHARE}", LEAST, LARGEST, shares=True)
 _NUMBER = Kind(f"a number from 0 up, {_OR_SHARE}", 0, LARGEST, shares=True)
 _SHARE = Kind("a share from 0 to 1", 0, 1)
+_BELOW_1 = Kind("a share from 0 up, below 1", 0, 1 - 1e-6)
 _COVER = Kind("a share above 0, up to 1", 1e-6, 1)
 _PART = Kind("a share above 0 and below 1", 0, 1, open=True)
 _ABOVE_1 = Kind("a number above 1", 1, LARGEST, open=True)
@@ -107,7 +109,7 @@ _KINDS: Mapping[Kind | Flag, str] = {
     """,
     _FROM_0: "num_random_init target",
     _POSITIVE: """
-        alpha beta const_factor delta eps eps_iter eps_step epsilon eta finite_diff init_norm
+        alpha beta delta eps eps_iter eps_step epsilon eta finite_diff init_norm
         initial_const lambda_param largest_const learning_rate regularization sigma theta variable_h
     """,
     _NUMBER: "confidence decay lambda_c lambda_s lambda_tv",
@@ -115,7 +117,7 @@ _KINDS: Mapping[Kind | Flag, str] = {
     _COVER: "p_init scale",
     _SHARE: "threshold",
     _TOLERANCE: "bin_search_tol",
-    _ABOVE_1: "eps_factor",
+    _ABOVE_1: "const_factor eps_factor",
     _ODD: "kernel_size",
     _DEGREES: "max_rotation rotation_max",
     _PERCENT: "max_translation",
@@ -126,9 +128,12 @@ _BY_NAME = {name: kind for kind, names in _KINDS.items() for name in names.split
 # Where a name means something else than in other attacks.
 _BY_ATTACK: Mapping[tuple[str, str], Kind] = {
     ("deepfool", "epsilon"): _NUMBER,
+    # The label's own, and at least one to go to.
+    ("deepfool", "nb_grads"): _FROM_2,
     ("elastic-net", "beta"): _NUMBER,
-    ("universal", "delta"): _SHARE,
-    ("universal-targeted", "delta"): _SHARE,
+    # Of which nothing has to be wrong, so that no step is made.
+    ("universal", "delta"): _BELOW_1,
+    ("universal-targeted", "delta"): _BELOW_1,
 }
 
 
@@ -185,6 +190,10 @@ def misfit(
                 f"freq_dim {frequencies} and stride {stride} don't fit images of {side}x{side}: "
                 f"{side} - freq_dim must be a multiple of stride, from 0 up"
             )
+    if attack == "cw-linf":
+        first, last = arguments.get("initial_const", 1e-5), arguments.get("largest_const", 20.0)
+        if not any(isinstance(one, str) for one in (first, last)) and first >= last:
+            return f"initial_const is {first}; no search begins at largest_const, {last}, or above"
     limits = {
         ("universal-targeted", "target"): (0, 0, classes - 1, "the data's classes"),
         # ART shares its queries out in rounds, which fewer than 251 are not enough for.

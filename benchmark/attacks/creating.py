@@ -53,8 +53,10 @@ def adversarial(
 ) -> np.ndarray:
     """What the attack makes of examples `x`, (n, ...), with labels `y`, (n,).
 
-    With `weights` of the features, (d,), it is run where they are part of the scale.
+    With `weights` of the features, (d,), it is run where they are part of the scale. It may work in
+    place on what it is given.
     """
+    y = y.copy()
     if weights is None:
         return _array(create(spec, estimator, norm, eps).generate(x=x.copy(), y=y))
     # Its module imports ART.

@@ -33,7 +33,7 @@ def dataset_checks(name: str, data_dir: str | None = None) -> Mapping[str, Check
         if missing := {"linf", "l2", "l1"} - defaults.eps.keys():
             raise Broken(f"it has no default eps under {', '.join(sorted(missing))}")
         for norm, eps in defaults.eps.items():
-            if why := eps_fault(norm, eps) if norm != "l0" or not eps > 0 else "":
+            if why := eps_fault(norm, eps) if norm != "l0" or not eps >= 1 else "":
                 raise Broken(f"its default under {norm}: {why}")
         if not (isinstance(defaults.epochs, int) and 1 <= defaults.epochs <= MAX_EPOCHS):
             raise Broken(f"it has {defaults.epochs!r} default epochs; give 1 or more")

@@ -173,19 +173,26 @@ class ChannelsLast(nn.Module):
         super().__init__()
         self.model = model
         self.channels_last = is_channels_last(model)
+        self.takes_views = bool(getattr(model, "takes_views", False))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of NHWC images; (n, d) inputs pass unchanged."""
-        logits: torch.Tensor = self.model(images(x, channels_last=self.channels_last))
+        given = images(x, channels_last=self.channels_last, view=self.takes_views)
+        logits: torch.Tensor = self.model(given)
         return logits
 
 
-def images(x: torch.Tensor, *, channels_last: bool) -> torch.Tensor:
-    """NHWC as NCHW, (n, d) as it is: a contiguous copy, or the view that is `channels_last`."""
-    view = x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+def images(x: torch.Tensor, *, channels_last: bool, view: bool = False) -> torch.Tensor:
+    """A copy of NHWC as NCHW, contiguous or `channels_last`; of (n, d) as it is.
+
+    `view`: no copy where it would be `channels_last`, for a model that changes no input in place.
+    """
     # A model that says x.view(n, -1) takes contiguous images only; one that works in place on its
     # input must not reach the caller's array.
-    return view if channels_last else view.clone(memory_format=torch.contiguous_format)
+    given = x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+    if not channels_last:
+        return given.clone(memory_format=torch.contiguous_format)
+    return given if view else given.clone()
 
 
 def is_channels_last(model: nn.Module) -> bool:

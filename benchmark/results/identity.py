@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 # Records that were written before they told are of the first.
 FIRST_PROTOCOL, PROTOCOL_VERSION = 1, 5
 # Of the trust checks, which take the attacks as they are stored; likewise.
-FIRST_CHECKS, CHECKS_VERSION = 1, 2
+FIRST_CHECKS, CHECKS_VERSION = 1, 3
 
 
 def protocol_of(record: Mapping[str, Any]) -> Any:

@@ -122,25 +122,27 @@ def _bounded(spec: AttackSpec) -> bool:
 
 
 def _left_of_twin(context: Context, attacks: Sequence[Attack]) -> float | None:
-    """The share of the undefended twin's correct examples that the same attacks leave right."""
+    """The share of the undefended twin's correct examples that the same attacks leave right.
+
+    Of those that any of them was run on: slow ones are on some.
+    """
     cell, store = context.cell, context.store
     twin = _twin(cell, store)
     if twin is None:
         return None
-    right, left = None, None
+    found = []
     for stage in attacks:
         record = store.read_stage(twin, stage.path)
         if record is None or record.get("status") != "ok":
             continue
         if (record["norm"], record["eps"]) != (cell.norm, cell.eps):
             continue
-        arrays = _arrays(store, twin, stage, record)
-        right = arrays["clean_correct"]
-        held = right & ~arrays["success"]
-        left = held if left is None else left & held
-    if right is None or left is None or not right.any():
+        found.append(_arrays(store, twin, stage, record))
+    if not found:
         return None
-    return float(left.sum() / right.sum())
+    met = np.any([one["clean_correct"] & one.get("attacked", True) for one in found], axis=0)
+    broken = np.any([one["success"] for one in found], axis=0)
+    return float(1 - broken[met].mean()) if met.any() else None
 
 
 def _twin(cell: Cell, store: Store) -> str | None:

@@ -152,10 +152,13 @@ def finite_outputs(subject: Subject) -> Finding:
 def gives_logits(subject: Subject) -> Finding:
     """Attacks see logits, not probabilities."""
     outputs = np.asarray(subject.estimator.predict(subject.probe))
+    outputs = outputs[np.isfinite(outputs).all(axis=1)]  # the others are for `finite_outputs`
+    if not len(outputs):
+        return not_applicable("No output is finite, so that nothing tells of which kind they are.")
     inside_box = bool((outputs >= 0).all() and (outputs <= 1).all())
     apart = float(np.abs(outputs.sum(axis=1, dtype=np.float64) - 1).max())
-    evidence = {"smallest": _finite(outputs.min()), "largest": _finite(outputs.max())}
-    evidence["largest_distance_of_a_sum_from_1"] = _finite(apart)
+    evidence = {"smallest": float(outputs.min()), "largest": float(outputs.max())}
+    evidence["largest_distance_of_a_sum_from_1"] = apart
     if inside_box and apart <= SUM_ROUNDING:
         return flagged(
             "The outputs are probabilities: another softmax on top of them flattens every loss "
@@ -217,7 +220,3 @@ def _clearly_changed(one: np.ndarray, other: np.ndarray) -> float:
 def _one_hot(outputs: np.ndarray) -> bool:
     """Whether there is nothing between the ends: labels, no sigmoid."""
     return bool(np.isin(outputs, (0, 1)).all())
-
-
-def _finite(value: float) -> float | str:
-    return float(value) if np.isfinite(value) else str(value)
