@@ -133,7 +133,9 @@ def _attacked(
         noise = rng.standard_normal((len(x), _DRAWS, *x.shape[1:]), dtype=np.float32)
         moved = (x + delta.reshape(x.shape))[:, None] + sigma * noise
         along = gradient(moved.reshape(-1, *x.shape[1:]).astype(np.float32), repeated)
-        mean = np.asarray(along, np.float64).reshape(len(x), _DRAWS, -1).mean(axis=1)
+        # One noise whose gradient isn't finite must not end the attack on its example.
+        along = np.where(np.isfinite(along), along, 0.0).astype(np.float64)
+        mean = along.reshape(len(x), _DRAWS, -1).mean(axis=1)
         length = np.linalg.norm(mean, axis=1, keepdims=True)
         delta += _STEP / _STEPS * most * mean / np.maximum(length, 1e-30)
         delta *= np.minimum(1.0, most / np.maximum(np.linalg.norm(delta, axis=1), 1e-30)[:, None])
