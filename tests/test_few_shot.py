@@ -72,6 +72,7 @@ def test_episodes_depend_on_seed_and_number_alone():
     assert not np.array_equal(whole.support, draw(seed=1).support)
     starts = [drawing.starts(one, THREAT, (2,), seed=0) for one in (whole, part)]
     assert np.array_equal(starts[0][-len(starts[1]) :], starts[1])
+    assert len(np.unique(starts[0].reshape(5, -1), axis=0)) == 5
 
 
 def test_more_shots_begin_with_the_fewer_and_have_the_same_queries():
