@@ -17,7 +17,7 @@ from benchmark.metatest.attacks import Attacker
 from benchmark.metatest.course import Course
 from benchmark.metatest.episodes import draw_episode, run_episode
 from benchmark.metatest.protocol import Protocol, resolve
-from benchmark.metatest.tuning import choose, tune
+from benchmark.metatest.tuning import Tuning, choose, tune
 from benchmark.verification.cell import _check_support
 from benchmark.verification.comparison import Comparison
 from defenses.adaptation.spec import Adaptation
@@ -371,6 +371,44 @@ def test_an_episode_and_all_its_attacks_are_drawn_from_the_seed():
     ):
         assert np.array_equal(part(one), part(same))
         assert not np.array_equal(part(one), part(other))
+
+
+def test_settings_are_chosen_on_episodes_of_their_own():
+    """Also their supports and their attacks differ from those that are measured."""
+    attacker = course().attacker("l1")
+    one, other = (
+        draw_episode(PROTOCOL, dataset(), attacker, number=0, seed=0, tuning=tuning)
+        for tuning in (False, True)
+    )
+    assert not np.array_equal(one.support[0], other.support[0])
+    assert not np.array_equal(one.support_draw["start"], other.support_draw["start"])
+    assert not np.array_equal(one.own.draw["start"], other.own.draw["start"])
+
+
+def test_forgetting_is_of_what_withstands_an_attack():
+    class Fooled(Recorder):
+        """Says 0, but 1 of what was attacked."""
+
+        def attack(self, x, y, start, *, eps, ascent, scale):
+            return np.clip(x + eps / 2, 0, 1)
+
+        def predict(self, x):
+            return (x.mean(axis=(1, 2, 3)) > PARTS["test"] + 1e-3).astype(int)
+
+    data = dataset(random=False)
+    data.y_test[:] = 0
+    tuning = choose(PROTOCOL, np.zeros((2, 3, 3)), Cost())
+    record, _ = course(data=data).family("linf-large", Fooled(), tuning)
+    assert record["clean_accuracy"][0] == [1, 1, 1]
+    assert record["seen_accuracy"] == [0, 0, 0]
+
+
+def test_the_area_over_shots_is_that_at_the_steps_that_were_chosen():
+    correct = np.zeros((2, 3, 3))
+    correct[:, :, 1] = [0, 0.5, 1]
+    tuning = Tuning(rate=0.1, steps=1, accuracy=np.zeros((2, 3, 3)), cost=Cost())
+    arrays = course().derived(correct, correct, correct[:, 2], tuning)
+    assert arrays["area_over_shots"] == pytest.approx([0.5, 0.5])
 
 
 def test_what_is_adapted_to_is_none_of_those_that_may_be_forgotten():

@@ -108,6 +108,31 @@ def test_supports_and_queries_keep_to_the_parts_that_the_data_came_with(coded):
     assert (pool.shared, len(pool.y_support), len(pool.y_query)) == (False, 12, 6)
 
 
+def test_six_classes_are_enough_for_a_seed():
+    found = class_split(0, NAMES[:6])
+    assert [len(one) for one in (found.train, found.validation, found.test)] == [2, 2, 2]
+
+
+def test_a_name_that_is_a_pattern_stands_for_itself():
+    names = ("[ab]", "a", "b", "c", "d", "e", "f")
+    given = {"train": ["[ab]", "c"], "validation": ["a", "b"], "test": ["[d-f]"]}
+    assert astuple(class_split(given, names)) == (("[ab]", "c"), ("a", "b"), ("d", "e", "f"))
+
+
+def test_groups_of_the_training_classes_stay_whole_in_what_is_split_off():
+    """Classes come by turns, so that what is left out stands between the others."""
+    y = np.arange(240) % 6
+    groups = np.random.default_rng(0).permutation(np.arange(240) % 20)
+    x = np.broadcast_to(groups[:, None, None, None] / 100, (240, 4, 4, 1)).astype(np.float32)
+    names = tuple("abcdef")
+    given = ClassSplit(names[2:4], names[:2], names[4:])
+    source, novel = apply(given, Source(x, y, names, groups=groups))
+    found = split(source, "films", seed=0, novel=novel)
+    parts = [codes(part[:]) for part in (found.x_train, found.x_validation, found.x_test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 20
+    assert np.array_equal(novel["test"].groups, groups[y >= 4])
+
+
 def test_the_split_is_recorded_and_part_of_the_cell(coded, tmp_path):
     flags = {"defense": "pgd-at", "dataset": coded, "out": tmp_path / "out", "epochs": 1}
     settings = {"ways": "2", "shots": "1", "queries": "1", "protocol": "few-shot"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from dataset_files import draw_classes
@@ -54,6 +56,30 @@ def test_what_cannot_be_is_refused_in_one_line(name):
     with pytest.raises(ConfigError, match=told) as raised:
         check(resolve(whole), dataset(name="small"), target)
     assert "\n" not in str(raised.value)
+
+
+def test_as_many_as_there_are_can_be_asked_for():
+    settings = {"adapt_to": "other", "shots": 10, "queries": 30}
+    assert check(resolve(settings), dataset(name="small"), dataset()).classes == 3
+
+
+def test_a_class_that_no_training_example_has_is_refused():
+    target = dataset()
+    target = dataclasses.replace(target, y_train=target.y_train % 2)
+    settings = {"adapt_to": "other", "shots": 1, "queries": 5}
+    with pytest.raises(ConfigError, match="class 'c' of other has 0 to train on"):
+        check(resolve(settings), dataset(name="small"), target)
+
+
+def test_labelled_examples_are_any_of_their_class():
+    """The first of a class in one episode are not those in the next."""
+    runner = course()
+    drawn = [runner.draw(number, 3) for number in range(20)]
+    for x, y, _, _ in drawn:
+        assert y.tolist() == np.repeat(np.arange(3), 3).tolist()
+        assert len(np.unique(x, axis=0)) == 9
+    everything = np.unique(np.concatenate([x for x, *_ in drawn]), axis=0)
+    assert len(everything) == 30
 
 
 @pytest.mark.parametrize("channels", [2, 4])

@@ -72,6 +72,7 @@ def test_episodes_depend_on_seed_and_number_alone():
     assert not np.array_equal(whole.support, draw(seed=1).support)
     starts = [drawing.starts(one, THREAT, (2,), seed=0) for one in (whole, part)]
     assert np.array_equal(starts[0][-len(starts[1]) :], starts[1])
+    assert len(np.unique(starts[0].reshape(5, -1), axis=0)) == 5
 
 
 def test_more_shots_begin_with_the_fewer_and_have_the_same_queries():
@@ -292,14 +293,20 @@ def test_settings_are_chosen_on_validation_classes_alone():
     assert one["clean"] != other["clean"]
 
 
-def test_more_ways_than_validation_classes_are_tuned_on_fewer():
+@pytest.mark.parametrize("name", ["centroid", "linear-adv", "finetune"])
+def test_more_ways_than_validation_classes_are_tuned_on_fewer(name):
+    """In both frameworks: what is compiled for two ways serves three."""
     dataset = data()
     novel = dict(dataset.novel)
     novel["test"], novel["validation"] = pool_of(dataset, 3), pool_of(dataset, 2)
     dataset = dataclasses.replace(dataset, novel=novel)
-    course = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
-    record, _ = course.run("centroid", 3, 2)
-    assert (record["ways"], record["tuning"]["ways"]) == (3, 2)
+    found = []
+    for framework in frameworks.FRAMEWORKS:
+        course = Course(SMALL, dataset, THREAT, 0, adapted(framework, dataset))
+        record, arrays = course.run(name, 3, 2)
+        assert (record["ways"], record["tuning"]["ways"]) == (3, 2)
+        found.append(arrays["robust"])
+    assert np.array_equal(*found)
 
 
 def pool_of(dataset, classes):

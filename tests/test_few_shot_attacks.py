@@ -7,18 +7,21 @@ import dataclasses
 import numpy as np
 import pytest
 import untrained
-from test_few_shot import SMALL, THREAT, adapted, data
+from test_few_shot import SMALL, THREAT, adapted, data, draw
 
 import defenses
 from benchmark.config import read
+from benchmark.datasets.examples import Examples
 from benchmark.metatest.fewshot import course as measuring
 from benchmark.metatest.fewshot.course import Candidate, Course
 from benchmark.metatest.fewshot.settings import FewShot
 from benchmark.metatest.readouts.names import READOUTS
 from benchmark.metatest.readouts.table import ReadOut, Support, choose, readout
 from benchmark.metatest.scales import MIDDLE, SCALES
+from benchmark.metatest.summary import share
 from benchmark.plans.run import make_plan
 from benchmark.stages.fewshot import NewClasses
+from defenses.heads.spec import Heads
 from defenses.perturbation.spec import pgd
 
 
@@ -140,6 +143,59 @@ def test_tuning_and_measuring_cost_the_attacks_that_they_make():
     assert tried == len(readout("ridge", None).grid) + len(SCALES) - 1
     assert record["tuning"]["cost"]["backwards"] == tried * 2 * 6 * 3
     assert record["measuring_cost"]["backwards"] == 2 * 4 * 6 * 3
+
+
+def test_what_an_earlier_read_out_left_behind_changes_nothing():
+    """Neither its weights nor what it spent."""
+    dataset = data()
+    model, x = adapted("torch", dataset), np.asarray(dataset.x_test[:4])
+    protocol = dataclasses.replace(SMALL, autoattack_episodes=1)
+    course = Course(protocol, dataset, THREAT, 0, model)
+    features = model.features(x)
+    alone, _ = course.run("ridge", 2, 2)
+    course.run("finetune", 2, 2)
+    assert not np.array_equal(model.features(x), features)
+    after, _ = course.run("ridge", 2, 2)
+    assert np.array_equal(model.features(x), features)
+    assert {**after, "seconds": 0} == {**alone, "seconds": 0}
+
+
+def test_a_record_tells_the_cost_of_a_support_and_intervals_of_all_queries():
+    """Two ways, two shots, three queries a class; all four episodes alike."""
+    dataset = data()
+    course = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
+    record, _ = course.run("linear-adv", 2, 2)
+    assert record["labels_used"] == 4
+    chosen, ascent = readout("linear-adv", course.model), pgd("linf", 2)
+    assert record["cost"] == chosen.cost(4, record["setting"], ascent).as_record()
+    found = course.summary({"robust": np.ones(4)}, 2)["robust"]
+    assert found == vars(share(np.ones(4), 6))
+
+
+def test_queries_are_of_the_part_of_queries():
+    """Where the data came with a test part; here its examples go the other way."""
+    dataset = data()
+    whole = dataset.novel["test"]
+    x, y = np.asarray(whole.support)[::-1], whole.y_support[::-1]
+    turned = dataclasses.replace(whole, query=Examples(x), y_query=y, shared=False)
+    dataset = dataclasses.replace(dataset, novel={**dataset.novel, "test": turned})
+    course = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
+    chosen = readout("ridge", course.model)
+    problem = course._problem("test", 3, 2, chosen)
+    found = course._measured(problem, range(6), Candidate(chosen, {"penalty": 0.1}, 10.0))
+    assert found["clean"].mean() > 0.8
+
+
+def test_a_query_whose_logits_are_not_finite_is_wrong():
+    """Also where the first class, whose place stands for the largest, is the right one."""
+    dataset = data()
+    course = Course(SMALL, dataset, THREAT, 0, adapted("torch", dataset))
+    batch = draw(range(1))
+    features = np.ones((1, batch.query.shape[1], 3))
+    features[0, ::2] = np.nan
+    heads = Heads(np.tile([2.0, 1.0], (1, 3, 1)), np.zeros((1, 2)), unit=False)
+    right = course._right(heads, features, batch)
+    assert right.tolist() == [[False, True, False, False, False, False]]
 
 
 def test_autoattack_goes_on_with_what_pgd_left(monkeypatch):

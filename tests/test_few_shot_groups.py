@@ -58,6 +58,7 @@ def test_queries_are_of_several_groups_where_there_are_enough():
     found = draw(EPISODES, 2, 2, pool=grouped(groups))
     mean = np.mean([len(set(groups[one[:2]])) for one in found.query])
     assert mean > 1.4
+    assert set(groups[found.query.ravel()]) == set(groups), "none is always left to supports"
 
 
 def test_episodes_of_data_without_groups_are_those_of_ever():

@@ -49,6 +49,23 @@ def test_a_class_of_few_large_groups_is_in_both_parts() -> None:
     assert sorted(set(groups[taken & (y == 1)])) == [101], "the smallest, though above its share"
 
 
+@pytest.mark.parametrize(
+    "held",
+    [
+        [[3, 1], [3, 0], [0, 4]],
+        [[2, 2, 3], [4, 4, 0], [0, 3, 2]],
+        [[0, 2, 1], [1, 1, 3], [2, 0, 3]],
+    ],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_last_group_of_a_class_stays_outside(held: list[list[int]], seed: int) -> None:
+    """What each group holds, by class: classes share groups, and can all be in both parts."""
+    y = np.concatenate([np.repeat(np.arange(len(counts)), counts) for counts in held])
+    groups = np.repeat(np.arange(len(held)), np.sum(held, axis=1))
+    taken = whole_groups(y, groups, round(0.2 * len(y)), rng=np.random.default_rng(seed))
+    assert [set(taken[y == label]) for label in set(y)] == [{True, False}] * len(set(y))
+
+
 def made(groups: np.ndarray, *, with_test: bool = True) -> Source:
     """Six examples of each of two classes."""
     x, y = RNG.random((12, 4), dtype=np.float32), np.repeat([0, 1], 6)

@@ -195,6 +195,51 @@ def test_logits_are_as_far_apart_as_asked_whatever_head_gives_them(factor):
     np.testing.assert_allclose(logits, first.spread(10.0, x).logits(x))
 
 
+def test_biases_are_spread_with_the_weights():
+    """A head of large biases answers as before."""
+    x = features(2)
+    heads = spec.Heads(
+        features(2)[:, :WAYS].swapaxes(1, 2), np.tile([5.0, 0.0, -5.0], (2, 1)), False
+    )
+    found = heads.spread(10.0, x)
+    factors = spec.spreading(10.0, heads.logits(x))
+    np.testing.assert_allclose(found.logits(x), factors[:, None, None] * heads.logits(x))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_body_attacks_each_head_as_if_it_had_met_no_other(framework, arrays):
+    """Of unit features or of features, and by as many steps as are asked for."""
+    generator = np.random.default_rng(2)
+    x, y = generator.random((6, 5)), np.tile(np.arange(3), 2)
+    heads = [
+        spec.centroid(features(2), Y, WAYS),
+        spec.linear(features(2), Y, WAYS, steps=9, rate=1),
+    ]
+    cases = [(head, pgd("linf", steps)) for head in heads for steps in (1, 6)]
+    shared = body(framework, arrays)
+
+    def attack(made, head, ascent):
+        return made.attack(x, y, np.zeros_like(x), head, eps=0.3, ascent=ascent)
+
+    found = [attack(shared, *case) for case in cases]
+    for ours, case in zip(found, cases, strict=True):
+        np.testing.assert_array_equal(ours, attack(body(framework, arrays), *case))
+    assert len({one.tobytes() for one in found}) == len(cases)
+
+
+def test_a_last_layer_without_biases_is_a_head_without_them():
+    torch_model = torch.nn.Sequential(torch.nn.Linear(5, 4, bias=False))
+    dense = keras.layers.Dense(4, use_bias=False)
+    for model in (torch_model, keras.Sequential([keras.Input((5,)), dense])):
+        subject = recognise(model)
+        kernel = defenses.create("none", defenses.Threat("linf", 0.1)).kernel(subject)
+        made = importlib.import_module(frameworks.HEADS[subject.framework]).Body(kernel)
+        x = np.random.default_rng(0).random((3, 5)).astype(np.float32)
+        logits = made.own(4).logits(made.features(x)[None])[0]
+        np.testing.assert_allclose(logits, kernel.predict(x), atol=1e-5)
+        made.put(spec.centroid(features(1)[..., :5], Y, 4))
+
+
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_a_head_that_tells_nothing_apart_stays_as_it_is(value):
     heads = spec.Heads(np.full((1, WIDTH, WAYS), value), np.zeros((1, WAYS)), unit=True)

@@ -188,6 +188,7 @@ def test_random_starts_fill_the_unit_ball(norm):
         ("one-cycle", 0.15, 0.52),
         ("one-cycle", 0.3, 1.0),
         ("one-cycle", 0.65, 0.500002),
+        ("piecewise", 0.5, 0.1),
         ("piecewise", 0.6, 0.1),
         ("piecewise", 0.8, 0.01),
     ],

@@ -59,6 +59,8 @@ def test_each_family_brings_labels_of_its_own_and_all_episodes_differ():
     assert all(x.shape == (4, 6, 6, 1) and x.max() < 0.5 for x in supports)
     assert one.x.min() >= 0.5
     assert not np.array_equal(one.x, other.x)
+    tuned = draw(tuning=True)
+    assert not {arrival.x.tobytes() for arrival in tuned.arrivals} & {x.tobytes() for x in supports}
 
 
 def test_an_episode_is_drawn_alike_each_time():

@@ -104,6 +104,23 @@ def test_classes_with_too_few_examples_are_in_no_few_way_task():
     assert set(y[draws["x"].astype(int)].ravel()) == set(range(5))
 
 
+def test_a_class_may_be_all_in_one_task():
+    defense, _ = drawn("few-way", ways=2, support=2, query=2, tasks=1)
+    x, y = np.arange(6, dtype=np.float32)[:, None], np.array([0, 1, 0, 1, 2, 2])
+    defense.task_distribution.check_labels(y)
+    draws = defense.draw(np.random.default_rng(0), x, y)
+    for images, labels in zip(draws["x"], draws["y"], strict=True):
+        assert len(set(images[:, 0])) == 4
+        assert labels.tolist() == [0, 1, 0, 1]
+
+
+def test_any_class_of_a_task_may_be_its_first():
+    """Or a model could know what the number of a class says of it."""
+    _, draws = drawn("few-way", tasks=40, count=480)
+    first = draws["x"][:, 0, 0].astype(int) % 7
+    assert set(first) == set(range(7))
+
+
 def test_a_mixture_draws_each_task_from_one_of_its_distributions():
     kinds = {"few-way": 0, "attacks": 0, "subsets": 0}
     for seed in range(30):
@@ -190,6 +207,20 @@ def test_rotations_turn_all_images_of_a_class_alike():
             places.setdefault((task, label), set()).add(int(image.argmax()))
     assert all(len(found) == 1 for found in places.values())
     assert set.union(*places.values()) == {0, 3, 12, 15}
+
+
+def test_rotations_turn_few_way_tasks_of_a_mixture_alone():
+    x, y = np.zeros((96, 4, 4, 1), np.float32), np.arange(96) % 6
+    x[:, 0, 0] = 1  # one pixel tells the turn
+    settings = {"distribution": "few-way,subsets", "ways": 4, "support": 8, "query": 8, "tasks": 6}
+    mixed = defenses.create("meta-adv", defenses.Threat("linf", 0.1), settings | ON)
+    few_way, corners = np.tile(np.repeat(np.arange(4), 2), 2), {True: set(), False: set()}
+    for seed in range(5):
+        draws = mixed.draw(np.random.default_rng(seed), x, y)
+        for images, labels in zip(draws["x"], draws["y"], strict=True):
+            found = images.reshape(16, -1).argmax(axis=1).tolist()
+            corners[np.array_equal(labels, few_way)].update(found)
+    assert corners == {True: {0, 3, 12, 15}, False: {0}}
 
 
 def test_rotations_need_square_images():

@@ -99,19 +99,27 @@ def whole_groups(
     """Whether each example is in a part of about `size` of whole groups, classes in proportion.
 
     Groups are gone through in random order: one is taken where that brings the counts of classes
-    nearer to what is wanted, or as the smallest of a class that would be left out.
+    nearer to what is wanted, or as the smallest of a class that would be left out. The last of a
+    class stays outside, if another can be taken.
     """
     _, group = np.unique(groups, return_inverse=True)
     held = np.zeros((group.max() + 1, y.max() + 1), np.int64)  # of each group, by class
     np.add.at(held, (group, y), 1)
-    wanted, taken = _allot(held.sum(axis=0), size), np.zeros(len(held), bool)
+    left = held.sum(axis=0)  # outside, by class
+    wanted, taken = _allot(left, size), np.zeros(len(held), bool)
     missing = wanted.copy()
+
+    def is_last(some: Any) -> Any:
+        return ((held[some] > 0) & (held[some] == left)).any(axis=-1)
+
     for one in rng.permutation(len(held)):
-        if np.abs(missing - held[one]).sum() < np.abs(missing).sum():
-            taken[one], missing = True, missing - held[one]
+        if np.abs(missing - held[one]).sum() < np.abs(missing).sum() and not is_last(one):
+            taken[one], missing, left = True, missing - held[one], left - held[one]
     for label in np.flatnonzero(missing == wanted):
         those = np.flatnonzero(held[:, label])
-        taken[those[held[those].sum(axis=1).argmin()]] = True
+        one = those[np.lexsort((held[those].sum(axis=1), is_last(those)))[0]]
+        left = left - held[one] * ~taken[one]
+        taken[one] = True
     found: NDArray[np.bool_] = taken[group]
     return found
 

@@ -112,7 +112,7 @@ class Body:
             rows = unit(features) if is_unit else features
             count, width = tf.shape(weights)[0], weights.shape[1]
             found = tf.reshape(rows, (count, -1, width)) @ weights + biases[:, None]
-            return tf.reshape(found, (-1, weights.shape[2]))
+            return tf.reshape(found, (-1, tf.shape(weights)[2]))  # ways may differ between calls
 
         return perturb(logits, x, y, start, eps=eps, ascent=ascent)
 
