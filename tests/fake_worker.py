@@ -109,6 +109,10 @@ def _sleep() -> None:
     threading.Event().wait(600)
 
 
+def _linger() -> None:
+    threading.Thread(target=_sleep).start()  # which the process waits for at its end
+
+
 BEHAVIOURS: dict[str, Callable[[], object]] = {
     "gpu": lambda: print(f"sees GPU {os.environ['CUDA_VISIBLE_DEVICES']}"),
     "ok": lambda: None,
@@ -119,6 +123,7 @@ BEHAVIOURS: dict[str, Callable[[], object]] = {
     "raise": _raise,
     "abort": _abort,
     "sleep": _sleep,
+    "linger": _linger,
     "exit": lambda: os._exit(3),
     "exit-0": lambda: os._exit(0),
     "sigkill": lambda: os.kill(os.getpid(), signal.SIGKILL),

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_runner import job, work
+from test_runner import first_column, is_alive, job, work
 
 from benchmark import devices, frameworks, worker
 from benchmark.config import read
 from benchmark.devices import check_device, environment_of, numbered
 from benchmark.errors import ConfigError
+from benchmark.events import CellStarted
+from benchmark.executors import local
 from benchmark.plans.run import make_plan
 from benchmark.results import Store
 from benchmark.results.records import StageRecord
@@ -46,6 +48,24 @@ def test_workers_see_the_gpu_of_their_slot(tmp_path: Path, monkeypatch: pytest.M
     }
     assert sorted(seen.values()) == ["1", "3"]
     assert "CUDA_DEVICE_ORDER" not in os.environ
+
+
+def test_a_slot_is_given_out_once_who_had_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two processes share a GPU that is for one."""
+    monkeypatch.setattr(local, "_PATIENCE", 0.1)
+    store = Store.create(tmp_path / "out")
+    first, then = job(store, "linger"), job(store, seed=1, framework="tensorflow")
+    living: list[int] = []
+
+    def look(event: Any) -> None:
+        if isinstance(event, CellStarted) and event.job is then:
+            living.extend(filter(is_alive, map(int, first_column(store))))
+
+    outcomes, _ = work([first, then], store, on_event=look)
+    assert [(one.job, one.status) for one in outcomes] == [(first, "ok"), (then, "ok")]
+    assert not living
 
 
 NAMES = {

@@ -103,14 +103,17 @@ class Local:
         self.threads = threads or max(1, frameworks.cpus() // workers)
         self._store, self._count, self._serve = store, workers, serve or SERVE
         self._workers: dict[int, Worker] = {}
-        self._leaving: list[Worker] = []
+        self._leaving: dict[int, Worker] = {}  # those that were let go, by the slot they had
 
     def room(self) -> int:
         """As many as were asked for."""
         return self._count
 
     def hire(self, slot: int, framework: str) -> str:
-        """Starts a process."""
+        """Starts a process, once the one that had the slot, and its GPU, has ended."""
+        if slot in self._leaving:
+            stop((), [self._leaving[slot]])
+            del self._leaving[slot]
         log = self._store.log(f"{framework}-{slot + 1}")
         with interrupts_held():
             self._workers[slot] = Worker.start(
@@ -128,7 +131,7 @@ class Local:
         """Sends it through the worker's pipe."""
         worker = self._workers[slot]
         if what is None:
-            self._leaving.append(self._workers.pop(slot))
+            self._leaving[slot] = self._workers.pop(slot)
         with contextlib.suppress(OSError):  # its death is told by `listen`
             worker.connection.send(what)
 
@@ -148,7 +151,7 @@ class Local:
 
     def stop(self) -> None:
         """Asks every worker that still runs by SIGTERM, then kills."""
-        stop(list(self._workers.values()), self._leaving)
+        stop(list(self._workers.values()), list(self._leaving.values()))
 
 
 def _cause_of_death(code: int, log: Path, log_start: int) -> Gone:
