@@ -58,11 +58,14 @@ def arrays(file: str | IO[bytes], name: str) -> list[Array]:
 
 @contextmanager
 def damage_told() -> Iterator[None]:
-    """While entered, whatever h5py raises of a damaged file is an `OSError` that says so."""
+    """While entered, what h5py raises of damaged files is an `OSError` that says so.
+
+    It may be of other causes, such as a layer that Keras can't make, which the words don't exclude.
+    """
     try:
         yield
     except (RuntimeError, SystemError) as error:
-        raise OSError(f"the file is damaged ({one_line(error.__cause__ or error)})") from error
+        raise OSError(f"the file may be damaged ({one_line(error.__cause__ or error)})") from error
 
 
 def _kind(kind: str) -> str:

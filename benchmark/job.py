@@ -62,7 +62,8 @@ class Job:
     the cell on whose model attacks `from:` it are made. dataset: the data set's name as it was
     given, with the path that it has on this machine. asked: what to ask for to have the same
     again. measured: what the plan found in the data. unchecked: whether the trust checks are left
-    for another turn. claims: adversarial examples of others. extra_data: what is trained with
+    for another turn. deferred: attacks of the suite that are; the cell lacks them until then.
+    claims: adversarial examples of others. extra_data: what is trained with
     beside the data set.
     """
 
@@ -92,6 +93,7 @@ class Job:
     asked: Asked | None = None
     measured: Measured | None = None
     unchecked: bool = False
+    deferred: tuple[AttackSpec, ...] = ()
     claims: Claims | None = None
     extra_data: ExtraData | None = None
 
@@ -212,10 +214,11 @@ class Job:
     def attack_keys(self) -> dict[str, str]:
         """Name of an attack in the suite to its key in the store, in the suite's order.
 
-        The key changes with everything that changes the attack on this cell.
+        Those that are deferred stand last: a cell isn't whole without them. The key changes with
+        everything that changes the attack on this cell.
         """
         keys = {}
-        for spec in self.attacks:
+        for spec in (*self.attacks, *self.deferred):
             attack, arguments, *more = spec.identity()
             whole = [attack, arguments, self.cell.examples, *more]
             keys[spec.name] = f"{spec.name}-{digest(whole)[:8]}"

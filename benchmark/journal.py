@@ -3,7 +3,8 @@
     OUT/logs/run.jsonl   a line a happening: first the run and its cells, then where each of them is
 
 It is written anew by each run, by the process that holds the folder alone, and read by
-`benchmark.status`. Results don't depend on it: where the disk takes no more, the run goes on.
+`benchmark.status`. Results don't depend on it: where the disk refuses a line, the run goes on
+without, and what is told of it is what was written before.
 """
 
 from __future__ import annotations

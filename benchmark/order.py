@@ -72,7 +72,8 @@ def in_turns(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
 
     Where an undefended twin is attacked with what was made on a cell's model, that cell comes
     first, and its trust checks, which look at the twin, are left for a second turn. So are its
-    attacks that are made on the model of a cell which comes later: two may need each other's.
+    attacks that are made on the model of a cell which comes later: two may need each other's. Until
+    then they are missing, so that nobody takes the cell of a run that was stopped for whole.
     """
     place = {job.cell.cell_id: n for n, job in enumerate(jobs)}
     twins = {_place(job): n for n, job in enumerate(jobs) if job.cell.defense == BASELINE}
@@ -89,8 +90,10 @@ def in_turns(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
 def _without(job: Job, sources: Collection[str]) -> Job:
     """A job without its trust checks, the attacks made on these models, and what follows them."""
     attacks = tuple(spec for spec in job.attacks if spec.source not in sources)
+    deferred = tuple(spec for spec in job.attacks if spec.source in sources)
     drawn = job.curve is not None and job.curve.attack in {spec.name for spec in attacks}
-    return replace(job, attacks=attacks, curve=job.curve if drawn else None, unchecked=True)
+    curve = job.curve if drawn else None
+    return replace(job, attacks=attacks, deferred=deferred, curve=curve, unchecked=True)
 
 
 def _place(job: Job) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from benchmark.errors import BenchError
 from benchmark.order import in_turns
 from benchmark.plans.run import make_plan
 from benchmark.results import Store
-from benchmark.resume import pending
+from benchmark.resume import pending, suites_of
 from benchmark.sources import chosen, index_of, stored_configs
 
 
@@ -155,6 +155,24 @@ def test_attacks_on_each_others_models_wait_for_a_second_turn(tmp_path: Path) ->
     assert stages[1][:4] == ["training", "attack a", "attack b", "trust checks"]
     assert again == [jobs[0]]
     assert in_turns(jobs[:1]) == ([jobs[0]], [])  # where the other is trained
+
+
+def test_a_cell_with_attacks_left_for_a_second_turn_lacks_them_if_the_run_is_stopped_between(
+    tmp_path: Path,
+) -> None:
+    suite = "attacks: {a: {attack: pgd, from: pgd-at}, b: {attack: pgd, from: fgsm-at}}"
+    defenses = ["pgd-at", "fgsm-at"]
+    jobs = planned(tmp_path / "out", suite, defense=defenses, baseline=False).jobs
+    store = Store.create(tmp_path / "out")
+
+    first, _ = in_turns(jobs)
+    record = {"status": "ok", "suites": suites_of(first[0], store)}
+    store.write_cell(jobs[0].cell.cell_id, record)
+
+    whole = sorted(jobs[0].attack_keys().values())
+    assert len(first[0].attacks) == 1
+    assert [sorted(keys) for keys in record["suites"].values()] == [whole]
+    assert jobs[0] in pending(jobs, store)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -110,7 +110,10 @@ class Local:
         return self._count
 
     def hire(self, slot: int, framework: str) -> str:
-        """Starts a process, once the one that had the slot, and its GPU, has ended."""
+        """Starts a process, once the one that had the slot, and its GPU, has ended.
+
+        That one has few seconds left, and is killed after them.
+        """
         if slot in self._leaving:
             stop((), [self._leaving[slot]])
             del self._leaving[slot]
