@@ -49,7 +49,7 @@ Frameworks = Annotated[
 ]
 Seed = Annotated[int, BeforeValidator(values.whole), Field(strict=True, ge=0, le=limits.MAX_SEED)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(values.listed), AfterValidator(values.unique)]
-Count = Annotated[int, Field(strict=True, gt=0)]
+Count = Annotated[int, BeforeValidator(values.whole), Field(strict=True, gt=0)]
 Seconds = Annotated[
     float, BeforeValidator(values.real), Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)
 ]

@@ -233,7 +233,7 @@ def test_a_second_defense_without_its_option_is_told_beside_the_first(bench: Any
 @pytest.mark.parametrize(
     ("words", "given"),
     [
-        (["run", "--budget-ge", "420k"], "--budget-ge': .*; got '420k'"),
+        (["run", "--epochs", "4k"], "--epochs': .*; got '4k'"),
         (["check", "results", "--min-worst-case", "40"], "--min-worst-case': .*; got '40'"),
     ],
     ids=["no-number", "out-of-range"],

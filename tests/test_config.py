@@ -36,6 +36,11 @@ def test_defaults() -> None:
     assert (config.out, config.baseline) == (Path("bench-results"), True)
 
 
+@pytest.mark.parametrize("written", ["1e6", "1.0E+6", "1000000", 1_000_000])
+def test_a_budget_is_taken_as_people_write_it(written: Any) -> None:
+    assert read_one(budget_ge=written).budget_ge == 1_000_000
+
+
 def test_flags_win_over_the_file_and_assignments_over_both(tmp_path: Path) -> None:
     file = written(
         tmp_path, "{defense: pgd-at, seed: [1, 2], epochs: 3, examples: 7, dataset: mnist}"
@@ -144,6 +149,9 @@ def test_config_is_frozen() -> None:
         ({"defense": None}, "no defense given; give at least one"),
         ({"epochs": 0}, "epochs must be greater than 0, got 0"),
         ({"epochs": 1.5}, "epochs must be a valid integer, got 1.5"),
+        ({"budget_ge": "420k"}, "budget_ge must be a valid integer, got '420k'"),
+        ({"budget_ge": "1e-6"}, "budget_ge must be a valid integer, got '1e-6'"),
+        ({"budget_ge": "1e999"}, "budget_ge must be a valid integer, got '1e999'"),
         ({"epochs": 3, "budget_ge": 100}, "epochs 3 and budget_ge 100 are both given; give one"),
         ({"out": 5}, "out 5 is no path; put it in quotes if it is a name"),
         ({"examples": -5}, "examples must be greater than 0, got -5"),

@@ -127,7 +127,9 @@ RUN: Mapping[str, Any] = {
     "norm": option("NAME", "linf (default), l2 or l1."),
     "seed": option("INTEGER", "Training seed; repeatable; 0 unless given.", list[str]),
     "epochs": option("INTEGER", "Training epochs; by data set unless given.", int),
-    "budget_ge": option("INTEGER", "Gradient evaluations to train for, instead of --epochs.", int),
+    "budget_ge": option(
+        "INTEGER", "Gradient evaluations to train for, such as 1e6, instead of --epochs."
+    ),
     "examples": option("INTEGER", "Test examples to attack; 1000 unless given.", int),
     "out": option("DIR", f"Folder for the results; {DEFAULT_OUT} unless given.", Path),
     "data_dir": DataDir,
