@@ -1,123 +1,24 @@
-"""What the scheduler decides, with an executor that only writes down what it was told."""
+"""What the scheduler decides about tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sleeping_worker
+from scripted_executor import MAKING, REST, Scripted, jobs, run
 
 from benchmark.cli.progress import Progress
 from benchmark.events import CellFinished, CellNotice, CellPaused, CellProgress, CellStarted
-from benchmark.executors import scheduler
-from benchmark.executors.interface import STORED, Gone, Task
+from benchmark.executors.interface import Gone
 from benchmark.executors.scheduler import MOST_ATTEMPTS
 from benchmark.results import Store
-
-
-@dataclass
-class Scripted:
-    """Workers that do each task at once, unless `fate` says otherwise.
-
-    fate: (cell's seed, stage, attempt) to what becomes of the worker when it comes to that stage.
-    slow: cells by their seeds that end only when nothing else can.
-    """
-
-    store: Store
-    most: int = 1
-    fate: dict[tuple[int, str, int], Gone] = field(default_factory=dict)
-    slow: frozenset[int] = frozenset()
-    fails: frozenset[tuple[int, str]] = frozenset()  # cells and stages that give no result
-    raises: frozenset[tuple[int, str]] = frozenset()  # cells and stages that fail their cell
-    silent: bool = False  # whether workers tell no stage
-    dies_once: bool = False  # whether a fate comes but once
-    unplaced: frozenset[int] = frozenset()  # slots that wait for a place until nothing else can
-    distributed: bool = True
-    device: str = "cpu"
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        self.given: list[tuple[int, int, tuple[str, ...] | None]] = []  # slot, seed, stages
-        self.hired: list[tuple[int, str]] = []
-        self.let_go: list[int] = []
-        self.stopped = False
-        self._said: list[tuple[int, Any]] = []
-        self._later: list[tuple[int, Any]] = []
-
-    def room(self) -> int:
-        return self.most
-
-    def hire(self, slot: int, framework: str) -> str | None:
-        self.hired.append((slot, framework))
-        placed = [(slot, ("placed", f"node-{slot}"))] if self.distributed else []
-        said = [*placed, (slot, ("ready",))]
-        (self._later if slot in self.unplaced else self._said).extend(said)
-        return None if self.distributed else "here"
-
-    def send(self, slot: int, what: Any) -> None:
-        if what is None:
-            self.let_go.append(slot)
-        elif isinstance(what, Task):
-            seed = what.job.cell.seed
-            labels = what.stages and tuple(path.partition("-")[0] for path in what.stages)
-            self.given.append((slot, seed, labels))
-            (self._later if seed in self.slow else self._said).extend(self._work(slot, what))
-        else:
-            assert what == STORED
-
-    def _work(self, slot: int, task: Task) -> Iterator[tuple[int, Any]]:
-        job, cell_id = task.job, task.job.cell.cell_id
-        for stage in job.stages:
-            if task.stages is not None and stage.path not in task.stages:
-                continue
-            if not self.silent:
-                yield slot, ("progress", cell_id, stage.label, 0.0)
-            place = (job.cell.seed, stage.label, task.attempt)
-            if (gone := self.fate.get(place)) is not None:
-                if self.dies_once:
-                    del self.fate[place]
-                yield slot, gone
-                return
-            if (job.cell.seed, stage.label) in self.fails:
-                yield slot, ("failed", cell_id, stage.label, "no")
-            if (job.cell.seed, stage.label) in self.raises:
-                yield slot, ("finished", cell_id, "failed", "no", {"status": "failed"})
-                return
-            if stage.path == "training":
-                record = {"seconds": 1.0, "cost": {"gradient_evaluations": 1000.0}}
-                self.store.write_stage(cell_id, "training", record)
-        yield slot, ("finished", cell_id, "ok", "", {"status": "ok"} if task.ends else None)
-
-    def listen(self) -> Iterator[tuple[int, Any]]:
-        self._said = self._said or self._later
-        if self._said is self._later:
-            self._later = []
-        yield self._said.pop(0)
-
-    def stop(self) -> None:
-        self.stopped = True
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.create(tmp_path / "out")
-
-
-def run(executor: Scripted, *jobs: Any, long: float = 60.0) -> tuple[list[Any], list[Any]]:
-    events: list[Any] = []
-    done = scheduler.run(jobs, executor.store, executor, on_event=events.append, long=long)
-    assert executor.stopped
-    return done, events
-
-
-def jobs(store: Store, count: int, **settings: Any) -> list[Any]:
-    return [sleeping_worker.job(store.path, seed, **settings) for seed in range(count)]
-
-
-MAKING, REST = ("training",), ("attacks/fgsm", "attacks/pgd", "trust/quick", "transfers/tensorflow")
 
 
 def test_a_cell_is_made_and_then_goes_on_where_it_was(store: Store) -> None:
@@ -199,6 +100,7 @@ def test_a_task_isnt_kept_for_a_worker_that_has_no_place(store: Store) -> None:
     done, _ = run(executor, *jobs(store, 3))
     assert [one.status for one in done] == ["ok"] * 3
     assert {slot for slot, _, _ in executor.given} == {0}
+    assert len(executor.given) == 6  # the making and the rest of each, once
 
 
 def test_a_worker_stays_for_what_is_still_to_come_unless_others_need_its_place(
@@ -294,3 +196,22 @@ def test_progress_counts_parts_of_a_cell_where_they_are(store: Store) -> None:
     progress.update(CellStarted(job, 0, part=(trust.label,), begins=False))
     progress.update(CellFinished(job, 0, "ok", "", 4.0))
     assert progress.left() == 0.0
+
+
+def test_the_rest_of_a_cell_waits_for_an_attack_that_begins_again(store: Store) -> None:
+    executor = Scripted(store, most=4, fate={(0, "attack fgsm", 1): LOST})
+    run(executor, *jobs(store, 1), long=0.0)
+    assert [stages for _, _, stages in executor.given] == [
+        MAKING, ("attacks/fgsm",), ("attacks/pgd",), ("attacks/fgsm",),
+        ("trust/quick", "transfers/tensorflow"),
+    ]  # fmt: skip
+
+
+def test_long_attacks_wait_for_the_cells_that_theirs_needs(store: Store) -> None:
+    needed, job = jobs(store, 2)
+    job = replace(job, after=frozenset({needed.cell.cell_id}))
+    executor = Scripted(store, most=4, slow=frozenset({0}))
+    run(executor, needed, job, long=0.0)
+    order = [(seed, stages) for _, seed, stages in executor.given]
+    last = order.index((0, ("trust/quick", "transfers/tensorflow")))
+    assert order.index((1, MAKING)) < last < order.index((1, ("attacks/fgsm",)))

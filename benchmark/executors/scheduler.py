@@ -129,10 +129,8 @@ class _Scheduler:
                     self._begin(worker, fresh=True)
             case ("ready",):
                 worker.ready = True
-                if worker.task is not None:
+                if worker.task is not None:  # else `_fill` has one for it, or lets it go
                     self.executor.send(worker.slot, worker.task)
-                else:
-                    self._next(worker)
             case _:
                 assert worker.task is not None
                 self._told(worker, worker.task, message)
