@@ -69,6 +69,33 @@ DATA = {
         "return Source(x, y, ('a', 'b'), groups=y[:9])",
         "groups must be an array, (n,), of what",
     ),
+    "groups of mixed types": (
+        "return Source(x, y, ('a', 'b'), groups=np.array([None, 'p'] * 50))",
+        "groups can't be told apart (TypeError: '<' not supported",
+    ),
+    "leaves": ("raise SystemExit('bye')", "its loader one:load raises SystemExit: bye"),
+    "no names": ("return Source(x, y, None)", "class_names are None; give a tuple of texts"),
+    "names that are numbers": ("return Source(x, y, (0, 1))", "class_names are (0, 1); give a"),
+    "one name twice": ("return Source(x, y, ('a', 'a'))", "each class needs another name"),
+    "no inputs": ("return Source(None, None, ('a', 'b'))", "x and y are missing"),
+    "no pixels": ("x = x[:, :0]", "x is (100, 0, 8, 1); inputs must be (n, H, W, C) or (n, d)"),
+    "complex numbers": ("x = x + 0.5j", "x is complex64; inputs must be floats in [0, 1]"),
+    "an empty part": (
+        "return Source(x, y, ('a', 'b'), x_test=x[:0], y_test=y[:0])",
+        "x_test has no examples; leave it and y_test out",
+    ),
+    "a share above 1": (
+        "return Source(x, y, ('a', 'b'), validation=10)",
+        "validation is 10; give a share between 0 and 1",
+    ),
+    "what no record keeps": (
+        "return Source(x, y, ('a', 'b'), about={'mean': x.mean()})",
+        "about can't be kept as JSON (TypeError: Object of type float32",
+    ),
+    "a file that is not there": (
+        "return Source(x, y, ('a', 'b'), files=['gone.npz'])",
+        "of its files there is no 'gone.npz'",
+    ),
     "0 to 255": ("x = 255 * x", "inputs must be in [0, 1], or bytes"),
     "no numbers": ("x[3] = np.nan", "holds values that are not finite"),
 }
