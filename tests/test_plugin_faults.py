@@ -326,6 +326,11 @@ class Greedy(Right):
     def __init__(self, estimator, steps, reach=0.1):
         pass
 
+class Silent(Right):
+    attack_params = ["reach"]
+    def __init__(self, estimator, eps, reach=0.1):
+        super().__init__(estimator=estimator)
+
 class Stranger:
     def __init__(self, estimator, reach=0.1):
         pass
@@ -334,6 +339,7 @@ MADE = {
     "missing": ("Gone", "has no class one:Gone: AttributeError"),
     "without its argument": ("Deaf", "one:Deaf that doesn't take reach"),
     "with one that nothing gives": ("Greedy", "one:Greedy that needs steps, which nothing gives"),
+    "that doesn't name its budget": ("Silent", "one:Silent whose attack_params lack eps"),
     "no attack of ART": ("Stranger", "without attack_params, so no attack of ART"),
 }
 
