@@ -52,4 +52,7 @@ def fault(kind: type[Defense]) -> str:
             return f"has no default for its parameter {name!r}"
     if not isinstance(kernels := getattr(kind, "kernels", None), Mapping):
         return f"has kernels {kernels!r}; they map a framework to module:function"
+    for target in kernels.values():
+        if not isinstance(target, str) or not all(target.partition(":")):
+            return f"has the kernel {target!r}; give module:function as a text"
     return ""

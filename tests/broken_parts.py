@@ -93,6 +93,13 @@ class Cheap(Sound):
         return super().step_cost() * 0.5
 
 
+class Costless(Sound):
+    """It tells no cost."""
+
+    def step_cost(self):
+        return None
+
+
 class Unseeded(Sound):
     """Its starts are of no seed."""
 
@@ -168,6 +175,10 @@ class Narrow(Noise):
     attack_params = ("eps",)
 
 
+class Ungiven(Noise):
+    attack_params = ("max_iter",)
+
+
 SOUND_NOISE = AttackEntry(
     target=f"{__name__}:Noise",
     description="noise",
@@ -175,9 +186,17 @@ SOUND_NOISE = AttackEntry(
     arguments=("max_iter",),
     kinds=("score",),
 )
-WIDE, SILENT, UNSEEDED, CURIOUS, NARROW, ABSENT = (
+WIDE, SILENT, UNSEEDED, CURIOUS, NARROW, ABSENT, UNGIVEN = (
     replace(SOUND_NOISE, target=f"{__name__}:{name}")
-    for name in ("WideNoise", "SilentNoise", "UnseededNoise", "Curious", "Narrow", "Absent")
+    for name in (
+        "WideNoise",
+        "SilentNoise",
+        "UnseededNoise",
+        "Curious",
+        "Narrow",
+        "Absent",
+        "Ungiven",
+    )
 )
 COLOUR = replace(SOUND_NOISE, channels=(3,))
 UNKNOWN = replace(SOUND_NOISE, arguments=("max_iter", "unheard_of"))

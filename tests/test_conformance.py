@@ -31,9 +31,9 @@ from defenses.errors import DefenseError  # noqa: E402
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of `broken_parts`, contributed under short names."""
     names = ("Sound", "Unequal", "Untrue", "Wide", "Cheap", "Unseeded", "Forgets", "Halved")
-    names += ("Misnamed", "Nameless", "Mute", "Endless")
+    names += ("Misnamed", "Nameless", "Mute", "Endless", "Costless")
     attacks = ("SOUND_NOISE", "WIDE", "SILENT", "UNSEEDED", "CURIOUS", "NARROW", "ABSENT")
-    attacks += ("COLOUR", "UNKNOWN")
+    attacks += ("COLOUR", "UNKNOWN", "UNGIVEN")
     distribution(
         tmp_path / "place",
         "broken",
@@ -120,6 +120,7 @@ def test_a_forgotten_loss_is_told_as_that(check: str) -> None:
 
 FAULTY_ATTACKS = {
     "narrow": ("declaration", "attack_params of its class doesn't name max_iter"),
+    "ungiven": ("declaration", "broken_parts:Ungiven whose attack_params lack eps"),
     "wide": ("budget", "points refused under linf in torch: 12 budget"),
     "unseeded": ("determinism", "two runs with one seed differ"),
     "silent": ("cost", "it asked the estimator for nothing"),
@@ -158,6 +159,12 @@ def test_a_part_that_can_not_be_used_is_told_once(bench: Any) -> None:
         "bench: error: attack 'unknown' of broken 1.0 says nothing of unheard_of in "
         "argument_kinds; mend or uninstall it"
     ]
+
+
+@pytest.mark.usefixtures("given")
+def test_a_defense_that_can_not_be_made_is_told_once() -> None:
+    with pytest.raises(DefenseError, match=r"'costless' of broken 1\.0 has a step_cost that gives"):
+        next(rows("defenses", "costless"))
 
 
 def test_who_asks_for_a_suite_is_told_what_reads_it(bench: Any) -> None:

@@ -69,6 +69,33 @@ DATA = {
         "return Source(x, y, ('a', 'b'), groups=y[:9])",
         "groups must be an array, (n,), of what",
     ),
+    "groups of mixed types": (
+        "return Source(x, y, ('a', 'b'), groups=np.array([None, 'p'] * 50))",
+        "groups can't be told apart (TypeError: '<' not supported",
+    ),
+    "leaves": ("raise SystemExit('bye')", "its loader one:load raises SystemExit: bye"),
+    "no names": ("return Source(x, y, None)", "class_names are None; give a tuple of texts"),
+    "names that are numbers": ("return Source(x, y, (0, 1))", "class_names are (0, 1); give a"),
+    "one name twice": ("return Source(x, y, ('a', 'a'))", "each class needs another name"),
+    "no inputs": ("return Source(None, None, ('a', 'b'))", "x and y are missing"),
+    "no pixels": ("x = x[:, :0]", "x is (100, 0, 8, 1); inputs must be (n, H, W, C) or (n, d)"),
+    "complex numbers": ("x = x + 0.5j", "x is complex64; inputs must be floats in [0, 1]"),
+    "an empty part": (
+        "return Source(x, y, ('a', 'b'), x_test=x[:0], y_test=y[:0])",
+        "x_test has no examples; leave it and y_test out",
+    ),
+    "a share above 1": (
+        "return Source(x, y, ('a', 'b'), validation=10)",
+        "validation is 10; give a share between 0 and 1",
+    ),
+    "what no record keeps": (
+        "return Source(x, y, ('a', 'b'), about={'mean': x.mean()})",
+        "about can't be kept as JSON (TypeError: Object of type float32",
+    ),
+    "a file that is not there": (
+        "return Source(x, y, ('a', 'b'), files=['gone.npz'])",
+        "of its files there is no 'gone.npz'",
+    ),
     "0 to 255": ("x = 255 * x", "inputs must be in [0, 1], or bytes"),
     "no numbers": ("x[3] = np.nan", "holds values that are not finite"),
 }
@@ -132,6 +159,10 @@ CLASSES = {
     "a list of kernels": (
         USABLE.format(body="kernels = ['one:Kernel']"),
         "has kernels ['one:Kernel']; they map a framework to module:function",
+    ),
+    "a kernel itself": (
+        USABLE.format(body="kernels = {'torch': 'one'}"),
+        "has the kernel 'one'; give module:function as a text",
     ),
 }
 
@@ -203,6 +234,9 @@ ENTRIES = {
     "target": ({"target": "module.Class"}, "is not 'module:class'"),
     "framework": ({"frameworks": ("jax",)}, "frameworks is"),
     "rows": ({"rows": "some"}, "rows is 'some'; allowed: chunk, one, all"),
+    "a norm without a comma": ({"norms": ("linf")}, "norms is 'linf'; give a tuple"),
+    "arguments as a text": ({"arguments": "max_iter"}, "arguments is 'max_iter'; give a tuple"),
+    "one channel": ({"channels": 3}, "channels is 3; give a tuple"),
 }
 
 
@@ -211,6 +245,64 @@ def test_an_entry_of_an_attack_that_can_not_be_is_refused(change, told):
     given = {"target": "a:B", "description": "x", "norms": ("linf",), "arguments": ()}
     with pytest.raises(ValueError, match=told):
         AttackEntry(**{**given, **change})
+
+
+def test_an_entry_of_an_attack_may_have_lists():
+    entry = AttackEntry("a:B", "x", ["linf"], ["reach"], kinds=["gradient"])  # type: ignore[arg-type]
+    assert (entry.norms, entry.arguments, entry.kinds) == (("linf",), ("reach",), ("gradient",))
+
+
+OTHERS = {
+    "a loader without a function": (
+        "datasets",
+        "DatasetEntry('one', 'x', DatasetDefaults(EPS, 1))",
+        "target 'one' is not 'module:function'",
+    ),
+    "defaults in a mapping": (
+        "datasets",
+        "DatasetEntry('one:f', 'x', {'eps': EPS, 'epochs': 1})",
+        "give a DatasetDefaults",
+    ),
+    "a budget that is text": (
+        "datasets",
+        "DatasetEntry('one:f', 'x', DatasetDefaults({'linf': '8/255'}, 1))",
+        "eps is {'linf': '8/255'}; give a mapping of norms to numbers",
+    ),
+    "builders in a list": (
+        "models",
+        "ModelEntry('x', ['torch'])",
+        "builders are ['torch']; they map a framework to a target",
+    ),
+    "a builder itself": ("models", "ModelEntry('x', {'torch': len})", "is not 'module:function'"),
+    "a builder's module": (
+        "models",
+        "ModelEntry('x', {'torch': 'one'})",
+        "builder 'one' is not 'module:function'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "entry", "told"), OTHERS.values(), ids=OTHERS)
+def test_an_entry_that_can_not_be_is_told_where_its_kind_is_listed(place, kind, entry, told):
+    module = "from benchmark.datasets import DatasetDefaults, DatasetEntry\n"
+    module += "from benchmark.models.entry import ModelEntry\n"
+    module += f"EPS = {{'linf': 0.1}}\nENTRY = {entry}\n"
+    distribution(place, "one", module=module, **{kind: {"mine": "one:ENTRY"}})
+
+    found = descriptions(kind)
+
+    assert f"{kind[:-1]} 'mine' of one 1.0 can't be loaded from one:ENTRY" in found["mine"]
+    assert told in found["mine"]
+    assert len(found) > 5
+
+
+def test_a_default_budget_that_no_run_takes_is_refused_by_a_run(place, tmp_path):
+    module = LOADER.format(changes="").replace('"linf": 0.1', '"linf": 8')
+    distribution(place, "one", module=module, datasets={"made-up": "one:ENTRY"})
+
+    with pytest.raises(ConfigError, match="default of made-up under linf: eps 8 is above 1"):
+        dry(tmp_path, dataset="made-up", defense="pgd-at")
+    assert dry(tmp_path, dataset="made-up", defense="pgd-at", eps=8 / 255).jobs
 
 
 ATTACK = """
@@ -234,6 +326,11 @@ class Greedy(Right):
     def __init__(self, estimator, steps, reach=0.1):
         pass
 
+class Silent(Right):
+    attack_params = ["reach"]
+    def __init__(self, estimator, eps, reach=0.1):
+        super().__init__(estimator=estimator)
+
 class Stranger:
     def __init__(self, estimator, reach=0.1):
         pass
@@ -242,6 +339,7 @@ MADE = {
     "missing": ("Gone", "has no class one:Gone: AttributeError"),
     "without its argument": ("Deaf", "one:Deaf that doesn't take reach"),
     "with one that nothing gives": ("Greedy", "one:Greedy that needs steps, which nothing gives"),
+    "that doesn't name its budget": ("Silent", "one:Silent whose attack_params lack eps"),
     "no attack of ART": ("Stranger", "without attack_params, so no attack of ART"),
 }
 

@@ -60,11 +60,15 @@ def fault(entry: AttackEntry, given: Collection[str]) -> str:
     except (TypeError, ValueError):
         return f"has a class {entry.target} that takes no estimator"
     known = {one.name: one for one in parameters}
-    unknown = sorted({*given, *entry.fixed} - set(known))
+    enough = {entry.enough} - {""}
+    unknown = sorted({*given, *entry.fixed, *enough} - set(known))
     if unknown and not _is_open(known):
         return f"has a class {entry.target} that doesn't take {', '.join(unknown)}"
     needed = [name for name, one in known.items() if one.default is one.empty and _has_name(one)]
-    if lacking := sorted(set(needed) - {*given, *entry.fixed, *GIVEN, entry.enough}):
+    told = {name for name in GIVEN if takes(found, name)}
+    if lacking := sorted(set(needed) - {*given, *entry.fixed, *told, *enough}):
+        if unnamed := [name for name in lacking if name in GIVEN]:
+            return f"has a class {entry.target} whose attack_params lack {', '.join(unnamed)}"
         return f"has a class {entry.target} that needs {', '.join(lacking)}, which nothing gives"
     return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.attacks.arguments import ArgumentKind, Value
@@ -77,6 +77,11 @@ class AttackEntry:
         module, _, name = self.target.partition(":")
         if not (module and name):
             raise ValueError(f"target {self.target!r} is not 'module:class'")
+        for field_name in ("norms", "arguments", "kinds", "channels", "frameworks"):
+            listed = getattr(self, field_name)
+            if isinstance(listed, str) or not isinstance(listed, Sequence):
+                raise ValueError(f"{field_name} is {listed!r}; give a tuple")
+            object.__setattr__(self, field_name, tuple(listed))
         allowed = {
             "norms": (*LP, "l0", UNRESTRICTED),
             "kinds": tuple(KINDS),

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark import frameworks, models
 from benchmark.attacks import lookup
-from benchmark.attacks.classes import attack_class
+from benchmark.attacks.classes import attack_class, fault
 from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.running import run_attack
 from benchmark.attacks.suites import AttackSpec, recorded_attack
@@ -91,6 +91,8 @@ class _Subject:
     def declaration(self) -> str:
         """Its class takes the arguments that it is said to take."""
         made = attack_class(self.entry)
+        if wrong := fault(self.entry, self.entry.defaults):
+            raise Broken(f"it {wrong}")
         lacking = [one for one in self.entry.arguments if one not in made.attack_params]
         if lacking:
             raise Broken(f"attack_params of its class doesn't name {', '.join(lacking)}")

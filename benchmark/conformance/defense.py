@@ -36,8 +36,8 @@ _PLAIN: dict[str, Any] = {
 
 def checks(name: str, **parameters: Any) -> Mapping[str, Check]:
     """The checks of the defense `name`, by their names."""
-    defenses.parameter_names(name)  # one that can't be used is told once, not by every check
     subject = _Subject(name, parameters)
+    _ = subject.defense  # one that can't be made is told once, not by every check
     return {
         "declaration": subject.declaration,
         "parity": subject.parity,

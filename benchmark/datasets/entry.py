@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import cast
 
 from benchmark.datasets.dataset import Request, Source
@@ -51,6 +52,15 @@ class DatasetEntry:
     place: str = ""
     is_path: bool = False
     resized: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, str) or not all(self.target.partition(":")):
+            raise ValueError(f"target {self.target!r} is not 'module:function'")
+        if not isinstance(self.defaults, DatasetDefaults):
+            raise ValueError(f"defaults are {self.defaults!r}; give a DatasetDefaults")
+        eps = self.defaults.eps
+        if not isinstance(eps, Mapping) or not all(isinstance(one, Real) for one in eps.values()):
+            raise ValueError(f"eps is {eps!r}; give a mapping of norms to numbers")
 
     @property
     def loader(self) -> Callable[[Request], Source]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
+from collections.abc import Iterator
+from numbers import Real
+from typing import Any
+
 import numpy as np
 
 from benchmark.datasets.dataset import Dataset, Request, Source
 from benchmark.datasets.entry import DatasetEntry
 from benchmark.datasets.npz import looks_channels_first
-from benchmark.errors import BenchError, DataError
+from benchmark.errors import BenchError, DataError, shortened
 from benchmark.text import reason_of
 
 
@@ -18,31 +25,68 @@ def source(entry: DatasetEntry, request: Request, distribution: str) -> Source:
         found = entry.loader(request)
     except BenchError:
         raise
-    except Exception as error:  # whatever the other distribution's code raises
+    except (Exception, SystemExit) as error:  # whatever the other distribution's code raises
         told = f"its loader {entry.target} raises {reason_of(error)}"
         raise DataError(f"{whose} can't be loaded: {told}") from error
     if not isinstance(found, Source):
         raise DataError(f"{whose}: its loader gives {type(found).__name__}, not a Source")
-    for end in ("", "_test", "_validation"):
-        x, y = getattr(found, f"x{end}"), getattr(found, f"y{end}")
-        if (x is None) != (y is None):
-            raise DataError(f"{whose}: of x{end} and y{end} one is missing")
-        if x is not None and not hasattr(x, "shape"):
-            raise DataError(f"{whose}: x{end} is {type(x).__name__}; give an array")
-        if x is not None and y is not None and (why := _fault(x.shape, y, len(found.class_names))):
-            raise DataError(f"{whose}: {why.format(x=f'x{end}', y=f'y{end}')}")
-        if x is not None and x.shape[1:] != found.x.shape[1:]:
-            raise DataError(f"{whose}: x{end} is {x.shape}, but x is {found.x.shape}")
-    groups = found.groups
-    if groups is not None and getattr(groups, "shape", None) != found.y.shape:
-        raise DataError(f"{whose}: groups must be an array, (n,), of what each example belongs to")
+    for fault in _faults(found):
+        raise DataError(f"{whose}: {fault}")
     return found
 
 
-def _fault(shape: tuple[int, ...], y: np.ndarray, classes: int) -> str:
-    """Why inputs of this shape and these labels can't be used; empty where they can."""
-    if len(shape) not in (2, 4):
+def _faults(found: Source) -> Iterator[str]:
+    """Why a source can't be used; each may be looked for where there was none before."""
+    names = found.class_names
+    if not isinstance(names, tuple | list) or not all(isinstance(one, str) for one in names):
+        yield f"class_names are {shortened(names)}; give a tuple of texts"
+    if len({*names}) < len(names):
+        yield f"class_names are {shortened(names)}; each class needs another name"
+    for end in ("", "_test", "_validation"):
+        x, y = getattr(found, f"x{end}"), getattr(found, f"y{end}")
+        if (x is None) != (y is None):
+            yield f"of x{end} and y{end} one is missing"
+        if x is None and not end:
+            yield "x and y are missing"
+        if x is not None and not hasattr(x, "shape"):
+            yield f"x{end} is {type(x).__name__}; give an array"
+        if x is not None and (why := _fault(x, y, len(names))):
+            yield why.format(x=f"x{end}", y=f"y{end}")
+        if x is not None and end and not len(y):
+            yield f"x{end} has no examples; leave it and y{end} out, and they are split off"
+        if x is not None and x.shape[1:] != found.x.shape[1:]:
+            yield f"x{end} is {x.shape}, but x is {found.x.shape}"
+    if not isinstance(found.validation, Real) or not 0 < found.validation < 1:
+        yield f"validation is {shortened(found.validation)}; give a share between 0 and 1"
+    yield from _faults_beside(found)
+
+
+def _faults_beside(found: Source) -> Iterator[str]:
+    """The same of what stands beside inputs and labels."""
+    groups = found.groups
+    if groups is not None:
+        if getattr(groups, "shape", None) != found.y.shape:
+            yield "groups must be an array, (n,), of what each example belongs to"
+        try:
+            np.unique(groups)
+        except TypeError as error:
+            yield f"groups can't be told apart ({reason_of(error)}); give texts or whole numbers"
+    try:
+        json.dumps(dict(found.about))
+    except (TypeError, ValueError) as error:
+        yield f"about can't be kept as JSON ({reason_of(error)})"
+    for file in found.files:
+        if not os.path.isfile(file):
+            yield f"of its files there is no {shortened(file)}"
+
+
+def _fault(x: Any, y: np.ndarray, classes: int) -> str:
+    """Why these inputs and labels can't be used; empty where they can."""
+    shape = x.shape
+    if len(shape) not in (2, 4) or not math.prod(shape[1:]):
         return f"{{x}} is {shape}; inputs must be (n, H, W, C) or (n, d)"
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "biuf":
+        return f"{{x}} is {x.dtype}; inputs must be floats in [0, 1], or bytes"
     if looks_channels_first(shape):
         return (
             f"{{x}} is {shape}, which looks like channels first; "

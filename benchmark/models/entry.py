@@ -25,6 +25,13 @@ class ModelEntry:
     description: str
     builders: Mapping[str, str]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.builders, Mapping):
+            raise ValueError(f"builders are {self.builders!r}; they map a framework to a target")
+        for target in self.builders.values():
+            if not isinstance(target, str) or not all(target.partition(":")):
+                raise ValueError(f"builder {target!r} is not 'module:function'")
+
 
 def contributions() -> dict[str, Contribution]:
     """Name to what other distributions provide."""

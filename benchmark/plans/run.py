@@ -18,6 +18,7 @@ from benchmark.errors import ConfigError, DataError
 from benchmark.estimators.passes import CHUNK
 from benchmark.frameworks import check_installed
 from benchmark.job import Job
+from benchmark.limits import eps_fault
 from benchmark.order import in_order, with_sources
 from benchmark.plans import metatest
 from benchmark.plans.asked import asked, usual_parameters
@@ -178,6 +179,8 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
     defaults = datasets.defaults(config.dataset)
     if config.eps is None and config.norm not in defaults.eps:
         raise ConfigError(f"{config.dataset} has no default eps under {config.norm}; give --eps")
+    if config.eps is None and (why := eps_fault(config.norm, defaults.eps[config.norm])):
+        raise ConfigError(f"default of {config.dataset} under {config.norm}: {why}; give --eps")
     trained = config.epochs is not None or config.budget_ge is not None
     usual = "cnn" if len(dataset.input_shape) == 3 else "mlp"
     return config.model_copy(
