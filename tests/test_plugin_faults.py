@@ -123,6 +123,14 @@ def test_a_data_set_that_is_right_is_taken_as_it_is(place):
     assert len(found.y_train) + len(found.y_validation) + len(found.y_test) == 100
 
 
+def test_a_share_that_nothing_takes_is_not_looked_at(place):
+    changes = "return Source(x, y, ('a', 'b'), x_validation=x, y_validation=y, validation=0.0)"
+    distribution(
+        place, "one", module=LOADER.format(changes=changes), datasets={"made-up": "one:ENTRY"}
+    )
+    assert len(datasets.load("made-up").y_validation) == 100
+
+
 DEFENSE = """
 from dataclasses import dataclass
 from defenses import AdversarialTraining, Defense

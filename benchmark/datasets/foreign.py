@@ -56,8 +56,9 @@ def _faults(found: Source) -> Iterator[str]:
             yield f"x{end} has no examples; leave it and y{end} out, and they are split off"
         if x is not None and x.shape[1:] != found.x.shape[1:]:
             yield f"x{end} is {x.shape}, but x is {found.x.shape}"
-    if not isinstance(found.validation, Real) or not 0 < found.validation < 1:
-        yield f"validation is {shortened(found.validation)}; give a share between 0 and 1"
+    share = found.validation
+    if found.x_validation is None and not (isinstance(share, Real) and 0 < share < 1):
+        yield f"validation is {shortened(share)}; give a share between 0 and 1"
     yield from _faults_beside(found)
 
 
