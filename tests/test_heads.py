@@ -96,6 +96,30 @@ def test_gradients_go_through_the_closed_form_to_the_support(framework, kind):
     np.testing.assert_allclose(gradient, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_large_features_are_brought_to_unit_length_with_their_gradient(framework):
+    """Their squares overflow in float32: answers would be 0, and no attack would find a way."""
+    rows = features().astype(np.float32)
+    module = importlib.import_module(frameworks.HEADS[framework])
+
+    def unit_and_gradient(scale):
+        if framework == "torch":
+            leaf = torch.tensor(rows, requires_grad=True)
+            found = module.unit(scale * leaf)
+            found[:, 0].sum().backward()
+            return found.detach().numpy(), leaf.grad.numpy()
+        leaf = tf.constant(rows)
+        with tf.GradientTape() as tape:
+            tape.watch(leaf)
+            found = module.unit(scale * leaf)
+            total = tf.reduce_sum(found[:, 0])
+        return found.numpy(), tape.gradient(total, leaf).numpy()
+
+    expected = unit_and_gradient(1.0)
+    for found, wanted in zip(unit_and_gradient(1e25), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 def test_the_linear_head_is_that_of_plain_gradient_descent():
     rows = features()
     weights, bias = np.zeros((WIDTH, WAYS)), np.zeros(WAYS)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from defenses.errors import DefenseError
-from defenses.heads.spec import TINY, Heads
+from defenses.heads.spec import LARGE, TINY, Heads
 from defenses.kernels.pytorch import Kernel
 from defenses.kernels.pytorch_states import array
 from defenses.perturbation.pytorch import perturb
@@ -21,6 +21,8 @@ from defenses.perturbation.spec import Ascent
 
 def unit(features: Tensor) -> Tensor:
     """Step 1."""
+    largest = features.detach().abs().amax(-1, keepdim=True)
+    features = features / torch.where(largest > LARGE, largest, 1.0)
     return features / ((features**2).sum(-1, keepdim=True) + TINY).sqrt()
 
 

@@ -29,6 +29,9 @@ CLOSED_FORMS = ("centroid", "ridge")
 
 # Under a root, so that features of zero have a gradient.
 TINY = 1e-12
+# Features above it are brought to 1 before they are squared, which would overflow in float32: the
+# answers of a model that scales its features by 1e20 would have no gradient, and look robust.
+LARGE = 1e15
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow import Tensor
 
 from defenses.errors import DefenseError
-from defenses.heads.spec import TINY, Heads
+from defenses.heads.spec import LARGE, TINY, Heads
 from defenses.kernels.tensorflow import Kernel, cross_entropy
 from defenses.perturbation.spec import Ascent
 from defenses.perturbation.tensorflow import perturb
@@ -20,6 +20,8 @@ from defenses.perturbation.tensorflow import perturb
 
 def unit(features: Tensor) -> Tensor:
     """Step 1."""
+    largest = tf.stop_gradient(tf.reduce_max(tf.abs(features), axis=-1, keepdims=True))
+    features = features / tf.where(largest > LARGE, largest, tf.ones_like(largest))
     return features / tf.sqrt(tf.reduce_sum(features**2, axis=-1, keepdims=True) + TINY)
 
 
