@@ -48,6 +48,12 @@ def uncounted(state):
     return {name: value for name, value in state.items() if "num_batches" not in name}
 
 
+def averaged(state):
+    model = net()
+    model.load_state_dict(state)
+    return torch.optim.swa_utils.AveragedModel(model).state_dict()
+
+
 TAKEN = {
     "plain": (lambda s: s, None),
     "compiled": (lambda s: prefixed("_orig_mod.", s), "'_orig_mod.' taken off its names"),
@@ -77,6 +83,10 @@ TAKEN = {
         "taken from 'state_dict'; 'backbone.net.' taken off its names",
     ),
     "beside EMA": (lambda s: {"state_dict": s, "ema": s}, "taken from 'state_dict'"),
+    "averages": (
+        averaged,
+        "'module.' taken off its names; its weights are averages, whose count is left out",
+    ),
     "no counters": (uncounted, "it has no num_batches_tracked, which evaluation does not use"),
     "half": (lambda s: {n: v.half() if v.is_floating_point() else v for n, v in s.items()}, None),
 }
@@ -325,3 +335,10 @@ def test_a_whole_h5_is_told_to_be_read_for_its_arrays_alone(tmp_path, name):
     with pytest.raises(ConfigError, match=r"save the whole model as \.keras") as caught:
         check(ExternalModel("theirs", weights=str(tmp_path / name)))
     assert "holds no architecture" not in str(caught.value)
+
+
+@pytest.mark.parametrize("new_head", [True, False])
+def test_a_model_without_weights_takes_none(tmp_path, new_head):
+    torch.save(trained(), tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"the model has no 1\.bias"):
+        checkpoints.load_weights(nn.Flatten(), tmp_path / "w.pt", new_head=new_head)

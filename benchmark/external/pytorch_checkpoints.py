@@ -29,6 +29,9 @@ _NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "model_s
 # Parts of names that `torch.compile`, DataParallel and DistributedDataParallel put in, anywhere.
 _WRAPPERS = ("_orig_mod", "module")
 
+# What `torch.optim.swa_utils.AveragedModel` counts beside the averages, which are weights.
+_AVERAGED = "n_averaged"
+
 State = dict[str, torch.Tensor]
 
 
@@ -42,10 +45,13 @@ def load_weights(model: nn.Module, path: Path, *, new_head: bool = False) -> tup
     """
     state, nested = _state(path)
     own = model.state_dict(keep_vars=True)
+    averaged = _AVERAGED in state and _AVERAGED not in own
+    if averaged:
+        state = {name: value for name, value in state.items() if name != _AVERAGED}
     state, renamed = _fitted(state, own)
     state, added = _with_counters(state, own)
     if new_head:
-        head = f"{next(reversed(own)).rpartition('.')[0]}."
+        head = f"{next(reversed(own), '').rpartition('.')[0]}."
         state = {name: value for name, value in state.items() if not name.startswith(head)}
         state |= {name: value for name, value in own.items() if name.startswith(head)}
     try:
@@ -54,7 +60,8 @@ def load_weights(model: nn.Module, path: Path, *, new_head: bool = False) -> tup
         model.load_state_dict(state)
     except RuntimeError as error:  # of what can't be copied, such as sparse tensors
         raise ModelError(f"weights {path.name} don't fit the model: {one_line(error)}") from error
-    told = [part for part in (nested, renamed, added) if part]
+    counted = "its weights are averages, whose count is left out" if averaged else ""
+    told = [part for part in (nested, renamed, counted, added) if part]
     return (f"weights {path.name}: {'; '.join(told)}",) if told else ()
 
 
