@@ -17,9 +17,10 @@ import defenses
 from benchmark import datasets
 from benchmark.attacks import creating
 from benchmark.attacks.entry import AttackEntry
+from benchmark.attacks.suites import suite_of
 from benchmark.cli.listing import descriptions
 from benchmark.config import read
-from benchmark.errors import ConfigError, DataError
+from benchmark.errors import ConfigError, DataError, SuiteError
 from benchmark.plans.run import make_plan
 from benchmark.stages.trust import _attacked
 from defenses.errors import DefenseError
@@ -237,6 +238,8 @@ ENTRIES = {
     "a norm without a comma": ({"norms": ("linf")}, "norms is 'linf'; give a tuple"),
     "arguments as a text": ({"arguments": "max_iter"}, "arguments is 'max_iter'; give a tuple"),
     "one channel": ({"channels": 3}, "channels is 3; give a tuple"),
+    "defaults in a list": ({"defaults": ["reach"]}, "defaults is .'reach'.; give a mapping"),
+    "kinds in a list": ({"argument_kinds": ["reach"]}, "argument_kinds is .'reach'.; give a map"),
 }
 
 
@@ -310,8 +313,11 @@ from art.attacks import EvasionAttack
 from benchmark.attacks.arguments import Kind
 from benchmark.attacks.entry import AttackEntry
 
-ENTRY = AttackEntry("one:{target}", "made up", ("linf",), ("reach",),
-                    argument_kinds={{"reach": Kind("a share", 0, 1)}}, defaults={{"reach": 0.5}})
+ENTRY = AttackEntry(**{{
+    "target": "one:{target}", "description": "made up", "norms": ("linf",),
+    "arguments": ("reach",), "argument_kinds": {{"reach": Kind("a share", 0, 1)}},
+    "options": {{"way": ("up", "down")}}, "defaults": {{"reach": 0.5}}, **{changes},
+}})
 
 class Right(EvasionAttack):
     attack_params = [*EvasionAttack.attack_params, "eps", "reach"]
@@ -344,10 +350,10 @@ MADE = {
 }
 
 
-def attacked_by(place: Path, tmp_path: Path, target: str) -> Any:
+def attacked_by(place: Path, tmp_path: Path, target: str, changes: str = "{}") -> Any:
     suite = tmp_path / "suite.yaml"
     suite.write_text("description: one\nattacks:\n  mine: {attack: mine}\n")
-    module = ATTACK.format(target=target)
+    module = ATTACK.format(target=target, changes=changes)
     distribution(place, "one", module=module, attacks={"mine": "one:ENTRY"})
     return dry(tmp_path, dataset="digits", defense="pgd-at", suite=str(suite))
 
@@ -357,6 +363,39 @@ def test_an_attack_whose_class_can_not_be_made_is_told_before_a_run(place, tmp_p
     with pytest.raises(DefenseError, match=told) as raised:
         attacked_by(place, tmp_path, target)
     assert "attack 'mine' of one 1.0" in str(raised.value)
+
+
+VALUES = {
+    "a text": ("{'reach': 'many'}", "has defaults where reach is 'many'; allowed: a share"),
+    "no number": ("{'reach': float('nan')}", "where reach is nan; allowed: a share"),
+    "an object": ("{'reach': object()}", "where reach is <object object"),
+    "an option": ("{'way': 'upp'}", "where way is 'upp'; did you mean 'up'?"),
+    "an option that is none": ("{'way': ['up']}", "where way is ['up']"),
+    "another's": ("{'rech': 0.5}", "has a default of 'rech', none of its arguments"),
+}
+
+
+@pytest.mark.parametrize(("defaults", "told"), VALUES.values(), ids=VALUES)
+def test_a_default_that_no_suite_could_give_is_told_before_a_run(place, tmp_path, defaults, told):
+    with pytest.raises(DefenseError, match=re.escape(told)) as raised:
+        attacked_by(place, tmp_path, "Right", f"{{'defaults': {defaults}}}")
+    assert str(raised.value).startswith("attack 'mine' of one 1.0")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_kind_of_argument_that_is_none_is_told_before_a_run(place, tmp_path):
+    with pytest.raises(DefenseError, match="has <class 'float'> as the kind of reach; give a Kind"):
+        attacked_by(place, tmp_path, "Right", "{'argument_kinds': {'reach': float}}")
+
+
+def test_a_default_of_an_attack_without_a_budget_is_no_share_of_one(place):
+    changes = "{'norms': ['unrestricted'], 'defaults': {'max_iter': 5, 'eps_step': '0.1 eps'}, "
+    changes += "'arguments': ['max_iter', 'eps_step']}"
+    module = ATTACK.format(target="Right", changes=changes)
+    distribution(place, "one", module=module, attacks={"mine": "one:ENTRY"})
+
+    with pytest.raises(SuiteError, match=r"'mine': eps_step is '0\.1 eps', but it has no budget"):
+        suite_of("own", "attacks: {mine: {attack: mine, threat: unrestricted}}", {})
 
 
 def test_an_attack_whose_class_can_be_made_is_planned(place, tmp_path):
