@@ -27,7 +27,7 @@ def made(
         cost = defense.step_cost()
     except DefenseError:
         raise
-    except Exception as error:  # whatever the other distribution's code raises
+    except (Exception, SystemExit) as error:  # whatever the other distribution's code raises
         told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise other.unusable(f"can't be made ({told})") from error
     if not isinstance(cost, Cost):

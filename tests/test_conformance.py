@@ -59,9 +59,10 @@ def test_an_exception_says_where_in_its_author_s_code_it_was_raised(
 ) -> None:
     """Not where in NumPy or another library, which that code called."""
     module = "import numpy, its_library\ndef checks(name):\n"
-    module += "    return {'one': asks, 'two': calls, 'three': lambda: its_library.calls()}\n"
+    module += " return dict(one=asks, two=calls, three=lambda: its_library.calls(), four=leaves)\n"
     module += "def asks():\n    return {}['starts']\n"
     module += "def calls():\n    return numpy.concatenate([numpy.ones(2), numpy.ones((2, 2))])\n"
+    module += "def leaves():\n    raise SystemExit('bye')\n"
     for name, text in (
         (f"{folder}/someone_s.py", module),
         ("site-packages/its_library.py", "def calls():\n    raise TypeError('so')\n"),
@@ -72,12 +73,13 @@ def test_an_exception_says_where_in_its_author_s_code_it_was_raised(
         monkeypatch.delitem(sys.modules, Path(name).stem, raising=False)
     monkeypatch.setitem(report._CHECKS, "attacks", "someone_s:checks")  # type: ignore[arg-type]
 
-    one, two, three = rows("attacks", "any")
+    one, two, three, four = rows("attacks", "any")
 
     assert one == Row("one", FAILED, "KeyError: 'starts' (someone_s.py, line 5)")
     assert two.text.startswith("ValueError")
     assert two.text.endswith(" (someone_s.py, line 7)")
     assert three.text == "TypeError: so (someone_s.py, line 3)"
+    assert four == Row("four", FAILED, "SystemExit: bye (someone_s.py, line 9)")
 
 
 @pytest.mark.usefixtures("given")

@@ -163,6 +163,18 @@ def test_what_can_not_be_used_is_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("raised", ["SystemExit: bye", "ValueError: bye"])
+def test_a_module_that_raises_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: str
+) -> None:
+    distribution(tmp_path, "quits", module=f"raise {raised.partition(':')[0]}('bye')")
+    (tmp_path / "quits-1.0.dist-info" / "top_level.txt").write_text("quits")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    with pytest.raises(SuiteError, match=f"^attack 'quits:Signs' can't be loaded: {raised}$"):
+        foreign.entry("quits:Signs")
+
+
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(
     ("identity", "told"),

@@ -20,7 +20,9 @@ from benchmark.attacks.entry import AttackEntry
 from benchmark.attacks.suites import suite_of
 from benchmark.cli.listing import descriptions
 from benchmark.config import read
-from benchmark.errors import ConfigError, DataError, SuiteError
+from benchmark.errors import ConfigError, DataError, ModelError, SuiteError
+from benchmark.models.provided.building import make
+from benchmark.models.provided.origin import origin_of
 from benchmark.plans.run import make_plan
 from benchmark.stages.trust import _attacked
 from defenses.errors import DefenseError
@@ -299,6 +301,43 @@ def test_an_entry_that_can_not_be_is_told_where_its_kind_is_listed(place, kind, 
     assert len(found) > 5
 
 
+LEAVES = "raise SystemExit('bye')"
+
+
+@pytest.mark.parametrize("kind", ["attacks", "datasets", "defenses", "models"])
+def test_a_module_that_ends_the_process_is_told_as_that(place, kind):
+    distribution(place, "one", module=LEAVES, **{kind: {"mine": "one:ENTRY"}})
+
+    told = descriptions(kind)["mine"]
+
+    assert f"{kind[:-1]} 'mine' of one 1.0 can't be loaded from one:ENTRY (SystemExit: bye)" in told
+
+
+def test_a_defense_that_ends_the_process_is_told_as_that(place):
+    from untrained import model
+
+    (place / "leaves.py").write_text(LEAVES)
+    body = "kernels = {'torch': 'leaves:Kernel'}"
+    cost = f"class Dear(Mine):\n    def step_cost(self): {LEAVES}"
+    module = DEFENSE.format(text=f"{USABLE.format(body=body)}\n{cost}")
+    distribution(place, "one", module=module, defenses={"mine": "one:Mine", "dear": "one:Dear"})
+
+    with pytest.raises(DefenseError, match=r"can't be made \(SystemExit: bye\)"):
+        defenses.create("dear", Threat("linf", 0.1))
+    with pytest.raises(DefenseError, match=r"kernel leaves:Kernel can't be loaded \(SystemExit"):
+        defenses.create("mine", Threat("linf", 0.1)).resume(model("torch", (8, 8, 1)))
+
+
+def test_a_model_that_ends_the_process_is_told_as_that(place):
+    module = "from benchmark.models.entry import ModelEntry\n"
+    module += "ENTRY = ModelEntry('x', {'torch': 'one:build'})\n"
+    module += f"def build(input_shape, classes): {LEAVES}"
+    distribution(place, "one", module=module, models={"mine": "one:ENTRY"})
+
+    with pytest.raises(ModelError, match=r"'mine' can't be built .*: SystemExit: bye"):
+        make(origin_of("mine", None), (8, 8, 1), 2, framework="torch", seed=0)
+
+
 def test_a_default_budget_that_no_run_takes_is_refused_by_a_run(place, tmp_path):
     module = LOADER.format(changes="").replace('"linf": 0.1', '"linf": 8')
     distribution(place, "one", module=module, datasets={"made-up": "one:ENTRY"})
@@ -363,6 +402,12 @@ def test_an_attack_whose_class_can_not_be_made_is_told_before_a_run(place, tmp_p
     with pytest.raises(DefenseError, match=told) as raised:
         attacked_by(place, tmp_path, target)
     assert "attack 'mine' of one 1.0" in str(raised.value)
+
+
+def test_an_attack_whose_module_ends_the_process_is_told_before_a_run(place, tmp_path):
+    (place / "leaves.py").write_text(LEAVES)
+    with pytest.raises(DefenseError, match="has no class leaves:Attack: SystemExit: bye"):
+        attacked_by(place, tmp_path, "Right", "{'target': 'leaves:Attack'}")
 
 
 VALUES = {

@@ -51,7 +51,7 @@ def fault(entry: AttackEntry, given: Collection[str]) -> str:
     import_torch_first()  # its module may import TensorFlow, or ART, before
     try:
         found: Any = attack_class(entry)
-    except Exception as error:  # other people's module may raise anything
+    except (Exception, SystemExit) as error:  # other people's module may raise anything
         return f"has no class {entry.target}: {type(error).__name__}: {error}"
     if not isinstance(getattr(found, "attack_params", None), Sequence):
         return f"has a class without attack_params, so no attack of ART: {entry.target}"

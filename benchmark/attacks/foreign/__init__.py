@@ -21,6 +21,7 @@ from typing import Any
 from benchmark.attacks.arguments import ArgumentKind, kind_like
 from benchmark.attacks.entry import LP, AttackEntry
 from benchmark.errors import SuiteError, shortened
+from benchmark.text import reason_of
 from defenses.errors import did_you_mean
 from defenses.imports import import_torch_first
 
@@ -143,6 +144,8 @@ def _class(place: str, module: str, name: str) -> Any:
         wanted = module.partition(".")[0]
         told = f"pip install {wanted}" if error.name == wanted else str(error)
         raise SuiteError(f"attack '{place}:{name}' needs the package {wanted}; {told}") from error
+    except (Exception, SystemExit) as error:  # other people's module may raise anything
+        raise SuiteError(f"attack '{place}:{name}' can't be loaded: {reason_of(error)}") from error
     if not isinstance(getattr(found, name, None), type):
         classes = [key for key, value in vars(found).items() if isinstance(value, type)]
         raise SuiteError(f"attack '{place}:{name}': no such class{did_you_mean(name, classes)}")
