@@ -33,6 +33,9 @@ class Signs(EvasionAttack):
         gradient = self.estimator.loss_gradient(x, y)
         return np.clip(x + self.reach * self.eps * np.sign(gradient), 0, 1)
 
+class Spelt(Signs):
+    attack_params = "norm, eps, reach"
+
 class Needy(Signs):
     def __init__(self, estimator, guide, eps=0.3):
         super().__init__(estimator, eps=eps)
@@ -136,6 +139,7 @@ WRONG = {
     "no attack": ("numpy:ndarray", {}, "'numpy:ndarray' is not derived from art.attacks.Evasion"),
     "no module": ("signs.none:Signs", {}, "needs the package signs"),
     "needs more": ("signs:Needy", {}, "'signs:Needy' needs guide, which no suite can give"),
+    "attack_params": ("signs:Spelt", {}, "its attack_params are 'norm, eps, reach'; give a list"),
     "argument": ("art:FastGradientMethod", {"step": 1}, "unknown key 'step'"),
     "type": (
         "art:ProjectedGradientDescent",

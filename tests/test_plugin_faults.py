@@ -376,6 +376,12 @@ class Silent(Right):
     def __init__(self, estimator, eps, reach=0.1):
         super().__init__(estimator=estimator)
 
+class Spelt(Right):
+    attack_params = "eps, reach"
+
+class Chosen(Right):
+    attack_params = {{"eps", "reach"}}
+
 class Stranger:
     def __init__(self, estimator, reach=0.1):
         pass
@@ -385,6 +391,7 @@ MADE = {
     "without its argument": ("Deaf", "one:Deaf that doesn't take reach"),
     "with one that nothing gives": ("Greedy", "one:Greedy that needs steps, which nothing gives"),
     "that doesn't name its budget": ("Silent", "one:Silent whose attack_params lack eps"),
+    "that spells its arguments": ("Spelt", "attack_params are 'eps, reach'; give a list of names"),
     "no attack of ART": ("Stranger", "without attack_params, so no attack of ART"),
 }
 
@@ -443,8 +450,9 @@ def test_a_default_of_an_attack_without_a_budget_is_no_share_of_one(place):
         suite_of("own", "attacks: {mine: {attack: mine, threat: unrestricted}}", {})
 
 
-def test_an_attack_whose_class_can_be_made_is_planned(place, tmp_path):
-    plan = attacked_by(place, tmp_path, "Right")
+@pytest.mark.parametrize("target", ["Right", "Chosen"])
+def test_an_attack_whose_class_can_be_made_is_planned(place, tmp_path, target):
+    plan = attacked_by(place, tmp_path, target)
     assert [spec.name for job in plan.jobs for spec in job.attacks] == ["mine"]
 
 

@@ -19,6 +19,7 @@ from importlib.metadata import packages_distributions, version
 from typing import Any
 
 from benchmark.attacks.arguments import ArgumentKind, kind_like
+from benchmark.attacks.classes import not_names
 from benchmark.attacks.entry import LP, AttackEntry
 from benchmark.errors import SuiteError, shortened
 from benchmark.text import reason_of
@@ -73,6 +74,8 @@ def _of_art_class(found: Any, target: str, shown: str, distribution: str = "") -
     base = importlib.import_module("art.attacks").EvasionAttack
     if not (isinstance(found, type) and issubclass(found, base)):
         raise SuiteError(f"attack {shown!r} is not derived from art.attacks.EvasionAttack")
+    if why := not_names(getattr(found, "attack_params", None)):
+        raise SuiteError(f"attack {shown!r}: its attack_params are {why}")
     kinds = _arguments(found, shown)
     known = inspect.signature(found).parameters
     return AttackEntry(
