@@ -456,11 +456,20 @@ def test_an_attack_whose_class_can_be_made_is_planned(place, tmp_path, target):
     assert [spec.name for job in plan.jobs for spec in job.attacks] == ["mine"]
 
 
-def test_an_attack_that_returns_nothing_is_told_as_that(monkeypatch):
-    forgot = SimpleNamespace(generate=lambda x, y: None)
+RETURNED = {
+    "nothing": (lambda x: None, "generate returned None, not the adversarial examples"),
+    "complex": (lambda x: x + 0j, "returned an array of complex64, not of floats"),
+    "objects": (lambda x: x.astype(object), "returned an array of object, not of floats"),
+    "texts": (lambda x: x.astype(str), "returned an array of <U32, not of floats"),
+}
+
+
+@pytest.mark.parametrize(("returned", "told"), RETURNED.values(), ids=RETURNED)
+def test_an_attack_that_returns_no_floats_is_told_as_that(monkeypatch, returned, told):
+    forgot = SimpleNamespace(generate=lambda x, y: returned(x))
     monkeypatch.setattr(creating, "create", lambda *made_of: forgot)
     given = {"x": np.zeros((2, 4), np.float32), "y": np.zeros(2, np.int64), "weights": None}
-    with pytest.raises(ValueError, match="generate returned None, not the adversarial examples"):
+    with pytest.raises(ValueError, match=told):
         creating.adversarial(None, None, **given, norm="linf", eps=0.1)
 
 
