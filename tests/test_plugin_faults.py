@@ -99,6 +99,34 @@ DATA = {
         "return Source(x, y, ('a', 'b'), files=['gone.npz'])",
         "of its files there is no 'gone.npz'",
     ),
+    "a scale that is none": (
+        "return Source(x, y, ('a', 'b'), scale=2)",
+        "scale is 2; give a function",
+    ),
+    "a scale that gives rows": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: x / 2)",
+        "its scale gives array(",
+    ),
+    "a scale that raises": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: {}['low'])",
+        "its scale raises KeyError: 'low'",
+    ),
+    "a scale of which no record can be kept": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: (abs, {'low': x.min()}))",
+        "what its scale tells can't be kept as JSON (TypeError: Object of type float32",
+    ),
+    "scaling that raises": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: (lambda x: x['low'], {}))",
+        "what its scale gives raises IndexError",
+    ),
+    "scaling to something else": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: (len, {}))",
+        "rows of shape (100, 8, 8, 1) are int when they are scaled",
+    ),
+    "scaling that loses an axis": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: (lambda x: x[..., 0], {}))",
+        "rows of shape (100, 8, 8, 1) are (100, 8, 8) when they are scaled",
+    ),
     "0 to 255": ("x = 255 * x", "inputs must be in [0, 1], or bytes"),
     "no numbers": ("x[3] = np.nan", "holds values that are not finite"),
 }
