@@ -132,6 +132,12 @@ class Nameless(Sound):
     __doc__ = None
 
 
+class Preset(Sound):
+    """A recipe of its own is out of range."""
+
+    presets: ClassVar = {"ours": {"batch_size": 0}}
+
+
 class Noise:
     """Adds noise of the budget, from the estimator's own generator."""
 

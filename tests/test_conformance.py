@@ -31,7 +31,7 @@ from defenses.errors import DefenseError  # noqa: E402
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of `broken_parts`, contributed under short names."""
     names = ("Sound", "Unequal", "Untrue", "Wide", "Cheap", "Unseeded", "Forgets", "Halved")
-    names += ("Misnamed", "Nameless", "Mute", "Endless", "Costless")
+    names += ("Misnamed", "Nameless", "Mute", "Endless", "Costless", "Preset")
     attacks = ("SOUND_NOISE", "WIDE", "SILENT", "UNSEEDED", "CURIOUS", "NARROW", "ABSENT")
     attacks += ("COLOUR", "UNKNOWN", "UNGIVEN")
     distribution(
@@ -93,6 +93,7 @@ def test_a_sound_part_passes(kind: str, name: str) -> None:
 
 FAULTY_DEFENSES = {
     "misnamed": ("declaration", "a kernel for 'pytorch'; frameworks are torch and tensorflow"),
+    "preset": ("declaration", "its preset 'ours': batch_size must be at least 1, got 0"),
     "nameless": ("declaration", "its class has no docstring"),
     "unequal": ("parity", "update 1: losses or weights are .* apart"),
     "untrue": ("gradient", "in torch the update has length"),

@@ -191,6 +191,18 @@ CLASSES = {
         USABLE.format(body="kernels = ['one:Kernel']"),
         "has kernels ['one:Kernel']; they map a framework to module:function",
     ),
+    "presets in a list": (
+        USABLE.format(body="presets = ['ours']"),
+        "has presets ['ours']; they map a name to parameters",
+    ),
+    "a preset of a number": (
+        USABLE.format(body="presets = {'ours': 7}"),
+        "has the preset 'ours', which is no mapping of parameters",
+    ),
+    "a preset of what is no parameter": (
+        USABLE.format(body="presets = {'ours': {'batch_sise': 64}}"),
+        "has the preset 'ours' of the unknown parameter 'batch_sise'; did you mean 'batch_size'?",
+    ),
     "a kernel itself": (
         USABLE.format(body="kernels = {'torch': 'one'}"),
         "has the kernel 'one'; give module:function as a text",
