@@ -177,6 +177,17 @@ class Curious(Noise):
         return super().generate(x, y)
 
 
+class Spoiler(Noise):
+    def generate(self, x, y):
+        model = self.estimator.model
+        if hasattr(model, "set_weights"):
+            model.set_weights([0.9 * value for value in model.get_weights()])
+        else:
+            for value in model.parameters():
+                value.data *= 0.9
+        return super().generate(x, y)
+
+
 class Narrow(Noise):
     attack_params = ("eps",)
 
@@ -192,7 +203,7 @@ SOUND_NOISE = AttackEntry(
     arguments=("max_iter",),
     kinds=("score",),
 )
-WIDE, SILENT, UNSEEDED, CURIOUS, NARROW, ABSENT, UNGIVEN = (
+WIDE, SILENT, UNSEEDED, CURIOUS, NARROW, ABSENT, UNGIVEN, SPOILER = (
     replace(SOUND_NOISE, target=f"{__name__}:{name}")
     for name in (
         "WideNoise",
@@ -202,6 +213,7 @@ WIDE, SILENT, UNSEEDED, CURIOUS, NARROW, ABSENT, UNGIVEN = (
         "Narrow",
         "Absent",
         "Ungiven",
+        "Spoiler",
     )
 )
 COLOUR = replace(SOUND_NOISE, channels=(3,))

@@ -33,7 +33,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("Sound", "Unequal", "Untrue", "Wide", "Cheap", "Unseeded", "Forgets", "Halved")
     names += ("Misnamed", "Nameless", "Mute", "Endless", "Costless", "Preset")
     attacks = ("SOUND_NOISE", "WIDE", "SILENT", "UNSEEDED", "CURIOUS", "NARROW", "ABSENT")
-    attacks += ("COLOUR", "UNKNOWN", "UNGIVEN")
+    attacks += ("COLOUR", "UNKNOWN", "UNGIVEN", "SPOILER")
     distribution(
         tmp_path / "place",
         "broken",
@@ -126,6 +126,7 @@ FAULTY_ATTACKS = {
     "ungiven": ("declaration", "broken_parts:Ungiven whose attack_params lack eps"),
     "wide": ("budget", "points refused under linf in torch: 12 budget"),
     "unseeded": ("determinism", "two runs with one seed differ"),
+    "spoiler": ("runs", "other logits after it than before, under linf in torch"),
     "silent": ("cost", "it asked the estimator for nothing"),
     "curious": ("cost", "it asked for 12 gradients; its kinds say it needs none"),
 }
