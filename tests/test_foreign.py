@@ -56,6 +56,18 @@ class FGSM:
         loss = torch.nn.functional.cross_entropy(self.model(images), labels)
         (gradient,) = torch.autograd.grad(loss, images)
         return (images + self.eps * gradient.sign()).clamp(0, 1).detach()
+
+class StepL2(FGSM):
+    pass
+
+class Norms(FGSM):
+    def __init__(self, model, norm="Linf", eps=0.3, n_classes=10, seed=None, verbose=False):
+        super().__init__(model, eps)
+        Norms.told = norm, eps, n_classes, seed
+
+class Nearest(FGSM):
+    def __init__(self, model, c=1.0, steps: int = 50):
+        super().__init__(model, 0.1)
 """
 
 
@@ -111,6 +123,35 @@ def test_torchattacks_are_counted_and_seen_on_models_of_pytorch(make_target: Any
     assert record["identity"][-1] == {"distribution": "torchattacks 3.9"}
     assert record["backwards"] == (~expected["clean_correct"] == 0).sum()
     assert np.array_equal(found["success"], expected["success"])
+
+
+DECLARED = {
+    "FGSM": (("linf",), ("steps",), ("gradient",)),
+    "StepL2": (("l2",), ("steps",), ("gradient",)),
+    "Norms": (("linf", "l2"), (), ("gradient",)),
+    "Nearest": (("linf", "l2", "l1", "l0"), ("c", "steps"), ("minimal-norm",)),
+}
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(("name", "declared"), DECLARED.items())
+def test_the_signature_tells_what_a_class_of_torchattacks_serves(
+    name: str, declared: tuple[tuple[str, ...], ...]
+) -> None:
+    entry = lookup.entry(f"torchattacks:{name}")
+
+    assert (entry.norms, entry.arguments, entry.kinds) == declared
+    assert entry.images_only
+    assert entry.frameworks == ("torch",)
+
+
+@pytest.mark.usefixtures("place")
+def test_what_the_benchmark_knows_is_given_to_torchattacks(make_target: Any) -> None:
+    record, _ = run("torchattacks:Norms", make_target("torch"), norm="l2", eps=0.5)
+
+    assert record["status"] == "ok", record["reason"]
+    classes = make_target("torch").estimator.nb_classes
+    assert sys.modules["torchattacks"].Norms.told == ("L2", 0.5, classes, 0)
 
 
 @pytest.mark.usefixtures("place")

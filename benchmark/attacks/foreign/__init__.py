@@ -92,7 +92,8 @@ def _of_art_class(found: Any, target: str, shown: str, distribution: str = "") -
 
 def _of_torchattacks(place: str, name: str) -> AttackEntry:
     found = _class(place, "torchattacks", name)
-    kinds = _arguments(found, f"{place}:{name}")
+    kinds = dict(_arguments(found, f"{place}:{name}"))
+    kinds.pop("n_classes", None)  # which are the data's
     known = inspect.signature(found).parameters
     norms: tuple[str, ...] = ("linf",)
     if "norm" in known:
