@@ -31,9 +31,10 @@ from defenses.errors import DefenseError  # noqa: E402
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of `broken_parts`, contributed under short names."""
     names = ("Sound", "Unequal", "Untrue", "Wide", "Cheap", "Unseeded", "Forgets", "Halved")
-    names += ("Misnamed", "Nameless", "Mute", "Endless", "Costless", "Preset")
+    names += ("Misnamed", "Nameless", "Mute", "Endless", "Costless", "Preset", "Idle")
+    names += ("Kernelless", "Untold", "Seedless")
     attacks = ("SOUND_NOISE", "WIDE", "SILENT", "UNSEEDED", "CURIOUS", "NARROW", "ABSENT")
-    attacks += ("COLOUR", "UNKNOWN", "UNGIVEN", "SPOILER")
+    attacks += ("COLOUR", "UNKNOWN", "UNGIVEN", "SPOILER", "APART", "RAISING")
     distribution(
         tmp_path / "place",
         "broken",
@@ -95,8 +96,11 @@ FAULTY_DEFENSES = {
     "misnamed": ("declaration", "a kernel for 'pytorch'; frameworks are torch and tensorflow"),
     "preset": ("declaration", "its preset 'ours': batch_size must be at least 1, got 0"),
     "nameless": ("declaration", "its class has no docstring"),
+    "kernelless": ("declaration", "it has no kernel"),
+    "untold": ("declaration", "its docstring says nothing of share under Args"),
     "unequal": ("parity", "update 1: losses or weights are .* apart"),
     "untrue": ("gradient", "in torch the update has length"),
+    "seedless": ("determinism", "with two seeds end in equal weights"),
     "endless": ("gradient", "the update in torch leaves weights that are not finite"),
     "wide": ("budget", "points that use 2 of the budget"),
     "unseeded": ("determinism", "with one seed end in other weights"),
@@ -115,6 +119,13 @@ def test_a_faulty_defense_is_found(name: str, fault: tuple[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("given")
+@pytest.mark.parametrize("check", ["parity", "gradient"])
+def test_a_defense_that_trains_nothing_is_found(check: str) -> None:
+    with pytest.raises(Broken, match=r"moves? no weight"):
+        defense.checks("idle")[check]()
+
+
+@pytest.mark.usefixtures("given")
 @pytest.mark.parametrize("check", ["parity", "gradient", "determinism"])
 def test_a_forgotten_loss_is_told_as_that(check: str) -> None:
     with pytest.raises(DefenseError, match="train_on of Own returned None, not the loss before"):
@@ -126,6 +137,8 @@ FAULTY_ATTACKS = {
     "ungiven": ("declaration", "broken_parts:Ungiven whose attack_params lack eps"),
     "wide": ("budget", "points refused under linf in torch: 12 budget"),
     "unseeded": ("determinism", "two runs with one seed differ"),
+    "raising": ("runs", "failed under linf in torch: ValueError: so"),
+    "apart": ("parity", r"under linf \d\d% of examples end alike"),
     "spoiler": ("runs", "other logits after it than before, under linf in torch"),
     "silent": ("cost", "it asked the estimator for nothing"),
     "curious": ("cost", "it asked for 12 gradients; its kinds say it needs none"),

@@ -14,6 +14,7 @@ import defenses
 from benchmark import frameworks
 from benchmark.conformance.report import Broken, Check, NotApplicable
 from defenses.errors import DefenseError
+from defenses.help import undocumented
 from defenses.kernel import Arrays, Kernel
 from defenses.subject import recognise
 from defenses.trial import EXAMPLES
@@ -109,8 +110,7 @@ class _Subject:
             raise Broken(f"it has a kernel for {min(unknown)!r}; frameworks are {known}")
         if not self.frameworks:
             raise Broken("it has no kernel")
-        untold = [key for key, text in defenses.parameter_help(self.name).items() if not text]
-        if untold:
+        if untold := undocumented(type(self.defense)):
             raise Broken(f"its docstring says nothing of {', '.join(untold)} under Args")
         for preset in self.defense.presets:
             try:
