@@ -65,6 +65,11 @@ class Norms(FGSM):
         super().__init__(model, eps)
         Norms.told = norm, eps, n_classes, seed
 
+class Taken(FGSM):
+    def __init__(self, model, eps=0.1, batch_size=1, verbose=False, summary_writer=False,
+                 device="cpu", seed=0, targeted=False, ord=2, tensor_board=False):
+        super().__init__(model, eps)
+
 class Nearest(FGSM):
     def __init__(self, model, c=1.0, steps: int = 50):
         super().__init__(model, 0.1)
@@ -129,6 +134,7 @@ DECLARED = {
     "FGSM": (("linf",), ("steps",), ("gradient",)),
     "StepL2": (("l2",), ("steps",), ("gradient",)),
     "Norms": (("linf", "l2"), (), ("gradient",)),
+    "Taken": (("linf",), (), ("gradient",)),
     "Nearest": (("linf", "l2", "l1", "l0"), ("c", "steps"), ("minimal-norm",)),
 }
 
