@@ -103,4 +103,5 @@ def shortened(value: object) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # thousands of digits, or of brackets
         return f"a {type(value).__name__} too long to show"
+    text = " ".join(text.split()) if "\n" in text else text  # as arrays are written
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

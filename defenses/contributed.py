@@ -57,7 +57,7 @@ class Contribution:
         try:
             found: Any = importlib.import_module(module)
             return functools.reduce(getattr, filter(None, attribute.split(".")), found)
-        except Exception as error:  # whatever the other distribution's code raises
+        except (Exception, SystemExit) as error:  # whatever the other distribution's code raises
             told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise self.unusable(f"can't be loaded from {self.target} ({told})") from error
 

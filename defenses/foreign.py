@@ -9,7 +9,7 @@ from typing import Any
 from defenses.contributed import Contribution
 from defenses.cost import Cost
 from defenses.defense import Defense
-from defenses.errors import DefenseError
+from defenses.errors import DefenseError, did_you_mean
 from defenses.threat import Threat
 
 
@@ -27,7 +27,7 @@ def made(
         cost = defense.step_cost()
     except DefenseError:
         raise
-    except Exception as error:  # whatever the other distribution's code raises
+    except (Exception, SystemExit) as error:  # whatever the other distribution's code raises
         told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise other.unusable(f"can't be made ({told})") from error
     if not isinstance(cost, Cost):
@@ -55,4 +55,12 @@ def fault(kind: type[Defense]) -> str:
     for target in kernels.values():
         if not isinstance(target, str) or not all(target.partition(":")):
             return f"has the kernel {target!r}; give module:function as a text"
+    if not isinstance(kind.presets, Mapping):
+        return f"has presets {kind.presets!r}; they map a name to parameters"
+    for preset, given in kind.presets.items():
+        if not isinstance(given, Mapping):
+            return f"has the preset {preset!r}, which is no mapping of parameters"
+        if unknown := sorted(map(str, given.keys() - (fields.keys() - {"threat"}))):
+            meant = did_you_mean(unknown[0], fields.keys() - {"threat"})
+            return f"has the preset {preset!r} of the unknown parameter {unknown[0]!r}{meant}"
     return ""

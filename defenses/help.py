@@ -17,10 +17,7 @@ def parameter_help(owner: type[Any]) -> dict[str, str]:
     Args:
         owner: a defense, or another dataclass that documents its fields so.
     """
-    documented: dict[str, str] = {}
-    for base in reversed(owner.__mro__):
-        documented |= dict(_arguments(inspect.cleandoc(base.__dict__.get("__doc__") or "")))
-    lines = {}
+    documented, lines = _documented(owner), {}
     if presets := getattr(owner, "presets", None):
         lines["preset"] = f"(none) a published recipe: {', '.join(presets)}"
     for field in dataclasses.fields(owner):
@@ -29,6 +26,19 @@ def parameter_help(owner: type[Any]) -> dict[str, str]:
                 f"({_shown(field.default)}) {documented.get(field.name, '')}".strip()
             )
     return lines
+
+
+def undocumented(owner: type[Any]) -> list[str]:
+    """The parameters that the class's documentation says nothing of."""
+    fields = [field.name for field in dataclasses.fields(owner) if field.name != "threat"]
+    return [name for name in fields if not _documented(owner).get(name)]
+
+
+def _documented(owner: type[Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for base in reversed(owner.__mro__):
+        found |= dict(_arguments(inspect.cleandoc(base.__dict__.get("__doc__") or "")))
+    return found
 
 
 def _arguments(documentation: str) -> Iterator[tuple[str, str]]:

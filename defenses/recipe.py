@@ -275,7 +275,7 @@ class Recipe(Optimisation, ABC):
         module, _, attribute = target.partition(":")
         try:
             made = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, SystemExit) as error:
             told = f"its kernel {target} can't be loaded ({type(error).__name__}: {error})"
             raise DefenseError(f"{type(self).__name__}: {told}") from error
         kernel: Kernel = made(subject.model, self)

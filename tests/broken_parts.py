@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark.attacks.entry import AttackEntry
 from defenses.attacked import ManyStepTraining
+from defenses.parameters import parameter
 
 
 def _in(framework, **methods):
@@ -74,6 +75,32 @@ class Mute(Sound):
     told = None
 
 
+class Idle(Sound):
+    """Its loss weighs nothing."""
+
+    weights: ClassVar = {"torch": 0.0, "tensorflow": 0.0}
+
+
+class Kernelless(Sound):
+    """It is of no framework."""
+
+    kernels: ClassVar = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untold(Sound):
+    """It says nothing of a parameter."""
+
+    share: float = parameter(1.0, low=0)
+
+
+class Seedless(Sound):
+    """Its updates are the same for each seed."""
+
+    def draw(self, generator, x, y):
+        return {"x": x[:1] * 0, "y": y[:1] * 0, "start": x[:1] * 0}
+
+
 class Endless(Sound):
     """Its loss is no number."""
 
@@ -132,6 +159,12 @@ class Nameless(Sound):
     __doc__ = None
 
 
+class Preset(Sound):
+    """A recipe of its own is out of range."""
+
+    presets: ClassVar = {"ours": {"batch_size": 0}}
+
+
 class Noise:
     """Adds noise of the budget, from the estimator's own generator."""
 
@@ -171,6 +204,30 @@ class Curious(Noise):
         return super().generate(x, y)
 
 
+class Spoiler(Noise):
+    def generate(self, x, y):
+        model = self.estimator.model
+        if hasattr(model, "set_weights"):
+            model.set_weights([0.9 * value for value in model.get_weights()])
+        else:
+            for value in model.parameters():
+                value.data *= 0.9
+        return super().generate(x, y)
+
+
+class Apart(Noise):
+    def generate(self, x, y):
+        if hasattr(self.estimator.model, "set_weights"):
+            return super().generate(x, y)
+        x_adv = x + self.eps * np.sign(self.estimator.loss_gradient(x, y))
+        return np.clip(x_adv, 0, 1)
+
+
+class Raising(Noise):
+    def generate(self, x, y):
+        raise ValueError("so")
+
+
 class Narrow(Noise):
     attack_params = ("eps",)
 
@@ -186,7 +243,7 @@ SOUND_NOISE = AttackEntry(
     arguments=("max_iter",),
     kinds=("score",),
 )
-WIDE, SILENT, UNSEEDED, CURIOUS, NARROW, ABSENT, UNGIVEN = (
+WIDE, SILENT, UNSEEDED, CURIOUS, NARROW, ABSENT, UNGIVEN, SPOILER, APART, RAISING = (
     replace(SOUND_NOISE, target=f"{__name__}:{name}")
     for name in (
         "WideNoise",
@@ -196,6 +253,9 @@ WIDE, SILENT, UNSEEDED, CURIOUS, NARROW, ABSENT, UNGIVEN = (
         "Narrow",
         "Absent",
         "Ungiven",
+        "Spoiler",
+        "Apart",
+        "Raising",
     )
 )
 COLOUR = replace(SOUND_NOISE, channels=(3,))

@@ -31,9 +31,10 @@ from defenses.errors import DefenseError  # noqa: E402
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of `broken_parts`, contributed under short names."""
     names = ("Sound", "Unequal", "Untrue", "Wide", "Cheap", "Unseeded", "Forgets", "Halved")
-    names += ("Misnamed", "Nameless", "Mute", "Endless", "Costless")
+    names += ("Misnamed", "Nameless", "Mute", "Endless", "Costless", "Preset", "Idle")
+    names += ("Kernelless", "Untold", "Seedless")
     attacks = ("SOUND_NOISE", "WIDE", "SILENT", "UNSEEDED", "CURIOUS", "NARROW", "ABSENT")
-    attacks += ("COLOUR", "UNKNOWN", "UNGIVEN")
+    attacks += ("COLOUR", "UNKNOWN", "UNGIVEN", "SPOILER", "APART", "RAISING")
     distribution(
         tmp_path / "place",
         "broken",
@@ -59,9 +60,10 @@ def test_an_exception_says_where_in_its_author_s_code_it_was_raised(
 ) -> None:
     """Not where in NumPy or another library, which that code called."""
     module = "import numpy, its_library\ndef checks(name):\n"
-    module += "    return {'one': asks, 'two': calls, 'three': lambda: its_library.calls()}\n"
+    module += " return dict(one=asks, two=calls, three=lambda: its_library.calls(), four=leaves)\n"
     module += "def asks():\n    return {}['starts']\n"
     module += "def calls():\n    return numpy.concatenate([numpy.ones(2), numpy.ones((2, 2))])\n"
+    module += "def leaves():\n    raise SystemExit('bye')\n"
     for name, text in (
         (f"{folder}/someone_s.py", module),
         ("site-packages/its_library.py", "def calls():\n    raise TypeError('so')\n"),
@@ -72,12 +74,13 @@ def test_an_exception_says_where_in_its_author_s_code_it_was_raised(
         monkeypatch.delitem(sys.modules, Path(name).stem, raising=False)
     monkeypatch.setitem(report._CHECKS, "attacks", "someone_s:checks")  # type: ignore[arg-type]
 
-    one, two, three = rows("attacks", "any")
+    one, two, three, four = rows("attacks", "any")
 
     assert one == Row("one", FAILED, "KeyError: 'starts' (someone_s.py, line 5)")
     assert two.text.startswith("ValueError")
     assert two.text.endswith(" (someone_s.py, line 7)")
     assert three.text == "TypeError: so (someone_s.py, line 3)"
+    assert four == Row("four", FAILED, "SystemExit: bye (someone_s.py, line 9)")
 
 
 @pytest.mark.usefixtures("given")
@@ -91,9 +94,13 @@ def test_a_sound_part_passes(kind: str, name: str) -> None:
 
 FAULTY_DEFENSES = {
     "misnamed": ("declaration", "a kernel for 'pytorch'; frameworks are torch and tensorflow"),
+    "preset": ("declaration", "its preset 'ours': batch_size must be at least 1, got 0"),
     "nameless": ("declaration", "its class has no docstring"),
+    "kernelless": ("declaration", "it has no kernel"),
+    "untold": ("declaration", "its docstring says nothing of share under Args"),
     "unequal": ("parity", "update 1: losses or weights are .* apart"),
     "untrue": ("gradient", "in torch the update has length"),
+    "seedless": ("determinism", "with two seeds end in equal weights"),
     "endless": ("gradient", "the update in torch leaves weights that are not finite"),
     "wide": ("budget", "points that use 2 of the budget"),
     "unseeded": ("determinism", "with one seed end in other weights"),
@@ -112,6 +119,13 @@ def test_a_faulty_defense_is_found(name: str, fault: tuple[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("given")
+@pytest.mark.parametrize("check", ["parity", "gradient"])
+def test_a_defense_that_trains_nothing_is_found(check: str) -> None:
+    with pytest.raises(Broken, match=r"moves? no weight"):
+        defense.checks("idle")[check]()
+
+
+@pytest.mark.usefixtures("given")
 @pytest.mark.parametrize("check", ["parity", "gradient", "determinism"])
 def test_a_forgotten_loss_is_told_as_that(check: str) -> None:
     with pytest.raises(DefenseError, match="train_on of Own returned None, not the loss before"):
@@ -123,6 +137,9 @@ FAULTY_ATTACKS = {
     "ungiven": ("declaration", "broken_parts:Ungiven whose attack_params lack eps"),
     "wide": ("budget", "points refused under linf in torch: 12 budget"),
     "unseeded": ("determinism", "two runs with one seed differ"),
+    "raising": ("runs", "failed under linf in torch: ValueError: so"),
+    "apart": ("parity", r"under linf \d\d% of examples end alike"),
+    "spoiler": ("runs", "other logits after it than before, under linf in torch"),
     "silent": ("cost", "it asked the estimator for nothing"),
     "curious": ("cost", "it asked for 12 gradients; its kinds say it needs none"),
 }

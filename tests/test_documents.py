@@ -20,6 +20,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
 REFUSED = {
     "alias bomb": (BOMB, "aliases .* are not taken; write the values out .line 2"),
     "alias of itself": ("&a [*a]", "aliases"),
+    "21 brackets": ("[" * 21 + "]" * 21, "nested deeper than 20 levels"),
     "3,000 brackets": ("[" * 3000, "nested deeper than 20 levels"),
     "deep mappings": ("\n".join(" " * n + "a:" for n in range(300)), "nested deeper"),
     "no date": ("a: 2001-99-99", "looks like a date; put it in quotes"),
@@ -31,11 +32,13 @@ REFUSED = {
     "base 60 with a fraction": ("a: 1:30.5", "YAML reads 1:30.5 as 90.5; write"),
     "6,000 digits": ("a: " + "9" * 6000, r"9{37}\.\.\. can't be read as int"),
     "9,000 hex digits": ("a: 0x" + "f" * 9000, "a number of more than 100 digits"),
+    "less than minus that": ("a: -0x" + "f" * 9000, "a number of more than 100 digits"),
     "no boolean": ("a: !!bool x", "x can't be read as bool"),
     "no integer": ("a: !!int ''", "can't be read as int"),
     "a set": ("a: !!set {b}", "could not determine a constructor for the tag"),
     "bytes": ("a: !!binary eA==", "could not determine a constructor for the tag"),
     "half a character": (r'a: "\ud800"', "half of a character"),
+    "its other half": (r'a: "x\udfff"', "half of a character"),
     "beyond Unicode": (r'a: "\Uffffffff"', "an escape in it is no character of Unicode"),
     "a long tag": ("a: !" + "x" * 5000 + " b", "could not determine"),
     "a name twice": ("a: 1\nb: {c: 1, c: 2}", "c stands there twice .line 2, column 11"),
@@ -62,6 +65,16 @@ def test_what_json_knows_is_read() -> None:
     }
 
 
+def test_many_values_beside_each_other_and_twenty_levels_are_read() -> None:
+    assert documents.parse("[" + "0, " * 100 + "]") == [0] * 100
+    assert documents.parse("[" * 20 + "]" * 20) is not None
+
+
+def latin(path: Path) -> Path:
+    path.write_bytes(b"# caf\xe9")
+    return path
+
+
 def pipe(path: Path) -> Path:
     os.mkfifo(path)
     return path
@@ -80,6 +93,7 @@ def large(path: Path) -> Path:
 UNREAD = {
     "a pipe": (pipe, "it is not a regular file"),
     "a device": (device, "it is not a regular file"),
+    "a file of another encoding": (latin, "it is no text in UTF-8"),
     "a large file": (large, "it is larger than 131,072 bytes"),
 }
 READERS = {

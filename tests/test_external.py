@@ -72,6 +72,9 @@ BUILDERS = """
                 return x, x
         return Pair()
 
+    def leaves():
+        raise SystemExit("bye")
+
     def dies():
         import os
         os._exit(3)
@@ -81,6 +84,7 @@ BUILDERS = """
 @pytest.fixture(autouse=True)
 def _here(write_builders):
     write_builders(BUILDERS)
+    Path("script.py").write_text("def net(): pass\nraise SystemExit(0)\n")
 
 
 def mlp(seed=0):
@@ -258,6 +262,9 @@ def test_files_that_hold_code_or_dont_fit_are_refused(tmp_path, file, model, wor
         ("nots.py:net", "no file at nots.py"),
         ("nets:number", "gives 'int', no torch.nn.Module"),
         ("nets:raises", "ValueError: two lines"),
+        ("nets:leaves", "SystemExit: bye"),
+        ("script.py:net", r"script\.py can't be imported: SystemExit: 0"),
+        ("script:net", "'script' can't be imported: SystemExit: 0"),
         ("nets:twelve", r"\(32, 12\).*10 classes"),
         ("nets:nan", "not finite .* 32 of 32"),
         ("nets:LastAxis", r"channels first \(--channels last works\)"),

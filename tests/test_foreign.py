@@ -33,6 +33,9 @@ class Signs(EvasionAttack):
         gradient = self.estimator.loss_gradient(x, y)
         return np.clip(x + self.reach * self.eps * np.sign(gradient), 0, 1)
 
+class Spelt(Signs):
+    attack_params = "norm, eps, reach"
+
 class Needy(Signs):
     def __init__(self, estimator, guide, eps=0.3):
         super().__init__(estimator, eps=eps)
@@ -53,6 +56,23 @@ class FGSM:
         loss = torch.nn.functional.cross_entropy(self.model(images), labels)
         (gradient,) = torch.autograd.grad(loss, images)
         return (images + self.eps * gradient.sign()).clamp(0, 1).detach()
+
+class StepL2(FGSM):
+    pass
+
+class Norms(FGSM):
+    def __init__(self, model, norm="Linf", eps=0.3, n_classes=10, seed=None, verbose=False):
+        super().__init__(model, eps)
+        Norms.told = norm, eps, n_classes, seed
+
+class Taken(FGSM):
+    def __init__(self, model, eps=0.1, batch_size=1, verbose=False, summary_writer=False,
+                 device="cpu", seed=0, targeted=False, ord=2, tensor_board=False):
+        super().__init__(model, eps)
+
+class Nearest(FGSM):
+    def __init__(self, model, c=1.0, steps: int = 50):
+        super().__init__(model, 0.1)
 """
 
 
@@ -110,6 +130,36 @@ def test_torchattacks_are_counted_and_seen_on_models_of_pytorch(make_target: Any
     assert np.array_equal(found["success"], expected["success"])
 
 
+DECLARED = {
+    "FGSM": (("linf",), ("steps",), ("gradient",)),
+    "StepL2": (("l2",), ("steps",), ("gradient",)),
+    "Norms": (("linf", "l2"), (), ("gradient",)),
+    "Taken": (("linf",), (), ("gradient",)),
+    "Nearest": (("linf", "l2", "l1", "l0"), ("c", "steps"), ("minimal-norm",)),
+}
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(("name", "declared"), DECLARED.items())
+def test_the_signature_tells_what_a_class_of_torchattacks_serves(
+    name: str, declared: tuple[tuple[str, ...], ...]
+) -> None:
+    entry = lookup.entry(f"torchattacks:{name}")
+
+    assert (entry.norms, entry.arguments, entry.kinds) == declared
+    assert entry.images_only
+    assert entry.frameworks == ("torch",)
+
+
+@pytest.mark.usefixtures("place")
+def test_what_the_benchmark_knows_is_given_to_torchattacks(make_target: Any) -> None:
+    record, _ = run("torchattacks:Norms", make_target("torch"), norm="l2", eps=0.5)
+
+    assert record["status"] == "ok", record["reason"]
+    classes = make_target("torch").estimator.nb_classes
+    assert sys.modules["torchattacks"].Norms.told == ("L2", 0.5, classes, 0)
+
+
 @pytest.mark.usefixtures("place")
 def test_torchattacks_do_not_apply_to_models_of_tensorflow() -> None:
     from benchmark.conformance.attack import _Subject
@@ -136,6 +186,7 @@ WRONG = {
     "no attack": ("numpy:ndarray", {}, "'numpy:ndarray' is not derived from art.attacks.Evasion"),
     "no module": ("signs.none:Signs", {}, "needs the package signs"),
     "needs more": ("signs:Needy", {}, "'signs:Needy' needs guide, which no suite can give"),
+    "attack_params": ("signs:Spelt", {}, "its attack_params are 'norm, eps, reach'; give a list"),
     "argument": ("art:FastGradientMethod", {"step": 1}, "unknown key 'step'"),
     "type": (
         "art:ProjectedGradientDescent",
@@ -161,6 +212,18 @@ def test_what_can_not_be_used_is_refused_in_one_line(
         load_suite(str(suite))
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("raised", ["SystemExit: bye", "ValueError: bye"])
+def test_a_module_that_raises_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: str
+) -> None:
+    distribution(tmp_path, "quits", module=f"raise {raised.partition(':')[0]}('bye')")
+    (tmp_path / "quits-1.0.dist-info" / "top_level.txt").write_text("quits")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    with pytest.raises(SuiteError, match=f"^attack 'quits:Signs' can't be loaded: {raised}$"):
+        foreign.entry("quits:Signs")
 
 
 @pytest.mark.usefixtures("place")

@@ -17,9 +17,12 @@ import defenses
 from benchmark import datasets
 from benchmark.attacks import creating
 from benchmark.attacks.entry import AttackEntry
+from benchmark.attacks.suites import suite_of
 from benchmark.cli.listing import descriptions
 from benchmark.config import read
-from benchmark.errors import ConfigError, DataError
+from benchmark.errors import ConfigError, DataError, ModelError, SuiteError
+from benchmark.models.provided.building import make
+from benchmark.models.provided.origin import origin_of
 from benchmark.plans.run import make_plan
 from benchmark.stages.trust import _attacked
 from defenses.errors import DefenseError
@@ -96,6 +99,34 @@ DATA = {
         "return Source(x, y, ('a', 'b'), files=['gone.npz'])",
         "of its files there is no 'gone.npz'",
     ),
+    "a scale that is none": (
+        "return Source(x, y, ('a', 'b'), scale=2)",
+        "scale is 2; give a function",
+    ),
+    "a scale that gives rows": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: x / 2)",
+        "its scale gives array(",
+    ),
+    "a scale that raises": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: {}['low'])",
+        "its scale raises KeyError: 'low'",
+    ),
+    "a scale of which no record can be kept": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: (abs, {'low': x.min()}))",
+        "what its scale tells can't be kept as JSON (TypeError: Object of type float32",
+    ),
+    "scaling that raises": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: (lambda x: x['low'], {}))",
+        "what its scale gives raises IndexError",
+    ),
+    "scaling to something else": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: (len, {}))",
+        "rows of shape (100, 8, 8, 1) are int when they are scaled",
+    ),
+    "scaling that loses an axis": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: (lambda x: x[..., 0], {}))",
+        "rows of shape (100, 8, 8, 1) are (100, 8, 8) when they are scaled",
+    ),
     "0 to 255": ("x = 255 * x", "inputs must be in [0, 1], or bytes"),
     "no numbers": ("x[3] = np.nan", "holds values that are not finite"),
 }
@@ -167,6 +198,18 @@ CLASSES = {
     "a list of kernels": (
         USABLE.format(body="kernels = ['one:Kernel']"),
         "has kernels ['one:Kernel']; they map a framework to module:function",
+    ),
+    "presets in a list": (
+        USABLE.format(body="presets = ['ours']"),
+        "has presets ['ours']; they map a name to parameters",
+    ),
+    "a preset of a number": (
+        USABLE.format(body="presets = {'ours': 7}"),
+        "has the preset 'ours', which is no mapping of parameters",
+    ),
+    "a preset of what is no parameter": (
+        USABLE.format(body="presets = {'ours': {'batch_sise': 64}}"),
+        "has the preset 'ours' of the unknown parameter 'batch_sise'; did you mean 'batch_size'?",
     ),
     "a kernel itself": (
         USABLE.format(body="kernels = {'torch': 'one'}"),
@@ -245,6 +288,8 @@ ENTRIES = {
     "a norm without a comma": ({"norms": ("linf")}, "norms is 'linf'; give a tuple"),
     "arguments as a text": ({"arguments": "max_iter"}, "arguments is 'max_iter'; give a tuple"),
     "one channel": ({"channels": 3}, "channels is 3; give a tuple"),
+    "defaults in a list": ({"defaults": ["reach"]}, "defaults is .'reach'.; give a mapping"),
+    "kinds in a list": ({"argument_kinds": ["reach"]}, "argument_kinds is .'reach'.; give a map"),
 }
 
 
@@ -304,6 +349,43 @@ def test_an_entry_that_can_not_be_is_told_where_its_kind_is_listed(place, kind, 
     assert len(found) > 5
 
 
+LEAVES = "raise SystemExit('bye')"
+
+
+@pytest.mark.parametrize("kind", ["attacks", "datasets", "defenses", "models"])
+def test_a_module_that_ends_the_process_is_told_as_that(place, kind):
+    distribution(place, "one", module=LEAVES, **{kind: {"mine": "one:ENTRY"}})
+
+    told = descriptions(kind)["mine"]
+
+    assert f"{kind[:-1]} 'mine' of one 1.0 can't be loaded from one:ENTRY (SystemExit: bye)" in told
+
+
+def test_a_defense_that_ends_the_process_is_told_as_that(place):
+    from untrained import model
+
+    (place / "leaves.py").write_text(LEAVES)
+    body = "kernels = {'torch': 'leaves:Kernel'}"
+    cost = f"class Dear(Mine):\n    def step_cost(self): {LEAVES}"
+    module = DEFENSE.format(text=f"{USABLE.format(body=body)}\n{cost}")
+    distribution(place, "one", module=module, defenses={"mine": "one:Mine", "dear": "one:Dear"})
+
+    with pytest.raises(DefenseError, match=r"can't be made \(SystemExit: bye\)"):
+        defenses.create("dear", Threat("linf", 0.1))
+    with pytest.raises(DefenseError, match=r"kernel leaves:Kernel can't be loaded \(SystemExit"):
+        defenses.create("mine", Threat("linf", 0.1)).resume(model("torch", (8, 8, 1)))
+
+
+def test_a_model_that_ends_the_process_is_told_as_that(place):
+    module = "from benchmark.models.entry import ModelEntry\n"
+    module += "ENTRY = ModelEntry('x', {'torch': 'one:build'})\n"
+    module += f"def build(input_shape, classes): {LEAVES}"
+    distribution(place, "one", module=module, models={"mine": "one:ENTRY"})
+
+    with pytest.raises(ModelError, match=r"'mine' can't be built .*: SystemExit: bye"):
+        make(origin_of("mine", None), (8, 8, 1), 2, framework="torch", seed=0)
+
+
 def test_a_default_budget_that_no_run_takes_is_refused_by_a_run(place, tmp_path):
     module = LOADER.format(changes="").replace('"linf": 0.1', '"linf": 8')
     distribution(place, "one", module=module, datasets={"made-up": "one:ENTRY"})
@@ -318,8 +400,11 @@ from art.attacks import EvasionAttack
 from benchmark.attacks.arguments import Kind
 from benchmark.attacks.entry import AttackEntry
 
-ENTRY = AttackEntry("one:{target}", "made up", ("linf",), ("reach",),
-                    argument_kinds={{"reach": Kind("a share", 0, 1)}}, defaults={{"reach": 0.5}})
+ENTRY = AttackEntry(**{{
+    "target": "one:{target}", "description": "made up", "norms": ("linf",),
+    "arguments": ("reach",), "argument_kinds": {{"reach": Kind("a share", 0, 1)}},
+    "options": {{"way": ("up", "down")}}, "defaults": {{"reach": 0.5}}, **{changes},
+}})
 
 class Right(EvasionAttack):
     attack_params = [*EvasionAttack.attack_params, "eps", "reach"]
@@ -339,6 +424,12 @@ class Silent(Right):
     def __init__(self, estimator, eps, reach=0.1):
         super().__init__(estimator=estimator)
 
+class Spelt(Right):
+    attack_params = "eps, reach"
+
+class Chosen(Right):
+    attack_params = {{"eps", "reach"}}
+
 class Stranger:
     def __init__(self, estimator, reach=0.1):
         pass
@@ -348,14 +439,15 @@ MADE = {
     "without its argument": ("Deaf", "one:Deaf that doesn't take reach"),
     "with one that nothing gives": ("Greedy", "one:Greedy that needs steps, which nothing gives"),
     "that doesn't name its budget": ("Silent", "one:Silent whose attack_params lack eps"),
+    "that spells its arguments": ("Spelt", "attack_params are 'eps, reach'; give a list of names"),
     "no attack of ART": ("Stranger", "without attack_params, so no attack of ART"),
 }
 
 
-def attacked_by(place: Path, tmp_path: Path, target: str) -> Any:
+def attacked_by(place: Path, tmp_path: Path, target: str, changes: str = "{}") -> Any:
     suite = tmp_path / "suite.yaml"
     suite.write_text("description: one\nattacks:\n  mine: {attack: mine}\n")
-    module = ATTACK.format(target=target)
+    module = ATTACK.format(target=target, changes=changes)
     distribution(place, "one", module=module, attacks={"mine": "one:ENTRY"})
     return dry(tmp_path, dataset="digits", defense="pgd-at", suite=str(suite))
 
@@ -367,16 +459,65 @@ def test_an_attack_whose_class_can_not_be_made_is_told_before_a_run(place, tmp_p
     assert "attack 'mine' of one 1.0" in str(raised.value)
 
 
-def test_an_attack_whose_class_can_be_made_is_planned(place, tmp_path):
-    plan = attacked_by(place, tmp_path, "Right")
+def test_an_attack_whose_module_ends_the_process_is_told_before_a_run(place, tmp_path):
+    (place / "leaves.py").write_text(LEAVES)
+    with pytest.raises(DefenseError, match="has no class leaves:Attack: SystemExit: bye"):
+        attacked_by(place, tmp_path, "Right", "{'target': 'leaves:Attack'}")
+
+
+VALUES = {
+    "a text": ("{'reach': 'many'}", "has defaults where reach is 'many'; allowed: a share"),
+    "no number": ("{'reach': float('nan')}", "where reach is nan; allowed: a share"),
+    "an object": ("{'reach': object()}", "where reach is <object object"),
+    "an option": ("{'way': 'upp'}", "where way is 'upp'; did you mean 'up'?"),
+    "an option that is none": ("{'way': ['up']}", "where way is ['up']"),
+    "another's": ("{'rech': 0.5}", "has a default of 'rech', none of its arguments"),
+}
+
+
+@pytest.mark.parametrize(("defaults", "told"), VALUES.values(), ids=VALUES)
+def test_a_default_that_no_suite_could_give_is_told_before_a_run(place, tmp_path, defaults, told):
+    with pytest.raises(DefenseError, match=re.escape(told)) as raised:
+        attacked_by(place, tmp_path, "Right", f"{{'defaults': {defaults}}}")
+    assert str(raised.value).startswith("attack 'mine' of one 1.0")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_kind_of_argument_that_is_none_is_told_before_a_run(place, tmp_path):
+    with pytest.raises(DefenseError, match="has <class 'float'> as the kind of reach; give a Kind"):
+        attacked_by(place, tmp_path, "Right", "{'argument_kinds': {'reach': float}}")
+
+
+def test_a_default_of_an_attack_without_a_budget_is_no_share_of_one(place):
+    changes = "{'norms': ['unrestricted'], 'defaults': {'max_iter': 5, 'eps_step': '0.1 eps'}, "
+    changes += "'arguments': ['max_iter', 'eps_step']}"
+    module = ATTACK.format(target="Right", changes=changes)
+    distribution(place, "one", module=module, attacks={"mine": "one:ENTRY"})
+
+    with pytest.raises(SuiteError, match=r"'mine': eps_step is '0\.1 eps', but it has no budget"):
+        suite_of("own", "attacks: {mine: {attack: mine, threat: unrestricted}}", {})
+
+
+@pytest.mark.parametrize("target", ["Right", "Chosen"])
+def test_an_attack_whose_class_can_be_made_is_planned(place, tmp_path, target):
+    plan = attacked_by(place, tmp_path, target)
     assert [spec.name for job in plan.jobs for spec in job.attacks] == ["mine"]
 
 
-def test_an_attack_that_returns_nothing_is_told_as_that(monkeypatch):
-    forgot = SimpleNamespace(generate=lambda x, y: None)
+RETURNED = {
+    "nothing": (lambda x: None, "generate returned None, not the adversarial examples"),
+    "complex": (lambda x: x + 0j, "returned an array of complex64, not of floats"),
+    "objects": (lambda x: x.astype(object), "returned an array of object, not of floats"),
+    "texts": (lambda x: x.astype(str), "returned an array of <U32, not of floats"),
+}
+
+
+@pytest.mark.parametrize(("returned", "told"), RETURNED.values(), ids=RETURNED)
+def test_an_attack_that_returns_no_floats_is_told_as_that(monkeypatch, returned, told):
+    forgot = SimpleNamespace(generate=lambda x, y: returned(x))
     monkeypatch.setattr(creating, "create", lambda *made_of: forgot)
     given = {"x": np.zeros((2, 4), np.float32), "y": np.zeros(2, np.int64), "weights": None}
-    with pytest.raises(ValueError, match="generate returned None, not the adversarial examples"):
+    with pytest.raises(ValueError, match=told):
         creating.adversarial(None, None, **given, norm="linf", eps=0.1)
 
 

@@ -53,6 +53,11 @@ def test_cells_of_one_training_stay_together(tmp_path: Path) -> None:
         assert all((job.cell.cell_id in one) == (job.training_after <= one) for one in parts)
 
 
+def test_equal_cells_are_shared_out_evenly(tmp_path: Path) -> None:
+    jobs = planned(tmp_path, defense=["pgd-at"], framework="torch", baseline=False)
+    assert [ids(part(jobs, number, 2)) for number in (1, 2)] == [[name] for name in ids(jobs)]
+
+
 def test_the_same_command_plans_the_same_part_again(tmp_path: Path) -> None:
     once = ids(planned(tmp_path, shard="2/3"))
     assert once == ids(planned(tmp_path, shard="2/3"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
 
 from benchmark.attacks.entry import AttackEntry
+from benchmark.errors import shortened
 from benchmark.estimators.estimator import Classifier
 from defenses.imports import import_torch_first
 
@@ -27,7 +28,7 @@ class Attack(Protocol):
 class AttackClass(Protocol):
     """What makes one."""
 
-    attack_params: Sequence[str]
+    attack_params: Collection[str]
 
     def __call__(self, estimator: Classifier, **arguments: object) -> Attack:
         """The attack on an estimator."""
@@ -51,10 +52,12 @@ def fault(entry: AttackEntry, given: Collection[str]) -> str:
     import_torch_first()  # its module may import TensorFlow, or ART, before
     try:
         found: Any = attack_class(entry)
-    except Exception as error:  # other people's module may raise anything
+    except (Exception, SystemExit) as error:  # other people's module may raise anything
         return f"has no class {entry.target}: {type(error).__name__}: {error}"
-    if not isinstance(getattr(found, "attack_params", None), Sequence):
+    if (listed := getattr(found, "attack_params", None)) is None:
         return f"has a class without attack_params, so no attack of ART: {entry.target}"
+    if why := not_names(listed):
+        return f"has a class {entry.target} whose attack_params are {why}"
     try:
         _, *parameters = inspect.signature(found).parameters.values()
     except (TypeError, ValueError):
@@ -70,6 +73,16 @@ def fault(entry: AttackEntry, given: Collection[str]) -> str:
         if unnamed := [name for name in lacking if name in GIVEN]:
             return f"has a class {entry.target} whose attack_params lack {', '.join(unnamed)}"
         return f"has a class {entry.target} that needs {', '.join(lacking)}, which nothing gives"
+    return ""
+
+
+def not_names(listed: object) -> str:
+    """Why an attack's `attack_params` list no names, for an error line; empty where they do.
+
+    In a text every part of it would be found.
+    """
+    if isinstance(listed, str) or not isinstance(listed, Collection):
+        return f"{shortened(listed)}; give a list of names"
     return ""
 
 

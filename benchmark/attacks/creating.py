@@ -69,7 +69,10 @@ def adversarial(
 
 
 def _array(found: Any) -> np.ndarray:
-    """What an attack returned; one's own may have forgotten to."""
+    """What an attack returned; one's own may return anything, or have forgotten to."""
     if found is None:
         raise ValueError("the attack's generate returned None, not the adversarial examples")
-    return np.asarray(found)
+    array = np.asarray(found)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"the attack's generate returned an array of {array.dtype}, not of floats")
+    return array

@@ -82,6 +82,10 @@ class AttackEntry:
             if isinstance(listed, str) or not isinstance(listed, Sequence):
                 raise ValueError(f"{field_name} is {listed!r}; give a tuple")
             object.__setattr__(self, field_name, tuple(listed))
+        for field_name in ("options", "fixed", "defaults", "argument_kinds"):
+            mapped = getattr(self, field_name)
+            if not isinstance(mapped, Mapping):
+                raise ValueError(f"{field_name} is {mapped!r}; give a mapping of arguments")
         allowed = {
             "norms": (*LP, "l0", UNRESTRICTED),
             "kinds": tuple(KINDS),

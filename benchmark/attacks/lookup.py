@@ -13,6 +13,7 @@ from benchmark.attacks.entry import AttackEntry
 from benchmark.attacks.table import ATTACKS
 from benchmark.errors import SuiteError, shortened
 from defenses.contributed import KINDS, Contribution, contributed
+from defenses.errors import did_you_mean
 
 
 def names() -> list[str]:
@@ -43,6 +44,14 @@ def entry(name: str) -> AttackEntry:
     for argument in found.arguments:
         if argument not in found.argument_kinds and not _is_known_argument(name, argument):
             raise other.unusable(f"says nothing of {argument} in argument_kinds")
+    for argument, kind in found.argument_kinds.items():
+        if not isinstance(kind, ArgumentKind):
+            raise other.unusable(f"has {shortened(kind)} as the kind of {argument}; give a Kind")
+    for argument, value in found.defaults.items():
+        if argument not in {*found.arguments, *found.options}:
+            raise other.unusable(f"has a default of {shortened(argument)}, none of its arguments")
+        if wrong := misgiven(name, found, argument, value):
+            raise other.unusable(f"has defaults where {wrong}")
     # The bare name of its class could be that of one of this project's own.
     return replace(found, label=found.target, distribution=other.distribution)
 
@@ -69,6 +78,17 @@ def distribution(name: str) -> str | None:
 def kind_of(name: str, entry: AttackEntry, argument: str) -> ArgumentKind:
     """What an argument of an attack may be."""
     return entry.argument_kinds.get(argument) or known_kind(name, argument)
+
+
+def misgiven(name: str, entry: AttackEntry, argument: str, value: object) -> str:
+    """Why an argument of an attack can't have this value in a suite; empty where it can."""
+    if (texts := entry.options.get(argument)) is not None:
+        if isinstance(value, str) and value in texts:
+            return ""
+        meant = did_you_mean(value if isinstance(value, str) else shortened(value), texts)
+        return f"{argument} is {shortened(value)}{meant}"
+    kind = kind_of(name, entry, argument)
+    return "" if kind.takes(value) else f"{argument} is {shortened(value)}; allowed: {kind.text}"
 
 
 def check_recorded(name: str, distribution: object) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchmark import documents
 from benchmark.attacks import lookup
-from benchmark.attacks.arguments import Value
-from benchmark.attacks.entry import UNRESTRICTED, AttackEntry
+from benchmark.attacks.arguments import SHARE_OF_EPS, Value
+from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.specification import TRANSFER as TRANSFER
 from benchmark.attacks.specification import AttackSpec, SecurityCurve, Smoothing, Suite
 from benchmark.attacks.suite_file import (
@@ -181,8 +181,10 @@ def _spec(name: str, body: Attack, overrides: Mapping[str, Value]) -> AttackSpec
         raise SuiteError(f"attack {name!r}{error}") from error
     norm, eps = (None, None) if threat is None else (threat.norm, threat.eps)
     for argument, value in arguments.items():
-        _check_value(name, body.attack, entry, argument, value)
-        if norm == UNRESTRICTED and isinstance(value, str) and argument not in entry.options:
+        if wrong := lookup.misgiven(body.attack, entry, argument, value):
+            raise SuiteError(f"attack {name!r}: {wrong}")
+    for argument, value in {**entry.defaults, **arguments}.items():
+        if norm == UNRESTRICTED and isinstance(value, str) and SHARE_OF_EPS.fullmatch(value):
             raise SuiteError(f"attack {name!r}: {argument} is {value!r}, but it has no budget")
     return AttackSpec(
         name,
@@ -194,15 +196,3 @@ def _spec(name: str, body: Attack, overrides: Mapping[str, Value]) -> AttackSpec
         source=body.source,
         draws=body.draws,
     )
-
-
-def _check_value(name: str, attack: str, entry: AttackEntry, argument: str, value: object) -> None:
-    texts = entry.options.get(argument)
-    if texts is not None:
-        if value not in texts:
-            raise SuiteError(
-                f"attack {name!r}: {argument} is {shortened(value)}"
-                f"{did_you_mean(text(value), texts)}"
-            )
-    elif not (kind := lookup.kind_of(attack, entry, argument)).takes(value):
-        raise SuiteError(f"attack {name!r}: {argument} is {shortened(value)}; allowed: {kind.text}")

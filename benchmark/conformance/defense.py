@@ -13,6 +13,8 @@ import numpy as np
 import defenses
 from benchmark import frameworks
 from benchmark.conformance.report import Broken, Check, NotApplicable
+from defenses.errors import DefenseError
+from defenses.help import undocumented
 from defenses.kernel import Arrays, Kernel
 from defenses.subject import recognise
 from defenses.trial import EXAMPLES
@@ -63,11 +65,14 @@ class _Subject:
     @functools.cached_property
     def defense(self) -> defenses.Defense:
         """Against a budget under linf, with budgets under the other norms where it wants some."""
+        return self._made(self.parameters).sized_for(COUNT)
+
+    def _made(self, parameters: Mapping[str, Any]) -> defenses.Defense:
         known = defenses.parameter_names(self.name)
         others = {f"eps_{norm}": eps for norm, eps in _EPS.items() if norm != "linf"}
         given = {key: eps for key, eps in others.items() if key in known}
         threat = defenses.Threat("linf", _EPS["linf"])
-        return defenses.create(self.name, threat, {**given, **self.parameters}).sized_for(COUNT)
+        return defenses.create(self.name, threat, {**given, **parameters})
 
     @property
     def frameworks(self) -> tuple[str, ...]:
@@ -96,7 +101,7 @@ class _Subject:
         return defense.at(defense.draw_augmented(generator, *pool), done)
 
     def declaration(self) -> str:
-        """A line about it, the frameworks that it has kernels for, and help for its parameters."""
+        """A line about it, its kernels, help for its parameters, and presets that can be made."""
         line = defenses.describe(self.name)
         if line == defenses.NO_DESCRIPTION:
             raise Broken("its class has no docstring, whose first line is its description")
@@ -105,9 +110,13 @@ class _Subject:
             raise Broken(f"it has a kernel for {min(unknown)!r}; frameworks are {known}")
         if not self.frameworks:
             raise Broken("it has no kernel")
-        untold = [key for key, text in defenses.parameter_help(self.name).items() if not text]
-        if untold:
+        if untold := undocumented(type(self.defense)):
             raise Broken(f"its docstring says nothing of {', '.join(untold)} under Args")
+        for preset in self.defense.presets:
+            try:
+                self._made({"preset": preset})
+            except DefenseError as error:
+                raise Broken(f"its preset {preset!r}: {error}") from error
         return line if len(self.frameworks) > 1 else f"{line} (for {self.frameworks[0]} alone)"
 
     def parity(self) -> str:

@@ -87,12 +87,12 @@ def rows(kind: str, name: str, **given: Any) -> Iterator[Row]:
             yield Row(check, NOT_APPLICABLE, str(error))
         except Broken as error:
             yield Row(check, FAILED, str(error))
-        except Exception as error:  # whatever the part's own code raises
+        except (Exception, SystemExit) as error:  # whatever the part's own code raises
             traceback.print_exc()
             yield Row(check, FAILED, reason_of(error) + _place(error))
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where in its author's code it was raised, or what that code called; nothing if in none."""
     own = found = ""
     for frame, line in traceback.walk_tb(error.__traceback__):

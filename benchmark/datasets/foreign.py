@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -32,7 +33,38 @@ def source(entry: DatasetEntry, request: Request, distribution: str) -> Source:
         raise DataError(f"{whose}: its loader gives {type(found).__name__}, not a Source")
     for fault in _faults(found):
         raise DataError(f"{whose}: {fault}")
-    return found
+    return found if found.scale is None else replace(found, scale=_checked(found.scale, whose))
+
+
+def _checked(scale: Callable[[Any], Any], whose: str) -> Callable[[Any], Any]:
+    """A source's `scale`; raises `DataError` where it, or what it gives, isn't as it should be."""
+
+    def call(what: str, function: Callable[[Any], Any], x: Any) -> Any:
+        try:
+            return function(x)
+        except (Exception, SystemExit) as error:  # whatever the other distribution's code raises
+            raise DataError(f"{whose}: {what} raises {reason_of(error)}") from error
+
+    def checked(x_train: Any) -> tuple[Callable[[Any], Any], Mapping[str, Any]]:
+        found = call("its scale", scale, x_train)
+        if not isinstance(found, tuple) or len(found) != 2 or not callable(found[0]):
+            raise DataError(
+                f"{whose}: its scale gives {shortened(found)}; "
+                "give what scales rows, and a mapping for the record"
+            )
+        if why := _unkept(found[1]):
+            raise DataError(f"{whose}: what its scale tells {why}")
+
+        def scaled(x: Any) -> Any:
+            rows = call("what its scale gives", found[0], x)
+            if not isinstance(rows, np.ndarray) or rows.shape != x.shape:
+                told = rows.shape if isinstance(rows, np.ndarray) else type(rows).__name__
+                raise DataError(f"{whose}: rows of shape {x.shape} are {told} when they are scaled")
+            return rows
+
+        return scaled, found[1]
+
+    return checked
 
 
 def _faults(found: Source) -> Iterator[str]:
@@ -72,13 +104,22 @@ def _faults_beside(found: Source) -> Iterator[str]:
             np.unique(groups)
         except TypeError as error:
             yield f"groups can't be told apart ({reason_of(error)}); give texts or whole numbers"
-    try:
-        json.dumps(dict(found.about))
-    except (TypeError, ValueError) as error:
-        yield f"about can't be kept as JSON ({reason_of(error)})"
+    if why := _unkept(found.about):
+        yield f"about {why}"
+    if found.scale is not None and not callable(found.scale):
+        yield f"scale is {shortened(found.scale)}; give a function"
     for file in found.files:
         if not os.path.isfile(file):
             yield f"of its files there is no {shortened(file)}"
+
+
+def _unkept(about: Any) -> str:
+    """Why a record can't keep what is told of data; empty where it can."""
+    try:
+        json.dumps(dict(about))
+    except (TypeError, ValueError) as error:
+        return f"can't be kept as JSON ({reason_of(error)})"
+    return ""
 
 
 def _fault(x: Any, y: np.ndarray, classes: int) -> str:

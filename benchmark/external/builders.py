@@ -50,7 +50,7 @@ def call(builder: str, *, seed: int | None = None) -> tuple[Model, str | None]:
             frameworks.seed_everything(seed)  # not earlier: imports draw too
         try:
             made = made()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             traceback.print_exc()
             raise ModelError(
                 f"{builder} raised {_told(error)}; it is called without arguments"
@@ -103,7 +103,7 @@ def _file(path: Path) -> ModuleType:
     _look_in(path.resolve().parent)
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
         raise ModelError(f"{path} can't be imported: {_told(error)}") from error
     return module
@@ -117,7 +117,7 @@ def _module(name: str) -> ModuleType:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise ModelError(_NO_MODULE.format(name)) from error
         raise ModelError(f"module {name!r} can't be imported: {_told(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
         raise ModelError(f"module {name!r} can't be imported: {_told(error)}") from error
 
@@ -127,5 +127,5 @@ def _look_in(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -19,8 +19,10 @@ from importlib.metadata import packages_distributions, version
 from typing import Any
 
 from benchmark.attacks.arguments import ArgumentKind, kind_like
+from benchmark.attacks.classes import not_names
 from benchmark.attacks.entry import LP, AttackEntry
 from benchmark.errors import SuiteError, shortened
+from benchmark.text import reason_of
 from defenses.errors import did_you_mean
 from defenses.imports import import_torch_first
 
@@ -72,6 +74,8 @@ def _of_art_class(found: Any, target: str, shown: str, distribution: str = "") -
     base = importlib.import_module("art.attacks").EvasionAttack
     if not (isinstance(found, type) and issubclass(found, base)):
         raise SuiteError(f"attack {shown!r} is not derived from art.attacks.EvasionAttack")
+    if why := not_names(getattr(found, "attack_params", None)):
+        raise SuiteError(f"attack {shown!r}: its attack_params are {why}")
     kinds = _arguments(found, shown)
     known = inspect.signature(found).parameters
     return AttackEntry(
@@ -88,7 +92,8 @@ def _of_art_class(found: Any, target: str, shown: str, distribution: str = "") -
 
 def _of_torchattacks(place: str, name: str) -> AttackEntry:
     found = _class(place, "torchattacks", name)
-    kinds = _arguments(found, f"{place}:{name}")
+    kinds = dict(_arguments(found, f"{place}:{name}"))
+    kinds.pop("n_classes", None)  # which are the data's
     known = inspect.signature(found).parameters
     norms: tuple[str, ...] = ("linf",)
     if "norm" in known:
@@ -143,6 +148,8 @@ def _class(place: str, module: str, name: str) -> Any:
         wanted = module.partition(".")[0]
         told = f"pip install {wanted}" if error.name == wanted else str(error)
         raise SuiteError(f"attack '{place}:{name}' needs the package {wanted}; {told}") from error
+    except (Exception, SystemExit) as error:  # other people's module may raise anything
+        raise SuiteError(f"attack '{place}:{name}' can't be loaded: {reason_of(error)}") from error
     if not isinstance(getattr(found, name, None), type):
         classes = [key for key, value in vars(found).items() if isinstance(value, type)]
         raise SuiteError(f"attack '{place}:{name}': no such class{did_you_mean(name, classes)}")

@@ -111,7 +111,7 @@ def _contributed(
         build = getattr(importlib.import_module(module), function)
         frameworks.seed_everything(seed)  # not earlier: imports draw too
         model = build(input_shape, classes)
-    except Exception as error:  # whatever the other distribution's code raises
+    except (Exception, SystemExit) as error:  # whatever the other distribution's code raises
         raise ModelError(
             f"model {origin.model!r} can't be built for inputs of shape {input_shape} and "
             f"{classes} classes: {reason_of(error)}"
