@@ -122,3 +122,14 @@ def documentation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from documentation import build
 
     return build(tmp_path_factory.mktemp("documentation"))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder where modules are looked for, in which no other test finds its own."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    sys.modules.pop("one", None)
+    yield folder
+    sys.modules.pop("one", None)

@@ -6,6 +6,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+from benchmark.config import read
+from benchmark.plans.run import make_plan
 
 TEMPLATE = Path(__file__).parent.parent / "docs" / "plugin-template"
 
@@ -32,3 +36,9 @@ def distribution(
         lines += [f"[meta_adv_bench.{kind}]", *(f"{key} = {at}" for key, at in parts.items())]
     (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
     (folder / f"{name}.py").write_text(module)
+
+
+def dry(tmp_path: Path, **given: Any) -> Any:
+    """What a run would do; nothing is done."""
+    usual = {"framework": "torch", "baseline": False, "examples": 5}
+    return make_plan(read({**usual, "out": str(tmp_path / "out"), **given}), dry_run=True)

@@ -41,16 +41,6 @@ def installed(template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return template
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder where modules are looked for."""
-    folder = tmp_path / "place"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    sys.modules.pop("one", None)  # that of an earlier test
-    return folder
-
-
 def plan(tmp_path: Path, **given: Any) -> Any:
     defaults = {"defense": "pgd-at", "framework": "torch", "baseline": False, "examples": 5}
     return make_plan(read({**defaults, "out": str(tmp_path / "out"), **given}))
