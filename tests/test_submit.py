@@ -170,6 +170,17 @@ def test_claims_that_hold_are_counted(
     assert submit(bench, results).out.startswith(told)
 
 
+def test_a_cell_that_has_not_ended_is_refused(bench: Any, results: Path) -> None:
+    (cell,) = (results / "cells").iterdir()
+    unfinished = cell.with_name(cell.name.replace("-s0-", "-s1-"))
+    shutil.copytree(cell, unfinished, ignore=shutil.ignore_patterns("cell.json"))
+
+    ended = submit(bench, results)
+
+    assert ended.code == 1
+    assert f"cells/{unfinished.name}: this cell hasn't ended" in ended.err
+
+
 def test_a_damaged_file_is_refused(bench: Any, results: Path) -> None:
     (path,) = results.glob("cells/*/weights.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01")

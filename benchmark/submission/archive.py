@@ -1,7 +1,7 @@
 """A results folder as one file: the same results always give the same bytes.
 
 card.yaml         what its author says
-results/...       the folder's marker, cells that ended, and their stages with their files
+results/...       the folder's marker, cells, which have ended, and their stages with their files
 SHA256SUMS        of all of these, as `sha256sum --check` reads them
 """
 
@@ -51,11 +51,10 @@ def _add(archive: tarfile.TarFile, name: str, stream: IO[bytes], size: int) -> N
 
 
 def _results(store: Store) -> Iterator[Path]:
-    """The marker and all that the cells that ended hold; nothing that merely lies beside them."""
+    """The marker and all that the cells hold; nothing that merely lies beside them."""
     yield store.path / MARKER
     for cell_id in store.cell_ids():
-        if store.read_cell(cell_id) is not None:
-            yield from _files(store, cell_id)
+        yield from _files(store, cell_id)
 
 
 def _files(store: Store, cell_id: str) -> Iterator[Path]:
