@@ -28,6 +28,11 @@ ENTRIES = {
     "a norm without a comma": ({"norms": ("linf")}, "norms is 'linf'; give a tuple"),
     "arguments as a text": ({"arguments": "max_iter"}, "arguments is 'max_iter'; give a tuple"),
     "one channel": ({"channels": 3}, "channels is 3; give a tuple"),
+    "options of a text": ({"options": {"way": "up"}}, "options of way are 'up'; give a tuple"),
+    "options of numbers": (
+        {"options": {"way": (1, 2)}},
+        r"of way are \(1, 2\); give a tuple of te",
+    ),
     "defaults in a list": ({"defaults": ["reach"]}, "defaults is .'reach'.; give a mapping"),
     "kinds in a list": ({"argument_kinds": ["reach"]}, "argument_kinds is .'reach'.; give a map"),
 }
