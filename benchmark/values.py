@@ -26,10 +26,10 @@ def listed(value: Any) -> list[Any]:
 
 
 def whole(value: Any) -> Any:
-    """A whole number from text such as "3" or "1e6"; anything else as it is."""
+    """A whole number from text such as "3", "1_000" or "1e6"; anything else as it is."""
     if not isinstance(value, str):
         return value
-    if re.fullmatch(r"[+-]?[0-9]+", value):
+    if re.fullmatch(r"[+-]?[0-9]+(_[0-9]+)*", value):
         return int(value)
     if _EXPONENT.fullmatch(value) and float(value).is_integer():
         return int(float(value))

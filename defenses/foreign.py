@@ -58,6 +58,8 @@ def fault(kind: type[Defense]) -> str:
     if not isinstance(kind.presets, Mapping):
         return f"has presets {kind.presets!r}; they map a name to parameters"
     for preset, given in kind.presets.items():
+        if not isinstance(preset, str):
+            return f"has the preset {preset!r}; give its name as a text"
         if not isinstance(given, Mapping):
             return f"has the preset {preset!r}, which is no mapping of parameters"
         if unknown := sorted(map(str, given.keys() - (fields.keys() - {"threat"}))):

@@ -127,6 +127,13 @@ class Costless(Sound):
         return None
 
 
+class Sizeless(Sound):
+    """It can't be made for a number of examples."""
+
+    def sized_for(self, examples):
+        raise KeyError("size")
+
+
 class Unseeded(Sound):
     """Its starts are of no seed."""
 

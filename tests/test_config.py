@@ -36,7 +36,7 @@ def test_defaults() -> None:
     assert (config.out, config.baseline) == (Path("bench-results"), True)
 
 
-@pytest.mark.parametrize("written", ["1e6", "1.0E+6", "1000000", 1_000_000])
+@pytest.mark.parametrize("written", ["1e6", "1.0E+6", "1000000", "1_000_000", 1_000_000])
 def test_a_budget_is_taken_as_people_write_it(written: Any) -> None:
     assert read_one(budget_ge=written).budget_ge == 1_000_000
 
@@ -150,6 +150,7 @@ def test_config_is_frozen() -> None:
         ({"epochs": 0}, "epochs must be greater than 0, got 0"),
         ({"epochs": 1.5}, "epochs must be a valid integer, got 1.5"),
         ({"budget_ge": "420k"}, "budget_ge must be a valid integer, got '420k'"),
+        ({"budget_ge": "1_"}, "budget_ge must be a valid integer, got '1_'"),
         ({"budget_ge": "1e-6"}, "budget_ge must be a valid integer, got '1e-6'"),
         ({"budget_ge": "1e999"}, "budget_ge must be a valid integer, got '1e999'"),
         ({"epochs": 3, "budget_ge": 100}, "epochs 3 and budget_ge 100 are both given; give one"),

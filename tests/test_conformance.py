@@ -24,6 +24,7 @@ from benchmark.conformance.report import (  # noqa: E402
     Row,
     rows,
 )
+from benchmark.errors import CheckError  # noqa: E402
 from defenses.errors import DefenseError  # noqa: E402
 
 
@@ -32,7 +33,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of `broken_parts`, contributed under short names."""
     names = ("Sound", "Unequal", "Untrue", "Wide", "Cheap", "Unseeded", "Forgets", "Halved")
     names += ("Misnamed", "Nameless", "Mute", "Endless", "Costless", "Preset", "Idle")
-    names += ("Kernelless", "Untold", "Seedless")
+    names += ("Kernelless", "Untold", "Seedless", "Sizeless")
     attacks = ("SOUND_NOISE", "WIDE", "SILENT", "UNSEEDED", "CURIOUS", "NARROW", "ABSENT")
     attacks += ("COLOUR", "UNKNOWN", "UNGIVEN", "SPOILER", "APART", "RAISING")
     distribution(
@@ -182,6 +183,13 @@ def test_a_part_that_can_not_be_used_is_told_once(bench: Any) -> None:
 def test_a_defense_that_can_not_be_made_is_told_once() -> None:
     with pytest.raises(DefenseError, match=r"'costless' of broken 1\.0 has a step_cost that gives"):
         next(rows("defenses", "costless"))
+
+
+@pytest.mark.usefixtures("given")
+def test_a_defense_whose_own_code_raises_before_its_checks_is_told_once() -> None:
+    told = r"'sizeless' can't be tried: KeyError: 'size' \(broken_parts\.py, line \d+\)"
+    with pytest.raises(CheckError, match=told):
+        next(rows("defenses", "sizeless"))
 
 
 def test_who_asks_for_a_suite_is_told_what_reads_it(bench: Any) -> None:

@@ -84,6 +84,13 @@ def test_suites_of_one_cell_are_joined(tmp_path: Path) -> None:
     assert known == {path: before[path] for path in known}
 
 
+def test_a_suite_may_name_its_attacks_in_another_order(tmp_path: Path) -> None:
+    a = cell(tmp_path / "a", suites={"quick": ["pgd-1", "square-1"]})
+    b = cell(tmp_path / "b", suites={"quick": ["square-1", "pgd-1"]})
+
+    assert merge([b], a).equal == ["one"]
+
+
 def test_a_suite_that_needs_no_other_attack_is_joined_too(tmp_path: Path) -> None:
     a = cell(tmp_path / "a", suites={"quick": ["pgd-1"]})
     b = cell(tmp_path / "b", suites={"short": ["pgd-1"]})

@@ -28,6 +28,11 @@ ENTRIES = {
     "a norm without a comma": ({"norms": ("linf")}, "norms is 'linf'; give a tuple"),
     "arguments as a text": ({"arguments": "max_iter"}, "arguments is 'max_iter'; give a tuple"),
     "one channel": ({"channels": 3}, "channels is 3; give a tuple"),
+    "options of a text": ({"options": {"way": "up"}}, "options of way are 'up'; give a tuple"),
+    "options of numbers": (
+        {"options": {"way": (1, 2)}},
+        r"of way are \(1, 2\); give a tuple of te",
+    ),
     "defaults in a list": ({"defaults": ["reach"]}, "defaults is .'reach'.; give a mapping"),
     "kinds in a list": ({"argument_kinds": ["reach"]}, "argument_kinds is .'reach'.; give a map"),
 }
@@ -162,13 +167,25 @@ RETURNED = {
 }
 
 
+def made_by(monkeypatch, generate):
+    """What comes of an attack whose class does this."""
+    attack = SimpleNamespace(generate=generate)
+    monkeypatch.setattr(creating, "create", lambda *made_of: attack)
+    given = {"x": np.zeros((2, 4), np.float32), "y": np.zeros(2, np.int64), "weights": None}
+    return creating.adversarial(None, None, **given, norm="linf", eps=0.1)
+
+
 @pytest.mark.parametrize(("returned", "told"), RETURNED.values(), ids=RETURNED)
 def test_an_attack_that_returns_no_floats_is_told_as_that(monkeypatch, returned, told):
-    forgot = SimpleNamespace(generate=lambda x, y: returned(x))
-    monkeypatch.setattr(creating, "create", lambda *made_of: forgot)
-    given = {"x": np.zeros((2, 4), np.float32), "y": np.zeros(2, np.int64), "weights": None}
     with pytest.raises(ValueError, match=told):
-        creating.adversarial(None, None, **given, norm="linf", eps=0.1)
+        made_by(monkeypatch, lambda x, y: returned(x))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16", "int64", "bool"])
+def test_an_attack_may_return_any_numbers(monkeypatch, dtype):
+    kind = pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype
+    found = made_by(monkeypatch, lambda x, y: (x + 1).astype(kind))
+    np.testing.assert_array_equal(found.astype(np.float32), 1)
 
 
 def test_trust_checks_are_made_beside_an_attack_whose_class_is_missing():

@@ -35,6 +35,10 @@ DATA = {
         "return Source(x, y, ('a', 'b'), groups=y[:9])",
         "groups must be an array, (n,), of what",
     ),
+    "groups that are no array": (
+        "return Source(x, y, ('a', 'b'), groups=memoryview(y))",
+        "groups must be an array, (n,), of what",
+    ),
     "groups of mixed types": (
         "return Source(x, y, ('a', 'b'), groups=np.array([None, 'p'] * 50))",
         "groups can't be told apart (TypeError: '<' not supported",
@@ -61,6 +65,28 @@ DATA = {
     "a file that is not there": (
         "return Source(x, y, ('a', 'b'), files=['gone.npz'])",
         "of its files there is no 'gone.npz'",
+    ),
+    "no number in what a record keeps": (
+        "return Source(x, y, ('a', 'b'), about={'mean': float('nan')})",
+        "about can't be kept as JSON (ValueError: Out of range float",
+    ),
+    "names of two types in it": (
+        "return Source(x, y, ('a', 'b'), about={'mean': 1, 2: 3})",
+        "about can't be kept as JSON (TypeError: '<' not supported",
+    ),
+    "no files": ("return Source(x, y, ('a', 'b'), files=None)", "files are None; give a tuple"),
+    "one file": ("return Source(x, y, ('a', 'b'), files=__file__)", "one.py'; give a tuple"),
+    "files of which one is none": (
+        "return Source(x, y, ('a', 'b'), files=[None])",
+        "files are [None]; give a tuple of paths",
+    ),
+    "what is read by something else than places": (
+        "x = memoryview(x)",
+        "x is memoryview, of which no row can be read (TypeError",
+    ),
+    "what gives something else than a row": (
+        "x = type('Odd', (), {'shape': x.shape, '__getitem__': lambda self, rows: y[rows]})()",
+        "x is Odd, whose first row is (1,); give an array",
     ),
     "a scale that is none": (
         "return Source(x, y, ('a', 'b'), scale=2)",
@@ -89,6 +115,10 @@ DATA = {
     "scaling that loses an axis": (
         "return Source(x, y, ('a', 'b'), scale=lambda x: (lambda x: x[..., 0], {}))",
         "rows of shape (100, 8, 8, 1) are (100, 8, 8) when they are scaled",
+    ),
+    "scaling to complex numbers": (
+        "return Source(x, y, ('a', 'b'), scale=lambda x: (lambda x: x + 0.5j, {}))",
+        "rows are complex64 when they are scaled; give floats",
     ),
     "0 to 255": ("x = 255 * x", "inputs must be in [0, 1], or bytes"),
     "no numbers": ("x[3] = np.nan", "holds values that are not finite"),

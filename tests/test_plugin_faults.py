@@ -56,6 +56,10 @@ CLASSES = {
         USABLE.format(body="presets = ['ours']"),
         "has presets ['ours']; they map a name to parameters",
     ),
+    "a preset called by a number": (
+        USABLE.format(body="presets = {1: {'batch_size': 64}}"),
+        "has the preset 1; give its name as a text",
+    ),
     "a preset of a number": (
         USABLE.format(body="presets = {'ours': 7}"),
         "has the preset 'ours', which is no mapping of parameters",

@@ -73,6 +73,6 @@ def _array(found: Any) -> np.ndarray:
     if found is None:
         raise ValueError("the attack's generate returned None, not the adversarial examples")
     array = np.asarray(found)
-    if array.dtype.kind not in "biuf":
+    if not np.can_cast(array.dtype, np.float32, "same_kind"):  # as bfloat16 can
         raise ValueError(f"the attack's generate returned an array of {array.dtype}, not of floats")
     return array

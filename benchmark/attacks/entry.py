@@ -86,6 +86,10 @@ class AttackEntry:
             mapped = getattr(self, field_name)
             if not isinstance(mapped, Mapping):
                 raise ValueError(f"{field_name} is {mapped!r}; give a mapping of arguments")
+        for argument, texts in self.options.items():
+            is_list = isinstance(texts, tuple | list)
+            if not is_list or not all(isinstance(one, str) for one in texts):
+                raise ValueError(f"options of {argument} are {texts!r}; give a tuple of texts")
         allowed = {
             "norms": (*LP, "l0", UNRESTRICTED),
             "kinds": tuple(KINDS),

@@ -79,7 +79,14 @@ def rows(kind: str, name: str, **given: Any) -> Iterator[Row]:
         BenchError, DefenseError: the part can't be used, so that nothing can be checked.
     """
     module, _, function = _CHECKS[kind].partition(":")
-    checks: Mapping[str, Check] = getattr(importlib.import_module(module), function)(name, **given)
+    made = getattr(importlib.import_module(module), function)
+    try:
+        checks: Mapping[str, Check] = made(name, **given)
+    except (BenchError, DefenseError):
+        raise
+    except (Exception, SystemExit) as error:  # whatever the part's own code raises
+        told = f"{kind[:-1]} {name!r} can't be tried: {reason_of(error)}{_place(error)}"
+        raise CheckError(told) from error
     for check, do in checks.items():
         try:
             yield Row(check, PASSED, do())

@@ -18,6 +18,10 @@ from benchmark.datasets.npz import looks_channels_first
 from benchmark.errors import BenchError, DataError, shortened
 from benchmark.text import reason_of
 
+# Of arrays: true or false, whole numbers and floats.
+_NUMBERS = "biuf"
+_PATHS = (str, os.PathLike)
+
 
 def source(entry: DatasetEntry, request: Request, distribution: str) -> Source:
     """What a loader gives; raises `DataError` in a line where that is no `Source` that can be."""
@@ -60,6 +64,8 @@ def _checked(scale: Callable[[Any], Any], whose: str) -> Callable[[Any], Any]:
             if not isinstance(rows, np.ndarray) or rows.shape != x.shape:
                 told = rows.shape if isinstance(rows, np.ndarray) else type(rows).__name__
                 raise DataError(f"{whose}: rows of shape {x.shape} are {told} when they are scaled")
+            if rows.dtype.kind not in _NUMBERS:
+                raise DataError(f"{whose}: rows are {rows.dtype} when they are scaled; give floats")
             return rows
 
         return scaled, found[1]
@@ -98,7 +104,8 @@ def _faults_beside(found: Source) -> Iterator[str]:
     """The same of what stands beside inputs and labels."""
     groups = found.groups
     if groups is not None:
-        if getattr(groups, "shape", None) != found.y.shape:
+        # pandas reads a column by its labels: rows would get the groups of others.
+        if not isinstance(groups, np.ndarray) or groups.shape != found.y.shape:
             yield "groups must be an array, (n,), of what each example belongs to"
         try:
             np.unique(groups)
@@ -108,7 +115,10 @@ def _faults_beside(found: Source) -> Iterator[str]:
         yield f"about {why}"
     if found.scale is not None and not callable(found.scale):
         yield f"scale is {shortened(found.scale)}; give a function"
-    for file in found.files:
+    files = found.files
+    if not isinstance(files, tuple | list) or not all(isinstance(one, _PATHS) for one in files):
+        yield f"files are {shortened(files)}; give a tuple of paths"
+    for file in files:
         if not os.path.isfile(file):
             yield f"of its files there is no {shortened(file)}"
 
@@ -116,7 +126,7 @@ def _faults_beside(found: Source) -> Iterator[str]:
 def _unkept(about: Any) -> str:
     """Why a record can't keep what is told of data; empty where it can."""
     try:
-        json.dumps(dict(about))
+        json.dumps(dict(about), sort_keys=True, allow_nan=False)  # as records are written
     except (TypeError, ValueError) as error:
         return f"can't be kept as JSON ({reason_of(error)})"
     return ""
@@ -127,7 +137,7 @@ def _fault(x: Any, y: np.ndarray, classes: int) -> str:
     shape = x.shape
     if len(shape) not in (2, 4) or not math.prod(shape[1:]):
         return f"{{x}} is {shape}; inputs must be (n, H, W, C) or (n, d)"
-    if isinstance(x, np.ndarray) and x.dtype.kind not in "biuf":
+    if isinstance(x, np.ndarray) and x.dtype.kind not in _NUMBERS:
         return f"{{x}} is {x.dtype}; inputs must be floats in [0, 1], or bytes"
     if looks_channels_first(shape):
         return (
@@ -139,8 +149,24 @@ def _fault(x: Any, y: np.ndarray, classes: int) -> str:
         return f"{{y}} is {told}; labels must be whole numbers, (n,)"
     if len(y) != shape[0]:
         return f"{{x}} has {shape[0]} examples and {{y}} {len(y)} labels"
+    if why := _unread(x):
+        return f"{{x}} {why}"
     if len(y) and (y.min() < 0 or y.max() >= classes):
         return f"{{y}} reaches from {y.min()} to {y.max()}; there are {classes} class_names"
+    return ""
+
+
+def _unread(x: Any) -> str:
+    """Why inputs can't be read by their places, for the first as an example; empty if they can."""
+    if isinstance(x, np.ndarray) or not x.shape[0]:
+        return ""
+    try:
+        found = np.asarray(x[np.arange(1)]).shape
+    except (Exception, SystemExit) as error:  # whatever the other distribution's code raises
+        told = f"is {type(x).__name__}, of which no row can be read ({reason_of(error)})"
+        return f"{told}; give an array"
+    if found != (1, *x.shape[1:]):
+        return f"is {type(x).__name__}, whose first row is {found}; give an array"
     return ""
 
 
