@@ -75,7 +75,10 @@ DATA = {
         "about can't be kept as JSON (TypeError: '<' not supported",
     ),
     "no files": ("return Source(x, y, ('a', 'b'), files=None)", "files are None; give a tuple"),
-    "one file": ("return Source(x, y, ('a', 'b'), files=__file__)", "one.py'; give a tuple"),
+    "one file": (
+        "return Source(x, y, ('a', 'b'), files='a.npz')",
+        "files are 'a.npz'; give a tuple",
+    ),
     "files of which one is none": (
         "return Source(x, y, ('a', 'b'), files=[None])",
         "files are [None]; give a tuple of paths",
