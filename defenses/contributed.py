@@ -68,6 +68,11 @@ class Contribution:
         )
 
 
+def is_target(target: object) -> bool:
+    """Whether it is a text such as "module:attribute"."""
+    return isinstance(target, str) and all(target.partition(":"))
+
+
 def contributed(kind: str, built_in: Collection[str]) -> dict[str, Contribution]:
     """Name to what other distributions add to a table.
 

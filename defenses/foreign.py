@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from defenses.contributed import Contribution
+from defenses.contributed import Contribution, is_target
 from defenses.cost import Cost
 from defenses.defense import Defense
 from defenses.errors import DefenseError, did_you_mean
@@ -53,7 +53,7 @@ def fault(kind: type[Defense]) -> str:
     if not isinstance(kernels := getattr(kind, "kernels", None), Mapping):
         return f"has kernels {kernels!r}; they map a framework to module:function"
     for target in kernels.values():
-        if not isinstance(target, str) or not all(target.partition(":")):
+        if not is_target(target):
             return f"has the kernel {target!r}; give module:function as a text"
     if not isinstance(kind.presets, Mapping):
         return f"has presets {kind.presets!r}; they map a name to parameters"

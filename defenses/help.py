@@ -30,8 +30,9 @@ def parameter_help(owner: type[Any]) -> dict[str, str]:
 
 def undocumented(owner: type[Any]) -> list[str]:
     """The parameters that the class's documentation says nothing of."""
+    documented = _documented(owner)
     fields = [field.name for field in dataclasses.fields(owner) if field.name != "threat"]
-    return [name for name in fields if not _documented(owner).get(name)]
+    return [name for name in fields if not documented.get(name)]
 
 
 def _documented(owner: type[Any]) -> dict[str, str]:

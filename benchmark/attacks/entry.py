@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.attacks.arguments import ArgumentKind, Value
+from defenses.contributed import is_target
 
 # The threat of attacks that no norm bounds: only the box counts, and their own arguments.
 UNRESTRICTED = "unrestricted"
@@ -74,8 +75,7 @@ class AttackEntry:
     distribution: str = ""
 
     def __post_init__(self) -> None:
-        module, _, name = self.target.partition(":")
-        if not (module and name):
+        if not is_target(self.target):
             raise ValueError(f"target {self.target!r} is not 'module:class'")
         for field_name in ("norms", "arguments", "kinds", "channels", "frameworks"):
             listed = getattr(self, field_name)

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import cast
 
 from benchmark.datasets.dataset import Request, Source
+from defenses.contributed import is_target
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class DatasetEntry:
     resized: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.target, str) or not all(self.target.partition(":")):
+        if not is_target(self.target):
             raise ValueError(f"target {self.target!r} is not 'module:function'")
         if not isinstance(self.defaults, DatasetDefaults):
             raise ValueError(f"defaults are {self.defaults!r}; give a DatasetDefaults")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmark.frameworks import FRAMEWORKS
 from benchmark.models.architectures import ARCHITECTURES
-from defenses.contributed import KINDS, Contribution, contributed
+from defenses.contributed import KINDS, Contribution, contributed, is_target
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ModelEntry:
         if not isinstance(self.builders, Mapping):
             raise ValueError(f"builders are {self.builders!r}; they map a framework to a target")
         for target in self.builders.values():
-            if not isinstance(target, str) or not all(target.partition(":")):
+            if not is_target(target):
                 raise ValueError(f"builder {target!r} is not 'module:function'")
 
 
