@@ -313,7 +313,8 @@ def test_interrupted_run_leaves_no_process_and_says_how_to_go_on(
         served = tmp_path / "bench-results" / "served.txt"
         # Long, for a machine that imports slowly: what is pressed before may meet any import
         deadline = time.monotonic() + 200
-        while not served.exists() and time.monotonic() < deadline:
+        # Until its line is there: it is made empty, and a worker that is stopped then writes none
+        while not (served.exists() and served.stat().st_size) and time.monotonic() < deadline:
             threading.Event().wait(0.05)
         os.kill(os.getpid(), number)
 

@@ -320,7 +320,8 @@ def test_killed_parent_leaves_no_worker(store: Store, tmp_path: Path) -> None:
     )
     parent = subprocess.Popen([sys.executable, str(program)])
     try:
-        wait_until((store.path / "served.txt").exists)
+        file = store.path / "served.txt"
+        wait_until(lambda: file.exists() and file.stat().st_size > 0)  # it is made empty
     finally:
         parent.kill()
         parent.wait()
