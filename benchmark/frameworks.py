@@ -43,6 +43,10 @@ MEMORY = {
     "torch": "benchmark.estimators.memory.pytorch",
     "tensorflow": "benchmark.estimators.memory.tensorflow",
 }
+WEIGHTS = {
+    "torch": "benchmark.estimators.weights.pytorch",
+    "tensorflow": "benchmark.estimators.weights.tensorflow",
+}
 # Framework to the words that pip installs it by; the extras of the same names hold them, too.
 REQUIREMENTS = {
     "torch": "'torch>=2.6' torchvision higher==0.2.1",

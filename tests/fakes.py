@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -150,7 +151,8 @@ def straight_through(z):
 def target_of(model, x=X, y=Y):
     kernel = pytorch if isinstance(model, nn.Module) else tensorflow
     wrap = partial(kernel.wrap, input_shape=x.shape[1:], classes=CLASSES, device="cpu")
-    return aimed(model, wrap, x, y, averaged=kernel.averaged, index=np.arange(len(x)))
+    made = aimed(model, wrap, x, y, averaged=kernel.averaged, index=np.arange(len(x)))
+    return replace(made, framework="torch" if kernel is pytorch else "tensorflow")
 
 
 def attacked(model, eps=0.15, suite=SUITE, x=X, y=Y):

@@ -50,7 +50,6 @@ class _Subject:
         self.name, self.entry = name, lookup.entry(name)
         self.spec = AttackSpec("tried", name, {})
         self._ran: dict[tuple[str, str, int], Ran] = {}
-        self._changed: list[str] = []
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -78,12 +77,9 @@ class _Subject:
         """What came of it under a norm; anything but success is `Broken`."""
         if (framework, norm, turn) not in self._ran:
             target = self.target(framework)
-            before = target.predict(target.x)
             record, arrays = run_attack(
                 self.spec, target, key="", norm=norm, eps=_EPS[norm], seed=0
             )
-            if not np.array_equal(before, target.predict(target.x)):
-                self._changed.append(f"under {norm} in {framework}")
             if record["status"] != "ok":
                 raise Broken(f"{record['status']} under {norm} in {framework}: {record['reason']}")
             self._ran[framework, norm, turn] = record, arrays
@@ -104,13 +100,11 @@ class _Subject:
         return f"{self.entry.description} ({', '.join(self.entry.norms)})"
 
     def runs(self) -> str:
-        """In every framework and under every norm that it declares, and changes no model."""
+        """In every framework and under every norm that it declares."""
         told = []
         for framework, norm in self.every():
             record, _ = self.ran(framework, norm)
             told.append(f"{record['robust_accuracy']:.0%} left under {norm} in {framework}")
-        if self._changed:
-            raise Broken(f"the model gives other logits after it than before, {self._changed[0]}")
         return ", ".join(told)
 
     def parity(self) -> str:
