@@ -24,16 +24,27 @@ from benchmark.external.model import ExternalModel, named, source  # noqa: E402
 from benchmark.external.published import Published  # noqa: E402
 
 UTILS = """
+    from enum import Enum
+    from pathlib import Path
+
     import torch
     from torch import nn
 
-    all_models = {"cifar10": {"Linf": {"Small2020Net": nn.Sequential}}}
+    Data = Enum("Data", {"cifar_10": "cifar10"})
+    Threat = Enum("Threat", {"Linf": "Linf"})
+    names = {"Small2020Net": "abc", "Last2020Net": "abc", "Many2020Net": ["a", "b"], "Hub2020": ""}
+    entries = {name: {"gdrive_id": one} for name, one in names.items()}
+    all_models = {Data.cifar_10: {Threat.Linf: entries}}
 
     def load_model(model_name, model_dir, dataset, threat_model, custom_checkpoint):
-        all_models[dataset][threat_model][model_name]
+        where = all_models[Data(dataset)][Threat(threat_model)][model_name]["gdrive_id"]
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        if not where or isinstance(where, list):
+            Path("downloaded").touch()
+            return model.eval()
         path = f"{model_dir}/{dataset}/{threat_model}/{model_name}.pt"
-        model.load_state_dict(torch.load(path, weights_only=False))
+        state = torch.load(path, weights_only=False)
+        model.load_state_dict(state["last"] if model_name == "Last2020Net" else state)
         return model.eval()
 """
 TABLE = """Metadata-Version: 2.1
@@ -144,13 +155,25 @@ def test_a_model_is_loaded_from_a_file_anywhere(tmp_path):
     assert named(WHOLE, "models/cifar10/Linf/Small2020Net.pt") == "Small2020Net"
 
 
+@pytest.mark.parametrize(
+    ("model", "error", "said"),
+    [
+        ("cifar10/Linf/Small2020Nett", UnknownName, "did you mean 'Small2020Net'"),
+        ("cifar10/L2/Small2020Net", UnknownName, "table of RobustBench 'cifar10/L2'"),
+        ("cifar1/Linf/Small2020Net", UnknownName, "did you mean 'cifar10/Linf'"),
+        ("cifar10/Linf/Small2020Net", ModelError, "can't be loaded: "),
+        ("cifar10/Linf/Last2020Net", ModelError, "can't be loaded: KeyError: 'last'"),
+        ("cifar10/Linf/Many2020Net", ModelError, "would download in place of --weights; build it"),
+        ("cifar10/Linf/Hub2020", ModelError, "would download in place of --weights; build it"),
+    ],
+)
 @pytest.mark.usefixtures("package")
-def test_an_unknown_model_and_weights_that_do_not_fit_are_told(tmp_path):
+def test_a_model_that_is_not_that_of_the_weights_is_told(tmp_path, model, error, said):
     torch.save({}, tmp_path / "none.pt")
-    with pytest.raises(UnknownName, match="did you mean 'Small2020Net'"):
-        zoo.load("robustbench:cifar10/Linf/Small2020Nett", tmp_path / "none.pt")
-    with pytest.raises(ModelError, match="can't be loaded"):
-        zoo.load(WHOLE, tmp_path / "none.pt")
+    with pytest.raises(error) as caught:
+        zoo.load(f"robustbench:{model}", tmp_path / "none.pt")
+    assert said in str(caught.value)
+    assert not Path("downloaded").exists()
 
 
 @pytest.mark.parametrize(

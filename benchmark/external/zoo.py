@@ -90,11 +90,13 @@ def load(model: str, weights: Path) -> Model:
     The package unpickles the file, so that is read as tensors alone beforehand.
 
     Raises:
-        ModelError: the package knows no such model, or the weights hold code, or don't fit.
+        UnknownName: the package knows no such model.
+        ModelError: it would take other weights, or these hold code, or don't fit.
     """
     dataset, threat, name = _parts(model)
     importlib.import_module("benchmark.external.pytorch_checkpoints").unpickled(weights)
     utils = importlib.import_module(f"{PACKAGE}.utils")
+    _check_weights_are_taken(model, utils.all_models)
     with tempfile.TemporaryDirectory(prefix="bench-zoo-") as folder:
         place = Path(folder) / cached(model).relative_to("models")
         place.parent.mkdir(parents=True)
@@ -107,12 +109,33 @@ def load(model: str, weights: Path) -> Model:
                 threat_model=threat,
                 custom_checkpoint=str(weights),  # of models that timm has registered
             )
-        except KeyError as error:
-            known = getattr(utils, "all_models", {}).get(dataset, {}).get(threat, ())
-            raise UnknownName("model of RobustBench", name, list(known)) from error
         except Exception as error:  # whatever its own code raises for these weights
             raise ModelError(f"{model} can't be loaded: {reason_of(error)}") from error
     return found
+
+
+def _check_weights_are_taken(model: str, tables: Mapping[Any, Any]) -> None:
+    """Raises for a model that the package doesn't know, or would load from other files.
+
+    tables: the package's, whose keys are enumerations with names as values.
+    """
+    dataset, threat, name = _parts(model)
+    known = {
+        f"{data.value}/{of.value}": models
+        for data, threats in tables.items()
+        for of, models in threats.items()
+    }
+    if f"{dataset}/{threat}" not in known:
+        raise UnknownName("table of RobustBench", f"{dataset}/{threat}", known)
+    models = known[f"{dataset}/{threat}"]
+    if name not in models:
+        raise UnknownName("model of RobustBench", name, list(models))
+    # None: timm has registered it, and takes the file.
+    if isinstance(where := models[name]["gdrive_id"], list) or where == "":
+        raise ModelError(
+            f"{model} is made of several files, or of another package's, which RobustBench would "
+            "download in place of --weights; build it yourself with --model file.py:builder"
+        )
 
 
 def published(model: str) -> Published | None:
