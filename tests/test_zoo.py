@@ -114,6 +114,32 @@ def test_a_name_is_completed_by_data_set_and_norm(model, flags, expected):
 
 
 @pytest.mark.parametrize(
+    ("model", "given", "expected"),
+    [
+        ("N", (), ("cifar10", "linf")),
+        ("N", ("--threat", "L2"), ("cifar10", "l2")),
+        ("cifar100/L2/N", (), ("cifar100", "l2")),
+        ("cifar100/L2/N", ("--norm", "linf", "--dataset", "svhn"), ("svhn", "linf")),
+        ("imagenet/Linf/N", ("--dataset", "folder:x"), ("folder:x", "linf")),
+    ],
+)
+@pytest.mark.usefixtures("package")
+def test_a_model_is_attacked_on_the_data_and_in_the_norm_of_its_name(
+    bench, tmp_path, monkeypatch, model, given, expected
+):
+    from benchmark.cli import attack
+    from benchmark.plans import external
+
+    asked = []
+    monkeypatch.setattr(external, "make_plan", lambda config, *more: asked.append(config))
+    monkeypatch.setattr(attack, "carry_out", lambda planned, detail: planned())
+    weights(tmp_path / "w.pt")
+    assert bench("attack", "--model", f"robustbench:{model}", "--weights", "w.pt", *given).code == 0
+    assert (asked[0].dataset, asked[0].norm) == expected
+    assert (asked[0].suite, asked[0].examples) == ("autoattack", 10_000)
+
+
+@pytest.mark.parametrize(
     ("model", "flags", "said"),
     [
         ("robustbench:N", {"norm": "l1"}, "no models for l1; allowed threats: Linf, L2"),
@@ -179,8 +205,11 @@ def test_a_model_that_is_not_that_of_the_weights_is_told(tmp_path, model, error,
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        (WHOLE, Published(0.4321, 0.8334, "RobustBench 9.9, Linf")),
-        ("robustbench:cifar10/L2/Small2020Net", Published(0.6, 0.9, "RobustBench 9.9, L2")),
+        (WHOLE, Published(0.4321, 0.8334, "RobustBench 9.9, Linf, eps=8/255")),
+        (
+            "robustbench:cifar10/L2/Small2020Net",
+            Published(0.6, 0.9, "RobustBench 9.9, L2, eps=0.5"),
+        ),
         ("robustbench:cifar10/Linf/Another", None),
         ("robustbench:cifar100/Linf/Small2020Net", None),
     ],
@@ -236,10 +265,12 @@ def test_the_command_sets_the_published_number_beside_ours(tmp_path, monkeypatch
     frame = reports.leaderboard(store.path)
     assert frame["published_accuracy"].tolist() == [0.4321]
     table = reports.terminal_table(store.path)
-    assert any("published 43.2 % (RobustBench 9.9, Linf), here " in note for note in table.notes)
+    assert any(
+        "published 43.2 % (RobustBench 9.9, Linf, eps=8/255), here " in note for note in table.notes
+    )
     reports.publish(store.path, tmp_path / "pages")
     page = (tmp_path / f"pages/models/{job.cell.cell_id}/index.html").read_text()
-    assert "Published robust accuracy: 43.2 % (RobustBench 9.9, Linf)" in page
+    assert "Published robust accuracy: 43.2 % (RobustBench 9.9, Linf, eps=8/255)" in page
 
 
 def reports_store(job):
