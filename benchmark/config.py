@@ -142,10 +142,13 @@ def read(
         ConfigError: anything unknown or not allowed, in one line.
     """
     merged: dict[str, Any] = {} if file is None else _read_file(file)
+    named = _moved_to_protocol(merged)
     merged.update(flags)
+    named |= _moved_to_protocol(merged)
     for text in assignments:
         _assign(merged, text)
-    _settle_protocol(merged)
+        named |= _moved_to_protocol(merged)
+    _check_protocol(merged, [name for name, value in named.items() if value is not None])
     for key in merged:
         if key not in RunConfig.model_fields:
             raise UnknownName("configuration key", str(key), RunConfig.model_fields)
@@ -162,21 +165,35 @@ def read(
         raise ConfigError(f"{path} {wrong}") from error
 
 
-def _settle_protocol(merged: dict[str, Any]) -> None:
-    """Moves what is said of the protocol among the options to its settings, where it is kept."""
-    given = {name: merged.pop(name) for name in OF_PROTOCOL if merged.get(name) is not None}
-    if given:
-        if "adapt_to" in given and merged.get("protocol") is None:
-            merged["protocol"] = "domain"
-        protocol = merged.get("protocol") or "none"
-        for name in given:
-            if protocol in PROTOCOLS and protocol not in OF_PROTOCOL[name]:
-                raise ConfigError(
-                    f"{name} belongs to --protocol {' or '.join(OF_PROTOCOL[name])}; "
-                    f"this run has {protocol}"
-                )
-        settings = merged.get("adaptation") or {}
-        merged["adaptation"] = settings | given if isinstance(settings, dict) else settings
+def _moved_to_protocol(merged: dict[str, Any]) -> dict[str, Any]:
+    """Moves what is said of the protocol among the options to its settings, where it is kept.
+
+    Called after each source of options, so that a later one wins, whichever way it says it. A null
+    asks for the default. Gives back what was moved.
+    """
+    given = {name: merged.pop(name) for name in OF_PROTOCOL if name in merged}
+    settings = merged.get("adaptation") or {}
+    if given and isinstance(settings, dict):
+        whole = settings | given
+        unset = {name for name, value in given.items() if value is None}
+        merged["adaptation"] = {name: whole[name] for name in whole if name not in unset}
+    return given
+
+
+def _check_protocol(merged: dict[str, Any], named: Sequence[str]) -> None:
+    """Raises `ConfigError` for options that the run's protocol doesn't have.
+
+    Where none is given, `adapt_to` asks for its own.
+    """
+    if "adapt_to" in named and merged.get("protocol") is None:
+        merged["protocol"] = "domain"
+    protocol = str(merged.get("protocol") or "none").strip().lower()
+    for name in named:
+        if protocol in PROTOCOLS and protocol not in OF_PROTOCOL[name]:
+            raise ConfigError(
+                f"{name} belongs to --protocol {' or '.join(OF_PROTOCOL[name])}; "
+                f"this run has {protocol}"
+            )
 
 
 def _read_file(path: Path) -> dict[str, Any]:

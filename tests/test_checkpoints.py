@@ -88,6 +88,7 @@ TAKEN = {
         "'module.' taken off its names; its weights are averages, whose count is left out",
     ),
     "no counters": (uncounted, "it has no num_batches_tracked, which evaluation does not use"),
+    "counters as floats": (lambda s: {n: v.float() for n, v in s.items()}, None),
     "half": (lambda s: {n: v.half() if v.is_floating_point() else v for n, v in s.items()}, None),
 }
 
@@ -101,6 +102,13 @@ def test_torch_weights_are_taken_as_people_have_them(tmp_path, saved, told):
     for name, value in model.state_dict().items():
         if told is None or "num_batches" not in name:
             assert torch.allclose(value, expected[name], atol=1e-3), name
+
+
+def test_a_model_that_counts_its_averages_takes_the_count(tmp_path):
+    torch.save(averaged(trained()), tmp_path / "w.pt")
+    model = torch.optim.swa_utils.AveragedModel(net())
+    assert checkpoints.load_weights(model, tmp_path / "w.pt") == ()
+    assert torch.equal(model.module[2].weight, trained()["2.weight"])
 
 
 def test_a_wrapped_model_takes_unwrapped_weights(tmp_path):

@@ -69,6 +69,33 @@ def test_null_asks_for_the_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "flags", "assignments", "expected"),
+    [
+        ("ways: 5", {"ways": 4}, ["adaptation.ways=3"], {"ways": 3}),
+        ("adaptation: {ways: 5, steps: 2}", {"ways": 4}, [], {"ways": 4, "steps": 2}),
+        ("ways: 5", {}, ["adaptation.ways=3", "ways=2"], {"ways": 2}),
+        ("ways: 5", {}, ["ways=2", "adaptation.ways=3"], {"ways": 3}),
+        ("{ways: null, shots: 1}", {}, [], {"shots": 1}),
+        ("adaptation: {ways: 5, shots: 1}", {}, ["ways="], {"shots": 1}),
+        ("ways: 5", {}, ["adaptation="], {}),
+    ],
+)
+def test_a_setting_of_the_protocol_is_that_of_the_last_source(
+    tmp_path: Path, file: str, flags: dict[str, Any], assignments: list[str], expected: Any
+) -> None:
+    flags = {"defense": "none", "protocol": "few-shot", **flags}
+    config = read(flags, file=written(tmp_path, file), assignments=assignments)
+
+    assert config.adaptation == expected
+
+
+def test_an_option_that_was_unset_is_no_fault_of_another_protocol(tmp_path: Path) -> None:
+    file = written(tmp_path, "{defense: none, protocol: few-shot, ways: 5}")
+
+    assert read({"protocol": "adapt"}, file=file, assignments=["ways="]).protocol == "adapt"
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [
         (["a,b", "c"], ("a", "b", "c")),
@@ -177,6 +204,7 @@ def test_config_is_frozen() -> None:
         ),
         ({"attacks": {"pgd": {1: 2}}}, "attacks.pgd: key 1 is not a name"),
         ({"attacks": {"pgd": {"x": {1}}}}, "attacks.pgd.x: {1} is not allowed"),
+        ({"protocol": "Adapt", "ways": 5}, "ways belongs to --protocol few-shot; this run has ad"),
     ],
 )
 def test_bad_value_is_answered_in_one_line(flags: dict[str, Any], line: str) -> None:

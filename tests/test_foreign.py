@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -73,6 +74,40 @@ class Taken(FGSM):
 class Nearest(FGSM):
     def __init__(self, model, c=1.0, steps: int = 50):
         super().__init__(model, 0.1)
+
+class Patches(FGSM):
+    def __init__(self, model, max_epsilon=16 / 255):
+        super().__init__(model, max_epsilon)
+"""
+
+# As Foolbox is: objects tell the norm, which their classes may not know, or know wrongly.
+FOOLBOX_ATTACKS = """
+from types import SimpleNamespace as Norm
+from .base import MinimizationAttack
+
+class Own:
+    distance = Norm(p=1)
+
+class OfObjects:
+    distance = property(lambda self: Norm(p=2))
+
+class Untold(MinimizationAttack):
+    @property
+    def distance(self):
+        raise ValueError("unknown distance")
+
+class Constrained(MinimizationAttack):
+    distance = Norm(p=1)
+
+    def __init__(self, steps=3, constraint="l2"):
+        Constrained.told, self.distance = constraint, Norm(p=2)
+
+    def __call__(self, model, x, labels, epsilons):
+        return x, x, None
+
+class Lacking:
+    def __init__(self):
+        import numba_that_is_not_there
 """
 
 
@@ -136,6 +171,7 @@ DECLARED = {
     "Norms": (("linf", "l2"), (), ("gradient",)),
     "Taken": (("linf",), (), ("gradient",)),
     "Nearest": (("linf", "l2", "l1", "l0"), ("c", "steps"), ("minimal-norm",)),
+    "Patches": (("linf",), (), ("gradient",)),
 }
 
 
@@ -158,6 +194,68 @@ def test_what_the_benchmark_knows_is_given_to_torchattacks(make_target: Any) -> 
     assert record["status"] == "ok", record["reason"]
     classes = make_target("torch").estimator.nb_classes
     assert sys.modules["torchattacks"].Norms.told == ("L2", 0.5, classes, 0)
+
+
+@pytest.mark.usefixtures("place")
+def test_a_budget_of_another_name_is_the_runs_too(make_target: Any) -> None:
+    _, found = run("torchattacks:Patches", make_target("torch"))
+    _, expected = run("torchattacks:FGSM", make_target("torch"))
+
+    assert np.array_equal(found["linf"], expected["linf"])
+    assert 0 < found["linf"].max() <= 0.1 + 1e-6
+
+
+@pytest.fixture
+def foolbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A package foolbox in a folder of its own; gives its attacks."""
+    distribution(tmp_path, "foolbox", version="3.9")
+    (tmp_path / "foolbox/attacks").mkdir(parents=True)
+    (tmp_path / "foolbox/__init__.py").write_text(
+        "from . import attacks\ndef PyTorchModel(model, bounds, device): return model"
+    )
+    (tmp_path / "foolbox/attacks/__init__.py").write_text(FOOLBOX_ATTACKS)
+    (tmp_path / "foolbox/attacks/base.py").write_text("class MinimizationAttack: pass")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ours = [name for name in sys.modules if name.partition(".")[0] == "foolbox"]
+    for name in ours:
+        monkeypatch.delitem(sys.modules, name)
+    foreign.entry.cache_clear()
+    yield importlib.import_module("foolbox.attacks")
+    foreign.entry.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "foolbox"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("foolbox")
+@pytest.mark.parametrize(
+    ("name", "declared"),
+    {
+        "Own": (("l1",), (), ("gradient",)),
+        "OfObjects": (("l2",), (), ("gradient",)),
+        "Untold": (("linf", "l2", "l1", "l0"), (), ("minimal-norm",)),
+        "Constrained": (("linf", "l2"), ("steps",), ("minimal-norm",)),
+    }.items(),
+)
+def test_an_object_of_foolbox_tells_what_norm_it_serves(
+    name: str, declared: tuple[tuple[str, ...], ...]
+) -> None:
+    entry = lookup.entry(f"foolbox:{name}")
+
+    assert (entry.norms, entry.arguments, entry.kinds) == declared
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_norm_that_is_minimal_is_the_runs(foolbox: Any, make_target: Any, norm: str) -> None:
+    record, _ = run("foolbox:Constrained", make_target("torch"), norm=norm)
+
+    assert record["status"] == "ok", record["reason"]
+    assert foolbox.Constrained.told == norm
+
+
+@pytest.mark.usefixtures("foolbox")
+def test_a_class_of_foolbox_that_lacks_a_package_is_told_before_a_run() -> None:
+    with pytest.raises(SuiteError, match=r"'foolbox:Lacking' can't be created: .*numba"):
+        lookup.entry("foolbox:Lacking")
 
 
 @pytest.mark.usefixtures("place")

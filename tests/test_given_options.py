@@ -47,7 +47,10 @@ def test_an_input_range_has_two_ends(text, ends):
     assert interval(text) == ends
 
 
-@pytest.mark.parametrize("text", ["255", "1..0", "0..0", "0..1..2", "a..b", "0..inf", "0,255", ""])
+NO_RANGES = ["255", "1..0", "0..0", "0..1..2", "0...255", "a..b", "0..inf", "0,255", ""]
+
+
+@pytest.mark.parametrize("text", NO_RANGES)
 def test_what_is_no_input_range_is_told(text):
     with pytest.raises(ConfigError, match=r"--input-range .* as 0\.\.255 or -1\.\.1"):
         interval(text)

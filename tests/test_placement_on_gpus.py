@@ -138,6 +138,14 @@ def test_wrong_ones_are_refused(
         check_device(read({"defense": "none", **given}))
 
 
+def test_the_gpus_of_a_cluster_need_not_be_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
+    given = {"defense": "none", "device": "cuda"}
+    check_device(read({**given, "executor": "ray"}))
+    with pytest.raises(ConfigError, match="this machine shows no CUDA device; use auto or cpu"):
+        check_device(read(given))
+
+
 @pytest.mark.parametrize(("given", "expected"), [({}, 3), ({"jobs": 2}, 2)], ids=["", "jobs"])
 def test_as_many_cells_at_a_time_as_gpus(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], expected: int

@@ -24,16 +24,27 @@ from benchmark.external.model import ExternalModel, named, source  # noqa: E402
 from benchmark.external.published import Published  # noqa: E402
 
 UTILS = """
+    from enum import Enum
+    from pathlib import Path
+
     import torch
     from torch import nn
 
-    all_models = {"cifar10": {"Linf": {"Small2020Net": nn.Sequential}}}
+    Data = Enum("Data", {"cifar_10": "cifar10"})
+    Threat = Enum("Threat", {"Linf": "Linf"})
+    names = {"Small2020Net": "abc", "Last2020Net": "abc", "Many2020Net": ["a", "b"], "Hub2020": ""}
+    entries = {name: {"gdrive_id": one} for name, one in names.items()}
+    all_models = {Data.cifar_10: {Threat.Linf: entries}}
 
     def load_model(model_name, model_dir, dataset, threat_model, custom_checkpoint):
-        all_models[dataset][threat_model][model_name]
+        where = all_models[Data(dataset)][Threat(threat_model)][model_name]["gdrive_id"]
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        if not where or isinstance(where, list):
+            Path("downloaded").touch()
+            return model.eval()
         path = f"{model_dir}/{dataset}/{threat_model}/{model_name}.pt"
-        model.load_state_dict(torch.load(path, weights_only=False))
+        state = torch.load(path, weights_only=False)
+        model.load_state_dict(state["last"] if model_name == "Last2020Net" else state)
         return model.eval()
 """
 TABLE = """Metadata-Version: 2.1
@@ -103,6 +114,32 @@ def test_a_name_is_completed_by_data_set_and_norm(model, flags, expected):
 
 
 @pytest.mark.parametrize(
+    ("model", "given", "expected"),
+    [
+        ("N", (), ("cifar10", "linf")),
+        ("N", ("--threat", "L2"), ("cifar10", "l2")),
+        ("cifar100/L2/N", (), ("cifar100", "l2")),
+        ("cifar100/L2/N", ("--norm", "linf", "--dataset", "svhn"), ("svhn", "linf")),
+        ("imagenet/Linf/N", ("--dataset", "folder:x"), ("folder:x", "linf")),
+    ],
+)
+@pytest.mark.usefixtures("package")
+def test_a_model_is_attacked_on_the_data_and_in_the_norm_of_its_name(
+    bench, tmp_path, monkeypatch, model, given, expected
+):
+    from benchmark.cli import attack
+    from benchmark.plans import external
+
+    asked = []
+    monkeypatch.setattr(external, "make_plan", lambda config, *more: asked.append(config))
+    monkeypatch.setattr(attack, "carry_out", lambda planned, detail: planned())
+    weights(tmp_path / "w.pt")
+    assert bench("attack", "--model", f"robustbench:{model}", "--weights", "w.pt", *given).code == 0
+    assert (asked[0].dataset, asked[0].norm) == expected
+    assert (asked[0].suite, asked[0].examples) == ("autoattack", 10_000)
+
+
+@pytest.mark.parametrize(
     ("model", "flags", "said"),
     [
         ("robustbench:N", {"norm": "l1"}, "no models for l1; allowed threats: Linf, L2"),
@@ -144,20 +181,35 @@ def test_a_model_is_loaded_from_a_file_anywhere(tmp_path):
     assert named(WHOLE, "models/cifar10/Linf/Small2020Net.pt") == "Small2020Net"
 
 
+@pytest.mark.parametrize(
+    ("model", "error", "said"),
+    [
+        ("cifar10/Linf/Small2020Nett", UnknownName, "did you mean 'Small2020Net'"),
+        ("cifar10/L2/Small2020Net", UnknownName, "table of RobustBench 'cifar10/L2'"),
+        ("cifar1/Linf/Small2020Net", UnknownName, "did you mean 'cifar10/Linf'"),
+        ("cifar10/Linf/Small2020Net", ModelError, "can't be loaded: "),
+        ("cifar10/Linf/Last2020Net", ModelError, "can't be loaded: KeyError: 'last'"),
+        ("cifar10/Linf/Many2020Net", ModelError, "would download in place of --weights; build it"),
+        ("cifar10/Linf/Hub2020", ModelError, "would download in place of --weights; build it"),
+    ],
+)
 @pytest.mark.usefixtures("package")
-def test_an_unknown_model_and_weights_that_do_not_fit_are_told(tmp_path):
+def test_a_model_that_is_not_that_of_the_weights_is_told(tmp_path, model, error, said):
     torch.save({}, tmp_path / "none.pt")
-    with pytest.raises(UnknownName, match="did you mean 'Small2020Net'"):
-        zoo.load("robustbench:cifar10/Linf/Small2020Nett", tmp_path / "none.pt")
-    with pytest.raises(ModelError, match="can't be loaded"):
-        zoo.load(WHOLE, tmp_path / "none.pt")
+    with pytest.raises(error) as caught:
+        zoo.load(f"robustbench:{model}", tmp_path / "none.pt")
+    assert said in str(caught.value)
+    assert not Path("downloaded").exists()
 
 
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        (WHOLE, Published(0.4321, 0.8334, "RobustBench 9.9, Linf")),
-        ("robustbench:cifar10/L2/Small2020Net", Published(0.6, 0.9, "RobustBench 9.9, L2")),
+        (WHOLE, Published(0.4321, 0.8334, "RobustBench 9.9, Linf, eps=8/255")),
+        (
+            "robustbench:cifar10/L2/Small2020Net",
+            Published(0.6, 0.9, "RobustBench 9.9, L2, eps=0.5"),
+        ),
         ("robustbench:cifar10/Linf/Another", None),
         ("robustbench:cifar100/Linf/Small2020Net", None),
     ],
@@ -213,10 +265,12 @@ def test_the_command_sets_the_published_number_beside_ours(tmp_path, monkeypatch
     frame = reports.leaderboard(store.path)
     assert frame["published_accuracy"].tolist() == [0.4321]
     table = reports.terminal_table(store.path)
-    assert any("published 43.2 % (RobustBench 9.9, Linf), here " in note for note in table.notes)
+    assert any(
+        "published 43.2 % (RobustBench 9.9, Linf, eps=8/255), here " in note for note in table.notes
+    )
     reports.publish(store.path, tmp_path / "pages")
     page = (tmp_path / f"pages/models/{job.cell.cell_id}/index.html").read_text()
-    assert "Published robust accuracy: 43.2 % (RobustBench 9.9, Linf)" in page
+    assert "Published robust accuracy: 43.2 % (RobustBench 9.9, Linf, eps=8/255)" in page
 
 
 def reports_store(job):

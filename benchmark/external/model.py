@@ -34,6 +34,7 @@ SUFFIXES: Mapping[str, str] = {
 }
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_TWO_DOTS = re.compile(r"(?<!\.)\.\.(?!\.)")  # of three it is unknown which belong to a number
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -147,7 +148,7 @@ def interval(text: str | None) -> tuple[float, ...]:
     """The ends of a text such as "0..255" or "-1..1"; empty for None."""
     if text is None:
         return ()
-    found = tuple(_number(part) for part in text.split(".."))
+    found = tuple(_number(part) for part in _TWO_DOTS.split(text))
     if len(found) != 2 or not all(map(math.isfinite, found)) or found[0] >= found[1]:
         raise ConfigError(
             f"--input-range {text!r}: give the least and the greatest pixel, as 0..255 or -1..1"

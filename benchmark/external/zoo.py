@@ -30,12 +30,22 @@ THREATS = {"Linf": "linf", "L2": "l2"}
 _HEADINGS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet": "imagenet"}
 _TAGS = re.compile(r"<[^>]+>|\*\*")
 # As the protocol of RobustBench has it.
-DEFAULTS = {"dataset": "cifar10", "suite": "autoattack", "examples": 10_000}
+_DEFAULTS = {"dataset": "cifar10", "suite": "autoattack", "examples": 10_000}
 
 
 def is_of_zoo(model: str | None) -> bool:
     """Whether a model is named as one of the zoo."""
     return model is not None and model.startswith(PREFIX)
+
+
+def defaults(model: str) -> dict[str, Any]:
+    """The options that such a model has unless others are given: a name in full tells more."""
+    found = dict(_DEFAULTS)
+    parts = model.removeprefix(PREFIX).split("/")
+    if len(parts) == 3 and parts[1] in THREATS:
+        dataset = {} if parts[0] == "imagenet" else {"dataset": parts[0]}  # which is a folder here
+        found |= {"norm": THREATS[parts[1]], **dataset}
+    return found
 
 
 def whole_name(model: str, flags: Mapping[str, Any]) -> str:
@@ -55,7 +65,7 @@ def whole_name(model: str, flags: Mapping[str, Any]) -> str:
         threat = next((one for one, known in THREATS.items() if known == norm), None)
         if threat is None:
             raise ConfigError(f"model {model!r}: the zoo has no models for {norm}; {_allowed()}")
-        parts = [str(flags.get("dataset", DEFAULTS["dataset"])), threat, parts[0]]
+        parts = [str(flags.get("dataset", _DEFAULTS["dataset"])), threat, parts[0]]
     if len(parts) != 3 or parts[1] not in THREATS or not all(map(_SAFE.fullmatch, parts)):
         raise ConfigError(
             f"model {model!r} is no name of the zoo; write {PREFIX}NAME or "
@@ -90,11 +100,13 @@ def load(model: str, weights: Path) -> Model:
     The package unpickles the file, so that is read as tensors alone beforehand.
 
     Raises:
-        ModelError: the package knows no such model, or the weights hold code, or don't fit.
+        UnknownName: the package knows no such model.
+        ModelError: it would take other weights, or these hold code, or don't fit.
     """
     dataset, threat, name = _parts(model)
     importlib.import_module("benchmark.external.pytorch_checkpoints").unpickled(weights)
     utils = importlib.import_module(f"{PACKAGE}.utils")
+    _check_weights_are_taken(model, utils.all_models)
     with tempfile.TemporaryDirectory(prefix="bench-zoo-") as folder:
         place = Path(folder) / cached(model).relative_to("models")
         place.parent.mkdir(parents=True)
@@ -107,12 +119,33 @@ def load(model: str, weights: Path) -> Model:
                 threat_model=threat,
                 custom_checkpoint=str(weights),  # of models that timm has registered
             )
-        except KeyError as error:
-            known = getattr(utils, "all_models", {}).get(dataset, {}).get(threat, ())
-            raise UnknownName("model of RobustBench", name, list(known)) from error
         except Exception as error:  # whatever its own code raises for these weights
             raise ModelError(f"{model} can't be loaded: {reason_of(error)}") from error
     return found
+
+
+def _check_weights_are_taken(model: str, tables: Mapping[Any, Any]) -> None:
+    """Raises for a model that the package doesn't know, or would load from other files.
+
+    tables: the package's, whose keys are enumerations with names as values.
+    """
+    dataset, threat, name = _parts(model)
+    known = {
+        f"{data.value}/{of.value}": models
+        for data, threats in tables.items()
+        for of, models in threats.items()
+    }
+    if f"{dataset}/{threat}" not in known:
+        raise UnknownName("table of RobustBench", f"{dataset}/{threat}", known)
+    models = known[f"{dataset}/{threat}"]
+    if name not in models:
+        raise UnknownName("model of RobustBench", name, list(models))
+    # None: timm has registered it, and takes the file.
+    if isinstance(where := models[name]["gdrive_id"], list) or where == "":
+        raise ModelError(
+            f"{model} is made of several files, or of another package's, which RobustBench would "
+            "download in place of --weights; build it yourself with --model file.py:builder"
+        )
 
 
 def published(model: str) -> Published | None:
@@ -125,14 +158,14 @@ def published(model: str) -> Published | None:
         text = metadata.distribution(PACKAGE).read_text("METADATA") or ""
     except metadata.PackageNotFoundError:
         return None
-    here: tuple[str, str] = ("", "")
+    here, threat_told = ("", ""), ""
     for line in text.splitlines():
         if line.startswith("#"):
             heading = line.lstrip("#").strip()
             if line.startswith("### "):
                 here = (_HEADINGS.get(heading, ""), "")
             elif line.startswith("#### "):
-                here = (here[0], heading.partition(",")[0].strip())
+                here, threat_told = (here[0], heading.partition(",")[0].strip()), heading
             continue
         cells = [_TAGS.sub("", cell).strip() for cell in line.split("|")]
         if here == (dataset, threat) and name in cells:
@@ -141,7 +174,7 @@ def published(model: str) -> Published | None:
             ]
             if len(shares) == 2:
                 version = metadata.version(PACKAGE)
-                return Published(shares[1], shares[0], f"RobustBench {version}, {here[1]}")
+                return Published(shares[1], shares[0], f"RobustBench {version}, {threat_told}")
     return None
 
 

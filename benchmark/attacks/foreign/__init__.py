@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
@@ -29,11 +29,15 @@ from defenses.imports import import_torch_first
 _ART = "art.attacks.evasion"
 _ALL = (*LP, "l0")
 _MINIMAL = ("minimal-norm",)
+# What a budget is called by attacks that stay in one.
+_BUDGETS = {"eps", "max_epsilon"}
 # What the benchmark itself gives, and what makes no attack another one.
 _TAKEN = {
     *("self", "estimator", "classifier", "model", "norm", "eps", "batch_size", "verbose"),
     *("summary_writer", "device", "seed", "targeted", "ord", "tensor_board"),
 }
+# Likewise, where the class is not of ART: how many classes, a budget, the norm that is minimal.
+_TAKEN_ELSEWHERE = {"n_classes", "max_epsilon", "constraint"}
 
 
 def is_of_a_library(name: str) -> bool:
@@ -92,15 +96,15 @@ def _of_art_class(found: Any, target: str, shown: str, distribution: str = "") -
 
 def _of_torchattacks(place: str, name: str) -> AttackEntry:
     found = _class(place, "torchattacks", name)
-    kinds = dict(_arguments(found, f"{place}:{name}"))
-    kinds.pop("n_classes", None)  # which are the data's
+    kinds = _arguments(found, f"{place}:{name}", taken=_TAKEN | _TAKEN_ELSEWHERE)
     known = inspect.signature(found).parameters
+    bounded = not _BUDGETS.isdisjoint(known)
     norms: tuple[str, ...] = ("linf",)
     if "norm" in known:
         norms = ("linf", "l2")
     elif name.endswith("L2"):
         norms = ("l2",)
-    elif "eps" not in known:
+    elif not bounded:
         norms = _ALL
     fixed = {"name": name} | ({"seed": 0} if "seed" in known else {})
     return AttackEntry(
@@ -108,7 +112,7 @@ def _of_torchattacks(place: str, name: str) -> AttackEntry:
         description=f"{name} of torchattacks",
         norms=norms,
         arguments=tuple(kinds),
-        kinds=("gradient",) if "eps" in known else _MINIMAL,
+        kinds=("gradient",) if bounded else _MINIMAL,
         images_only=True,
         frameworks=("torch",),
         fixed=fixed,
@@ -120,14 +124,12 @@ def _of_torchattacks(place: str, name: str) -> AttackEntry:
 
 def _of_foolbox(place: str, name: str) -> AttackEntry:
     found = _class(place, "foolbox.attacks", name)
-    kinds = _arguments(found, f"{place}:{name}")
+    kinds = _arguments(found, f"{place}:{name}", taken=_TAKEN | _TAKEN_ELSEWHERE)
     minimal = issubclass(found, importlib.import_module("foolbox.attacks.base").MinimizationAttack)
-    order = getattr(getattr(found, "distance", None), "p", None)
-    names = {float("inf"): "linf", 2: "l2", 1: "l1", 0: "l0"}
     return AttackEntry(
         target="benchmark.attacks.foreign.pytorch:FoolboxAttack",
         description=f"{name} of Foolbox",
-        norms=_ALL if order is None else (names[order],),
+        norms=_norms_of_foolbox(found, f"{place}:{name}"),
         arguments=tuple(kinds),
         kinds=_MINIMAL if minimal else ("gradient",),
         frameworks=("torch",),
@@ -136,6 +138,21 @@ def _of_foolbox(place: str, name: str) -> AttackEntry:
         label=f"foolbox.{name}",
         distribution=f"foolbox {version('foolbox')}",
     )
+
+
+def _norms_of_foolbox(found: Any, shown: str) -> tuple[str, ...]:
+    """Those that a class of Foolbox serves: its objects say, which may differ from the class."""
+    try:
+        made = found()
+    except Exception as error:  # such as a package that it needs
+        raise SuiteError(f"attack {shown!r} can't be created: {reason_of(error)}") from error
+    if "constraint" in inspect.signature(found).parameters:
+        return ("linf", "l2")
+    try:
+        order = made.distance.p
+    except (AttributeError, ValueError):  # it has none, or is to be told one
+        return _ALL
+    return ({float("inf"): "linf", 2: "l2", 1: "l1", 0: "l0"}[order],)
 
 
 _LIBRARIES = {"art": _of_art, "torchattacks": _of_torchattacks, "foolbox": _of_foolbox}
@@ -156,11 +173,13 @@ def _class(place: str, module: str, name: str) -> Any:
     return getattr(found, name)
 
 
-def _arguments(attack: Any, shown: str) -> Mapping[str, ArgumentKind]:
+def _arguments(
+    attack: Any, shown: str, *, taken: Collection[str] = frozenset(_TAKEN)
+) -> Mapping[str, ArgumentKind]:
     """What a suite may set, from the signature; `SuiteError` where something else is needed."""
     kinds: dict[str, ArgumentKind] = {}
     for name, one in list(inspect.signature(attack).parameters.items()):
-        if name in _TAKEN or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+        if name in taken or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
             continue
         if one.default is one.empty:
             raise SuiteError(f"attack {shown!r} needs {name}, which no suite can give")

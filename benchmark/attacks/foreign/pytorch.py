@@ -76,7 +76,8 @@ class Torchattack:
     ) -> None:
         found = getattr(importlib.import_module("torchattacks"), name)
         known = inspect.signature(found).parameters
-        given = {"norm": _NORMS[norm], "eps": eps, "n_classes": estimator.nb_classes}
+        given = {"norm": _NORMS[norm], "eps": eps, "max_epsilon": eps}
+        given["n_classes"] = estimator.nb_classes
         given = {key: value for key, value in given.items() if key in known}
         self._attack = found(Asked(estimator).eval(), **{**given, **arguments})
 
@@ -91,17 +92,26 @@ class FoolboxAttack:
     Args:
         estimator: what is attacked.
         name: of the class.
+        norm: that is minimal, where the class takes one.
         eps: of those that stay in a budget; others look for the nearest adversarial example.
         arguments: its own.
     """
 
-    attack_params = ("eps",)
+    attack_params = ("norm", "eps")
 
     def __init__(
-        self, estimator: Estimator, *, name: str, eps: float | None = None, **arguments: Any
+        self,
+        estimator: Estimator,
+        *,
+        name: str,
+        norm: float | None = None,
+        eps: float | None = None,
+        **arguments: Any,
     ) -> None:
         foolbox = importlib.import_module("foolbox")
         found = getattr(foolbox.attacks, name)
+        if norm is not None and "constraint" in inspect.signature(found).parameters:
+            arguments["constraint"] = _NORMS[norm].lower()
         self._attack = found(**arguments)
         self._model = foolbox.PyTorchModel(Asked(estimator).eval(), bounds=(0, 1), device="cpu")
         minimal = isinstance(self._attack, foolbox.attacks.base.MinimizationAttack)
