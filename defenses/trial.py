@@ -97,7 +97,7 @@ def told_afterwards(
 
 
 def try_out(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> None:
-    """Refuse a model whose outputs the losses here can't take.
+    """Refuse a model whose outputs the losses here, or the kernel, can't take.
 
     Args:
         kernel: holds the model.
@@ -105,9 +105,10 @@ def try_out(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> None:
         y: all labels that are to be trained on or validated with.
 
     Raises:
-        DefenseError: no logits, too few of them, or something else than logits.
+        DefenseError: no logits, too few of them, something else than logits, or what the kernel
+            refuses.
     """
-    outputs = explained(x.shape, lambda: kernel.predict(x[:EXAMPLES]))
+    outputs = explained(x.shape, lambda: kernel.tried(x[:EXAMPLES]))
     count = min(EXAMPLES, len(x))
     if outputs.ndim != 2 or len(outputs) != count:
         raise DefenseError(
