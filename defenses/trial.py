@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from defenses.causes import cause_of
 from defenses.data import check_classes
 from defenses.errors import DefenseError
 from defenses.imports import refuse_wrong_order
@@ -42,7 +43,7 @@ def explained(shape: tuple[int, ...], call: Callable[[], Any]) -> Any:
     except (DefenseError, MemoryError):
         raise
     except Exception as error:  # whatever the user's code raises
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        words = " ".join(cause_of(error).split())[:200]
         wanted = "NHWC images" if len(shape) == 4 else "rows"
         raise DefenseError(
             f"the model can't take {EXAMPLES} {wanted} of shape {shape[1:]} "

@@ -338,6 +338,7 @@ def test_what_a_trained_model_can_not_take_is_told_in_one_line(framework, ask, t
     with pytest.raises(defenses.DefenseError, match=told) as caught:
         ask(fitted, x[:9], y[:9] % 3)
     assert "\n" not in str(caught.value)
+    assert "File" not in str(caught.value)  # the cause, and not a traceback that hides it
 
 
 @pytest.mark.parametrize(
