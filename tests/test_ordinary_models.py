@@ -362,3 +362,10 @@ def test_a_parallel_model_is_trained_itself():
     fitted = fit("none", around, x, y)
     assert fitted.model is inside
     assert recognise(around).model is inside
+
+
+def test_inputs_with_nan_are_told_as_such():
+    x, y = data()
+    x[3, 0, 0, 0] = np.nan
+    with pytest.raises(defenses.DefenseError, match="inputs hold NaN; every value must be"):
+        fit("pgd-at", nn.Sequential(nn.Flatten(), dense()), x, y)
