@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-# What colours a terminal; libraries put it into their messages.
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-
-# What Keras puts around the message of an error in a layer, in one line and after the message.
-_CALLING = re.compile(r"Exception encountered when calling [^\n]*\n+|Arguments received by.*", re.S)
-
-# A step of the traceback that TensorFlow puts into a message, before the error itself.
-_STEP = re.compile(r'^ *File "[^\n]*\n(?: +[^\n]*\n)?(?: *\n)*', re.M)
+from defenses.causes import ESCAPES, cause_of
 
 # Of Python, PyTorch (on any device) and TensorFlow.
 _MEMORY = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
@@ -41,7 +32,7 @@ def clean(text: object) -> str:
 
 def one_line(text: object, limit: int = 250) -> str:
     """What a library says, in one line that a terminal can show, cut after `limit` characters."""
-    line = clean(" ".join(_ESCAPES.sub("", str(text)).split()))
+    line = clean(" ".join(ESCAPES.sub("", str(text)).split()))
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
@@ -51,10 +42,7 @@ def reason_of(error: BaseException, limit: int = 250) -> str:
     TensorFlow wraps what a user's code raised into "in user code:" and a traceback, Keras into
     "Exception encountered when calling ..." and a list of arguments: of both, the cause is taken.
     """
-    text = _CALLING.sub("", _ESCAPES.sub("", str(error)))
-    if "in user code:" in text:
-        return one_line(_STEP.split(text)[-1], limit)
-    return one_line(f"{type(error).__name__}: {text}", limit)
+    return one_line(cause_of(error), limit)
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

@@ -22,6 +22,8 @@ def checked_data(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     if not len(x):
         raise DefenseError("there are no examples; give at least one")
     if not (on_demand or (x.min() >= 0 and x.max() <= 1)):
+        if np.isnan(x.min()):
+            raise DefenseError("inputs hold NaN; every value must be a number in [0, 1]")
         found = f"[{x.min()}, {x.max()}]"
         raise DefenseError(f"inputs must lie in [0, 1], got {found}; scale them first")
     if y.min() < 0:

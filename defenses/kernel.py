@@ -99,6 +99,10 @@ class Kernel(ABC):
         """Logits in evaluation mode, (n, classes)."""
         return _in_batches(self._outputs, x)
 
+    def tried(self, x: np.ndarray) -> np.ndarray:
+        """The same, in a single pass; DefenseError for a model that this kernel can't train."""
+        return self.predict(x)
+
     def attack(
         self,
         x: np.ndarray,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from defenses.causes import cause_of
 from defenses.data import check_classes
 from defenses.errors import DefenseError
 from defenses.imports import refuse_wrong_order
@@ -42,7 +43,7 @@ def explained(shape: tuple[int, ...], call: Callable[[], Any]) -> Any:
     except (DefenseError, MemoryError):
         raise
     except Exception as error:  # whatever the user's code raises
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        words = " ".join(cause_of(error).split())[:200]
         wanted = "NHWC images" if len(shape) == 4 else "rows"
         raise DefenseError(
             f"the model can't take {EXAMPLES} {wanted} of shape {shape[1:]} "
@@ -97,7 +98,7 @@ def told_afterwards(
 
 
 def try_out(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> None:
-    """Refuse a model whose outputs the losses here can't take.
+    """Refuse a model whose outputs the losses here, or the kernel, can't take.
 
     Args:
         kernel: holds the model.
@@ -105,9 +106,10 @@ def try_out(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> None:
         y: all labels that are to be trained on or validated with.
 
     Raises:
-        DefenseError: no logits, too few of them, or something else than logits.
+        DefenseError: no logits, too few of them, something else than logits, or what the kernel
+            refuses.
     """
-    outputs = explained(x.shape, lambda: kernel.predict(x[:EXAMPLES]))
+    outputs = explained(x.shape, lambda: kernel.tried(x[:EXAMPLES]))
     count = min(EXAMPLES, len(x))
     if outputs.ndim != 2 or len(outputs) != count:
         raise DefenseError(

@@ -353,3 +353,10 @@ def test_a_model_without_a_dense_last_layer_has_no_read_outs(model):
     module = importlib.import_module(frameworks.HEADS[framework])
     with pytest.raises(defenses.DefenseError, match="last dense layer"):
         module.last_dense(model)
+
+
+def test_an_activation_of_the_last_dense_layer_changes_what_it_gives():
+    layers = [keras.Input((5,)), keras.layers.Dense(4, activation="relu")]
+    module = importlib.import_module(frameworks.HEADS["tensorflow"])
+    with pytest.raises(defenses.DefenseError, match="changed by its activation relu"):
+        module.last_dense(keras.Sequential(layers))

@@ -11,6 +11,8 @@ from benchmark import frameworks
 
 frameworks.import_torch_first()
 
+import keras  # noqa: E402
+import torch  # noqa: E402
 from tanh_networks import build, initial_weights, weights_of  # noqa: E402
 
 import defenses  # noqa: E402
@@ -201,6 +203,28 @@ REFUSED = {
 def test_what_means_nothing_is_refused(settings, told):
     with pytest.raises(defenses.DefenseError, match=told):
         create(**settings)
+
+
+UNFIT = {
+    "torch changes logits": (
+        lambda: torch.nn.Sequential(
+            torch.nn.Linear(INPUTS, WIDTH), torch.nn.Linear(WIDTH, CLASSES), torch.nn.Softplus()
+        ),
+        "ends in torch.nn.Linear",
+    ),
+    "torch one layer": (lambda: torch.nn.Linear(INPUTS, CLASSES), "give a deeper model"),
+    "tensorflow one layer": (
+        lambda: keras.Sequential([keras.Input((INPUTS,)), keras.layers.Dense(CLASSES)]),
+        "give a deeper model",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "told"), UNFIT.values(), ids=UNFIT)
+def test_a_model_that_no_head_can_be_trained_for_is_refused_before_training(make, told):
+    x, y = examples()
+    with pytest.raises(defenses.DefenseError, match=told):
+        create(head="ridge").fit(make(), x, y, epochs=1)
 
 
 def test_parameters_of_heads_leave_other_trainings_as_they_were():

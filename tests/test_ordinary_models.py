@@ -338,6 +338,7 @@ def test_what_a_trained_model_can_not_take_is_told_in_one_line(framework, ask, t
     with pytest.raises(defenses.DefenseError, match=told) as caught:
         ask(fitted, x[:9], y[:9] % 3)
     assert "\n" not in str(caught.value)
+    assert "File" not in str(caught.value)  # the cause, and not a traceback that hides it
 
 
 @pytest.mark.parametrize(
@@ -361,3 +362,10 @@ def test_a_parallel_model_is_trained_itself():
     fitted = fit("none", around, x, y)
     assert fitted.model is inside
     assert recognise(around).model is inside
+
+
+def test_inputs_with_nan_are_told_as_such():
+    x, y = data()
+    x[3, 0, 0, 0] = np.nan
+    with pytest.raises(defenses.DefenseError, match="inputs hold NaN; every value must be"):
+        fit("pgd-at", nn.Sequential(nn.Flatten(), dense()), x, y)

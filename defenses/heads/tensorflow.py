@@ -44,7 +44,8 @@ def last_dense(model: keras.Model) -> tuple[keras.layers.Dense, Any]:
     """The dense layer that gives the logits, and the symbolic features that it takes.
 
     Raises:
-        DefenseError: another layer gives them, or the model is a subclass that doesn't tell.
+        DefenseError: another layer gives them, or its own activation, or the model is a subclass
+            that doesn't tell.
     """
     outputs = getattr(model, "outputs", None) or [None]
     # A layer may be part of several models: what it takes in this one, its output knows.
@@ -54,8 +55,14 @@ def last_dense(model: keras.Model) -> tuple[keras.layers.Dense, Any]:
             "read-outs take the input of the model's last dense layer, and it can't be told here; "
             "give a Sequential or functional model that ends in keras.layers.Dense"
         )
-    node = history.operation._inbound_nodes[history.node_index]
-    return history.operation, node.input_tensors[0]
+    layer = history.operation
+    if layer.activation is not keras.activations.linear:
+        raise DefenseError(
+            "read-outs take the input of the model's last dense layer, and what that gives is "
+            f"changed by its activation {getattr(layer.activation, '__name__', '')}; leave the "
+            "activation of the last keras.layers.Dense out"
+        )
+    return layer, layer._inbound_nodes[history.node_index].input_tensors[0]
 
 
 class Body:

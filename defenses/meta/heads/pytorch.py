@@ -15,7 +15,7 @@ from defenses.heads import spec as heads
 from defenses.heads.pytorch import Body, closed_form, opened, unit
 from defenses.kernel import Arrays
 from defenses.kernels.pytorch import Batch, Kernel
-from defenses.meta.heads.spec import batch_of
+from defenses.meta.heads.spec import batch_of, check_body
 from defenses.meta.spec import MetaAdversarial
 from defenses.perturbation.pytorch import perturb
 from defenses.trades.pytorch import most_divergent, trades_loss
@@ -31,6 +31,12 @@ class HeadKernel(Kernel):
     def __init__(self, model: nn.Module, defense: MetaAdversarial) -> None:
         super().__init__(model, defense)
         self.body = Body(self)
+
+    def tried(self, x: np.ndarray) -> np.ndarray:
+        """Also refuses a model that changes its last layer's logits, or has no body to train."""
+        last = {id(weights) for weights in self.body.layer.parameters()}
+        check_body(self.defense, sum(id(weights) not in last for weights in self.parameters))
+        return self.body.tried(x)
 
     def tensors(self, draws: Arrays) -> dict[str, Any]:
         """Tasks end to end, or a batch of the first phase."""

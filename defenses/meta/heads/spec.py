@@ -59,6 +59,15 @@ def check_head(defense: MetaParameters) -> None:
             )
 
 
+def check_body(defense: MetaParameters, count: int) -> None:
+    """Raises DefenseError where so many tensors of weights below the head are none to train."""
+    if not count:
+        raise DefenseError(
+            f"head {defense.head} trains the layers before the model's last dense one, and none of "
+            "these has weights that are trained; give a deeper model, or leave head out"
+        )
+
+
 def head_cost(defense: MetaParameters) -> Cost:
     """Of a task."""
     cost = gradients(defense.support)

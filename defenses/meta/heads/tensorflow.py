@@ -15,7 +15,7 @@ from defenses.heads import spec as heads
 from defenses.heads.tensorflow import Body, closed_form, unit
 from defenses.kernel import Arrays
 from defenses.kernels.tensorflow import Batch, Kernel, cross_entropy
-from defenses.meta.heads.spec import batch_of
+from defenses.meta.heads.spec import batch_of, check_body
 from defenses.meta.spec import MetaAdversarial
 from defenses.perturbation.tensorflow import perturb
 from defenses.trades.tensorflow import most_divergent, trades_loss
@@ -31,6 +31,11 @@ class HeadKernel(Kernel):
     def __init__(self, model: keras.Model, defense: MetaAdversarial) -> None:
         super().__init__(model, defense)
         self.body = Body(self)
+
+    def tried(self, x: np.ndarray) -> np.ndarray:
+        """Also refuses a model that has no body to train."""
+        check_body(self.defense, len(self.body.body.trainable_variables))
+        return super().tried(x)
 
     def tensors(self, draws: Arrays) -> dict[str, Any]:
         """Tasks end to end, or a batch of the first phase."""
