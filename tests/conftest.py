@@ -18,8 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import absl.logging
 import numpy as np
 import pytest
+
+# Keras's logger writes to what standard error is when it is imported, and when ART is, that is
+# closed, unless it is the process's own: pytest would lose what it captures into.
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 # Helpers lie beside the tests.
 sys.path.append(str(Path(__file__).parent))
