@@ -13,7 +13,7 @@ from untrained import SHAPE, THREAT, adaptable, adapted, defenses, model
 from benchmark import frameworks
 from benchmark.metatest.domain import episodes
 from benchmark.metatest.domain.course import Course
-from benchmark.metatest.domain.settings import METHODS, READING, check
+from benchmark.metatest.domain.settings import METHODS, READING, sized_for
 from benchmark.metatest.model import Adaptable
 from benchmark.metatest.readouts.model import Reading
 from benchmark.metatest.scales import SCALES
@@ -123,7 +123,7 @@ def test_the_effort_is_about_what_is_counted(method, renewing):
         for setting, cost in zip(record["setting"], record["cost"], strict=True)
         if "rounds" in setting
     )
-    told = check(protocol, dataset(classes=3 if renewing else 5), dataset())
+    told = sized_for(protocol, dataset(classes=3 if renewing else 5), dataset(), given=())
     assert told.gradient_evaluations(method) == pytest.approx(spent)
     assert told.keys() == dataclasses.replace(protocol, fingerprint=told.fingerprint).keys()
 

@@ -11,7 +11,7 @@ from small_domain import course, dataset
 from untrained import SHAPE
 
 from benchmark.errors import ConfigError
-from benchmark.metatest.domain.settings import check, resolve
+from benchmark.metatest.domain.settings import resolve, sized_for
 from benchmark.metatest.domain.target import as_shape, loaded
 
 
@@ -45,6 +45,7 @@ REFUSED = {
     "tables": ({"resize": True}, "inputs of 5, small of 6x6x1; only images can be resized"),
     "two channels": ({"resize": True}, "inputs of 6x6x2, small of 6x6x1; only grey is repeated"),
 }
+GIVEN = ("shots", "queries")
 SHAPES = {"size": (8, 8, 1), "tables": (5,), "two channels": (6, 6, 2)}
 
 
@@ -54,13 +55,28 @@ def test_what_cannot_be_is_refused_in_one_line(name):
     target = dataset(SHAPES.get(name, SHAPE))
     whole = {"adapt_to": "other", "shots": "1", "queries": 5, **settings}
     with pytest.raises(ConfigError, match=told) as raised:
-        check(resolve(whole), dataset(name="small"), target)
+        sized_for(resolve(whole), dataset(name="small"), target, given=GIVEN)
     assert "\n" not in str(raised.value)
 
 
 def test_as_many_as_there_are_can_be_asked_for():
     settings = {"adapt_to": "other", "shots": 10, "queries": 30}
-    assert check(resolve(settings), dataset(name="small"), dataset()).classes == 3
+    assert sized_for(resolve(settings), dataset(name="small"), dataset(), given=GIVEN).classes == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "expected"),
+    [
+        ({}, (), ((1, 5, 10), 30)),
+        ({"shots": "5,20,40", "queries": 31}, (), ((5, 10), 30)),
+        ({"shots": "2"}, ("shots",), ((2,), 30)),
+        ({"queries": 7}, ("queries",), ((1, 5, 10), 7)),
+    ],
+)
+def test_no_more_are_taken_than_there_are_where_nobody_asked_for_more(settings, given, expected):
+    protocol = resolve({"adapt_to": "other", **settings})
+    made = sized_for(protocol, dataset(name="small"), dataset(), given=given)
+    assert (made.shots, made.queries) == expected
 
 
 def test_a_class_that_no_training_example_has_is_refused():
@@ -68,7 +84,7 @@ def test_a_class_that_no_training_example_has_is_refused():
     target = dataclasses.replace(target, y_train=target.y_train % 2)
     settings = {"adapt_to": "other", "shots": 1, "queries": 5}
     with pytest.raises(ConfigError, match="class 'c' of other has 0 to train on"):
-        check(resolve(settings), dataset(name="small"), target)
+        sized_for(resolve(settings), dataset(name="small"), target, given=GIVEN)
 
 
 def test_labelled_examples_are_any_of_their_class():
@@ -86,13 +102,18 @@ def test_labelled_examples_are_any_of_their_class():
 def test_channels_that_no_rule_makes_into_others_are_refused_before_anything_runs(channels):
     protocol = resolve({"adapt_to": "other", "shots": 1, "queries": 5})
     with pytest.raises(ConfigError, match=f"6x6x{channels}, small of 6x6x3; only grey"):
-        check(protocol, dataset((6, 6, 3), name="small"), dataset((6, 6, channels)))
+        sized_for(
+            protocol, dataset((6, 6, 3), name="small"), dataset((6, 6, channels)), given=GIVEN
+        )
 
 
 def test_images_of_another_size_are_taken_where_that_was_asked_for():
     protocol = resolve({"adapt_to": "other", "shots": 1, "queries": 5, "resize": True})
     target = dataset((8, 8, 3))
-    assert check(protocol, dataset(name="small"), target).fingerprint == target.fingerprint
+    assert (
+        sized_for(protocol, dataset(name="small"), target, given=GIVEN).fingerprint
+        == target.fingerprint
+    )
     x, *_ = course(protocol, target).draw(0, 1)
     assert x.shape == (3, *SHAPE)
 

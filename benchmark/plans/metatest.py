@@ -36,6 +36,7 @@ class MetaTest:
         """
         if self.few_shot is not None:
             return MetaTest(few_shot=fewshot.check(self.few_shot, dataset))
+        given = config.adaptation
         if self.domain is not None:
             target = loaded(
                 self.domain.adapt_to,
@@ -47,8 +48,7 @@ class MetaTest:
                 download=download,
                 split_seed=config.split_seed,
             )
-            return MetaTest(domain=domain.check(self.domain, dataset, target))
-        given = config.adaptation
+            return MetaTest(domain=domain.sized_for(self.domain, dataset, target, given=given))
         if self.sequence is not None:
             return MetaTest(
                 sequence=sequence.sized_for(self.sequence, dataset, config.norm, given=given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -164,11 +164,14 @@ def resolve(settings: Mapping[str, Any]) -> Domain:
     return read(Domain, settings, known)
 
 
-def check(protocol: Domain, dataset: Dataset, target: Dataset) -> Domain:
-    """The protocol with the other data set's fingerprint and classes.
+def sized_for(
+    protocol: Domain, dataset: Dataset, target: Dataset, *, given: Collection[str]
+) -> Domain:
+    """The protocol with no more shots and queries than the other data have, of which it then tells.
 
     Raises:
-        ConfigError: its inputs are of another shape and not to be resized, or it has too few.
+        ConfigError: their inputs are of another shape and not to be resized, a class has no
+            training example, or a setting that was `given` asks for more than there is.
     """
     shape, other = dataset.input_shape, target.input_shape
     sizes = f"{target.name} has inputs of {_sizes(other)}, {dataset.name} of {_sizes(shape)}"
@@ -184,20 +187,23 @@ def check(protocol: Domain, dataset: Dataset, target: Dataset) -> Domain:
             "data set"
         )
     counts = np.bincount(target.y_train, minlength=target.classes)
-    if counts.min() < max(protocol.shots):
-        least = target.class_names[int(counts.argmin())]
+    most = int(counts.min())
+    if most < (max(protocol.shots) if "shots" in given else 1):
+        rarest = target.class_names[int(counts.argmin())]
         raise ConfigError(
-            f"shots {max(protocol.shots)} a class are asked for, class {least!r} of "
-            f"{target.name} has {counts.min()} to train on; lower --shots"
+            f"shots {max(protocol.shots)} a class are asked for, class {rarest!r} of "
+            f"{target.name} has {most} to train on; lower --shots"
         )
     there = min(len(target.x_test), len(target.x_validation))
-    if protocol.queries > there:
+    if "queries" in given and protocol.queries > there:
         raise ConfigError(
             f"queries {protocol.queries} are asked for, the smaller of test and validation part "
             f"of {target.name} has {there}; lower --queries"
         )
     return dataclasses.replace(
         protocol,
+        shots=tuple(sorted({min(shots, most) for shots in protocol.shots})),
+        queries=min(protocol.queries, there),
         fingerprint=target.fingerprint,
         classes=target.classes,
         of_model=dataset.classes,
