@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from multiprocessing import get_context, resource_tracker
@@ -26,6 +26,13 @@ from pathlib import Path
 
 # faulthandler's report of a crash begins so; what explains the crash stands before it.
 _CRASH_REPORT = "Fatal Python error:"
+
+# What libraries read when they are loaded. NumPy's threads would wait for the CPUs that PyTorch's
+# spin on between its operations, and long spinning is in the way of whatever else runs there:
+# tests/performance/busy_cpus.py measures both.
+_THREADING = {"OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "10000"}
+# By this one the user tells the second otherwise.
+_WAITING = "OMP_WAIT_POLICY"
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 _OURS = "bench"  # any text does; by this one a worker knows that the user didn't set it
@@ -99,9 +106,11 @@ def enter(
 ) -> None:
     """Runs `serve`, a "module:function", with everything it prints appended to the file `log`.
 
-    `environment` is added to this process's own before any framework is imported.
+    `environment` is added to this process's own before any framework is imported, and so is how
+    threads of libraries wait, unless the user's own environment tells that.
     """
     os.environ.update(environment)
+    _set_threading(os.environ)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held while we were started
     if os.environ.get(_SAFE_PATH) == _OURS:
         del os.environ[_SAFE_PATH]  # what the user's own code starts is the user's
@@ -111,6 +120,12 @@ def enter(
     _lock_within()
     module, _, function = serve.partition(":")
     getattr(importlib.import_module(module), function)(connection, framework, device, threads)
+
+
+def _set_threading(environ: MutableMapping[str, str]) -> None:
+    for name, value in _THREADING.items():
+        if name != "GOMP_SPINCOUNT" or _WAITING not in environ:
+            environ.setdefault(name, value)
 
 
 def last_words(log: Path, start: int) -> str:

@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from benchmark.child import Child
 
+THREADING = ("OPENBLAS_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+
 
 def serve(connection, framework, device, threads):
     while True:
@@ -21,6 +23,8 @@ def serve(connection, framework, device, threads):
         if message == "die":
             print("out of memory")
             os._exit(3)
+        if message == "threading":
+            message = tuple(os.environ.get(name) for name in THREADING)
         connection.send((message, framework, device, threads, os.getpid()))
 
 
@@ -49,6 +53,27 @@ def test_its_death_is_an_answer_of_none_with_its_last_words(child):
         assert one.ask("die") is None
         assert one.ending() == "ended with exit code 3: out of memory"
         assert one.ask("more") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("1", "10000", None)),
+        ({"OPENBLAS_NUM_THREADS": "4"}, ("4", "10000", None)),
+        ({"GOMP_SPINCOUNT": "7"}, ("1", "7", None)),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ("1", None, "ACTIVE")),
+    ],
+)
+def test_threads_of_libraries_do_not_wait_for_each_other_unless_the_user_says(
+    child, monkeypatch, given, expected
+):
+    for name in THREADING:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    with child() as one:
+        assert one.ask("threading")[0] == expected
 
 
 ENDED_FROM_OUTSIDE = """
