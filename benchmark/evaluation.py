@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmark import datasets
 from benchmark.attacks.aiming import target
@@ -75,6 +76,8 @@ def evaluate(
         folder = out or stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-evaluate-"))
         store = stack.enter_context(Store.create(Path(folder)).lock())
         stack.enter_context(_generators_kept())
+        # NumPy's, whose threads would wait for the CPUs that PyTorch's spin on.
+        stack.enter_context(threadpool_limits(1, user_api="blas"))
         attacks = chosen.with_budgets(budgets).attacks
         job = Job(
             cell,

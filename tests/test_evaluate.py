@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmark import frameworks
 
@@ -116,6 +117,27 @@ def test_probabilities_are_attacked_through_their_logarithm(framework, softmax, 
         for outputs in (None, softmax)
     ]
     assert list(frames[0]["robust_correct"]) == list(frames[1]["robust_correct"])
+
+
+def blas_threads():
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+def test_numpy_computes_with_one_thread_while_attacks_run_and_as_before_afterwards(suite):
+    asked = []
+
+    class Looks(nn.Module):
+        def forward(self, logits):
+            asked.append(blas_threads())
+            return logits
+
+    x, y = data()
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        benchmark.evaluate(matcher("torch", Looks()), x, y, threat=THREAT, suite=suite)
+        assert blas_threads() == before
+    assert before == {2}
+    assert asked[-1] == {1}
 
 
 def test_nothing_is_left_behind_and_nothing_is_changed(suite, tmp_path, monkeypatch):
