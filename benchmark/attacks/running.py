@@ -6,6 +6,7 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -19,8 +20,8 @@ from benchmark.attacks.outcomes import Generated, outcomes
 from benchmark.attacks.sizes import smaller
 from benchmark.attacks.suites import AttackSpec
 from benchmark.attacks.target import Target
+from benchmark.attacks.unchanged import unchanged
 from benchmark.attacks.watch import FoundError, Watch
-from benchmark.estimators.estimator import Estimator
 from benchmark.estimators.passes import CHUNK, outputs_of, rows_at_once
 from benchmark.results import Record
 from benchmark.results.identity import PROTOCOL_VERSION
@@ -146,33 +147,18 @@ def _generate(
     if target.weights is not None and not (target.weights.all() or spec.entry.tells_rows):
         size = 1
     parts = []
-    put_back = _kept(target, estimator)
-    estimator.observer = watch
-    try:
+    with ExitStack() as stack:
+        if target.framework:
+            stack.enter_context(unchanged(estimator, target.framework, target.x))
+        estimator.observer = watch
+        stack.callback(setattr, estimator, "observer", None)
         for first in range(0, len(rows), max(size, 1)):
             part = rows[first : first + size]
             parts.append(_part(spec, target, part, watch, norm, eps))
             progress((first + len(part)) / len(rows))
-    finally:
-        estimator.observer = None
-        changed = put_back()
-    if changed:
-        raise ValueError(
-            "the attack changed the model's weights, so that what it found is of another model; "
-            "they are put back for the attacks that follow"
-        )
     found = _joined(parts, target)
     if len(rows) and not np.isfinite(found.x_adv.reshape(len(rows), -1)).all(axis=1).any():
         raise ValueError("the attack returned no point that is finite")
-    return found
-
-
-def _kept(target: Target, estimator: Estimator) -> Callable[[], bool]:
-    """What puts the attacked model's weights back, and tells whether they were others."""
-    if not target.framework or target.clean is not None:  # a random one may draw its weights
-        return lambda: False
-    keep = frameworks.part(frameworks.WEIGHTS, target.framework).kept
-    found: Callable[[], bool] = keep(estimator.model)
     return found
 
 

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+
+# What the buffers of normalisation are called.
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def kept(model: nn.Module) -> Callable[[], bool]:
-    """What puts the weights back as they are now, and tells whether one was another by then.
+class Kept:
+    """The weights of a model as they are now, to be compared and put back later.
 
     Weights are parameters and the statistics of normalisation. Other buffers may be what a model
     remembers of its queries, and are left alone.
     """
-    values = {name: value.detach().clone() for name, value in _weights(model).items()}
 
-    @torch.no_grad()
-    def put_back() -> bool:
-        now = _weights(model)
-        changed = [name for name, value in values.items() if not _same(now.get(name), value)]
-        for name in changed:
-            if name in now and now[name].shape == values[name].shape:
-                now[name].copy_(values[name])
-        return bool(changed)
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._values = {name: value.detach().clone() for name, value in _weights(model).items()}
 
-    return put_back
+    def changed(self) -> bool:
+        """Whether one is another now."""
+        now = _weights(self._model)
+        return any(not _same(now.get(name), value) for name, value in self._values.items())
+
+    @torch.inference_mode()  # outside of it tensors that were made in it can't be changed
+    def put_back(self) -> None:
+        """What is still there, in its shape."""
+        now = _weights(self._model)
+        for name, value in self._values.items():
+            if not _same(now.get(name), value) and name in now and now[name].shape == value.shape:
+                now[name].copy_(value)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    norms = [(name, one) for name, one in model.named_modules() if isinstance(one, _NormBase)]
+    """By name: a compiled or scripted module has no classes of layers to tell them by."""
+    buffers = dict(model.named_buffers())
     statistics = {
-        f"{name}.{buffer}": value for name, one in norms for buffer, value in one.named_buffers()
+        name: value for name, value in buffers.items() if name.rpartition(".")[2] in _STATISTICS
     }
     return {**dict(model.named_parameters()), **statistics}
 
 
 def _same(now: Tensor | None, value: Tensor) -> bool:
-    """Also of values that are no numbers."""
+    """Also of values that are no numbers, and of those in sparse tensors."""
     if now is None or now.shape != value.shape:
         return False
+    if torch.strided not in (now.layout, value.layout) or now.layout != value.layout:
+        now, value = now.to_dense(), value.to_dense()
     now = now.to(value)
-    return torch.equal(now, value) or bool(
-        value.is_floating_point() and torch.allclose(now, value, rtol=0, atol=0, equal_nan=True)
-    )
+    if torch.equal(now, value):
+        return True
+    numbers = value.is_floating_point() or value.is_complex()
+    return numbers and bool(((now == value) | (now.isnan() & value.isnan())).all())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 
@@ -11,25 +9,31 @@ import numpy as np
 _STATISTICS = ("moving_mean", "moving_variance")
 
 
-def kept(model: keras.Model) -> Callable[[], bool]:
-    """What puts the weights back as they are now, and tells whether one was another by then.
+class Kept:
+    """The weights of a model as they are now, to be compared and put back later.
 
-    Weights are what is trained and the statistics of normalisation. Other variables may be what a
-    model remembers of its queries, and are left alone.
+    Weights are what is trained, also where it is frozen, and the statistics of normalisation. Other
+    variables may be what a model remembers of its queries, and are left alone.
     """
-    values = [(one, one.numpy()) for one in _weights(model)]
 
-    def put_back() -> bool:
-        changed = [
-            (one, value) for one, value in values if not np.array_equal(one.numpy(), value, True)
-        ]
-        for one, value in changed:
-            one.assign(value)
-        return bool(changed)
+    def __init__(self, model: keras.Model) -> None:
+        self._values = [(one, one.numpy()) for one in _weights(model)]
 
-    return put_back
+    def changed(self) -> bool:
+        """Whether one is another now."""
+        return any(not _same(one, value) for one, value in self._values)
+
+    def put_back(self) -> None:
+        """Those that are others."""
+        for one, value in self._values:
+            if not _same(one, value):
+                one.assign(value)
 
 
 def _weights(model: keras.Model) -> list[keras.Variable]:
-    still = [one for one in model.non_trainable_variables if one.name.endswith(_STATISTICS)]
-    return [*model.trainable_variables, *still]
+    trained = {id(one) for layer in model._flatten_layers() for one in layer._trainable_variables}
+    return [one for one in model.variables if id(one) in trained or one.name.endswith(_STATISTICS)]
+
+
+def _same(one: keras.Variable, value: np.ndarray) -> bool:
+    return np.array_equal(one.numpy(), value, equal_nan=True)
