@@ -173,10 +173,9 @@ def _moved_to_protocol(merged: dict[str, Any]) -> dict[str, Any]:
     """
     given = {name: merged.pop(name) for name in OF_PROTOCOL if name in merged}
     settings = merged.get("adaptation") or {}
-    if given and isinstance(settings, dict):
+    if isinstance(settings, dict):
         whole = settings | given
-        unset = {name for name, value in given.items() if value is None}
-        merged["adaptation"] = {name: whole[name] for name in whole if name not in unset}
+        merged["adaptation"] = {name: value for name, value in whole.items() if value is not None}
     return given
 
 

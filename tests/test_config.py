@@ -78,6 +78,8 @@ def test_null_asks_for_the_default(tmp_path: Path) -> None:
         ("{ways: null, shots: 1}", {}, [], {"shots": 1}),
         ("adaptation: {ways: 5, shots: 1}", {}, ["ways="], {"shots": 1}),
         ("ways: 5", {}, ["adaptation="], {}),
+        ("adaptation: {ways: null, shots: 1}", {}, [], {"shots": 1}),
+        ("adaptation: {ways: 5, shots: 1}", {}, ["adaptation.ways="], {"shots": 1}),
     ],
 )
 def test_a_setting_of_the_protocol_is_that_of_the_last_source(
