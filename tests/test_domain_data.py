@@ -79,12 +79,27 @@ def test_no_more_are_taken_than_there_are_where_nobody_asked_for_more(settings, 
     assert (made.shots, made.queries) == expected
 
 
-def test_a_class_that_no_training_example_has_is_refused():
-    target = dataset()
-    target = dataclasses.replace(target, y_train=target.y_train % 2)
-    settings = {"adapt_to": "other", "shots": 1, "queries": 5}
-    with pytest.raises(ConfigError, match="class 'c' of other has 0 to train on"):
-        sized_for(resolve(settings), dataset(name="small"), target, given=GIVEN)
+LACKING = {
+    "class": ({"y_train": lambda y: y % 2}, "class 'c' has no example to train on"),
+    "part": (
+        {"x_validation": lambda x: x[:0], "y_validation": lambda y: y[:0]},
+        "its test or its validation part has no example",
+    ),
+}
+
+
+@pytest.mark.parametrize("given", [{}, {"shots": 1, "queries": 5}], ids=["by default", "asked"])
+@pytest.mark.parametrize(("changes", "told"), LACKING.values(), ids=LACKING)
+def test_data_without_examples_are_refused(changes, told, given):
+    target = dataset(name="other")
+    changed = {name: change(getattr(target, name)) for name, change in changes.items()}
+    with pytest.raises(ConfigError, match=f"adapt-to: other can't be adapted to: {told}"):
+        sized_for(
+            resolve({"adapt_to": "other", **given}),
+            dataset(name="small"),
+            dataclasses.replace(target, **changed),
+            given=given,
+        )
 
 
 def test_labelled_examples_are_any_of_their_class():

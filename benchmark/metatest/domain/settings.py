@@ -171,7 +171,8 @@ def sized_for(
 
     Raises:
         ConfigError: their inputs are of another shape and not to be resized, a class has no
-            training example, or a setting that was `given` asks for more than there is.
+            training example or a part none at all, or a setting that was `given` asks for more
+            than there is.
     """
     shape, other = dataset.input_shape, target.input_shape
     sizes = f"{target.name} has inputs of {_sizes(other)}, {dataset.name} of {_sizes(shape)}"
@@ -187,14 +188,17 @@ def sized_for(
             "data set"
         )
     counts = np.bincount(target.y_train, minlength=target.classes)
-    most = int(counts.min())
-    if most < (max(protocol.shots) if "shots" in given else 1):
-        rarest = target.class_names[int(counts.argmin())]
+    most, rarest = int(counts.min()), target.class_names[int(counts.argmin())]
+    there = min(len(target.x_test), len(target.x_validation))
+    if not most or not there:
+        lacks = f"class {rarest!r} has no example to train on"
+        lacks = lacks if there else "its test or its validation part has no example"
+        raise ConfigError(f"adapt-to: {target.name} can't be adapted to: {lacks}")
+    if "shots" in given and most < max(protocol.shots):
         raise ConfigError(
             f"shots {max(protocol.shots)} a class are asked for, class {rarest!r} of "
             f"{target.name} has {most} to train on; lower --shots"
         )
-    there = min(len(target.x_test), len(target.x_validation))
     if "queries" in given and protocol.queries > there:
         raise ConfigError(
             f"queries {protocol.queries} are asked for, the smaller of test and validation part "
