@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from multiprocessing import get_context, resource_tracker
@@ -30,7 +30,8 @@ _CRASH_REPORT = "Fatal Python error:"
 # What libraries read when they are loaded. NumPy's threads would wait for the CPUs that PyTorch's
 # spin on between its operations, and long spinning is in the way of whatever else runs there:
 # tests/performance/busy_cpus.py measures both.
-_THREADING = {"OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "10000"}
+_SPINNING = "GOMP_SPINCOUNT"
+_THREADING = {"OPENBLAS_NUM_THREADS": "1", _SPINNING: "10000"}
 # By this one the user tells the second otherwise.
 _WAITING = "OMP_WAIT_POLICY"
 
@@ -56,7 +57,7 @@ def spawn(
         args=(serve, str(log), theirs, framework, device, threads, dict(environment or {})),
         name=name,
     )
-    with interrupts_held(), _safe_path():
+    with interrupts_held(), _safe_path(), _threading():
         process.start()
     theirs.close()
     return process, ours
@@ -95,6 +96,23 @@ def _safe_path() -> Iterator[None]:
             os.environ[_SAFE_PATH] = before
 
 
+@contextmanager
+def _threading() -> Iterator[None]:
+    """A process that is started meanwhile has threads of libraries wait as it is best for ours.
+
+    The user's environment goes first. It has to be there when the process begins: of a script with
+    `import numpy` at its head, that is run before `enter`.
+    """
+    unset = _THREADING.keys() - os.environ.keys()
+    ours = unset - {_SPINNING} if _WAITING in os.environ else unset
+    os.environ.update({name: _THREADING[name] for name in ours})
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
+
+
 def enter(
     serve: str,
     log: str,
@@ -106,11 +124,9 @@ def enter(
 ) -> None:
     """Runs `serve`, a "module:function", with everything it prints appended to the file `log`.
 
-    `environment` is added to this process's own before any framework is imported, and so is how
-    threads of libraries wait, unless the user's own environment tells that.
+    `environment` is added to this process's own before any framework is imported.
     """
     os.environ.update(environment)
-    _set_threading(os.environ)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held while we were started
     if os.environ.get(_SAFE_PATH) == _OURS:
         del os.environ[_SAFE_PATH]  # what the user's own code starts is the user's
@@ -120,12 +136,6 @@ def enter(
     _lock_within()
     module, _, function = serve.partition(":")
     getattr(importlib.import_module(module), function)(connection, framework, device, threads)
-
-
-def _set_threading(environ: MutableMapping[str, str]) -> None:
-    for name, value in _THREADING.items():
-        if name != "GOMP_SPINCOUNT" or _WAITING not in environ:
-            environ.setdefault(name, value)
 
 
 def last_words(log: Path, start: int) -> str:

@@ -25,6 +25,8 @@ def serve(connection, framework, device, threads):
             os._exit(3)
         if message == "threading":
             message = tuple(os.environ.get(name) for name in THREADING)
+        if message == "threading at first":
+            message = sys.modules["__mp_main__"].AT_FIRST
         connection.send((message, framework, device, threads, os.getpid()))
 
 
@@ -55,6 +57,21 @@ def test_its_death_is_an_answer_of_none_with_its_last_words(child):
         assert one.ask("more") is None
 
 
+def ran(text, folder):
+    """A script that is given the name of a log, as it ended."""
+    program = folder / "program.py"
+    program.write_text(text)
+    tests = Path(__file__).parent
+    return subprocess.run(
+        [sys.executable, program, folder / "child.log"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])},
+        timeout=60,
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -74,6 +91,26 @@ def test_threads_of_libraries_do_not_wait_for_each_other_unless_the_user_says(
 
     with child() as one:
         assert one.ask("threading")[0] == expected
+    assert all(os.environ.get(name) == given.get(name) for name in THREADING)
+
+
+THREADING_AT_FIRST = """
+import os, sys
+from pathlib import Path
+AT_FIRST = os.environ.get("OPENBLAS_NUM_THREADS")
+from benchmark.child import Child
+
+if __name__ == "__main__":
+    setting = {"framework": "torch", "device": "cpu", "threads": 1}
+    with Child("test_child:serve", Path(sys.argv[1]), name="child", **setting) as child:
+        print(AT_FIRST, child.ask("threading at first")[0])
+"""
+
+
+def test_they_do_not_where_a_script_imports_numpy_at_its_head(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    done = ran(THREADING_AT_FIRST, tmp_path)
+    assert (done.stdout, done.stderr) == ("None 1\n", "")
 
 
 ENDED_FROM_OUTSIDE = """
@@ -90,15 +127,5 @@ if __name__ == "__main__":
 
 
 def test_who_is_ended_from_outside_leaves_no_warning_in_the_terminal(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(ENDED_FROM_OUTSIDE)
-    tests = Path(__file__).parent
-    done = subprocess.run(
-        [sys.executable, program, tmp_path / "child.log"],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])},
-        timeout=60,
-    )
+    done = ran(ENDED_FROM_OUTSIDE, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
