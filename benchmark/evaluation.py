@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 import random
 import tempfile
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from benchmark import datasets
 from benchmark.attacks.aiming import target
@@ -76,8 +77,7 @@ def evaluate(
         folder = out or stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-evaluate-"))
         store = stack.enter_context(Store.create(Path(folder)).lock())
         stack.enter_context(_generators_kept())
-        # NumPy's, whose threads would wait for the CPUs that PyTorch's spin on.
-        stack.enter_context(threadpool_limits(1, user_api="blas"))
+        stack.enter_context(_one_thread_of_numpy())
         attacks = chosen.with_budgets(budgets).attacks
         job = Job(
             cell,
@@ -228,6 +228,20 @@ def _run(job: Job, model: Any, dataset: Dataset, store: Store) -> None:
         gradient_evaluations=None,
     )
     store.write_cell(cell.cell_id, ended)
+
+
+@contextlib.contextmanager
+def _one_thread_of_numpy() -> Iterator[None]:
+    """Unless the environment tells: its threads would wait for the CPUs that PyTorch's spin on.
+
+    What PyTorch may compute with itself, MKL or an OpenBLAS of OpenMP's threads, is left alone.
+    """
+    if "OPENBLAS_NUM_THREADS" in os.environ:
+        yield
+        return
+    own = {"internal_api": "openblas", "threading_layer": "pthreads"}
+    with ThreadpoolController().select(**own).limit(limits=1):
+        yield
 
 
 @contextlib.contextmanager

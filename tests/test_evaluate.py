@@ -123,7 +123,13 @@ def blas_threads():
     return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
 
-def test_numpy_computes_with_one_thread_while_attacks_run_and_as_before_afterwards(suite):
+@pytest.mark.parametrize(("told", "expected"), [(None, 1), ("2", 2)], ids=["", "told"])
+def test_numpy_computes_with_one_thread_while_attacks_run_unless_the_environment_tells(
+    suite, monkeypatch, told, expected
+):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if told:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", told)
     asked = []
 
     class Looks(nn.Module):
@@ -137,7 +143,7 @@ def test_numpy_computes_with_one_thread_while_attacks_run_and_as_before_afterwar
         benchmark.evaluate(matcher("torch", Looks()), x, y, threat=THREAT, suite=suite)
         assert blas_threads() == before
     assert before == {2}
-    assert asked[-1] == {1}
+    assert asked[-1] == {expected}
 
 
 def test_nothing_is_left_behind_and_nothing_is_changed(suite, tmp_path, monkeypatch):
