@@ -205,6 +205,16 @@ def test_a_budget_of_another_name_is_the_runs_too(make_target: Any) -> None:
     assert 0 < found["linf"].max() <= 0.1 + 1e-6
 
 
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
+def test_one_without_a_budget_runs_under_every_norm_that_it_serves(
+    make_target: Any, norm: str
+) -> None:
+    record, _ = run("torchattacks:Nearest", make_target("torch"), norm=norm)
+
+    assert record["status"] == "ok", record["reason"]
+
+
 @pytest.fixture
 def foolbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A package foolbox in a folder of its own; gives its attacks."""

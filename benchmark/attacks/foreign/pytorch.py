@@ -76,7 +76,7 @@ class Torchattack:
     ) -> None:
         found = getattr(importlib.import_module("torchattacks"), name)
         known = inspect.signature(found).parameters
-        given = {"norm": _NORMS[norm], "eps": eps, "max_epsilon": eps}
+        given = {"norm": _NORMS.get(norm), "eps": eps, "max_epsilon": eps}  # no class takes l0
         given["n_classes"] = estimator.nb_classes
         given = {key: value for key, value in given.items() if key in known}
         self._attack = found(Asked(estimator).eval(), **{**given, **arguments})
