@@ -355,8 +355,11 @@ def test_a_model_without_a_dense_last_layer_has_no_read_outs(model):
         module.last_dense(model)
 
 
-def test_an_activation_of_the_last_dense_layer_changes_what_it_gives():
-    layers = [keras.Input((5,)), keras.layers.Dense(4, activation="relu")]
+@pytest.mark.parametrize(
+    ("make", "name"), [(lambda: "relu", "relu"), (keras.layers.LeakyReLU, "LeakyReLU")]
+)
+def test_an_activation_of_the_last_dense_layer_changes_what_it_gives(make, name):
+    layers = [keras.Input((5,)), keras.layers.Dense(4, activation=make())]
     module = importlib.import_module(frameworks.HEADS["tensorflow"])
-    with pytest.raises(defenses.DefenseError, match="changed by its activation relu"):
+    with pytest.raises(defenses.DefenseError, match=f"changed by its activation {name};"):
         module.last_dense(keras.Sequential(layers))

@@ -57,9 +57,10 @@ def last_dense(model: keras.Model) -> tuple[keras.layers.Dense, Any]:
         )
     layer = history.operation
     if layer.activation is not keras.activations.linear:
+        name = getattr(layer.activation, "__name__", type(layer.activation).__name__)  # or a layer
         raise DefenseError(
             "read-outs take the input of the model's last dense layer, and what that gives is "
-            f"changed by its activation {getattr(layer.activation, '__name__', '')}; leave the "
+            f"changed by its activation {name}; leave the "
             "activation of the last keras.layers.Dense out"
         )
     return layer, layer._inbound_nodes[history.node_index].input_tensors[0]
