@@ -121,6 +121,7 @@ def test_a_name_is_completed_by_data_set_and_norm(model, flags, expected):
         ("cifar100/L2/N", (), ("cifar100", "l2")),
         ("cifar100/L2/N", ("--norm", "linf", "--dataset", "svhn"), ("svhn", "linf")),
         ("imagenet/Linf/N", ("--dataset", "folder:x"), ("folder:x", "linf")),
+        ("imagenet/Linf/N", ("--set", "dataset=folder:x"), ("folder:x", "linf")),
     ],
 )
 @pytest.mark.usefixtures("package")
@@ -137,6 +138,14 @@ def test_a_model_is_attacked_on_the_data_and_in_the_norm_of_its_name(
     assert bench("attack", "--model", f"robustbench:{model}", "--weights", "w.pt", *given).code == 0
     assert (asked[0].dataset, asked[0].norm) == expected
     assert (asked[0].suite, asked[0].examples) == ("autoattack", 10_000)
+
+
+@pytest.mark.usefixtures("package")
+def test_a_model_for_imagenet_asks_for_its_folder(bench, tmp_path):
+    weights(tmp_path / "w.pt")
+    done = bench("attack", "--model", "robustbench:imagenet/Linf/N", "--weights", "w.pt")
+    assert done.code == 2
+    assert "is one for ImageNet, which is a folder here; give --dataset folder:DIR" in done.err
 
 
 @pytest.mark.parametrize(

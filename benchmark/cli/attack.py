@@ -40,13 +40,13 @@ def attack(
 
     def planned() -> Plan:
         from benchmark.config import read
-        from benchmark.external.zoo import defaults, is_of_zoo
+        from benchmark.external.zoo import is_of_zoo, with_defaults
         from benchmark.plans.external import make_plan
 
         _check_settings(assignment or [])
         asked = _with_threat(flags, threat)
         if is_of_zoo(given.get("model")):
-            asked = {**defaults(given["model"]), **asked}
+            asked = with_defaults(given["model"], asked, assignments=assignment or [])
         model = _model(given, asked)
         config = read({**asked, "defense": model.name}, assignments=assignment or [])
         loading = f"loading {PurePath(config.dataset).name} and trying the model"

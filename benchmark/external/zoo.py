@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,14 +38,25 @@ def is_of_zoo(model: str | None) -> bool:
     return model is not None and model.startswith(PREFIX)
 
 
-def defaults(model: str) -> dict[str, Any]:
-    """The options that such a model has unless others are given: a name in full tells more."""
+def with_defaults(
+    model: str, asked: Mapping[str, Any], *, assignments: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The options that are asked for, over those such a model has: a name in full tells more.
+
+    Raises:
+        ConfigError: the name says ImageNet, and neither options nor assignments say where it is.
+    """
     found = dict(_DEFAULTS)
     parts = model.removeprefix(PREFIX).split("/")
     if len(parts) == 3 and parts[1] in THREATS:
-        dataset = {} if parts[0] == "imagenet" else {"dataset": parts[0]}  # which is a folder here
-        found |= {"norm": THREATS[parts[1]], **dataset}
-    return found
+        named = {*asked, *(text.partition("=")[0].strip() for text in assignments)}
+        if parts[0] == "imagenet" and "dataset" not in named:
+            raise ConfigError(
+                f"model {model!r} is one for ImageNet, which is a folder here; give --dataset "
+                "folder:DIR"
+            )
+        found |= {"norm": THREATS[parts[1]], "dataset": parts[0]}
+    return {**found, **asked}
 
 
 def whole_name(model: str, flags: Mapping[str, Any]) -> str:
