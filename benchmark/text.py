@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from defenses.causes import ESCAPES, cause_of
-
 # Of Python, PyTorch (on any device) and TensorFlow.
 _MEMORY = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
 
@@ -32,6 +30,8 @@ def clean(text: object) -> str:
 
 def one_line(text: object, limit: int = 250) -> str:
     """What a library says, in one line that a terminal can show, cut after `limit` characters."""
+    from defenses.causes import ESCAPES  # late: `bench --help` waits for no NumPy
+
     line = clean(" ".join(ESCAPES.sub("", str(text)).split()))
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
@@ -42,6 +42,8 @@ def reason_of(error: BaseException, limit: int = 250) -> str:
     TensorFlow wraps what a user's code raised into "in user code:" and a traceback, Keras into
     "Exception encountered when calling ..." and a list of arguments: of both, the cause is taken.
     """
+    from defenses.causes import cause_of
+
     return one_line(cause_of(error), limit)
 
 
