@@ -318,10 +318,16 @@ def test_interrupted_run_leaves_no_process_and_says_how_to_go_on(
             threading.Event().wait(0.05)
         os.kill(os.getpid(), number)
 
-    thread = threading.Thread(target=press)
-    thread.start()
-    result = bench(*RUN, "--no-baseline", "--seed", "8")
-    thread.join()
+    # As a process begins: what ran here before may have left them otherwise
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    try:
+        thread = threading.Thread(target=press)
+        thread.start()
+        result = bench(*RUN, "--no-baseline", "--seed", "8")
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     assert result.code == code
     assert (
