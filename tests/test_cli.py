@@ -318,9 +318,8 @@ def test_interrupted_run_leaves_no_process_and_says_how_to_go_on(
             threading.Event().wait(0.05)
         os.kill(os.getpid(), number)
 
-    # As a process begins: what ran here before may have left them otherwise
+    # What a shell starts in the background ignores Ctrl-C, and so may all that runs the tests
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     try:
         thread = threading.Thread(target=press)
         thread.start()
