@@ -69,9 +69,21 @@ def test_real_mnist_has_the_documented_sizes() -> None:
         ),
         pytest.param(
             "t10k-labels-idx1-ubyte",
-            np.array([0x801, 20], ">i4").tobytes() + bytes(range(20)),
+            np.array([0x801, 20], ">i4").tobytes() + bytes([10] * 20),
             "a label above 9",
             id="label above 9",
+        ),
+        pytest.param(
+            "t10k-labels-idx1-ubyte",
+            np.array([0x801, 20], ">i4").tobytes() + bytes(21),
+            "holds 21 bytes and claims 20",
+            id="longer than it says",
+        ),
+        pytest.param(
+            "t10k-labels-idx1-ubyte",
+            np.array([0x901, 20], ">i4").tobytes() + bytes(20),
+            "no IDX file of bytes",
+            id="of another type",
         ),
     ],
 )

@@ -138,6 +138,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "label": {"0": "normal", "1": "pneumonia"},
             "url": "",
         },
+        "organamnist": {
+            "task": "multi-class",
+            "label": {f"{n}": f"organ {n}" for n in range(11)},
+            "url": "",
+        },
+        "organmnist3d": {"task": "multi-class", "label": {}, "url": ""},
         "chestmnist": {"task": "multi-label, binary-class", "label": {}, "url": ""},
     }
     (folder / "info.py").write_text(f"INFO = {sets!r}")
@@ -259,18 +265,22 @@ def test_no_code_in_a_pickle_is_run(tmp_path: Path, capsys: pytest.CaptureFixtur
         pytest.param(
             as_python_2(np.zeros((2, 3000), np.uint8), [0, 1]), "can't be read", id="size"
         ),
+        pytest.param(
+            as_python_2(np.zeros((2, 3072), np.uint8), [0, -1]), "can't be read", id="below 0"
+        ),
+        pytest.param(
+            pickle.dumps({"data": np.zeros((2, 3072)), "labels": [0, 1]}, 2),
+            r"can't be read \(images of float64",
+            id="floats",
+        ),
     ],
 )
-def test_a_bad_batch_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+@pytest.mark.parametrize("file", ["data_batch_1", "test_batch"])
+def test_a_bad_batch_is_refused(tmp_path: Path, file: str, content: bytes, says: str) -> None:
     cifar10(tmp_path)
-    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(content)
+    (tmp_path / "cifar-10-batches-py" / file).write_bytes(content)
     with pytest.raises(DataError, match=says):
         datasets.load("cifar10", data_dir=tmp_path)
-
-
-def test_the_digit_zero_of_svhn_has_the_label_ten(tmp_path: Path) -> None:
-    svhn(tmp_path)
-    assert datasets.load("svhn", data_dir=tmp_path).y_test[:11].tolist() == [*range(1, 10), 0, 1]
 
 
 @pytest.mark.parametrize("folder", ["", "omniglot-py"])
@@ -328,12 +338,25 @@ def test_images_of_signs_are_not_squashed_and_it_is_told(tmp_path: Path) -> None
             "medmnist:pneumonia", UnknownName, "did you mean 'pneumoniamnist'", id="misspelt"
         ),
         pytest.param("medmnist:chestmnist", DataError, "several labels", id="several labels"),
+        pytest.param("medmnist:organmnist3d", DataError, "are volumes", id="volumes"),
+        pytest.param("medmnist:organamnist_64", UnknownName, "organamnist_64", id="no such size"),
     ],
 )
 @pytest.mark.usefixtures("package")
 def test_a_bad_medmnist_is_refused(name: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         datasets.load(name)
+
+
+@pytest.mark.usefixtures("package")
+def test_classes_of_a_medmnist_are_named_by_their_numbers(tmp_path: Path) -> None:
+    parts: dict[str, Any] = {}
+    for part in ("train", "val", "test"):
+        parts[f"{part}_images"] = RNG.integers(0, 256, (22, 28, 28), dtype=np.uint8)
+        parts[f"{part}_labels"] = np.arange(22, dtype=np.uint8)[:, np.newaxis] % 11
+    np.savez(tmp_path / "organamnist.npz", **parts)
+    data = datasets.load("medmnist:organamnist", data_dir=tmp_path)
+    assert data.class_names == tuple(f"organ {n}" for n in range(11))
 
 
 def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,17 @@ def test_a_text_becomes_a_column_for_each_of_its_values(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.x_test[:3][:, 2:], [[0, 1, 0], [0, 0, 0], [0, 0, 1]])
 
 
+def test_columns_of_the_test_part_go_by_their_names(tmp_path: Path) -> None:
+    train, test = frame()[["kind", "size", "share", "class"]], frame(30)
+    data = datasets.load(saved_parts(tmp_path, train, test), label="class")
+    found = data.x_test[:]
+    values, *numbers = data.about["columns"]
+    assert [values["values"][place] for place in found[:, :3].argmax(axis=1)] == [*test["kind"]]
+    for place, told in enumerate(numbers, 3):
+        scaled = (test[told["name"]] - told["low"]) / (told["high"] - told["low"])
+        np.testing.assert_allclose(found[:, place], np.clip(scaled, 0, 1), atol=1e-6)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, 0.005], ids=["none", "all", "few"])
 def test_a_text_is_0_or_1_however_many_training_rows_have_it(tmp_path: Path, share: float) -> None:
     """Numbers are scaled by what the training rows hold; a column of texts is not."""
