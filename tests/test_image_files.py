@@ -41,6 +41,17 @@ def test_some_of_them_are_as_they_were_among_all(tmp_path: Path, keep: bool) -> 
             chosen[np.array([1])]
 
 
+def test_more_than_may_be_kept_is_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.datasets.files.KEPT", 5 * 16 - 1)
+    files = some_files(tmp_path, keep=True)
+    draw(tmp_path / "2.png", value=7)
+    assert [files[np.array([2])].max() for _ in "12"] == [7, 7]
+    draw(tmp_path / "2.png", value=9)
+    assert files[np.array([2])].max() == 9
+
+
 @pytest.mark.parametrize("size", [(1, 1), (4, 1), (8, 4)])
 def test_an_image_that_has_another_size_when_it_is_read_is_refused(
     tmp_path: Path, size: tuple[int, int]
@@ -77,6 +88,16 @@ def test_a_part_for_choosing_does_not_take_the_place_of_training(
     draw_classes(tmp_path / "test")
     draw_classes(tmp_path / there)
     assert_refused(f"folder:{tmp_path}", rf"has test/ \(and {there}/, .* no train/; .* alone$")
+
+
+def test_classes_and_images_go_by_name(tmp_path: Path) -> None:
+    for number, name in enumerate(("b1", "a2", "a10")):
+        for file in ("z1", "y2", "y10"):
+            draw(tmp_path / name / f"{file}.png", value=number)
+    data = datasets.load(f"folder:{tmp_path}")
+    assert data.class_names == ("a10", "a2", "b1")
+    names = [Path(path).stem for path in data.x_train.stored.paths]
+    assert names == ["y10", "y2", "z1"] * 3
 
 
 def test_labels_of_a_test_part_are_those_of_its_own_folders(tmp_path: Path) -> None:

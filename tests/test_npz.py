@@ -183,6 +183,11 @@ BAD_NPZ = [
         r"class '1' has 1 example\(s\) to split into training and validation; at least 2",
         id="class too rare",
     ),
+    pytest.param(
+        changed(class_names=np.array(["no"])),
+        r"class_names is <U2 of shape \(1,\); save a text for each of the 2 labels",
+        id="too few names",
+    ),
 ]
 
 
@@ -257,6 +262,7 @@ def test_a_bad_validation_part_is_refused(
         pytest.param({"classes": ["no", "yes"]}, ("no", "yes"), id="classes"),
         pytest.param({"classes": [3, 4]}, ("0", "1"), id="classes of something else"),
         pytest.param({"classes": ["a", "b", "c"]}, ("0", "1"), id="more classes than labels"),
+        pytest.param({"classes": [{}, 4]}, ("0", "1"), id="pickled classes"),
         pytest.param({}, ("0", "1"), id="none"),
     ],
 )

@@ -71,11 +71,22 @@ def test_labels_that_would_become_others_are_refused(
     assert_refused(path, says)
 
 
-@pytest.mark.parametrize("labels", [["a", "b"], [3, 5]], ids=["texts", "beyond the names"])
-def test_names_by_place_are_for_whole_numbers_among_them(tmp_path: Path, labels: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        pytest.param(["a", "b"], ("a", "b"), id="texts"),
+        pytest.param([3, 5], ("3", "5"), id="beyond the names"),
+        pytest.param([3, 4], ("3", "4"), id="just beyond"),
+        pytest.param([-1, 2], ("-1", "2"), id="below"),
+        pytest.param([1, 3], ("one", "three"), id="some of them"),
+    ],
+)
+def test_names_by_place_are_for_whole_numbers_among_them(
+    tmp_path: Path, labels: list[Any], expected: tuple[str, ...]
+) -> None:
     np.savez(
         tmp_path / "data.npz",
         **arrays(y_train=np.array(labels * 20), y_test=np.array(labels * 6)),
     )
     found = npz.read(tmp_path / "data.npz", "it", names=("zero", "one", "two", "three"))
-    assert found.class_names == tuple(map(str, labels))
+    assert found.class_names == expected
