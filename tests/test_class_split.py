@@ -60,6 +60,11 @@ REFUSED = {
     "no list": ({"train": "a/*", "validation": ["b/*"], "test": ["c/*"]}, "must be a list"),
     "no file": ("nowhere.yaml", "can't be read"),
     "negative": (-1, "no seed"),
+    "a truth": (True, "no seed"),
+    "a list too many": (
+        {"train": ["a/*"], "validation": ["b/*"], "test": ["c/0", "c/1"], "tests": ["c/*"]},
+        "it holds train, validation, test, tests",
+    ),
 }
 
 
@@ -114,9 +119,16 @@ def test_six_classes_are_enough_for_a_seed():
 
 
 def test_a_name_that_is_a_pattern_stands_for_itself():
-    names = ("[ab]", "a", "b", "c", "d", "e", "f")
+    names = ("[ab]", "b", "a", "c", "d", "e", "f")
     given = {"train": ["[ab]", "c"], "validation": ["a", "b"], "test": ["[d-f]"]}
-    assert astuple(class_split(given, names)) == (("[ab]", "c"), ("a", "b"), ("d", "e", "f"))
+    assert astuple(class_split(given, names)) == (("[ab]", "c"), ("b", "a"), ("d", "e", "f"))
+
+
+def test_classes_of_tables_are_not_split():
+    """All rows would be scaled by what the classes that are held out hold, too."""
+    table = Source(np.zeros((12, 2)), np.arange(12) % 6, tuple("abcdef"), scale=lambda x: (x, {}))
+    with pytest.raises(DataError, match="columns of tables are scaled"):
+        apply(ClassSplit(("a", "b"), ("c", "d"), ("e", "f")), table)
 
 
 def test_groups_of_the_training_classes_stay_whole_in_what_is_split_off():

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 from benchmark import datasets
 from benchmark.datasets.splits import stratified
-from benchmark.errors import UnknownName
+from benchmark.errors import DataError, UnknownName
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,24 @@ def test_a_stratified_part_has_these_counts(
     part = stratified(y, size, rng=np.random.default_rng(0))
     assert len(set(part)) == len(part)
     assert np.bincount(y[part]).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("y", "names", "says"),
+    [
+        pytest.param(
+            [0] * 9 + [1] * 2,
+            "ab",
+            r"'b' has 2 example\(s\) to split into training, validation and test; at least 3",
+            id="one too few for three parts",
+        ),
+        pytest.param([0] * 9 + [1] * 9, "abc", r"'c' has 0 example\(s\)", id="none of the last"),
+    ],
+)
+def test_a_class_that_some_part_would_lack_is_refused(y: list[int], names: str, says: str) -> None:
+    source = datasets.Source(np.zeros((len(y), 4), np.float32), np.array(y), tuple(names))
+    with pytest.raises(DataError, match=says):
+        datasets.split(source, "rare", seed=0)
 
 
 def test_a_test_part_may_lack_classes_of_the_training_part(tmp_path: Path) -> None:

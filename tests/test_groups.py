@@ -55,6 +55,7 @@ def test_a_class_of_few_large_groups_is_in_both_parts() -> None:
         [[3, 1], [3, 0], [0, 4]],
         [[2, 2, 3], [4, 4, 0], [0, 3, 2]],
         [[0, 2, 1], [1, 1, 3], [2, 0, 3]],
+        [[1, 5], [1, 5], [0, 40]],
     ],
 )
 @pytest.mark.parametrize("seed", range(5))
@@ -81,6 +82,12 @@ def test_no_part_that_is_split_off_shares_a_group_with_another(*, with_test: boo
     parts = ("train", "validation") if with_test else ("train", "validation", "test")
     held = [{group_of[bytes(row)] for row in getattr(data, f"x_{part}")[:]} for part in parts]
     assert sum(map(len, held)) == 6 == len(set.union(*held))
+
+
+def test_a_split_of_groups_is_pinned_so_that_a_changed_one_is_noticed() -> None:
+    x, y = np.arange(160, dtype=np.float32).reshape(40, 4) / 160, np.arange(40) % 2
+    data = split(Source(x, y, ("a", "b"), groups=np.arange(40) // 4), "films", seed=0)
+    assert data.fingerprint == "b4a2dfad6c1c01e4"
 
 
 def test_a_class_of_one_group_is_refused_by_its_name() -> None:
