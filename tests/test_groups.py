@@ -56,6 +56,7 @@ def test_a_class_of_few_large_groups_is_in_both_parts() -> None:
         [[2, 2, 3], [4, 4, 0], [0, 3, 2]],
         [[0, 2, 1], [1, 1, 3], [2, 0, 3]],
         [[1, 5], [1, 5], [0, 40]],
+        [[3, 1, 2], [0, 4, 4], [2, 4, 0]],
     ],
 )
 @pytest.mark.parametrize("seed", range(5))
