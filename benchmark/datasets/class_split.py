@@ -115,12 +115,12 @@ def _of(
 
 
 def _by_seed(seed: int, names: Sequence[str]) -> ClassSplit:
-    held_out = max(LEAST, round(_SHARE * len(names)))
-    if len(names) < 2 * held_out + LEAST:
+    if len(names) < 3 * LEAST:
         raise DataError(
             f"split: {len(names)} classes can't be divided into {', '.join(PARTS)}; "
             f"{3 * LEAST} are needed at least"
         )
+    held_out = max(LEAST, round(_SHARE * len(names)))
     order = np.random.default_rng([seed, _STREAM]).permutation(len(names))
     ends = (len(names) - 2 * held_out, len(names) - held_out)
     parts = [tuple(names[place] for place in sorted(one)) for one in np.split(order, ends)]
