@@ -22,7 +22,9 @@ PROTOCOL = Domain(
 )
 
 
-def measure(synthetic, cell_id, method="finetune-adv", *, robust=0.4, arrays=None, **changes):
+def measure(
+    synthetic, cell_id, method="finetune-adv", *, robust=0.4, arrays=None, key="1a2b", **changes
+):
     """Writes a method whose episodes are spread around a share."""
     spread = np.random.default_rng(len(method)).uniform(-0.1, 0.1, (10, 2))
     shares = {"clean": np.full((10, 2), 0.9), "robust": robust + spread}
@@ -40,7 +42,7 @@ def measure(synthetic, cell_id, method="finetune-adv", *, robust=0.4, arrays=Non
         **Course(PROTOCOL, None, (), None, 0).summary(shares),
         **changes,
     }
-    key = f"{method}-1a2b3c4d"
+    key = f"{method}-{key}3c4d"
     files = {f"{key}.npz": npz_writer({**shares, **(arrays or {})})}
     synthetic.store.write_stage(cell_id, f"domains/{key}", record, files)
 
@@ -61,9 +63,9 @@ def test_methods_are_sorted_by_what_is_robust_with_the_most_labels(synthetic):
 def test_a_constant_answer_is_said_to_guess_and_stands_last(synthetic):
     """It is as robust as it is right, and useless."""
     cell_id = synthetic.cell("pgd-at")
-    clean = [{"mean": 0.9, "low": 0.8, "high": 0.95}, {"mean": 0.12, "low": 0.08, "high": 0.16}]
-    measure(synthetic, cell_id, "scratch-adv", robust=0.12, clean=clean)
-    measure(synthetic, cell_id, "finetune", robust=0.1)
+    clean = [{"mean": 0.9, "low": 0.8, "high": 0.95}, {"mean": 0.22, "low": 0.18, "high": 0.26}]
+    measure(synthetic, cell_id, "scratch-adv", robust=0.22, clean=clean, classes=5)
+    measure(synthetic, cell_id, "finetune", robust=0.2, classes=5)
     text, (group,) = metatest(synthetic, "domains")
     rows = [(row["method"], row["guesses"]) for row in group["parts"][0]["rows"]]
     assert rows == [("finetune", [False, False]), ("scratch-adv", [False, True])]
@@ -99,11 +101,27 @@ def test_a_method_that_failed_is_shown_with_its_reason(synthetic):
     assert "no memory left" in text
 
 
+def test_one_that_failed_when_it_was_run_again_does_not_take_the_place_of_a_result(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    measure(synthetic, cell_id)
+    again = {"status": "failed", "reason": "killed", "autoattack_episodes": 6}
+    measure(synthetic, cell_id, key="2b3c", **again)
+    _, (group,) = metatest(synthetic, "domains")
+    assert [row["status"] for row in group["parts"][0]["rows"]] == ["ok"]
+
+
+def test_autoattack_sees_no_more_episodes_than_there_are(synthetic):
+    every = {"autoattack": np.full((10, 2), 0.2)}
+    measure(synthetic, synthetic.cell("pgd-at"), arrays=every, autoattack_episodes=20)
+    assert metatest(synthetic, "domains")[1]
+
+
 @pytest.mark.parametrize(("left", "said"), [(0.24, True), (0.36, False), (0.4, False)])
 def test_a_method_says_where_pgd_was_too_weak_to_judge_by(synthetic, left, said):
     """Of 80 queries with five labels a class, AutoAttack breaks 13 that PGD has left, 3 or none."""
     arrays = {"robust": np.full((10, 2), 0.4), "autoattack": np.full((4, 2), 0.4)}
     arrays["autoattack"][:, 1] = left
+    arrays["robust"][4:] = 0.7  # which AutoAttack has not seen
     measure(synthetic, synthetic.cell("pgd-at"), arrays=arrays)
     text, (group,) = metatest(synthetic, "domains")
     assert group["parts"][0]["rows"][0]["weakly_attacked"] == [False, said]

@@ -43,7 +43,7 @@ def measure(synthetic, cell_id, learner="finetune", *, worst=0.4, arrays=None, *
 
 def test_learners_are_sorted_by_what_stays_right_under_all_families(synthetic):
     cell_id = synthetic.cell("pgd-at")
-    measure(synthetic, cell_id, "finetune", worst=0.2)
+    measure(synthetic, cell_id, "finetune", worst=np.array([0.8, 0.2]))  # after each arrival
     measure(synthetic, cell_id, "rehearsal", worst=0.5)
     text, (group,) = metatest(synthetic, "sequences")
     (part,) = group["parts"]
@@ -72,7 +72,8 @@ def test_numbers_of_a_version_that_was_replaced_say_so(synthetic):
 
 def test_seeds_are_summed_up_over_the_episodes_that_they_share(synthetic):
     for seed in (0, 1):
-        measure(synthetic, synthetic.cell("pgd-at", seed=seed), worst=0.4 + seed / 10)
+        worst = np.array([0.8, 0.4 + seed / 10])
+        measure(synthetic, synthetic.cell("pgd-at", seed=seed), worst=worst)
     _, (group,) = metatest(synthetic, "sequences")
     (over,) = group["parts"][0]["over_seeds"]
     assert (over["seeds"], over["learner"]) == (2, "finetune")
