@@ -180,7 +180,7 @@ def test_whole_numbers_of_options_may_have_an_exponent(bench: Any) -> None:
     result = bench(*RUN, *numbers, "--dry-run")
 
     assert result.code == 0, result.err
-    assert "on up to 20 test examples" in result.out + result.err
+    assert "on up to 20 test examples each" in result.out + result.err
 
 
 def test_run_needs_a_defense(bench: Any) -> None:
