@@ -9,6 +9,7 @@ BenchError                  exit code 2: wrong input, nothing was written
 ├── SuiteError              a suite file, an attack or its arguments
 ├── StoreError              an output folder that can't be used
 │   ├── SchemaError         a stored record that is none of this project's
+│   ├── FullError           exit code 1: its disk is full
 │   └── MovedError          exit code 1: it was moved or removed while a run wrote to it
 ├── CellError               exit code 1: a cell failed while it ran
 ├── CheckError              exit code 1: stored results don't hold what is claimed or asked of them
@@ -71,6 +72,12 @@ class StoreError(BenchError):
 
 class SchemaError(StoreError):
     """A stored record that doesn't follow the schema, and in what."""
+
+
+class FullError(StoreError):
+    """An output folder whose disk has no room for what is to be written."""
+
+    exit_code = 1
 
 
 class MovedError(StoreError):

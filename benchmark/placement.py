@@ -37,8 +37,8 @@ def _devices(value: Any) -> tuple[int, ...]:
 
 
 def _batch_size(value: Any) -> int | str:
-    size = int(value) if re.fullmatch(r"[0-9]{1,9}", str(value)) else str(value).strip().lower()
-    if size == "auto" or (isinstance(size, int) and size > 0):
+    size = values.whole(str(value).strip().lower())
+    if size == "auto" or (isinstance(size, int) and 0 < size < 10**9):
         return size
     raise ConfigError(
         f"batch_size {shortened(value)} is not allowed; give auto, or a whole number from 1 up"
@@ -79,7 +79,12 @@ class Placement(BaseModel):
     executor: Annotated[str, one_of("executor", EXECUTORS)] = "local"
     ray_address: str | None = None
     gpus_per_cell: GpusPerCell | None = None
-    cpus_per_cell: Annotated[int, Field(strict=True, gt=0, le=limits.MAX_THREADS)] | None = None
+    cpus_per_cell: (
+        Annotated[
+            int, BeforeValidator(values.whole), Field(strict=True, gt=0, le=limits.MAX_THREADS)
+        ]
+        | None
+    ) = None
     runtime_env: Annotated[dict[str, dict[str, Any]], BeforeValidator(_environments)] = Field(
         default_factory=dict
     )

@@ -48,27 +48,30 @@ def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _number(value: Any) -> Any:
-    """A number from text such as "8/255" or "1e-2"; anything else as it is."""
+def number(value: Any) -> Any:
+    """A number from text such as "8/255", "1e-2" or "1e3", a whole one; anything else as it is."""
     if not isinstance(value, str):
         return value
     if fraction := _FRACTION.fullmatch(value):
         over, under = map(float, fraction.groups())
         return over / under if under else value
-    return float(value) if _EXPONENT.fullmatch(value) else value
+    if not _EXPONENT.fullmatch(value):
+        return value
+    found = float(value)
+    return int(found) if found.is_integer() and abs(found) < 2**53 else found
 
 
 def budget(value: Any) -> float:
     """A perturbation budget: a finite number above 0."""
-    number = _number(value)
-    if isinstance(number, str):
+    found = number(value)
+    if isinstance(found, str):
         with contextlib.suppress(ValueError):
-            number = float(number)
-    if isinstance(number, bool) or not isinstance(number, int | float):
+            found = float(found)
+    if isinstance(found, bool) or not isinstance(found, int | float):
         raise ConfigError(f"eps {shortened(value)} is not a number; give one such as 0.15 or 8/255")
-    if not 0 < number < math.inf:
+    if not 0 < found < math.inf:
         raise ConfigError(f"eps {shortened(value)} is not allowed; give a finite number above 0")
-    return float(min(number, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
+    return float(min(found, 2 * limits.MAX_EPS))  # a larger one overflows, and is refused too
 
 
 def features(value: Any) -> Any:
@@ -99,7 +102,7 @@ def _plain(value: Any, path: str) -> Any:
         return {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, path) for item in value]
-    value = _number(value)
+    value = number(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{path}: {shortened(value)} is not a finite number")
     if value is None or isinstance(value, bool | int | float | str):

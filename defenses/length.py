@@ -52,18 +52,17 @@ class Length:
         if (epochs is None) == (budget_ge is None):
             raise DefenseError("give either epochs or a budget of gradient evaluations")
         if epochs is not None:
-            check_number("epochs", epochs, whole=True, low=0, high=None)
+            check_number("epochs", epochs, whole=True, low=1, high=None)
             steps = epochs * per_epoch
         else:
-            check_number("budget_ge", budget_ge, whole=False, low=0, high=None)
+            check_number("budget_ge", budget_ge, whole=False, low=1, high=None)
             whole, rest = divmod(budget_ge or 0, per_epoch * per_step + check)
             steps = int(whole * per_epoch + max(0, rest - check) // per_step)
         if steps < 1:
-            given = f"epochs {epochs}" if epochs is not None else f"a budget of {budget_ge}"
             checked = f" and its check on validation data {check:g}" if check else ""
             raise DefenseError(
-                f"{given} trains nothing: one update costs {per_step:g} gradient evaluations, "
-                f"an epoch has {per_epoch} updates{checked}; give more"
+                f"a budget of {budget_ge} trains nothing: one update costs {per_step:g} gradient "
+                f"evaluations, an epoch has {per_epoch} updates{checked}; give more"
             )
         epochs = -(-steps // per_epoch)
         return cls(epochs, steps, per_epoch, steps * per_step + epochs * check)

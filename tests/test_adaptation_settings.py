@@ -33,8 +33,8 @@ def test_settings_that_cannot_be_are_refused_in_one_line(settings, told):
 
 
 def test_settings_are_taken_from_the_text_of_options():
-    found = resolve("brief", {"shots": "3, 1", "episodes": "4", "families": "linf,patch"})
-    assert (found.shots, found.episodes, found.families) == ((0, 1, 3), 4, ("linf", "patch"))
+    found = resolve("brief", {"shots": "3, 1, 1e1", "episodes": "4", "families": "linf,patch"})
+    assert (found.shots, found.episodes, found.families) == ((0, 1, 3, 10), 4, ("linf", "patch"))
 
 
 def test_presets_fit_small_data_by_themselves():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.attacks.arguments import as_art_takes_it, kind_of, misfit
-from benchmark.attacks.suites import load_suite, suite_names
+from benchmark.attacks.suites import SecurityCurve, load_suite, suite_names
 from benchmark.attacks.table import ATTACKS
 from benchmark.config import read
 from benchmark.errors import BenchError
@@ -100,6 +100,30 @@ def test_a_name_that_makes_no_file_is_refused(tmp_path, name, reason):
 )
 def test_a_budget_that_makes_no_sense_is_refused(tmp_path, threat, reason):
     assert reason in refusal(one_attack(tmp_path, f"attack: pgd, threat: {threat}"))
+
+
+SUITE_IN_NUMBERS = """
+attacks:
+  one:
+    attack: pgd
+    arguments: {max_iter: 1e2, eps_step: 2/255}
+    threat: {norm: linf, eps: 8/255}
+    examples: 1e1
+security_curve: {attack: one, budgets: [1/2, 1e0], examples: 1e1}
+certification: {sigma: 64/255, n: 1e3, alpha: 1e-3}
+"""
+
+
+def test_numbers_of_a_suite_are_taken_as_options_are(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(SUITE_IN_NUMBERS)
+    suite = load_suite(str(path))
+    (one,) = suite.attacks
+    assert one.arguments == {"max_iter": 100, "eps_step": 2 / 255}
+    assert (one.norm, one.eps, one.examples) == ("linf", 8 / 255, 10)
+    assert suite.curve == SecurityCurve("one", (0.5, 1.0), 10)
+    found = suite.certification
+    assert (found.sigma, found.n, found.alpha) == (64 / 255, 1000, 0.001)
 
 
 def test_a_suite_whose_file_name_is_too_long_for_its_results_is_refused(tmp_path):

@@ -175,6 +175,14 @@ def test_each_option_is_taken_as_it_is_named() -> None:
     assert options.GIVEN.keys() == ExternalModel.__dataclass_fields__.keys()
 
 
+def test_whole_numbers_of_options_may_have_an_exponent(bench: Any) -> None:
+    numbers = ("--epochs", "1e0", "--examples", "2e1", "--split-seed", "1e1", "--threads", "1e0")
+    result = bench(*RUN, *numbers, "--dry-run")
+
+    assert result.code == 0, result.err
+    assert "on up to 20 test examples each" in result.out + result.err
+
+
 def test_run_needs_a_defense(bench: Any) -> None:
     result = bench("run")
 
@@ -207,7 +215,7 @@ def test_cnn_is_refused_for_tabular_data_and_mlp_is_their_default(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run", "--nonsense"], ["run", "--epochs", "x"], ["nonsense"], ["show"]],
+    [["run", "--nonsense"], ["run", "--attack-timeout", "x"], ["nonsense"], ["show"]],
     ids=["option", "number", "command", "argument"],
 )
 def test_usage_errors_exit_with_2(bench: Any, arguments: list[str]) -> None:
@@ -233,7 +241,7 @@ def test_a_second_defense_without_its_option_is_told_beside_the_first(bench: Any
 @pytest.mark.parametrize(
     ("words", "given"),
     [
-        (["run", "--epochs", "4k"], "--epochs': .*; got '4k'"),
+        (["run", "--attack-timeout", "4k"], "--attack-timeout': .*; got '4k'"),
         (["check", "results", "--min-worst-case", "40"], "--min-worst-case': .*; got '40'"),
     ],
     ids=["no-number", "out-of-range"],

@@ -41,6 +41,36 @@ def test_a_budget_is_taken_as_people_write_it(written: Any) -> None:
     assert read_one(budget_ge=written).budget_ge == 1_000_000
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["epochs", "examples", "jobs", "threads", "image_size", "split_seed", "batch_size"],
+)
+def test_a_count_is_taken_as_people_write_it(key: str) -> None:
+    assert getattr(read_one(**{key: "1e2"}), key) == 100
+
+
+def test_cpus_of_a_cell_are_taken_as_people_write_them() -> None:
+    assert read_one(executor="ray", cpus_per_cell="1e1").cpus_per_cell == 10
+
+
+def test_a_whole_number_with_an_exponent_is_whole() -> None:
+    settings = {"batch_size": "1e3", "learning_rate": "1e-2"}
+    config = read_one(
+        parameters={"pgd-at": settings},
+        attacks={"pgd": {"max_iter": "1E+2"}},
+        protocol="sequence",
+        episodes="1e3",
+    )
+
+    assert config.parameters["pgd-at"] == {"batch_size": 1000, "learning_rate": 0.01}
+    whole = (
+        config.parameters["pgd-at"]["batch_size"],
+        config.attacks["pgd"]["max_iter"],
+        config.adaptation["episodes"],
+    )
+    assert [(type(one), one) for one in whole] == [(int, 1000), (int, 100), (int, 1000)]
+
+
 def test_flags_win_over_the_file_and_assignments_over_both(tmp_path: Path) -> None:
     file = written(
         tmp_path, "{defense: pgd-at, seed: [1, 2], epochs: 3, examples: 7, dataset: mnist}"

@@ -212,9 +212,17 @@ class TestLength:
         with pytest.raises(defenses.DefenseError, match="either epochs or a budget"):
             defenses.create("none", THREAT).length(100, **given)
 
-    @pytest.mark.parametrize("given", [{"epochs": 0}, {"budget_ge": 5}])
-    def test_refuses_to_train_nothing(self, given):
-        with pytest.raises(defenses.DefenseError, match="trains nothing"):
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            ({"epochs": -1}, "epochs must be at least 1, got -1"),
+            ({"epochs": 0}, "epochs must be at least 1, got 0"),
+            ({"budget_ge": 0}, "budget_ge must be at least 1, got 0"),
+            ({"budget_ge": 5}, "a budget of 5 trains nothing"),
+        ],
+    )
+    def test_refuses_to_train_nothing(self, given, told):
+        with pytest.raises(defenses.DefenseError, match=told):
             defenses.create("none", THREAT).length(100, **given)
 
     def test_small_data_shrink_the_updates(self):

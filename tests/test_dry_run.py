@@ -27,8 +27,8 @@ def test_dry_run_prints_the_cells_and_writes_nothing(bench: Any, tmp_path: Path)
     assert len(cells) == 4
     assert all(" MB " in line and "to do" in line for line in cells)
     assert "4 of 4 cells to do, about " in result.out
-    assert "16 attacks to do, on up to 359 test examples each, " in result.out
-    assert "among them: fgsm, pgd, apgd, square" in result.out
+    assert "16 attacks to do, with those that are not applicable, on up to 359 " in result.out
+    assert "test examples each: fgsm, pgd, apgd, square\n" in result.out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -36,7 +36,7 @@ LINES = {
     "address": (["--ray-address", "auto"], "ray_address is for a cluster; give --executor ray too"),
     "gpus": (["--gpus-per-cell", "1"], "gpus_per_cell is for a cluster"),
     "cpus": (["--cpus-per-cell", "1"], "cpus_per_cell is for a cluster"),
-    "no cpus": (["--executor", "ray", "--cpus-per-cell", "0"], "must be greater than 0, got 0"),
+    "no cpus": (["--executor", "ray", "--cpus-per-cell", "0"], "must be greater than 0, got '0'"),
     "fewer": (["--executor", "ray", "--gpus-per-cell", "-1"], "greater than or equal to 0"),
     "environment": (
         ["--set", "runtime_env=5"],

@@ -292,6 +292,7 @@ WRONG = {
     "no class": ("art:pgd step", {}, "is no class; write art:CLASS, torchattacks:NAME"),
     "no distribution": ("json:JSONDecoder", {}, "no installed distribution has the module json"),
     "no attack": ("numpy:ndarray", {}, "'numpy:ndarray' is not derived from art.attacks.Evasion"),
+    "abstract": ("art.attacks:EvasionAttack", {}, "is abstract; name a class that has its own"),
     "no module": ("signs.none:Signs", {}, "needs the package signs"),
     "needs more": ("signs:Needy", {}, "'signs:Needy' needs guide, which no suite can give"),
     "attack_params": ("signs:Spelt", {}, "its attack_params are 'norm, eps, reach'; give a list"),

@@ -1,7 +1,9 @@
-"""A results folder that is moved or removed while a run writes to it."""
+"""A results folder that is moved or removed, or whose disk is full, while a run writes to it."""
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from progressing import CELL
 
 from benchmark.attacks.suites import AttackSpec
-from benchmark.errors import MovedError
+from benchmark.errors import FullError, MovedError, StoreError
 from benchmark.events import CellProgress
 from benchmark.executors.local import Local
 from benchmark.executors.scheduler import run
@@ -40,6 +42,29 @@ def test_nothing_is_written_where_the_folder_was(store: Store, tmp_path: Path, w
         write(store)
 
     assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "code", "told"),
+    [
+        (errno.ENOSPC, FullError, 1, "cell.json: No space left on device; make room, and give the"),
+        (errno.EDQUOT, FullError, 1, "cell.json: Disk quota exceeded; make room, and give the"),
+        (errno.EROFS, StoreError, 2, "cell.json: Read-only file system"),
+    ],
+    ids=["full", "quota", "read-only"],
+)
+def test_a_full_disk_is_no_wrong_input(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int, kind: Any, code: int, told: str
+) -> None:
+    def refuse(stream: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+    with pytest.raises(StoreError, match=told) as caught:
+        store.write_cell("cell", {})
+
+    assert (type(caught.value), caught.value.exit_code) == (kind, code)
 
 
 def test_run_ends_with_exit_code_1_and_leaves_what_is_done(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,14 @@ def test_the_trap_of_the_documentation_is_found(base, found):
     exec(compile(code, "mine.py", "exec"), {})
     (name,) = set(TRAPS) - before
     assert found(TRAPS.pop(name)(base).model).flags
+
+
+def test_the_script_of_the_documentation_runs_and_knows_its_names():
+    script = Path(__file__).parent / "performance" / "fakes.py"
+    words = [sys.executable, str(script), "--only", "staircases"]
+    ran = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.endswith("no name of a trap or honest model has a part of 'staircases'\n")
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from benchmark.attacks.entry import UNRESTRICTED
 from benchmark.attacks.specification import THREATS, TRANSFER, Smoothing
 from benchmark.errors import SuiteError, shortened
 from benchmark.limits import MAX_EPS, MAX_EXAMPLES, eps_fault
+from benchmark.values import number
 from defenses import wrappers
 from defenses.errors import did_you_mean
 
@@ -73,6 +74,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value
 
 
+def _arguments(value: object) -> Mapping[str, Any]:
+    return {name: number(one) for name, one in _mapping(value).items()}
+
+
 def check_keys(found: Mapping[str, Any], allowed: Collection[str]) -> None:
     """Raises `ValueError` for a key that isn't allowed."""
     for key in found:
@@ -106,9 +111,10 @@ def _attack(value: object) -> str:
 
 def _number(kind: Kind, *, optional: bool = False) -> BeforeValidator:
     def check(value: object, info: ValidationInfo) -> object:
-        if not (optional and value is None) and not kind.takes(value):
+        found = number(value)
+        if not (optional and found is None) and not kind.takes(found):
             raise ValueError(f": {info.field_name} must be {kind.text}, got {shortened(value)}")
-        return value
+        return found
 
     return BeforeValidator(check)
 
@@ -132,12 +138,13 @@ def _flag(value: object, info: ValidationInfo) -> object:
 
 
 def _budgets(value: object) -> object:
-    ascend = isinstance(value, list) and value and all(map(_is_budget, value))
-    if not ascend or value != sorted(set(value)):  # type: ignore[call-overload]
+    found = [number(one) for one in value] if isinstance(value, list) else []
+    ascend = found and all(map(_is_budget, found))
+    if not ascend or found != sorted(set(found)):
         raise ValueError(
             f": budgets are {shortened(value)}; give ascending shares of eps such as [0.5, 1, 2]"
         )
-    return value
+    return found
 
 
 def _is_budget(value: Any) -> bool:
@@ -187,7 +194,7 @@ class Threat(_Part):
     """A threat of an attack's own."""
 
     norm: Annotated[str, _one_of(": norm is", THREATS)] = ""
-    eps: Any = None
+    eps: Annotated[Any, BeforeValidator(number)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -212,7 +219,7 @@ class Attack(_Part):
     """One attack of a suite; which arguments it takes is in its row of the table."""
 
     attack: Annotated[str, BeforeValidator(_attack)] = ""
-    arguments: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(default_factory=dict)
+    arguments: Annotated[dict[str, Any], BeforeValidator(_arguments)] = Field(default_factory=dict)
     threat: Threat | None = None
     examples: Examples = None
     source: Annotated[str | None, BeforeValidator(_source)] = Field(default=None, alias="from")

@@ -62,8 +62,8 @@ def print_plan(plan: Plan, *, as_json: bool = False) -> None:
     if attacks:
         names = ", ".join(dict.fromkeys(attacks))
         tell(
-            f"{counted(len(attacks), 'attack')} to do, on up to {attacked:,} test examples each, "
-            f"what is not applicable among them: {names}"
+            f"{counted(len(attacks), 'attack')} to do, with those that are not applicable, on up "
+            f"to {attacked:,} test examples each: {names}"
         )
     if attacked:
         tell(power.sentence(attacked, rows=len(plan.jobs)))

@@ -126,16 +126,16 @@ RUN: Mapping[str, Any] = {
     ),
     "norm": option("NAME", "linf (default), l2 or l1."),
     "seed": option("INTEGER", "Training seed; repeatable; 0 unless given.", list[str]),
-    "epochs": option("INTEGER", "Training epochs; by data set unless given.", int),
+    "epochs": option("INTEGER", "Training epochs; by data set unless given."),
     "budget_ge": option(
         "INTEGER", "Gradient evaluations to train for, such as 1e6, instead of --epochs."
     ),
-    "examples": option("INTEGER", "Test examples to attack; 1000 unless given.", int),
+    "examples": option("INTEGER", "Test examples to attack; 1000 unless given."),
     "out": option("DIR", f"Folder for the results; {DEFAULT_OUT} unless given.", Path),
     "data_dir": DataDir,
     "download": option(None, "May missing data be fetched?", bool),
-    "image_size": option("INTEGER", "Resize and crop images in files to this many pixels.", int),
-    "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given.", int),
+    "image_size": option("INTEGER", "Resize and crop images in files to this many pixels."),
+    "split_seed": option("INTEGER", "Seed of the data's splits; 0 unless given."),
     "label": option("COLUMN", "The column of csv:FILE with the classes."),
     "group": option(
         "COLUMN",
@@ -163,20 +163,18 @@ RUN: Mapping[str, Any] = {
     "cpus_per_cell": option(
         "INTEGER",
         "CPUs, and threads, of a cell on a cluster; a node's are shared otherwise.",
-        int,
     ),
     "gpus_per_cell": option(
         "NUMBER", "GPUs of a cell there, or a share of one; 1 where nodes have some.", float
     ),
     "shard": option("K/N", "Do the K-th of N parts of the plan alone; join them by bench merge."),
     "jobs": option(
-        "INTEGER", "Cells at a time; one a framework, or a GPU of --devices, unless given.", int
+        "INTEGER", "Cells at a time; one a framework, or a GPU of --devices, unless given."
     ),
     "threads": option(
         "INTEGER",
         "CPU threads of a cell; they round differently, so fix them where numbers must be equal "
         "to the last digit. The CPUs are shared among --jobs unless given.",
-        int,
     ),
     "attack_timeout": option(
         "SECONDS",
@@ -237,7 +235,7 @@ _OF_TRAINING = {
 }
 ATTACK: Mapping[str, Any] = {
     **{name: one for name, one in RUN.items() if name not in _OF_TRAINING},
-    "seed": option("INTEGER", "Seed of the attacks; 0 unless given.", int),
+    "seed": option("INTEGER", "Seed of the attacks; 0 unless given."),
 }
 GIVEN: Mapping[str, Any] = {
     "weights": option(

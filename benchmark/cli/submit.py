@@ -10,7 +10,7 @@ import typer
 
 from benchmark.cli import options
 from benchmark.cli.output import tell
-from benchmark.errors import CheckError, ConfigError, StoreError
+from benchmark.errors import CheckError, ConfigError
 from benchmark.paths import data_folder, expanded
 from benchmark.text import counted
 
@@ -44,6 +44,7 @@ def submit(
     """
     import reports
     from benchmark.results import Store
+    from benchmark.results.layout import explained
     from benchmark.submission import archive, request
     from benchmark.submission.card import read
 
@@ -53,14 +54,12 @@ def submit(
     said = read(expanded(card))
     cells = _checked_cells(store)
     verified = _verified(store, data_dir)
-    try:
+    with explained("write to", out):
         out.mkdir(parents=True, exist_ok=True)
         sha256 = archive.write(out / ARCHIVE, store, said)
         table = reports.formatted(folder, "markdown")
         text = request.text(said, cells=cells, table=table, verified=verified, sha256=sha256)
         (out / REQUEST).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"can't write to {out}: {error.strerror or error}") from error
     tell(f"{verified}")
     tell(f"archive: {out / ARCHIVE}, SHA-256 {sha256}")
     tell(f"pull request: {out / REQUEST}")

@@ -20,8 +20,8 @@ Settings = TypeVar("Settings")
 
 def given(value: Any) -> Any:
     """The whole number that an option's text says, where it says one."""
-    is_number = isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}\s*", value)
-    return int(value) if is_number else value
+    is_number = isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}(e\d)?\s*", value, re.I)
+    return int(float(value)) if is_number else value
 
 
 def listed(value: Any) -> list[Any]:

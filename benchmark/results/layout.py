@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark.errors import StoreError
+from benchmark.errors import FullError, StoreError
 from benchmark.results import lease
 from benchmark.results.files import TEMPORARY, check_target, read_json
 from benchmark.results.identity import SCHEMA_VERSION
@@ -85,8 +86,12 @@ def safe(name: str, kind: str) -> str:
 
 @contextlib.contextmanager
 def explained(verb: str, path: Path) -> Iterator[None]:
-    """What the system refuses becomes a `StoreError`, in one line."""
+    """What the system refuses becomes a `StoreError`, in one line; a full disk a `FullError`."""
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FullError(
+                f"can't {verb} {path}: {error.strerror}; make room, and give the same command again"
+            ) from error
         raise StoreError(f"can't {verb} {path}: {error.strerror or error}") from error

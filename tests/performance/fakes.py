@@ -24,7 +24,7 @@ frameworks.import_torch_first()
 
 import reports  # noqa: E402, F401 - before the tests' folder of that name
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # whose `fakes` is meant, not this file
 
 from traps import TRAPS, keras_traps, torch_traps  # noqa: E402, F401
 from traps.honest import HONEST  # noqa: E402
@@ -53,6 +53,8 @@ def main() -> None:
         for kind, all_of_them in (("traps", TRAPS), ("honest", HONEST))
         if options.part in (kind, "both")
     }
+    if not any(wanted.values()):
+        parser.error(f"no name of a trap or honest model has a part of {options.only!r}")
     missed = false = 0
     if traps := wanted.get("traps"):
         missed = _traps(traps, base_of(data, options.examples), x, y, options.suite)

@@ -78,6 +78,8 @@ def _of_art_class(found: Any, target: str, shown: str, distribution: str = "") -
     base = importlib.import_module("art.attacks").EvasionAttack
     if not (isinstance(found, type) and issubclass(found, base)):
         raise SuiteError(f"attack {shown!r} is not derived from art.attacks.EvasionAttack")
+    if inspect.isabstract(found):
+        raise SuiteError(f"attack {shown!r} is abstract; name a class that has its own generate")
     if why := not_names(getattr(found, "attack_params", None)):
         raise SuiteError(f"attack {shown!r}: its attack_params are {why}")
     kinds = _arguments(found, shown)
