@@ -49,6 +49,7 @@ class Scripted:
 
     def hire(self, slot: int, framework: str) -> str | None:
         assert slot not in self.at, "two workers in one slot"
+        assert len(self.hired) < 50, "a task is given out again for ever"
         self.hired.append((slot, framework))
         self.at[slot] = framework
         if self.falls:

@@ -205,7 +205,7 @@ def test_record_holds_what_the_schema_says() -> None:
     record = cell_record(
         CELL,
         status="failed",
-        reason="killed",
+        reason="killed; see /home/someone/out.log",
         suites={"quick": ("pgd-01234567",)},
         device="cpu",
         threads=2,
@@ -229,6 +229,7 @@ def test_record_holds_what_the_schema_says() -> None:
         "budget_ge": None,
         "examples": 360,
     }
+    assert record["reason"] == "killed; see out.log"
     assert record["suites"] == {"quick": ["pgd-01234567"]}
     assert (record["gradient_evaluations"], record["seconds"]) == (0.0, 1.5)
     assert {"python", "numpy", "torch", "higher"} <= set(record["versions"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -144,6 +145,32 @@ def test_the_gpus_of_a_cluster_need_not_be_here(monkeypatch: pytest.MonkeyPatch)
     check_device(read({**given, "executor": "ray"}))
     with pytest.raises(ConfigError, match="this machine shows no CUDA device; use auto or cpu"):
         check_device(read(given))
+
+
+DRIVERS: dict[str, tuple[tuple[int, int] | None, int]] = {
+    "absent": (None, 0),
+    "does not begin": ((100, 0), 0),
+    "can't count": ((0, 3), 0),
+    "shows two": ((0, 0), 2),
+}
+
+
+@pytest.mark.parametrize(("codes", "count"), DRIVERS.values(), ids=DRIVERS)
+def test_a_driver_that_fails_shows_no_gpu(
+    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int] | None, count: int
+) -> None:
+    def load(name: str) -> Any:
+        if codes is None:
+            raise OSError(f"{name}: cannot open shared object file")
+
+        def counted(found: Any) -> int:
+            found._obj.value = 2
+            return codes[1]
+
+        return SimpleNamespace(cuInit=lambda flags: codes[0], cuDeviceGetCount=counted)
+
+    monkeypatch.setattr(devices.ctypes, "CDLL", load)
+    assert devices.cuda_devices() == count
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, 3), ({"jobs": 2}, 2)], ids=["", "jobs"])

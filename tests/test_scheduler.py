@@ -13,6 +13,7 @@ from benchmark.cli.progress import Progress
 from benchmark.events import CellFinished, CellNotice, CellPaused, CellProgress, CellStarted
 from benchmark.executors.interface import Gone
 from benchmark.executors.scheduler import MOST_ATTEMPTS
+from benchmark.executors.tasks import Waiting
 from benchmark.results import Store
 
 
@@ -45,6 +46,8 @@ def test_long_attacks_are_tasks_of_their_own_and_the_rest_waits_for_them(store: 
     assert [one.status for one in done] == ["ok"]
     assert sum(isinstance(event, CellFinished) for event in events) == 1
     assert all(event.done for event in events if isinstance(event, CellPaused))
+    begins = [event.begins for event in events if isinstance(event, CellStarted)]
+    assert begins == [True, False, False, False]  # else each is shown as the start of the cell
 
 
 LOST = Gone("its machine was lost", ": heartbeat", lost=True)
@@ -81,6 +84,23 @@ def test_other_tasks_of_a_cell_that_failed_are_dropped(store: Store) -> None:
     done, _ = run(executor, *jobs(store, 2), long=0.0)
     assert [(one.job.cell.seed, one.status) for one in done] == [(0, "failed"), (1, "ok")]
     assert (0, 0, ("attacks/pgd",)) not in executor.given
+
+
+def test_a_cell_that_fails_in_two_tasks_ends_once(store: Store) -> None:
+    """Else the run would be over with a cell that nobody has begun."""
+    fails = frozenset({(0, "attack fgsm"), (0, "attack pgd")})
+    done, _ = run(Scripted(store, most=2, raises=fails), *jobs(store, 2), long=0.0)
+    assert [(one.job.cell.seed, one.status) for one in done] == [(0, "failed"), (1, "ok")]
+
+
+def test_where_a_failed_cell_is_dropped_the_others_keep_their_order(store: Store) -> None:
+    first, *others = jobs(store, 7)
+    waiting = Waiting((first, *others), store, parts=True, long=-1.0)
+    waiting.take("torch")
+    waiting.made(first)
+    waiting.cell_ended(first)
+    taken = iter(lambda: waiting.take("torch"), None)
+    assert [task.job.cell.seed for task in taken] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_training_waits_for_one_like_it_and_the_rest_for_all_that_it_needs(store: Store) -> None:

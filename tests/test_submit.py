@@ -17,8 +17,9 @@ import benchmark.verify
 from benchmark import replay
 from benchmark.errors import ConfigError
 from benchmark.results import Store
-from benchmark.results.identity import PROTOCOL_VERSION
-from benchmark.submission.card import EXAMPLE, read
+from benchmark.results.identity import PROTOCOL_VERSION, SCHEMA_VERSION
+from benchmark.submission import request
+from benchmark.submission.card import EXAMPLE, Card, read
 from benchmark.verify import Claim, Verdict
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +79,9 @@ def test_an_archive_holds_the_results_and_sums_that_fit(
     assert {name for _, name in lines} == files - {"SHA256SUMS"}
     for digest, name in lines:
         assert hashlib.sha256((unpacked / name).read_bytes()).hexdigest() == digest
+    cells = [folder / "cells" for folder in (results, unpacked / "results")]
+    held = [{one.relative_to(at) for one in at.rglob("*") if one.is_file()} for at in cells]
+    assert held[0] == held[1]
     (cell_id,) = Store.open(unpacked / "results").cell_ids()
     assert Store.open(unpacked / "results").read_stage(cell_id, "training") is not None
     assert read(unpacked / "card.yaml").title == "Half-clean training"
@@ -99,6 +103,27 @@ def test_the_pull_request_tells_what_was_submitted(
     ):
         assert told in text
     assert "| fgsm" in text
+
+
+def test_the_pull_request_says_all_that_a_reviewer_weighs() -> None:
+    card = Card(
+        title="Mine",
+        authors=["Ada", "Grace"],
+        license="MIT",
+        paper=None,
+        code="https://x.org/code",
+        extra_data="EMNIST",
+    )
+    said = request.text(
+        card, cells=["a", "b"], table="| t |\n", verified="all 2 claims hold", sha256="f00"
+    )
+    assert said == (
+        "# Mine\n\n- **Authors**: Ada, Grace\n- **License**: MIT\n- **Paper**: none yet\n"
+        "- **Code**: https://x.org/code\n- **Extra data**: EMNIST\n"
+        f"- **Versions**: schema {SCHEMA_VERSION}, protocol {PROTOCOL_VERSION}\n"
+        "- **Archive**: submission.tar, SHA-256 f00\n- **Verified**: all 2 claims hold\n\n"
+        "| t |\n\nCells:\n\n- `a`\n- `b`\n"
+    )
 
 
 def change(results: Path, name: str, **values: Any) -> None:
@@ -201,6 +226,11 @@ CARDS = {
     "no version": ({"license": "Apache"}, "did you mean Apache-2.0?"),
     "long": ({"license": "MIT OR " * 100 + "MIT"}, "license must be an SPDX identifier"),
     "markup": ({"title": "a | b"}, "title must be a line of at most 200"),
+    "HTML": ({"title": "a < b"}, "title must be a line of at most 200"),
+    "code": ({"authors": ["Ada", "`b`"]}, "authors must be a line of at most 200"),
+    "blank": ({"title": " \n"}, "title must be a line of at most 200"),
+    "too long": ({"title": "a" * 201}, "title must be a line of at most 200"),
+    "a long address": ({"code": "https://" + "a" * 501}, "code must be an address"),
     "nobody": ({"authors": []}, "authors"),
     "a link": ({"paper": "https://x.org/](y)"}, "paper must be an address"),
 }
@@ -218,6 +248,30 @@ def test_a_card_that_lacks_something_is_refused(
         read(card)
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+FILES = {
+    "absent": (None, "can't read the card .*card.yaml: No such file"),
+    "no YAML": ("title: [", "card .*card.yaml is not YAML: "),
+    "a list": ("- title", "card .*card.yaml is no mapping; write lines such as 'title: "),
+}
+
+
+@pytest.mark.parametrize(("content", "told"), FILES.values(), ids=FILES)
+def test_a_file_that_is_no_card_is_refused(tmp_path: Path, content: str | None, told: str) -> None:
+    card = tmp_path / "card.yaml"
+    if content is not None:
+        card.write_text(content)
+
+    with pytest.raises(ConfigError, match=told):
+        read(card)
+
+
+def test_a_title_of_several_lines_is_one(tmp_path: Path) -> None:
+    card = tmp_path / "card.yaml"
+    card.write_text(yaml.safe_dump({**yaml.safe_load(EXAMPLE), "title": "Half-clean\n  training"}))
+
+    assert read(card).title == "Half-clean training"
 
 
 @pytest.mark.parametrize(

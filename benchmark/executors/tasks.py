@@ -89,8 +89,8 @@ class Waiting:
         """Drops what is left of a cell, and lets go what waited for it."""
         cell_id, index = job.cell.cell_id, self._index[job.cell.cell_id]
         if cell_id in self._in_parts:
-            for part in range(len(job.stages) + 1):
-                self._blocked.pop((index, part), None)
+            for place in [one for one in self._blocked if one[0] == index]:
+                del self._blocked[place]
             ready = self._ready[job.cell.framework]
             ready[:] = [entry for entry in ready if entry[0][0] != index]
             heapq.heapify(ready)
@@ -121,7 +121,7 @@ class Waiting:
 
     def _place(self, task: Task) -> _Place:
         paths = [stage.path for stage in task.job.stages]
-        part = paths.index(task.stages[0]) if task.stages and not task.ends else len(paths)
+        part = paths.index(task.stages[0]) if task.stages else len(paths)
         return self._index[task.job.cell.cell_id], part
 
     def _name(self, job: Job, path: str) -> str:

@@ -166,6 +166,17 @@ def test_what_was_tuned_otherwise_stands_apart(synthetic, changes, parts):
     assert "rates chosen on 2 validation episodes among 0.01, 0.03" in html
 
 
+def test_the_largest_counts_of_tunings_that_came_to_the_same_rate(synthetic):
+    cell_id = synthetic.cell("pgd-at")
+    adapt(synthetic, cell_id, "patch", "held-out", version=FamilyRecord.VERSION)
+    for n, (rates, episodes) in enumerate([([0.02, 0.03], 2), ([0.01, 0.03], 9), ([0.03], 9)]):
+        told = {**TUNED, "rates": rates, "episodes": episodes}
+        told["labels_used"] = episodes * (SHOTS[-1] + QUERIES)
+        synthetic.store.write_stage(cell_id, f"adaptations/tuning-{n}a2b3c4d", told)
+    (cell,) = reports.records.read(synthetic.store.path).cells
+    assert [one.tuned for one in cell.adaptations] == [((0.01, 0.03), 9)]
+
+
 def test_families_of_another_split_seed_stand_apart(synthetic):
     for number, seed in enumerate((0, 1)):
         cell_id = synthetic.cell("pgd-at", seed=seed)
@@ -237,8 +248,10 @@ def test_without_the_meta_test_the_page_says_so(synthetic):
 
 
 def test_the_protocol_with_most_episodes_is_shown(synthetic):
+    """Also where another was of more families."""
     cell_id = synthetic.cell("pgd-at")
-    adapt(synthetic, cell_id, "patch", "held-out", seed=3)
+    for family in ("patch", "jsma"):
+        adapt(synthetic, cell_id, family, "held-out", seed=3)
     adapt(synthetic, cell_id, "patch", "held-out", key="more", seed=4, episodes=7)
     _, rows = report(synthetic)
     assert rows[cell_id]["held_out_families"] == "patch; 7 episodes"
