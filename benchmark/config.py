@@ -49,7 +49,6 @@ Frameworks = Annotated[
 ]
 Seed = Annotated[int, BeforeValidator(values.whole), Field(strict=True, ge=0, le=limits.MAX_SEED)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(values.listed), AfterValidator(values.unique)]
-Count = Annotated[int, BeforeValidator(values.whole), Field(strict=True, gt=0)]
 Seconds = Annotated[
     float, BeforeValidator(values.real), Field(gt=0, le=limits.MAX_SECONDS, allow_inf_nan=False)
 ]
@@ -83,21 +82,21 @@ class RunConfig(Placement, Trainings):
     norm: Annotated[str, one_of("norm", NORMS), BeforeValidator(check_of_run)] = "linf"
     eps: Budget | None = None
     seed: Seeds = (0,)
-    epochs: Annotated[Count, Field(le=limits.MAX_EPOCHS)] | None = None
-    budget_ge: Annotated[Count, Field(le=limits.MAX_BUDGET_GE)] | None = None
-    examples: Annotated[Count, Field(le=limits.MAX_EXAMPLES)] = 1000
+    epochs: Annotated[values.Count, Field(le=limits.MAX_EPOCHS)] | None = None
+    budget_ge: Annotated[values.Count, Field(le=limits.MAX_BUDGET_GE)] | None = None
+    examples: Annotated[values.Count, Field(le=limits.MAX_EXAMPLES)] = 1000
     out: UserPath = Path("bench-results")
     data_dir: UserPath | None = None
     download: Annotated[bool, Field(strict=True)] = False
-    image_size: Annotated[Count, Field(le=limits.MAX_IMAGE_SIZE)] | None = None
+    image_size: Annotated[values.Count, Field(le=limits.MAX_IMAGE_SIZE)] | None = None
     split_seed: Seed = 0
     split: Annotated[int | str | dict[str, Any] | None, BeforeValidator(values.split)] = None
     label: str | None = None
     group: str | None = None
     features: Annotated[str | dict[str, Any] | None, BeforeValidator(values.features)] = None
     device: Annotated[str, one_of("device", DEVICES)] = "auto"
-    jobs: Annotated[Count, Field(le=limits.MAX_JOBS)] | None = None
-    threads: Annotated[Count, Field(le=limits.MAX_THREADS)] | None = None
+    jobs: Annotated[values.Count, Field(le=limits.MAX_JOBS)] | None = None
+    threads: Annotated[values.Count, Field(le=limits.MAX_THREADS)] | None = None
     attack_timeout: Seconds | None = None
     baseline: Annotated[bool, Field(strict=True)] = True
     on_overfit: Annotated[str, one_of("on_overfit", ON_OVERFIT)] | None = None

@@ -79,12 +79,7 @@ class Placement(BaseModel):
     executor: Annotated[str, one_of("executor", EXECUTORS)] = "local"
     ray_address: str | None = None
     gpus_per_cell: GpusPerCell | None = None
-    cpus_per_cell: (
-        Annotated[
-            int, BeforeValidator(values.whole), Field(strict=True, gt=0, le=limits.MAX_THREADS)
-        ]
-        | None
-    ) = None
+    cpus_per_cell: Annotated[values.Count, Field(le=limits.MAX_THREADS)] | None = None
     runtime_env: Annotated[dict[str, dict[str, Any]], BeforeValidator(_environments)] = Field(
         default_factory=dict
     )

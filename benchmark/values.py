@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from benchmark import limits
 from benchmark.errors import ConfigError, shortened
@@ -27,13 +27,16 @@ def listed(value: Any) -> list[Any]:
 
 def whole(value: Any) -> Any:
     """A whole number from text such as "3", "1_000" or "1e6"; anything else as it is."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > 40:  # Python reads no number of 5,000 digits
         return value
     if re.fullmatch(r"[+-]?[0-9]+(_[0-9]+)*", value):
         return int(value)
     if _EXPONENT.fullmatch(value) and float(value).is_integer():
         return int(float(value))
     return value
+
+
+Count = Annotated[int, BeforeValidator(whole), Field(strict=True, gt=0)]
 
 
 def real(value: Any) -> Any:

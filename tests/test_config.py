@@ -49,6 +49,11 @@ def test_a_count_is_taken_as_people_write_it(key: str) -> None:
     assert getattr(read_one(**{key: "1e2"}), key) == 100
 
 
+def test_more_digits_than_python_reads_are_refused_in_our_words() -> None:
+    with pytest.raises(ConfigError, match="epochs must be a valid integer, got '999"):
+        read_one(epochs="9" * 5000)
+
+
 def test_cpus_of_a_cell_are_taken_as_people_write_them() -> None:
     assert read_one(executor="ray", cpus_per_cell="1e1").cpus_per_cell == 10
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ValidationError
 
-from benchmark import documents
+from benchmark import documents, values
 from benchmark.errors import ConfigError, UnknownName, shortened
 
 # Of any count or rate: no machine gets through more.
 MOST = 1_000_000
 
 Settings = TypeVar("Settings")
-
-
-def given(value: Any) -> Any:
-    """The whole number that an option's text says, where it says one."""
-    is_number = isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}(e\d)?\s*", value, re.I)
-    return int(float(value)) if is_number else value
 
 
 def listed(value: Any) -> list[Any]:
@@ -36,7 +29,7 @@ def listed(value: Any) -> list[Any]:
 
 def whole(value: Any, least: int = 1) -> int:
     """A whole number of at least so much; raises `ValueError` for anything else."""
-    found = given(value)
+    found = values.whole(value.strip()) if isinstance(value, str) else value
     if type(found) is not int or not least <= found <= MOST:
         raise ValueError(f"must be a whole number from {least} to {MOST:,}, got {shortened(value)}")
     return found
